@@ -1,0 +1,127 @@
+# Alphar.  `make` builds build/alphar and build/libalphar.{a,so}; see `make help`.
+#
+#   CC=clang make          another compiler            make WERROR=1     warnings are errors (as in CI)
+#   BUILD=dir make         another output folder       make PREFIX=/usr install
+
+CC      ?= gcc
+BUILD   ?= build
+PREFIX  ?= /usr/local
+DESTDIR ?=
+VERSION := 0.1.0
+
+PACKAGES := jansson yaml-0.1 libpcre2-8 libutf8proc openblas lapacke
+DEB_PACKAGES := gcc make pkg-config libjansson-dev libyaml-dev libpcre2-dev libutf8proc-dev \
+                libopenblas-openmp-dev liblapacke-dev libcmocka-dev
+DEB_EXTRA := clang clang-format clang-tidy libomp-14-dev valgrind
+
+OPT      ?= -O2 -g
+WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wundef
+ifdef WERROR
+WARN     += -Werror
+endif
+SANITIZE ?=
+CFLAGS_  := -std=c17 -D_GNU_SOURCE $(OPT) $(WARN) $(SANITIZE) -fPIC -fopenmp -fvisibility=hidden \
+            -ffp-contract=off -fno-math-errno -Iinclude -Isrc $(CFLAGS)
+LDLIBS_  := $(SANITIZE) -fopenmp $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm -lpthread
+
+ARCH := $(shell uname -m)
+SRC  := $(sort $(wildcard src/*/*.c src/*/*/*.c))
+ifneq ($(ARCH),x86_64)
+SRC  := $(filter-out %_avx2.c %_avx512.c,$(SRC))
+endif
+CLI  := $(sort $(wildcard cli/*.c))
+UNIT := $(sort $(wildcard tests/unit/test_*.c))
+OBJ      := $(SRC:%.c=$(BUILD)/%.o)
+CLI_OBJ  := $(CLI:%.c=$(BUILD)/%.o)
+UNIT_BIN := $(UNIT:tests/unit/%.c=$(BUILD)/tests/%)
+TEST_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(sort $(filter-out $(UNIT),$(wildcard tests/unit/*.c))))
+BENCH_BIN := $(patsubst bench/%.c,$(BUILD)/bench/%,$(sort $(wildcard bench/bench_*.c)))
+
+.PHONY: all help deps deps-check demo test unit lint format asan bench install clean
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: deps-check $(BUILD)/alphar $(BUILD)/libalphar.a $(BUILD)/libalphar.so
+
+help:
+	@echo 'make            build the program and the library into $(BUILD)/'
+	@echo 'make deps       install what the build needs (apt, Debian 12)'
+	@echo 'make demo       fine-tune the embedded model, generate at several alphas (a minute)'
+	@echo 'make test       all tests'
+	@echo 'make asan       the unit and command tests under address and undefined-behaviour sanitizers'
+	@echo 'make lint       layers, formatting, clang-tidy, warnings'
+	@echo 'make bench      paired benchmarks'
+	@echo 'make install    PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
+
+deps:
+	@tools/install-deps $(DEB_PACKAGES) $(DEPS_EXTRA)
+
+deps-check:
+	@pkg-config --exists $(PACKAGES) || $(MAKE) --no-print-directory deps
+
+# ---- compiling -----------------------------------------------------------------------------------------------
+# A kernel file is named after its ISA; only these files may use its instructions.
+$(BUILD)/src/kern/%_avx2.o:   ISA := -mavx2 -mfma -mf16c -O3
+$(BUILD)/src/kern/%_avx512.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512 -O3
+
+$(BUILD)/%.o: %.c Makefile | deps-check
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_) $(ISA) -MMD -MP -c -o $@ $<
+
+$(BUILD)/libalphar.a: $(OBJ)
+	rm -f $@ && ar rcs $@ $(OBJ)
+
+$(BUILD)/libalphar.so: $(OBJ)
+	$(CC) -shared -Wl,-soname,libalphar.so.0 -o $@ $(OBJ) $(LDLIBS_)
+
+$(BUILD)/alphar: $(CLI_OBJ) $(BUILD)/libalphar.a
+	$(CC) -o $@ $(CLI_OBJ) $(BUILD)/libalphar.a $(LDLIBS_)
+
+$(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(TEST_OBJ) $(BUILD)/libalphar.a
+	@mkdir -p $(@D)
+	$(CC) -o $@ $< $(TEST_OBJ) $(BUILD)/libalphar.a -lcmocka $(LDLIBS_)
+
+$(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libalphar.a
+	$(CC) -o $@ $< $(BUILD)/libalphar.a $(LDLIBS_)
+
+# ---- using ---------------------------------------------------------------------------------------------------
+unit: $(UNIT_BIN)
+
+test: all unit
+	@BUILD=$(BUILD) tests/run
+
+asan:
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan OPT='-O1 -g' \
+	  SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' all unit
+	@BUILD=$(BUILD)/asan ALPHAR_TEST_FAST=1 tests/run
+
+demo: all
+	@BUILD=$(BUILD) demo/run
+
+lint:
+	@tools/check-layers
+	@tools/lint $(CC)
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+bench: all $(BENCH_BIN)
+	@BUILD=$(BUILD) bench/run
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/alphar $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -m 755 $(BUILD)/alphar $(DESTDIR)$(PREFIX)/bin/alphar
+	install -m 644 include/alphar/*.h $(DESTDIR)$(PREFIX)/include/alphar/
+	install -m 644 $(BUILD)/libalphar.a $(DESTDIR)$(PREFIX)/lib/libalphar.a
+	install -m 755 $(BUILD)/libalphar.so $(DESTDIR)$(PREFIX)/lib/libalphar.so.$(VERSION)
+	ln -sf libalphar.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libalphar.so.0
+	ln -sf libalphar.so.0 $(DESTDIR)$(PREFIX)/lib/libalphar.so
+	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' 'Name: alphar' \
+	  'Description: LoRA fine-tuning in which alpha is right' 'Version: $(VERSION)' \
+	  'Requires.private: $(PACKAGES)' 'Libs: -L$${libdir} -lalphar' 'Libs.private: -fopenmp -lm -lpthread' \
+	  'Cflags: -I$${includedir}' > $(DESTDIR)$(PREFIX)/lib/pkgconfig/alphar.pc
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:$(BUILD)/tests/%=$(BUILD)/tests/unit/%.d)

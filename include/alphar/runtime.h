@@ -1,0 +1,33 @@
+/* What a process-wide computation runs on: threads, kernels, the matrix-product backend, and where log lines go. */
+#ifndef ALPHAR_RUNTIME_H
+#define ALPHAR_RUNTIME_H
+
+#include "alphar/error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct ar_runtime ar_runtime;
+
+typedef struct ar_runtime_options {
+    int threads;         /* 0: the cores that this process may use */
+    const char *isa;     /* "c", "avx2", "avx512"; NULL: environment ALPHAR_ISA, else the best the CPU has */
+    const char *backend; /* "own", "openblas", "reference"; NULL: environment ALPHAR_GEMM, else the first that accepts */
+    ar_log_fn log;       /* NULL: silence */
+    void *log_user;
+} ar_runtime_options;
+
+/* options NULL: all defaults.  The runtime is immutable afterwards; it may be shared by anything that runs one
+ * call at a time.  Caller frees with ar_runtime_free, after everything opened with it. */
+AR_API ar_status ar_runtime_new(ar_runtime **out, const ar_runtime_options *options, ar_error *err);
+AR_API void ar_runtime_free(ar_runtime *rt); /* NULL is fine */
+AR_API int ar_runtime_threads(const ar_runtime *rt);
+/* One line each for `--version`: the ISA in use with the CPU's features; the backends in order of preference. */
+AR_API const char *ar_runtime_isa(const ar_runtime *rt);
+AR_API const char *ar_runtime_backends(const ar_runtime *rt);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

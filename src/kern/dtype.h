@@ -1,0 +1,36 @@
+/* The dtype table: every weight type that a file may hold is one row.
+ *
+ * A type is stored in blocks: `block` elements in `bytes` bytes (1 element for plain floats).  Rows of a matrix are
+ * whole numbers of blocks.  Everything above asks the row; nothing switches on the type. */
+#ifndef AR_KERN_DTYPE_H
+#define AR_KERN_DTYPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum ar_dtype { AR_F32, AR_F16, AR_BF16, AR_F64, AR_I64, AR_I32, AR_I16, AR_I8, AR_U8, AR_BOOL, AR_DTYPE_COUNT } ar_dtype;
+
+typedef struct ar_dtype_info {
+    const char *name;        /* as people write it: "f32" */
+    const char *safetensors; /* as safetensors headers write it: "F32"; NULL where that format has none */
+    size_t block, bytes;
+    bool is_weight; /* may be an operand of a product; the conversions below exist */
+    /* n elements (a multiple of block) at src to f32; exact for all plain floats up to 32 bits. */
+    void (*to_f32)(float *dst, const void *src, size_t n);
+    /* f32 to the type, rounding to nearest even. */
+    void (*from_f32)(void *dst, const float *src, size_t n);
+} ar_dtype_info;
+
+const ar_dtype_info *ar__dtype(ar_dtype t); /* never NULL for a member of the enum */
+bool ar__dtype_from_safetensors(ar_dtype *out, const char *name, size_t len);
+bool ar__dtype_from_name(ar_dtype *out, const char *name); /* "f32", "bf16", …; also torch's "float32", "bfloat16" */
+/* Bytes of `count` elements; false on overflow or when count is no multiple of the block. */
+bool ar__dtype_bytes(size_t *out, ar_dtype t, size_t count);
+
+static inline float ar__bf16_to_f32(uint16_t h) {
+    union { uint32_t u; float f; } v = {.u = (uint32_t)h << 16};
+    return v.f;
+}
+
+#endif
