@@ -1,0 +1,40 @@
+/* JSON files over jansson: whole-file loading with line and column, and typed getters.
+ *
+ * A getter leaves *out alone where the key is absent or null, so that the caller sets the default first, and fails
+ * with `FILE: 'key': found string, wanted integer` where the value has another type.  `place` is the file's path. */
+#ifndef AR_FORMAT_JSON_H
+#define AR_FORMAT_JSON_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "alphar/error.h"
+
+/* The file's value; caller json_decref's.  Repeated keys are refused.  Integers past 64 bits (tokenizer files hold
+ * 1e30 written out) turn the whole file's integers into reals, which the getters below take where they are integral. */
+ar_status ar__json_load(json_t **out, const char *path, size_t max_bytes, ar_error *err);
+ar_status ar__json_parse(json_t **out, const char *text, size_t n, const char *place, ar_error *err);
+/* As ar__json_load; the value must be an object. */
+ar_status ar__json_load_object(json_t **out, const char *path, size_t max_bytes, ar_error *err);
+
+ar_status ar__json_get_int(int64_t *out, const json_t *object, const char *key, const char *place, ar_error *err);
+ar_status ar__json_get_double(double *out, const json_t *object, const char *key, const char *place, ar_error *err);
+ar_status ar__json_get_bool(bool *out, const json_t *object, const char *key, const char *place, ar_error *err);
+/* Borrowed from the object. */
+ar_status ar__json_get_string(const char **out, const json_t *object, const char *key, const char *place, ar_error *err);
+ar_status ar__json_get_array(const json_t **out, const json_t *object, const char *key, const char *place, ar_error *err);
+ar_status ar__json_get_object(const json_t **out, const json_t *object, const char *key, const char *place, ar_error *err);
+/* Fails unless the key is there and not null. */
+ar_status ar__json_need(const json_t *object, const char *key, const char *place, ar_error *err);
+
+/* The same for a bare value, for elements of arrays and patterns: false when it is something else. */
+bool ar__json_as_int(int64_t *out, const json_t *value);
+bool ar__json_as_double(double *out, const json_t *value);
+
+bool ar__json_has(const json_t *object, const char *key); /* present and not null */
+bool ar__json_is_off(const json_t *value);                /* NULL, null, false, "", [] or {} */
+const char *ar__json_type(const json_t *value);           /* "string", "integer", …; for messages */
+
+#endif
