@@ -3,7 +3,8 @@
  *     u64 little-endian n | n bytes of JSON header | tensor data
  *     header: {"__metadata__": {string: string}, "NAME": {"dtype": "F32", "shape": […], "data_offsets": [begin, end]}, …}
  *
- * Offsets count from the end of the header; tensors must lie inside the file, agree with dtype × shape, and not overlap.
+ * Offsets count from the end of the header; the tensors must fill the file exactly: no overlap, no gap, nothing behind
+ * the last one, each of dtype × shape bytes (the reference library's rules).
  * A set is one file, or a Hugging Face folder's shards joined by `model.safetensors.index.json`.  Data is never read
  * here: a tensor is a view of the mapped file. */
 #ifndef AR_FORMAT_SAFETENSORS_H
@@ -19,7 +20,8 @@ enum { AR_ST_MAX_DIMS = 8 };
 
 typedef struct ar_st_tensor {
     const char *name;
-    ar_dtype dtype;
+    ar_dtype dtype;         /* AR_DTYPE_COUNT where Alphar has no such type (F8_E4M3, …) */
+    const char *dtype_name; /* as the header writes it */
     int dims;
     int64_t shape[AR_ST_MAX_DIMS];
     size_t count, bytes;
@@ -30,11 +32,14 @@ typedef struct ar_st_tensor {
 typedef struct ar_st_set ar_st_set;
 
 /* path: a .safetensors file, or a folder with model.safetensors or model.safetensors.index.json. */
-ar_status ar__st_open(ar_st_set **out, const char *path, ar_error *err);
-void ar__st_close(ar_st_set *st); /* NULL is fine */
+ar_status ar__st_open(ar_st_set **out, const char *path, ar_error *err); /* reads headers only */
+void ar__st_close(ar_st_set *st);                                        /* NULL is fine */
 int ar__st_count(const ar_st_set *st);
-const ar_st_tensor *ar__st_at(const ar_st_set *st, int i); /* in name order */
+const ar_st_tensor *ar__st_at(const ar_st_set *st, int i);              /* in name order */
 const ar_st_tensor *ar__st_find(const ar_st_set *st, const char *name); /* NULL if absent */
+/* The tensor, which must be there and of a weight dtype (f32, f16, bf16); the message says where it was looked for.  A
+ * file may hold tensors of types that Alphar cannot use, as long as nobody asks for them. */
+ar_status ar__st_need(const ar_st_tensor **out, const ar_st_set *st, const char *name, ar_error *err);
 /* Value of a __metadata__ key of the first file, NULL if absent. */
 const char *ar__st_metadata(const ar_st_set *st, const char *key);
 /* Path of the shard that holds a tensor, for messages. */
@@ -43,7 +48,8 @@ const char *ar__st_path(const ar_st_set *st, int file);
 /* Writing: describe all tensors, then stream their bytes in the order described. */
 typedef struct ar_st_writer ar_st_writer;
 ar_status ar__st_writer_new(ar_st_writer **out, ar_error *err);
-ar_status ar__st_writer_add(ar_st_writer *w, const char *name, ar_dtype t, int dims, const int64_t *shape, const void *data, ar_error *err); /* data borrowed until save */
+ar_status ar__st_writer_add(ar_st_writer *w, const char *name, ar_dtype t, int dims, const int64_t *shape, const void *data,
+                            ar_error *err); /* data borrowed until save */
 ar_status ar__st_writer_meta(ar_st_writer *w, const char *key, const char *value, ar_error *err);
 /* Atomic (ar_writer).  Tensors are laid out sorted by alignment then name, as the reference library does. */
 ar_status ar__st_writer_save(ar_st_writer *w, const char *path, ar_error *err);

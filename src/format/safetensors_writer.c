@@ -1,0 +1,130 @@
+/* Writes one safetensors file, laid out as the reference library does: tensors by falling dtype (the widest first, so
+ * that each is aligned), then by name; the header padded with spaces to a multiple of 8. */
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/map.h"
+#include "format/safetensors.h"
+
+struct item {
+    char *name;
+    ar_dtype dtype;
+    int dims;
+    int64_t shape[AR_ST_MAX_DIMS];
+    size_t bytes;
+    const void *data;
+};
+
+struct ar_st_writer {
+    struct item *item;
+    size_t count, cap;
+    ar_map names;
+    json_t *meta;
+};
+
+/* Place in the reference library's order of types. */
+static int dtype_rank(ar_dtype t) {
+    static const ar_dtype order[] = {AR_BOOL, AR_U8, AR_I8, AR_I16, AR_F16, AR_BF16, AR_I32, AR_F32, AR_F64, AR_I64};
+    for (int i = 0; i < (int)(sizeof order / sizeof *order); i++)
+        if (order[i] == t) return i;
+    return -1;
+}
+
+static int by_layout(const void *a, const void *b) {
+    const struct item *x = a, *y = b;
+    int p = dtype_rank(x->dtype), q = dtype_rank(y->dtype);
+    return p != q ? q - p : strcmp(x->name, y->name);
+}
+
+ar_status ar__st_writer_new(ar_st_writer **out, ar_error *err) {
+    ar_st_writer *w = ar__alloc(1, sizeof *w);
+    *out = w;
+    return w ? AR_OK : ar__fail_memory(err, "safetensors writer");
+}
+
+void ar__st_writer_free(ar_st_writer *w) {
+    if (!w) return;
+    for (size_t i = 0; i < w->count; i++) free(w->item[i].name);
+    free(w->item);
+    ar__map_release(&w->names);
+    json_decref(w->meta);
+    free(w);
+}
+
+ar_status ar__st_writer_add(ar_st_writer *w, const char *name, ar_dtype t, int dims, const int64_t *shape, const void *data,
+                            ar_error *err) {
+    size_t count = 1;
+    struct item it = {.dtype = t, .dims = dims, .data = data};
+    if (dims < 0 || dims > AR_ST_MAX_DIMS || dtype_rank(t) < 0)
+        return ar__fail(err, AR_ERR_VALUE, "tensor '%s': %d dimensions of %s, wanted at most %d of a plain type", name, dims,
+                        ar__dtype(t)->name, AR_ST_MAX_DIMS);
+    if (!strcmp(name, "__metadata__") || ar__map_find_str(&w->names, name) != AR_MAP_NONE)
+        return ar__fail(err, AR_ERR_VALUE, "tensor '%s': the name is taken", name);
+    for (int i = 0; i < dims; i++) {
+        it.shape[i] = shape[i];
+        if (shape[i] < 0 || !ar__mul(&count, count, (size_t)shape[i]))
+            return ar__fail(err, AR_ERR_VALUE, "tensor '%s': impossible shape", name);
+    }
+    if (!ar__dtype_bytes(&it.bytes, t, count)) return ar__fail(err, AR_ERR_VALUE, "tensor '%s': too large", name);
+    struct item *list = ar__grow(w->item, &w->cap, w->count + 1, sizeof *list);
+    if (!list) return ar__fail_memory(err, name);
+    w->item = list;
+    if (!(it.name = ar__strdup(name))) return ar__fail_memory(err, name);
+    list[w->count++] = it;
+    return ar__map_put(&w->names, name, strlen(name), 0) ? AR_OK : ar__fail_memory(err, name);
+}
+
+ar_status ar__st_writer_meta(ar_st_writer *w, const char *key, const char *value, ar_error *err) {
+    if (!w->meta && !(w->meta = json_object())) return ar__fail_memory(err, key);
+    json_t *v = json_string(value);
+    if (!v) return ar__fail(err, AR_ERR_VALUE, "metadata '%s': wanted UTF-8 text", key);
+    return json_object_set_new(w->meta, key, v) ? ar__fail(err, AR_ERR_VALUE, "metadata '%s': wanted a UTF-8 key", key) : AR_OK;
+}
+
+static json_t *describe(const struct item *it, size_t begin) {
+    json_t *shape = json_array();
+    for (int i = 0; i < it->dims; i++) json_array_append_new(shape, json_integer(it->shape[i]));
+    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", ar__dtype(it->dtype)->safetensors, "shape", shape, "data_offsets", (json_int_t)begin,
+                     (json_int_t)(begin + it->bytes));
+}
+
+/* u64 length and padded JSON. */
+static ar_status build_header(ar_buf *out, const ar_st_writer *w, const char *path, ar_error *err) {
+    size_t at = 0;
+    json_t *root = json_object();
+    bool bad = !root;
+    if (w->meta) bad |= json_object_set(root, "__metadata__", w->meta) != 0;
+    for (size_t i = 0; i < w->count && !bad; i++) {
+        bad = at > (size_t)INT64_MAX - w->item[i].bytes || json_object_set_new(root, w->item[i].name, describe(&w->item[i], at)) != 0;
+        at += w->item[i].bytes;
+    }
+    char *text = bad ? NULL : json_dumps(root, JSON_COMPACT);
+    json_decref(root);
+    if (!text) return ar__fail(err, AR_ERR_VALUE, "%s: cannot build the header (a name that is no UTF-8, or out of memory)", path);
+    size_t n = (strlen(text) + 7) / 8 * 8;
+    unsigned char length[8];
+    for (int i = 0; i < 8; i++) length[i] = (unsigned char)((uint64_t)n >> (8 * i));
+    ar__buf_add(out, length, 8);
+    ar__buf_printf(out, "%-*s", (int)n, text);
+    free(text);
+    return out->failed ? ar__fail_memory(err, path) : AR_OK;
+}
+
+ar_status ar__st_writer_save(ar_st_writer *w, const char *path, ar_error *err) {
+    ar_buf header = {0};
+    ar_writer file = {.fd = -1};
+    ar_status s;
+    if (w->count) qsort(w->item, w->count, sizeof *w->item, by_layout);
+    if (!(s = build_header(&header, w, path, err)) && !(s = ar__writer_open(&file, path, err))) {
+        s = ar__writer_put(&file, header.data, header.len, err);
+        for (size_t i = 0; i < w->count && !s; i++) s = ar__writer_put(&file, w->item[i].data, w->item[i].bytes, err);
+        if (!s)
+            s = ar__writer_commit(&file, err);
+        else
+            ar__writer_abort(&file);
+    }
+    ar__buf_release(&header);
+    return s;
+}
