@@ -1,0 +1,29 @@
+#include "kern/cpu.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+ar_cpu ar__cpu_detect(void) {
+    ar_cpu c = {0};
+#if defined(__x86_64__)
+    __builtin_cpu_init(); /* these builtins check XCR0 as well as CPUID */
+    c.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    c.avx512 = c.avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512vl");
+    unsigned a, b, cx, d;
+    if (__get_cpuid_count(7, 1, &a, &b, &cx, &d)) c.avx512_bf16 = c.avx512 && (a >> 5 & 1);
+    if (__get_cpuid_count(7, 0, &a, &b, &cx, &d)) c.amx_bf16 = (d >> 22 & 1) && (d >> 24 & 1);
+#endif
+    return c;
+}
+
+int ar__cpu_count(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (int)n : 1;
+}

@@ -1,0 +1,14 @@
+/* What the CPU (and the operating system's register saving) allows. */
+#ifndef AR_KERN_CPU_H
+#define AR_KERN_CPU_H
+
+#include <stdbool.h>
+
+typedef struct ar_cpu {
+    bool avx2, avx512, avx512_bf16, amx_bf16; /* avx2 includes FMA and F16C; avx512 is F+BW+DQ+VL */
+} ar_cpu;
+
+ar_cpu ar__cpu_detect(void);
+int ar__cpu_count(void); /* cores that this process may use */
+
+#endif

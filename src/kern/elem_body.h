@@ -1,0 +1,132 @@
+/* The element-wise kernels, once, in plain C; each elem_*.c compiles them for its ISA.
+ *
+ * Not a header in the usual sense: the including file defines ELEM_TABLE, the function that fills the table.  Loops are
+ * written so that the compiler vectorises them without reordering sums: reductions keep LANES partial sums. */
+#include <math.h>
+#include <string.h>
+
+#include "kern/kernels.h"
+
+enum { LANES = 16 };
+
+/* exp(x) for x <= 88: x = n ln 2 + r, |r| <= ln 2 / 2, a degree-6 polynomial in r, n added to the exponent.
+ * Coefficients: Cephes expf. */
+static inline float exp_fast(float x) {
+    float keep = x < -87.0f ? 0.0f : 1.0f;
+    x = x < -87.0f ? -87.0f : x;
+    float shifted = x * 1.44269504088896341f + 12582912.0f; /* 1.5 * 2^23: the integer lands in the low mantissa bits */
+    float n = shifted - 12582912.0f;
+    float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    union { float f; int32_t i; } s = {.f = shifted};
+    s.i = (int32_t)((uint32_t)(s.i + 127) << 23); /* the low bits of the shifted number are n in two's complement */
+    return p * s.f * keep;
+}
+
+static inline float lane_sum(const float acc[LANES]) {
+    float s = 0.0f;
+    for (int l = 0; l < LANES; l++) s += acc[l];
+    return s;
+}
+
+static float dot(const float *x, const float *y, size_t n) {
+    float acc[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int l = 0; l < LANES; l++) acc[l] += x[i + (size_t)l] * y[i + (size_t)l];
+    for (int l = 0; i < n; i++, l++) acc[l] += x[i] * y[i];
+    return lane_sum(acc);
+}
+
+static inline float widen(uint16_t h) {
+    union { uint32_t u; float f; } v = {.u = (uint32_t)h << 16};
+    return v.f;
+}
+
+static float dot_bf16(const uint16_t *w, const float *x, size_t n) {
+    float acc[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int l = 0; l < LANES; l++) acc[l] += widen(w[i + (size_t)l]) * x[i + (size_t)l];
+    for (int l = 0; i < n; i++, l++) acc[l] += widen(w[i]) * x[i];
+    return lane_sum(acc);
+}
+
+static void axpy(float *restrict y, float a, const float *restrict x, size_t n) {
+    for (size_t i = 0; i < n; i++) y[i] += a * x[i];
+}
+
+static float sum_squares(const float *x, size_t n) { return dot(x, x, n); }
+
+static float max_of(const float *x, size_t n) {
+    float acc[LANES];
+    for (int l = 0; l < LANES; l++) acc[l] = -INFINITY;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int l = 0; l < LANES; l++) acc[l] = x[i + (size_t)l] > acc[l] ? x[i + (size_t)l] : acc[l];
+    for (; i < n; i++) acc[0] = x[i] > acc[0] ? x[i] : acc[0];
+    float m = acc[0];
+    for (int l = 1; l < LANES; l++) m = acc[l] > m ? acc[l] : m;
+    return m;
+}
+
+static float exp_sum(float *x, float shift, size_t n) {
+    float acc[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int l = 0; l < LANES; l++) {
+            float e = exp_fast(x[i + (size_t)l] - shift);
+            x[i + (size_t)l] = e;
+            acc[l] += e;
+        }
+    for (int l = 0; i < n; i++, l++) acc[l] += x[i] = exp_fast(x[i] - shift);
+    return lane_sum(acc);
+}
+
+static inline float sigmoid(float x) {
+    float e = exp_fast(x < 0.0f ? x : -x); /* e <= 1: no overflow on either side */
+    return (x < 0.0f ? e : 1.0f) / (1.0f + e);
+}
+
+static void silu_mul(float *restrict h, const float *restrict gate, const float *restrict up, size_t n) {
+    for (size_t i = 0; i < n; i++) h[i] = gate[i] * sigmoid(gate[i]) * up[i];
+}
+
+static void silu_mul_bwd(float *restrict gate, float *restrict up, const float *restrict dh, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        float g = gate[i], s = sigmoid(g);
+        gate[i] = dh[i] * up[i] * s * (1.0f + g * (1.0f - s));
+        up[i] = dh[i] * g * s;
+    }
+}
+
+static void adamw(float *restrict w, float *restrict m, float *restrict v, const float *restrict g, size_t n, const ar_adamw_step *st) {
+    ar_adamw_step s = *st;
+    float shrink = 1.0f - s.rate * s.decay, step = s.rate / s.correction1;
+    for (size_t i = 0; i < n; i++) {
+        float gi = g[i] * s.grad_scale;
+        float mi = m[i] + (gi - m[i]) * (1.0f - s.beta1);
+        float vi = v[i] * s.beta2 + gi * gi * (1.0f - s.beta2);
+        m[i] = mi;
+        v[i] = vi;
+        w[i] = w[i] * shrink - step * (mi / (sqrtf(vi) / s.correction2_sqrt + s.eps));
+    }
+}
+
+static void elem_fill(ar_kernels *k) {
+    k->dot = dot;
+    k->dot_bf16 = dot_bf16;
+    k->axpy = axpy;
+    k->sum_squares = sum_squares;
+    k->max = max_of;
+    k->exp_sum = exp_sum;
+    k->silu_mul = silu_mul;
+    k->silu_mul_bwd = silu_mul_bwd;
+    k->adamw = adamw;
+}

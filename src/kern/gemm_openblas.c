@@ -1,0 +1,62 @@
+/* OpenBLAS on fixed 64-row tiles, single-threaded inside each job: bit-stable for any thread count and any m.
+ *
+ * (Its own threading, and edge rows, change results: measured on Debian's 0.3.21.)  A job is NC columns; B's block is
+ * widened to f32 per slice of k; rows past the end are zeros in a padded copy of the last tile. */
+#include <cblas.h>
+#include <omp.h>
+#include <string.h>
+
+#include "kern/gemm.h"
+#include "kern/runtime.h"
+
+enum { ROWS = 64 };
+
+static size_t min_of(size_t a, size_t b) { return a < b ? a : b; }
+
+/* B's block as f32 [cols][len] (b_rows) or [len][NC]; columns past the end are zero so that the shape stays fixed. */
+static void widen_block(float *dst, const ar_gemm *g, size_t j0, size_t cols, size_t p0, size_t len) {
+    const ar_dtype_info *t = ar__dtype(g->b_type);
+    size_t row_bytes = g->b_ld / t->block * t->bytes;
+    const char *base = g->b;
+    memset(dst, 0, sizeof *dst * AR_GEMM_NC * len);
+    if (g->b_rows)
+        for (size_t j = 0; j < cols; j++) t->to_f32(dst + j * len, base + (j0 + j) * row_bytes + p0 / t->block * t->bytes, len);
+    else
+        for (size_t p = 0; p < len; p++) t->to_f32(dst + p * AR_GEMM_NC, base + (p0 + p) * row_bytes + j0 / t->block * t->bytes, cols);
+}
+
+static void run_tile(const ar_gemm *g, const float *block, float *spare, size_t i0, size_t j0, size_t cols, size_t p0, size_t len) {
+    size_t rows = min_of(ROWS, g->m - i0);
+    float *left = spare, *out = spare + (size_t)ROWS * AR_GEMM_KC;
+    memset(left, 0, sizeof *left * ROWS * len);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t p = 0; p < len; p++) left[i * len + p] = g->a[(i0 + i) * g->a_row + (p0 + p) * g->a_col];
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, g->b_rows ? CblasTrans : CblasNoTrans, ROWS, AR_GEMM_NC, (blasint)len, 1.0f, left, (blasint)len,
+                block, g->b_rows ? (blasint)len : AR_GEMM_NC, 0.0f, out, AR_GEMM_NC);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < cols; j++) {
+            float *c = &g->c[(i0 + i) * g->c_ld + j0 + j];
+            *c = g->accumulate || p0 > 0 ? *c + out[i * AR_GEMM_NC + j] : out[i * AR_GEMM_NC + j];
+        }
+}
+
+static bool accepts(const ar_runtime *rt, const ar_gemm *g) {
+    (void)rt;
+    return ar__dtype(g->b_type)->is_weight && g->k > 0;
+}
+
+static void run(const ar_runtime *rt, const ar_gemm *g) {
+    size_t blocks = (g->n + AR_GEMM_NC - 1) / AR_GEMM_NC;
+#pragma omp parallel for num_threads(rt->threads) schedule(dynamic, 1)
+    for (size_t job = 0; job < blocks; job++) {
+        float *block = ar__runtime_right(rt, omp_get_thread_num()), *spare = block + (size_t)AR_GEMM_NC * AR_GEMM_KC;
+        size_t j = job * AR_GEMM_NC, cols = min_of(AR_GEMM_NC, g->n - j);
+        for (size_t p = 0; p < g->k; p += AR_GEMM_KC) {
+            size_t len = min_of(AR_GEMM_KC, g->k - p);
+            widen_block(block, g, j, cols, p, len);
+            for (size_t i = 0; i < g->m; i += ROWS) run_tile(g, block, spare, i, j, cols, p, len);
+        }
+    }
+}
+
+const ar_gemm_backend ar__gemm_openblas = {"openblas", accepts, run};

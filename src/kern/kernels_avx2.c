@@ -1,0 +1,90 @@
+/* AVX2 + FMA: the element-wise loops compiled for it, a 6x16 product tile, 8x8 transposes for packing. */
+#include <immintrin.h>
+
+#include "kern/elem_body.h"
+
+enum { MR = 6, NR = 16 };
+
+static void tile(size_t k, const float *a, const float *b, float *c, size_t ldc, bool accumulate) {
+    __m256 acc[MR][2];
+    for (int i = 0; i < MR; i++) acc[i][0] = acc[i][1] = _mm256_setzero_ps();
+    for (size_t p = 0; p < k; p++) {
+        __m256 b0 = _mm256_load_ps(b + p * NR), b1 = _mm256_load_ps(b + p * NR + 8);
+#pragma GCC unroll 6
+        for (int i = 0; i < MR; i++) {
+            __m256 x = _mm256_broadcast_ss(a + p * MR + (size_t)i);
+            acc[i][0] = _mm256_fmadd_ps(x, b0, acc[i][0]);
+            acc[i][1] = _mm256_fmadd_ps(x, b1, acc[i][1]);
+        }
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < MR; i++) {
+        float *to = c + (size_t)i * ldc;
+        if (accumulate) {
+            acc[i][0] = _mm256_add_ps(_mm256_loadu_ps(to), acc[i][0]);
+            acc[i][1] = _mm256_add_ps(_mm256_loadu_ps(to + 8), acc[i][1]);
+        }
+        _mm256_storeu_ps(to, acc[i][0]);
+        _mm256_storeu_ps(to + 8, acc[i][1]);
+    }
+}
+
+static inline void transpose8(__m256 r[8]) {
+    __m256 t[8], u[8];
+    for (int i = 0; i < 4; i++) {
+        t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+        t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    }
+    for (int i = 0; i < 2; i++) {
+        u[4 * i] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
+        u[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
+        u[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+        u[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; i++) {
+        r[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
+        r[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
+    }
+}
+
+static inline __m256 load_f32(const void *src, size_t at) { return _mm256_loadu_ps((const float *)src + at); }
+static inline __m256 load_bf16(const void *src, size_t at) {
+    __m128i h = _mm_loadu_si128((const __m128i *)((const uint16_t *)src + at));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
+}
+static inline float one_f32(const void *src, size_t at) { return ((const float *)src)[at]; }
+static inline float one_bf16(const void *src, size_t at) { return widen(((const uint16_t *)src)[at]); }
+
+/* Rows i0..i0+8 of the panel, all of k; rows at and past `rows` count as zero. */
+static inline __attribute__((always_inline)) void
+interleave8(float *dst, size_t width, size_t i0, const void *src, size_t ld, size_t rows, size_t k,
+            __m256 (*load)(const void *, size_t), float (*one)(const void *, size_t)) {
+    size_t n = width - i0 < 8 ? width - i0 : 8, p = 0;
+    __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    for (; p + 8 <= k; p += 8) {
+        __m256 r[8];
+        for (size_t i = 0; i < 8; i++) r[i] = i0 + i < rows && i < n ? load(src, (i0 + i) * ld + p) : _mm256_setzero_ps();
+        transpose8(r);
+        for (size_t q = 0; q < 8; q++) _mm256_maskstore_ps(dst + (p + q) * width + i0, mask, r[q]);
+    }
+    for (; p < k; p++)
+        for (size_t i = 0; i < n; i++) dst[p * width + i0 + i] = i0 + i < rows ? one(src, (i0 + i) * ld + p) : 0.0f;
+}
+
+static void interleave(float *dst, size_t width, const float *src, size_t src_ld, size_t rows, size_t k) {
+    for (size_t i = 0; i < width; i += 8) interleave8(dst, width, i, src, src_ld, rows, k, load_f32, one_f32);
+}
+
+static void interleave_bf16(float *dst, size_t width, const uint16_t *src, size_t src_ld, size_t rows, size_t k) {
+    for (size_t i = 0; i < width; i += 8) interleave8(dst, width, i, src, src_ld, rows, k, load_bf16, one_bf16);
+}
+
+void ar__kernels_avx2(ar_kernels *k) {
+    k->isa = "avx2";
+    k->mr = MR;
+    k->nr = NR;
+    k->tile = tile;
+    k->interleave = interleave;
+    k->interleave_bf16 = interleave_bf16;
+    elem_fill(k);
+}

@@ -1,0 +1,79 @@
+/* Builds the runtime: which ISA, which backends, how many threads.  Decided once, never changed. */
+#include "kern/runtime.h"
+
+#include <cblas.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+#include "kern/cpu.h"
+
+enum { MAX_THREADS = 1024 };
+
+static ar_status choose_isa(ar_runtime *rt, const char *wanted, ar_error *err) {
+    ar_cpu cpu = ar__cpu_detect();
+    ar__kernels_c(&rt->kern);
+    bool all = !wanted || !*wanted || !strcmp(wanted, "auto"), known = all || !strcmp(wanted, "c");
+#if defined(__x86_64__)
+    bool want512 = !all && !strcmp(wanted, "avx512"), want2 = !all && !strcmp(wanted, "avx2");
+    known = known || want512 || want2;
+    if ((want512 && !cpu.avx512) || (want2 && !cpu.avx2)) return ar__fail(err, AR_ERR_UNSUPPORTED, "ISA %s: this CPU does not have it", wanted);
+    if (cpu.avx2 && (all || want2 || want512)) ar__kernels_avx2(&rt->kern);
+    if (cpu.avx512 && (all || want512)) ar__kernels_avx512(&rt->kern);
+#endif
+    if (!known) return ar__fail(err, AR_ERR_VALUE, "ISA '%s': wanted auto, c, avx2 or avx512", wanted);
+    snprintf(rt->isa_line, sizeof rt->isa_line, "%s (CPU has:%s%s%s%s%s)", rt->kern.isa, cpu.avx2 ? " avx2" : "", cpu.avx512 ? " avx512" : "",
+             cpu.avx512_bf16 ? " avx512-bf16" : "", cpu.amx_bf16 ? " amx-bf16" : "", cpu.avx2 ? "" : " nothing that Alphar has kernels for");
+    return AR_OK;
+}
+
+static ar_status choose_backends(ar_runtime *rt, const char *wanted, ar_error *err) {
+    const ar_gemm_backend *all[] = {&ar__gemm_own, &ar__gemm_openblas, &ar__gemm_reference};
+    int n = 0;
+    bool any = !wanted || !*wanted || !strcmp(wanted, "auto");
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (any || !strcmp(wanted, all[i]->name)) rt->gemm[n++] = all[i];
+    if (n == 0) return ar__fail(err, AR_ERR_VALUE, "product backend '%s': wanted auto, own, openblas or reference", wanted);
+    for (int i = 0; i < n; i++) {
+        size_t at = strlen(rt->backend_line);
+        snprintf(rt->backend_line + at, sizeof rt->backend_line - at, "%s%s", i ? ", " : "", rt->gemm[i]->name);
+    }
+    return AR_OK;
+}
+
+ar_status ar_runtime_new(ar_runtime **out, const ar_runtime_options *options, ar_error *err) {
+    static const ar_runtime_options defaults = {0};
+    const ar_runtime_options *o = options ? options : &defaults;
+    *out = NULL;
+    if (o->threads < 0 || o->threads > MAX_THREADS)
+        return ar__fail(err, AR_ERR_VALUE, "threads: found %d, wanted 1 to %d (or 0 for all cores)", o->threads, MAX_THREADS);
+    ar_runtime *rt = ar__alloc(1, sizeof *rt);
+    if (!rt) return ar__fail_memory(err, "runtime");
+    rt->threads = o->threads ? o->threads : ar__cpu_count();
+    rt->log = (ar_log){o->log, o->log_user};
+    rt->left = ar__alloc((size_t)AR_GEMM_MC * AR_GEMM_KC, sizeof(float));
+    rt->right = ar__alloc((size_t)rt->threads * AR_GEMM_RIGHT_FLOATS, sizeof(float));
+    ar_status s = rt->left && rt->right ? AR_OK : ar__fail_memory(err, "runtime");
+    if (!s) s = choose_isa(rt, o->isa ? o->isa : getenv("ALPHAR_ISA"), err);
+    if (!s) s = choose_backends(rt, o->backend ? o->backend : getenv("ALPHAR_GEMM"), err);
+    if (s) {
+        ar_runtime_free(rt);
+        return s;
+    }
+    openblas_set_num_threads(1); /* our tiles are the parallelism */
+    *out = rt;
+    return AR_OK;
+}
+
+void ar_runtime_free(ar_runtime *rt) {
+    if (!rt) return;
+    free(rt->left);
+    free(rt->right);
+    free(rt);
+}
+
+int ar_runtime_threads(const ar_runtime *rt) { return rt->threads; }
+const char *ar_runtime_isa(const ar_runtime *rt) { return rt->isa_line; }
+const char *ar_runtime_backends(const ar_runtime *rt) { return rt->backend_line; }

@@ -1,0 +1,23 @@
+/* The runtime that everything computing is given: threads, the kernel table, the product backends, scratch, log. */
+#ifndef AR_KERN_RUNTIME_H
+#define AR_KERN_RUNTIME_H
+
+#include "alphar/runtime.h"
+#include "base/log.h"
+#include "kern/gemm.h"
+#include "kern/kernels.h"
+
+struct ar_runtime {
+    int threads;
+    ar_kernels kern;
+    const ar_gemm_backend *gemm[AR_GEMM_BACKENDS]; /* in order of preference, NULL-terminated unless full */
+    /* For one product at a time: panels of the left operand, shared; a block of the right one and a copy per thread. */
+    float *left;
+    float *right; /* threads * AR_GEMM_RIGHT_FLOATS */
+    ar_log log;
+    char isa_line[256], backend_line[128];
+};
+
+static inline float *ar__runtime_right(const ar_runtime *rt, int thread) { return rt->right + (size_t)thread * AR_GEMM_RIGHT_FLOATS; }
+
+#endif
