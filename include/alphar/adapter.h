@@ -1,0 +1,76 @@
+/* Adapters: pairs A [r, n_in], B [n_out, r] with a scale s per site, and what is saved whole beside them.
+ *
+ *     y = W x + s · B (A x)        s = α / r (standard)  or  α / √r (rslora)
+ *
+ * An adapter is in memory once open, in f32; files are not touched again before ar_adapter_save.  Not thread-safe for
+ * changes. */
+#ifndef ALPHAR_ADAPTER_H
+#define ALPHAR_ADAPTER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "alphar/error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct ar_adapter ar_adapter;
+
+/* The rule that turns (α, r) into s. */
+typedef enum ar_policy { AR_POLICY_STANDARD, AR_POLICY_RSLORA } ar_policy;
+AR_API const char *ar_policy_name(ar_policy policy); /* "standard", "rslora" */
+
+/* What to believe where a file's metadata and its configuration give different s. */
+typedef enum ar_trust { AR_TRUST_NONE /* refuse */, AR_TRUST_CONFIG, AR_TRUST_METADATA } ar_trust;
+
+typedef struct ar_adapter_options {
+    bool has_alpha; /* alpha stands in where the file has none */
+    double alpha;
+    ar_trust trust;
+} ar_adapter_options;
+
+/* path: a PEFT folder (adapter_config.json, adapter_model.safetensors).  options NULL: all zero.
+ * Caller frees with ar_adapter_free. */
+AR_API ar_status ar_adapter_open(ar_adapter **out, const char *path, const ar_adapter_options *options, ar_error *err);
+AR_API void ar_adapter_free(ar_adapter *ad); /* NULL is fine */
+
+/* "peft" */
+AR_API const char *ar_adapter_format(const ar_adapter *ad);
+/* The base that the adapter names; NULL where it names none. */
+AR_API const char *ar_adapter_base(const ar_adapter *ad);
+
+/* One site.  The name is the Hugging Face module path and lives as long as the adapter.  For an embedding n_in is the
+ * vocabulary and n_out the width: the update of its [vocab, dim] weight is s · (B A)ᵀ. */
+typedef struct ar_site {
+    const char *name;
+    int64_t n_out, n_in;
+    int rank;
+    double alpha, scale;
+    ar_policy policy;
+    bool dora, embedding;
+} ar_site;
+
+AR_API int ar_adapter_site_count(const ar_adapter *ad);
+AR_API ar_site ar_adapter_site(const ar_adapter *ad, int i); /* 0 ≤ i < count */
+/* Tensors saved whole (modules_to_save, biases): "lm_head.weight", … */
+AR_API int ar_adapter_whole_count(const ar_adapter *ad);
+AR_API const char *ar_adapter_whole_name(const ar_adapter *ad, int i);
+
+/* s of every site; α follows by each site's policy and rank.  Errors: AR_ERR_NUMERIC for NaN or infinity. */
+AR_API ar_status ar_adapter_set_scale(ar_adapter *ad, double scale, ar_error *err);
+/* α of the adapter: s follows per site by its policy and rank; sites with an α of their own keep its ratio to the
+ * adapter's.  Errors: AR_ERR_VALUE where that ratio is lost because the adapter's own α is 0. */
+AR_API ar_status ar_adapter_set_alpha(ar_adapter *ad, double alpha, ar_error *err);
+/* Multiplies s and α of every site. */
+AR_API ar_status ar_adapter_multiply_scale(ar_adapter *ad, double factor, ar_error *err);
+
+/* Writes a PEFT folder: adapter_model.safetensors (f32), then adapter_config.json, each whole or not at all, so that a
+ * failure leaves no configuration without weights.  Files of these names already in dir are an error unless overwrite. */
+AR_API ar_status ar_adapter_save(const ar_adapter *ad, const char *dir, bool overwrite, ar_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
