@@ -3,6 +3,7 @@
 #define AR_ADAPTER_SETTINGS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "alphar/adapter.h"

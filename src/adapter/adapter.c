@@ -1,0 +1,218 @@
+/* Building and changing an adapter in memory; the two policies. */
+#include "adapter/adapter.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+#include "base/rng.h"
+
+const char *ar_policy_name(ar_policy policy) { return policy == AR_POLICY_RSLORA ? "rslora" : "standard"; }
+
+static double divisor(ar_policy policy, int rank) { return policy == AR_POLICY_RSLORA ? sqrt((double)rank) : (double)rank; }
+
+double ar__policy_scale(ar_policy policy, double alpha, int rank) { return alpha / divisor(policy, rank); }
+
+double ar__policy_alpha(ar_policy policy, double scale, int rank) { return scale * divisor(policy, rank); }
+
+ar_status ar__adapter_new(ar_adapter **out, ar_error *err) {
+    ar_adapter *ad = ar__alloc(1, sizeof *ad);
+    *out = ad;
+    if (!ad) return ar__fail_memory(err, "adapter");
+    ad->format = "peft";
+    ar__settings_init(&ad->settings);
+    return AR_OK;
+}
+
+static void pair_release(ar_pair *p) {
+    free(p->site);
+    free(p->a);
+    free(p->b);
+    free(p->magnitude);
+    free(p->b_bias);
+}
+
+static void whole_release(ar_whole *w) {
+    free(w->name);
+    free(w->data);
+}
+
+void ar_adapter_free(ar_adapter *ad) {
+    if (!ad) return;
+    for (size_t i = 0; i < ad->pair_count; i++) pair_release(&ad->pair[i]);
+    for (size_t i = 0; i < ad->whole_count; i++) whole_release(&ad->whole[i]);
+    free(ad->pair);
+    free(ad->whole);
+    ar__settings_release(&ad->settings);
+    ar__strings_release(&ad->note_keys);
+    ar__strings_release(&ad->note_values);
+    free(ad);
+}
+
+/* rows * columns zeroed floats; NULL on overflow too. */
+static float *matrix(int64_t rows, int64_t columns) {
+    size_t n;
+    return ar__mul(&n, (size_t)rows, (size_t)columns) ? ar__alloc(n, sizeof(float)) : NULL;
+}
+
+static ar_status check_shape(const ar_pair_shape *s, ar_error *err) {
+    if (s->rank < 1) return ar__fail(err, AR_ERR_VALUE, "site '%s': rank %d, wanted at least 1", s->site, s->rank);
+    if (s->n_in < 1 || s->n_out < 1)
+        return ar__fail(err, AR_ERR_VALUE, "site '%s': shape [%lld, %lld], wanted positive sizes", s->site, (long long)s->n_out,
+                        (long long)s->n_in);
+    if (!isfinite(s->alpha)) return ar__fail(err, AR_ERR_NUMERIC, "site '%s': alpha %g, wanted a finite number", s->site, s->alpha);
+    return AR_OK;
+}
+
+ar_status ar__adapter_add_pair(ar_pair **out, ar_adapter *ad, const ar_pair_shape *shape, ar_error *err) {
+    ar_status s = check_shape(shape, err);
+    if (s) return s;
+    ar_pair *list = ar__grow(ad->pair, &ad->pair_cap, ad->pair_count + 1, sizeof *list);
+    if (!list) return ar__fail_memory(err, shape->site);
+    ad->pair = list;
+    ar_pair p = {.site = ar__strdup(shape->site), .n_in = shape->n_in, .n_out = shape->n_out, .rank = shape->rank, .alpha = shape->alpha};
+    p.policy = shape->policy;
+    p.scale = ar__policy_scale(p.policy, p.alpha, p.rank);
+    p.is_embedding = shape->is_embedding;
+    p.a = matrix(p.rank, p.n_in);
+    p.b = matrix(p.n_out, p.rank);
+    if (shape->dora) p.magnitude = matrix(1, p.n_out);
+    if (shape->b_bias) p.b_bias = matrix(1, p.n_out);
+    if (!p.site || !p.a || !p.b || (shape->dora && !p.magnitude) || (shape->b_bias && !p.b_bias)) {
+        pair_release(&p);
+        return ar__fail_memory(err, shape->site);
+    }
+    list[ad->pair_count] = p;
+    if (out) *out = &list[ad->pair_count];
+    ad->pair_count++;
+    return AR_OK;
+}
+
+ar_status ar__adapter_add_whole(ar_whole **out, ar_adapter *ad, const char *name, int dims, const int64_t *shape, ar_error *err) {
+    ar_whole w = {.dims = dims, .count = 1};
+    if (dims < 0 || dims > (int)(sizeof w.shape / sizeof *w.shape))
+        return ar__fail(err, AR_ERR_VALUE, "tensor '%s': %d dimensions, wanted at most 8", name, dims);
+    for (int i = 0; i < dims; i++) {
+        w.shape[i] = shape[i];
+        if (shape[i] < 0 || !ar__mul(&w.count, w.count, (size_t)shape[i]))
+            return ar__fail(err, AR_ERR_VALUE, "tensor '%s': impossible shape", name);
+    }
+    ar_whole *list = ar__grow(ad->whole, &ad->whole_cap, ad->whole_count + 1, sizeof *list);
+    if (!list) return ar__fail_memory(err, name);
+    ad->whole = list;
+    w.name = ar__strdup(name);
+    w.data = ar__alloc(w.count, sizeof *w.data);
+    if (!w.name || !w.data) {
+        whole_release(&w);
+        return ar__fail_memory(err, name);
+    }
+    list[ad->whole_count] = w;
+    if (out) *out = &list[ad->whole_count];
+    ad->whole_count++;
+    return AR_OK;
+}
+
+ar_pair *ar__adapter_find_pair(const ar_adapter *ad, const char *site) {
+    for (size_t i = 0; i < ad->pair_count; i++)
+        if (!strcmp(ad->pair[i].site, site)) return &ad->pair[i];
+    return NULL;
+}
+
+ar_whole *ar__adapter_find_whole(const ar_adapter *ad, const char *name) {
+    for (size_t i = 0; i < ad->whole_count; i++)
+        if (!strcmp(ad->whole[i].name, name)) return &ad->whole[i];
+    return NULL;
+}
+
+ar_status ar__adapter_set_note(ar_adapter *ad, const char *key, const char *value, ar_error *err) {
+    for (size_t i = 0; i < ad->note_keys.count; i++) {
+        if (strcmp(ad->note_keys.at[i], key)) continue;
+        char *copy = ar__strdup(value);
+        if (!copy) return ar__fail_memory(err, key);
+        free(ad->note_values.at[i]);
+        ad->note_values.at[i] = copy;
+        return AR_OK;
+    }
+    /* The value first: a key is only ever seen with its value. */
+    if (!ar__strings_add(&ad->note_values, value)) return ar__fail_memory(err, key);
+    if (ar__strings_add(&ad->note_keys, key)) return AR_OK;
+    free(ad->note_values.at[--ad->note_values.count]);
+    return ar__fail_memory(err, key);
+}
+
+const char *ar__adapter_note(const ar_adapter *ad, const char *key) {
+    for (size_t i = 0; i < ad->note_keys.count; i++)
+        if (!strcmp(ad->note_keys.at[i], key)) return ad->note_values.at[i];
+    return NULL;
+}
+
+void ar__pair_init(ar_pair *p, uint64_t seed) {
+    uint64_t site = ar__rng_hash(p->site);
+    ar_rng ga = ar__rng_stream(seed, AR_RNG_INIT, site, 0), gb = ar__rng_stream(seed, AR_RNG_INIT, site, 1);
+    size_t na = (size_t)p->rank * (size_t)p->n_in, nb = (size_t)p->n_out * (size_t)p->rank;
+    double bound = 1 / sqrt((double)p->n_in);
+    for (size_t i = 0; i < na; i++) p->a[i] = p->is_embedding ? 0.0f : (float)((2 * ar__rng_uniform(&ga, i) - 1) * bound);
+    for (size_t i = 0; i < nb; i++) p->b[i] = p->is_embedding ? (float)ar__rng_normal(&gb, i) : 0.0f;
+}
+
+const char *ar_adapter_format(const ar_adapter *ad) { return ad->format; }
+const char *ar_adapter_base(const ar_adapter *ad) { return ad->settings.base; }
+int ar_adapter_site_count(const ar_adapter *ad) { return (int)ad->pair_count; }
+int ar_adapter_whole_count(const ar_adapter *ad) { return (int)ad->whole_count; }
+const char *ar_adapter_whole_name(const ar_adapter *ad, int i) { return ad->whole[i].name; }
+
+ar_site ar_adapter_site(const ar_adapter *ad, int i) {
+    const ar_pair *p = &ad->pair[i];
+    return (ar_site){.name = p->site,
+                     .n_out = p->n_out,
+                     .n_in = p->n_in,
+                     .rank = p->rank,
+                     .alpha = p->alpha,
+                     .scale = p->scale,
+                     .policy = p->policy,
+                     .dora = p->magnitude != NULL,
+                     .embedding = p->is_embedding};
+}
+
+static ar_status not_finite(const char *what, double value, ar_error *err) {
+    return ar__fail(err, AR_ERR_NUMERIC, "%s: %g, wanted a finite number", what, value);
+}
+
+ar_status ar_adapter_set_scale(ar_adapter *ad, double scale, ar_error *err) {
+    if (!isfinite(scale)) return not_finite("scale", scale, err);
+    for (size_t i = 0; i < ad->pair_count; i++) {
+        ar_pair *p = &ad->pair[i];
+        p->scale = scale;
+        p->alpha = ar__policy_alpha(p->policy, scale, p->rank);
+    }
+    return AR_OK;
+}
+
+ar_status ar_adapter_set_alpha(ar_adapter *ad, double alpha, ar_error *err) {
+    double own = ad->settings.alpha;
+    if (!isfinite(alpha)) return not_finite("alpha", alpha, err);
+    for (size_t i = 0; i < ad->pair_count; i++)
+        if (ad->pair[i].alpha != own && own == 0)
+            return ar__fail(err, AR_ERR_VALUE,
+                            "alpha: the adapter's own is 0 and site '%s' has %g, so no ratio is known; set the scale instead",
+                            ad->pair[i].site, ad->pair[i].alpha);
+    for (size_t i = 0; i < ad->pair_count; i++) {
+        ar_pair *p = &ad->pair[i];
+        p->alpha = p->alpha == own ? alpha : p->alpha * (alpha / own);
+        p->scale = ar__policy_scale(p->policy, p->alpha, p->rank);
+    }
+    ad->settings.alpha = alpha;
+    return AR_OK;
+}
+
+ar_status ar_adapter_multiply_scale(ar_adapter *ad, double factor, ar_error *err) {
+    if (!isfinite(factor)) return not_finite("factor", factor, err);
+    for (size_t i = 0; i < ad->pair_count; i++) {
+        ad->pair[i].scale *= factor;
+        ad->pair[i].alpha *= factor;
+    }
+    ad->settings.alpha *= factor;
+    return AR_OK;
+}
