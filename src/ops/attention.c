@@ -1,0 +1,235 @@
+#include "ops/attention.h"
+
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+enum { BLOCK = AR_ATTENTION_BLOCK };
+
+static size_t min_of(size_t a, size_t b) { return a < b ? a : b; }
+static size_t max_of(size_t a, size_t b) { return a > b ? a : b; }
+
+size_t ar__attention_blocks(ar_block *out, const ar_rows *rows) {
+    size_t n = 0;
+    for (size_t s = 0; s < rows->samples; s++) {
+        size_t first = rows->start[s], length = rows->start[s + 1] - first;
+        for (size_t i = 0; i < length; i += BLOCK) out[n++] = (ar_block){first, length, first + i, min_of(BLOCK, length - i)};
+    }
+    return n;
+}
+
+/* One thread's scratch:
+ *   left[3], right[3]   packed operands of up to BLOCK x max(BLOCK, D), with room for the tile's padding
+ *   s, p                two BLOCK x BLOCK score tiles
+ *   acc[2]              group x BLOCK x D accumulators        m, l   group x BLOCK running maxima and sums */
+typedef struct scratch {
+    float *left[3], *right[3], *s, *p, *acc[2], *m, *l;
+} scratch;
+
+static size_t operand_floats(const ar_kernels *kn, const ar_attention *at) {
+    size_t wide = max_of(BLOCK, at->head_dim) + AR_TILE_MAX_NR;
+    (void)kn;
+    return wide * max_of(BLOCK, at->head_dim);
+}
+
+size_t ar__attention_scratch(const ar_runtime *rt, const ar_attention *at) {
+    size_t group = at->heads / at->kv_heads;
+    return 6 * operand_floats(&rt->kern, at) + 2 * BLOCK * BLOCK + 2 * group * BLOCK * at->head_dim + 2 * group * BLOCK + 16 * 12;
+}
+
+static float *take(float **at, size_t n) {
+    float *p = *at;
+    *at += (n + 15) / 16 * 16; /* keeps every piece 64-byte aligned */
+    return p;
+}
+
+static scratch cut_scratch(const ar_runtime *rt, const ar_attention *at, float *memory) {
+    size_t group = at->heads / at->kv_heads, operand = operand_floats(&rt->kern, at);
+    float *p = memory + (size_t)omp_get_thread_num() * ((ar__attention_scratch(rt, at) + 15) / 16 * 16);
+    scratch s;
+    for (int i = 0; i < 3; i++) s.left[i] = take(&p, operand);
+    for (int i = 0; i < 3; i++) s.right[i] = take(&p, operand);
+    s.s = take(&p, BLOCK * BLOCK);
+    s.p = take(&p, BLOCK * BLOCK);
+    for (int i = 0; i < 2; i++) s.acc[i] = take(&p, group * BLOCK * at->head_dim);
+    s.m = take(&p, group * BLOCK);
+    s.l = take(&p, group * BLOCK);
+    return s;
+}
+
+/* First key block that any query of the block at position q0 may see. */
+static size_t first_key(const ar_attention *at, size_t q0) {
+    if (!at->window || q0 + 1 <= at->window) return 0;
+    return (q0 + 1 - at->window) / BLOCK * BLOCK;
+}
+
+/* Keys that the query at position i may see within [k0, k0 + cols): [*from, *to) relative to k0. */
+static void visible(const ar_attention *at, size_t i, size_t k0, size_t cols, size_t *from, size_t *to) {
+    *to = i < k0 ? 0 : min_of(cols, i - k0 + 1);
+    *from = at->window && i + 1 > k0 + at->window ? min_of(*to, i + 1 - at->window - k0) : 0;
+}
+
+/* Multiplies the tile by scale and turns the row into exp(s - shift), zero where masked; returns the row's sum. */
+static float exp_row(const ar_kernels *kn, float *row, size_t cols, size_t from, size_t to, float shift) {
+    for (size_t j = 0; j < from; j++) row[j] = 0.0f;
+    for (size_t j = to; j < cols; j++) row[j] = 0.0f;
+    return to > from ? kn->exp_sum(row + from, shift, to - from) : 0.0f;
+}
+
+static void scale_tile(float *t, size_t n, float by) {
+    for (size_t i = 0; i < n; i++) t[i] *= by;
+}
+
+/* One tile of the forward: running maximum m, sum l, accumulator acc (rows x D), all rescaled when the maximum grows. */
+static void online_softmax(const ar_kernels *kn, const ar_attention *at, float *s, float *acc, float *m, float *l, size_t rows, size_t q0, size_t k0,
+                           size_t cols) {
+    for (size_t i = 0; i < rows; i++) {
+        size_t from, to;
+        visible(at, q0 + i, k0, cols, &from, &to);
+        float *row = s + i * cols;
+        float top = to > from ? fmaxf(m[i], kn->max(row + from, to - from)) : m[i];
+        if (top == -INFINITY) {
+            exp_row(kn, row, cols, 0, 0, 0.0f);
+            continue;
+        }
+        float shrink = m[i] == -INFINITY ? 0.0f : expf(m[i] - top);
+        l[i] = l[i] * shrink + exp_row(kn, row, cols, from, to, top);
+        m[i] = top;
+        if (shrink != 1.0f) scale_tile(acc + i * at->head_dim, at->head_dim, shrink);
+    }
+}
+
+static void fwd_block(const ar_runtime *rt, float *o, float *lse, const float *q, const float *k, const float *v, const ar_attention *at,
+                      const ar_block *b, size_t past, size_t kv_head, const scratch *sc) {
+    const ar_kernels *kn = &rt->kern;
+    size_t group = at->heads / at->kv_heads, d = at->head_dim, ld = at->heads * d, kv_ld = at->kv_heads * d;
+    size_t q0 = b->row - b->start + past, keys = q0 + b->count;
+    for (size_t i = 0; i < group * BLOCK; i++) {
+        sc->m[i] = -INFINITY;
+        sc->l[i] = 0.0f;
+    }
+    memset(sc->acc[0], 0, group * BLOCK * d * sizeof(float));
+    for (size_t k0 = first_key(at, q0); k0 < keys; k0 += BLOCK) {
+        size_t cols = min_of(BLOCK, keys - k0);
+        const float *kb = k + (b->start + k0) * kv_ld + kv_head * d, *vb = v + (b->start + k0) * kv_ld + kv_head * d;
+        ar__pack_right(kn, sc->right[0], kb, kv_ld, true, cols, d);
+        ar__pack_right(kn, sc->right[1], vb, kv_ld, false, d, cols);
+        for (size_t g = 0; g < group; g++) {
+            float *acc = sc->acc[0] + g * BLOCK * d;
+            ar__pack_left(kn, sc->left[0], q + b->row * ld + (kv_head * group + g) * d, ld, 1, b->count, d);
+            ar__gemm_packed(kn, sc->s, cols, sc->left[0], sc->right[0], b->count, cols, d, false);
+            scale_tile(sc->s, b->count * cols, at->scale);
+            online_softmax(kn, at, sc->s, acc, sc->m + g * BLOCK, sc->l + g * BLOCK, b->count, q0, k0, cols);
+            ar__pack_left(kn, sc->left[1], sc->s, cols, 1, b->count, cols);
+            ar__gemm_packed(kn, acc, d, sc->left[1], sc->right[1], b->count, d, cols, true);
+        }
+    }
+    for (size_t g = 0; g < group; g++)
+        for (size_t i = 0; i < b->count; i++) {
+            size_t head = kv_head * group + g;
+            float sum = sc->l[g * BLOCK + i];
+            for (size_t j = 0; j < d; j++) o[(b->row + i) * ld + head * d + j] = sc->acc[0][(g * BLOCK + i) * d + j] / sum;
+            if (lse) lse[(b->row + i) * at->heads + head] = sc->m[g * BLOCK + i] + logf(sum);
+        }
+}
+
+void ar__attention_fwd(const ar_runtime *rt, float *o, float *lse, const float *q, const float *k, const float *v, const ar_attention *at,
+                       const ar_block *blocks, size_t block_count, size_t past, float *memory) {
+#pragma omp parallel num_threads(rt->threads)
+    {
+        scratch sc = cut_scratch(rt, at, memory);
+#pragma omp for schedule(dynamic, 1)
+        for (size_t t = 0; t < block_count * at->kv_heads; t++) /* long blocks (late queries) first */
+            fwd_block(rt, o, lse, q, k, v, at, &blocks[block_count - 1 - t / at->kv_heads], past, t % at->kv_heads, &sc);
+    }
+}
+
+/* What one backward pass reads; the same for all its tiles. */
+typedef struct bwd_args {
+    const ar_attention *at;
+    const float *d_o, *q, *k, *v, *lse, *dsum;
+    size_t ld, kv_ld;
+} bwd_args;
+
+/* p = exp(s - lse) and ds = p (dp - D) scale for queries [row, row + rows) of `head`, keys from k0.
+ * In: sc->left[0] = q, sc->left[1] = do, sc->right[0] = k, sc->right[1] = v, packed.  Out: sc->p = p, sc->s = ds. */
+static void bwd_tile(const ar_kernels *kn, const bwd_args *a, const ar_block *b, size_t head, size_t k0, size_t cols, const scratch *sc) {
+    const ar_attention *at = a->at;
+    size_t q0 = b->row - b->start;
+    ar__gemm_packed(kn, sc->p, cols, sc->left[0], sc->right[0], b->count, cols, at->head_dim, false);
+    ar__gemm_packed(kn, sc->s, cols, sc->left[1], sc->right[1], b->count, cols, at->head_dim, false);
+    scale_tile(sc->p, b->count * cols, at->scale);
+    for (size_t i = 0; i < b->count; i++) {
+        size_t from, to, at_row = (b->row + i) * at->heads + head;
+        float *p = sc->p + i * cols, *ds = sc->s + i * cols, d = a->dsum[at_row];
+        visible(at, q0 + i, k0, cols, &from, &to);
+        exp_row(kn, p, cols, from, to, a->lse[at_row]);
+        for (size_t j = 0; j < cols; j++) ds[j] = p[j] * (ds[j] - d) * at->scale;
+    }
+}
+
+static void bwd_queries(const ar_runtime *rt, float *dq, const bwd_args *a, const ar_block *b, size_t kv_head, const scratch *sc) {
+    const ar_kernels *kn = &rt->kern;
+    const ar_attention *at = a->at;
+    size_t group = at->heads / at->kv_heads, d = at->head_dim, q0 = b->row - b->start, keys = q0 + b->count;
+    for (size_t k0 = first_key(at, q0); k0 < keys; k0 += BLOCK) {
+        size_t cols = min_of(BLOCK, keys - k0), at_key = (b->start + k0) * a->kv_ld + kv_head * d;
+        ar__pack_right(kn, sc->right[0], a->k + at_key, a->kv_ld, true, cols, d);
+        ar__pack_right(kn, sc->right[1], a->v + at_key, a->kv_ld, true, cols, d);
+        ar__pack_right(kn, sc->right[2], a->k + at_key, a->kv_ld, false, d, cols);
+        for (size_t g = 0; g < group; g++) {
+            size_t head = kv_head * group + g, at_query = b->row * a->ld + head * d;
+            ar__pack_left(kn, sc->left[0], a->q + at_query, a->ld, 1, b->count, d);
+            ar__pack_left(kn, sc->left[1], a->d_o + at_query, a->ld, 1, b->count, d);
+            bwd_tile(kn, a, b, head, k0, cols, sc);
+            ar__pack_left(kn, sc->left[2], sc->s, cols, 1, b->count, cols);
+            ar__gemm_packed(kn, dq + at_query, a->ld, sc->left[2], sc->right[2], b->count, d, cols, k0 > first_key(at, q0));
+        }
+    }
+}
+
+/* dk and dv of the keys in block kb: all later blocks of the same sample send to it. */
+static void bwd_keys(const ar_runtime *rt, float *dk, float *dv, const bwd_args *a, const ar_block *kb, size_t kv_head, const scratch *sc) {
+    const ar_kernels *kn = &rt->kern;
+    const ar_attention *at = a->at;
+    size_t group = at->heads / at->kv_heads, d = at->head_dim, k0 = kb->row - kb->start, cols = kb->count;
+    size_t at_key = kb->row * a->kv_ld + kv_head * d;
+    ar__pack_right(kn, sc->right[0], a->k + at_key, a->kv_ld, true, cols, d);
+    ar__pack_right(kn, sc->right[1], a->v + at_key, a->kv_ld, true, cols, d);
+    bool first = true;
+    for (size_t i = k0; i < kb->length && first_key(at, i) <= k0; i += BLOCK) {
+        ar_block b = {kb->start, kb->length, kb->start + i, min_of(BLOCK, kb->length - i)};
+        for (size_t g = 0; g < group; g++) {
+            size_t head = kv_head * group + g, at_query = b.row * a->ld + head * d;
+            ar__pack_left(kn, sc->left[0], a->q + at_query, a->ld, 1, b.count, d);
+            ar__pack_left(kn, sc->left[1], a->d_o + at_query, a->ld, 1, b.count, d);
+            bwd_tile(kn, a, &b, head, k0, cols, sc);
+            ar__pack_left(kn, sc->left[2], sc->p, 1, cols, cols, b.count);
+            ar__pack_right(kn, sc->right[2], a->d_o + at_query, a->ld, false, d, b.count);
+            ar__gemm_packed(kn, dv + at_key, a->kv_ld, sc->left[2], sc->right[2], cols, d, b.count, !first);
+            ar__pack_left(kn, sc->left[2], sc->s, 1, cols, cols, b.count);
+            ar__pack_right(kn, sc->right[2], a->q + at_query, a->ld, false, d, b.count);
+            ar__gemm_packed(kn, dk + at_key, a->kv_ld, sc->left[2], sc->right[2], cols, d, b.count, !first);
+            first = false;
+        }
+    }
+}
+
+void ar__attention_bwd(const ar_runtime *rt, float *dq, float *dk, float *dv, float *dsum, const float *d_o, const float *q, const float *k,
+                       const float *v, const float *o, const float *lse, const ar_attention *at, const ar_block *blocks, size_t block_count,
+                       float *memory) {
+    size_t d = at->head_dim, rows = block_count ? blocks[block_count - 1].row + blocks[block_count - 1].count : 0;
+    bwd_args a = {.at = at, .d_o = d_o, .q = q, .k = k, .v = v, .lse = lse, .dsum = dsum, .ld = at->heads * d, .kv_ld = at->kv_heads * d};
+#pragma omp parallel num_threads(rt->threads)
+    {
+        scratch sc = cut_scratch(rt, at, memory);
+#pragma omp for schedule(static)
+        for (size_t i = 0; i < rows * at->heads; i++) dsum[i] = rt->kern.dot(d_o + i * d, o + i * d, d);
+#pragma omp for schedule(dynamic, 1) nowait
+        for (size_t t = 0; t < block_count * at->kv_heads; t++)
+            bwd_queries(rt, dq, &a, &blocks[block_count - 1 - t / at->kv_heads], t % at->kv_heads, &sc);
+#pragma omp for schedule(dynamic, 1)
+        for (size_t t = 0; t < block_count * at->kv_heads; t++)
+            bwd_keys(rt, dk, dv, &a, &blocks[t / at->kv_heads], t % at->kv_heads, &sc);
+    }
+}

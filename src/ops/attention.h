@@ -1,0 +1,44 @@
+/* Causal grouped-query attention in blocks (arXiv 2205.14135): memory is linear in the sequence.
+ *
+ *     p_ij = softmax_j(scale q_i · k_j),  j <= i and i - j < window;     o_i = sum_j p_ij v_j
+ *
+ * Kept for backward: o and lse_i = log sum_j exp(scale q_i · k_j).  Backward, with D_i = do_i · o_i:
+ *     dv_j = sum_i p_ij do_i     ds_ij = p_ij (do_i · v_j - D_i) scale     dq_i = sum_j ds_ij k_j     dk_j = sum_i ds_ij q_i
+ * dq is formed per block of queries, dk and dv per block of keys, each by one thread in a fixed order; blocks count
+ * from the start of their sample, so a sample's bits do not depend on its neighbours. */
+#ifndef AR_OPS_ATTENTION_H
+#define AR_OPS_ATTENTION_H
+
+#include "kern/runtime.h"
+#include "ops/rows.h"
+
+enum { AR_ATTENTION_BLOCK = 64 };
+
+typedef struct ar_attention {
+    size_t heads, kv_heads, head_dim;
+    size_t window; /* 0: none */
+    float scale;
+} ar_attention;
+
+/* Rows [row, row + count) of one sample whose first row is `start` and which has `length` rows. */
+typedef struct ar_block {
+    size_t start, length, row, count;
+} ar_block;
+
+/* Cuts the samples into blocks; `out` holds at least count / AR_ATTENTION_BLOCK + samples of them. Returns how many. */
+size_t ar__attention_blocks(ar_block *out, const ar_rows *rows);
+
+/* Floats of scratch that one thread needs, forward and backward. */
+size_t ar__attention_scratch(const ar_runtime *rt, const ar_attention *at);
+
+/* q, o [rows, heads * head_dim]; lse [rows, heads]; k, v [past + rows, kv_heads * head_dim].
+ * With past > 0 (decoding) there is one sample, and its first query is at position past. */
+void ar__attention_fwd(const ar_runtime *rt, float *o, float *lse, const float *q, const float *k, const float *v, const ar_attention *at,
+                       const ar_block *blocks, size_t block_count, size_t past, float *scratch);
+
+/* dq, dk, dv are written.  dsum [rows, heads]: memory for D. */
+void ar__attention_bwd(const ar_runtime *rt, float *dq, float *dk, float *dv, float *dsum, const float *d_o, const float *q, const float *k,
+                       const float *v, const float *o, const float *lse, const ar_attention *at, const ar_block *blocks, size_t block_count,
+                       float *scratch);
+
+#endif

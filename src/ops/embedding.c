@@ -1,0 +1,83 @@
+#include "ops/embedding.h"
+
+static void look_up(const ar_runtime *rt, float *y, const ar_embedding *e, const int32_t *ids, size_t rows) {
+    const ar_dtype_info *t = ar__dtype(e->w.type);
+    size_t dim = e->w.cols, row_bytes = dim / t->block * t->bytes;
+#pragma omp parallel for num_threads(rt->threads) schedule(static)
+    for (size_t i = 0; i < rows; i++) t->to_f32(y + i * dim, (const char *)e->w.data + (size_t)ids[i] * row_bytes, dim);
+}
+
+void ar__embedding_fwd(const ar_runtime *rt, float *y, float *su, const ar_embedding *e, const int32_t *ids, const ar_rows *rows) {
+    size_t dim = e->w.cols, vocab = e->w.rows, width = 0;
+    look_up(rt, y, e, ids, rows->count);
+    for (size_t i = 0; i < rows->segment_count; i++) {
+        const ar_pair_op *p = ar__segment_pair(&rows->segments[i], e->site);
+        if (p && (size_t)p->rank > width) width = (size_t)p->rank;
+    }
+    for (size_t i = 0; i < rows->segment_count; i++) {
+        const ar_segment *seg = &rows->segments[i];
+        const ar_pair_op *p = ar__segment_pair(seg, e->site);
+        if (!p) continue;
+        size_t r0 = rows->start[seg->first], m = rows->start[seg->last] - r0, r = (size_t)p->rank;
+        float *u = su + r0 * width;
+        for (size_t q = 0; q < m; q++)
+            for (size_t j = 0; j < r; j++) u[q * r + j] = (float)p->scale * p->a[j * vocab + (size_t)ids[r0 + q]];
+        ar__pair_up(rt, y + r0 * dim, p, u, m, dim);
+        if (!p->gain) continue;
+        for (size_t q = r0; q < r0 + m; q++)
+            for (size_t j = 0; j < dim; j++) y[q * dim + j] *= p->gain[j];
+    }
+}
+
+/* dm_j = sum dy_j z_j / ||.||, z = E[id] + B su formed again; dz = g * dy. */
+static void dora_bwd(const ar_runtime *rt, float *dz, float *z, const float *dy, const ar_embedding *e, const ar_pair_op *p, const int32_t *ids,
+                     const float *su, const ar_rows *rows, const ar_segment *seg) {
+    size_t dim = e->w.cols, r0 = rows->start[seg->first], m = rows->start[seg->last] - r0;
+    look_up(rt, z + r0 * dim, e, ids + r0, m);
+    ar__pair_up(rt, z + r0 * dim, p, su, m, dim);
+    for (size_t j = 0; j < dim; j++)
+        for (size_t s = seg->first; s < seg->last; s++) {
+            float sum = 0.0f;
+            for (size_t q = rows->start[s]; q < rows->start[s + 1]; q++) {
+                sum += dy[q * dim + j] * z[q * dim + j];
+                dz[q * dim + j] = dy[q * dim + j] * p->gain[j];
+            }
+            if (p->dmagnitude) p->dmagnitude[j] += sum * p->inv_norm[j];
+        }
+}
+
+static void pair_bwd(const ar_runtime *rt, const float *dy, const ar_embedding *e, const ar_pair_op *p, const int32_t *ids, const float *su,
+                     const ar_rows *rows, const ar_segment *seg, const ar_linear_scratch *scratch) {
+    size_t dim = e->w.cols, vocab = e->w.rows, r = (size_t)p->rank, base = rows->start[seg->first], m = rows->start[seg->last] - base;
+    const float *dz = dy;
+    if (p->gain) {
+        dora_bwd(rt, scratch->dz, scratch->wide, dy, e, p, ids, su, rows, seg);
+        dz = scratch->dz;
+    }
+    ar__pair_up_bwd(rt, scratch->du, p, dz + base * dim, m, dim);
+    for (size_t s = seg->first; p->db && s < seg->last; s++) {
+        size_t r0 = rows->start[s];
+        ar__gemm_dytx(rt, p->db, dz + r0 * dim, su + (r0 - base) * r, rows->start[s + 1] - r0, dim, r);
+    }
+    for (size_t j = 0; p->da && j < r; j++)
+        for (size_t q = 0; q < m; q++) p->da[j * vocab + (size_t)ids[base + q]] += scratch->du[q * r + j];
+}
+
+void ar__embedding_bwd(const ar_runtime *rt, const float *dy, const ar_embedding *e, const int32_t *ids, const float *su, const ar_rows *rows,
+                       const ar_linear_scratch *scratch) {
+    size_t dim = e->w.cols, width = 0;
+    for (size_t i = 0; i < rows->segment_count; i++) {
+        const ar_pair_op *p = ar__segment_pair(&rows->segments[i], e->site);
+        if (p && (size_t)p->rank > width) width = (size_t)p->rank;
+    }
+    for (size_t i = 0; i < rows->segment_count; i++) {
+        const ar_segment *seg = &rows->segments[i];
+        const ar_pair_op *p = ar__segment_pair(seg, e->site);
+        if (p) pair_bwd(rt, dy, e, p, ids, su + rows->start[seg->first] * width, rows, seg, scratch);
+    }
+    if (!e->dw) return;
+#pragma omp parallel for num_threads(rt->threads) schedule(static)
+    for (size_t j0 = 0; j0 < dim; j0 += 16)
+        for (size_t i = 0; i < rows->count; i++)
+            for (size_t j = j0; j < dim && j < j0 + 16; j++) e->dw[(size_t)ids[i] * dim + j] += dy[i * dim + j];
+}

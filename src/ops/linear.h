@@ -1,0 +1,41 @@
+/* A linear: a frozen (or trained) weight of any dtype, an optional bias, and a pair per segment.
+ *
+ * y [rows, n_out] = x [rows, n_in] W^T + b, plus what the segments' pairs add (ops/pair.h). */
+#ifndef AR_OPS_LINEAR_H
+#define AR_OPS_LINEAR_H
+
+#include "ops/pair.h"
+
+typedef struct ar_weight {
+    const void *data; /* row-major, dense; NULL: absent */
+    ar_dtype type;
+    size_t rows, cols; /* a vector: rows elements, cols 1 */
+} ar_weight;
+
+typedef struct ar_linear {
+    ar_weight w;
+    const float *bias;  /* [n_out] f32 or NULL */
+    float *dw, *dbias;  /* gradients, added to; NULL: frozen */
+    int site;           /* index into a segment's pairs; -1: cannot carry one */
+} ar_linear;
+
+/* Scratch of one linear call: everything may be NULL where nothing asks for it (see ar__linear_scratch). */
+typedef struct ar_linear_scratch {
+    float *dropped; /* [rows, n_in], dropout */
+    float *wide;    /* [rows, n_out], DoRA */
+    float *dz;      /* [rows, n_out], DoRA backward */
+    float *du;      /* [rows, rank] */
+} ar_linear_scratch;
+
+/* su: [rows, largest rank of the segments], kept for backward where a pair stands; NULL where none does. */
+void ar__linear_fwd(const ar_runtime *rt, float *y, float *su, const ar_linear *lin, const float *x, const ar_rows *rows,
+                    const ar_linear_scratch *scratch);
+
+/* dx (+)= the gradient of x (NULL: not wanted); the gradients of pairs, weight and bias are added to where they are wanted. */
+void ar__linear_bwd(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_linear *lin, const float *x, const float *su,
+                    const ar_rows *rows, const ar_linear_scratch *scratch);
+
+/* The pair of a segment at a site, NULL if there is none. */
+const ar_pair_op *ar__segment_pair(const ar_segment *seg, int site);
+
+#endif

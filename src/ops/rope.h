@@ -1,0 +1,25 @@
+/* Rotary position embedding (arXiv 2104.09864), Hugging Face's half layout: with D the head size, position p and
+ * i < D/2,  (x_i, x_{i+D/2}) is turned by the angle p * inv_freq_i and multiplied by the table's scale.
+ *
+ * Angles are formed in f32 (p times an f32 frequency), as the reference does: at long positions that rounding is part
+ * of the model.  Backward turns the other way. */
+#ifndef AR_OPS_ROPE_H
+#define AR_OPS_ROPE_H
+
+#include "kern/runtime.h"
+#include "ops/rows.h"
+
+/* cos, sin [positions, half] for positions from 0. */
+typedef struct ar_rope {
+    float *cos, *sin;
+    size_t positions, half;
+} ar_rope;
+
+/* Fills the table's memory (given) from `half` frequencies; both functions are multiplied by scale (yarn). */
+void ar__rope_fill(ar_rope *t, const float *inv_freq, float scale);
+
+/* y = rotate(x), both [rows, heads, 2 * half]; the first row of each sample is at position `past`. y may be x.
+ * direction +1: forward, -1: backward. */
+void ar__rope_apply(const ar_runtime *rt, float *y, const float *x, const ar_rope *t, const ar_rows *rows, size_t past, size_t heads, int direction);
+
+#endif

@@ -1,0 +1,31 @@
+/* What a batch looks like to the operators: rows of tokens, cut into samples, cut into segments.
+ *
+ *   rows     | s0 s0 s0 | s1 s1 | s2 s2 s2 s2 | s3 s3 |        every token of every sample, no padding
+ *   samples  start[0]   start[1] start[2]      start[3]  = rows
+ *   segments |<--- pairs P0 -->|<----- pairs P1 ------>|        each with its own adapter (or none)
+ *
+ * Sums over tokens (dA, dB, loss, biases) are formed per sample and added in sample order: the bits of a step depend
+ * neither on the threads nor on how the samples were cut into micro-batches. */
+#ifndef AR_OPS_ROWS_H
+#define AR_OPS_ROWS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct ar_pair_op;
+
+typedef struct ar_segment {
+    size_t first, last;             /* samples [first, last) */
+    const struct ar_pair_op *pairs; /* by site index; an entry with rank 0 is no pair; NULL: the base alone */
+} ar_segment;
+
+typedef struct ar_rows {
+    size_t count;           /* tokens */
+    size_t samples;
+    const size_t *start;    /* samples + 1 offsets */
+    const uint64_t *key;    /* per sample: its place in the training stream, for dropout; NULL outside training */
+    const ar_segment *segments;
+    size_t segment_count;
+} ar_rows;
+
+#endif
