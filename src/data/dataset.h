@@ -1,0 +1,52 @@
+/* All usable samples of a JSONL file as token ids, in file order. */
+#ifndef AR_DATA_DATASET_H
+#define AR_DATA_DATASET_H
+
+#include "alphar/tokenizer.h"
+#include "base/log.h"
+
+typedef struct ar_data_options {
+    int max_length;    /* tokens kept of a sample; ≥ 1 */
+    int threads;       /* that parse and encode; 0 counts as 1.  No influence on the result */
+    int32_t eos_id;    /* the base's first eos id, used where the tokenizer names none; -1: none */
+    bool train_on_all; /* prompts are learned too */
+    bool skip_bad;     /* count bad lines instead of failing at the first */
+    const ar_log *log; /* NULL: silence */
+} ar_data_options;
+
+typedef struct ar_data_stats {
+    size_t lines;              /* that are not blank */
+    size_t bad;                /* skipped */
+    size_t cut;                /* longer than max_length */
+    size_t dropped;            /* left without a target */
+    size_t dropped_cut;        /* of these, by the cut: the prompt alone fills max_length */
+    size_t tokens, supervised; /* of the samples kept, after the cut */
+    size_t longest;            /* tokens, before the cut */
+    int32_t max_id;            /* over the samples kept: to be checked against the base's vocabulary */
+} ar_data_stats;
+
+/* A view into the dataset. */
+typedef struct ar_sample {
+    const int32_t *ids;
+    const uint8_t *learned; /* [count]: 1 where ids[i] is a target, predicted at position i - 1; learned[0] is 0 */
+    int count;              /* 2 … max_length */
+    int supervised;         /* targets: ≥ 1 */
+    size_t line;            /* in the file, from 1 */
+} ar_sample;
+
+/* What position i has to predict: the next id, or -1 for nothing (always so at the last position). */
+static inline int32_t ar__sample_target(const ar_sample *s, int i) { return i + 1 < s->count && s->learned[i + 1] ? s->ids[i + 1] : -1; }
+
+typedef struct ar_dataset ar_dataset;
+
+/* Errors: AR_ERR_FORMAT `FILE:LINE: …` for a bad line, an empty file, a JSON array; AR_ERR_UNSUPPORTED for `messages`;
+ * AR_ERR_VALUE when no sample is left.  Warns about what was cut, dropped and skipped, and about a missing EOS.
+ * stats (may be NULL) is filled on success.  Caller frees with ar__dataset_free. */
+ar_status ar__dataset_load(ar_dataset **out, const char *path, const ar_tokenizer *tk, const ar_data_options *options, ar_data_stats *stats,
+                           ar_error *err);
+void ar__dataset_free(ar_dataset *ds); /* NULL is fine */
+size_t ar__dataset_count(const ar_dataset *ds);
+ar_sample ar__dataset_at(const ar_dataset *ds, size_t i); /* asserts i < count */
+int ar__dataset_longest(const ar_dataset *ds);            /* tokens of the longest sample kept */
+
+#endif

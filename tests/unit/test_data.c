@@ -1,0 +1,386 @@
+/* Samples from JSON Lines: fields, masks, EOS, cutting and dropping, hostile files.  The tokenizer made here gives
+ * every ASCII character its byte as id; 1 is BOS, put in front of every text, and 2 is EOS. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "alphar/tokenizer.h"
+#include "base/mem.h"
+#include "data/dataset.h"
+#include "data/lines.h"
+#include "util.h"
+
+enum { BOS = 1, EOS = 2 };
+
+struct fixture {
+    ar_tokenizer *tk, *no_eos;
+    ar_buf told;
+    ar_log log;
+    ar_data_options options;
+    ar_data_stats stats;
+};
+
+static void take_line(void *user, ar_log_level level, const char *line) {
+    ar__buf_printf(user, "%s %s\n", level == AR_LOG_WARNING ? "warning" : "info", line);
+}
+
+static void add_piece(ar_buf *b, int c) {
+    if (c == ' ')
+        ar__buf_printf(b, ",\"\\u0120\":%d", c);
+    else if (c == '\n')
+        ar__buf_printf(b, ",\"\\u010a\":%d", c);
+    else if (c > 32 && c < 127)
+        ar__buf_printf(b, ",\"%s%c\":%d", c == '"' || c == '\\' ? "\\" : "", c, c);
+}
+
+static ar_tokenizer *make_tokenizer(const char *folder, const char *config) {
+    ar_buf b = {0};
+    char name[100];
+    ar_tokenizer *tk;
+    ar_error err;
+    ar__buf_puts(
+        &b,
+        "{\"version\":\"1.0\",\"added_tokens\":["
+        "{\"id\":1,\"content\":\"<s>\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":false,\"special\":true},"
+        "{\"id\":2,\"content\":\"</s>\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":false,\"special\":true}],"
+        "\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,"
+        "\"use_regex\":true},\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\","
+        "\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"pair\":[],\"special_tokens\":{\"<s>\":{\"id\":\"<s>\","
+        "\"ids\":[1],\"tokens\":[\"<s>\"]}}},\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\",\"merges\":[],"
+        "\"vocab\":{\"<s>\":1,\"</s>\":2");
+    for (int c = 0; c < 127; c++) add_piece(&b, c);
+    ar__buf_puts(&b, "}}}");
+    snprintf(name, sizeof name, "%s/tokenizer.json", folder);
+    temp_file(name, b.data, b.len);
+    snprintf(name, sizeof name, "%s/tokenizer_config.json", folder);
+    temp_text(name, config);
+    assert_ok(ar_tokenizer_open(&tk, temp_path(folder), &err), err);
+    ar__buf_release(&b);
+    return tk;
+}
+
+static int set_up(void **state) {
+    struct fixture *f = calloc(1, sizeof *f);
+    f->tk = make_tokenizer("bytes", "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\"}");
+    f->no_eos = make_tokenizer("plain", "{}");
+    f->log = (ar_log){take_line, &f->told};
+    *state = f;
+    return 0;
+}
+
+static int reset(void **state) {
+    struct fixture *f = *state;
+    ar__buf_clear(&f->told);
+    ar__buf_puts(&f->told, "");
+    f->options = (ar_data_options){.max_length = 100, .threads = 2, .eos_id = -1, .log = &f->log};
+    return 0;
+}
+
+static int tear_down(void **state) {
+    struct fixture *f = *state;
+    ar_tokenizer_free(f->tk);
+    ar_tokenizer_free(f->no_eos);
+    ar__buf_release(&f->told);
+    free(f);
+    return 0;
+}
+
+static ar_dataset *load_bytes(struct fixture *f, const void *bytes, size_t n) {
+    ar_dataset *ds;
+    ar_error err;
+    assert_ok(ar__dataset_load(&ds, temp_file("data.jsonl", bytes, n), f->tk, &f->options, &f->stats, &err), err);
+    return ds;
+}
+
+static ar_dataset *load(struct fixture *f, const char *text) { return load_bytes(f, text, strlen(text)); }
+
+static void refused_bytes(struct fixture *f, const void *bytes, size_t n, ar_status status, const char *part) {
+    ar_dataset *ds;
+    ar_error err;
+    assert_error(ar__dataset_load(&ds, temp_file("data.jsonl", bytes, n), f->tk, &f->options, NULL, &err), status, err, part);
+    assert_null(ds);
+}
+
+static void refused(struct fixture *f, const char *text, ar_status status, const char *part) {
+    refused_bytes(f, text, strlen(text), status, part);
+}
+
+/* `want` spells the ids: '^' BOS, '$' EOS; `learned` marks targets with '1'. */
+static void assert_sample(const ar_dataset *ds, size_t i, const char *want, const char *learned) {
+    ar_sample s = ar__dataset_at(ds, i);
+    char got[512], marks[512];
+    int supervised = 0;
+    assert_true(s.count < 511);
+    for (int k = 0; k < s.count; k++) {
+        got[k] = (char)(s.ids[k] == BOS ? '^' : s.ids[k] == EOS ? '$' : s.ids[k]);
+        marks[k] = s.learned[k] ? '1' : '0';
+        supervised += s.learned[k];
+        assert_int_equal(ar__sample_target(&s, k), k + 1 < s.count && s.learned[k + 1] ? s.ids[k + 1] : -1);
+    }
+    got[s.count] = marks[s.count] = '\0';
+    assert_string_equal(got, want);
+    assert_string_equal(marks, learned);
+    assert_int_equal(s.supervised, supervised);
+    assert_int_equal(s.learned[0], 0);
+}
+
+static void assert_told(const struct fixture *f, const char *part) {
+    if (!strstr(f->told.data, part)) fail_msg("log lacks '%s':\n%s", part, f->told.data);
+}
+
+static void fields_are_told_in_order(void **state) {
+    struct fixture *f = *state;
+    ar_dataset *ds = load(f, "{\"text\":\"abc\"}\n"
+                             "{\"prompt\":\"ab\",\"completion\":\"cd\",\"text\":\"no\"}\n"
+                             "{\"question\":\"q?\",\"answer\":\"a\",\"instruction\":\"i\",\"output\":\"o\"}\n"
+                             "{\"prompt\":\"half\",\"completion\":null,\"text\":\"t\"}\n");
+    assert_int_equal(ar__dataset_count(ds), 4);
+    assert_sample(ds, 0, "^abc$", "01111");
+    assert_sample(ds, 1, "^abcd$", "000111");
+    assert_sample(ds, 2, "^q?\na$", "000011");
+    assert_sample(ds, 3, "^t$", "011");
+    assert_int_equal(f->stats.tokens, 20);
+    assert_int_equal(f->stats.supervised, 11);
+    assert_int_equal(f->stats.max_id, 't');
+    assert_int_equal(ar__dataset_longest(ds), 6);
+    assert_string_equal(f->told.data, "");
+    ar__dataset_free(ds);
+}
+
+static void prompts_are_learned_too_when_asked(void **state) {
+    struct fixture *f = *state;
+    f->options.train_on_all = true;
+    ar_dataset *ds = load(f, "{\"prompt\":\"ab\",\"completion\":\"cd\"}");
+    assert_sample(ds, 0, "^abcd$", "011111");
+    ar__dataset_free(ds);
+}
+
+static void alpaca_text_is_the_known_one_and_told_once(void **state) {
+    struct fixture *f = *state;
+    f->options.max_length = 500;
+    ar_dataset *ds =
+        load(f, "{\"instruction\":\"I\",\"input\":\"\",\"output\":\"O\"}\n{\"instruction\":\"I\",\"input\":\"N\",\"output\":\"O\"}\n");
+    const char *plain = "^Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
+                        "### Instruction:\nI\n\n### Response:\nO$";
+    const char *paired = "^Below is an instruction that describes a task, paired with an input that provides further context. Write a "
+                         "response that appropriately completes the request.\n\n### Instruction:\nI\n\n### Input:\nN\n\n### Response:\nO$";
+    char marks[512];
+    const char *texts[] = {plain, paired};
+    for (size_t i = 0; i < 2; i++) {
+        size_t n = strlen(texts[i]);
+        memset(marks, '0', n);
+        marks[n - 2] = marks[n - 1] = '1';
+        marks[n] = '\0';
+        assert_sample(ds, i, texts[i], marks);
+    }
+    assert_told(f, "info ");
+    assert_null(strstr(strstr(f->told.data, "### Response") + 1, "### Response"));
+    ar__dataset_free(ds);
+}
+
+static void end_of_sequence_is_not_doubled(void **state) {
+    struct fixture *f = *state;
+    ar_dataset *ds =
+        load(f, "{\"text\":\"ab</s>\"}\n{\"prompt\":\"p\",\"completion\":\"c</s>\"}\n{\"prompt\":\"p\",\"completion\":\"\"}\n");
+    assert_sample(ds, 0, "^ab$", "0111");
+    assert_sample(ds, 1, "^pc$", "0011");
+    assert_sample(ds, 2, "^p$", "001");
+    ar__dataset_free(ds);
+}
+
+static void end_of_sequence_comes_from_the_base_or_is_missed(void **state) {
+    struct fixture *f = *state;
+    const char *path = temp_text("data.jsonl", "{\"text\":\"ab\"}\n");
+    ar_dataset *ds;
+    ar_error err;
+    f->options.eos_id = 7;
+    assert_ok(ar__dataset_load(&ds, path, f->no_eos, &f->options, NULL, &err), err);
+    assert_sample(ds, 0, "^ab\7", "0111");
+    ar__dataset_free(ds);
+    assert_string_equal(f->told.data, "");
+    f->options.eos_id = -1;
+    assert_ok(ar__dataset_load(&ds, path, f->no_eos, &f->options, NULL, &err), err);
+    assert_sample(ds, 0, "^ab", "011");
+    ar__dataset_free(ds);
+    assert_told(f, "warning ");
+    assert_told(f, "end-of-sequence");
+}
+
+static void long_samples_are_cut_and_counted(void **state) {
+    struct fixture *f = *state;
+    f->options.max_length = 4;
+    ar_dataset *ds = load(
+        f,
+        "{\"text\":\"abcdef\"}\n{\"prompt\":\"abc\",\"completion\":\"x\"}\n{\"prompt\":\"ab\",\"completion\":\"xy\"}\n{\"text\":\"ab\"}\n");
+    assert_int_equal(ar__dataset_count(ds), 3);
+    assert_sample(ds, 0, "^abc", "0111");
+    assert_sample(ds, 1, "^abx", "0001");
+    assert_sample(ds, 2, "^ab$", "0111");
+    assert_int_equal(ar__dataset_at(ds, 1).line, 3);
+    assert_int_equal(f->stats.cut, 3);
+    assert_int_equal(f->stats.dropped, 1);
+    assert_int_equal(f->stats.dropped_cut, 1);
+    assert_int_equal(f->stats.longest, 8);
+    assert_told(f, "3 of 4 samples were cut at --max-length 4 (the longest has 8 tokens)");
+    assert_told(f, "1 of 4 samples were dropped");
+    ar__dataset_free(ds);
+}
+
+static void nothing_left_is_an_error_that_says_why(void **state) {
+    struct fixture *f = *state;
+    f->options.max_length = 4;
+    refused(f, "{\"prompt\":\"abcdef\",\"completion\":\"x\"}\n{\"prompt\":\"abcd\",\"completion\":\"x\"}\n", AR_ERR_VALUE,
+            "raise it above 5");
+    f->options.max_length = 1;
+    refused(f, "{\"text\":\"abcdef\"}\n", AR_ERR_VALUE, "raise it above 1");
+    f->options.max_length = 0;
+    refused(f, "{\"text\":\"a\"}\n", AR_ERR_VALUE, "--max-length");
+}
+
+static void byte_order_mark_crlf_and_blank_lines_are_fine(void **state) {
+    struct fixture *f = *state;
+    ar_dataset *ds = load(f, "\xef\xbb\xbf{\"text\":\"a\"}\r\n\r\n   \n  {\"text\":\"b\"} \n\n{\"text\":\"c\"}");
+    assert_int_equal(ar__dataset_count(ds), 3);
+    assert_int_equal(f->stats.lines, 3);
+    assert_int_equal(ar__dataset_at(ds, 2).line, 6);
+    assert_sample(ds, 2, "^c$", "011");
+    ar__dataset_free(ds);
+}
+
+static void bad_lines_name_file_and_line(void **state) {
+    struct fixture *f = *state;
+    const char *good = "{\"text\":\"a\"}\n\n";
+    static const struct {
+        const char *line, *part;
+    } bad[] = {
+        {"{\"text\":\"a\"", "data.jsonl:3: found bad JSON"},
+        {"{\"text\":\"a\"} x", "data.jsonl:3: found bad JSON"},
+        {"17", "data.jsonl:3: found a number"},
+        {"[{\"text\":\"a\"}]", "data.jsonl:3: found an array"},
+        {"{\"text\":17}", "data.jsonl:3: field 'text': found a number"},
+        {"{\"prompt\":\"a\",\"completion\":[\"b\"]}", "data.jsonl:3: field 'completion': found an array"},
+        {"{\"instruction\":\"a\",\"output\":\"b\",\"input\":{}}", "data.jsonl:3: field 'input': found an object"},
+        {"{\"prompt\":\"a\"}", "data.jsonl:3: found 'prompt' without 'completion'"},
+        {"{\"answer\":\"a\"}", "data.jsonl:3: found 'answer' without 'question'"},
+        {"{\"body\":\"a\",\"title\":\"b\"}", "data.jsonl:3: found the fields 'body', 'title'"},
+        {"{}", "data.jsonl:3: found no fields"},
+        {"{\"text\":\"\xff\"}", "data.jsonl:3: found byte 0xff at column 10"},
+        {"{\"text\":\"\xed\xa0\x80\"}", "data.jsonl:3: found byte 0xed"},
+        {"{\"text\":\"\\ud800\"}", "data.jsonl:3: found bad JSON"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char text[300];
+        snprintf(text, sizeof text, "%s%s\n", good, bad[i].line);
+        refused(f, text, AR_ERR_FORMAT, bad[i].part);
+        f->options.skip_bad = true;
+        ar_dataset *ds = load(f, text);
+        assert_int_equal(ar__dataset_count(ds), 1);
+        assert_int_equal(f->stats.bad, 1);
+        assert_told(f, "1 of 2 lines are bad");
+        ar__dataset_free(ds);
+        reset(state);
+    }
+}
+
+static void the_first_bad_line_is_the_one_told(void **state) {
+    struct fixture *f = *state;
+    ar_buf b = {0};
+    for (int i = 1; i <= 600; i++) ar__buf_puts(&b, i == 297 || i == 299 ? "{\n" : "{\"text\":\"a\"}\n");
+    refused(f, b.data, AR_ERR_FORMAT, "data.jsonl:297: ");
+    ar__buf_release(&b);
+    f->options.skip_bad = true;
+    refused(f, "{\n[\n", AR_ERR_VALUE, "all 2 lines are bad");
+}
+
+static void messages_wait_for_templates(void **state) {
+    struct fixture *f = *state;
+    f->options.skip_bad = true;
+    refused(f, "{\"text\":\"a\"}\n{\"messages\":[],\"text\":\"b\"}\n", AR_ERR_UNSUPPORTED, "data.jsonl:2: found 'messages'");
+}
+
+static void other_files_are_told_by_name(void **state) {
+    struct fixture *f = *state;
+    refused(f, "", AR_ERR_FORMAT, "found no samples");
+    refused(f, "\n  \r\n", AR_ERR_FORMAT, "found no samples");
+    refused(f, "\xef\xbb\xbf", AR_ERR_FORMAT, "found no samples");
+    refused(f, "\n [\n{\"text\":\"a\"}]", AR_ERR_FORMAT, "jq -c '.[]'");
+    refused(f, "\x1f\x8b\x08", AR_ERR_FORMAT, "gunzip");
+    refused(f, "PAR1xxxx", AR_ERR_FORMAT, "Parquet");
+    refused_bytes(f, "\xff\xfe{\0", 4, AR_ERR_FORMAT, "iconv");
+    refused(f, "version https://git-lfs.github.com/spec/v1\n", AR_ERR_FORMAT, "git lfs pull");
+    ar_dataset *ds;
+    ar_error err;
+    assert_error(ar__dataset_load(&ds, temp_path("absent.jsonl"), f->tk, &f->options, NULL, &err), AR_ERR_IO, err, "absent.jsonl");
+}
+
+static void odd_but_valid_json_is_read(void **state) {
+    struct fixture *f = *state;
+    ar_dataset *ds = load(f, "{\"id\":123456789012345678901234567890,\"text\":\"a\\u0062\\n\",\"messages\":null,\"x\":{\"y\":[1e3]}}");
+    assert_sample(ds, 0, "^ab\n$", "01111");
+    ar__dataset_free(ds);
+}
+
+static void a_very_long_line_is_one_sample(void **state) {
+    struct fixture *f = *state;
+    ar_buf b = {0};
+    ar__buf_puts(&b, "{\"text\":\"");
+    for (int i = 0; i < 100000; i++) ar__buf_puts(&b, "abcd efgh ");
+    ar__buf_puts(&b, "\"}\n");
+    ar_dataset *ds = load(f, b.data);
+    assert_int_equal(ar__dataset_at(ds, 0).count, 100);
+    assert_int_equal(f->stats.longest, 1000002);
+    ar__dataset_free(ds);
+    ar__buf_release(&b);
+}
+
+static void threads_change_nothing(void **state) {
+    struct fixture *f = *state;
+    ar_buf b = {0};
+    for (int i = 0; i < 1000; i++) ar__buf_printf(&b, "{\"prompt\":\"p%d\",\"completion\":\"c%d\"}\n", i, i * 7);
+    ar_dataset *two = load(f, b.data);
+    f->options.threads = 1;
+    ar_dataset *one = load(f, b.data);
+    assert_int_equal(ar__dataset_count(one), 1000);
+    for (size_t i = 0; i < 1000; i++) {
+        ar_sample x = ar__dataset_at(one, i), y = ar__dataset_at(two, i);
+        assert_int_equal(x.count, y.count);
+        assert_memory_equal(x.ids, y.ids, (size_t)x.count * sizeof *x.ids);
+        assert_memory_equal(x.learned, y.learned, (size_t)x.count);
+    }
+    ar__dataset_free(one);
+    ar__dataset_free(two);
+    ar__buf_release(&b);
+}
+
+static void utf8_is_checked_as_the_standard_says(void **state) {
+    (void)state;
+    static const char *const good[] = {
+        "", "a", "\xc2\x80", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"};
+    static const char *const bad[] = {
+        "\x80", "\xc1\xbf", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80",
+        "\xc2", "\xe1\x80", "\xf1\x80\x80", "\xe1\x80x"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) assert_int_equal(ar__utf8_bad_at(good[i], strlen(good[i])), strlen(good[i]));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_int_equal(ar__utf8_bad_at(bad[i], strlen(bad[i])), 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(fields_are_told_in_order, reset),
+        cmocka_unit_test_setup(prompts_are_learned_too_when_asked, reset),
+        cmocka_unit_test_setup(alpaca_text_is_the_known_one_and_told_once, reset),
+        cmocka_unit_test_setup(end_of_sequence_is_not_doubled, reset),
+        cmocka_unit_test_setup(end_of_sequence_comes_from_the_base_or_is_missed, reset),
+        cmocka_unit_test_setup(long_samples_are_cut_and_counted, reset),
+        cmocka_unit_test_setup(nothing_left_is_an_error_that_says_why, reset),
+        cmocka_unit_test_setup(byte_order_mark_crlf_and_blank_lines_are_fine, reset),
+        cmocka_unit_test_setup(bad_lines_name_file_and_line, reset),
+        cmocka_unit_test_setup(the_first_bad_line_is_the_one_told, reset),
+        cmocka_unit_test_setup(messages_wait_for_templates, reset),
+        cmocka_unit_test_setup(other_files_are_told_by_name, reset),
+        cmocka_unit_test_setup(odd_but_valid_json_is_read, reset),
+        cmocka_unit_test_setup(a_very_long_line_is_one_sample, reset),
+        cmocka_unit_test_setup(threads_change_nothing, reset),
+        cmocka_unit_test(utf8_is_checked_as_the_standard_says),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
