@@ -187,6 +187,7 @@ ar_status ar_adapter_set_scale(ar_adapter *ad, double scale, ar_error *err) {
         p->scale = scale;
         p->alpha = ar__policy_alpha(p->policy, scale, p->rank);
     }
+    if (ad->settings.rank > 0) ad->settings.alpha = ar__policy_alpha(ad->settings.policy, scale, ad->settings.rank);
     return AR_OK;
 }
 
@@ -209,6 +210,9 @@ ar_status ar_adapter_set_alpha(ar_adapter *ad, double alpha, ar_error *err) {
 
 ar_status ar_adapter_multiply_scale(ar_adapter *ad, double factor, ar_error *err) {
     if (!isfinite(factor)) return not_finite("factor", factor, err);
+    for (size_t i = 0; i < ad->pair_count; i++)
+        if (!isfinite(ad->pair[i].scale * factor) || !isfinite(ad->pair[i].alpha * factor))
+            return not_finite("scale times factor", ad->pair[i].scale * factor, err);
     for (size_t i = 0; i < ad->pair_count; i++) {
         ad->pair[i].scale *= factor;
         ad->pair[i].alpha *= factor;

@@ -1,0 +1,263 @@
+#include "adapter/targets.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+
+/* The settings with their patterns compiled, once for all modules. */
+struct matcher {
+    const ar_adapter_settings *s;
+    ar_strings list; /* targets as a list; empty where a regex or all-linear decides */
+    bool all_linear;
+    ar_regex *target, *exclude;
+    ar_regex **save, **layer;
+    size_t layer_count;
+};
+
+static void free_all(ar_regex **at, size_t n) {
+    for (size_t i = 0; at && i < n; i++) ar__regex_free(at[i]);
+    free(at);
+}
+
+static ar_status compile_all(ar_regex ***out, const char *format, char *const *text, size_t n, ar_error *err) {
+    *out = ar__alloc(n, sizeof **out);
+    if (!*out) return ar__fail_memory(err, "patterns");
+    for (size_t i = 0; i < n; i++) {
+        ar_status s = ar__regex_new(&(*out)[i], format, text[i], AR_REGEX_PREFIX, err);
+        if (s) return s;
+    }
+    return AR_OK;
+}
+
+static void matcher_release(struct matcher *m) {
+    ar__strings_release(&m->list);
+    ar__regex_free(m->target);
+    ar__regex_free(m->exclude);
+    free_all(m->save, m->s->save.count);
+    free_all(m->layer, m->layer_count);
+}
+
+static ar_status compile_targets(struct matcher *m, const ar_module_list *base, ar_error *err) {
+    const ar_adapter_settings *s = m->s;
+    bool given = s->targets.regex || s->targets.list.count;
+    m->all_linear = s->targets.regex && !strcasecmp(s->targets.regex, "all-linear");
+    if (s->targets.regex && !m->all_linear) {
+        if (s->layer_count || s->layers_pattern.count)
+            return ar__fail(err, AR_ERR_VALUE, "targets '%s': a pattern cannot be narrowed by layers; put them into it, or give names",
+                            s->targets.regex);
+        return ar__regex_new(&m->target, NULL, s->targets.regex, AR_REGEX_FULL, err);
+    }
+    for (int i = 0; !given && i < base->default_count; i++)
+        if (!ar__strings_add(&m->list, base->defaults[i])) return ar__fail_memory(err, "targets");
+    return ar__strings_copy(&m->list, &s->targets.list) ? AR_OK : ar__fail_memory(err, "targets");
+}
+
+static ar_status matcher_init(struct matcher *m, const ar_adapter_settings *s, const ar_module_list *base, ar_error *err) {
+    static char any[] = "[^.]*";
+    static char *const any_layer[] = {any};
+    bool named = s->layers_pattern.count > 0;
+    ar_status st;
+    *m = (struct matcher){.s = s, .layer_count = named ? s->layers_pattern.count : 1};
+    if (named && !s->layer_count) return ar__fail(err, AR_ERR_VALUE, "layers_pattern: given without layers_to_transform");
+    if ((st = compile_targets(m, base, err))) return st;
+    if (s->exclude.regex && (st = ar__regex_new(&m->exclude, NULL, s->exclude.regex, AR_REGEX_FULL, err))) return st;
+    if ((st = compile_all(&m->save, "(^|.*\\.)%s($|\\..*)", s->save.at, s->save.count, err))) return st;
+    return named ? compile_all(&m->layer, "(?:^|.*?\\.)%s\\.(?P<idx>\\d+)\\.", s->layers_pattern.at, m->layer_count, err)
+                 : compile_all(&m->layer, ".*?\\.%s\\.(?P<idx>\\d+)\\.", any_layer, 1, err);
+}
+
+static bool ends_with(const char *path, const char *end) {
+    size_t n = strlen(path), k = strlen(end);
+    return k <= n && !strcmp(path + n - k, end);
+}
+
+/* path itself, or its end behind a dot */
+static bool in_list(const ar_strings *list, const char *path, bool *exact) {
+    size_t n = strlen(path);
+    bool suffix = false;
+    *exact = false;
+    for (size_t i = 0; i < list->count; i++) {
+        size_t k = strlen(list->at[i]);
+        *exact |= !strcmp(path, list->at[i]);
+        suffix |= k < n && path[n - k - 1] == '.' && ends_with(path, list->at[i]);
+    }
+    return suffix || *exact;
+}
+
+static ar_status in_layers(bool *out, const struct matcher *m, const char *path, ar_error *err) {
+    long index = -1;
+    bool hit = false;
+    *out = m->s->layer_count == 0;
+    if (*out) return AR_OK;
+    for (size_t i = 0; i < m->layer_count && !hit; i++) {
+        ar_status s = ar__regex_match(&hit, &index, m->layer[i], path, err);
+        if (s) return s;
+    }
+    for (size_t i = 0; hit && i < m->s->layer_count; i++) *out |= index >= 0 && m->s->layers[i] == index;
+    return AR_OK;
+}
+
+static ar_status excluded(bool *out, const struct matcher *m, const char *path, ar_error *err) {
+    bool exact;
+    ar_status s = AR_OK;
+    *out = false;
+    if (m->exclude)
+        s = ar__regex_match(out, NULL, m->exclude, path, err);
+    else
+        *out = in_list(&m->s->exclude.list, path, &exact);
+    for (size_t i = 0; !s && !*out && i < m->s->save.count; i++) s = ar__regex_match(out, NULL, m->save[i], path, err);
+    return s;
+}
+
+/* Would PEFT put a pair on a module of this path?  kind: NULL for a module that only holds others. */
+static ar_status targeted(bool *out, const struct matcher *m, const char *path, const ar_module_kind *kind, ar_error *err) {
+    bool no, exact;
+    ar_status s = excluded(&no, m, path, err);
+    *out = false;
+    if (s || no) return s;
+    if (m->target) return ar__regex_match(out, NULL, m->target, path, err);
+    if (m->all_linear) {
+        *out = kind && *kind == AR_MODULE_LINEAR;
+        return *out ? in_layers(out, m, path, err) : AR_OK;
+    }
+    *out = in_list(&m->list, path, &exact);
+    return *out && !exact ? in_layers(out, m, path, err) : AR_OK;
+}
+
+static ar_status no_pair(const char *path, const char *what, ar_error *err) {
+    return ar__fail(err, AR_ERR_UNSUPPORTED, "targets: '%s' is %s, wanted a linear layer or an embedding; name those", path, what);
+}
+
+/* The containers above a module must not be targets: PEFT stops there. */
+static ar_status check_containers(const struct matcher *m, const char *path, const char *previous, ar_error *err) {
+    for (const char *dot = strchr(path, '.'); dot; dot = strchr(dot + 1, '.')) {
+        size_t n = (size_t)(dot - path) + 1;
+        if (previous && !strncmp(path, previous, n)) continue;
+        char *above = ar__strndup(path, n - 1);
+        if (!above) return ar__fail_memory(err, path);
+        bool hit;
+        ar_status s = targeted(&hit, m, above, NULL, err);
+        if (!s && hit) s = no_pair(above, "a module that holds others", err);
+        free(above);
+        if (s) return s;
+    }
+    return AR_OK;
+}
+
+/* Saved whole: the path, or one above it, ends with a name to save (no dot needed, as in PEFT). */
+static bool saved_whole(const ar_strings *save, const char *path, bool *used) {
+    bool whole = false;
+    size_t n = strlen(path);
+    for (size_t end = 1; end <= n; end++) {
+        if (path[end] != '.' && path[end] != '\0') continue;
+        for (size_t i = 0; i < save->count; i++) {
+            size_t k = strlen(save->at[i]);
+            if (k > end || strncmp(path + end - k, save->at[i], k)) continue;
+            used[i] = whole = true;
+        }
+    }
+    return whole;
+}
+
+static const char *last_name(const char *path) {
+    const char *dot = strrchr(path, '.');
+    return dot ? dot + 1 : path;
+}
+
+/* "a, b, c": the last names of all modules that may carry a pair. */
+static void list_names(ar_buf *out, const ar_module_list *base) {
+    ar_strings seen = {0};
+    for (int i = 0; i < base->count; i++) {
+        const char *name = last_name(base->at[i].path);
+        if (base->at[i].kind == AR_MODULE_NORM || ar__strings_has(&seen, name)) continue;
+        ar__buf_printf(out, "%s%s", seen.count ? ", " : "", name);
+        if (!ar__strings_add(&seen, name)) break;
+    }
+    ar__strings_release(&seen);
+}
+
+static ar_status nothing_matches(const struct matcher *m, const ar_module_list *base, ar_error *err) {
+    ar_buf wanted = {0}, names = {0};
+    if (m->s->targets.regex) ar__buf_puts(&wanted, m->s->targets.regex);
+    for (size_t i = 0; i < m->list.count; i++) ar__buf_printf(&wanted, "%s%s", i ? ", " : "", m->list.at[i]);
+    list_names(&names, base);
+    bool narrowed = m->s->exclude.regex || m->s->exclude.list.count || m->s->layer_count || m->s->save.count;
+    ar_status s = ar__fail(err, AR_ERR_NOT_FOUND, "targets '%.300s': match no module%s; there are: %.500s", wanted.data ? wanted.data : "",
+                           narrowed ? " that exclude, layers and modules_to_save leave" : "", names.data ? names.data : "");
+    ar__buf_release(&wanted);
+    ar__buf_release(&names);
+    return s;
+}
+
+static ar_status resolve_one(ar_target *out, const struct matcher *m, const ar_module *mod, bool *used, ar_error *err) {
+    bool hit, whole = saved_whole(&m->s->save, mod->path, used);
+    ar_status s = targeted(&hit, m, mod->path, &mod->kind, err);
+    if (s) return s;
+    if (hit && whole)
+        return ar__fail(err, AR_ERR_VALUE, "modules_to_save: '%s' would be both adapted and saved whole; write the whole name", mod->path);
+    if (hit && mod->kind == AR_MODULE_NORM) return no_pair(mod->path, "a norm", err);
+    *out = hit ? AR_TARGET_PAIR : whole ? AR_TARGET_WHOLE : AR_TARGET_NONE;
+    return AR_OK;
+}
+
+static ar_status resolve_all(ar_target *out, const struct matcher *m, const ar_module_list *base, bool *used, ar_error *err) {
+    int pairs = 0;
+    for (int i = 0; i < base->count; i++) {
+        ar_status s;
+        if ((s = resolve_one(&out[i], m, &base->at[i], used, err)) ||
+            (s = check_containers(m, base->at[i].path, i ? base->at[i - 1].path : NULL, err)))
+            return s;
+        pairs += out[i] == AR_TARGET_PAIR;
+    }
+    for (size_t i = 0; i < m->s->save.count; i++)
+        if (!used[i]) return ar__fail(err, AR_ERR_NOT_FOUND, "modules_to_save: '%s' matches no module of the base", m->s->save.at[i]);
+    return pairs ? AR_OK : nothing_matches(m, base, err);
+}
+
+ar_status ar__targets_resolve(ar_target *out, const ar_adapter_settings *s, const ar_module_list *base, ar_error *err) {
+    struct matcher m;
+    bool *used = ar__alloc(s->save.count, sizeof *used);
+    if (!used) return ar__fail_memory(err, "targets");
+    ar_status st = matcher_init(&m, s, base, err);
+    if (!st) st = resolve_all(out, &m, base, used, err);
+    matcher_release(&m);
+    free(used);
+    return st;
+}
+
+static bool same_pairs(const ar_target *a, const ar_target *b, int n) {
+    for (int i = 0; i < n; i++)
+        if ((a[i] == AR_TARGET_PAIR) != (b[i] == AR_TARGET_PAIR)) return false;
+    return true;
+}
+
+static bool list_targets(ar_strings *out, const ar_target *chosen, const ar_module_list *base, bool suffixes) {
+    for (int i = 0; i < base->count; i++) {
+        const char *name = suffixes ? last_name(base->at[i].path) : base->at[i].path;
+        if (chosen[i] == AR_TARGET_PAIR && !ar__strings_has(out, name) && !ar__strings_add(out, name)) return false;
+    }
+    return true;
+}
+
+ar_status ar__targets_describe(ar_adapter_settings *s, const ar_target *chosen, const ar_module_list *base, ar_error *err) {
+    bool all_linear = s->targets.regex && !strcasecmp(s->targets.regex, "all-linear");
+    if ((s->targets.regex || s->targets.list.count) && !all_linear) return AR_OK;
+    free(s->targets.regex);
+    s->targets.regex = NULL;
+    ar_target *again = ar__alloc((size_t)base->count, sizeof *again);
+    if (!again || !list_targets(&s->targets.list, chosen, base, true)) {
+        free(again);
+        return ar__fail_memory(err, "targets");
+    }
+    /* Suffixes that select too much, or a container, are no error here: they are just not used. */
+    bool exact = ar__targets_resolve(again, s, base, NULL) == AR_OK && same_pairs(again, chosen, base->count);
+    free(again);
+    if (exact) return AR_OK;
+    ar__strings_release(&s->targets.list);
+    ar__strings_release(&s->layers_pattern);
+    s->layer_count = 0; /* full paths are chosen whatever the layers */
+    return list_targets(&s->targets.list, chosen, base, false) ? AR_OK : ar__fail_memory(err, "targets");
+}
