@@ -1,0 +1,9 @@
+/* The commands, each in its cmd_*.c. */
+#ifndef ALPHAR_CLI_COMMANDS_H
+#define ALPHAR_CLI_COMMANDS_H
+
+#include "options.h"
+
+extern const cli_command cli_tokenize;
+
+#endif

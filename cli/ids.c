@@ -1,0 +1,37 @@
+#include "ids.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char separators[] = ", \t\r\n";
+
+int cli_parse_ids(int32_t **out, size_t *count, cli *c, const char *option, const char *text) {
+    int32_t *ids = malloc((strlen(text) / 2 + 1) * sizeof *ids); /* each id takes a digit and a separator */
+    *out = NULL;
+    *count = 0;
+    if (!ids) return cli_fail_memory(c);
+    for (const char *p = text + strspn(text, separators); *p; p += strspn(p, separators)) {
+        char *end;
+        errno = 0;
+        long v = strtol(p, &end, 10);
+        if (*p < '0' || *p > '9' || errno || v > INT32_MAX || (*end && !strchr(separators, *end))) {
+            free(ids);
+            return cli_fail_usage(c, "%s: found '%.40s', wanted token ids as in 1,2,3", option, p);
+        }
+        ids[(*count)++] = (int32_t)v;
+        p = end;
+    }
+    *out = ids;
+    return CLI_OK;
+}
+
+json_t *cli_json_ids(const int32_t *ids, size_t count) {
+    json_t *array = json_array();
+    for (size_t i = 0; array && i < count; i++) {
+        if (json_array_append_new(array, json_integer(ids[i])) == 0) continue;
+        json_decref(array);
+        array = NULL;
+    }
+    return array;
+}

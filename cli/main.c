@@ -1,0 +1,98 @@
+/* alphar COMMAND [options]: finds the command, reads its options, runs it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "alphar/runtime.h"
+#include "commands.h"
+#include "interrupt.h"
+#include "output.h"
+
+static const cli_command *const commands[] = {
+    &cli_tokenize,
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static int print_overview(cli *c) {
+    printf("alphar %s: LoRA fine-tuning on CPUs in which alpha is right.\nUsage: alphar COMMAND [options]\n\n", ar_version());
+    for (int i = 0; i < COMMANDS; i++) printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    puts("\n'alphar COMMAND --help' lists a command's options; 'alphar --version' says what runs here.\nExample:\n"
+         "  alphar train --model demo/base --data demo/task/train.jsonl --out my-adapter");
+    return cli_finish(c);
+}
+
+static int print_version(cli *c) {
+    ar_runtime *rt;
+    ar_error err;
+    if (ar_runtime_new(&rt, NULL, &err)) return cli_fail(c, &err);
+    int code;
+    if (c->json) {
+        code = cli_print_json(c, json_pack("{s:s, s:s, s:s, s:i}", "version", ar_version(), "cpu", ar_runtime_isa(rt), "backends",
+                                           ar_runtime_backends(rt), "threads", ar_runtime_threads(rt)));
+    } else {
+        printf("alphar %s\ncpu: %s\nproducts: %s\nthreads: %d\n", ar_version(), ar_runtime_isa(rt), ar_runtime_backends(rt),
+               ar_runtime_threads(rt));
+        code = cli_finish(c);
+    }
+    ar_runtime_free(rt);
+    return code;
+}
+
+static const cli_command *find(const char *name) {
+    for (int i = 0; i < COMMANDS; i++)
+        if (!strcmp(commands[i]->name, name)) return commands[i];
+    return NULL;
+}
+
+static int unknown_command(cli *c, const char *name) {
+    const char *near = NULL;
+    size_t best = SIZE_MAX;
+    for (int i = 0; i < COMMANDS; i++) near = cli_nearest(name, commands[i]->name, near, &best);
+    if (near) return cli_fail_usage(c, "unknown command '%.60s', did you mean '%s'?", name, near);
+    return cli_fail_usage(c, "unknown command '%.60s', wanted one that 'alphar --help' lists", name);
+}
+
+/* Whether --json stands among the options: needed before they are read, for messages about them. */
+static bool wants_json(int argc, char **argv) {
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (!strcmp(argv[i], "--json")) return true;
+    return false;
+}
+
+static int run(cli *c, const cli_command *command, int argc, char **argv) {
+    cli_args args;
+    c->command = command;
+    int code = cli_args_read(&args, command, argc, argv);
+    if (code != CLI_OK) {
+        code = cli_fail_code(c, code, code == CLI_USAGE ? "usage" : "io", args.message);
+    } else if (cli_common_of(&args)->help) {
+        cli_help_command(command);
+        code = cli_finish(c);
+    } else {
+        c->json = cli_common_of(&args)->json;
+        c->quiet = cli_common_of(&args)->quiet;
+        cli_progress_init(&c->progress, c->quiet);
+        cli_interrupt_init(command->finishes_step);
+        code = command->run(c, &args);
+        cli_progress_end(&c->progress);
+    }
+    cli_args_release(&args);
+    return code;
+}
+
+int main(int argc, char **argv) {
+    cli c = {.json = wants_json(argc, argv)};
+    const char *name = argc > 1 ? argv[1] : "--help";
+    if (!strcmp(name, "--version")) return print_version(&c);
+    if (!strcmp(name, "help") && argc > 2 && find(argv[2])) {
+        cli_help_command(find(argv[2]));
+        return cli_finish(&c);
+    }
+    if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
+        int code = print_overview(&c);
+        return argc > 1 ? code : CLI_USAGE;
+    }
+    const cli_command *command = find(name);
+    if (!command) return unknown_command(&c, name);
+    return run(&c, command, argc - 2, argv + 2);
+}

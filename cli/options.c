@@ -1,0 +1,193 @@
+#include "options.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const cli_option common[] = {
+    {.name = "Every command", .kind = CLI_SECTION},
+    {.name = "json", .kind = CLI_FLAG, .at = offsetof(cli_common, json)},
+    {.name = "quiet", .kind = CLI_FLAG, .at = offsetof(cli_common, quiet)},
+    {.name = "threads", .kind = CLI_INT, .at = offsetof(cli_common, threads), .value = "N", .min = 1, .max = 4096},
+    {.name = "seed", .kind = CLI_INT, .at = offsetof(cli_common, seed), .value = "N", .initial = "1", .max = 0x1p63},
+    {.name = "config", .kind = CLI_STRING, .at = offsetof(cli_common, config), .value = "FILE.yaml"},
+    {.name = "help", .kind = CLI_FLAG, .at = offsetof(cli_common, help), .help = ""},
+    {0},
+};
+
+const cli_option *cli_option_at(const cli_command *command, int i) {
+    int own = 0;
+    while (command->options[own].name) own++;
+    if (i < own) return &command->options[i];
+    i -= own;
+    return i < (int)(sizeof common / sizeof *common) - 1 ? &common[i] : NULL;
+}
+
+int cli_option_find(const cli_command *command, const char *name) {
+    const cli_option *o;
+    for (int i = 0; (o = cli_option_at(command, i)); i++)
+        if (o->kind != CLI_SECTION && !strcmp(o->name, name)) return i;
+    return -1;
+}
+
+bool cli_given(const cli_args *args, const char *name) {
+    int i = cli_option_find(args->command, name);
+    return i >= 0 && args->given[i];
+}
+
+int cli_args_fail(cli_args *args, int code, const char *format, ...) {
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(args->message, sizeof args->message, format, ap);
+    va_end(ap);
+    return code;
+}
+
+const char *cli_args_own(cli_args *args, const char *text, size_t n) {
+    if (args->owned_count == args->owned_cap) {
+        size_t cap = args->owned_cap ? 2 * args->owned_cap : 16;
+        char **grown = realloc(args->owned, cap * sizeof *grown);
+        if (!grown) return NULL;
+        args->owned = grown;
+        args->owned_cap = cap;
+    }
+    char *copy = malloc(n + 1);
+    if (!copy) return NULL;
+    memcpy(copy, text, n);
+    copy[n] = '\0';
+    return args->owned[args->owned_count++] = copy;
+}
+
+void cli_args_release(cli_args *args) {
+    const cli_option *o;
+    for (int i = 0; args->values && (o = cli_option_at(args->command, i)); i++)
+        if (o->kind == CLI_LIST) free(((cli_list *)(void *)((char *)args->values + o->at))->items);
+    for (size_t i = 0; i < args->owned_count; i++) free(args->owned[i]);
+    free(args->owned);
+    free(args->positional);
+    free(args->values);
+    *args = (cli_args){0};
+}
+
+/* One option of the command line, still as text. */
+struct word {
+    int option;
+    const char *value;
+    bool negated;
+};
+
+static int unknown(cli_args *args, const char *name) {
+    char near[80];
+    const char *best = cli_nearest_option(args->command, name, near, sizeof near);
+    const char *command = args->command->name;
+    if (best) return cli_args_fail(args, CLI_USAGE, "%s: unknown option '--%.60s', did you mean '--%s'?", command, name, best);
+    return cli_args_fail(args, CLI_USAGE, "%s: unknown option '--%.60s', wanted one that 'alphar %s --help' lists", command, name, command);
+}
+
+/* Splits argv[*i] into option and value, taking the next argument where the value stands apart. */
+static int read_word(struct word *out, cli_args *args, int argc, char **argv, int *i) {
+    const cli_command *command = args->command;
+    const char *text = argv[*i] + 2, *equals = strchr(text, '=');
+    char name[80];
+    size_t n = equals ? (size_t)(equals - text) : strlen(text);
+    if (n >= sizeof name) return unknown(args, text);
+    memcpy(name, text, n);
+    name[n] = '\0';
+    *out = (struct word){.option = cli_option_find(command, name)};
+    if (out->option < 0 && !strncmp(name, "no-", 3)) {
+        out->option = cli_option_find(command, name + 3);
+        out->negated = out->option >= 0 && (cli_option_at(command, out->option)->flags & CLI_NEGATABLE);
+        if (!out->negated) out->option = -1;
+    }
+    if (out->option < 0) return unknown(args, name);
+    const cli_option *o = cli_option_at(command, out->option);
+    if (o->kind == CLI_FLAG) {
+        if (equals) return cli_args_fail(args, CLI_USAGE, "%s --%s: found a value, wanted none", command->name, name);
+        return CLI_OK;
+    }
+    out->value = equals ? equals + 1 : NULL;
+    if (equals) return CLI_OK;
+    if (*i + 1 >= argc || !strncmp(argv[*i + 1], "--", 2))
+        return cli_args_fail(args, CLI_USAGE, "%s --%s: found no value, wanted --%s=%s", command->name, name, name, o->value);
+    out->value = argv[++*i];
+    return CLI_OK;
+}
+
+static int take_positional(cli_args *args, const char *text) {
+    if (args->positional_count >= args->command->positional_count)
+        return cli_args_fail(args, CLI_USAGE, "%s: found the extra argument '%.200s', wanted options only: %s", args->command->name, text,
+                             args->command->usage);
+    args->positional[args->positional_count++] = text;
+    return CLI_OK;
+}
+
+static int read_words(struct word *words, int *count, cli_args *args, int argc, char **argv) {
+    int code = CLI_OK;
+    bool only_positional = false;
+    for (int i = 0; i < argc && code == CLI_OK; i++) {
+        const char *text = argv[i];
+        if (only_positional || text[0] != '-' || !text[1])
+            code = take_positional(args, text);
+        else if (!strcmp(text, "--"))
+            only_positional = true;
+        else if (!strcmp(text, "-h"))
+            words[(*count)++] = (struct word){.option = cli_option_find(args->command, "help")};
+        else if (text[1] != '-')
+            code = unknown(args, text + 1);
+        else if ((code = read_word(&words[*count], args, argc, argv, &i)) == CLI_OK)
+            ++*count;
+    }
+    return code;
+}
+
+static int set_defaults(cli_args *args) {
+    const cli_option *o;
+    int code = CLI_OK;
+    for (int i = 0; code == CLI_OK && (o = cli_option_at(args->command, i)); i++)
+        if (o->initial && o->kind != CLI_SECTION) code = cli_option_set(args, i, o->initial, false, 0, o->name);
+    return code;
+}
+
+static int check_required(cli_args *args) {
+    const cli_option *o;
+    for (int i = 0; (o = cli_option_at(args->command, i)); i++)
+        if ((o->flags & CLI_REQUIRED) && !args->given[i])
+            return cli_args_fail(args, CLI_USAGE, "%s: --%s is missing, wanted --%s %s: %s", args->command->name, o->name, o->name,
+                                 o->value, args->command->usage);
+    return CLI_OK;
+}
+
+/* Defaults, then the file, then the command line. */
+static int apply(cli_args *args, const struct word *words, int count) {
+    cli_common *c = args->values;
+    int code = set_defaults(args), help = cli_option_find(args->command, "help"), config = cli_option_find(args->command, "config");
+    const char *path = NULL;
+    for (int i = 0; i < count; i++) {
+        if (words[i].option == help) c->help = true;
+        if (words[i].option == config) path = words[i].value;
+    }
+    if (c->help) return CLI_OK;
+    if (code == CLI_OK && path) code = cli_config_read(args, path);
+    for (int i = 0; i < count && code == CLI_OK; i++) {
+        char place[160];
+        snprintf(place, sizeof place, "%s --%s%s", args->command->name, words[i].negated ? "no-" : "",
+                 cli_option_at(args->command, words[i].option)->name);
+        code = cli_option_set(args, words[i].option, words[i].value, words[i].negated, 2, place);
+    }
+    return code == CLI_OK ? check_required(args) : code;
+}
+
+int cli_args_read(cli_args *args, const cli_command *command, int argc, char **argv) {
+    *args = (cli_args){.command = command};
+    size_t room = (size_t)argc + 1;
+    struct word *words = calloc(room, sizeof *words);
+    args->values = calloc(1, command->values_size);
+    args->positional = calloc(room, sizeof *args->positional);
+    int count = 0, code = CLI_OK;
+    if (!words || !args->values || !args->positional) code = cli_args_fail(args, CLI_FAILED, "%s: out of memory", command->name);
+    if (code == CLI_OK) code = read_words(words, &count, args, argc, argv);
+    if (code == CLI_OK) code = apply(args, words, count);
+    free(words);
+    return code;
+}

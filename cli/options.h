@@ -1,0 +1,102 @@
+/* Declarative option tables: parsing, YAML files, --help and suggestions all come from one table per command.
+ *
+ * A command's values live in a struct of its own that begins with a cli_common; a row of the table names a member by
+ * its offset.  Types: CLI_FLAG bool, CLI_INT int64_t, CLI_NUMBER double, CLI_STRING const char *, CLI_CHOICE int (place
+ * in `value`, "a|b|c"), CLI_SIZE uint64_t (bytes; K, M, G, T are powers of 1024), CLI_LIST cli_list. */
+#ifndef ALPHAR_CLI_OPTIONS_H
+#define ALPHAR_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum cli_kind { CLI_SECTION, CLI_FLAG, CLI_INT, CLI_NUMBER, CLI_STRING, CLI_CHOICE, CLI_SIZE, CLI_LIST } cli_kind;
+
+enum {
+    CLI_NEGATABLE = 1, /* a flag with --no-NAME */
+    CLI_REQUIRED = 2,
+    CLI_COMMAS = 4, /* a string of names: a YAML list is joined by commas */
+    CLI_ABOVE = 8,  /* min itself is out */
+    CLI_BELOW = 16  /* max itself is out */
+};
+
+typedef struct cli_list {
+    const char **items;
+    size_t count;
+} cli_list;
+
+typedef struct cli_option {
+    const char *name; /* without dashes; of a section its heading; NULL ends the table */
+    cli_kind kind;
+    size_t at;           /* offsetof */
+    const char *value;   /* what --help shows for the value; the choices of CLI_CHOICE */
+    const char *initial; /* the default as text, parsed as if given; NULL: zero */
+    const char *shown;   /* the default as --help shows it, where that is another text */
+    const char *help;    /* NULL: shares the row of the next option */
+    unsigned flags;
+    double min, max;  /* both 0: any finite number; integers 0 … 2^31-1 */
+    const char *word; /* "auto": taken besides a number, stored as 0 */
+} cli_option;
+
+typedef struct cli_common {
+    bool json, quiet, help;
+    int64_t threads, seed;
+    const char *config;
+} cli_common;
+
+struct cli_args;
+struct cli;
+typedef struct cli_command {
+    const char *name, *summary, *usage, *example;
+    const cli_option *options;
+    size_t values_size;
+    int positional_count; /* at most so many arguments without dashes */
+    bool finishes_step;   /* the first Ctrl-C only sets the flag of interrupt.h */
+    int (*run)(struct cli *cli, const struct cli_args *args);
+} cli_command;
+
+enum { CLI_MAX_OPTIONS = 96 };
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_INTERRUPTED = 130 };
+
+typedef struct cli_args {
+    const cli_command *command;
+    void *values;                         /* the command's struct, values_size bytes */
+    unsigned char given[CLI_MAX_OPTIONS]; /* 0 default, 1 configuration file, 2 command line; by place in cli_option_at */
+    const char **positional;
+    int positional_count;
+    char **owned; /* strings read from YAML */
+    size_t owned_count, owned_cap;
+    char message[1024]; /* what went wrong, without "alphar: " */
+} cli_args;
+
+/* Reads argv (without program and command) and the file of --config.  CLI_USAGE or CLI_FAILED leave args->message.
+ * Release in any case. */
+int cli_args_read(cli_args *args, const cli_command *command, int argc, char **argv);
+void cli_args_release(cli_args *args);
+/* Whether the option was given, by either way.  The name must be in the table. */
+bool cli_given(const cli_args *args, const char *name);
+static inline const cli_common *cli_common_of(const cli_args *args) { return args->values; }
+
+/* The command's rows and then the common ones, sections included; NULL behind the last. */
+const cli_option *cli_option_at(const cli_command *command, int i);
+/* The place of an option by name, -1 if absent. */
+int cli_option_find(const cli_command *command, const char *name);
+
+/* Sets an option from text.  negated: --no-NAME.  place names it in messages: "train --rank" or "run.yaml:3: rank". */
+int cli_option_set(cli_args *args, int option, const char *text, bool negated, int source, const char *place);
+/* Sets args->message; returns `code`. */
+int cli_args_fail(cli_args *args, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Keeps a copy of the string until release; NULL when memory runs out. */
+const char *cli_args_own(cli_args *args, const char *text, size_t n);
+
+/* config.c: the options in a YAML file that the command line does not override. */
+int cli_config_read(cli_args *args, const char *path);
+
+/* help.c */
+void cli_help_command(const cli_command *command);
+
+/* suggest.c: the name nearest to `text`, NULL where none is near.  *best (start with SIZE_MAX) goes down. */
+const char *cli_nearest(const char *text, const char *candidate, const char *so_far, size_t *best);
+const char *cli_nearest_option(const cli_command *command, const char *text, char *buffer, size_t size);
+
+#endif
