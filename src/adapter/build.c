@@ -83,7 +83,10 @@ ar_status ar__adapter_build(ar_adapter **out, const ar_adapter_settings *setting
     ar_status s = check_settings(settings, err);
     if (s || (s = ar__adapter_new(&ad, err))) return s;
     ar_target *target = ar__alloc((size_t)module_count, sizeof *target);
-    if (!target || !ar__settings_copy(&ad->settings, settings)) s = ar__fail_memory(err, "adapter");
+    if (!target || !ar__settings_copy(&ad->settings, settings))
+        s = ar__fail_memory(err, "adapter");
+    else if (!ad->settings.task_type && !(ad->settings.task_type = ar__strdup("CAUSAL_LM")))
+        s = ar__fail_memory(err, "adapter");
     if (!s && !(s = ar__targets_resolve(target, &ad->settings, &base, err)) && !(s = fill(ad, &base, target, seed, err)))
         s = ar__targets_describe(&ad->settings, target, &base, err);
     free(target);

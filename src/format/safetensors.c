@@ -211,8 +211,12 @@ ar_status ar__st_need(const ar_st_tensor **out, const ar_st_set *st, const char 
     return AR_OK;
 }
 
+const json_t *ar__st_metadata_all(const ar_st_set *st) {
+    return st->file_count ? json_object_get(st->file[0].header, "__metadata__") : NULL;
+}
+
 const char *ar__st_metadata(const ar_st_set *st, const char *key) {
-    return st->file_count ? json_string_value(json_object_get(json_object_get(st->file[0].header, "__metadata__"), key)) : NULL;
+    return json_string_value(json_object_get(ar__st_metadata_all(st), key));
 }
 
 const char *ar__st_path(const ar_st_set *st, int file) { return (size_t)file < st->file_count ? st->file[file].path : ""; }

@@ -42,6 +42,8 @@ const ar_st_tensor *ar__st_find(const ar_st_set *st, const char *name); /* NULL 
 ar_status ar__st_need(const ar_st_tensor **out, const ar_st_set *st, const char *name, ar_error *err);
 /* Value of a __metadata__ key of the first file, NULL if absent. */
 const char *ar__st_metadata(const ar_st_set *st, const char *key);
+/* All of it: an object of strings, NULL where there is none.  Borrowed. */
+const json_t *ar__st_metadata_all(const ar_st_set *st);
 /* Path of the shard that holds a tensor, for messages. */
 const char *ar__st_path(const ar_st_set *st, int file);
 

@@ -1,0 +1,40 @@
+/* PEFT folders: adapter_config.json + adapter_model.safetensors.  docs/peft.md describes both. */
+#ifndef AR_ADAPTER_PEFT_H
+#define AR_ADAPTER_PEFT_H
+
+#include "adapter/adapter.h"
+#include "format/safetensors.h"
+
+#define AR_PEFT_CONFIG "adapter_config.json"
+#define AR_PEFT_WEIGHTS "adapter_model.safetensors"
+#define AR_PEFT_NOTE_PREFIX "alphar."
+
+/* Settings from a configuration alone.  Every field is handled, known to be harmless, or refused by name; a missing
+ * alpha is taken from the options or is an error.  *out is released on failure. */
+ar_status ar__peft_config_read(ar_adapter_settings *out, const char *path, const ar_adapter_options *options, ar_error *err);
+
+/* Provenance in the weights' metadata, all values strings: "alphar.version", "alphar.policy", "alphar.scales" (a JSON
+ * object, site to s) and the adapter's notes.  Reading compares each s with the configuration's; trust says which wins. */
+ar_status ar__peft_meta_read(ar_adapter *ad, const ar_st_set *st, const char *place, const ar_adapter_options *options, ar_error *err);
+ar_status ar__peft_meta_write(ar_st_writer *w, const ar_adapter *ad, ar_error *err);
+
+ar_status ar__peft_config_write(const ar_adapter *ad, const char *path, ar_error *err);
+ar_status ar__peft_read(ar_adapter **out, const char *dir, const ar_adapter_options *options, ar_error *err);
+
+/* What a tensor's key says.  path is malloc'ed: the site, or the tensor's whole name for AR_PEFT_WHOLE. */
+typedef enum ar_peft_part {
+    AR_PEFT_A,
+    AR_PEFT_B,
+    AR_PEFT_EMBEDDING_A,
+    AR_PEFT_EMBEDDING_B,
+    AR_PEFT_MAGNITUDE,
+    AR_PEFT_B_BIAS,
+    AR_PEFT_PART_COUNT, /* those above belong to a pair */
+    AR_PEFT_WHOLE,
+    AR_PEFT_COPY, /* of the base: nothing to do */
+    AR_PEFT_TOKENS,
+    AR_PEFT_UNKNOWN
+} ar_peft_part;
+ar_peft_part ar__peft_key_parse(char **path, const char *key); /* *path NULL: out of memory, or nothing to name */
+
+#endif

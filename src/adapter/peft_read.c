@@ -1,0 +1,247 @@
+/* adapter_model.safetensors → pairs and whole tensors, in f32.  Halves must come together, shapes agree, values be
+ * finite. */
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapter/peft.h"
+#include "adapter/targets.h"
+#include "base/fail.h"
+#include "base/file.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "format/safetensors.h"
+
+/* The tensors of one site. */
+struct site {
+    char *path;
+    const ar_st_tensor *part[AR_PEFT_PART_COUNT];
+};
+
+struct reader {
+    const char *place; /* path of the weights */
+    const ar_adapter_options *options;
+    ar_st_set *st;
+    ar_adapter *ad;
+    struct site *site;
+    size_t count, cap;
+    ar_map names;
+    ar_pattern_set ranks, alphas;
+};
+
+static ar_status copy_values(float *out, const struct reader *r, const ar_st_tensor *t, ar_error *err) {
+    ar__dtype(t->dtype)->to_f32(out, t->data, t->count);
+    for (size_t i = 0; i < t->count; i++)
+        if (!isfinite(out[i]))
+            return ar__fail(err, AR_ERR_NUMERIC, "%s: tensor '%s' holds %s at element %zu, wanted finite numbers", r->place, t->name,
+                            isnan(out[i]) ? "NaN" : "infinity", i);
+    return AR_OK;
+}
+
+/* Takes path.  NULL when memory runs out. */
+static struct site *find_site(struct reader *r, char *path) {
+    size_t at = ar__map_find_str(&r->names, path);
+    if (at != AR_MAP_NONE) {
+        free(path);
+        return &r->site[at];
+    }
+    struct site *list = ar__grow(r->site, &r->cap, r->count + 1, sizeof *list);
+    if (list) r->site = list;
+    if (!list || !ar__map_put(&r->names, path, strlen(path), r->count)) {
+        free(path);
+        return NULL;
+    }
+    list[r->count] = (struct site){.path = path};
+    return &list[r->count++];
+}
+
+static ar_status read_whole(struct reader *r, const ar_st_tensor *t, const char *name, ar_error *err) {
+    ar_whole *w;
+    if (ar__adapter_find_whole(r->ad, name))
+        return ar__fail(err, AR_ERR_FORMAT, "%s: tensor '%s' is there twice under different keys", r->place, name);
+    ar_status s = ar__adapter_add_whole(&w, r->ad, name, t->dims, t->shape, err);
+    return s ? s : copy_values(w->data, r, t, err);
+}
+
+static ar_status read_pair_part(struct reader *r, const ar_st_tensor *t, ar_peft_part part, char *path, ar_error *err) {
+    struct site *site = find_site(r, path);
+    if (!site) return ar__fail_memory(err, r->place);
+    if (site->part[part])
+        return ar__fail(err, AR_ERR_FORMAT, "%s: '%s' and '%s' are the same part of one site: the file holds several adapters", r->place,
+                        site->part[part]->name, t->name);
+    site->part[part] = t;
+    return AR_OK;
+}
+
+static ar_status sort_tensor(struct reader *r, const char *name, ar_error *err) {
+    char *path;
+    const ar_st_tensor *t;
+    ar_peft_part part = ar__peft_key_parse(&path, name);
+    if (part == AR_PEFT_COPY) return AR_OK;
+    if (part == AR_PEFT_TOKENS)
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: tensor '%s': trained tokens replace rows of the embedding, which Alphar cannot do",
+                        r->place, name);
+    if (part == AR_PEFT_UNKNOWN)
+        return ar__fail(err, AR_ERR_FORMAT, "%s: tensor '%s' is no part of a PEFT LoRA adapter (keys begin with base_model.model.)",
+                        r->place, name);
+    if (!path) return ar__fail_memory(err, r->place);
+    ar_status s = ar__st_need(&t, r->st, name, err);
+    if (!s && part < AR_PEFT_PART_COUNT) return read_pair_part(r, t, part, path, err);
+    if (!s) s = read_whole(r, t, path, err);
+    free(path);
+    return s;
+}
+
+static ar_status halves(bool *embedding, const struct reader *r, const struct site *site, ar_error *err) {
+    const ar_st_tensor *const *p = site->part;
+    static const char *const names[] = {"lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B"};
+    bool linear = p[AR_PEFT_A] || p[AR_PEFT_B];
+    *embedding = p[AR_PEFT_EMBEDDING_A] || p[AR_PEFT_EMBEDDING_B];
+    if (linear && *embedding)
+        return ar__fail(err, AR_ERR_FORMAT, "%s: site '%s' is both a linear layer and an embedding", r->place, site->path);
+    int a = *embedding ? AR_PEFT_EMBEDDING_A : AR_PEFT_A, b = a + 1;
+    if (!p[a] || !p[b])
+        return ar__fail(err, AR_ERR_FORMAT, "%s: site '%s' has no %s; a pair needs both halves", r->place, site->path, names[p[a] ? b : a]);
+    return AR_OK;
+}
+
+/* The number of elements of a vector that may carry dimensions of 1 (PEFT's magnitudes did). */
+static bool is_vector(const ar_st_tensor *t, int64_t n) {
+    for (int i = 0; i < t->dims; i++)
+        if (t->shape[i] != 1 && t->shape[i] != n) return false;
+    return t->count == (size_t)n;
+}
+
+static ar_status check_shapes(const struct reader *r, const struct site *site, const ar_st_tensor *a, const ar_st_tensor *b,
+                              ar_error *err) {
+    if (a->dims != 2 || b->dims != 2)
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: site '%s' has pairs of %d dimensions (a convolution), wanted 2", r->place, site->path,
+                        a->dims);
+    if (a->shape[0] != b->shape[1])
+        return ar__fail(err, AR_ERR_FORMAT, "%s: site '%s': A is [%lld, %lld] and B [%lld, %lld], wanted A's rows to be B's columns",
+                        r->place, site->path, (long long)a->shape[0], (long long)a->shape[1], (long long)b->shape[0],
+                        (long long)b->shape[1]);
+    if (a->shape[0] < 1 || a->shape[0] > INT_MAX || a->shape[1] < 1 || b->shape[0] < 1)
+        return ar__fail(err, AR_ERR_FORMAT, "%s: site '%s' is empty", r->place, site->path);
+    for (int part = AR_PEFT_MAGNITUDE; part <= AR_PEFT_B_BIAS; part++)
+        if (site->part[part] && !is_vector(site->part[part], b->shape[0]))
+            return ar__fail(err, AR_ERR_FORMAT, "%s: tensor '%s' has %zu elements, wanted %lld", r->place, site->part[part]->name,
+                            site->part[part]->count, (long long)b->shape[0]);
+    return AR_OK;
+}
+
+/* A vector that the configuration announces must be there, one that it does not would be ignored by PEFT. */
+static ar_status check_announced(const struct reader *r, const struct site *site, int part, bool on, const char *field, ar_error *err) {
+    const ar_st_tensor *t = site->part[part];
+    if (on && !t)
+        return ar__fail(err, AR_ERR_MISMATCH, "%s: '%s' is on, but site '%s' has no such tensor in %s", AR_PEFT_CONFIG, field, site->path,
+                        r->place);
+    if (!on && t)
+        return ar__fail(err, AR_ERR_MISMATCH, "%s: tensor '%s' is there, but '%s' is off in %s", r->place, t->name, field, AR_PEFT_CONFIG);
+    return AR_OK;
+}
+
+static ar_status check_rank(const struct reader *r, const struct site *site, int rank, ar_error *err) {
+    double wanted = r->ad->settings.rank;
+    ar_status s = ar__pattern_set_find(&wanted, &r->ranks, site->path, err);
+    if (s || wanted == 0 || wanted == rank) return s;
+    return ar__fail(err, AR_ERR_MISMATCH, "%s: site '%s' has rank %d, %s says %g ('r' or 'rank_pattern'): correct the configuration",
+                    r->place, site->path, rank, AR_PEFT_CONFIG, wanted);
+}
+
+static ar_status check_site(const struct reader *r, const struct site *site, const ar_st_tensor *a, const ar_st_tensor *b, ar_error *err) {
+    const ar_adapter_settings *set = &r->ad->settings;
+    ar_status s;
+    if ((s = check_shapes(r, site, a, b, err)) || (s = check_announced(r, site, AR_PEFT_MAGNITUDE, set->dora, "use_dora", err)) ||
+        (s = check_announced(r, site, AR_PEFT_B_BIAS, set->lora_bias, "lora_bias", err)))
+        return s;
+    return check_rank(r, site, (int)a->shape[0], err);
+}
+
+static ar_status read_pair(struct reader *r, const struct site *site, ar_error *err) {
+    const ar_adapter_settings *set = &r->ad->settings;
+    bool embedding;
+    double alpha = set->alpha;
+    ar_pair *pair;
+    ar_status s = halves(&embedding, r, site, err);
+    if (s) return s;
+    const ar_st_tensor *a = site->part[embedding ? AR_PEFT_EMBEDDING_A : AR_PEFT_A],
+                       *b = site->part[embedding ? AR_PEFT_EMBEDDING_B : AR_PEFT_B];
+    if ((s = check_site(r, site, a, b, err)) || (s = ar__pattern_set_find(&alpha, &r->alphas, site->path, err))) return s;
+    ar_pair_shape shape = {.site = site->path, .n_in = a->shape[1], .n_out = b->shape[0], .rank = (int)a->shape[0], .alpha = alpha};
+    shape.policy = set->policy;
+    shape.is_embedding = embedding;
+    shape.dora = set->dora;
+    shape.b_bias = set->lora_bias;
+    if ((s = ar__adapter_add_pair(&pair, r->ad, &shape, err)) || (s = copy_values(pair->a, r, a, err)) ||
+        (s = copy_values(pair->b, r, b, err)))
+        return s;
+    if (pair->magnitude && (s = copy_values(pair->magnitude, r, site->part[AR_PEFT_MAGNITUDE], err))) return s;
+    return pair->b_bias ? copy_values(pair->b_bias, r, site->part[AR_PEFT_B_BIAS], err) : AR_OK;
+}
+
+/* layers.2 before layers.10 */
+static int by_path(const void *a, const void *b) { return strverscmp(((const struct site *)a)->path, ((const struct site *)b)->path); }
+
+static ar_status read_tensors(struct reader *r, ar_error *err) {
+    ar_status s = AR_OK;
+    for (int i = 0; !s && i < ar__st_count(r->st); i++) s = sort_tensor(r, ar__st_at(r->st, i)->name, err);
+    if (r->count) qsort(r->site, r->count, sizeof *r->site, by_path);
+    for (size_t i = 0; !s && i < r->count; i++) s = read_pair(r, &r->site[i], err);
+    if (!s && !r->count && !r->ad->whole_count) s = ar__fail(err, AR_ERR_FORMAT, "%s: holds no adapter tensors", r->place);
+    return s;
+}
+
+static ar_status read_all(struct reader *r, ar_error *err) {
+    ar_status s;
+    (void)((s = ar__pattern_set_init(&r->ranks, &r->ad->settings.rank_pattern, err)) ||
+           (s = ar__pattern_set_init(&r->alphas, &r->ad->settings.alpha_pattern, err)) || (s = read_tensors(r, err)) ||
+           (s = ar__peft_meta_read(r->ad, r->st, r->place, r->options, err)));
+    ar__pattern_set_release(&r->ranks);
+    ar__pattern_set_release(&r->alphas);
+    for (size_t i = 0; i < r->count; i++) free(r->site[i].path);
+    free(r->site);
+    ar__map_release(&r->names);
+    return s;
+}
+
+static ar_status find_weights(char **out, const char *dir, ar_error *err) {
+    *out = ar__path_join(dir, AR_PEFT_WEIGHTS);
+    char *pickle = ar__path_join(dir, "adapter_model.bin");
+    ar_status s = AR_OK;
+    if (!*out || !pickle)
+        s = ar__fail_memory(err, dir);
+    else if (ar__path_exists(*out))
+        s = AR_OK;
+    else if (ar__path_exists(pickle))
+        s = ar__fail(err, AR_ERR_UNSUPPORTED,
+                     "%s: a Python pickle, which can run code when read; wanted " AR_PEFT_WEIGHTS
+                     ": convert it where you trust it, with torch.load(..., weights_only=True) and safetensors.torch.save_file",
+                     pickle);
+    else
+        s = ar__fail(err, AR_ERR_NOT_FOUND, "%s: no " AR_PEFT_WEIGHTS, dir);
+    free(pickle);
+    return s;
+}
+
+ar_status ar__peft_read(ar_adapter **out, const char *dir, const ar_adapter_options *options, ar_error *err) {
+    struct reader r = {.options = options};
+    char *config = ar__path_join(dir, AR_PEFT_CONFIG), *weights = NULL;
+    ar_status s;
+    *out = NULL;
+    if (!config) return ar__fail_memory(err, dir);
+    if (!(s = ar__adapter_new(&r.ad, err)) && !(s = ar__peft_config_read(&r.ad->settings, config, options, err)) &&
+        !(s = find_weights(&weights, dir, err)) && !(s = ar__st_open(&r.st, weights, err))) {
+        r.place = weights;
+        s = read_all(&r, err);
+    }
+    ar__st_close(r.st);
+    free(config);
+    free(weights);
+    if (s)
+        ar_adapter_free(r.ad);
+    else
+        *out = r.ad;
+    return s;
+}
