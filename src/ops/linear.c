@@ -58,7 +58,8 @@ static int su_width(const ar_rows *rows, int site) {
 void ar__linear_fwd(const ar_runtime *rt, float *y, float *su, const ar_linear *lin, const float *x, const ar_rows *rows,
                     const ar_linear_scratch *scratch) {
     size_t n = lin->w.rows, k = lin->w.cols, width = (size_t)su_width(rows, lin->site);
-    ar__gemm_xwt(rt, y, x, lin->w.data, lin->w.type, rows->count, n, k, false);
+    if (rows->decoding && rows->count == 1) ar__gemv(rt, y, x, lin->w.data, lin->w.type, n, k);
+    else ar__gemm_xwt(rt, y, x, lin->w.data, lin->w.type, rows->count, n, k, false);
     for (size_t i = 0; i < rows->segment_count; i++) {
         const ar_segment *seg = &rows->segments[i];
         const ar_pair_op *p = ar__segment_pair(seg, lin->site);

@@ -9,6 +9,7 @@
 #ifndef AR_OPS_ROWS_H
 #define AR_OPS_ROWS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,7 @@ typedef struct ar_rows {
     size_t count;           /* tokens */
     size_t samples;
     const size_t *start;    /* samples + 1 offsets */
+    bool decoding;          /* a single row may take the vector path: faster, other rounding */
     const uint64_t *key;    /* per sample: its place in the training stream, for dropout; NULL outside training */
     const ar_segment *segments;
     size_t segment_count;

@@ -1,0 +1,70 @@
+/* The architecture record: everything about a model that the one forward and backward need to know.
+ *
+ * A family is data: a row of the table in family.c says how its configuration is spelled and what its defaults are.
+ * Names are Hugging Face's:
+ *
+ *   model.embed_tokens
+ *   model.layers.N.self_attn.{q,k,v,o}_proj, .{q,k}_norm     model.layers.N.mlp.{gate,up,down}_proj
+ *   model.layers.N.input_layernorm, .post_attention_layernorm
+ *   model.norm      lm_head */
+#ifndef AR_ARCH_ARCH_H
+#define AR_ARCH_ARCH_H
+
+#include <jansson.h>
+
+#include "alphar/error.h"
+#include "arch/module.h"
+#include "base/log.h"
+
+typedef enum ar_rope_kind { AR_ROPE_DEFAULT, AR_ROPE_LINEAR, AR_ROPE_DYNAMIC, AR_ROPE_LLAMA3, AR_ROPE_YARN } ar_rope_kind;
+
+typedef struct ar_rope_config {
+    ar_rope_kind kind;
+    double theta, factor, low_freq, high_freq, original_max;
+    double beta_fast, beta_slow, attention_factor, mscale, mscale_all_dim; /* yarn; attention_factor 0: derived */
+    bool truncate;
+} ar_rope_config;
+
+/* Slots of a layer, in the order in which PyTorch lists the modules. */
+typedef enum ar_slot {
+    AR_SLOT_Q, AR_SLOT_K, AR_SLOT_V, AR_SLOT_O, AR_SLOT_Q_NORM, AR_SLOT_K_NORM, AR_SLOT_GATE, AR_SLOT_UP, AR_SLOT_DOWN,
+    AR_SLOT_ATTN_NORM, AR_SLOT_MLP_NORM, AR_SLOT_COUNT
+} ar_slot;
+
+enum { AR_MAX_EOS = 8 };
+
+typedef struct ar_arch {
+    const char *family; /* "llama", "mistral", "qwen2", "qwen3" */
+    int64_t vocab, dim, ff, layers, heads, kv_heads, head_dim, max_positions;
+    float norm_eps;
+    bool tied, qk_norm, bias_qkv, bias_o, bias_mlp;
+    ar_rope_config rope;
+    int64_t window, first_windowed_layer; /* 0: none */
+    uint8_t *windowed;                    /* per layer; owned */
+    int32_t bos, eos[AR_MAX_EOS];
+    int eos_count;
+} ar_arch;
+
+/* Reads a config.json already parsed; place is its path, for messages. */
+ar_status ar__arch_read(ar_arch *out, const json_t *config, const char *place, const ar_log *log, ar_error *err);
+void ar__arch_release(ar_arch *a);
+
+/* Module indices: 0 the embedding, then AR_SLOT_COUNT per layer, then the last norm, then the head.  They are the
+ * site indices of segments' pairs too.  Slots that the record lacks (q/k norms) keep their index, with path NULL. */
+static inline size_t ar__module_count(const ar_arch *a) { return (size_t)a->layers * AR_SLOT_COUNT + 3; }
+static inline size_t ar__module_at(int64_t layer, ar_slot slot) { return 1 + (size_t)layer * AR_SLOT_COUNT + (size_t)slot; }
+static inline size_t ar__module_norm(const ar_arch *a) { return ar__module_count(a) - 2; }
+static inline size_t ar__module_head(const ar_arch *a) { return ar__module_count(a) - 1; }
+
+/* All modules, paths owned by the array; ar__modules_free releases. */
+ar_status ar__arch_modules(ar_module **out, const ar_arch *a, ar_error *err);
+void ar__modules_free(ar_module *m, size_t count);
+
+/* The head_dim / 2 inverse frequencies for a sequence of `length`, and the factor on cos and sin.
+ * Source: transformers' modeling_rope_utils; arXiv 2309.00071 (yarn). */
+void ar__rope_frequencies(float *inv_freq, float *scale, const ar_arch *a, size_t length);
+
+/* Weights of all linears in use, per token (the N of 2N FLOPs); head not counted. */
+int64_t ar__arch_linear_params(const ar_arch *a);
+
+#endif

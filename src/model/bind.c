@@ -1,0 +1,117 @@
+#include "model/bind.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+
+typedef struct binder {
+    ar_model *m;
+    bool headless;
+    size_t bound;
+    ar_error *err;
+} binder;
+
+static const ar_st_tensor *find_tensor(const binder *b, const char *path, const char *suffix, ar_buf *name) {
+    const char *p = path;
+    if (b->headless && !strncmp(p, "model.", 6)) p += 6;
+    ar__buf_clear(name);
+    ar__buf_printf(name, "%s%s", p, suffix);
+    return name->failed ? NULL : ar__st_find(b->m->files, name->data);
+}
+
+static ar_status missing(const binder *b, const char *name) {
+    return ar__fail(b->err, AR_ERR_MISMATCH, "%s: tensor '%s' is not there; the files do not hold what config.json describes", b->m->path, name);
+}
+
+static ar_status check_shape(const binder *b, const ar_st_tensor *t, int64_t rows, int64_t cols) {
+    bool vector = cols == 1;
+    bool fits = vector ? t->dims == 1 && t->shape[0] == rows : t->dims == 2 && t->shape[0] == rows && t->shape[1] == cols;
+    if (!fits) {
+        ar_buf found = {0};
+        for (int i = 0; i < t->dims; i++) ar__buf_printf(&found, "%s%lld", i ? ", " : "", (long long)t->shape[i]);
+        ar_status s = vector ? ar__fail(b->err, AR_ERR_MISMATCH, "%s: tensor '%s' is [%s], config.json wants [%lld]", ar__st_path(b->m->files, t->file),
+                                        t->name, found.data ? found.data : "", (long long)rows)
+                             : ar__fail(b->err, AR_ERR_MISMATCH, "%s: tensor '%s' is [%s], config.json wants [%lld, %lld]",
+                                        ar__st_path(b->m->files, t->file), t->name, found.data ? found.data : "", (long long)rows, (long long)cols);
+        ar__buf_release(&found);
+        return s;
+    }
+    if (!ar__dtype(t->dtype)->is_weight)
+        return ar__fail(b->err, AR_ERR_UNSUPPORTED, "%s: tensor '%s' is %s, wanted f32, f16 or bf16", ar__st_path(b->m->files, t->file), t->name,
+                        ar__dtype(t->dtype)->name);
+    return AR_OK;
+}
+
+static ar_status copy_f32(float **out, const binder *b, const ar_st_tensor *t) {
+    *out = ar__alloc(t->count, sizeof **out);
+    if (!*out) return ar__fail_memory(b->err, t->name);
+    ar__dtype(t->dtype)->to_f32(*out, t->data, t->count);
+    return AR_OK;
+}
+
+static void set_weight(ar_model *m, size_t i, const ar_st_tensor *t) {
+    ar_weight w = {t->data, t->dtype, (size_t)m->modules[i].n_out, (size_t)m->modules[i].n_in};
+    if (i == 0) m->embed.w = w;
+    else ar__model_linear(m, i)->w = w;
+}
+
+static ar_status bind_module(binder *b, size_t i, ar_buf *name) {
+    ar_model *m = b->m;
+    const ar_module *mod = &m->modules[i];
+    const ar_st_tensor *t = find_tensor(b, mod->path, ".weight", name);
+    ar_status s;
+    if (name->failed) return ar__fail_memory(b->err, mod->path);
+    if (!t) return missing(b, name->data);
+    if ((s = check_shape(b, t, mod->n_out, mod->n_in))) return s;
+    b->bound++;
+    size_t align = ar__dtype(t->dtype)->bytes;
+    if (mod->kind == AR_MODULE_NORM || (uintptr_t)t->data % align) s = copy_f32(&m->owned[i].weight, b, t);
+    else set_weight(m, i, t);
+    if (s || !mod->has_bias) return s;
+    t = find_tensor(b, mod->path, ".bias", name);
+    if (!t) return missing(b, name->data);
+    b->bound++;
+    if ((s = check_shape(b, t, mod->n_out, 1))) return s;
+    return copy_f32(&m->owned[i].bias, b, t);
+}
+
+/* Tensors that nothing reads: a sign that configuration and weights belong to different models. */
+static void warn_unused(const binder *b) {
+    const ar_st_set *files = b->m->files;
+    size_t unused = 0;
+    const char *first = NULL;
+    for (int i = 0; i < ar__st_count(files); i++) {
+        const char *name = ar__st_at(files, i)->name;
+        const char *dot = strrchr(name, '.');
+        ar_buf path = {0};
+        ar__buf_printf(&path, "%s%.*s", b->headless && strncmp(name, "lm_head", 7) ? "model." : "", dot ? (int)(dot - name) : 0, name);
+        size_t at = path.failed ? SIZE_MAX : ar__model_find(b->m, path.data);
+        ar__buf_release(&path);
+        bool used = at != SIZE_MAX && (!strcmp(dot, ".weight") || (!strcmp(dot, ".bias") && b->m->modules[at].has_bias));
+        if (used || strstr(name, "rotary_emb.inv_freq")) continue;
+        if (!first) first = name;
+        unused++;
+    }
+    if (unused)
+        ar__log_warn(&b->m->rt->log, "%s: %zu tensor%s not used by the %s family, first '%s'", b->m->path, unused, unused == 1 ? " is" : "s are",
+                     b->m->arch.family, first);
+}
+
+ar_status ar__model_bind(ar_model *m, ar_error *err) {
+    binder b = {.m = m, .err = err};
+    b.headless = !ar__st_find(m->files, "model.embed_tokens.weight") && ar__st_find(m->files, "embed_tokens.weight");
+    ar_buf name = {0};
+    ar_status s = AR_OK;
+    for (size_t i = 0; !s && i < m->module_count; i++) {
+        if (!m->modules[i].path || (i == ar__module_head(&m->arch) && m->tied)) continue;
+        s = bind_module(&b, i, &name);
+    }
+    ar__buf_release(&name);
+    if (s) return s;
+    m->dtype = m->embed.w.data ? m->embed.w.type : AR_F32;
+    warn_unused(&b);
+    ar__model_rebind(m);
+    return AR_OK;
+}

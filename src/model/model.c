@@ -1,0 +1,239 @@
+#include "model/model.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/file.h"
+#include "base/rng.h"
+#include "format/json.h"
+#include "model/bind.h"
+
+enum { MAX_CONFIG_BYTES = 16 << 20 };
+
+ar_linear *ar__model_linear(ar_model *m, size_t module) {
+    if (module == ar__module_head(&m->arch)) return &m->head;
+    if (module == 0 || module >= ar__module_norm(&m->arch)) return NULL;
+    ar_layer *l = &m->layers[(module - 1) / AR_SLOT_COUNT];
+    switch ((ar_slot)((module - 1) % AR_SLOT_COUNT)) {
+    case AR_SLOT_Q: return &l->q;
+    case AR_SLOT_K: return &l->k;
+    case AR_SLOT_V: return &l->v;
+    case AR_SLOT_O: return &l->o;
+    case AR_SLOT_GATE: return &l->gate;
+    case AR_SLOT_UP: return &l->up;
+    case AR_SLOT_DOWN: return &l->down;
+    default: return NULL;
+    }
+}
+
+ar_norm *ar__model_norm(ar_model *m, size_t module) {
+    if (module == ar__module_norm(&m->arch)) return &m->norm;
+    if (module == 0 || module > ar__module_norm(&m->arch)) return NULL;
+    ar_layer *l = &m->layers[(module - 1) / AR_SLOT_COUNT];
+    switch ((ar_slot)((module - 1) % AR_SLOT_COUNT)) {
+    case AR_SLOT_Q_NORM: return &l->q_norm;
+    case AR_SLOT_K_NORM: return &l->k_norm;
+    case AR_SLOT_ATTN_NORM: return &l->attn_norm;
+    case AR_SLOT_MLP_NORM: return &l->mlp_norm;
+    default: return NULL;
+    }
+}
+
+ar_weight ar__model_weight(const ar_model *m, size_t module) {
+    ar_model *mm = (ar_model *)(uintptr_t)m;
+    if (module == 0) return m->embed.w;
+    ar_linear *lin = ar__model_linear(mm, module);
+    if (lin) return lin->w;
+    ar_norm *norm = ar__model_norm(mm, module);
+    return norm && norm->w ? (ar_weight){norm->w, AR_F32, (size_t)m->modules[module].n_out, 1} : (ar_weight){0};
+}
+
+size_t ar__model_find(const ar_model *m, const char *path) {
+    for (size_t i = 0; i < m->module_count; i++)
+        if (m->modules[i].path && !strcmp(m->modules[i].path, path)) return i;
+    return SIZE_MAX;
+}
+
+void ar__model_rebind(ar_model *m) {
+    for (size_t i = 0; i < m->module_count; i++) {
+        const ar_module *mod = &m->modules[i];
+        const ar_owned *own = &m->owned[i];
+        ar_weight w = {own->weight, AR_F32, (size_t)mod->n_out, (size_t)mod->n_in};
+        ar_linear *lin = ar__model_linear(m, i);
+        ar_norm *norm = ar__model_norm(m, i);
+        if (lin) {
+            if (own->weight) lin->w = w;
+            lin->bias = own->bias;
+            lin->site = (int)i;
+        } else if (norm) {
+            norm->w = own->weight;
+            norm->eps = m->arch.norm_eps;
+        } else if (own->weight) {
+            m->embed.w = w;
+        }
+    }
+    m->embed.site = 0;
+    if (m->tied) m->head.w = m->embed.w;
+    for (int64_t l = 0; l < m->arch.layers; l++) m->layers[l].window = m->arch.windowed[l] ? (size_t)m->arch.window : 0;
+}
+
+ar_status ar__model_own(ar_model *m, size_t module, bool untie, ar_error *err) {
+    size_t head = ar__module_head(&m->arch);
+    bool shared = m->tied && (module == 0 || module == head);
+    if (shared && !untie) module = 0;
+    if (m->owned[module].weight && !(shared && untie && module == 0)) return AR_OK;
+    ar_weight w = ar__model_weight(m, module);
+    size_t count;
+    float *copy = ar__mul(&count, w.rows, w.cols) ? ar__alloc(count, sizeof *copy) : NULL;
+    if (!copy) return ar__fail_memory(err, m->modules[module].path);
+    ar__dtype(w.type)->to_f32(copy, w.data, count);
+    if (shared && untie) {
+        if (module == 0) m->owned[head].weight = m->owned[0].weight; /* the head keeps what was shared, if that was a copy */
+        m->tied = false;
+    }
+    m->owned[module].weight = copy;
+    ar__model_rebind(m);
+    return AR_OK;
+}
+
+const char *ar__model_find_nonfinite(const ar_model *m) {
+    for (size_t i = 0; i < m->module_count; i++) {
+        ar_weight w = ar__model_weight(m, i);
+        if (!w.data) continue;
+        const ar_dtype_info *t = ar__dtype(w.type);
+        float row[4096];
+        size_t n = w.rows * w.cols;
+        for (size_t at = 0; at < n; at += 4096) {
+            size_t len = n - at < 4096 ? n - at : 4096;
+            t->to_f32(row, (const char *)w.data + at / t->block * t->bytes, len);
+            for (size_t j = 0; j < len; j++)
+                if (!isfinite(row[j])) return m->modules[i].path;
+        }
+        for (size_t j = 0; m->owned[i].bias && j < (size_t)m->modules[i].n_out; j++)
+            if (!isfinite(m->owned[i].bias[j])) return m->modules[i].path;
+    }
+    return NULL;
+}
+
+/* Record, module list and empty operators from a config.json. */
+static ar_status start(ar_model *m, const ar_runtime *rt, const char *config_path, json_t **config, ar_error *err) {
+    ar_status s;
+    m->rt = rt;
+    if ((s = ar__json_load_object(config, config_path, MAX_CONFIG_BYTES, err)) || (s = ar__arch_read(&m->arch, *config, config_path, &rt->log, err)) ||
+        (s = ar__arch_modules(&m->modules, &m->arch, err)))
+        return s;
+    m->module_count = ar__module_count(&m->arch);
+    m->tied = m->arch.tied;
+    m->owned = ar__alloc(m->module_count, sizeof *m->owned);
+    m->layers = ar__alloc((size_t)m->arch.layers, sizeof *m->layers);
+    return m->owned && m->layers ? AR_OK : ar__fail_memory(err, config_path);
+}
+
+ar_status ar_model_open(ar_model **out, const ar_runtime *rt, const char *path, ar_error *err) {
+    ar_model *m = ar__alloc(1, sizeof *m);
+    json_t *config = NULL;
+    ar_status s = AR_OK;
+    *out = NULL;
+    if (!m) return ar__fail_memory(err, path);
+    char *config_path = ar__path_join(path, "config.json");
+    m->path = ar__strdup(path);
+    if (!m->path || !config_path) s = ar__fail_memory(err, path);
+    if (!s && !ar__path_is_dir(path))
+        s = ar__path_exists(path) ? ar__fail(err, AR_ERR_UNSUPPORTED, "%s: is a file, wanted a Hugging Face folder with config.json and safetensors", path)
+                                  : ar__fail(err, AR_ERR_NOT_FOUND, "%s: there is no such model folder", path);
+    if (!s) s = start(m, rt, config_path, &config, err);
+    if (!s) s = ar__st_open(&m->files, path, err);
+    if (!s) s = ar__model_bind(m, err);
+    free(config_path);
+    json_decref(config);
+    if (s) {
+        ar_model_free(m);
+        return s;
+    }
+    *out = m;
+    return AR_OK;
+}
+
+static void draw_weights(ar_model *m, size_t i, uint64_t seed, double deviation) {
+    const ar_module *mod = &m->modules[i];
+    size_t n = (size_t)mod->n_out * (size_t)mod->n_in;
+    ar_rng g = ar__rng_stream(seed, AR_RNG_INIT, ar__rng_hash(mod->path), 2);
+    for (size_t j = 0; j < n; j++)
+        m->owned[i].weight[j] = mod->kind == AR_MODULE_NORM ? 1.0f : (float)(deviation * ar__rng_normal(&g, j));
+}
+
+static ar_status allocate_random(ar_model *m, uint64_t seed, double deviation, ar_error *err) {
+    for (size_t i = 0; i < m->module_count; i++) {
+        const ar_module *mod = &m->modules[i];
+        if (!mod->path || (i == ar__module_head(&m->arch) && m->tied)) continue;
+        m->owned[i].weight = ar__alloc((size_t)mod->n_out * (size_t)mod->n_in, sizeof(float));
+        m->owned[i].bias = mod->has_bias ? ar__alloc((size_t)mod->n_out, sizeof(float)) : NULL;
+        if (!m->owned[i].weight || (mod->has_bias && !m->owned[i].bias)) return ar__fail_memory(err, mod->path);
+        draw_weights(m, i, seed, deviation);
+    }
+    ar__model_rebind(m);
+    return AR_OK;
+}
+
+static ar_status wanted_dtype(ar_dtype *out, const json_t *config, const char *place, ar_error *err) {
+    const char *name = "float32";
+    ar_status s = ar__json_get_string(&name, config, "torch_dtype", place, err);
+    if (!s) s = ar__json_get_string(&name, config, "dtype", place, err);
+    if (s) return s;
+    if (!ar__dtype_from_name(out, name) || !ar__dtype(*out)->is_weight)
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: dtype '%s', wanted float32, float16 or bfloat16", place, name);
+    return AR_OK;
+}
+
+ar_status ar__model_init(ar_model **out, const ar_runtime *rt, const char *config_path, uint64_t seed, ar_error *err) {
+    ar_model *m = ar__alloc(1, sizeof *m);
+    json_t *config = NULL;
+    double deviation = 0.02;
+    ar_status s = AR_OK;
+    *out = NULL;
+    if (!m) return ar__fail_memory(err, config_path);
+    m->path = ar__strdup(config_path);
+    if (!m->path) s = ar__fail_memory(err, config_path);
+    if (!s) s = start(m, rt, config_path, &config, err);
+    if (!s) s = ar__json_get_double(&deviation, config, "initializer_range", config_path, err);
+    if (!s) s = wanted_dtype(&m->dtype, config, config_path, err);
+    if (!s) s = allocate_random(m, seed, deviation, err);
+    json_decref(config);
+    if (s) {
+        ar_model_free(m);
+        return s;
+    }
+    *out = m;
+    return AR_OK;
+}
+
+void ar_model_free(ar_model *m) {
+    if (!m) return;
+    for (size_t i = 0; m->owned && i < m->module_count; i++) {
+        free(m->owned[i].weight);
+        free(m->owned[i].bias);
+    }
+    free(m->owned);
+    free(m->layers);
+    ar__modules_free(m->modules, m->module_count);
+    ar__st_close(m->files);
+    ar__arch_release(&m->arch);
+    free(m->path);
+    free(m);
+}
+
+const char *ar_model_family(const ar_model *m) { return m->arch.family; }
+int64_t ar_model_vocab(const ar_model *m) { return m->arch.vocab; }
+int64_t ar_model_max_positions(const ar_model *m) { return m->arch.max_positions; }
+
+int64_t ar_model_parameters(const ar_model *m) {
+    int64_t n = 0;
+    for (size_t i = 0; i < m->module_count; i++) {
+        const ar_module *mod = &m->modules[i];
+        if (!mod->path || (i == ar__module_head(&m->arch) && m->tied)) continue;
+        n += mod->n_out * mod->n_in + (mod->has_bias ? mod->n_out : 0);
+    }
+    return n;
+}

@@ -1,0 +1,64 @@
+/* A base in memory: the record, the bound weights (views of mapped files), and what was copied because it trains.
+ *
+ * Norm weights and biases are small and always f32 copies; linear and embedding weights stay in the file until
+ * ar__model_own turns one into an f32 copy that may change. */
+#ifndef AR_MODEL_MODEL_H
+#define AR_MODEL_MODEL_H
+
+#include "alphar/model.h"
+#include "arch/arch.h"
+#include "format/safetensors.h"
+#include "kern/runtime.h"
+#include "ops/embedding.h"
+#include "ops/norm.h"
+
+typedef struct ar_layer {
+    ar_linear q, k, v, o, gate, up, down;
+    ar_norm attn_norm, mlp_norm, q_norm, k_norm;
+    size_t window; /* 0: none */
+} ar_layer;
+
+typedef struct ar_owned {
+    float *weight, *bias; /* f32 copies, NULL where the file's bytes are used */
+} ar_owned;
+
+struct ar_model {
+    const ar_runtime *rt;
+    ar_arch arch;
+    ar_module *modules; /* by module index, see arch.h */
+    size_t module_count;
+    ar_owned *owned;  /* by module index */
+    char *path;       /* folder, or the configuration of a random base */
+    ar_st_set *files; /* NULL for a random base */
+    ar_dtype dtype;   /* of the weights in the file, or as config.json wants them saved */
+    bool tied;        /* the head is the embedding's tensor; false once one side trains alone */
+    ar_embedding embed;
+    ar_layer *layers;
+    ar_norm norm;
+    ar_linear head;
+};
+
+/* A base from config.json alone: weights ~ N(0, initializer_range), norms 1, biases 0, all owned. */
+ar_status ar__model_init(ar_model **out, const ar_runtime *rt, const char *config_path, uint64_t seed, ar_error *err);
+
+/* NULL for modules that are no linear (norms, embedding) or absent. */
+ar_linear *ar__model_linear(ar_model *m, size_t module);
+ar_norm *ar__model_norm(ar_model *m, size_t module); /* NULL for what is no norm */
+/* The weight of any module; data NULL where the record lacks it. */
+ar_weight ar__model_weight(const ar_model *m, size_t module);
+
+/* Makes the module's weight an f32 copy that may change.  A tied pair stays tied unless `untie`, in which case the
+ * given side gets a tensor of its own. */
+ar_status ar__model_own(ar_model *m, size_t module, bool untie, ar_error *err);
+/* Points every operator at its current storage again, after owned copies changed place. */
+void ar__model_rebind(ar_model *m);
+
+/* Index of the module with this Hugging Face path; SIZE_MAX if there is none. */
+size_t ar__model_find(const ar_model *m, const char *path);
+/* Names the first base tensor that holds NaN or infinity, or returns NULL. */
+const char *ar__model_find_nonfinite(const ar_model *m);
+
+/* Writes config.json, the weights (in m->dtype) and the tokenizer's files as a Hugging Face folder. */
+ar_status ar__model_save(const ar_model *m, const char *dir, const char *tokenizer_dir, ar_error *err);
+
+#endif

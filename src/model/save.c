@@ -1,0 +1,75 @@
+/* A base written as a Hugging Face folder: weights in the base's own dtype, configuration and tokenizer carried along. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/file.h"
+#include "model/model.h"
+
+static ar_status add_tensor(ar_st_writer *w, const ar_model *m, size_t i, const char *suffix, const ar_weight *from, void **rounded, ar_error *err) {
+    ar_buf name = {0};
+    size_t count = from->rows * from->cols, bytes;
+    int64_t shape[2] = {(int64_t)from->rows, (int64_t)from->cols};
+    const void *data = from->data;
+    ar_dtype type = from->type;
+    if (type == AR_F32 && m->dtype != AR_F32) {
+        if (!ar__dtype_bytes(&bytes, m->dtype, count) || !(*rounded = ar__alloc(bytes, 1))) return ar__fail_memory(err, m->modules[i].path);
+        ar__dtype(m->dtype)->from_f32(*rounded, from->data, count);
+        data = *rounded;
+        type = m->dtype;
+    }
+    ar__buf_printf(&name, "%s%s", m->modules[i].path, suffix);
+    ar_status s = name.failed ? ar__fail_memory(err, m->modules[i].path)
+                              : ar__st_writer_add(w, name.data, type, from->cols == 1 ? 1 : 2, shape, data, err);
+    ar__buf_release(&name);
+    return s;
+}
+
+static ar_status save_weights(const ar_model *m, const char *path, ar_error *err) {
+    ar_st_writer *w = NULL;
+    void **rounded = ar__alloc(2 * m->module_count, sizeof *rounded);
+    ar_status s = rounded ? ar__st_writer_new(&w, err) : ar__fail_memory(err, path);
+    for (size_t i = 0; !s && i < m->module_count; i++) {
+        const ar_module *mod = &m->modules[i];
+        if (!mod->path || (i == ar__module_head(&m->arch) && m->tied)) continue;
+        ar_weight weight = ar__model_weight(m, i), bias = {m->owned[i].bias, AR_F32, (size_t)mod->n_out, 1};
+        s = add_tensor(w, m, i, ".weight", &weight, &rounded[2 * i], err);
+        if (!s && mod->has_bias) s = add_tensor(w, m, i, ".bias", &bias, &rounded[2 * i + 1], err);
+    }
+    if (!s) s = ar__st_writer_meta(w, "format", "pt", err);
+    if (!s) s = ar__st_writer_save(w, path, err);
+    ar__st_writer_free(w);
+    for (size_t i = 0; rounded && i < 2 * m->module_count; i++) free(rounded[i]);
+    free(rounded);
+    return s;
+}
+
+static ar_status copy_file(const char *from, const char *dir, const char *name, ar_error *err) {
+    char *to = ar__path_join(dir, name);
+    ar_buf bytes = {0};
+    ar_status s = to ? ar__file_read(&bytes, from, 1u << 30, err) : ar__fail_memory(err, from);
+    if (!s) s = ar__file_write(to, bytes.data, bytes.len, err);
+    ar__buf_release(&bytes);
+    free(to);
+    return s;
+}
+
+static ar_status copy_if_there(const char *from_dir, const char *dir, const char *name, ar_error *err) {
+    char *from = ar__path_join(from_dir, name);
+    ar_status s = !from ? ar__fail_memory(err, from_dir) : ar__path_exists(from) ? copy_file(from, dir, name, err) : AR_OK;
+    free(from);
+    return s;
+}
+
+ar_status ar__model_save(const ar_model *m, const char *dir, const char *tokenizer_dir, ar_error *err) {
+    static const char *const carried[] = {"tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
+                                          "generation_config.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja"};
+    char *weights = ar__path_join(dir, "model.safetensors");
+    char *config = m->files ? ar__path_join(m->path, "config.json") : ar__strdup(m->path);
+    ar_status s = weights && config ? save_weights(m, weights, err) : ar__fail_memory(err, dir);
+    for (size_t i = 0; !s && tokenizer_dir && i < sizeof carried / sizeof *carried; i++) s = copy_if_there(tokenizer_dir, dir, carried[i], err);
+    if (!s) s = copy_file(config, dir, "config.json", err);
+    free(weights);
+    free(config);
+    return s;
+}
