@@ -5,7 +5,7 @@
 
 #include "options.h"
 
-enum { LEFT = 46 };
+enum { LEFT = 43 };
 
 static int add(char *out, size_t size, int at, const char *text) {
     int n = at < (int)size ? snprintf(out + at, size - (size_t)at, "%s", text) : 0;
