@@ -90,7 +90,7 @@ class Story:
         for role, stem in (("parent", "parent"), ("helper", "helper")):
             sex = self.random.choice("fm")
             self.people[role] = {"sex": sex, "kind": self.pick(f"{stem}_{sex}")[""]}
-        sex = self.random.choice("fm")
+        sex = {"grandma": "m", "grandpa": "f"}.get(self.people["parent"]["kind"]) or self.random.choice("fm")
         self.people["gran"] = {"sex": sex, "kind": {"f": "grandma", "m": "grandpa"}[sex]}
 
     def person_slot(self, name):
@@ -170,5 +170,5 @@ def mend(text):
     """Spaces, articles and capitals."""
     text = re.sub(r"\s+", " ", text).strip()
     text = re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
-    text = re.sub(r"(^|[.!?] |\.\" |[.!?]\" (?=[A-Z])|(?:^|[ ])\")([a-z])", lambda m: m.group(1) + m.group(2).upper(), text)
+    text = re.sub(r"(^|[.!?] |\.\" |[.!?]\" (?=[A-Z])|(?:^|[^,] )\")([a-z])", lambda m: m.group(1) + m.group(2).upper(), text)
     return text
