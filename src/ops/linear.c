@@ -55,6 +55,26 @@ static int su_width(const ar_rows *rows, int site) {
     return r;
 }
 
+/* The segment's input after dropout: x itself where there is none. */
+static const float *dropped_input(const ar_runtime *rt, const float *x, const ar_rows *rows, const ar_segment *seg, const ar_pair_op *p, size_t k,
+                                  const ar_linear_scratch *scratch) {
+    if (p->dropout == 0.0f) return x;
+    drop_segment(rt, scratch->dropped, x, rows, seg, p, k, false);
+    return scratch->dropped;
+}
+
+void ar__linear_su(const ar_runtime *rt, float *su, const ar_linear *lin, const float *x, const ar_rows *rows, const ar_linear_scratch *scratch) {
+    size_t k = lin->w.cols, width = (size_t)su_width(rows, lin->site);
+    for (size_t i = 0; i < rows->segment_count; i++) {
+        const ar_segment *seg = &rows->segments[i];
+        const ar_pair_op *p = ar__segment_pair(seg, lin->site);
+        if (!p) continue;
+        size_t r0 = rows->start[seg->first];
+        const float *in = dropped_input(rt, x, rows, seg, p, k, scratch);
+        ar__pair_down(rt, su + r0 * width, p, in + r0 * k, rows->start[seg->last] - r0, k);
+    }
+}
+
 void ar__linear_fwd(const ar_runtime *rt, float *y, float *su, const ar_linear *lin, const float *x, const ar_rows *rows,
                     const ar_linear_scratch *scratch) {
     size_t n = lin->w.rows, k = lin->w.cols, width = (size_t)su_width(rows, lin->site);
@@ -65,14 +85,10 @@ void ar__linear_fwd(const ar_runtime *rt, float *y, float *su, const ar_linear *
         const ar_pair_op *p = ar__segment_pair(seg, lin->site);
         if (!p) continue;
         size_t r0 = rows->start[seg->first], m = rows->start[seg->last] - r0;
-        const float *in = x + r0 * k, *dropped = NULL;
-        if (p->dropout > 0.0f) {
-            drop_segment(rt, scratch->dropped, x, rows, seg, p, k, false);
-            in = dropped = scratch->dropped + r0 * k;
-        }
+        const float *in = dropped_input(rt, x, rows, seg, p, k, scratch) + r0 * k;
         float *u = su + r0 * width;
         ar__pair_down(rt, u, p, in, m, k);
-        if (p->gain) dora_fwd(rt, y + r0 * n, lin, p, dropped, u, m, scratch->wide ? scratch->wide + r0 * n : NULL);
+        if (p->gain) dora_fwd(rt, y + r0 * n, lin, p, p->dropout > 0.0f ? in : NULL, u, m, scratch->wide ? scratch->wide + r0 * n : NULL);
         else ar__pair_up(rt, y + r0 * n, p, u, m, n);
     }
     if (lin->bias) add_bias(rt, y, lin->bias, rows->count, n);
@@ -128,11 +144,7 @@ static void dora_dropout_dx(const ar_runtime *rt, float *dx, float *tmp, float *
 static void segment_bwd(const ar_runtime *rt, float *dx, const float *dy, const ar_linear *lin, const ar_pair_op *p, const float *x, const float *su,
                         const ar_rows *rows, const ar_segment *seg, const ar_linear_scratch *scratch) {
     size_t n = lin->w.rows, k = lin->w.cols, r0 = rows->start[seg->first], m = rows->start[seg->last] - r0;
-    const float *in = x, *dz = dy;
-    if (p->dropout > 0.0f) {
-        drop_segment(rt, scratch->dropped, x, rows, seg, p, k, false);
-        in = scratch->dropped;
-    }
+    const float *in = dropped_input(rt, x, rows, seg, p, k, scratch), *dz = dy;
     if (p->gain) {
         dora_bwd(rt, scratch->dz, dy, lin, p, in, su, rows, seg, scratch->wide);
         dz = scratch->dz;

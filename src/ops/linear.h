@@ -31,6 +31,9 @@ typedef struct ar_linear_scratch {
 void ar__linear_fwd(const ar_runtime *rt, float *y, float *su, const ar_linear *lin, const float *x, const ar_rows *rows,
                     const ar_linear_scratch *scratch);
 
+/* su alone: what backward keeps, without the product. */
+void ar__linear_su(const ar_runtime *rt, float *su, const ar_linear *lin, const float *x, const ar_rows *rows, const ar_linear_scratch *scratch);
+
 /* dx (+)= the gradient of x (NULL: not wanted); the gradients of pairs, weight and bias are added to where they are wanted. */
 void ar__linear_bwd(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_linear *lin, const float *x, const float *su,
                     const ar_rows *rows, const ar_linear_scratch *scratch);

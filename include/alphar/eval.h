@@ -1,0 +1,94 @@
+/* Asking a base, with or without an adapter: loss on data, log-probabilities of a text, generation. */
+#ifndef ALPHAR_EVAL_H
+#define ALPHAR_EVAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "alphar/adapter.h"
+#include "alphar/error.h"
+#include "alphar/model.h"
+#include "alphar/runtime.h"
+#include "alphar/tokenizer.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A base with its tokenizer and, perhaps, an adapter on it. */
+typedef struct ar_session ar_session;
+
+typedef struct ar_session_options {
+    const char *model;   /* folder */
+    const char *adapter; /* folder; NULL: the base alone.  "PATH:0.5" multiplies its s */
+    ar_adapter_options adapter_options;
+    bool has_scale, has_alpha; /* s of every site; or alpha, by which each site's own policy and rank give s */
+    double scale, alpha;
+} ar_session_options;
+
+AR_API ar_status ar_session_open(ar_session **out, const ar_runtime *rt, const ar_session_options *o, ar_error *err);
+AR_API void ar_session_free(ar_session *s); /* NULL is fine */
+AR_API const ar_tokenizer *ar_session_tokenizer(const ar_session *s);
+AR_API const ar_model *ar_session_model(const ar_session *s);
+
+/* ---- eval: mean loss over the supervised tokens of a file ---------------------------------------------------- */
+typedef struct ar_eval_options {
+    const char *data;
+    int max_length;      /* 1024 */
+    bool pack;           /* true */
+    bool train_on_all, skip_bad;
+    const double *alphas; /* evaluate at each of these; NULL: once, as the session stands */
+    const double *scales; /* the same for s; not together with alphas */
+    int count;            /* of alphas or scales */
+} ar_eval_options;
+
+typedef struct ar_eval_result {
+    bool has_alpha; /* false: the sites have no common alpha (or there is no adapter) */
+    double alpha, scale;
+    double loss, perplexity;
+    int64_t tokens, supervised;
+} ar_eval_result;
+
+AR_API void ar_eval_options_init(ar_eval_options *o);
+/* Fills max(count, 1) results. */
+AR_API ar_status ar_eval(ar_eval_result *results, ar_session *s, const ar_eval_options *o, ar_error *err);
+
+/* ---- score --------------------------------------------------------------------------------------------------- */
+/* logprobs [count - 1]: log p of ids[i + 1] given ids[..i].  logits_path not NULL: also writes `logits` f32 [count, V]
+ * there as safetensors.  Errors: AR_ERR_VALUE for fewer than two ids or an id outside the vocabulary. */
+AR_API ar_status ar_score(double *logprobs, ar_session *s, const int32_t *ids, size_t count, const char *logits_path, ar_error *err);
+
+/* ---- generate ------------------------------------------------------------------------------------------------ */
+typedef struct ar_generate_options {
+    int max_tokens;       /* 128 */
+    double temperature;   /* 0: greedy */
+    double top_p, min_p;  /* 1, 0 */
+    int top_k;            /* 0: off */
+    double repeat_penalty; /* 1: off; as in Hugging Face: over prompt and answer */
+    const char *const *stops;
+    int stop_count;
+    uint64_t seed; /* 1 */
+    /* Receives text as it becomes final (whole UTF-8 characters, never part of a stop string); NULL: none.
+     * Returning false stops generation. */
+    bool (*on_text)(void *user, const char *text, size_t n);
+    void *user;
+} ar_generate_options;
+
+typedef enum ar_stopped { AR_STOPPED_EOS, AR_STOPPED_LENGTH, AR_STOPPED_STOP } ar_stopped;
+
+typedef struct ar_generate_result {
+    ar_ids prompt_ids, ids; /* ids: without the EOS that ended it */
+    char *text;             /* decoded ids, cut before a stop string */
+    ar_stopped stopped;
+} ar_generate_result;
+
+AR_API void ar_generate_options_init(ar_generate_options *o);
+/* prompt: text, encoded with the tokenizer's special tokens.  Caller releases the result, also after an error. */
+AR_API ar_status ar_generate(ar_generate_result *result, ar_session *s, const char *prompt, const ar_generate_options *o, ar_error *err);
+AR_API void ar_generate_result_release(ar_generate_result *r);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,132 @@
+/* Training: LoRA on a frozen base, or all weights.  One call runs a whole training and leaves a folder:
+ *
+ *   DIR/adapter_config.json, adapter_model.safetensors     the adapter, in PEFT's layout, f32     (method lora)
+ *   DIR/config.json, model.safetensors, tokenizer files    the model                              (method full)
+ *   DIR/README.md        model card            DIR/run.json       every setting, resolved
+ *   DIR/metrics.jsonl    one line a step       DIR/checkpoints/step-N/
+ *
+ * The same seed gives the same bits for any number of threads and any micro-batch. */
+#ifndef ALPHAR_TRAIN_H
+#define ALPHAR_TRAIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "alphar/adapter.h"
+#include "alphar/error.h"
+#include "alphar/runtime.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum ar_method { AR_METHOD_LORA, AR_METHOD_FULL } ar_method;
+typedef enum ar_schedule { AR_SCHEDULE_COSINE, AR_SCHEDULE_LINEAR, AR_SCHEDULE_CONSTANT } ar_schedule;
+typedef enum ar_optimizer { AR_OPTIMIZER_ADAMW, AR_OPTIMIZER_SGD } ar_optimizer;
+typedef enum ar_bias { AR_BIAS_NONE, AR_BIAS_ALL, AR_BIAS_LORA_ONLY } ar_bias;
+typedef enum ar_switch { AR_SWITCH_AUTO, AR_SWITCH_ON, AR_SWITCH_OFF } ar_switch;
+typedef enum ar_compute { AR_COMPUTE_AUTO, AR_COMPUTE_F32, AR_COMPUTE_BF16 } ar_compute;
+
+/* One progress report; numbers of the step just done. */
+typedef struct ar_progress {
+    int64_t step, steps;
+    double loss, lr, grad_norm;
+    double tokens_per_second; /* real tokens, over the last steps */
+    double seconds_left;
+    double scale;          /* s of the adapter (the first site's); 0 with method full */
+    double strength;       /* mean of ||sBA|| / ||W|| over the sites when last measured; negative: never */
+    double eval_loss;      /* negative: not evaluated at this step */
+} ar_progress;
+
+typedef struct ar_train_options {
+    const char *model, *data, *out; /* required (model: not with init_random) */
+    ar_method method;
+    bool init_random;         /* start from random weights of model_config; needs method full */
+    const char *model_config; /* config.json of the random base; its folder's tokenizer is used */
+
+    int rank;            /* 16 */
+    bool rank_given;     /* rank was asked for (matters with init_adapter) */
+    double alpha;        /* 2 * rank where alpha_given is false */
+    bool alpha_given;
+    ar_policy policy;
+    bool policy_given;
+    bool dora;
+    const char *targets; /* "all-linear", "q_proj,v_proj", "regex:RE" */
+    const char *exclude; /* names or regex:RE; NULL: none */
+    const char *layers;  /* "0-11", "0,3,5-7"; NULL: all */
+    const char *const *rank_patterns, *const *alpha_patterns; /* "RE=N", "RE=X" */
+    int rank_pattern_count, alpha_pattern_count;
+    double dropout;
+    const char *modules_to_save; /* "lm_head,embed_tokens"; NULL: none */
+    ar_bias bias;
+
+    double epochs;      /* 3 */
+    int64_t steps;      /* 0: from epochs */
+    int batch;          /* 8 samples a step */
+    int micro_batch;    /* rows at a time; 0: from memory */
+    int max_length;     /* 1024 */
+    bool pack, shuffle; /* both true */
+    bool train_on_all;  /* loss on prompts too */
+    bool skip_bad;      /* skip bad lines of data, counted */
+
+    double lr, lr_ratio, min_lr; /* 2e-4, 1, 0 */
+    ar_schedule schedule;
+    double warmup;               /* 0.03: below 1 a fraction of the steps, from 1 on steps */
+    ar_optimizer optimizer;
+    double weight_decay, beta1, beta2, eps, clip; /* 0, 0.9, 0.999, 1e-8, 1 */
+    ar_switch checkpoint_layers;
+    int64_t memory; /* bytes for everything but the mapped base; 0: what the machine has free */
+    ar_compute compute;
+
+    const char *init_adapter; /* start from this adapter's pairs */
+    const char *eval_data;
+    int64_t eval_every;       /* steps; 0: each epoch */
+    int early_stop;           /* evaluations without improvement; 0: off */
+    int64_t save_every;       /* steps; 0: every ten minutes */
+    int keep;                 /* 2 checkpoints */
+    int strength_every;       /* 10 steps; 0: never */
+    bool resume, overwrite;
+    uint64_t seed;            /* 1 */
+
+    void (*on_progress)(void *user, const ar_progress *p); /* after each step; NULL: none */
+    bool (*should_stop)(void *user);                       /* polled between steps; true: checkpoint, then AR_ERR_INTERRUPTED */
+    void *user;
+} ar_train_options;
+
+typedef struct ar_train_result {
+    int64_t steps;
+    double loss;      /* of the last step */
+    double eval_loss; /* negative: never evaluated */
+    double seconds;
+} ar_train_result;
+
+/* The defaults noted above. */
+AR_API void ar_train_options_init(ar_train_options *o);
+
+/* Trains.  Errors leave no half-written file; AR_ERR_EXISTS where out exists and neither overwrite nor resume is set. */
+AR_API ar_status ar_train(ar_train_result *result, const ar_runtime *rt, const ar_train_options *o, ar_error *err);
+
+/* What a training would need: bytes by purpose, work per token, and a measured guess of its speed. */
+typedef struct ar_plan {
+    int64_t base_bytes;       /* of the mapped files */
+    int64_t adapter_bytes;    /* parameters, gradients, optimizer state */
+    int64_t activation_bytes; /* kept, working set and head, as the step will allocate them */
+    int64_t other_bytes;      /* runtime scratch, libraries, data */
+    int64_t anonymous_bytes;  /* all but the base: the predicted peak of anonymous memory */
+    int64_t trainable, parameters;
+    double flops_per_token;   /* every token supervised; useful work, no recompute */
+    double tokens_per_second; /* from a short measurement; 0: not measured */
+    int micro_batch;
+    bool checkpoint_layers;
+    int max_length;
+    int64_t memory; /* the limit that was planned for */
+    bool fits;
+} ar_plan;
+
+/* Decides micro-batch and layer checkpointing as ar_train would; measure: also time a short run on random tokens. */
+AR_API ar_status ar_plan_training(ar_plan *plan, const ar_runtime *rt, const ar_train_options *o, bool measure, ar_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

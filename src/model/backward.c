@@ -1,0 +1,58 @@
+/* The one backward, layer by layer from the top; every step mirrors a line of forward.c, read from below.
+ * p->dx is the gradient of the residual stream and is updated in place.  Derivations: docs/backward.md. */
+#include <string.h>
+
+#include "model/forward.h"
+
+static void mlp_backward(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows) {
+    const ar_runtime *rt = p->model->rt;
+    size_t dim = (size_t)p->model->arch.dim, ff = (size_t)p->model->arch.ff;
+    ar__swiglu(p, a, rows);
+    ar__linear_bwd(rt, p->dact, false, p->dx, &l->down, p->act, a->su[AR_SLOT_DOWN], rows, &p->linear);
+#pragma omp parallel for num_threads(rt->threads) schedule(static)
+    for (size_t i = 0; i < rows->count; i++) rt->kern.silu_mul_bwd(a->gate + i * ff, a->up + i * ff, p->dact + i * ff, ff);
+    ar__norm_fwd(rt, p->h, NULL, &l->mlp_norm, a->mid, rows->count, dim);
+    ar__linear_bwd(rt, p->dh, false, a->gate, &l->gate, p->h, a->su[AR_SLOT_GATE], rows, &p->linear);
+    ar__linear_bwd(rt, p->dh, true, a->up, &l->up, p->h, a->su[AR_SLOT_UP], rows, &p->linear);
+    ar__norm_bwd(rt, p->dx, true, p->dh, &l->mlp_norm, a->mid, a->rstd_mlp, rows, 1, dim);
+}
+
+/* Gradients of the raw q and k from those of the rotated (and normed) ones, in place. */
+static void rotate_backward(ar_pass *p, const ar_layer *l, const ar_acts *a, const ar_rows *rows) {
+    const ar_arch *ar = &p->model->arch;
+    const ar_runtime *rt = p->model->rt;
+    size_t d = (size_t)ar->head_dim, heads = (size_t)ar->heads, kv_heads = (size_t)ar->kv_heads;
+    ar__rope_apply(rt, p->dq, p->dq, &p->rope, rows, 0, heads, -1);
+    ar__rope_apply(rt, p->dk, p->dk, &p->rope, rows, 0, kv_heads, -1);
+    if (!ar->qk_norm) return;
+    ar__norm_bwd(rt, p->dq, false, p->dq, &l->q_norm, a->q, a->rstd_q, rows, heads, d);
+    ar__norm_bwd(rt, p->dk, false, p->dk, &l->k_norm, a->k, a->rstd_k, rows, kv_heads, d);
+}
+
+static void attention_backward(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, bool below) {
+    const ar_model *m = p->model;
+    const ar_runtime *rt = m->rt;
+    ar_attention at = ar__layer_attention(m, l);
+    ar__linear_bwd(rt, p->datt, false, p->dx, &l->o, a->att, a->su[AR_SLOT_O], rows, &p->linear);
+    ar__rotate(p, l, a, rows, 0);
+    ar__attention_bwd(rt, p->dq, p->dk, p->dv, p->dsum, p->datt, p->q_rot, p->k_rot, a->v, a->att, a->lse, &at, p->blocks, p->block_count,
+                      p->attention);
+    rotate_backward(p, l, a, rows);
+    float *dh = below || l->attn_norm.dw ? p->dh : NULL;
+    ar__norm_fwd(rt, p->h, NULL, &l->attn_norm, a->x, rows->count, (size_t)m->arch.dim);
+    ar__linear_bwd(rt, dh, false, p->dq, &l->q, p->h, a->su[AR_SLOT_Q], rows, &p->linear);
+    ar__linear_bwd(rt, dh, true, p->dk, &l->k, p->h, a->su[AR_SLOT_K], rows, &p->linear);
+    ar__linear_bwd(rt, dh, true, p->dv, &l->v, p->h, a->su[AR_SLOT_V], rows, &p->linear);
+    if (dh) ar__norm_bwd(rt, below ? p->dx : NULL, true, dh, &l->attn_norm, a->x, a->rstd_attn, rows, 1, (size_t)m->arch.dim);
+}
+
+void ar__pass_backward(ar_pass *p, const ar_batch *b) {
+    const ar_model *m = p->model;
+    for (int l = (int)m->arch.layers - 1; l >= p->spec.lowest_layer; l--) {
+        ar_acts *a = &p->acts[l];
+        if (p->spec.recompute) ar__layer_forward(p, (size_t)l, &b->rows, NULL, NULL);
+        mlp_backward(p, &m->layers[l], a, &b->rows);
+        attention_backward(p, &m->layers[l], a, &b->rows, l > p->spec.lowest_layer || p->spec.embed_grad);
+    }
+    if (p->spec.embed_grad) ar__embedding_bwd(m->rt, p->dx, &m->embed, b->ids, p->su_embed, &b->rows, &p->linear);
+}

@@ -1,0 +1,107 @@
+/* The head and the loss, on supervised rows only, a chunk at a time: the logits never exist as a whole.
+ *
+ * A chunk is filled with pieces: runs of up to `chunk` supervised rows of one sample, cut at multiples of `chunk` within
+ * the sample, never split over chunks.  To the linear a piece is a sample, so the head's own gradients are summed piece
+ * by piece, in an order that does not depend on the micro-batch. */
+#include <string.h>
+
+#include "model/pass.h"
+#include "ops/loss.h"
+
+/* Where filling goes on: sample, row within the batch. */
+typedef struct cursor {
+    size_t sample, row;
+} cursor;
+
+static size_t piece_length(const ar_pass *p, const ar_batch *b, cursor c) {
+    size_t n = 0;
+    for (size_t i = c.row; i < b->rows.start[c.sample + 1] && n < p->chunk; i++) n += b->targets[i] >= 0;
+    return n;
+}
+
+static void add_segment(ar_pass *p, const ar_batch *b, ar_rows *rows, size_t sample) {
+    const ar_segment *from = NULL;
+    for (size_t i = 0; i < b->rows.segment_count; i++)
+        if (sample >= b->rows.segments[i].first && sample < b->rows.segments[i].last) from = &b->rows.segments[i];
+    const ar_pair_op *pairs = from ? from->pairs : NULL;
+    ar_segment *last = rows->segment_count ? &p->piece_segments[rows->segment_count - 1] : NULL;
+    if (last && last->pairs == pairs) last->last = rows->samples;
+    else p->piece_segments[rows->segment_count++] = (ar_segment){rows->samples - 1, rows->samples, pairs};
+}
+
+/* Takes the next pieces; false when there are none left. */
+static bool fill_chunk(ar_pass *p, const ar_batch *b, cursor *c, ar_rows *rows) {
+    *rows = (ar_rows){.start = p->piece_start, .key = b->rows.key ? p->piece_key : NULL, .segments = p->piece_segments};
+    p->piece_start[0] = 0;
+    while (c->sample < b->rows.samples) {
+        size_t n = piece_length(p, b, *c), sample = c->sample;
+        if (rows->count + n > p->chunk) break;
+        while (n) {
+            if (b->targets[c->row] >= 0) {
+                p->chunk_row[rows->count] = c->row;
+                p->chunk_target[rows->count++] = b->targets[c->row];
+                n--;
+            }
+            c->row++;
+        }
+        if (rows->count > p->piece_start[rows->samples]) {
+            p->piece_key[rows->samples] = b->rows.key ? b->rows.key[sample] + ((uint64_t)(c->row - b->rows.start[sample]) << 40) : 0;
+            p->piece_sample[rows->samples++] = sample;
+            p->piece_start[rows->samples] = rows->count;
+            add_segment(p, b, rows, sample);
+        }
+        if (piece_length(p, b, *c) == 0) {
+            c->sample++;
+            if (c->sample < b->rows.samples) c->row = b->rows.start[c->sample];
+        }
+    }
+    return rows->count > 0;
+}
+
+static void gather(ar_pass *p, const size_t *row, size_t count) {
+    size_t d = (size_t)p->model->arch.dim;
+    const float *x = p->acts[p->model->arch.layers].x;
+    for (size_t i = 0; i < count; i++) memcpy(p->chunk_x + i * d, x + row[i] * d, d * sizeof *x);
+    ar__norm_fwd(p->model->rt, p->chunk_h, p->chunk_rstd, &p->model->norm, p->chunk_x, count, d);
+}
+
+static void chunk_backward(ar_pass *p, const ar_rows *rows) {
+    const ar_model *m = p->model;
+    size_t d = (size_t)m->arch.dim;
+    ar__linear_bwd(m->rt, p->chunk_dh, false, p->logits, &m->head, p->chunk_h, p->su_head, rows, &p->linear);
+    ar__norm_bwd(m->rt, p->chunk_dh, false, p->chunk_dh, &m->norm, p->chunk_x, p->chunk_rstd, rows, 1, d);
+    for (size_t i = 0; i < rows->count; i++) memcpy(p->dx + p->chunk_row[i] * d, p->chunk_dh + i * d, d * sizeof *p->dx);
+}
+
+void ar__pass_loss(ar_pass *p, const ar_batch *b, double *sample_nll, float *token_nll, float grad_scale) {
+    const ar_model *m = p->model;
+    cursor c = {0, b->rows.samples ? b->rows.start[0] : 0};
+    ar_rows rows;
+    for (size_t s = 0; s < b->rows.samples; s++) sample_nll[s] = 0.0;
+    if (grad_scale != 0.0f) memset(p->dx, 0, b->rows.count * (size_t)m->arch.dim * sizeof *p->dx);
+    while (fill_chunk(p, b, &c, &rows)) {
+        gather(p, p->chunk_row, rows.count);
+        ar__linear_fwd(m->rt, p->logits, p->su_head, &m->head, p->chunk_h, &rows, &p->linear);
+        ar__cross_entropy(m->rt, p->chunk_nll, p->logits, p->chunk_target, rows.count, (size_t)m->arch.vocab, grad_scale);
+        for (size_t q = 0; q < rows.samples; q++)
+            for (size_t i = rows.start[q]; i < rows.start[q + 1]; i++) {
+                sample_nll[p->piece_sample[q]] += (double)p->chunk_nll[i];
+                if (token_nll) token_nll[p->chunk_row[i]] = p->chunk_nll[i];
+            }
+        if (grad_scale != 0.0f) chunk_backward(p, &rows);
+    }
+}
+
+void ar__pass_logits(ar_pass *p, float *logits, const ar_batch *b, const size_t *row, size_t count) {
+    const ar_model *m = p->model;
+    size_t start[2] = {0, 0};
+    for (size_t at = 0; at < count; at += p->chunk) {
+        size_t n = count - at < p->chunk ? count - at : p->chunk;
+        ar_segment seg = b->rows.segment_count ? (ar_segment){0, 1, b->rows.segments[0].pairs} : (ar_segment){0};
+        start[1] = n;
+        ar_rows rows = {.count = n, .samples = 1, .start = start, .segments = &seg, .segment_count = b->rows.segment_count ? 1 : 0,
+                        .decoding = b->rows.decoding};
+        gather(p, row + at, n);
+        ar__linear_fwd(m->rt, logits + at * (size_t)m->arch.vocab, p->su_head, &m->head, p->chunk_h, &rows, &p->linear);
+    }
+}

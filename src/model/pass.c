@@ -1,0 +1,221 @@
+/* The layout of a pass: one function that is run twice, first to measure, then to place. */
+#include "model/pass.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+
+static size_t max_of(size_t a, size_t b) { return a > b ? a : b; }
+
+/* Floats of logits held at a time: enough rows to feed the product, never the whole matrix. */
+enum { LOGIT_FLOATS = 16 << 20, CHUNK_MIN = 24, CHUNK_MAX = 504 };
+
+size_t ar__head_chunk(const ar_model *m) {
+    size_t rows = LOGIT_FLOATS / (size_t)m->arch.vocab / 12 * 12; /* whole tiles of every ISA but AVX2's 6, which divides 12 */
+    return rows < CHUNK_MIN ? CHUNK_MIN : rows > CHUNK_MAX ? CHUNK_MAX : rows;
+}
+
+static size_t rank_at(const ar_pass_spec *s, size_t module) { return s->ranks ? (size_t)s->ranks[module] : 0; }
+
+static ar_attention attention_of(const ar_model *m) {
+    return (ar_attention){.heads = (size_t)m->arch.heads, .kv_heads = (size_t)m->arch.kv_heads, .head_dim = (size_t)m->arch.head_dim};
+}
+
+static void place_acts(ar_pass *p, ar_acts *a, int64_t layer, bool any_layer) {
+    const ar_arch *ar = &p->model->arch;
+    size_t t = p->spec.tokens, d = (size_t)ar->dim, q = (size_t)(ar->heads * ar->head_dim), kv = (size_t)(ar->kv_heads * ar->head_dim);
+    ar_arena *m = &p->arena;
+    a->mid = ar__arena_f32(m, t * d);
+    a->q = ar__arena_f32(m, t * q);
+    a->k = ar__arena_f32(m, t * kv);
+    a->v = ar__arena_f32(m, t * kv);
+    a->att = ar__arena_f32(m, t * q);
+    a->lse = ar__arena_f32(m, t * (size_t)ar->heads);
+    a->gate = ar__arena_f32(m, t * (size_t)ar->ff);
+    a->up = ar__arena_f32(m, t * (size_t)ar->ff);
+    a->rstd_attn = ar__arena_f32(m, t);
+    a->rstd_mlp = ar__arena_f32(m, t);
+    a->rstd_q = ar->qk_norm ? ar__arena_f32(m, t * (size_t)ar->heads) : NULL;
+    a->rstd_k = ar->qk_norm ? ar__arena_f32(m, t * (size_t)ar->kv_heads) : NULL;
+    for (int s = 0; s < AR_SLOT_COUNT; s++) {
+        size_t r = 0;
+        for (int64_t l = any_layer ? 0 : layer; l < (any_layer ? ar->layers : layer + 1); l++) r = max_of(r, rank_at(&p->spec, ar__module_at(l, (ar_slot)s)));
+        a->su[s] = r ? ar__arena_f32(m, t * r) : NULL;
+    }
+}
+
+/* Training keeps every layer's activations, or (recompute) only x and one shared set; otherwise two x take turns. */
+static void place_kept(ar_pass *p) {
+    size_t layers = (size_t)p->model->arch.layers, floats = p->spec.tokens * (size_t)p->model->arch.dim;
+    bool each = p->spec.train && !p->spec.recompute;
+    for (size_t l = 0; l <= layers; l++) {
+        if (p->spec.train || l < 2) p->acts[l].x = ar__arena_f32(&p->arena, floats);
+        else p->acts[l].x = p->acts[l & 1].x;
+    }
+    for (size_t l = 0; l < layers; l++) {
+        if (each || l == 0) {
+            place_acts(p, &p->acts[l], (int64_t)l, !each);
+        } else {
+            float *x = p->acts[l].x;
+            p->acts[l] = p->acts[0];
+            p->acts[l].x = x;
+        }
+    }
+}
+
+static void place_linear_scratch(ar_pass *p) {
+    const ar_model *m = p->model;
+    size_t in = 0, out = 0, rank = 0, t = max_of(p->spec.tokens, 1);
+    for (size_t i = 0; i < m->module_count; i++) {
+        size_t r = rank_at(&p->spec, i);
+        if (!r) continue;
+        bool head = i == ar__module_head(&m->arch), embedding = i == 0;
+        size_t rows = head ? p->chunk : t, wide = embedding ? (size_t)m->modules[i].n_in : (size_t)m->modules[i].n_out;
+        rank = max_of(rank, rows * r);
+        out = max_of(out, rows * wide);
+        if (!embedding) in = max_of(in, rows * (size_t)m->modules[i].n_in);
+    }
+    ar_linear_scratch *s = &p->linear;
+    s->du = rank ? ar__arena_f32(&p->arena, rank) : NULL;
+    s->dropped = p->spec.dropout ? ar__arena_f32(&p->arena, in) : NULL;
+    s->wide = p->spec.dora ? ar__arena_f32(&p->arena, out) : NULL;
+    s->dz = p->spec.dora && p->spec.train ? ar__arena_f32(&p->arena, out) : NULL;
+}
+
+static void place_common(ar_pass *p) {
+    const ar_arch *a = &p->model->arch;
+    ar_arena *m = &p->arena;
+    size_t t = p->spec.tokens, floats = t * (size_t)a->dim;
+    ar_attention at = attention_of(p->model);
+    p->h = ar__arena_f32(m, floats);
+    p->dx = p->spec.train ? ar__arena_f32(m, floats) : NULL;
+    p->dh = p->spec.train ? ar__arena_f32(m, floats) : NULL;
+    p->rope.half = (size_t)a->head_dim / 2;
+    p->rope.positions = p->spec.longest;
+    p->rope.cos = ar__arena_f32(m, p->spec.longest * p->rope.half);
+    p->rope.sin = ar__arena_f32(m, p->spec.longest * p->rope.half);
+    size_t each = (ar__attention_scratch(p->model->rt, &at) + 15) / 16 * 16;
+    p->attention = ar__arena_f32(m, each * (size_t)p->model->rt->threads);
+    p->blocks = ar__arena_take(m, (t / AR_ATTENTION_BLOCK + p->spec.samples + 1) * sizeof *p->blocks);
+    p->su_embed = rank_at(&p->spec, 0) ? ar__arena_f32(m, t * rank_at(&p->spec, 0)) : NULL;
+    place_linear_scratch(p);
+}
+
+static void place_attention(ar_pass *p) {
+    const ar_arch *a = &p->model->arch;
+    size_t t = p->spec.tokens, q = t * (size_t)(a->heads * a->head_dim), kv = t * (size_t)(a->kv_heads * a->head_dim);
+    ar_arena *m = &p->arena;
+    p->q_rot = ar__arena_f32(m, q);
+    p->k_rot = ar__arena_f32(m, kv);
+    if (!p->spec.train) return;
+    p->dq = ar__arena_f32(m, q);
+    p->dk = ar__arena_f32(m, kv);
+    p->dv = ar__arena_f32(m, kv);
+    p->datt = ar__arena_f32(m, q);
+    p->dsum = ar__arena_f32(m, t * (size_t)a->heads);
+}
+
+static void place_head(ar_pass *p) {
+    const ar_arch *a = &p->model->arch;
+    ar_arena *m = &p->arena;
+    size_t c = p->chunk, d = (size_t)a->dim;
+    p->chunk_row = ar__arena_take(m, c * sizeof *p->chunk_row);
+    p->chunk_target = ar__arena_take(m, c * sizeof *p->chunk_target);
+    p->piece_start = ar__arena_take(m, (c + 1) * sizeof *p->piece_start);
+    p->piece_key = ar__arena_take(m, c * sizeof *p->piece_key);
+    p->piece_sample = ar__arena_take(m, c * sizeof *p->piece_sample);
+    p->piece_segments = ar__arena_take(m, c * sizeof *p->piece_segments);
+    p->chunk_x = ar__arena_f32(m, c * d);
+    p->chunk_h = ar__arena_f32(m, c * d);
+    p->chunk_dh = p->spec.train ? ar__arena_f32(m, c * d) : NULL;
+    p->chunk_rstd = ar__arena_f32(m, c);
+    p->chunk_nll = ar__arena_f32(m, c);
+    p->logits = ar__arena_f32(m, c * (size_t)a->vocab);
+    size_t r = rank_at(&p->spec, ar__module_head(a));
+    p->su_head = r ? ar__arena_f32(m, c * r) : NULL;
+}
+
+static void place(ar_pass *p) {
+    place_kept(p);
+    place_common(p);
+    ar_mark mark = ar__arena_mark(&p->arena);
+    place_attention(p);
+    ar__arena_reset(&p->arena, mark);
+    p->act = ar__arena_f32(&p->arena, p->spec.tokens * (size_t)p->model->arch.ff);
+    p->dact = p->spec.train ? ar__arena_f32(&p->arena, p->spec.tokens * (size_t)p->model->arch.ff) : NULL;
+    ar__arena_reset(&p->arena, mark);
+    place_head(p);
+}
+
+static ar_pass *measured(const ar_model *m, const ar_pass_spec *spec) {
+    ar_pass *p = ar__alloc(1, sizeof *p);
+    if (!p) return NULL;
+    p->model = m;
+    p->spec = *spec;
+    p->chunk = ar__head_chunk(m);
+    p->acts = ar__alloc((size_t)m->arch.layers + 1, sizeof *p->acts);
+    if (!p->acts) {
+        free(p);
+        return NULL;
+    }
+    place(p);
+    return p;
+}
+
+size_t ar__pass_bytes(const ar_model *m, const ar_pass_spec *spec) {
+    ar_pass *p = measured(m, spec);
+    size_t bytes = p ? p->arena.peak : SIZE_MAX;
+    ar__pass_free(p);
+    return bytes;
+}
+
+ar_status ar__pass_new(ar_pass **out, const ar_model *m, const ar_pass_spec *spec, ar_error *err) {
+    ar_pass *p = measured(m, spec);
+    *out = NULL;
+    size_t bytes = p ? p->arena.peak : 0;
+    if (!p || !ar__arena_init(&p->arena, bytes)) {
+        ar__pass_free(p);
+        return ar__fail(err, AR_ERR_MEMORY, "activations: %zu MiB could not be had; use a smaller --micro-batch or --max-length, or --checkpoint-layers on",
+                        bytes >> 20);
+    }
+    place(p);
+    *out = p;
+    return AR_OK;
+}
+
+void ar__pass_free(ar_pass *p) {
+    if (!p) return;
+    ar__arena_release(&p->arena);
+    free(p->acts);
+    free(p);
+}
+
+ar_status ar__kv_new(ar_kv_cache **out, const ar_model *m, size_t capacity, ar_error *err) {
+    size_t layers = (size_t)m->arch.layers, row = (size_t)(m->arch.kv_heads * m->arch.head_dim), count;
+    ar_kv_cache *c = ar__alloc(1, sizeof *c);
+    *out = c;
+    if (!c || !ar__mul(&count, capacity, row)) return ar__fail_memory(err, "key/value cache");
+    c->capacity = capacity;
+    c->k = ar__alloc(layers, sizeof *c->k);
+    c->v = ar__alloc(layers, sizeof *c->v);
+    bool ok = c->k && c->v;
+    for (size_t l = 0; ok && l < layers; l++) {
+        c->k[l] = ar__alloc(count, sizeof(float));
+        c->v[l] = ar__alloc(count, sizeof(float));
+        ok = c->k[l] && c->v[l];
+    }
+    return ok ? AR_OK : ar__fail_memory(err, "key/value cache");
+}
+
+void ar__kv_free(ar_kv_cache *c, const ar_model *m) {
+    if (!c) return;
+    for (size_t l = 0; c->k && c->v && l < (size_t)m->arch.layers; l++) {
+        free(c->k[l]);
+        free(c->v[l]);
+    }
+    free(c->k);
+    free(c->v);
+    free(c);
+}

@@ -1,0 +1,103 @@
+/* One forward (and backward) over a batch of rows: what is kept, what is formed again, and where it all lies.
+ *
+ * The layout is decided before the first step and is the very memory then used (decision 4 of docs/design.md):
+ *
+ *   arena | kept: x of every layer, and per layer (or once, when layers are recomputed) the activations of struct
+ *         |       ar_acts                                                                      [training only: per layer]
+ *         | common: norm output, gradients of the residual stream, rope tables, scratch of linears and attention
+ *         | the larger of { attention's buffers } { the MLP's buffers } { the head's chunk }, which never live together
+ *
+ * Nothing is allocated after ar__pass_new. */
+#ifndef AR_MODEL_PASS_H
+#define AR_MODEL_PASS_H
+
+#include "base/mem.h"
+#include "model/model.h"
+#include "ops/attention.h"
+#include "ops/rope.h"
+
+/* What a pass must be able to hold. */
+typedef struct ar_pass_spec {
+    size_t tokens, samples, longest; /* most of each in one batch; longest: of a sample */
+    const int *ranks;                /* per module: largest rank of a pair there; NULL: no pairs at all */
+    bool dora, dropout;              /* some pair has it */
+    bool train;                      /* backward will be called */
+    bool recompute;                  /* keep x per layer only */
+    int lowest_layer;                /* backward stops below this layer; layers + 1: only the head trains */
+    bool embed_grad;                 /* something below layer 0 trains */
+} ar_pass_spec;
+
+/* Kept activations of one layer. */
+typedef struct ar_acts {
+    float *x;        /* [T, dim] its input */
+    float *mid;      /* [T, dim] residual after attention */
+    float *q, *k, *v; /* before q/k norm and RoPE */
+    float *att, *lse; /* attention output, log-sum-exp [T, heads] */
+    float *gate, *up;
+    float *rstd_attn, *rstd_mlp, *rstd_q, *rstd_k;
+    float *su[AR_SLOT_COUNT]; /* s A x of each site, for slots that carry pairs */
+} ar_acts;
+
+/* Keys and values of one sequence, per layer, after RoPE. */
+typedef struct ar_kv_cache {
+    size_t capacity, past;
+    float **k, **v; /* [layers] of [capacity, kv_heads * head_dim] */
+} ar_kv_cache;
+
+typedef struct ar_pass {
+    const ar_model *model;
+    ar_pass_spec spec;
+    ar_arena arena;
+    ar_acts *acts;       /* [layers + 1]; the last holds only x: the final hidden states */
+    float *h, *dx, *dh;  /* [T, dim] */
+    float *q_rot, *k_rot, *dq, *dk, *dv, *datt, *dsum; /* attention's */
+    float *act, *dact;                                 /* the MLP's */
+    ar_linear_scratch linear;
+    float *attention;    /* all threads' scratch */
+    ar_rope rope;
+    size_t rope_length;  /* of the sequence that the table was made for (dynamic scaling) */
+    ar_block *blocks;
+    size_t block_count;
+    float *su_embed;     /* [T, r] */
+    /* the head's chunk */
+    size_t chunk, *chunk_row, *piece_start;
+    uint64_t *piece_key;
+    ar_segment *piece_segments;
+    size_t *piece_sample;
+    int32_t *chunk_target;
+    float *chunk_x, *chunk_h, *chunk_dh, *chunk_rstd, *chunk_nll, *logits, *su_head;
+} ar_pass;
+
+/* One batch.  Memory is the caller's and must live until backward is done. */
+typedef struct ar_batch {
+    ar_rows rows;
+    const int32_t *ids;
+    const int32_t *targets; /* -1: not supervised; NULL: none are */
+} ar_batch;
+
+ar_status ar__pass_new(ar_pass **out, const ar_model *m, const ar_pass_spec *spec, ar_error *err);
+void ar__pass_free(ar_pass *p);
+/* Bytes that ar__pass_new would allocate: the arena, and what stands beside it. */
+size_t ar__pass_bytes(const ar_model *m, const ar_pass_spec *spec);
+/* Rows of logits that are formed at a time. */
+size_t ar__head_chunk(const ar_model *m);
+
+/* Runs all layers.  cache (may be NULL): one sample, its keys and values are appended and its positions go on from
+ * cache->past, which is advanced. */
+void ar__pass_forward(ar_pass *p, const ar_batch *b, ar_kv_cache *cache);
+
+/* Loss of the supervised tokens after forward: nll sums per sample in sample_nll [samples] (double), and each token's
+ * nll in token_nll [rows] where that is not NULL (rows without a target are left alone).
+ * With grad_scale != 0 the gradient of sum(nll) * grad_scale starts in p->dx, and the head's parameters get theirs. */
+void ar__pass_loss(ar_pass *p, const ar_batch *b, double *sample_nll, float *token_nll, float grad_scale);
+
+/* Continues from ar__pass_loss down to the lowest layer that trains. */
+void ar__pass_backward(ar_pass *p, const ar_batch *b);
+
+/* Logits [count, vocab] of given rows after forward. */
+void ar__pass_logits(ar_pass *p, float *logits, const ar_batch *b, const size_t *row, size_t count);
+
+ar_status ar__kv_new(ar_kv_cache **out, const ar_model *m, size_t capacity, ar_error *err);
+void ar__kv_free(ar_kv_cache *c, const ar_model *m);
+
+#endif
