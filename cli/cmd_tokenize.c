@@ -6,7 +6,7 @@
 
 #include "alphar/tokenizer.h"
 #include "commands.h"
-#include "ids.h"
+#include "lists.h"
 #include "output.h"
 
 struct values {
