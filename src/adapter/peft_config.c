@@ -211,6 +211,7 @@ static ar_status read_targets(ar_adapter_settings *out, const json_t *root, cons
         (s = read_strings(&out->save, NULL, root, "modules_to_save", path, err)) ||
         (s = read_strings(&out->layers_pattern, NULL, root, "layers_pattern", path, err)) || (s = read_layers(out, root, path, err)))
         return s;
+    out->targets.is_empty = !out->targets.regex && !out->targets.list.count && ar__json_has(root, "target_modules");
     if (out->targets.regex && ar__json_has(root, "layers_to_transform"))
         return ar__fail(err, AR_ERR_FORMAT, "%s: 'layers_to_transform' together with a string in 'target_modules', which PEFT refuses too",
                         path);

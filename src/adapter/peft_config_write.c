@@ -45,13 +45,13 @@ static void put_names(struct writer *w, const char *key, const ar_names *names) 
     if (names->regex)
         put_text(w, key, names->regex);
     else
-        put(w, key, names->list.count ? list_of(&names->list) : json_null());
+        put(w, key, list_of(&names->list));
 }
 
 /* Targets that nobody named are the sites themselves: full paths match exactly. */
 static void put_targets(struct writer *w) {
     const ar_names *names = &w->ad->settings.targets;
-    if (names->regex || names->list.count) {
+    if (names->regex || names->list.count || names->is_empty) {
         put_names(w, "target_modules", names);
         return;
     }

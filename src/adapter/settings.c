@@ -75,6 +75,7 @@ static bool text_copy(char **out, const char *from) {
 }
 
 static bool names_copy(ar_names *out, const ar_names *from) {
+    out->is_empty = from->is_empty;
     return text_copy(&out->regex, from->regex) && ar__strings_copy(&out->list, &from->list);
 }
 

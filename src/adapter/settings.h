@@ -22,6 +22,7 @@ void ar__strings_release(ar_strings *list);
 typedef struct ar_names {
     char *regex; /* for targets also "all-linear" in any case */
     ar_strings list;
+    bool is_empty; /* an empty list was given: selects nothing, and no default stands in */
 } ar_names;
 
 /* rank_pattern, alpha_pattern: the first key that matches `(.*\.)?(key)$` gives the value. */

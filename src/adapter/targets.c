@@ -42,7 +42,7 @@ static void matcher_release(struct matcher *m) {
 
 static ar_status compile_targets(struct matcher *m, const ar_module_list *base, ar_error *err) {
     const ar_adapter_settings *s = m->s;
-    bool given = s->targets.regex || s->targets.list.count;
+    bool given = s->targets.regex || s->targets.list.count || s->targets.is_empty;
     m->all_linear = s->targets.regex && !strcasecmp(s->targets.regex, "all-linear");
     if (s->targets.regex && !m->all_linear) {
         if (s->layer_count || s->layers_pattern.count)
@@ -244,7 +244,7 @@ static bool list_targets(ar_strings *out, const ar_target *chosen, const ar_modu
 
 ar_status ar__targets_describe(ar_adapter_settings *s, const ar_target *chosen, const ar_module_list *base, ar_error *err) {
     bool all_linear = s->targets.regex && !strcasecmp(s->targets.regex, "all-linear");
-    if ((s->targets.regex || s->targets.list.count) && !all_linear) return AR_OK;
+    if ((s->targets.regex || s->targets.list.count || s->targets.is_empty) && !all_linear) return AR_OK;
     free(s->targets.regex);
     s->targets.regex = NULL;
     ar_target *again = ar__alloc((size_t)base->count, sizeof *again);
