@@ -4,6 +4,6 @@
 
 #include "options.h"
 
-extern const cli_command cli_tokenize;
+extern const cli_command cli_train, cli_eval, cli_score, cli_tokenize, cli_generate, cli_plan;
 
 #endif

@@ -9,7 +9,7 @@
 #include "output.h"
 
 static const cli_command *const commands[] = {
-    &cli_tokenize,
+    &cli_train, &cli_plan, &cli_eval, &cli_generate, &cli_score, &cli_tokenize,
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -17,11 +17,11 @@ static const cli_option common[] = {
 };
 
 const cli_option *cli_option_at(const cli_command *command, int i) {
-    int own = 0;
-    while (command->options[own].name) own++;
-    if (i < own) return &command->options[i];
-    i -= own;
-    return i < (int)(sizeof common / sizeof *common) - 1 ? &common[i] : NULL;
+    const cli_option *const tables[] = {command->shared, command->options, common};
+    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
+        for (const cli_option *o = tables[t]; o && o->name; o++)
+            if (i-- == 0) return o;
+    return NULL;
 }
 
 int cli_option_find(const cli_command *command, const char *name) {

@@ -48,7 +48,7 @@ struct cli_args;
 struct cli;
 typedef struct cli_command {
     const char *name, *summary, *usage, *example;
-    const cli_option *options;
+    const cli_option *options, *shared; /* its own; those it has in common with another command, or NULL */
     size_t values_size;
     int positional_count; /* at most so many arguments without dashes */
     bool finishes_step;   /* the first Ctrl-C only sets the flag of interrupt.h */
@@ -77,7 +77,7 @@ void cli_args_release(cli_args *args);
 bool cli_given(const cli_args *args, const char *name);
 static inline const cli_common *cli_common_of(const cli_args *args) { return args->values; }
 
-/* The command's rows and then the common ones, sections included; NULL behind the last. */
+/* The shared rows, the command's own, the common ones, sections included; NULL behind the last. */
 const cli_option *cli_option_at(const cli_command *command, int i);
 /* The place of an option by name, -1 if absent. */
 int cli_option_find(const cli_command *command, const char *name);

@@ -1,5 +1,7 @@
 #include "train_options.h"
 
+enum { INIT_BASE, INIT_RANDOM };
+enum { TRAIN_ON_COMPLETION, TRAIN_ON_ALL };
 #define AT(member) offsetof(struct train_values, member)
 
 const cli_option cli_train_options[] = {
@@ -165,3 +167,91 @@ const cli_option cli_train_options[] = {
      .help = "measure |sBA|/|W| every N steps; 0 is off"},
     {0},
 };
+
+static int check_together(cli *c, const cli_args *args, const struct train_values *v) {
+    if (cli_given(args, "steps") && cli_given(args, "epochs")) return cli_fail_usage(c, "found --steps and --epochs, wanted one of them");
+    if (v->resume && v->overwrite) return cli_fail_usage(c, "found --resume and --overwrite, wanted one of them");
+    if (v->policy == AR_POLICY_RSLORA && !cli_given(args, "alpha"))
+        return cli_fail_usage(c,
+                              "--policy rslora: found no --alpha, wanted one: s = alpha/√rank, for which 2*rank would be far too strong");
+    if (v->init == INIT_RANDOM && !v->model_config)
+        return cli_fail_usage(c, "--init random: found no --model-config, wanted its config.json");
+    if (v->init != INIT_RANDOM && v->model_config) return cli_fail_usage(c, "--model-config: wanted --init random with it");
+    if (v->init == INIT_RANDOM && v->method != AR_METHOD_FULL) return cli_fail_usage(c, "--init random: wanted --method full with it");
+    if (v->init != INIT_RANDOM && !v->model) return cli_fail_usage(c, "--model is missing, wanted a Hugging Face folder");
+    return CLI_OK;
+}
+
+static void map_adapter(ar_train_options *o, const cli_args *args, const struct train_values *v) {
+    o->method = (ar_method)v->method;
+    o->init_random = v->init == INIT_RANDOM;
+    o->model_config = v->model_config;
+    o->rank = (int)v->rank;
+    o->rank_given = cli_given(args, "rank");
+    o->alpha = v->alpha;
+    o->alpha_given = cli_given(args, "alpha");
+    o->policy = (ar_policy)v->policy;
+    o->policy_given = cli_given(args, "policy");
+    o->dora = v->dora;
+    o->targets = v->targets;
+    o->exclude = v->exclude;
+    o->layers = v->layers;
+    o->rank_patterns = v->rank_pattern.items;
+    o->rank_pattern_count = (int)v->rank_pattern.count;
+    o->alpha_patterns = v->alpha_pattern.items;
+    o->alpha_pattern_count = (int)v->alpha_pattern.count;
+    o->dropout = v->dropout;
+    o->modules_to_save = v->modules_to_save;
+    o->bias = (ar_bias)v->bias;
+    o->init_adapter = v->init_adapter;
+}
+
+static void map_steps(ar_train_options *o, const struct train_values *v) {
+    o->epochs = v->epochs;
+    o->steps = v->steps;
+    o->batch = (int)v->batch;
+    o->micro_batch = (int)v->micro_batch;
+    o->max_length = (int)v->max_length;
+    o->pack = v->pack;
+    o->shuffle = v->shuffle;
+    o->train_on_all = v->train_on == TRAIN_ON_ALL;
+    o->skip_bad = v->skip_bad;
+    o->eval_data = v->eval_data;
+    o->eval_every = v->eval_every;
+    o->early_stop = (int)v->early_stop;
+    o->save_every = v->save_every;
+    o->keep = (int)v->keep;
+    o->strength_every = (int)v->strength_every;
+}
+
+static void map_optimizer(ar_train_options *o, const struct train_values *v) {
+    o->lr = v->lr;
+    o->lr_ratio = v->lr_ratio;
+    o->min_lr = v->min_lr;
+    o->schedule = (ar_schedule)v->schedule;
+    o->warmup = v->warmup;
+    o->optimizer = (ar_optimizer)v->optimizer;
+    o->weight_decay = v->weight_decay;
+    o->beta1 = v->beta1;
+    o->beta2 = v->beta2;
+    o->eps = v->eps;
+    o->clip = v->clip;
+    o->checkpoint_layers = (ar_switch)v->checkpoint_layers;
+    o->memory = (int64_t)v->memory;
+    o->compute = (ar_compute)v->compute;
+}
+
+int cli_train_map(ar_train_options *out, cli *c, const cli_args *args) {
+    const struct train_values *v = args->values;
+    ar_train_options_init(out);
+    out->model = v->model;
+    out->data = v->data;
+    out->out = v->out;
+    out->overwrite = v->overwrite;
+    out->resume = v->resume;
+    out->seed = (uint64_t)v->common.seed;
+    map_adapter(out, args, v);
+    map_steps(out, v);
+    map_optimizer(out, v);
+    return check_together(c, args, v);
+}

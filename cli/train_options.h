@@ -2,25 +2,15 @@
 #ifndef ALPHAR_CLI_TRAIN_OPTIONS_H
 #define ALPHAR_CLI_TRAIN_OPTIONS_H
 
-#include "options.h"
-
-/* Places in the choices of the table. */
-enum { COMPUTE_AUTO, COMPUTE_F32, COMPUTE_BF16 };
-enum { METHOD_LORA, METHOD_FULL };
-enum { INIT_BASE, INIT_RANDOM };
-enum { POLICY_STANDARD, POLICY_RSLORA };
-enum { BIAS_NONE, BIAS_ALL, BIAS_LORA_ONLY };
-enum { TRAIN_ON_COMPLETION, TRAIN_ON_ALL };
-enum { SCHEDULE_COSINE, SCHEDULE_LINEAR, SCHEDULE_CONSTANT };
-enum { OPTIMIZER_ADAMW, OPTIMIZER_SGD };
-enum { CHECKPOINT_AUTO, CHECKPOINT_ON, CHECKPOINT_OFF };
+#include "alphar/train.h"
+#include "output.h"
 
 struct train_values {
     cli_common common;
     /* files */
     const char *model, *data, *out, *model_config;
     bool overwrite, resume;
-    int method, init;
+    int method, init; /* choices stand in the order of the library's enums */
     /* adapter */
     int64_t rank;
     double alpha, dropout;
@@ -44,6 +34,11 @@ struct train_values {
     int64_t eval_every, early_stop, save_every, keep, strength_every;
 };
 
+/* Without --data and --out being required: plan does without. */
 extern const cli_option cli_train_options[];
+
+/* The library's options from what was given; strings are borrowed.  Returns the exit status: usage errors that concern
+ * several options at once are told here. */
+int cli_train_map(ar_train_options *out, cli *c, const cli_args *args);
 
 #endif

@@ -14,9 +14,9 @@ static void describe(char *out, size_t size, const cli_option *o) {
     char low[48] = "", high[48] = "";
     bool bounded = o->min < o->max || o->min > 0;
     if (bounded && (o->kind == CLI_NUMBER || o->min > 0))
-        snprintf(low, sizeof low, o->flags & CLI_ABOVE ? " above %g" : " of at least %g", o->min);
+        snprintf(low, sizeof low, o->flags & CLI_ABOVE ? " above %.10g" : " of at least %.10g", o->min);
     if (o->max > o->min && o->max < 1e9)
-        snprintf(high, sizeof high, o->flags & CLI_BELOW ? "%s below %g" : "%s at most %g", *low ? " and" : "", o->max);
+        snprintf(high, sizeof high, o->flags & CLI_BELOW ? "%s below %.10g" : "%s at most %.10g", *low ? " and" : "", o->max);
     snprintf(out, size, "%s%s%s%s%s", o->kind == CLI_INT ? "an integer" : "a number", low, high, o->word ? ", or " : "",
              o->word ? o->word : "");
 }

@@ -1,0 +1,120 @@
+/* alphar eval: the loss over a file, at one alpha or at several. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "commands.h"
+#include "lists.h"
+#include "session.h"
+
+struct values {
+    struct session_values session;
+    const char *data, *alpha, *scale;
+    int64_t max_length;
+    bool pack, skip_bad;
+    int train_on;
+};
+#define AT(member) offsetof(struct values, member)
+
+enum { TRAIN_ON_COMPLETION, TRAIN_ON_ALL };
+
+static const cli_option options[] = {
+    {.name = "data", .kind = CLI_STRING, .at = AT(data), .value = "FILE.jsonl", .flags = CLI_REQUIRED},
+    {.name = "skip-bad", .kind = CLI_FLAG, .at = AT(skip_bad), .help = "samples as in train; skip bad lines"},
+    {.name = "alpha", .kind = CLI_STRING, .at = AT(alpha), .value = "LIST", .flags = CLI_COMMAS},
+    {.name = "scale",
+     .kind = CLI_STRING,
+     .at = AT(scale),
+     .value = "LIST",
+     .flags = CLI_COMMAS,
+     .help = "a result for each, as in 0,8,16,32"},
+    {.name = "max-length", .kind = CLI_INT, .at = AT(max_length), .value = "N", .initial = "1024", .min = 2, .max = 1 << 24},
+    {.name = "pack",
+     .kind = CLI_FLAG,
+     .at = AT(pack),
+     .initial = "true",
+     .flags = CLI_NEGATABLE,
+     .help = "tokens kept of a sample; several in a row"},
+    {.name = "train-on", .kind = CLI_CHOICE, .at = AT(train_on), .value = "completion|all", .help = "whether prompts count too"},
+    {0},
+};
+
+static json_t *to_json(const ar_eval_result *r, int count) {
+    json_t *list = json_array();
+    for (int i = 0; list && i < count; i++) {
+        json_t *one =
+            json_pack("{s:o, s:o, s:o, s:o, s:I, s:I}", "alpha", r[i].has_alpha ? cli_json_real(r[i].alpha) : json_null(), "scale",
+                      cli_json_real(r[i].scale), "loss", cli_json_real(r[i].loss), "perplexity", cli_json_real(r[i].perplexity), "tokens",
+                      (json_int_t)r[i].tokens, "supervised", (json_int_t)r[i].supervised);
+        if (json_array_append_new(list, one) == 0) continue;
+        json_decref(list);
+        list = NULL;
+    }
+    return list ? json_pack("{s:o}", "results", list) : NULL;
+}
+
+static void print_table(const ar_eval_result *r, int count) {
+    printf("%10s %10s %12s %12s %12s\n", "alpha", "s", "loss", "perplexity", "supervised");
+    for (int i = 0; i < count; i++) {
+        char alpha[40] = "-";
+        if (r[i].has_alpha) snprintf(alpha, sizeof alpha, "%.6g", r[i].alpha);
+        printf("%10s %10.6g %12.6f %12.4f %12lld\n", alpha, r[i].scale, r[i].loss, r[i].perplexity, (long long)r[i].supervised);
+    }
+}
+
+static int evaluate(cli *c, const cli_args *args, const ar_eval_options *o) {
+    ar_session_options so = {0};
+    ar_session *session;
+    ar_runtime *rt;
+    ar_error err;
+    int code = cli_session_open(&session, &rt, c, args, &so), count = o->count ? o->count : 1;
+    if (code) return code;
+    ar_eval_result *results = calloc((size_t)count, sizeof *results);
+    if (!results) {
+        code = cli_fail_memory(c);
+    } else if (ar_eval(results, session, o, &err)) {
+        code = cli_fail(c, &err);
+    } else if (c->json) {
+        code = cli_print_json(c, to_json(results, count));
+    } else {
+        print_table(results, count);
+        code = cli_finish(c);
+    }
+    free(results);
+    cli_session_close(session, rt);
+    return code;
+}
+
+static int run(cli *c, const cli_args *args) {
+    const struct values *v = args->values;
+    const char *text = v->alpha ? v->alpha : v->scale, *option = v->alpha ? "--alpha" : "--scale";
+    double *numbers = NULL;
+    size_t count = 0;
+    ar_eval_options o;
+    if (v->alpha && v->scale) return cli_fail_usage(c, "found --alpha and --scale, wanted one of them");
+    if (text && !v->session.adapter.count) return cli_fail_usage(c, "%s: wanted --adapter with it", option);
+    int code = text ? cli_parse_numbers(&numbers, &count, c, option, text) : CLI_OK;
+    if (code) return code;
+    ar_eval_options_init(&o);
+    o.data = v->data;
+    o.max_length = (int)v->max_length;
+    o.pack = v->pack;
+    o.train_on_all = v->train_on == TRAIN_ON_ALL;
+    o.skip_bad = v->skip_bad;
+    o.alphas = v->alpha ? numbers : NULL;
+    o.scales = v->scale ? numbers : NULL;
+    o.count = (int)count;
+    code = evaluate(c, args, &o);
+    free(numbers);
+    return code;
+}
+
+const cli_command cli_eval = {
+    .name = "eval",
+    .summary = "Measures the loss on a file, at one alpha or at several.",
+    .usage = "alphar eval --model FOLDER [--adapter PATH] --data FILE.jsonl [--alpha LIST | --scale LIST]",
+    .example = "alphar eval --model demo/base --adapter my-adapter --data demo/task/eval.jsonl --alpha 0,8,16,32",
+    .options = options,
+    .shared = cli_session_options,
+    .values_size = sizeof(struct values),
+    .run = run,
+};

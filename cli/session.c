@@ -1,0 +1,49 @@
+#include "session.h"
+
+#define AT(member) offsetof(struct session_values, member)
+
+enum { COMPUTE_F32, COMPUTE_AUTO, COMPUTE_BF16 };
+
+const cli_option cli_session_options[] = {
+    {.name = "model",
+     .kind = CLI_STRING,
+     .at = AT(model),
+     .value = "FOLDER",
+     .flags = CLI_REQUIRED,
+     .help = "the base: a Hugging Face folder"},
+    {.name = "adapter", .kind = CLI_LIST, .at = AT(adapter), .value = "PATH[:X]", .help = "adapter folder; its s times X"},
+    {.name = "compute", .kind = CLI_CHOICE, .at = AT(compute), .value = "f32|auto|bf16", .help = "arithmetic of the products"},
+    {0},
+};
+
+int cli_runtime_open(ar_runtime **out, cli *c, const cli_args *args) {
+    ar_error err;
+    ar_runtime_options o = {.threads = (int)cli_common_of(args)->threads, .log = cli_log, .log_user = c};
+    return ar_runtime_new(out, &o, &err) ? cli_fail(c, &err) : CLI_OK;
+}
+
+int cli_session_open(ar_session **out, ar_runtime **rt, cli *c, const cli_args *args, ar_session_options *o) {
+    const struct session_values *v = args->values;
+    ar_error err;
+    *out = NULL;
+    *rt = NULL;
+    if (v->adapter.count > 1) return cli_fail_usage(c, "--adapter: found %zu, wanted one", v->adapter.count);
+    if (v->compute == COMPUTE_BF16) return cli_fail_usage(c, "--compute bf16: this command computes in f32, wanted f32 or auto");
+    if ((o->has_scale || o->has_alpha) && !v->adapter.count)
+        return cli_fail_usage(c, "--%s: wanted --adapter with it", o->has_scale ? "scale" : "alpha");
+    int code = cli_runtime_open(rt, c, args);
+    if (code) return code;
+    o->model = v->model;
+    o->adapter = v->adapter.count ? v->adapter.items[0] : NULL;
+    if (!ar_session_open(out, *rt, o, &err)) return CLI_OK;
+    code = cli_fail(c, &err);
+    cli_session_close(NULL, *rt);
+    *out = NULL;
+    *rt = NULL;
+    return code;
+}
+
+void cli_session_close(ar_session *s, ar_runtime *rt) {
+    ar_session_free(s);
+    ar_runtime_free(rt);
+}

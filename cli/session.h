@@ -1,0 +1,26 @@
+/* What commands that run a model share: the runtime, a base with its adapter, and their options. */
+#ifndef ALPHAR_CLI_SESSION_H
+#define ALPHAR_CLI_SESSION_H
+
+#include "alphar/eval.h"
+#include "alphar/runtime.h"
+#include "output.h"
+
+/* Follows cli_common in the values of such a command. */
+struct session_values {
+    cli_common common;
+    const char *model;
+    cli_list adapter;
+    int compute;
+};
+
+/* --model, --adapter and --compute; `shared` of the commands that ask a model. */
+extern const cli_option cli_session_options[];
+
+/* With --threads, logging to stderr.  Returns the exit status, told already; *out is NULL unless CLI_OK. */
+int cli_runtime_open(ar_runtime **out, cli *c, const cli_args *args);
+/* Fills model and adapter of *o, which the caller may have given a scale or alpha, and opens runtime and session. */
+int cli_session_open(ar_session **out, ar_runtime **rt, cli *c, const cli_args *args, ar_session_options *o);
+void cli_session_close(ar_session *s, ar_runtime *rt);
+
+#endif
