@@ -79,23 +79,40 @@ void ar__model_rebind(ar_model *m) {
     for (int64_t l = 0; l < m->arch.layers; l++) m->layers[l].window = m->arch.windowed[l] ? (size_t)m->arch.window : 0;
 }
 
-ar_status ar__model_own(ar_model *m, size_t module, bool untie, ar_error *err) {
-    size_t head = ar__module_head(&m->arch);
-    bool shared = m->tied && (module == 0 || module == head);
-    if (shared && !untie) module = 0;
-    if (m->owned[module].weight && !(shared && untie && module == 0)) return AR_OK;
+ar_status ar__model_own(ar_model *m, size_t module, ar_error *err) {
+    if (m->tied && module == ar__module_head(&m->arch)) module = 0;
+    if (m->owned[module].weight) return AR_OK;
     ar_weight w = ar__model_weight(m, module);
     size_t count;
     float *copy = ar__mul(&count, w.rows, w.cols) ? ar__alloc(count, sizeof *copy) : NULL;
     if (!copy) return ar__fail_memory(err, m->modules[module].path);
     ar__dtype(w.type)->to_f32(copy, w.data, count);
-    if (shared && untie) {
-        if (module == 0) m->owned[head].weight = m->owned[0].weight; /* the head keeps what was shared, if that was a copy */
-        m->tied = false;
-    }
     m->owned[module].weight = copy;
     ar__model_rebind(m);
     return AR_OK;
+}
+
+static void release_owned(ar_owned *own, bool bias) {
+    if (bias && !own->bias_borrowed) free(own->bias);
+    if (!bias && !own->weight_borrowed) free(own->weight);
+}
+
+void ar__model_borrow(ar_model *m, size_t module, bool bias, float *data) {
+    ar_owned *own = &m->owned[module];
+    bool shared = m->tied && !bias && (module == 0 || module == ar__module_head(&m->arch));
+    if (shared && module == 0) { /* the other side keeps W, which both operators point to already */
+        m->owned[ar__module_head(&m->arch)].weight = own->weight;
+        own->weight = NULL;
+    }
+    if (shared) m->tied = false;
+    release_owned(own, bias);
+    if (bias) {
+        own->bias = data;
+        own->bias_borrowed = true;
+    } else {
+        own->weight = data;
+        own->weight_borrowed = true;
+    }
 }
 
 const char *ar__model_find_nonfinite(const ar_model *m) {
@@ -212,8 +229,8 @@ ar_status ar__model_init(ar_model **out, const ar_runtime *rt, const char *confi
 void ar_model_free(ar_model *m) {
     if (!m) return;
     for (size_t i = 0; m->owned && i < m->module_count; i++) {
-        free(m->owned[i].weight);
-        free(m->owned[i].bias);
+        release_owned(&m->owned[i], false);
+        release_owned(&m->owned[i], true);
     }
     free(m->owned);
     free(m->layers);

@@ -19,7 +19,8 @@ typedef struct ar_layer {
 } ar_layer;
 
 typedef struct ar_owned {
-    float *weight, *bias; /* f32 copies, NULL where the file's bytes are used */
+    float *weight, *bias; /* f32, NULL where the file's bytes are used */
+    bool weight_borrowed, bias_borrowed; /* somebody else frees it: an adapter's whole tensor */
 } ar_owned;
 
 struct ar_model {
@@ -47,9 +48,11 @@ ar_norm *ar__model_norm(ar_model *m, size_t module); /* NULL for what is no norm
 /* The weight of any module; data NULL where the record lacks it. */
 ar_weight ar__model_weight(const ar_model *m, size_t module);
 
-/* Makes the module's weight an f32 copy that may change.  A tied pair stays tied unless `untie`, in which case the
- * given side gets a tensor of its own. */
-ar_status ar__model_own(ar_model *m, size_t module, bool untie, ar_error *err);
+/* Makes the module's weight an f32 copy that may change.  A tied pair stays tied. */
+ar_status ar__model_own(ar_model *m, size_t module, ar_error *err);
+/* Puts an f32 tensor that belongs to an adapter in the module's place; a tied side gets untied by it.  Call
+ * ar__model_rebind when all are in place. */
+void ar__model_borrow(ar_model *m, size_t module, bool bias, float *data);
 /* Points every operator at its current storage again, after owned copies changed place. */
 void ar__model_rebind(ar_model *m);
 

@@ -1,0 +1,108 @@
+#include "gen/session.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/file.h"
+#include "format/json.h"
+
+/* "PATH:0.5" to path and factor: the last colon, if a number follows it and no such path exists. */
+static ar_status split_factor(char **path, double *factor, const char *text, ar_error *err) {
+    const char *colon = strrchr(text, ':');
+    char *end = NULL;
+    *factor = 1.0;
+    double value = colon ? strtod(colon + 1, &end) : 0.0;
+    bool number = colon && end != colon + 1 && *end == '\0' && !ar__path_exists(text);
+    if (number && !isfinite(value)) return ar__fail(err, AR_ERR_VALUE, "%s: the factor is not a finite number", text);
+    if (number) *factor = value;
+    *path = ar__strndup(text, number ? (size_t)(colon - text) : strlen(text));
+    return *path ? AR_OK : ar__fail_memory(err, text);
+}
+
+static ar_status open_adapter(ar_session *s, const ar_session_options *o, ar_error *err) {
+    char *path = NULL;
+    double factor;
+    ar_status st = split_factor(&path, &factor, o->adapter, err);
+    if (!st) st = ar_adapter_open(&s->adapter, path, &o->adapter_options, err);
+    if (!st && o->has_scale) st = ar_adapter_set_scale(s->adapter, o->scale, err);
+    if (!st && o->has_alpha) st = ar_adapter_set_alpha(s->adapter, o->alpha, err);
+    if (!st && factor != 1.0) st = ar_adapter_multiply_scale(s->adapter, factor, err);
+    if (!st) st = ar__attach_wholes(s->model, s->adapter, err);
+    if (!st) st = ar__attach_new(&s->attachment, s->model, s->adapter, 1.0, err);
+    if (st) ar__fail_at(err, st, o->adapter);
+    free(path);
+    return st;
+}
+
+static void add_eos(ar_session *s, int64_t id) {
+    for (int i = 0; i < s->eos_count; i++)
+        if (s->eos[i] == id) return;
+    if (id >= 0 && id < s->model->arch.vocab && s->eos_count < (int)(sizeof s->eos / sizeof *s->eos)) s->eos[s->eos_count++] = (int32_t)id;
+}
+
+/* The union of tokenizer, config.json and generation_config.json. */
+static ar_status collect_eos(ar_session *s, const char *model_path, ar_error *err) {
+    add_eos(s, ar_tokenizer_eos(s->tokenizer));
+    for (int i = 0; i < s->model->arch.eos_count; i++) add_eos(s, s->model->arch.eos[i]);
+    char *path = ar__path_join(model_path, "generation_config.json");
+    json_t *config = NULL;
+    ar_status st = path ? AR_OK : ar__fail_memory(err, model_path);
+    if (!st && ar__path_exists(path)) st = ar__json_load_object(&config, path, 1 << 20, err);
+    const json_t *eos = json_object_get(config, "eos_token_id");
+    int64_t id;
+    if (ar__json_as_int(&id, eos)) add_eos(s, id);
+    for (size_t i = 0; i < json_array_size(eos); i++)
+        if (ar__json_as_int(&id, json_array_get(eos, i))) add_eos(s, id);
+    json_decref(config);
+    free(path);
+    return st;
+}
+
+ar_status ar_session_open(ar_session **out, const ar_runtime *rt, const ar_session_options *o, ar_error *err) {
+    *out = NULL;
+    if ((o->has_scale || o->has_alpha) && !o->adapter) return ar__fail(err, AR_ERR_VALUE, "alpha or scale without an adapter: there is nothing to set");
+    ar_session *s = ar__alloc(1, sizeof *s);
+    if (!s) return ar__fail_memory(err, "session");
+    s->rt = rt;
+    ar_status st = ar_model_open(&s->model, rt, o->model, err);
+    if (!st) st = ar_tokenizer_open(&s->tokenizer, o->model, err);
+    if (!st) st = collect_eos(s, o->model, err);
+    if (!st && o->adapter) st = open_adapter(s, o, err);
+    if (st) {
+        ar_session_free(s);
+        return st;
+    }
+    *out = s;
+    return AR_OK;
+}
+
+void ar_session_free(ar_session *s) {
+    if (!s) return;
+    ar__attach_free(s->attachment);
+    ar_model_free(s->model);
+    ar_adapter_free(s->adapter);
+    ar_tokenizer_free(s->tokenizer);
+    free(s);
+}
+
+const ar_tokenizer *ar_session_tokenizer(const ar_session *s) { return s->tokenizer; }
+const ar_model *ar_session_model(const ar_session *s) { return s->model; }
+
+ar_segment ar__session_segment(const ar_session *s, size_t samples) {
+    return (ar_segment){0, samples, s->attachment ? s->attachment->ops : NULL};
+}
+
+ar_status ar__session_pass(ar_pass **out, const ar_session *s, size_t tokens, size_t samples, size_t longest, ar_error *err) {
+    const ar_attachment *at = s->attachment;
+    ar_pass_spec spec = {.tokens = tokens, .samples = samples, .longest = longest, .ranks = at ? at->ranks : NULL, .dora = at && at->dora_count};
+    return ar__pass_new(out, s->model, &spec, err);
+}
+
+ar_status ar__session_check_ids(const ar_session *s, const int32_t *ids, size_t count, ar_error *err) {
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] < 0 || ids[i] >= s->model->arch.vocab)
+            return ar__fail(err, AR_ERR_VALUE, "token %zu is id %d, the base's vocabulary has %lld", i, ids[i], (long long)s->model->arch.vocab);
+    return AR_OK;
+}

@@ -1,0 +1,28 @@
+/* A base opened for asking: model, tokenizer, adapter bound at its current s. */
+#ifndef AR_GEN_SESSION_H
+#define AR_GEN_SESSION_H
+
+#include "alphar/eval.h"
+#include "model/attach.h"
+#include "model/pass.h"
+
+struct ar_session {
+    const ar_runtime *rt;
+    ar_model *model;
+    ar_tokenizer *tokenizer;
+    ar_adapter *adapter;       /* NULL: the base alone */
+    ar_attachment *attachment; /* NULL likewise */
+    int32_t eos[2 * AR_MAX_EOS + 1]; /* generation stops on any of these */
+    int eos_count;
+};
+
+/* The one segment of everything with the session's adapter. */
+ar_segment ar__session_segment(const ar_session *s, size_t samples);
+
+/* A pass for forward only. */
+ar_status ar__session_pass(ar_pass **out, const ar_session *s, size_t tokens, size_t samples, size_t longest, ar_error *err);
+
+/* Fails when a sample of `length` tokens cannot be run: ids outside the vocabulary are checked too (count of them given). */
+ar_status ar__session_check_ids(const ar_session *s, const int32_t *ids, size_t count, ar_error *err);
+
+#endif

@@ -1,0 +1,173 @@
+#include "model/attach.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+#include "base/rng.h"
+
+static void row_squares(double *out, const ar_weight *w, bool by_column) {
+    const ar_dtype_info *t = ar__dtype(w->type);
+    size_t row_bytes = w->cols / t->block * t->bytes;
+    float *row = malloc(w->cols * sizeof *row);
+    if (!row) return;
+    for (size_t i = 0; i < w->rows; i++) {
+        t->to_f32(row, (const char *)w->data + i * row_bytes, w->cols);
+        double sum = 0.0;
+        for (size_t j = 0; j < w->cols; j++) {
+            double square = (double)row[j] * (double)row[j];
+            if (by_column) out[j] += square;
+            else sum += square;
+        }
+        if (!by_column) out[i] = sum;
+    }
+    free(row);
+}
+
+static ar_status add_dora(ar_attachment *at, size_t module, ar_pair *pair, ar_error *err) {
+    ar_dora_site *d = &at->dora[at->dora_count++];
+    size_t n = (size_t)pair->n_out;
+    *d = (ar_dora_site){.module = module, .pair = pair};
+    d->weight2 = ar__alloc(n, sizeof(double));
+    d->cross = ar__alloc(n, sizeof(double));
+    d->update2 = ar__alloc(n, sizeof(double));
+    d->gain = ar__alloc(n, sizeof(float));
+    d->inv_norm = ar__alloc(n, sizeof(float));
+    d->aw = ar__alloc(n * (size_t)pair->rank, sizeof(float));
+    if (!d->weight2 || !d->cross || !d->update2 || !d->gain || !d->inv_norm || !d->aw) return ar__fail_memory(err, pair->site);
+    ar_weight w = ar__model_weight(at->model, module);
+    row_squares(d->weight2, &w, pair->is_embedding);
+    at->ops[module].gain = d->gain;
+    at->ops[module].inv_norm = d->inv_norm;
+    return AR_OK;
+}
+
+static ar_status bind_pair(ar_attachment *at, ar_pair *pair, double factor, ar_error *err) {
+    size_t i = ar__model_find(at->model, pair->site);
+    if (i == SIZE_MAX || at->model->modules[i].kind == AR_MODULE_NORM)
+        return ar__fail(err, AR_ERR_MISMATCH, "adapter site '%s': the base has no such linear or embedding", pair->site);
+    const ar_module *mod = &at->model->modules[i];
+    int64_t out = mod->kind == AR_MODULE_EMBEDDING ? mod->n_in : mod->n_out, in = mod->kind == AR_MODULE_EMBEDDING ? mod->n_out : mod->n_in;
+    if (pair->n_out != out || pair->n_in != in)
+        return ar__fail(err, AR_ERR_MISMATCH, "adapter site '%s': made for %lld inputs and %lld outputs, the base has %lld and %lld", pair->site,
+                        (long long)pair->n_in, (long long)pair->n_out, (long long)in, (long long)out);
+    if (pair->b_bias) return ar__fail(err, AR_ERR_UNSUPPORTED, "adapter site '%s': a bias on B (lora_bias) cannot be run", pair->site);
+    at->ops[i] = (ar_pair_op){.rank = pair->rank, .scale = pair->scale * factor, .a = pair->a, .b = pair->b, .site_hash = ar__rng_hash(pair->site)};
+    at->ranks[i] = pair->rank;
+    return pair->magnitude ? add_dora(at, i, pair, err) : AR_OK;
+}
+
+ar_status ar__attach_new(ar_attachment **out, const ar_model *m, ar_adapter *ad, double factor, ar_error *err) {
+    ar_attachment *at = ar__alloc(1, sizeof *at);
+    *out = NULL;
+    if (!at) return ar__fail_memory(err, "adapter");
+    at->model = m;
+    at->adapter = ad;
+    at->ops = ar__alloc(m->module_count, sizeof *at->ops);
+    at->ranks = ar__alloc(m->module_count, sizeof *at->ranks);
+    at->dora = ar__alloc(ad->pair_count, sizeof *at->dora);
+    ar_status s = at->ops && at->ranks && at->dora ? AR_OK : ar__fail_memory(err, "adapter");
+    for (size_t i = 0; !s && i < ad->pair_count; i++) s = bind_pair(at, &ad->pair[i], factor, err);
+    if (s) {
+        ar__attach_free(at);
+        return s;
+    }
+    ar__attach_refresh(at);
+    *out = at;
+    return AR_OK;
+}
+
+void ar__attach_free(ar_attachment *at) {
+    if (!at) return;
+    for (size_t i = 0; i < at->dora_count; i++) {
+        ar_dora_site *d = &at->dora[i];
+        free(d->weight2);
+        free(d->cross);
+        free(d->update2);
+        free(d->gain);
+        free(d->inv_norm);
+        free(d->aw);
+    }
+    free(at->dora);
+    free(at->ops);
+    free(at->ranks);
+    free(at);
+}
+
+/* The three numbers of every row, except ||W||^2, which does not change. */
+static void measure(const ar_attachment *at, ar_dora_site *d) {
+    const ar_pair *p = d->pair;
+    ar_weight w = ar__model_weight(at->model, d->module);
+    size_t r = (size_t)p->rank, n = (size_t)p->n_out, k = (size_t)p->n_in;
+    if (p->is_embedding) ar__gemm_dyw(at->model->rt, d->aw, p->a, w.data, w.type, r, k, n, false);
+    else ar__gemm_xwt(at->model->rt, d->aw, p->a, w.data, w.type, r, n, k, false);
+    memset(d->update2, 0, n * sizeof(double));
+    memset(d->cross, 0, n * sizeof(double));
+    for (size_t a = 0; a < r; a++) {
+        for (size_t j = 0; j < n; j++) d->cross[j] += (double)p->b[j * r + a] * (double)d->aw[a * n + j];
+        for (size_t b = 0; b <= a; b++) {
+            double g = 0.0;
+            for (size_t q = 0; q < k; q++) g += (double)p->a[a * k + q] * (double)p->a[b * k + q];
+            if (a != b) g *= 2.0;
+            for (size_t j = 0; j < n; j++) d->update2[j] += g * (double)p->b[j * r + a] * (double)p->b[j * r + b];
+        }
+    }
+}
+
+static double norm_at(const ar_dora_site *d, size_t j, double s) {
+    double square = d->weight2[j] + 2.0 * s * d->cross[j] + s * s * d->update2[j];
+    return sqrt(square > 1e-30 ? square : 1e-30);
+}
+
+void ar__attach_refresh(ar_attachment *at) {
+    for (size_t i = 0; i < at->dora_count; i++) {
+        ar_dora_site *d = &at->dora[i];
+        measure(at, d);
+        for (size_t j = 0; j < (size_t)d->pair->n_out; j++) {
+            double norm = norm_at(d, j, at->ops[d->module].scale);
+            d->inv_norm[j] = (float)(1.0 / norm);
+            d->gain[j] = (float)((double)d->pair->magnitude[j] / norm);
+        }
+    }
+}
+
+void ar__attach_init_magnitudes(ar_attachment *at) {
+    for (size_t i = 0; i < at->dora_count; i++) {
+        ar_dora_site *d = &at->dora[i];
+        measure(at, d);
+        for (size_t j = 0; j < (size_t)d->pair->n_out; j++) d->pair->magnitude[j] = (float)norm_at(d, j, at->ops[d->module].scale);
+    }
+    ar__attach_refresh(at);
+}
+
+/* "lm_head.weight" to module and kind. */
+static ar_status find_whole(size_t *module, bool *bias, const ar_model *m, const ar_whole *w, ar_error *err) {
+    const char *dot = strrchr(w->name, '.');
+    ar_buf path = {0};
+    ar__buf_printf(&path, "%.*s", dot ? (int)(dot - w->name) : 0, w->name);
+    *module = path.failed ? SIZE_MAX : ar__model_find(m, path.data);
+    ar__buf_release(&path);
+    *bias = dot && !strcmp(dot, ".bias");
+    if (*module == SIZE_MAX || !dot || (!*bias && strcmp(dot, ".weight")))
+        return ar__fail(err, AR_ERR_MISMATCH, "adapter tensor '%s': the base has none of that name", w->name);
+    const ar_module *mod = &m->modules[*module];
+    size_t want = (size_t)mod->n_out * (*bias ? 1 : (size_t)mod->n_in);
+    if (w->count != want)
+        return ar__fail(err, AR_ERR_MISMATCH, "adapter tensor '%s': %zu elements, the base's has %zu", w->name, w->count, want);
+    return AR_OK;
+}
+
+ar_status ar__attach_wholes(ar_model *m, const ar_adapter *ad, ar_error *err) {
+    for (size_t i = 0; i < ad->whole_count; i++) {
+        const ar_whole *w = &ad->whole[i];
+        size_t module;
+        bool bias;
+        ar_status s = find_whole(&module, &bias, m, w, err);
+        if (s) return s;
+        ar__model_borrow(m, module, bias, w->data);
+    }
+    ar__model_rebind(m);
+    return AR_OK;
+}

@@ -1,0 +1,44 @@
+/* An adapter on a base: one ar_pair_op per module, DoRA gains kept fresh, whole tensors put in place.
+ *
+ * DoRA's row norms for any s come from three numbers a row, kept in double:
+ *     ||W + sBA||^2 = ||W||^2 + 2 s <W, BA> + s^2 ||BA||^2
+ * with <W, BA>_j = B_j · (A W^T)_j and ||BA||^2_j = B_j (A A^T) B_j^T: no pass over W per s, one product per refresh.
+ * Embedding sites: the same per column of E, normed over the vocabulary. */
+#ifndef AR_MODEL_ATTACH_H
+#define AR_MODEL_ATTACH_H
+
+#include "adapter/adapter.h"
+#include "model/model.h"
+
+typedef struct ar_dora_site {
+    size_t module;
+    ar_pair *pair;
+    double *weight2;         /* ||W||^2 per row, once */
+    double *cross, *update2; /* <W, BA>, ||BA||^2 per row, at the last refresh */
+    float *gain, *inv_norm;  /* what the op points to */
+    float *aw;               /* [r, n_out] scratch: A W^T */
+} ar_dora_site;
+
+typedef struct ar_attachment {
+    const ar_model *model;
+    ar_adapter *adapter;
+    ar_pair_op *ops; /* by module index */
+    int *ranks;      /* by module index */
+    ar_dora_site *dora;
+    size_t dora_count;
+} ar_attachment;
+
+/* Binds the adapter's pairs to the base (both must outlive the attachment).  factor multiplies every s.  Shapes and
+ * names must fit: AR_ERR_MISMATCH otherwise. */
+ar_status ar__attach_new(ar_attachment **out, const ar_model *m, ar_adapter *ad, double factor, ar_error *err);
+void ar__attach_free(ar_attachment *at);
+
+/* Puts the adapter's whole tensors (modules_to_save, biases) in place of the base's; they stay the adapter's. */
+ar_status ar__attach_wholes(ar_model *m, const ar_adapter *ad, ar_error *err);
+
+/* Recomputes norms and gains after A, B, m or s changed. */
+void ar__attach_refresh(ar_attachment *at);
+/* m = ||W + sBA|| per row: the start value. */
+void ar__attach_init_magnitudes(ar_attachment *at);
+
+#endif
