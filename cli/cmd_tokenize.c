@@ -22,7 +22,7 @@ static const cli_option options[] = {
      .at = AT(model),
      .value = "PATH",
      .flags = CLI_REQUIRED,
-     .help = "model folder, tokenizer folder, tokenizer.json or .model file"},
+     .help = "a folder, a tokenizer.json or a .model file"},
     {.name = "text", .kind = CLI_STRING, .at = AT(text), .value = "T", .help = "the text to encode"},
     {.name = "file", .kind = CLI_STRING, .at = AT(file), .value = "FILE", .help = "encode this file's whole text"},
     {.name = "decode", .kind = CLI_STRING, .at = AT(decode), .value = "IDS", .flags = CLI_COMMAS, .help = "the other way: 1,2,3 to text"},
@@ -31,7 +31,7 @@ static const cli_option options[] = {
      .at = AT(special),
      .initial = "true",
      .flags = CLI_NEGATABLE,
-     .help = "add BOS/EOS as the tokenizer does; keep special tokens when decoding"},
+     .help = "BOS and EOS as the tokenizer has them"},
     {0},
 };
 
