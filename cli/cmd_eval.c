@@ -62,7 +62,7 @@ static void print_table(const ar_eval_result *r, int count) {
 }
 
 static int evaluate(cli *c, const cli_args *args, const ar_eval_options *o) {
-    ar_session_options so = {0};
+    ar_session_options so = {.adapter_options = {.has_alpha = o->alphas != NULL, .alpha = o->alphas ? o->alphas[0] : 0}};
     ar_session *session;
     ar_runtime *rt;
     ar_error err;

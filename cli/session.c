@@ -12,6 +12,11 @@ const cli_option cli_session_options[] = {
      .flags = CLI_REQUIRED,
      .help = "the base: a Hugging Face folder"},
     {.name = "adapter", .kind = CLI_LIST, .at = AT(adapter), .value = "PATH[:X]", .help = "adapter folder; its s times X"},
+    {.name = "trust",
+     .kind = CLI_CHOICE,
+     .at = AT(trust),
+     .value = "neither|config|metadata",
+     .help = "where an adapter's files disagree on s"},
     {.name = "compute", .kind = CLI_CHOICE, .at = AT(compute), .value = "f32|auto|bf16", .help = "arithmetic of the products"},
     {0},
 };
@@ -34,6 +39,11 @@ int cli_session_open(ar_session **out, ar_runtime **rt, cli *c, const cli_args *
     int code = cli_runtime_open(rt, c, args);
     if (code) return code;
     o->model = v->model;
+    o->adapter_options.trust = (ar_trust)v->trust;
+    if (o->has_alpha) {
+        o->adapter_options.has_alpha = true;
+        o->adapter_options.alpha = o->alpha;
+    }
     o->adapter = v->adapter.count ? v->adapter.items[0] : NULL;
     if (!ar_session_open(out, *rt, o, &err)) return CLI_OK;
     code = cli_fail(c, &err);

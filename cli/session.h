@@ -11,15 +11,16 @@ struct session_values {
     cli_common common;
     const char *model;
     cli_list adapter;
-    int compute;
+    int trust, compute;
 };
 
-/* --model, --adapter and --compute; `shared` of the commands that ask a model. */
+/* --model, --adapter, --trust and --compute; `shared` of the commands that ask a model. */
 extern const cli_option cli_session_options[];
 
 /* With --threads, logging to stderr.  Returns the exit status, told already; *out is NULL unless CLI_OK. */
 int cli_runtime_open(ar_runtime **out, cli *c, const cli_args *args);
-/* Fills model and adapter of *o, which the caller may have given a scale or alpha, and opens runtime and session. */
+/* Fills model and adapter of *o, which the caller may have given a scale or alpha, and opens runtime and session.  An
+ * alpha also stands in for one that the adapter's file lacks. */
 int cli_session_open(ar_session **out, ar_runtime **rt, cli *c, const cli_args *args, ar_session_options *o);
 void cli_session_close(ar_session *s, ar_runtime *rt);
 

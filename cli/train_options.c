@@ -202,7 +202,7 @@ static void map_adapter(ar_train_options *o, const cli_args *args, const struct 
     o->alpha_pattern_count = (int)v->alpha_pattern.count;
     o->dropout = v->dropout;
     o->modules_to_save = v->modules_to_save;
-    o->bias = (ar_bias)v->bias;
+    o->bias = (ar_bias_mode)v->bias;
     o->init_adapter = v->init_adapter;
 }
 
