@@ -22,6 +22,9 @@ typedef struct ar_adapter ar_adapter;
 typedef enum ar_policy { AR_POLICY_STANDARD, AR_POLICY_RSLORA } ar_policy;
 AR_API const char *ar_policy_name(ar_policy policy); /* "standard", "rslora" */
 
+/* Which biases of the base train and are saved with the adapter (PEFT's `bias`). */
+typedef enum ar_bias_mode { AR_BIAS_NONE, AR_BIAS_ALL, AR_BIAS_LORA_ONLY } ar_bias_mode;
+
 /* What to believe where a file's metadata and its configuration give different s. */
 typedef enum ar_trust { AR_TRUST_NONE /* refuse */, AR_TRUST_CONFIG, AR_TRUST_METADATA } ar_trust;
 

@@ -23,7 +23,6 @@ extern "C" {
 typedef enum ar_method { AR_METHOD_LORA, AR_METHOD_FULL } ar_method;
 typedef enum ar_schedule { AR_SCHEDULE_COSINE, AR_SCHEDULE_LINEAR, AR_SCHEDULE_CONSTANT } ar_schedule;
 typedef enum ar_optimizer { AR_OPTIMIZER_ADAMW, AR_OPTIMIZER_SGD } ar_optimizer;
-typedef enum ar_bias { AR_BIAS_NONE, AR_BIAS_ALL, AR_BIAS_LORA_ONLY } ar_bias;
 typedef enum ar_switch { AR_SWITCH_AUTO, AR_SWITCH_ON, AR_SWITCH_OFF } ar_switch;
 typedef enum ar_compute { AR_COMPUTE_AUTO, AR_COMPUTE_F32, AR_COMPUTE_BF16 } ar_compute;
 
@@ -51,14 +50,14 @@ typedef struct ar_train_options {
     ar_policy policy;
     bool policy_given;
     bool dora;
-    const char *targets; /* "all-linear", "q_proj,v_proj", "regex:RE" */
+    const char *targets; /* "all-linear", "q_proj,v_proj", "regex:RE"; NULL: all-linear, or as init_adapter has them */
     const char *exclude; /* names or regex:RE; NULL: none */
     const char *layers;  /* "0-11", "0,3,5-7"; NULL: all */
     const char *const *rank_patterns, *const *alpha_patterns; /* "RE=N", "RE=X" */
     int rank_pattern_count, alpha_pattern_count;
     double dropout;
     const char *modules_to_save; /* "lm_head,embed_tokens"; NULL: none */
-    ar_bias bias;
+    ar_bias_mode bias;
 
     double epochs;      /* 3 */
     int64_t steps;      /* 0: from epochs */

@@ -37,8 +37,6 @@ typedef struct ar_patterns {
 bool ar__patterns_add(ar_patterns *list, const char *key, double value);
 void ar__patterns_release(ar_patterns *list);
 
-typedef enum ar_bias_mode { AR_BIAS_NONE, AR_BIAS_ALL, AR_BIAS_LORA_ONLY } ar_bias_mode;
-
 typedef struct ar_adapter_settings {
     char *base;      /* base_model_name_or_path; NULL: none */
     char *task_type; /* NULL: none */

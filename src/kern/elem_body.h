@@ -108,14 +108,11 @@ static void silu_mul_bwd(float *restrict gate, float *restrict up, const float *
 
 static void adamw(float *restrict w, float *restrict m, float *restrict v, const float *restrict g, size_t n, const ar_adamw_step *st) {
     ar_adamw_step s = *st;
-    float shrink = 1.0f - s.rate * s.decay, step = s.rate / s.correction1;
     for (size_t i = 0; i < n; i++) {
         float gi = g[i] * s.grad_scale;
-        float mi = m[i] + (gi - m[i]) * (1.0f - s.beta1);
-        float vi = v[i] * s.beta2 + gi * gi * (1.0f - s.beta2);
-        m[i] = mi;
-        v[i] = vi;
-        w[i] = w[i] * shrink - step * (mi / (sqrtf(vi) / s.correction2_sqrt + s.eps));
+        m[i] += (gi - m[i]) * s.rest1;
+        v[i] = v[i] * s.beta2 + gi * gi * s.rest2;
+        w[i] = w[i] * s.shrink - s.step * (m[i] / (sqrtf(v[i]) / s.correction2 + s.eps));
     }
 }
 

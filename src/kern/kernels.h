@@ -11,10 +11,13 @@
 
 enum { AR_TILE_MAX_MR = 16, AR_TILE_MAX_NR = 64 };
 
-/* One AdamW step: g is multiplied by grad_scale (clipping), decay is decoupled. */
+/* One AdamW step with its constants formed in double; see train/optim.h for the formula. */
 typedef struct ar_adamw_step {
-    float rate, beta1, beta2, eps, decay, grad_scale;
-    float correction1, correction2_sqrt; /* 1 - beta1^t, sqrt(1 - beta2^t) */
+    float step;         /* rate / (1 - beta1^t) */
+    float shrink;       /* 1 - rate * decay */
+    float beta2, rest1, rest2; /* beta2, 1 - beta1, 1 - beta2 */
+    float eps, grad_scale;
+    float correction2;  /* sqrt(1 - beta2^t) */
 } ar_adamw_step;
 
 typedef struct ar_kernels {
@@ -44,7 +47,7 @@ typedef struct ar_kernels {
     void (*silu_mul)(float *h, const float *gate, const float *up, size_t n);
     /* in place: gate becomes dL/dgate, up becomes dL/dup, given dh = dL/dh */
     void (*silu_mul_bwd)(float *gate, float *up, const float *dh, size_t n);
-    /* AdamW on n elements, in place; see train/optim.c for the formula. */
+    /* AdamW on n elements, in place; see train/optim.h for the formula. */
     void (*adamw)(float *w, float *m, float *v, const float *g, size_t n, const ar_adamw_step *st);
 } ar_kernels;
 

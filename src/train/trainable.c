@@ -1,0 +1,116 @@
+#include "train/trainable.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+
+static ar_status add(ar_trainables *t, const char *path, const char *suffix, ar_role role, float *value, size_t count, double factor, bool moments,
+                     ar_error *err) {
+    ar_trainable *list = ar__grow(t->at, &t->cap, t->count + 1, sizeof *list);
+    if (!list) return ar__fail_memory(err, path);
+    t->at = list;
+    ar_trainable *x = &list[t->count++];
+    ar_buf name = {0};
+    ar__buf_printf(&name, "%s%s", path, suffix);
+    *x = (ar_trainable){.name = name.data, .role = role, .value = value, .count = count, .rate_factor = factor};
+    x->grad = ar__alloc(count, sizeof(float));
+    x->m = moments ? ar__alloc(count, sizeof(float)) : NULL;
+    x->v = moments ? ar__alloc(count, sizeof(float)) : NULL;
+    if (name.failed || !x->grad || (moments && (!x->m || !x->v))) return ar__fail_memory(err, path);
+    t->total += count;
+    return AR_OK;
+}
+
+static void reach(ar_trainables *t, const ar_model *m, size_t module) {
+    int layer = module == 0 ? 0 : module >= ar__module_norm(&m->arch) ? (int)m->arch.layers : (int)((module - 1) / AR_SLOT_COUNT);
+    if (module == 0) t->embed = true;
+    if (layer < t->lowest_layer) t->lowest_layer = layer;
+}
+
+static ar_status add_pair(ar_trainables *t, ar_attachment *at, ar_pair *p, double lr_ratio, bool moments, ar_error *err) {
+    size_t module = ar__model_find(at->model, p->site), r = (size_t)p->rank;
+    ar_pair_op *op = &at->ops[module];
+    ar_status s = add(t, p->site, ".lora_A", AR_ROLE_A, p->a, r * (size_t)p->n_in, 1.0, moments, err);
+    if (s) return s;
+    op->da = t->at[t->count - 1].grad;
+    if ((s = add(t, p->site, ".lora_B", AR_ROLE_B, p->b, r * (size_t)p->n_out, lr_ratio, moments, err))) return s;
+    op->db = t->at[t->count - 1].grad;
+    if (p->magnitude) {
+        if ((s = add(t, p->site, ".lora_magnitude_vector", AR_ROLE_MAGNITUDE, p->magnitude, (size_t)p->n_out, 1.0, moments, err))) return s;
+        op->dmagnitude = t->at[t->count - 1].grad;
+    }
+    reach(t, at->model, module);
+    return AR_OK;
+}
+
+/* Where the gradient of a module's weight or bias goes. */
+static void wire(ar_model *m, size_t module, bool bias, float *grad) {
+    ar_linear *lin = ar__model_linear(m, module);
+    ar_norm *norm = ar__model_norm(m, module);
+    if (bias) lin->dbias = grad;
+    else if (lin) lin->dw = grad;
+    else if (norm) norm->dw = grad;
+    else m->embed.dw = grad;
+    if (!bias && module == 0 && m->tied) m->head.dw = grad; /* two sources of one gradient */
+}
+
+static ar_status add_whole(ar_trainables *t, ar_model *m, const ar_whole *w, bool moments, ar_error *err) {
+    char path[512];
+    const char *dot = strrchr(w->name, '.'); /* the names were checked when they were attached */
+    bool bias = !strcmp(dot, ".bias");
+    size_t len = (size_t)(dot - w->name);
+    if (len >= sizeof path) return ar__fail(err, AR_ERR_VALUE, "tensor name of %zu characters, wanted fewer than %zu", len, sizeof path);
+    memcpy(path, w->name, len);
+    path[len] = '\0';
+    size_t module = ar__model_find(m, path);
+    ar_status s = add(t, w->name, "", bias ? AR_ROLE_BIAS : AR_ROLE_WEIGHT, w->data, w->count, 1.0, moments, err);
+    if (s) return s;
+    wire(m, module, bias, t->at[t->count - 1].grad);
+    reach(t, m, module);
+    return AR_OK;
+}
+
+ar_status ar__trainables_from_adapter(ar_trainables *out, ar_model *m, ar_attachment *at, double lr_ratio, bool moments, ar_error *err) {
+    *out = (ar_trainables){.lowest_layer = (int)m->arch.layers};
+    ar_status s = AR_OK;
+    for (size_t i = 0; !s && i < at->adapter->pair_count; i++) s = add_pair(out, at, &at->adapter->pair[i], lr_ratio, moments, err);
+    for (size_t i = 0; !s && i < at->adapter->whole_count; i++) s = add_whole(out, m, &at->adapter->whole[i], moments, err);
+    if (s) ar__trainables_release(out);
+    return s;
+}
+
+ar_status ar__trainables_from_model(ar_trainables *out, ar_model *m, bool moments, ar_error *err) {
+    *out = (ar_trainables){.lowest_layer = 0, .embed = true};
+    ar_status s = AR_OK;
+    for (size_t i = 0; !s && i < m->module_count; i++) {
+        const ar_module *mod = &m->modules[i];
+        if (!mod->path || (m->tied && i == ar__module_head(&m->arch))) continue;
+        if ((s = ar__model_own(m, i, err))) break;
+        size_t n = (size_t)mod->n_out * (size_t)mod->n_in;
+        if ((s = add(out, mod->path, ".weight", AR_ROLE_WEIGHT, m->owned[i].weight, n, 1.0, moments, err))) break;
+        wire(m, i, false, out->at[out->count - 1].grad);
+        if (!mod->has_bias) continue;
+        if ((s = add(out, mod->path, ".bias", AR_ROLE_BIAS, m->owned[i].bias, (size_t)mod->n_out, 1.0, moments, err))) break;
+        wire(m, i, true, out->at[out->count - 1].grad);
+    }
+    if (s) ar__trainables_release(out);
+    return s;
+}
+
+void ar__trainables_release(ar_trainables *t) {
+    for (size_t i = 0; i < t->count; i++) {
+        free(t->at[i].name);
+        free(t->at[i].grad);
+        free(t->at[i].m);
+        free(t->at[i].v);
+    }
+    free(t->at);
+    *t = (ar_trainables){0};
+}
+
+void ar__trainables_zero_grad(const ar_runtime *rt, ar_trainables *t) {
+#pragma omp parallel for num_threads(rt->threads) schedule(dynamic, 1)
+    for (size_t i = 0; i < t->count; i++) memset(t->at[i].grad, 0, t->at[i].count * sizeof(float));
+}

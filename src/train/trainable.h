@@ -1,0 +1,34 @@
+/* Everything that trains is one flat list; the optimizer knows nothing else.
+ *
+ * LoRA pairs, DoRA magnitudes, whole tensors, biases and full fine-tuning are different fillings.  Values are f32 and
+ * stay where the adapter or the model keeps them; gradients and moments belong to the list. */
+#ifndef AR_TRAIN_TRAINABLE_H
+#define AR_TRAIN_TRAINABLE_H
+
+#include "model/attach.h"
+
+typedef enum ar_role { AR_ROLE_A, AR_ROLE_B, AR_ROLE_MAGNITUDE, AR_ROLE_WEIGHT, AR_ROLE_BIAS } ar_role;
+
+typedef struct ar_trainable {
+    char *name; /* unique: "model.layers.0.self_attn.q_proj.lora_A", "lm_head.weight" */
+    ar_role role;
+    float *value, *grad, *m, *v; /* m, v: NULL under SGD */
+    size_t count;
+    double rate_factor; /* lr-ratio for B, 1 otherwise */
+} ar_trainable;
+
+typedef struct ar_trainables {
+    ar_trainable *at;
+    size_t count, cap, total; /* total: numbers in all */
+    int lowest_layer;         /* lowest layer with a trainable; the number of layers if only the head has */
+    bool embed;               /* the embedding trains */
+} ar_trainables;
+
+/* Pairs and whole tensors of an attached adapter; wires the gradients into the attachment and the model. */
+ar_status ar__trainables_from_adapter(ar_trainables *out, ar_model *m, ar_attachment *at, double lr_ratio, bool moments, ar_error *err);
+/* Every weight of the model, which is made to own them. */
+ar_status ar__trainables_from_model(ar_trainables *out, ar_model *m, bool moments, ar_error *err);
+void ar__trainables_release(ar_trainables *t);
+void ar__trainables_zero_grad(const ar_runtime *rt, ar_trainables *t);
+
+#endif
