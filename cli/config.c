@@ -135,7 +135,7 @@ int cli_config_read(cli_args *args, const char *path) {
     struct reader *r = calloc(1, sizeof *r);
     int code = CLI_FAILED;
     if (!r || !yaml_parser_initialize(&r->parser)) {
-        cli_args_fail(args, CLI_FAILED, "%s: out of memory", path);
+        cli_args_say(args, "%s: out of memory", path);
     } else {
         r->args = args;
         r->path = path;

@@ -8,10 +8,10 @@
 #include "interrupt.h"
 #include "output.h"
 
-static const cli_command *const commands[] = {
+enum { COMMANDS = 6 };
+static const cli_command *const commands[COMMANDS] = {
     &cli_train, &cli_plan, &cli_eval, &cli_generate, &cli_score, &cli_tokenize,
 };
-enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static int print_overview(cli *c) {
     printf("alphar %s: LoRA fine-tuning on CPUs in which alpha is right.\nUsage: alphar COMMAND [options]\n\n", ar_version());

@@ -17,8 +17,8 @@ static const cli_option common[] = {
 };
 
 const cli_option *cli_option_at(const cli_command *command, int i) {
-    const cli_option *const tables[] = {command->shared, command->options, common};
-    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
+    const cli_option *const tables[3] = {command->shared, command->options, common};
+    for (int t = 0; t < 3; t++)
         for (const cli_option *o = tables[t]; o && o->name; o++)
             if (i-- == 0) return o;
     return NULL;
@@ -36,12 +36,11 @@ bool cli_given(const cli_args *args, const char *name) {
     return i >= 0 && args->given[i];
 }
 
-int cli_args_fail(cli_args *args, int code, const char *format, ...) {
+void cli_args_say(cli_args *args, const char *format, ...) {
     va_list ap;
     va_start(ap, format);
     vsnprintf(args->message, sizeof args->message, format, ap);
     va_end(ap);
-    return code;
 }
 
 const char *cli_args_own(cli_args *args, const char *text, size_t n) {

@@ -84,8 +84,9 @@ int cli_option_find(const cli_command *command, const char *name);
 
 /* Sets an option from text.  negated: --no-NAME.  place names it in messages: "train --rank" or "run.yaml:3: rank". */
 int cli_option_set(cli_args *args, int option, const char *text, bool negated, int source, const char *place);
-/* Sets args->message; returns `code`. */
-int cli_args_fail(cli_args *args, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Sets args->message; cli_args_fail is `code`, also to an analyzer that sees one file at a time. */
+void cli_args_say(cli_args *args, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#define cli_args_fail(args, code, ...) (cli_args_say(args, __VA_ARGS__), (code))
 /* Keeps a copy of the string until release; NULL when memory runs out. */
 const char *cli_args_own(cli_args *args, const char *text, size_t n);
 

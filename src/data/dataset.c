@@ -125,8 +125,7 @@ static size_t fill(struct loader *l) {
 }
 
 static void encode_block(struct loader *l, int n) {
-    int threads = l->options->threads > 1 ? l->options->threads : 1;
-#pragma omp parallel for schedule(dynamic, 4) num_threads(threads)
+#pragma omp parallel for schedule(dynamic, 4) num_threads(l->options->threads > 1 ? l->options->threads : 1)
     for (int i = 0; i < n; i++) {
         struct slot *slot = &l->slots[i];
         slot->status = ar__encode(&slot->encoded, &slot->line, l->tk, l->eos, l->options->train_on_all, &slot->error);
