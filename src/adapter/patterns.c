@@ -7,7 +7,7 @@
 #include "base/mem.h"
 
 ar_status ar__pattern_set_init(ar_pattern_set *out, const ar_patterns *patterns, ar_error *err) {
-    *out = (ar_pattern_set){.patterns = patterns, .regex = ar__alloc(patterns->count, sizeof *out->regex)};
+    *out = (ar_pattern_set){.patterns = patterns, .regex = ar__alloc(patterns->count, sizeof(ar_regex *))};
     if (!out->regex) return ar__fail_memory(err, "patterns");
     for (size_t i = 0; i < patterns->count; i++) {
         ar_status s = ar__regex_new(&out->regex[i], "(.*\\.)?(%s)$", patterns->at[i].key, AR_REGEX_PREFIX, err);

@@ -23,7 +23,7 @@ static void free_all(ar_regex **at, size_t n) {
 }
 
 static ar_status compile_all(ar_regex ***out, const char *format, char *const *text, size_t n, ar_error *err) {
-    *out = ar__alloc(n, sizeof **out);
+    *out = ar__alloc(n, sizeof(ar_regex *));
     if (!*out) return ar__fail_memory(err, "patterns");
     for (size_t i = 0; i < n; i++) {
         ar_status s = ar__regex_new(&(*out)[i], format, text[i], AR_REGEX_PREFIX, err);

@@ -29,7 +29,10 @@ bool ar__dtype_from_name(ar_dtype *out, const char *name); /* "f32", "bf16", …
 bool ar__dtype_bytes(size_t *out, ar_dtype t, size_t count);
 
 static inline float ar__bf16_to_f32(uint16_t h) {
-    union { uint32_t u; float f; } v = {.u = (uint32_t)h << 16};
+    union {
+        uint32_t u;
+        float f;
+    } v = {.u = (uint32_t)h << 16};
     return v.f;
 }
 
