@@ -7,8 +7,8 @@
 
 static size_t min_of(size_t a, size_t b) { return a < b ? a : b; }
 
-size_t ar__batcher_tokens(const ar_dataset *data, size_t max_samples, int row_tokens, int micro_rows, bool pack) {
-    size_t longest = (size_t)ar__dataset_longest(data), row = longest;
+size_t ar__batcher_tokens(size_t longest, size_t max_samples, int row_tokens, int micro_rows, bool pack) {
+    size_t row = longest;
     if (pack && row < (size_t)row_tokens) row = (size_t)row_tokens;
     return min_of(row * (size_t)micro_rows, longest * max_samples);
 }

@@ -1,0 +1,67 @@
+#include "train/metrics.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fail.h"
+#include "base/file.h"
+
+/* The bytes of the lines whose step is at most `step`. */
+static size_t keep_length(const char *text, size_t n, int64_t step) {
+    size_t kept = 0;
+    while (kept < n) {
+        const char *line = text + kept, *end = memchr(line, '\n', n - kept);
+        int64_t at;
+        if (!end || sscanf(line, "{\"step\":%" SCNd64, &at) != 1 || at > step) break;
+        kept = (size_t)(end - text) + 1;
+    }
+    return kept;
+}
+
+ar_status ar__metrics_open(ar_metrics *out, const char *dir, int64_t step, ar_error *err) {
+    *out = (ar_metrics){.fd = -1, .path = ar__path_join(dir, "metrics.jsonl")};
+    if (!out->path) return ar__fail_memory(err, dir);
+    ar_buf old = {0};
+    ar_status s = AR_OK;
+    if (step > 0 && ar__path_exists(out->path)) s = ar__file_read(&old, out->path, (size_t)1 << 32, err);
+    if (!s) s = ar__file_write(out->path, old.data ? old.data : "", keep_length(old.data, old.len, step), err);
+    ar__buf_release(&old);
+    if (!s) out->fd = open(out->path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (!s && out->fd < 0) s = ar__fail_errno(err, "%s: cannot open", out->path);
+    if (s) ar__metrics_close(out);
+    return s;
+}
+
+void ar__metrics_close(ar_metrics *m) {
+    if (m->fd >= 0) close(m->fd);
+    free(m->path);
+    *m = (ar_metrics){.fd = -1};
+}
+
+static ar_status put(ar_metrics *m, const char *line, size_t n, ar_error *err) {
+    ssize_t k;
+    while ((k = write(m->fd, line, n)) < 0 && errno == EINTR) {}
+    return k == (ssize_t)n ? AR_OK : ar__fail_errno(err, "%s: cannot write", m->path);
+}
+
+ar_status ar__metrics_step(ar_metrics *m, int64_t step, double loss, double lr, double grad_norm, uint64_t tokens, uint64_t supervised, double seconds,
+                           double strength, ar_error *err) {
+    char line[512];
+    int n = snprintf(line, sizeof line, "{\"step\":%" PRId64 ",\"loss\":%.9g,\"lr\":%.9g,\"grad_norm\":%.9g,\"tokens\":%" PRIu64 ",\"supervised\":%" PRIu64
+                     ",\"seconds\":%.4f", step, loss, lr, grad_norm, tokens, supervised, seconds);
+    if (strength >= 0.0) n += snprintf(line + n, sizeof line - (size_t)n, ",\"strength\":%.6g", strength);
+    n += snprintf(line + n, sizeof line - (size_t)n, "}\n");
+    return put(m, line, (size_t)n, err);
+}
+
+ar_status ar__metrics_eval(ar_metrics *m, int64_t step, double loss, ar_error *err) {
+    char line[256];
+    int n = snprintf(line, sizeof line, "{\"step\":%" PRId64 ",\"eval_loss\":%.9g,\"eval_perplexity\":%.9g}\n", step, loss, exp(loss));
+    return put(m, line, (size_t)n, err);
+}

@@ -1,0 +1,132 @@
+/* What fits: micro-batch and layer recomputation from a byte budget, before step 1. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/file.h"
+#include "base/rng.h"
+#include "base/clock.h"
+#include "train/trainer.h"
+
+enum { ROW_TARGET_TOKENS = 1024 }; /* more at a time gains little: the weights are packed once per that many rows */
+
+/* A "Key:   123 kB" line of a /proc file, in bytes; -1 if it is not there. */
+static int64_t proc_bytes(const char *path, const char *key) {
+    ar_buf text = {0};
+    int64_t kb = -1;
+    if (ar__file_read(&text, path, 1 << 20, NULL) == AR_OK) {
+        const char *at = strstr(text.data, key);
+        if (at) kb = strtoll(at + strlen(key), NULL, 10);
+    }
+    ar__buf_release(&text);
+    return kb < 0 ? -1 : kb * 1024;
+}
+
+int64_t ar__memory_available(void) { return proc_bytes("/proc/meminfo", "MemAvailable:"); }
+int64_t ar__memory_anonymous(void) { return proc_bytes("/proc/self/status", "RssAnon:"); }
+
+ar_pass_spec ar__plan_spec(const ar_trainer *t, const ar_choice *c, size_t longest) {
+    return (ar_pass_spec){.tokens = c->tokens, .samples = (size_t)t->o.batch, .longest = longest,
+                          .ranks = t->attachment ? t->attachment->ranks : NULL, .dora = t->attachment && t->attachment->dora_count,
+                          .dropout = t->o.dropout > 0.0, .train = true, .recompute = c->recompute, .lowest_layer = t->list.lowest_layer,
+                          .embed_grad = t->list.embed};
+}
+
+static ar_choice try_choice(const ar_trainer *t, size_t longest, int rows, bool recompute) {
+    ar_choice c = {.micro_rows = rows, .recompute = recompute};
+    c.tokens = ar__batcher_tokens(longest, (size_t)t->o.batch, t->o.max_length, rows, t->o.pack);
+    ar_pass_spec spec = ar__plan_spec(t, &c, longest);
+    c.bytes = ar__pass_bytes(t->model, &spec);
+    c.fits = t->budget <= 0 || (int64_t)c.bytes <= t->budget;
+    return c;
+}
+
+/* The most rows up to the target that fit with everything kept; failing that one row, kept or recomputed. */
+ar_choice ar__plan_choose(const ar_trainer *t, size_t longest) {
+    int most = t->o.batch, least = 1;
+    if (t->o.micro_batch > 0) most = least = t->o.micro_batch < t->o.batch ? t->o.micro_batch : t->o.batch;
+    bool may_keep = t->o.checkpoint_layers != AR_SWITCH_ON, may_recompute = t->o.checkpoint_layers != AR_SWITCH_OFF;
+    ar_choice c = {0};
+    for (int pass = may_keep ? 0 : 1; pass < (may_recompute ? 2 : 1); pass++)
+        for (int rows = most; rows >= least; rows = rows > least ? (rows + 1) / 2 : rows - 1) {
+            if (rows < least) break;
+            c = try_choice(t, longest, rows, pass == 1);
+            if (c.fits && (rows == least || c.tokens <= ROW_TARGET_TOKENS)) return c;
+            if (rows == least) break;
+        }
+    return c;
+}
+
+static int64_t base_bytes(const ar_model *m) {
+    int64_t n = 0;
+    for (int i = 0; m->files && i < ar__st_count(m->files); i++) n += (int64_t)ar__st_at(m->files, i)->bytes;
+    return n;
+}
+
+/* Useful work of one supervised token: 4N for a frozen base (6N if it trains), the pairs, attention, the head. */
+static double flops_per_token(const ar_trainer *t, size_t length) {
+    const ar_arch *a = &t->model->arch;
+    bool full = t->o.method == AR_METHOD_FULL;
+    double linear = (double)ar__arch_linear_params(a) * (full ? 6.0 : 4.0), pairs = 0.0;
+    for (size_t i = 0; t->adapter && i < t->adapter->pair_count; i++) {
+        const ar_pair *p = &t->adapter->pair[i];
+        pairs += 6.0 * p->rank * (double)(p->is_embedding ? p->n_out : p->n_in + p->n_out);
+    }
+    double attention = 3.5 * 2.0 * (double)length * (double)(a->heads * a->head_dim) * (double)a->layers;
+    return linear + pairs + attention + (full ? 6.0 : 4.0) * (double)a->vocab * (double)a->dim;
+}
+
+/* Times one micro-batch of random tokens, after one to warm up. */
+static ar_status measure(double *rate, ar_trainer *t, size_t longest, ar_error *err) {
+    ar_pass_spec spec = ar__plan_spec(t, &t->choice, longest);
+    size_t n = longest, start[2] = {0, n};
+    int32_t *ids = ar__alloc(2 * n, sizeof *ids), *targets = ids ? ids + n : NULL;
+    uint64_t key = 0;
+    double nll;
+    ar_status s = ids ? ar__pass_new(&t->pass, t->model, &spec, err) : ar__fail_memory(err, "plan");
+    if (!s) {
+        ar_rng g = ar__rng_stream(t->o.seed, AR_RNG_SAMPLE, 0, 0);
+        for (size_t i = 0; i < n; i++) ids[i] = (int32_t)(ar__rng_u64(&g, i) % (uint64_t)t->model->arch.vocab);
+        for (size_t i = 0; i < n; i++) targets[i] = i + 1 < n ? ids[i + 1] : -1;
+        ar_segment seg = {0, 1, t->attachment ? t->attachment->ops : NULL};
+        ar_batch b = {.rows = {.count = n, .samples = 1, .start = start, .key = &key, .segments = &seg, .segment_count = 1}, .ids = ids, .targets = targets};
+        double began = 0.0;
+        for (int round = 0; round < 2; round++) {
+            began = ar__clock_seconds();
+            ar__pass_forward(t->pass, &b, NULL);
+            ar__pass_loss(t->pass, &b, &nll, NULL, 1.0f / (float)n);
+            ar__pass_backward(t->pass, &b);
+        }
+        *rate = (double)n / (ar__clock_seconds() - began);
+    }
+    free(ids);
+    return s;
+}
+
+ar_status ar_plan_training(ar_plan *plan, const ar_runtime *rt, const ar_train_options *o, bool timed, ar_error *err) {
+    ar_trainer t;
+    ar_status s = ar__trainer_open(&t, rt, o, o->data != NULL, err);
+    *plan = (ar_plan){0};
+    if (!s) {
+        size_t longest = t.data ? (size_t)ar__dataset_longest(t.data) : (size_t)t.o.max_length;
+        t.choice = ar__plan_choose(&t, longest);
+        int64_t state = (int64_t)t.list.total * (t.o.optimizer == AR_OPTIMIZER_SGD ? 8 : 16);
+        plan->base_bytes = base_bytes(t.model);
+        plan->adapter_bytes = state;
+        plan->activation_bytes = (int64_t)t.choice.bytes;
+        plan->trainable = (int64_t)t.list.total;
+        plan->parameters = ar_model_parameters(t.model);
+        plan->flops_per_token = flops_per_token(&t, longest);
+        plan->micro_batch = t.choice.micro_rows;
+        plan->checkpoint_layers = t.choice.recompute;
+        plan->max_length = t.o.max_length;
+        plan->fits = t.choice.fits;
+        plan->memory = t.o.memory;
+        plan->other_bytes = t.fixed_bytes - state;
+        plan->anonymous_bytes = plan->adapter_bytes + plan->activation_bytes + plan->other_bytes;
+        if (timed) s = measure(&plan->tokens_per_second, &t, longest, err);
+    }
+    ar__trainer_close(&t);
+    return s;
+}

@@ -1,0 +1,206 @@
+#include "train/settings.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+
+void ar_train_options_init(ar_train_options *o) {
+    *o = (ar_train_options){.rank = 16, .epochs = 3, .batch = 8, .max_length = 1024, .pack = true, .shuffle = true, .lr = 2e-4, .lr_ratio = 1,
+                            .warmup = 0.03, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = 1, .keep = 2, .strength_every = 10, .seed = 1};
+}
+
+typedef struct range {
+    const char *name;
+    double value, least, most; /* least and most are allowed */
+} range;
+
+static ar_status check_ranges(const ar_train_options *o, ar_error *err) {
+    const double tiny = 1e-300, huge = 1e300;
+    const range all[] = {
+        {"rank", o->rank, 1, 65536},           {"dropout", o->dropout, 0, 0.999999}, {"epochs", o->epochs, tiny, 1e9},
+        {"steps", (double)o->steps, 0, 1e15},  {"batch", o->batch, 1, 1 << 20},      {"micro-batch", o->micro_batch, 0, 1 << 20},
+        {"max-length", o->max_length, 2, 1 << 24}, {"lr", o->lr, 0, 1e6},            {"lr-ratio", o->lr_ratio, 0, 1e9},
+        {"min-lr", o->min_lr, 0, 1e6},         {"warmup", o->warmup, 0, 1e15},       {"weight-decay", o->weight_decay, 0, 1e6},
+        {"beta1", o->beta1, 0, 0.9999999999},  {"beta2", o->beta2, 0, 0.9999999999}, {"eps", o->eps, 0, 1},
+        {"clip", o->clip, 0, huge},            {"keep", o->keep, 1, 1 << 20},        {"save-every", (double)o->save_every, 0, 1e15},
+        {"eval-every", (double)o->eval_every, 0, 1e15}, {"early-stop", o->early_stop, 0, 1 << 30},
+        {"strength-every", o->strength_every, 0, 1 << 30}, {"memory", (double)o->memory, 0, 1e18},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (!(all[i].value >= all[i].least && all[i].value <= all[i].most))
+            return ar__fail(err, AR_ERR_VALUE, "%s: found %g, wanted %g to %g", all[i].name, all[i].value, all[i].least, all[i].most);
+    return AR_OK;
+}
+
+ar_status ar__train_options_check(const ar_train_options *o, ar_error *err) {
+    ar_status s = check_ranges(o, err);
+    if (s) return s;
+    if (o->compute == AR_COMPUTE_BF16)
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "compute: bf16 products are not in this build; use --compute f32");
+    if (o->alpha_given && !isfinite(o->alpha)) return ar__fail(err, AR_ERR_VALUE, "alpha: found %g, wanted a finite number", o->alpha);
+    if (o->alpha_given && o->alpha <= 0.0)
+        return ar__fail(err, AR_ERR_VALUE, "alpha: found %g, wanted more than 0: at 0 the adapter is off, below it training would push away", o->alpha);
+    if (o->policy == AR_POLICY_RSLORA && !o->alpha_given && !o->init_adapter)
+        return ar__fail(err, AR_ERR_VALUE, "policy rslora: alpha is not given; under s = alpha/sqrt(rank) the usual 2*rank would be far too strong");
+    if (o->init_random && o->method != AR_METHOD_FULL)
+        return ar__fail(err, AR_ERR_VALUE, "init random: wanted together with --method full; an adapter on random weights learns nothing of use");
+    if (o->init_random && !o->model_config) return ar__fail(err, AR_ERR_VALUE, "init random: --model-config is not given");
+    if (!o->init_random && !o->model) return ar__fail(err, AR_ERR_VALUE, "model: not given");
+    if (o->method == AR_METHOD_FULL && (o->init_adapter || o->dora || o->modules_to_save))
+        return ar__fail(err, AR_ERR_VALUE, "method full: trains every weight and takes no adapter options");
+    if (o->early_stop && !o->eval_data) return ar__fail(err, AR_ERR_VALUE, "early-stop: --eval-data is not given");
+    return AR_OK;
+}
+
+static bool split_names(ar_strings *out, const char *text) {
+    for (const char *p = text; *p;) {
+        size_t n = strcspn(p, ",");
+        char *one = ar__strndup(p, n);
+        bool ok = one && (n == 0 || ar__strings_add(out, one));
+        free(one);
+        if (!ok) return false;
+        p += n + (p[n] == ',');
+    }
+    return true;
+}
+
+static bool set_names(ar_names *out, const char *text, bool all_linear) {
+    if (!text) return true;
+    if (!strncmp(text, "regex:", 6)) return (out->regex = ar__strdup(text + 6)) != NULL;
+    if (all_linear && !strcasecmp(text, "all-linear")) return (out->regex = ar__strdup(text)) != NULL;
+    return split_names(&out->list, text);
+}
+
+/* "0-11,13" to a list of layers. */
+static ar_status set_layers(ar_adapter_settings *s, const char *text, ar_error *err) {
+    size_t cap = 0;
+    for (const char *p = text; p && *p;) {
+        char *end;
+        long long first = strtoll(p, &end, 10), last = first;
+        bool ok = end != p && first >= 0;
+        if (ok && *end == '-') {
+            p = end + 1;
+            last = strtoll(p, &end, 10);
+            ok = end != p && last >= first;
+        }
+        if (!ok || (*end && *end != ',') || last > 100000) return ar__fail(err, AR_ERR_VALUE, "layers: found '%s', wanted something like 0-11 or 0,3,5-7", text);
+        for (long long l = first; l <= last; l++) {
+            int64_t *list = ar__grow(s->layers, &cap, s->layer_count + 1, sizeof *list);
+            if (!list) return ar__fail_memory(err, "layers");
+            s->layers = list;
+            list[s->layer_count++] = l;
+        }
+        p = *end ? end + 1 : end;
+    }
+    return AR_OK;
+}
+
+/* "RE=N": the value follows the last '='. */
+static ar_status add_pattern(ar_patterns *out, const char *text, const char *option, ar_error *err) {
+    const char *eq = strrchr(text, '=');
+    char *end = NULL;
+    double value = eq ? strtod(eq + 1, &end) : 0.0;
+    if (!eq || eq == text || end == eq + 1 || *end || !isfinite(value))
+        return ar__fail(err, AR_ERR_VALUE, "%s: found '%s', wanted REGEX=NUMBER", option, text);
+    char *key = ar__strndup(text, (size_t)(eq - text));
+    bool ok = key && ar__patterns_add(out, key, value);
+    free(key);
+    return ok ? AR_OK : ar__fail_memory(err, option);
+}
+
+ar_status ar__train_adapter_settings(ar_adapter_settings *out, const ar_train_options *o, ar_error *err) {
+    ar__settings_init(out);
+    out->rank = o->rank;
+    out->alpha = o->alpha_given ? o->alpha : 2.0 * o->rank;
+    out->policy = o->policy;
+    out->dora = o->dora;
+    out->dropout = o->dropout;
+    out->bias = o->bias;
+    out->base = ar__strdup(o->model);
+    out->task_type = ar__strdup("CAUSAL_LM");
+    ar_status s = AR_OK;
+    if (!out->base || !out->task_type || !set_names(&out->targets, o->targets ? o->targets : "all-linear", true) ||
+        !set_names(&out->exclude, o->exclude, false) || (o->modules_to_save && !split_names(&out->save, o->modules_to_save)))
+        s = ar__fail_memory(err, "settings");
+    if (!s) s = set_layers(out, o->layers, err);
+    for (int i = 0; !s && i < o->rank_pattern_count; i++) s = add_pattern(&out->rank_pattern, o->rank_patterns[i], "rank-pattern", err);
+    for (int i = 0; !s && i < o->alpha_pattern_count; i++) s = add_pattern(&out->alpha_pattern, o->alpha_patterns[i], "alpha-pattern", err);
+    if (s) ar__settings_release(out);
+    return s;
+}
+
+static const char *const schedules[] = {"cosine", "linear", "constant"}, *const optimizers[] = {"adamw", "sgd"},
+                         *const methods[] = {"lora", "full"}, *const biases[] = {"none", "all", "lora_only"},
+                         *const switches[] = {"auto", "on", "off"};
+
+static json_t *text_or_null(const char *s) { return s ? json_string(s) : json_null(); }
+
+static json_t *list_of(const char *const *items, int count) {
+    json_t *a = json_array();
+    for (int i = 0; i < count; i++) json_array_append_new(a, json_string(items[i]));
+    return a;
+}
+
+json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, uint64_t data_hash) {
+    char hash[32];
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)data_hash);
+    json_t *j = json_pack(
+        "{s:s, s:o, s:o, s:s, s:s, s:b, s:o, s:i, s:f, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:s}", "method", methods[o->method], "model",
+        text_or_null(o->model), "data", text_or_null(o->data), "data-hash", hash, "init", o->init_random ? "random" : "base", "train-on-all",
+        o->train_on_all, "model-config", text_or_null(o->model_config), "rank", o->rank, "alpha", o->alpha, "policy", ar_policy_name(o->policy), "dora",
+        o->dora, "targets", text_or_null(o->targets), "exclude", text_or_null(o->exclude), "layers", text_or_null(o->layers), "rank-pattern",
+        list_of(o->rank_patterns, o->rank_pattern_count), "alpha-pattern", list_of(o->alpha_patterns, o->alpha_pattern_count), "dropout", o->dropout,
+        "modules-to-save", text_or_null(o->modules_to_save), "bias", biases[o->bias]);
+    json_t *k = json_pack("{s:f, s:I, s:i, s:i, s:i, s:b, s:b, s:b, s:f, s:f, s:f, s:s, s:f, s:s, s:f, s:f, s:f, s:f, s:f}", "epochs", o->epochs,
+                          "steps", (json_int_t)steps, "batch", o->batch, "micro-batch", o->micro_batch, "max-length", o->max_length, "pack", o->pack,
+                          "shuffle", o->shuffle, "skip-bad", o->skip_bad, "lr", o->lr, "lr-ratio", o->lr_ratio, "min-lr", o->min_lr, "schedule",
+                          schedules[o->schedule], "warmup", o->warmup, "optimizer", optimizers[o->optimizer], "weight-decay", o->weight_decay, "beta1",
+                          o->beta1, "beta2", o->beta2, "eps", o->eps, "clip", o->clip);
+    json_t *l = json_pack("{s:s, s:I, s:s, s:o, s:o, s:I, s:i, s:I, s:i, s:i, s:I}", "checkpoint-layers", switches[o->checkpoint_layers], "memory",
+                          (json_int_t)o->memory, "compute", "f32", "init-adapter", text_or_null(o->init_adapter), "eval-data",
+                          text_or_null(o->eval_data), "eval-every", (json_int_t)o->eval_every, "early-stop", o->early_stop, "save-every",
+                          (json_int_t)o->save_every, "keep", o->keep, "strength-every", o->strength_every, "seed", (json_int_t)o->seed);
+    bool ok = j && k && l && !json_object_update(j, k) && !json_object_update(j, l);
+    json_decref(k);
+    json_decref(l);
+    if (!ok) {
+        json_decref(j);
+        return NULL;
+    }
+    return j;
+}
+
+/* Neither touches the course of the run; steps and epochs are judged apart. */
+static bool may_change(const char *key) {
+    static const char *const free_keys[] = {"micro-batch", "memory", "checkpoint-layers", "eval-data", "eval-every", "save-every", "keep",
+                                            "strength-every", "steps", "epochs", "early-stop", "model", "data", "skip-bad"};
+    for (size_t i = 0; i < sizeof free_keys / sizeof *free_keys; i++)
+        if (!strcmp(key, free_keys[i])) return true;
+    return false;
+}
+
+static ar_status differ(const char *place, const char *key, const json_t *before, const json_t *now, ar_error *err) {
+    char *a = json_dumps(before, JSON_ENCODE_ANY), *b = json_dumps(now, JSON_ENCODE_ANY);
+    ar_status s = ar__fail(err, AR_ERR_MISMATCH, "%s: the run was started with %s %s, found %s now; resume with the same, or start anew with another --out",
+                           place, key, a ? a : "nothing", b ? b : "nothing");
+    free(a);
+    free(b);
+    return s;
+}
+
+ar_status ar__train_settings_agree(const json_t *before, const json_t *now, const char *place, ar_error *err) {
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)now, key, value) {
+        const json_t *old = json_object_get(before, key);
+        if (!may_change(key) && !json_equal(old, value)) return differ(place, key, old, value, err);
+    }
+    json_int_t then = json_integer_value(json_object_get(before, "steps")), wanted = json_integer_value(json_object_get(now, "steps"));
+    const char *schedule = json_string_value(json_object_get(now, "schedule"));
+    bool longer = wanted > then && schedule && !strcmp(schedule, "constant");
+    if (wanted != then && !longer) return differ(place, "steps", json_object_get(before, "steps"), json_object_get(now, "steps"), err);
+    return AR_OK;
+}

@@ -1,0 +1,183 @@
+/* Opening a training: model, tokenizer, data, adapter, trainables.  Nothing is written here. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/file.h"
+#include "train/init_adapter.h"
+#include "train/settings.h"
+#include "train/trainer.h"
+
+static ar_status open_base(ar_trainer *t, ar_error *err) {
+    const ar_train_options *o = &t->o;
+    ar_status s = o->init_random ? ar__model_init(&t->model, t->rt, o->model_config, o->seed, err) : ar_model_open(&t->model, t->rt, o->model, err);
+    if (s) return s;
+    if (o->init_random) {
+        const char *slash = strrchr(o->model_config, '/');
+        t->tokenizer_path = slash ? ar__strndup(o->model_config, slash == o->model_config ? 1 : (size_t)(slash - o->model_config)) : ar__strdup(".");
+    } else {
+        t->tokenizer_path = ar__strdup(o->model);
+    }
+    if (!t->tokenizer_path) return ar__fail_memory(err, "tokenizer");
+    return ar_tokenizer_open(&t->tokenizer, t->tokenizer_path, err);
+}
+
+static ar_status load_data(ar_dataset **out, ar_trainer *t, const char *path, ar_data_stats *stats, ar_error *err) {
+    const ar_arch *a = &t->model->arch;
+    ar_data_options d = {.max_length = t->o.max_length, .threads = t->rt->threads, .eos_id = a->eos_count ? a->eos[0] : -1,
+                         .train_on_all = t->o.train_on_all, .skip_bad = t->o.skip_bad, .log = &t->rt->log};
+    ar_status s = ar__dataset_load(out, path, t->tokenizer, &d, stats, err);
+    if (!s && stats->max_id >= a->vocab)
+        s = ar__fail(err, AR_ERR_MISMATCH, "%s: the tokenizer gave id %d, the base's vocabulary has %lld; tokenizer and base belong to different models",
+                     path, stats->max_id, (long long)a->vocab);
+    if (!s && a->rope.kind == AR_ROPE_DYNAMIC && ar__dataset_longest(*out) > a->max_positions)
+        s = ar__fail(err, AR_ERR_UNSUPPORTED,
+                     "%s: a sample has %d tokens, past the original maximum of %lld, and RoPE 'dynamic' changes with the length; use a base with yarn or linear, or --max-length",
+                     path, ar__dataset_longest(*out), (long long)a->max_positions);
+    if (!s && ar__dataset_longest(*out) > a->max_positions)
+        ar__log_warn(&t->rt->log, "%s: a sample has %d tokens, the base was made for %lld", path, ar__dataset_longest(*out), (long long)a->max_positions);
+    return s;
+}
+
+/* The modules that exist, without the record's empty slots. */
+static ar_module *listed_modules(int *count, const ar_model *m) {
+    ar_module *list = ar__alloc(m->module_count, sizeof *list);
+    *count = 0;
+    for (size_t i = 0; list && i < m->module_count; i++)
+        if (m->modules[i].path) list[(*count)++] = m->modules[i];
+    return list;
+}
+
+/* Whole tensors start as the base's. */
+static void fill_wholes(ar_trainer *t) {
+    for (size_t i = 0; i < t->adapter->whole_count; i++) {
+        ar_whole *w = &t->adapter->whole[i];
+        char *path = ar__strdup(w->name), *dot = path ? strrchr(path, '.') : NULL;
+        if (!dot) {
+            free(path);
+            continue;
+        }
+        bool bias = !strcmp(dot, ".bias");
+        *dot = '\0';
+        size_t module = ar__model_find(t->model, path);
+        ar_weight weight = bias ? (ar_weight){t->model->owned[module].bias, AR_F32, w->count, 1} : ar__model_weight(t->model, module);
+        ar__dtype(weight.type)->to_f32(w->data, weight.data, w->count);
+        free(path);
+    }
+}
+
+static ar_status make_adapter(ar_trainer *t, ar_error *err) {
+    static const char *const defaults[] = {"q_proj", "v_proj"};
+    ar_adapter_settings settings;
+    int count;
+    ar_status s = ar__train_adapter_settings(&settings, &t->o, err);
+    if (s) return s;
+    ar_module *modules = listed_modules(&count, t->model);
+    s = modules ? ar__adapter_build(&t->adapter, &settings, modules, count, defaults, 2, t->o.seed, err) : ar__fail_memory(err, "modules");
+    free(modules);
+    ar__settings_release(&settings);
+    if (!s) fill_wholes(t);
+    return s;
+}
+
+static ar_status attach(ar_trainer *t, bool fresh, ar_error *err) {
+    size_t n = t->model->module_count;
+    ar_status s = ar__attach_new(&t->attachment, t->model, t->adapter, 1.0, err);
+    if (!s) s = ar__attach_wholes(t->model, t->adapter, err);
+    if (s) return s;
+    if (fresh) ar__attach_init_magnitudes(t->attachment);
+    t->eval_ops = ar__alloc(n, sizeof *t->eval_ops);
+    t->weight_norm = ar__alloc(t->adapter->pair_count, sizeof *t->weight_norm);
+    if (!t->eval_ops || !t->weight_norm) return ar__fail_memory(err, "adapter");
+    memcpy(t->eval_ops, t->attachment->ops, n * sizeof *t->eval_ops);
+    for (size_t i = 0; i < t->adapter->pair_count; i++) t->weight_norm[i] = -1.0;
+    for (size_t i = 1; i < n; i++) { /* module 0, the embedding, has no dropout */
+        t->attachment->ops[i].dropout = (float)t->o.dropout;
+        t->attachment->ops[i].seed = t->o.seed;
+    }
+    return AR_OK;
+}
+
+static ar_status open_trainables(ar_trainer *t, ar_error *err) {
+    bool moments = t->o.optimizer == AR_OPTIMIZER_ADAMW;
+    if (t->o.method == AR_METHOD_FULL) return ar__trainables_from_model(&t->list, t->model, moments, err);
+    ar_status s = make_adapter(t, err);
+    if (!s && t->o.init_adapter) s = ar__init_adapter(t->adapter, &t->o, &t->rt->log, err);
+    if (!s) s = attach(t, !t->o.init_adapter, err);
+    if (!s) s = ar__trainables_from_adapter(&t->list, t->model, t->attachment, t->o.lr_ratio, moments, err);
+    return s;
+}
+
+static ar_status open_stream(ar_trainer *t, ar_error *err) {
+    size_t n = ar__dataset_count(t->data), batch = (size_t)t->o.batch;
+    uint64_t samples = t->o.steps ? UINT64_MAX : ar__epoch_samples(t->o.epochs, n);
+    t->steps = t->o.steps ? t->o.steps : (int64_t)ar__stream_steps(samples, batch);
+    t->samples = ar__alloc(batch, sizeof *t->samples);
+    t->sample_nll = ar__alloc(batch, sizeof *t->sample_nll);
+    if (!t->samples || !t->sample_nll) return ar__fail_memory(err, "batches");
+    return ar__stream_init(&t->stream, n, batch, samples, t->o.seed, t->o.shuffle, err);
+}
+
+/* What may be used for the pass: the given limit, or nine tenths of what the machine has left beside the base. */
+static void set_budget(ar_trainer *t) {
+    int64_t base = 0, available = ar__memory_available();
+    for (int i = 0; t->model->files && i < ar__st_count(t->model->files); i++) base += (int64_t)ar__st_at(t->model->files, i)->bytes;
+    int64_t state = (int64_t)t->list.total * (t->o.optimizer == AR_OPTIMIZER_SGD ? 8 : 16), now = ar__memory_anonymous();
+    /* Zeroed pages that were not touched yet do not count as resident: add the state that training will touch. */
+    t->fixed_bytes = (now > 0 ? now : 0) + state - state / 4;
+    if (t->o.memory) t->budget = t->o.memory - t->fixed_bytes > 1 ? t->o.memory - t->fixed_bytes : 1;
+    else t->budget = available > 0 ? (available / 10 * 9 - base - state > 1 ? available / 10 * 9 - base - state : 1) : 0;
+}
+
+ar_status ar__trainer_open(ar_trainer *t, const ar_runtime *rt, const ar_train_options *o, bool needs_data, ar_error *err) {
+    *t = (ar_trainer){.rt = rt, .o = *o, .eval_loss = -1.0, .strength = -1.0, .best_eval = INFINITY};
+    ar_status s = ar__train_options_check(o, err);
+    if (!s && o->init_adapter) s = ar__init_adapter_options(&t->o, err);
+    if (!t->o.alpha_given) t->o.alpha = 2.0 * t->o.rank;
+    if (!s && needs_data && !o->data) s = ar__fail(err, AR_ERR_VALUE, "data: not given");
+    if (!s) s = open_base(t, err);
+    if (!s && needs_data) s = load_data(&t->data, t, o->data, &t->stats, err);
+    ar_data_stats eval_stats;
+    if (!s && needs_data && o->eval_data) s = load_data(&t->eval_data, t, o->eval_data, &eval_stats, err);
+    if (!s) s = open_trainables(t, err);
+    if (!s && needs_data) s = open_stream(t, err);
+    if (!s) set_budget(t);
+    return s;
+}
+
+ar_status ar__trainer_allocate(ar_trainer *t, ar_error *err) {
+    size_t longest = (size_t)ar__dataset_longest(t->data);
+    if (t->eval_data && (size_t)ar__dataset_longest(t->eval_data) > longest) longest = (size_t)ar__dataset_longest(t->eval_data);
+    t->choice = ar__plan_choose(t, longest);
+    if (!t->choice.fits && t->o.memory)
+        return ar__fail(err, AR_ERR_MEMORY, "memory: the smallest plan needs %zu MiB, the limit is %lld MiB; use a smaller --max-length or more --memory",
+                        (t->choice.bytes + (size_t)t->fixed_bytes) >> 20, (long long)(t->o.memory >> 20));
+    if (!t->choice.fits) ar__log_warn(&t->rt->log, "the smallest plan needs %zu MiB, more than this machine has free", t->choice.bytes >> 20);
+    ar_pass_spec spec = ar__plan_spec(t, &t->choice, longest);
+    ar_status s = ar__pass_new(&t->pass, t->model, &spec, err);
+    size_t batch = (size_t)t->o.batch;
+    if (!s) s = ar__batcher_init(&t->batcher, t->data, batch, t->choice.tokens, t->o.max_length, t->choice.micro_rows, t->o.pack, err);
+    if (!s && t->eval_data) s = ar__batcher_init(&t->eval_batcher, t->eval_data, batch, t->choice.tokens, t->o.max_length, t->choice.micro_rows, t->o.pack, err);
+    return s;
+}
+
+void ar__trainer_close(ar_trainer *t) {
+    ar__batcher_release(&t->batcher);
+    ar__batcher_release(&t->eval_batcher);
+    ar__pass_free(t->pass);
+    ar__trainables_release(&t->list);
+    ar__attach_free(t->attachment);
+    ar_model_free(t->model);
+    ar_adapter_free(t->adapter);
+    ar__stream_release(&t->stream);
+    ar__dataset_free(t->data);
+    ar__dataset_free(t->eval_data);
+    ar_tokenizer_free(t->tokenizer);
+    free(t->tokenizer_path);
+    free(t->eval_ops);
+    free(t->weight_norm);
+    free(t->samples);
+    free(t->sample_nll);
+    *t = (ar_trainer){0};
+}

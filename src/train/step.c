@@ -1,0 +1,51 @@
+/* One step: gradients over the micro-batches, clip, update. */
+#include <math.h>
+
+#include "base/fail.h"
+#include "train/optim.h"
+#include "train/trainer.h"
+
+/* Names what is to blame for a loss or gradient that is no number. */
+static ar_status not_finite(const ar_trainer *t, int64_t step, const char *what, double value, ar_error *err) {
+    const char *tensor = ar__model_find_nonfinite(t->model);
+    if (tensor) return ar__fail(err, AR_ERR_NUMERIC, "step %lld: %s is %g because base tensor '%s' holds NaN or infinity; the file is damaged",
+                                (long long)step, what, value, tensor);
+    for (size_t i = 0; i < t->list.count; i++)
+        for (size_t j = 0; j < t->list.at[i].count; j++)
+            if (!isfinite(t->list.at[i].grad[j]))
+                return ar__fail(err, AR_ERR_NUMERIC, "step %lld: %s is %g, the first gradient that is no number is that of '%s'; use a smaller --lr or --alpha",
+                                (long long)step, what, value, t->list.at[i].name);
+    return ar__fail(err, AR_ERR_NUMERIC, "step %lld: %s is %g; use a smaller --lr or --alpha", (long long)step, what, value);
+}
+
+ar_status ar__trainer_gradients(ar_trainer *t, int64_t step, ar_error *err) {
+    uint64_t first = (uint64_t)(step - 1) * (uint64_t)t->o.batch;
+    int count = ar__stream_get(t->samples, &t->stream, (uint64_t)step);
+    t->step_supervised = ar__batcher_begin(&t->batcher, t->samples, count, first, &t->step_tokens);
+    ar__trainables_zero_grad(t->rt, &t->list);
+    float scale = (float)(1.0 / (double)t->step_supervised);
+    const ar_pair_op *ops = t->attachment ? t->attachment->ops : NULL;
+    double sum = 0.0;
+    for (const ar_batch *b; (b = ar__batcher_next(&t->batcher, ops));) {
+        ar__pass_forward(t->pass, b, NULL);
+        ar__pass_loss(t->pass, b, t->sample_nll, NULL, scale);
+        for (size_t s = 0; s < b->rows.samples; s++) sum += t->sample_nll[s];
+        ar__pass_backward(t->pass, b);
+    }
+    t->loss = sum / (double)t->step_supervised;
+    return isfinite(t->loss) ? AR_OK : not_finite(t, step, "the loss", t->loss, err);
+}
+
+ar_status ar__trainer_step(ar_trainer *t, ar_error *err) {
+    int64_t step = t->step + 1;
+    ar_status s = ar__trainer_gradients(t, step, err);
+    if (s) return s;
+    t->grad_norm = ar__grad_norm(t->rt, &t->list);
+    if (!isfinite(t->grad_norm)) return not_finite(t, step, "the gradient norm", t->grad_norm, err);
+    ar__optim_step(t->rt, &t->list, &t->o, ar__rate_at(&t->o, step, t->steps), step, t->grad_norm);
+    if (t->attachment) ar__attach_refresh(t->attachment);
+    t->step = step;
+    return AR_OK;
+}
+
+double ar__trainer_evaluate(ar_trainer *t) { return ar__mean_loss(t->pass, &t->eval_batcher, t->eval_ops, NULL, NULL); }

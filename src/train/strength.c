@@ -1,0 +1,54 @@
+/* How hard the adapter pushes: ||s B A||_F / ||W||_F, from r x r Gram matrices, never a dense product:
+ *     ||B A||_F^2 = sum over i, j of (B^T B)_ij (A A^T)_ij */
+#include <math.h>
+#include <stdlib.h>
+
+#include "train/trainer.h"
+
+static double row_dot(const float *x, const float *y, size_t n) {
+    double sum = 0.0;
+    for (size_t i = 0; i < n; i++) sum += (double)x[i] * (double)y[i];
+    return sum;
+}
+
+static double update_norm(const ar_pair *p) {
+    size_t r = (size_t)p->rank, n = (size_t)p->n_out;
+    double total = 0.0;
+    for (size_t i = 0; i < r; i++)
+        for (size_t j = 0; j <= i; j++) {
+            double b = 0.0, a = row_dot(p->a + i * (size_t)p->n_in, p->a + j * (size_t)p->n_in, (size_t)p->n_in);
+            for (size_t q = 0; q < n; q++) b += (double)p->b[q * r + i] * (double)p->b[q * r + j];
+            total += (i == j ? 1.0 : 2.0) * a * b;
+        }
+    return sqrt(total > 0.0 ? total : 0.0);
+}
+
+static double weight_norm(const ar_weight *w) {
+    const ar_dtype_info *t = ar__dtype(w->type);
+    size_t n = w->rows * w->cols;
+    double sum = 0.0;
+    float part[4096];
+    for (size_t at = 0; at < n; at += 4096) {
+        size_t len = n - at < 4096 ? n - at : 4096;
+        t->to_f32(part, (const char *)w->data + at / t->block * t->bytes, len);
+        sum += row_dot(part, part, len);
+    }
+    return sqrt(sum);
+}
+
+double ar__trainer_strength(ar_trainer *t) {
+    size_t n = t->adapter->pair_count;
+    double sum = 0.0;
+#pragma omp parallel for ordered num_threads(t->rt->threads) schedule(static, 1)
+    for (size_t i = 0; i < n; i++) {
+        const ar_pair *p = &t->adapter->pair[i];
+        if (t->weight_norm[i] < 0.0) {
+            ar_weight w = ar__model_weight(t->model, ar__model_find(t->model, p->site));
+            t->weight_norm[i] = weight_norm(&w);
+        }
+        double strength = fabs(p->scale) * update_norm(p) / (t->weight_norm[i] > 0.0 ? t->weight_norm[i] : 1.0);
+#pragma omp ordered
+        sum += strength;
+    }
+    return n ? sum / (double)n : 0.0;
+}

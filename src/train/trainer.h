@@ -1,0 +1,67 @@
+/* A training in memory: everything that ar_train opens, decides and keeps. */
+#ifndef AR_TRAIN_TRAINER_H
+#define AR_TRAIN_TRAINER_H
+
+#include "alphar/train.h"
+#include "train/batcher.h"
+#include "train/trainable.h"
+
+/* What the plan decided. */
+typedef struct ar_choice {
+    int micro_rows;
+    bool recompute;
+    size_t tokens; /* most in a micro-batch */
+    size_t bytes;  /* of the pass */
+    bool fits;
+} ar_choice;
+
+typedef struct ar_trainer {
+    const ar_runtime *rt;
+    ar_train_options o; /* with every default resolved */
+    char *tokenizer_path;
+    ar_model *model;
+    ar_tokenizer *tokenizer;
+    ar_adapter *adapter; /* NULL with method full */
+    ar_attachment *attachment;
+    ar_pair_op *eval_ops; /* the attachment's ops without dropout */
+    ar_trainables list;
+    ar_dataset *data, *eval_data;
+    ar_data_stats stats;
+    ar_stream stream;
+    ar_choice choice;
+    int64_t fixed_bytes; /* anonymous memory before the pass: parameters, state, tokenizer, data, libraries */
+    int64_t budget;      /* what is left for the pass; 0: unknown */
+    ar_pass *pass;
+    ar_batcher batcher, eval_batcher;
+    uint32_t *samples;  /* [batch] of the current step */
+    double *sample_nll; /* [batch] */
+    double *weight_norm; /* ||W||_F by pair, negative until measured */
+
+    int64_t steps, step; /* in all; done */
+    double loss, grad_norm, eval_loss, strength;
+    size_t step_tokens, step_supervised;
+    double best_eval;
+    int64_t best_step, evals_since_best;
+} ar_trainer;
+
+/* Opens everything that can fail because of its input: nothing is written yet.  Without data (a plan) needs_data is false. */
+ar_status ar__trainer_open(ar_trainer *t, const ar_runtime *rt, const ar_train_options *o, bool needs_data, ar_error *err);
+/* The memory of the steps. */
+ar_status ar__trainer_allocate(ar_trainer *t, ar_error *err);
+void ar__trainer_close(ar_trainer *t);
+
+/* Forward, backward, update: step t->step + 1 is done afterwards.  AR_ERR_NUMERIC when loss or gradient is not finite. */
+ar_status ar__trainer_step(ar_trainer *t, ar_error *err);
+/* Gradients of the samples of one step, without an update; sets loss, step_tokens, step_supervised. */
+ar_status ar__trainer_gradients(ar_trainer *t, int64_t step, ar_error *err);
+double ar__trainer_evaluate(ar_trainer *t);
+/* Mean over the pairs of ||s B A||_F / ||W||_F. */
+double ar__trainer_strength(ar_trainer *t);
+
+/* What the data and the options allow for a pass; the trainer's plan. */
+ar_choice ar__plan_choose(const ar_trainer *t, size_t longest);
+ar_pass_spec ar__plan_spec(const ar_trainer *t, const ar_choice *c, size_t longest);
+int64_t ar__memory_available(void);
+int64_t ar__memory_anonymous(void); /* RssAnon of this process */
+
+#endif
