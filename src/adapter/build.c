@@ -75,6 +75,12 @@ static ar_status fill(ar_adapter *ad, const ar_module_list *base, const ar_targe
     return s;
 }
 
+static bool take_settings(ar_adapter_settings *out, const ar_adapter_settings *from) {
+    if (!ar__settings_copy(out, from)) return false;
+    if (!out->task_type) out->task_type = ar__strdup("CAUSAL_LM");
+    return out->task_type;
+}
+
 ar_status ar__adapter_build(ar_adapter **out, const ar_adapter_settings *settings, const ar_module *modules, int module_count,
                             const char *const *default_targets, int default_count, uint64_t seed, ar_error *err) {
     ar_module_list base = {modules, module_count, default_targets, default_count};
@@ -83,10 +89,7 @@ ar_status ar__adapter_build(ar_adapter **out, const ar_adapter_settings *setting
     ar_status s = check_settings(settings, err);
     if (s || (s = ar__adapter_new(&ad, err))) return s;
     ar_target *target = ar__alloc((size_t)module_count, sizeof *target);
-    if (!target || !ar__settings_copy(&ad->settings, settings))
-        s = ar__fail_memory(err, "adapter");
-    else if (!ad->settings.task_type && !(ad->settings.task_type = ar__strdup("CAUSAL_LM")))
-        s = ar__fail_memory(err, "adapter");
+    if (!target || !take_settings(&ad->settings, settings)) s = ar__fail_memory(err, "adapter");
     if (!s && !(s = ar__targets_resolve(target, &ad->settings, &base, err)) && !(s = fill(ad, &base, target, seed, err)))
         s = ar__targets_describe(&ad->settings, target, &base, err);
     free(target);
