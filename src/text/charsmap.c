@@ -1,0 +1,58 @@
+#include "text/charsmap.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+
+static uint32_t u32_at(const unsigned char *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24; }
+
+ar_status ar__charsmap_read(ar_charsmap *out, const void *blob, size_t n, ar_error *err) {
+    const unsigned char *p = blob;
+    *out = (ar_charsmap){0};
+    if (n == 0) return AR_OK;
+    size_t trie = n >= 4 ? u32_at(p) : SIZE_MAX;
+    if (n < 4 || trie > n - 4 || trie % 4 || trie < 4) {
+        return ar__fail(err, AR_ERR_FORMAT, "character map of %zu bytes: its trie of %zu bytes does not fit", n, trie);
+    }
+    out->unit_count = trie / 4;
+    out->unit = ar__alloc(out->unit_count, sizeof *out->unit);
+    out->text_len = n - 4 - trie;
+    out->text = ar__strndup((const char *)p + 4 + trie, out->text_len);
+    if (!out->unit || !out->text) {
+        ar__charsmap_release(out);
+        return ar__fail_memory(err, "character map");
+    }
+    for (size_t i = 0; i < out->unit_count; i++) out->unit[i] = u32_at(p + 4 + i * 4);
+    return AR_OK;
+}
+
+void ar__charsmap_release(ar_charsmap *m) {
+    free(m->unit);
+    free(m->text);
+    *m = (ar_charsmap){0};
+}
+
+static size_t offset_of(uint32_t unit) { return (size_t)(unit >> 10) << ((unit & 0x200) >> 6); }
+
+size_t ar__charsmap_find(const ar_charsmap *m, const char *s, size_t n, bool longest, const char **to, size_t *to_len) {
+    size_t best = 0, value = 0;
+    if (!m->unit) return 0;
+    size_t at = offset_of(m->unit[0]);
+    for (size_t i = 0; i < n && s[i]; i++) {
+        unsigned char byte = (unsigned char)s[i];
+        at ^= byte;
+        if (at >= m->unit_count || (m->unit[at] & 0x800000FF) != byte) break;
+        uint32_t unit = m->unit[at];
+        at ^= offset_of(unit);
+        if (!(unit >> 8 & 1)) continue;
+        if (at >= m->unit_count) break;
+        best = i + 1;
+        value = m->unit[at] & 0x7FFFFFFF;
+        if (!longest) break;
+    }
+    if (!best || value > m->text_len) return 0;
+    *to = m->text + value;
+    *to_len = strlen(*to);
+    return best;
+}

@@ -1,0 +1,281 @@
+/* The public tokenizer: opening, the pool of scratch memory, encoding. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/file.h"
+#include "text/post.h"
+#include "text/tokenizer_impl.h"
+#include "text/utf8.h"
+
+void ar_ids_release(ar_ids *ids) {
+    free(ids->id);
+    *ids = (ar_ids){0};
+}
+
+static void scratch_free(ar_scratch *s) {
+    ar__matcher_free(s->matcher);
+    ar__model_work_free(s->work);
+    ar__pieces_release(&s->pieces);
+    ar__pieces_release(&s->spare);
+    ar__buf_release(&s->text);
+    ar__buf_release(&s->text_spare);
+    free(s);
+}
+
+static ar_scratch *scratch_new(void) {
+    ar_scratch *s = calloc(1, sizeof *s);
+    if (!s) return NULL;
+    s->matcher = ar__matcher_new();
+    s->work = ar__model_work_new();
+    if (s->matcher && s->work) return s;
+    scratch_free(s);
+    return NULL;
+}
+
+/* The pool is the one part of a tokenizer that changes; who holds a const tokenizer sees no difference. */
+static ar_tokenizer *pool_of(const ar_tokenizer *tk) { return (ar_tokenizer *)(uintptr_t)tk; }
+
+ar_scratch *ar__scratch_take(const ar_tokenizer *tk) {
+    ar_tokenizer *t = pool_of(tk);
+    pthread_mutex_lock(&t->lock);
+    ar_scratch *s = t->pool;
+    if (s) t->pool = s->next;
+    pthread_mutex_unlock(&t->lock);
+    return s ? s : scratch_new();
+}
+
+void ar__scratch_give(const ar_tokenizer *tk, ar_scratch *s) {
+    ar_tokenizer *t = pool_of(tk);
+    if (s->pieces.failed || s->spare.failed || s->pieces.text.failed || s->spare.text.failed || s->text.failed || s->text_spare.failed) {
+        scratch_free(s);
+        return;
+    }
+    pthread_mutex_lock(&t->lock);
+    s->next = t->pool;
+    t->pool = s;
+    pthread_mutex_unlock(&t->lock);
+}
+
+/* ---- opening ---------------------------------------------------------------------------------------------------*/
+
+static ar_status tokenizer_new(ar_tokenizer **out, ar_error *err) {
+    ar_tokenizer *tk = calloc(1, sizeof *tk);
+    if (!tk) return ar__fail_memory(err, "tokenizer");
+    tk->bos = tk->eos = -1;
+    pthread_mutex_init(&tk->lock, NULL);
+    if (!ar__unicode_init(&tk->unicode)) {
+        ar_tokenizer_free(tk);
+        return ar__fail_memory(err, "tokenizer");
+    }
+    *out = tk;
+    return AR_OK;
+}
+
+void ar_tokenizer_free(ar_tokenizer *tk) {
+    if (!tk) return;
+    for (ar_scratch *s = tk->pool, *next; s; s = next) {
+        next = s->next;
+        scratch_free(s);
+    }
+    ar__unicode_release(&tk->unicode);
+    ar__vocab_release(&tk->vocab);
+    ar__vocab_release(&tk->spm_matched);
+    ar__added_release(&tk->added);
+    ar__normal_release(&tk->normal);
+    ar__pretok_release(&tk->pretok);
+    ar__decoder_release(&tk->decoder);
+    ar__bpe_release(&tk->bpe);
+    ar__unigram_release(&tk->unigram);
+    ar__spm_release(&tk->spm);
+    ar_ids_release(&tk->post);
+    pthread_mutex_destroy(&tk->lock);
+    free(tk);
+}
+
+/* The content of "bos_token": a string, or an object that an older library wrote. */
+static void take_token(int32_t *id, const ar_tokenizer *tk, const json_t *config, const char *key) {
+    const json_t *v = json_object_get(config, key);
+    if (!v) return;
+    if (json_is_object(v)) v = json_object_get(v, "content");
+    *id = json_is_string(v) ? ar_tokenizer_find(tk, json_string_value(v)) : -1;
+}
+
+static bool is_json(const char *path) {
+    size_t n = strlen(path);
+    return n >= 5 && !strcmp(path + n - 5, ".json");
+}
+
+/* The file to read and the folder beside it; either is NULL when memory runs out. */
+static ar_status find_file(char **file, char **folder, const char *path, ar_error *err) {
+    static const char *const names[] = {"tokenizer.json", "tokenizer.model"};
+    *file = *folder = NULL;
+    if (!ar__path_is_dir(path)) {
+        const char *base = ar__path_base(path);
+        *file = ar__strdup(path);
+        *folder = base == path ? ar__strdup(".") : ar__strndup(path, (size_t)(base - path));
+        return *file && *folder ? AR_OK : ar__fail_memory(err, path);
+    }
+    *folder = ar__strdup(path);
+    for (int i = 0; i < 2; i++) {
+        *file = ar__path_join(path, names[i]);
+        if (!*file || !*folder) return ar__fail_memory(err, path);
+        if (ar__path_exists(*file)) return AR_OK;
+        free(*file);
+        *file = NULL;
+    }
+    return ar__fail(err, AR_ERR_NOT_FOUND, "%s: neither tokenizer.json nor tokenizer.model is there", path);
+}
+
+static ar_status read_config(json_t **out, const char *folder, const char *name, ar_error *err) {
+    char *path = ar__path_join(folder, name);
+    ar_status s = path ? AR_OK : ar__fail_memory(err, folder);
+    *out = NULL;
+    if (!s && ar__path_exists(path)) {
+        json_error_t at;
+        *out = json_load_file(path, 0, &at);
+        if (!*out) s = ar__fail(err, AR_ERR_FORMAT, "%s: not JSON: line %d: %.200s", path, at.line, at.text);
+    }
+    free(path);
+    return s;
+}
+
+static ar_status read_tokenizer(ar_tokenizer *tk, const char *file, const json_t *config, const json_t *map, ar_error *err) {
+    const json_t *bos = json_object_get(config, "add_bos_token"), *eos = json_object_get(config, "add_eos_token");
+    ar_status s = is_json(file) ? ar__tokenizer_read_json(tk, file, err)
+                                : ar__tokenizer_read_model(tk, file, !bos || !json_is_false(bos), eos && json_is_true(eos), err);
+    if (s) return s;
+    size_t count = tk->vocab.id_count > tk->added.by_id_count ? tk->vocab.id_count : tk->added.by_id_count;
+    tk->count = (int32_t)count;
+    take_token(&tk->bos, tk, map, "bos_token");
+    take_token(&tk->eos, tk, map, "eos_token");
+    take_token(&tk->bos, tk, config, "bos_token");
+    take_token(&tk->eos, tk, config, "eos_token");
+    return AR_OK;
+}
+
+ar_status ar_tokenizer_open(ar_tokenizer **out, const char *path, ar_error *err) {
+    ar_tokenizer *tk = NULL;
+    json_t *config = NULL, *map = NULL;
+    char *file, *folder;
+    *out = NULL;
+    ar_status s = find_file(&file, &folder, path, err);
+    if (!s) s = read_config(&config, folder, "tokenizer_config.json", err);
+    if (!s) s = read_config(&map, folder, "special_tokens_map.json", err);
+    if (!s) s = tokenizer_new(&tk, err);
+    if (!s) s = read_tokenizer(tk, file, config, map, err);
+    json_decref(config);
+    json_decref(map);
+    free(file);
+    free(folder);
+    if (s) ar_tokenizer_free(tk);
+    else *out = tk;
+    return s;
+}
+
+int32_t ar_tokenizer_count(const ar_tokenizer *tk) { return tk->count; }
+int32_t ar_tokenizer_bos(const ar_tokenizer *tk) { return tk->bos; }
+int32_t ar_tokenizer_eos(const ar_tokenizer *tk) { return tk->eos; }
+
+int32_t ar_tokenizer_find(const ar_tokenizer *tk, const char *content) {
+    size_t n = strlen(content);
+    int32_t id = ar__vocab_find(&tk->added.content, content, n);
+    return id >= 0 ? id : ar__vocab_find(&tk->vocab, content, n);
+}
+
+/* ---- encoding --------------------------------------------------------------------------------------------------*/
+
+static ar_status run_model(ar_ids *out, const ar_tokenizer *tk, const char *s, size_t n, ar_scratch *w, ar_error *err) {
+    if (tk->kind == AR_MODEL_BPE) return ar__bpe_encode(out, &tk->bpe, s, n, w->work, err);
+    return ar__unigram_encode(out, &tk->unigram, s, n, w->work, err);
+}
+
+/* Normalises one stretch between raw added tokens and appends it, cut at the normalised ones, to the pieces. */
+static ar_status add_stretch(const ar_tokenizer *tk, ar_pieces *out, const char *s, size_t n, bool first, bool no_prefix, ar_scratch *w,
+                             ar_error *err) {
+    size_t at = out->text.len;
+    if (!tk->normal.count) ar__buf_add(&out->text, s, n);
+    else {
+        ar__buf_clear(&w->text);
+        ar__buf_add(&w->text, s, n);
+        if (w->text.failed) return ar__fail_memory(err, "tokenize");
+        bool kept = true;
+        ar_status status = ar__normal_run(&tk->normal, &w->text, &w->text_spare, &kept, w->matcher, &tk->unicode, no_prefix && first, err);
+        if (status) return status;
+        ar__buf_add(&out->text, w->text.data, w->text.len);
+        first = first && kept;
+    }
+    if (out->text.failed) return ar__fail_memory(err, "tokenize");
+    ar__added_cut(&tk->added, &tk->added.normal, out, at, out->text.len - at, first, &tk->unicode);
+    return AR_OK;
+}
+
+/* Cuts the text into w->pieces, everything done but the model. */
+static ar_status prepare(const ar_tokenizer *tk, const char *text, size_t n, bool no_prefix, ar_scratch *w, ar_error *err) {
+    ar_pieces *raw = &w->spare, *out = &w->pieces;
+    ar_status s = AR_OK;
+    ar__pieces_clear(raw);
+    ar__pieces_clear(out);
+    ar__buf_add(&raw->text, text, n);
+    if (raw->text.failed) return ar__fail_memory(err, "tokenize");
+    ar__added_cut(&tk->added, &tk->added.raw, raw, 0, n, true, &tk->unicode);
+    for (size_t i = 0; !s && i < raw->count; i++) {
+        ar_piece p = raw->piece[i];
+        if (p.id >= 0) ar__pieces_add(out, p);
+        else s = add_stretch(tk, out, raw->text.data + p.at, p.len, p.first, no_prefix, w, err);
+    }
+    if (!s && (raw->failed || out->failed)) s = ar__fail_memory(err, "tokenize");
+    return s ? s : ar__pretok_run(&tk->pretok, out, raw, w->matcher, &tk->unicode, no_prefix, err);
+}
+
+static ar_status encode_json(ar_ids *out, const ar_tokenizer *tk, const char *text, size_t n, bool no_prefix, ar_scratch *w, ar_error *err) {
+    ar_status s = prepare(tk, text, n, no_prefix, w, err);
+    for (size_t i = 0; !s && i < w->pieces.count; i++) {
+        ar_piece p = w->pieces.piece[i];
+        if (p.id < 0) s = run_model(out, tk, w->pieces.text.data + p.at, p.len, w, err);
+        else if (!ar__ids_add(out, p.id)) s = ar__fail_memory(err, "tokenize");
+    }
+    return s;
+}
+
+/* SentencePiece: one normalised text; user-defined pieces stand for themselves and nothing merges across them. */
+static ar_status encode_spm(ar_ids *out, const ar_tokenizer *tk, const char *text, size_t n, bool no_prefix, ar_scratch *w, ar_error *err) {
+    ar_buf *buf = &w->text;
+    ar__buf_clear(buf);
+    ar__buf_add(buf, "", 0);
+    ar__spm_normalize(buf, &tk->spm, text, n, no_prefix);
+    if (buf->failed) return ar__fail_memory(err, "tokenize");
+    if (tk->kind == AR_MODEL_UNIGRAM) return run_model(out, tk, buf->data, buf->len, w, err);
+    ar_status s = AR_OK;
+    size_t last = 0;
+    for (size_t i = 0; !s && i < buf->len && tk->spm.user.node_count;) {
+        int32_t id = 0;
+        size_t k = ar__trie_longest(&tk->spm.user, buf->data + i, buf->len - i, &id);
+        if (k) {
+            if (last < i) s = run_model(out, tk, buf->data + last, i - last, w, err);
+            if (!s && !ar__ids_add(out, id)) s = ar__fail_memory(err, "tokenize");
+            last = i + k;
+        }
+        i += k ? k : ar__utf8_size(buf->data[i]);
+    }
+    return s || last == buf->len ? s : run_model(out, tk, buf->data + last, buf->len - last, w, err);
+}
+
+ar_status ar_tokenizer_encode(ar_ids *out, const ar_tokenizer *tk, const char *text, size_t n, unsigned flags, ar_error *err) {
+    size_t valid = ar__utf8_valid(text, n), before = out->count;
+    if (valid != n) return ar__fail(err, AR_ERR_VALUE, "text: byte %zu is not UTF-8", valid);
+    ar_scratch *w = ar__scratch_take(tk);
+    if (!w) return ar__fail_memory(err, "tokenize");
+    bool no_prefix = flags & AR_TOKENIZE_NO_PREFIX, special = flags & AR_TOKENIZE_SPECIAL;
+    ar_status s = AR_OK;
+    for (size_t i = 0; !s && i < tk->post.count; i++) {
+        int32_t id = tk->post.id[i];
+        if (id != AR_POST_TEXT) {
+            if (special && !ar__ids_add(out, id)) s = ar__fail_memory(err, "tokenize");
+        } else if (n) s = (tk->is_spm ? encode_spm : encode_json)(out, tk, text, n, no_prefix, w, err);
+    }
+    if (s) out->count = before;
+    ar__scratch_give(tk, w);
+    return s;
+}
