@@ -32,6 +32,7 @@ ar_status ar__trainer_gradients(ar_trainer *t, int64_t step, ar_error *err) {
         for (size_t s = 0; s < b->rows.samples; s++) sum += t->sample_nll[s];
         ar__pass_backward(t->pass, b);
     }
+    ar__trainables_join_grad(t->rt, &t->list);
     t->loss = sum / (double)t->step_supervised;
     return isfinite(t->loss) ? AR_OK : not_finite(t, step, "the loss", t->loss, err);
 }

@@ -53,7 +53,15 @@ static void wire(ar_model *m, size_t module, bool bias, float *grad) {
     else if (lin) lin->dw = grad;
     else if (norm) norm->dw = grad;
     else m->embed.dw = grad;
-    if (!bias && module == 0 && m->tied) m->head.dw = grad; /* two sources of one gradient */
+}
+
+/* A tied tensor: the head's products go into grad, the embedding's rows into a buffer of their own. */
+static ar_status wire_tied(ar_trainable *x, ar_model *m, ar_error *err) {
+    x->grad_tied = ar__alloc(x->count, sizeof(float));
+    if (!x->grad_tied) return ar__fail_memory(err, x->name);
+    m->head.dw = x->grad;
+    m->embed.dw = x->grad_tied;
+    return AR_OK;
 }
 
 static ar_status add_whole(ar_trainables *t, ar_model *m, const ar_whole *w, bool moments, ar_error *err) {
@@ -91,6 +99,7 @@ ar_status ar__trainables_from_model(ar_trainables *out, ar_model *m, bool moment
         size_t n = (size_t)mod->n_out * (size_t)mod->n_in;
         if ((s = add(out, mod->path, ".weight", AR_ROLE_WEIGHT, m->owned[i].weight, n, 1.0, moments, err))) break;
         wire(m, i, false, out->at[out->count - 1].grad);
+        if (i == 0 && m->tied && (s = wire_tied(&out->at[out->count - 1], m, err))) break;
         if (!mod->has_bias) continue;
         if ((s = add(out, mod->path, ".bias", AR_ROLE_BIAS, m->owned[i].bias, (size_t)mod->n_out, 1.0, moments, err))) break;
         wire(m, i, true, out->at[out->count - 1].grad);
@@ -103,6 +112,7 @@ void ar__trainables_release(ar_trainables *t) {
     for (size_t i = 0; i < t->count; i++) {
         free(t->at[i].name);
         free(t->at[i].grad);
+        free(t->at[i].grad_tied);
         free(t->at[i].m);
         free(t->at[i].v);
     }
@@ -112,5 +122,13 @@ void ar__trainables_release(ar_trainables *t) {
 
 void ar__trainables_zero_grad(const ar_runtime *rt, ar_trainables *t) {
 #pragma omp parallel for num_threads(rt->threads) schedule(dynamic, 1)
-    for (size_t i = 0; i < t->count; i++) memset(t->at[i].grad, 0, t->at[i].count * sizeof(float));
+    for (size_t i = 0; i < t->count; i++) {
+        memset(t->at[i].grad, 0, t->at[i].count * sizeof(float));
+        if (t->at[i].grad_tied) memset(t->at[i].grad_tied, 0, t->at[i].count * sizeof(float));
+    }
+}
+
+void ar__trainables_join_grad(const ar_runtime *rt, ar_trainables *t) {
+    for (size_t i = 0; i < t->count; i++)
+        if (t->at[i].grad_tied) rt->kern.axpy(t->at[i].grad, 1.0f, t->at[i].grad_tied, t->at[i].count);
 }

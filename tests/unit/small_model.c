@@ -1,0 +1,162 @@
+#include "small_model.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "adapter/settings.h"
+#include "base/rng.h"
+#include "train/settings.h"
+
+static void write_config(char *path, const char *extra) {
+    int fd = mkstemp(path);
+    FILE *f = fdopen(fd, "w");
+    fprintf(f,
+            "{\"vocab_size\":%d,\"hidden_size\":24,\"intermediate_size\":40,\"num_hidden_layers\":2,\"num_attention_heads\":4,"
+            "\"num_key_value_heads\":2,\"max_position_embeddings\":256,\"initializer_range\":0.25,\"rms_norm_eps\":1e-5%s}",
+            SMALL_VOCAB, extra);
+    fclose(f);
+}
+
+static void must(ar_status s, const ar_error *err) {
+    if (s) fail_msg("%s", err->message);
+}
+
+static void jitter(float *x, size_t n, uint64_t stream, double by) {
+    ar_rng g = ar__rng_stream(5, AR_RNG_INIT, stream, 9);
+    for (size_t i = 0; i < n; i++) x[i] += (float)(by * ar__rng_normal(&g, i));
+}
+
+static void make_adapter(small *s, const small_case *c) {
+    ar_error err;
+    ar_train_options o;
+    ar_adapter_settings settings;
+    int count = 0;
+    ar_train_options_init(&o);
+    o.model = "base";
+    o.rank = 3;
+    o.alpha = 4.5;
+    o.alpha_given = true;
+    o.targets = c->targets;
+    o.modules_to_save = c->save;
+    o.dora = c->dora;
+    o.bias = c->bias;
+    o.dropout = c->dropout;
+    must(ar__train_adapter_settings(&settings, &o, &err), &err);
+    ar_module *list = calloc(s->model->module_count, sizeof *list);
+    for (size_t i = 0; i < s->model->module_count; i++)
+        if (s->model->modules[i].path) list[count++] = s->model->modules[i];
+    must(ar__adapter_build(&s->adapter, &settings, list, count, NULL, 0, 3, &err), &err);
+    ar__settings_release(&settings);
+    free(list);
+    for (size_t i = 0; i < s->adapter->pair_count; i++) {
+        ar_pair *p = &s->adapter->pair[i];
+        jitter(p->a, (size_t)p->rank * (size_t)p->n_in, 2 * i, 0.2);
+        jitter(p->b, (size_t)p->rank * (size_t)p->n_out, 2 * i + 1, 0.2);
+    }
+    for (size_t i = 0; i < s->adapter->whole_count; i++) jitter(s->adapter->whole[i].data, s->adapter->whole[i].count, 1000 + i, 0.25);
+    must(ar__attach_new(&s->at, s->model, s->adapter, 1.0, &err), &err);
+    must(ar__attach_wholes(s->model, s->adapter, &err), &err);
+    ar__attach_init_magnitudes(s->at);
+    for (size_t i = 0; i < s->at->dora_count; i++) jitter(s->at->dora[i].pair->magnitude, (size_t)s->at->dora[i].pair->n_out, 2000 + i, 0.1);
+    ar__attach_refresh(s->at);
+    for (size_t i = 1; i < s->model->module_count; i++) s->at->ops[i].dropout = (float)c->dropout;
+    must(ar__trainables_from_adapter(&s->list, s->model, s->at, 1.0, false, &err), &err);
+}
+
+static void make_batch(small *s, const size_t *lengths) {
+    for (s->samples = 0; lengths[s->samples]; s->samples++) s->tokens += lengths[s->samples];
+    s->start = calloc(s->samples + 1, sizeof *s->start);
+    s->key = calloc(s->samples, sizeof *s->key);
+    s->ids = calloc(s->tokens, sizeof *s->ids);
+    s->targets = calloc(s->tokens, sizeof *s->targets);
+    ar_rng g = ar__rng_stream(11, AR_RNG_SAMPLE, 0, 0);
+    for (size_t i = 0; i < s->samples; i++) {
+        s->start[i + 1] = s->start[i] + lengths[i];
+        s->key[i] = 7 + i;
+    }
+    for (size_t i = 0; i < s->tokens; i++) s->ids[i] = (int32_t)(ar__rng_u64(&g, i) % SMALL_VOCAB);
+    for (size_t q = 0; q < s->samples; q++)
+        for (size_t i = s->start[q]; i < s->start[q + 1]; i++)
+            s->targets[i] = i + 1 < s->start[q + 1] && (ar__rng_u64(&g, 10000 + i) % 3 || i == s->start[q]) ? s->ids[i + 1] : -1;
+    s->segment = (ar_segment){0, s->samples, s->at ? s->at->ops : NULL};
+    s->batch = (ar_batch){.rows = {.count = s->tokens, .samples = s->samples, .start = s->start, .key = s->key, .segment_count = 1},
+                          .ids = s->ids, .targets = s->targets};
+}
+
+small small_open(const small_case *c, const size_t *lengths, int threads, const char *isa, const char *backend, bool recompute) {
+    small s = {0};
+    ar_error err;
+    char path[] = "/tmp/alphar-config-XXXXXX";
+    must(ar_runtime_new(&s.rt, &(ar_runtime_options){.threads = threads, .isa = isa, .backend = backend}, &err), &err);
+    write_config(path, c->config);
+    must(ar__model_init(&s.model, s.rt, path, 1, &err), &err);
+    unlink(path);
+    for (size_t i = 0; i < s.model->module_count; i++)
+        if (s.model->owned[i].bias) jitter(s.model->owned[i].bias, (size_t)s.model->modules[i].n_out, 3000 + i, 0.2);
+    if (c->full) must(ar__trainables_from_model(&s.list, s.model, false, &err), &err);
+    else make_adapter(&s, c);
+    make_batch(&s, lengths);
+    ar_pass_spec spec = {.tokens = s.tokens, .samples = s.samples, .longest = s.tokens, .ranks = s.at ? s.at->ranks : NULL, .dora = c->dora,
+                         .dropout = c->dropout > 0.0, .train = true, .recompute = recompute, .lowest_layer = s.list.lowest_layer,
+                         .embed_grad = s.list.embed};
+    must(ar__pass_new(&s.pass, s.model, &spec, &err), &err);
+    return s;
+}
+
+void small_close(small *s) {
+    ar__pass_free(s->pass);
+    ar__trainables_release(&s->list);
+    ar__attach_free(s->at);
+    ar_model_free(s->model);
+    ar_adapter_free(s->adapter);
+    ar_runtime_free(s->rt);
+    free(s->start);
+    free(s->key);
+    free(s->ids);
+    free(s->targets);
+}
+
+static size_t supervised(const small *s) {
+    size_t n = 0;
+    for (size_t i = 0; i < s->tokens; i++) n += s->targets[i] >= 0;
+    return n;
+}
+
+static double run(small *s, const ar_batch *b, bool gradients, float scale) {
+    double nll[64], sum = 0.0;
+    ar__pass_forward(s->pass, b, NULL);
+    ar__pass_loss(s->pass, b, nll, NULL, gradients ? scale : 0.0f);
+    if (gradients) ar__pass_backward(s->pass, b);
+    for (size_t i = 0; i < b->rows.samples; i++) sum += nll[i];
+    return sum;
+}
+
+double small_loss(small *s, bool gradients) {
+    size_t n = supervised(s);
+    s->batch.rows.segments = &s->segment; /* the struct may have moved since it was made */
+    if (gradients) ar__trainables_zero_grad(s->rt, &s->list);
+    double sum = run(s, &s->batch, gradients, (float)(1.0 / (double)n));
+    if (gradients) ar__trainables_join_grad(s->rt, &s->list);
+    return sum / (double)n;
+}
+
+double small_loss_apart(small *s, bool gradients) {
+    size_t n = supervised(s);
+    double sum = 0.0;
+    if (gradients) ar__trainables_zero_grad(s->rt, &s->list);
+    for (size_t i = 0; i < s->samples; i++) {
+        size_t first = s->start[i], start[2] = {0, s->start[i + 1] - first};
+        ar_segment seg = {0, 1, s->segment.pairs};
+        ar_batch b = {.rows = {.count = start[1], .samples = 1, .start = start, .key = s->key + i, .segments = &seg, .segment_count = 1},
+                      .ids = s->ids + first, .targets = s->targets + first};
+        sum += run(s, &b, gradients, (float)(1.0 / (double)n));
+    }
+    if (gradients) ar__trainables_join_grad(s->rt, &s->list);
+    return sum / (double)n;
+}

@@ -1,0 +1,41 @@
+/* Small random bases with adapters, for tests of gradients and of bit-stability. */
+#ifndef AR_TEST_SMALL_MODEL_H
+#define AR_TEST_SMALL_MODEL_H
+
+#include "train/trainable.h"
+#include "model/pass.h"
+
+typedef struct small_case {
+    const char *name, *config;    /* extra members of config.json, starting with a comma */
+    const char *targets, *save;   /* as --targets; comma-separated modules to save, or NULL */
+    bool dora, full;
+    double dropout;
+    ar_bias_mode bias;
+} small_case;
+
+typedef struct small {
+    ar_runtime *rt;
+    ar_model *model;
+    ar_adapter *adapter;
+    ar_attachment *at;
+    ar_trainables list;
+    ar_pass *pass;
+    size_t tokens, samples;
+    size_t *start;
+    uint64_t *key;
+    int32_t *ids, *targets;
+    ar_segment segment;
+    ar_batch batch;
+} small;
+
+enum { SMALL_VOCAB = 61 };
+
+/* lengths: zero-terminated sample lengths. */
+small small_open(const small_case *c, const size_t *lengths, int threads, const char *isa, const char *backend, bool recompute);
+void small_close(small *s);
+/* Mean loss; with gradients they are formed anew. */
+double small_loss(small *s, bool gradients);
+/* The same, sample by sample in batches of their own. */
+double small_loss_apart(small *s, bool gradients);
+
+#endif

@@ -1,0 +1,145 @@
+/* The whole backward against directional finite differences (central, Richardson), for every family and every kind of
+ * trainable; and what must not change a bit: packing, recomputation, threads. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/rng.h"
+#include "small_model.h"
+
+#define LLAMA ",\"model_type\":\"llama\""
+#define BIASED ",\"model_type\":\"llama\",\"attention_bias\":true,\"mlp_bias\":true,\"tie_word_embeddings\":true"
+#define MISTRAL ",\"model_type\":\"mistral\",\"sliding_window\":5,\"head_dim\":8"
+#define QWEN2 ",\"model_type\":\"qwen2\",\"tie_word_embeddings\":true"
+#define QWEN3 ",\"model_type\":\"qwen3\",\"head_dim\":10,\"tie_word_embeddings\":true"
+#define ROPE3 ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,\"original_max_position_embeddings\":32}"
+#define YARN ",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4,\"original_max_position_embeddings\":32}"
+
+static const small_case cases[] = {
+    {"llama", LLAMA, "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
+    {"llama, llama3 rope, dora", LLAMA ROPE3, "all-linear", NULL, true, false, 0.0, AR_BIAS_NONE},
+    {"llama, biases trained", BIASED, "q_proj,up_proj", NULL, false, false, 0.0, AR_BIAS_ALL},
+    {"llama, yarn, dropout", LLAMA YARN, "all-linear", NULL, false, false, 0.25, AR_BIAS_NONE},
+    {"llama, dora and dropout", LLAMA, "all-linear", NULL, true, false, 0.25, AR_BIAS_NONE},
+    {"mistral, window", MISTRAL, "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
+    {"qwen2, embedding and head as sites", QWEN2, "q_proj,embed_tokens,lm_head", NULL, false, false, 0.0, AR_BIAS_NONE},
+    {"qwen2, embedding with dora", QWEN2, "v_proj,embed_tokens", NULL, true, false, 0.0, AR_BIAS_NONE},
+    {"qwen2, head saved whole", QWEN2, "down_proj", "lm_head,norm", false, false, 0.0, AR_BIAS_LORA_ONLY},
+    {"qwen3, q/k norms", QWEN3, "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
+    {"qwen3, norms saved", QWEN3, "o_proj", "q_norm,k_norm,input_layernorm,embed_tokens", false, false, 0.0, AR_BIAS_NONE},
+    {"llama, everything", BIASED, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"qwen3, everything", QWEN3, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+};
+enum { CASES = sizeof cases / sizeof *cases };
+static const size_t lengths[] = {9, 70, 2, 17, 0};
+
+/* The DoRA norm is a constant of backward: the gains follow the magnitudes alone. */
+static void hold_norms(small *s) {
+    for (size_t i = 0; s->at && i < s->at->dora_count; i++) {
+        ar_dora_site *d = &s->at->dora[i];
+        for (size_t j = 0; j < (size_t)d->pair->n_out; j++) d->gain[j] = d->pair->magnitude[j] * d->inv_norm[j];
+    }
+}
+
+static double loss_at(small *s, ar_trainable *x, const float *origin, const double *way, double t) {
+    for (size_t j = 0; j < x->count; j++) x->value[j] = (float)((double)origin[j] + t * way[j]);
+    hold_norms(s);
+    return small_loss(s, false);
+}
+
+static double slope(small *s, ar_trainable *x, const float *origin, const double *way, double t) {
+    return (loss_at(s, x, origin, way, t) - loss_at(s, x, origin, way, -t)) / (2.0 * t);
+}
+
+/* One tensor: along a unit direction, half towards the gradient (so that rounding of the loss does not drown the
+ * slope) and half random (so that a wrong component shows). */
+static void check_tensor(small *s, ar_trainable *x, const char *name) {
+    double *way = calloc(x->count, sizeof *way), norm = 0.0, length = 0.0, along = 0.0, size = 0.0;
+    float *origin = malloc(x->count * sizeof *origin);
+    ar_rng g = ar__rng_stream(17, AR_RNG_SAMPLE, ar__rng_hash(x->name), 1);
+    memcpy(origin, x->value, x->count * sizeof *origin);
+    for (size_t j = 0; j < x->count; j++) norm += (double)x->grad[j] * (double)x->grad[j];
+    norm = sqrt(norm);
+    for (size_t j = 0; j < x->count; j++) {
+        way[j] = (double)x->grad[j] / (norm + 1e-30) + ar__rng_normal(&g, j) / sqrt((double)x->count);
+        length += way[j] * way[j];
+        size += (double)origin[j] * (double)origin[j];
+    }
+    for (size_t j = 0; j < x->count; j++) along += (double)x->grad[j] * (way[j] /= sqrt(length));
+    double t = fmin(0.01 / (norm + 1e-3), 0.02 * sqrt(size));
+    double numeric = (4.0 * slope(s, x, origin, way, t / 2) - slope(s, x, origin, way, t)) / 3.0;
+    if (fabs(along - numeric) > 1e-3 * fmax(fabs(numeric), 0.02))
+        fail_msg("%s: %s: backward says %.7g, finite differences %.7g", name, x->name, along, numeric);
+    loss_at(s, x, origin, way, 0.0);
+    free(way);
+    free(origin);
+}
+
+static void gradient_is_the_slope(void **state) {
+    for (int c = 0; c < CASES; c++) {
+        small s = small_open(&cases[c], lengths, 2, NULL, NULL, false);
+        small_loss(&s, true);
+        for (size_t i = 0; i < s.list.count; i++) check_tensor(&s, &s.list.at[i], cases[c].name);
+        small_close(&s);
+    }
+    (void)state;
+}
+
+static void assert_same_gradients(const small *a, const small *b, const char *what, const char *name) {
+    for (size_t i = 0; i < a->list.count; i++)
+        if (memcmp(a->list.at[i].grad, b->list.at[i].grad, a->list.at[i].count * sizeof(float)))
+            fail_msg("%s: %s changes the gradient of %s", name, what, a->list.at[i].name);
+}
+
+static void packing_recomputing_and_threads_change_no_bit(void **state) {
+    for (int c = 0; c < CASES; c++) {
+        small a = small_open(&cases[c], lengths, 1, NULL, NULL, false), b = small_open(&cases[c], lengths, 3, NULL, NULL, true);
+        double la = small_loss(&a, true), lb = small_loss(&b, true);
+        assert_true(la == lb);
+        assert_same_gradients(&a, &b, "recomputing on three threads", cases[c].name);
+        assert_true(small_loss_apart(&b, true) == la);
+        assert_same_gradients(&a, &b, "one sample at a time", cases[c].name);
+        small_close(&a);
+        small_close(&b);
+    }
+    (void)state;
+}
+
+/* The other ISAs and backends against plain C over the reference product. */
+static void every_kernel_gives_the_same_within_rounding(void **state) {
+    static const char *const isas[] = {"c", "avx2", "avx512"}, *const backends[] = {"own", "openblas"};
+    for (int c = 0; c < CASES; c += 4) {
+        small a = small_open(&cases[c], lengths, 2, "c", "reference", false);
+        double la = small_loss(&a, true);
+        for (int i = 0; i < 3; i++)
+            for (int k = 0; k < 2; k++) {
+                ar_runtime *probe;
+                ar_error err;
+                if (ar_runtime_new(&probe, &(ar_runtime_options){.isa = isas[i]}, &err)) {
+                    print_message("skipped: %s\n", err.message);
+                    continue;
+                }
+                ar_runtime_free(probe);
+                small b = small_open(&cases[c], lengths, 2, isas[i], backends[k], false);
+                double lb = small_loss(&b, true);
+                if (fabs(la - lb) > 2e-6 * la) fail_msg("%s on %s/%s: loss %.9g, reference %.9g", cases[c].name, isas[i], backends[k], lb, la);
+                small_close(&b);
+            }
+        small_close(&a);
+    }
+    (void)state;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gradient_is_the_slope),
+        cmocka_unit_test(packing_recomputing_and_threads_change_no_bit),
+        cmocka_unit_test(every_kernel_gives_the_same_within_rounding),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
