@@ -15,7 +15,8 @@
 #include "base/fail.h"
 #include "data/encode.h"
 
-enum { BLOCK = 256 };
+/* A block ends at so many lines or bytes; a longer sample's ids are not kept for reuse. */
+enum { BLOCK = 2048, BLOCK_BYTES = 4 << 20, KEPT_IDS = 1 << 14 };
 
 struct entry {
     size_t at, line;
@@ -119,8 +120,8 @@ static ar_status refuse(struct loader *l, const struct slot *slot, ar_error *err
 }
 
 static size_t fill(struct loader *l) {
-    size_t n = 0;
-    while (n < BLOCK && ar__lines_next(&l->slots[n].line, &l->lines)) n++;
+    size_t n = 0, bytes = 0;
+    for (; n < BLOCK && bytes < BLOCK_BYTES && ar__lines_next(&l->slots[n].line, &l->lines); n++) bytes += l->slots[n].line.size;
     return n;
 }
 
@@ -140,6 +141,7 @@ static ar_status read_all(struct loader *l, ar_error *err) {
         for (size_t i = 0; i < n; i++) {
             ar_status s = l->slots[i].status ? refuse(l, &l->slots[i], err) : add(l, &l->slots[i], err);
             if (s) return s;
+            if (l->slots[i].encoded.ids.cap > KEPT_IDS) ar_ids_release(&l->slots[i].encoded.ids);
         }
     }
     return AR_OK;

@@ -285,8 +285,8 @@ static void bad_lines_name_file_and_line(void **state) {
 static void the_first_bad_line_is_the_one_told(void **state) {
     struct fixture *f = *state;
     ar_buf b = {0};
-    for (int i = 1; i <= 600; i++) ar__buf_puts(&b, i == 297 || i == 299 ? "{\n" : "{\"text\":\"a\"}\n");
-    refused(f, b.data, AR_ERR_FORMAT, "data.jsonl:297: ");
+    for (int i = 1; i <= 3000; i++) ar__buf_puts(&b, i == 2097 || i == 2099 ? "{\n" : "{\"text\":\"a\"}\n");
+    refused(f, b.data, AR_ERR_FORMAT, "data.jsonl:2097: ");
     ar__buf_release(&b);
     f->options.skip_bad = true;
     refused(f, "{\n[\n", AR_ERR_VALUE, "all 2 lines are bad");
@@ -336,12 +336,12 @@ static void a_very_long_line_is_one_sample(void **state) {
 static void threads_change_nothing(void **state) {
     struct fixture *f = *state;
     ar_buf b = {0};
-    for (int i = 0; i < 1000; i++) ar__buf_printf(&b, "{\"prompt\":\"p%d\",\"completion\":\"c%d\"}\n", i, i * 7);
+    for (int i = 0; i < 5000; i++) ar__buf_printf(&b, "{\"prompt\":\"p%d\",\"completion\":\"c%d\"}\n", i, i * 7);
     ar_dataset *two = load(f, b.data);
     f->options.threads = 1;
     ar_dataset *one = load(f, b.data);
-    assert_int_equal(ar__dataset_count(one), 1000);
-    for (size_t i = 0; i < 1000; i++) {
+    assert_int_equal(ar__dataset_count(one), 5000);
+    for (size_t i = 0; i < 5000; i++) {
         ar_sample x = ar__dataset_at(one, i), y = ar__dataset_at(two, i);
         assert_int_equal(x.count, y.count);
         assert_memory_equal(x.ids, y.ids, (size_t)x.count * sizeof *x.ids);
