@@ -49,8 +49,12 @@ static ar_status read_header(ar_st_file *f, uint64_t *begin, ar_error *err) {
     }
     if (n == 0 || m->data[8] != '{') return not_safetensors(m, f->path, "header does not begin with '{'", err);
     *begin = 8 + n;
-    ar_status s = ar__json_parse(&f->header, (const char *)m->data + 8, (size_t)n, f->path, err);
-    return s ? ar__fail_at(err, s, "safetensors header") : AR_OK;
+    ar_buf place = {0};
+    ar__buf_printf(&place, "%s (header)", f->path);
+    ar_status s =
+        place.failed ? ar__fail_memory(err, f->path) : ar__json_parse(&f->header, (const char *)m->data + 8, (size_t)n, place.data, err);
+    ar__buf_release(&place);
+    return s;
 }
 
 /* Bits of the types that the format has and the dtype table does not; 0 for a name that nobody knows. */
@@ -147,6 +151,7 @@ static ar_status check_extents(const ar_st_file *f, uint64_t begin, ar_error *er
 static ar_status check_metadata(const ar_st_file *f, json_t *meta, ar_error *err) {
     const char *key;
     json_t *value;
+    if (json_is_null(meta)) return AR_OK;
     if (!json_is_object(meta)) return ar__fail(err, AR_ERR_FORMAT, "%s: '__metadata__' is no object of strings", f->path);
     json_object_foreach(meta, key, value) {
         if (!json_is_string(value))

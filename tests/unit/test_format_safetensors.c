@@ -74,7 +74,7 @@ static void hostile_headers_are_errors(void **state) {
     refuse(make("bad.safetensors", "{}", 0, UINT64_MAX), AR_ERR_FORMAT, "header of 18446744073709551615 bytes");
     refuse(make("bad.safetensors", "{}", 0, 3), AR_ERR_FORMAT, "header of 3 bytes, file has 10");
     refuse_header("[]", 0, "does not begin with '{'");
-    refuse_header("{\"a\":", 0, "1:5");
+    refuse_header("{\"a\":", 0, "bad.safetensors (header):1:5: ");
     refuse_header("{\"a\":1}", 0, "tensor 'a': no 'dtype'");
     refuse_header("{\"a\":{\"dtype\":\"U8\",\"data_offsets\":[0,0]}}", 0, "no 'shape'");
     refuse_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[-1],\"data_offsets\":[0,0]}}", 0, "'shape' holds no size");
