@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""Training compared with PEFT, step by step: loss, gradient norm, and the final s·B·A of every site.
+
+Uses ../shared/tools/peft_trajectory.py (which trains with PEFT as docs/training.md defines a step) on tiny seeded
+models with the stories260k tokenizer; skips without them.  Bounds: losses 1e-5 relative, gradient norms 1e-4,
+s·B·A 1e-3 relative Frobenius.  Fast mode (ALPHAR_TEST_FAST=1) runs a third of the cases.
+"""
+import json, os, subprocess, sys, tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SHARED = os.path.join(ROOT, "..", "shared")
+PROGRAM = os.path.join(os.path.abspath(os.path.join(ROOT, os.environ.get("BUILD", "build"))), "alphar")
+TOKENIZER = os.path.join(SHARED, "material", "models", "stories260k")
+STEPS = 30
+
+try:
+    import torch, transformers, peft  # noqa: F401
+    from safetensors.torch import load_file
+except ImportError as e:
+    print(f"skip train_peft {e}")
+    sys.exit(0)
+if not os.path.isdir(TOKENIZER) or not os.path.exists(os.path.join(SHARED, "tools", "peft_trajectory.py")):
+    print("skip train_peft ../shared is not here")
+    sys.exit(0)
+
+# family, flags of the oracle, flags of alphar where they differ
+CASES = [
+    ("llama", [], None),
+    ("llama-tied", ["--policy", "rslora"], None),
+    ("qwen2", ["--dora"], None),
+    ("qwen3", ["--lr-ratio", "4", "--lr", "5e-4"], None),
+    ("mistral", ["--rank-pattern", '{"q_proj": 4}', "--alpha-pattern", '{"up_proj": 5}'],
+     ["--rank-pattern", "q_proj=4", "--alpha-pattern", "up_proj=5"]),
+    ("qwen2", ["--modules-to-save", "lm_head", "--targets", "q_proj,v_proj"], None),
+    ("llama", ["--weight-decay", "0.1"], None),
+    ("llama-rope3", ["--schedule", "cosine", "--warmup", "0.2"], None),
+    ("qwen3", ["--targets", r"regex:.*\.1\.(self_attn\.[qk]|mlp\.up)_proj"], None),
+    ("llama", ["--dora", "--schedule", "linear", "--clip", "0.1"], None),
+]
+
+
+def run(*command):
+    r = subprocess.run(command, capture_output=True, text=True)
+    if r.returncode:
+        raise RuntimeError(f"{' '.join(command)}: exit {r.returncode}: {r.stderr[-800:]}")
+    return r.stdout
+
+
+def updates(folder):
+    """site -> s·B·A in double, by PEFT's rule from the configuration and the tensors."""
+    c = json.load(open(os.path.join(folder, "adapter_config.json")))
+    t = load_file(os.path.join(folder, "adapter_model.safetensors"))
+    import re
+    out = {}
+    for k, a in t.items():
+        if ".lora_A." not in k:
+            continue
+        site = k.replace("base_model.model.", "", 1).replace(".lora_A.weight", "")
+        b, r, alpha = t[k.replace("lora_A", "lora_B")].double(), a.shape[0], c["lora_alpha"]
+        for pattern, value in (c.get("alpha_pattern") or {}).items():
+            if re.match(rf"(.*\.)?({pattern})$", site):
+                alpha = value
+                break
+        out[site] = alpha / (r ** 0.5 if c.get("use_rslora") else r) * b @ a.double()
+    return out
+
+
+def whole(folder):
+    t = load_file(os.path.join(folder, "adapter_model.safetensors"))
+    return {k: v.double() for k, v in t.items() if ".lora_" not in k}
+
+
+def compare(case, models, data, work):
+    family, flags, ours = case
+    model, oracle, out = os.path.join(models, family), os.path.join(work, "peft"), os.path.join(work, "alphar")
+    common = ["--steps", str(STEPS), "--batch", "4", "--max-length", "64"]
+    if "--lr" not in flags:
+        common += ["--lr", "1e-3"]
+    run(sys.executable, os.path.join(SHARED, "tools", "peft_trajectory.py"), "--model", model, "--data", data, "--out", oracle, *common, *flags)
+    ours = list(flags if ours is None else ours)
+    for option, default in (("--schedule", "constant"), ("--warmup", "0")):
+        if option not in ours:
+            ours += [option, default]
+    run(PROGRAM, "train", "--model", model, "--data", data, "--out", out, "--rank", "8", "--alpha", "16", "--no-shuffle", "--quiet",
+        "--init-adapter", os.path.join(oracle, "start"), *common, *ours)
+    want = json.load(open(os.path.join(oracle, "losses.json")))
+    got = [json.loads(l) for l in open(os.path.join(out, "metrics.jsonl"))]
+    got = [g for g in got if "loss" in g]
+    assert len(got) == STEPS, f"{len(got)} steps"
+    assert [g["supervised"] for g in got] == want["supervised"], "supervised tokens differ"
+    loss = max(abs(g["loss"] - w) / abs(w) for g, w in zip(got, want["loss"]))
+    norm = max(abs(g["grad_norm"] - w) / abs(w) for g, w in zip(got, want["grad_norm"]))
+    a, b = updates(os.path.join(out)), updates(os.path.join(oracle, "end"))
+    assert a.keys() == b.keys(), "sites differ"
+    update = max(((a[k] - b[k]).norm() / b[k].norm()).item() for k in b)
+    wa, wb = whole(out), whole(os.path.join(oracle, "end"))
+    assert wa.keys() == wb.keys(), f"whole tensors differ: {set(wa) ^ set(wb)}"
+    update = max([update] + [((wa[k] - wb[k]).norm() / wb[k].norm()).item() for k in wb])
+    text = f"loss {loss:.1e}, gradient norm {norm:.1e}, sBA {update:.1e}"
+    assert loss <= 1e-5 and norm <= 1e-4 and update <= 1e-3, text
+    return text
+
+
+def main():
+    failed = 0
+    with tempfile.TemporaryDirectory() as work:
+        models = os.path.join(work, "models")
+        cases = CASES[::3] if os.environ.get("ALPHAR_TEST_FAST") else CASES
+        run(sys.executable, os.path.join(SHARED, "tools", "tiny_models.py"), models, *sorted({c[0] for c in cases}), "--tokenizer", TOKENIZER)
+        data = os.path.join(work, "data.jsonl")
+        with open(data, "w") as f:
+            for i in range(40):
+                prompt, rest = f"Question {i}: what did Tim and Lily find?", f" They found {i} red balls " + "in the big park. " * (i % 5)
+                f.write(json.dumps({"prompt": prompt, "completion": rest} if i % 2 else {"text": prompt + rest}) + "\n")
+        for i, case in enumerate(cases):
+            name = f"train_peft {case[0]} {' '.join(case[1])}".strip()
+            try:
+                folder = os.path.join(work, str(i))
+                os.makedirs(folder)
+                print(f"ok {name}: {compare(case, models, data, folder)}", flush=True)
+            except (AssertionError, RuntimeError) as e:
+                failed += 1
+                print(f"not ok {name}: {e}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
