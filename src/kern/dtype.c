@@ -51,6 +51,13 @@ static void bf16_from_f32(void *dst, const float *src, size_t n) {
     for (size_t i = 0; i < n; i++) p[i] = (uint16_t)bf16_bits(bits_of(src[i]));
 }
 
+/* By mask, not `?:`: the compiler would branch around the floating-point operation behind one side, and then not
+ * vectorise (measured: f16 to f32 at half the speed). */
+static inline uint32_t choose(bool c, uint32_t yes, uint32_t no) {
+    uint32_t mask = 0u - (uint32_t)c;
+    return (yes & mask) | (no & ~mask);
+}
+
 /* Normal halves only move their exponent (15 → 127).  Subnormals are h·2^-24: put under the exponent of 2^-14 they
  * read 2^-14 + h·2^-24, and the subtraction is exact.  Infinity and NaN get the largest exponent. */
 static inline uint32_t f16_to_bits(uint32_t h) {
@@ -59,7 +66,7 @@ static inline uint32_t f16_to_bits(uint32_t h) {
     uint32_t special = body + (224u << 23);
     uint32_t small = bits_of(float_of(body + (113u << 23)) - float_of(113u << 23));
     uint32_t u = exponent == 0x0f800000u ? special : normal;
-    u = exponent == 0 ? small : u;
+    u = choose(exponent == 0, small, u);
     return u | (h & 0x8000u) << 16;
 }
 
@@ -78,7 +85,7 @@ static inline uint32_t f16_bits(uint32_t u) {
     uint32_t small = bits_of(float_of(u) + 0.5f) - bits_of(0.5f);
     uint32_t special = u > 0x7f800000u ? 0x7e00u | ((u >> 13) & 0x3ffu) : 0x7c00u;
     uint32_t h = u >= (143u << 23) ? special : normal;
-    h = u < (113u << 23) ? small : h;
+    h = choose(u < (113u << 23), small, h);
     return h | sign >> 16;
 }
 
