@@ -40,7 +40,7 @@ AR_API int32_t ar_tokenizer_eos(const ar_tokenizer *tk);
 AR_API int32_t ar_tokenizer_find(const ar_tokenizer *tk, const char *content);
 
 enum {
-    AR_TOKENIZE_SPECIAL = 1, /* run the post-processor: BOS/EOS as the tokenizer adds them */
+    AR_TOKENIZE_SPECIAL = 1,  /* run the post-processor: BOS/EOS as the tokenizer adds them */
     AR_TOKENIZE_NO_PREFIX = 2 /* do not put SentencePiece's dummy prefix in front (a continuation; rarely wanted) */
 };
 
@@ -51,7 +51,8 @@ AR_API ar_status ar_tokenizer_encode(ar_ids *out, const ar_tokenizer *tk, const 
 /* Decodes ids to UTF-8 (invalid bytes become U+FFFD, as in Hugging Face).  skip_special leaves special tokens out.
  * *out is malloc'ed and NUL-terminated, *n its length without the NUL; caller frees.
  * Errors: AR_ERR_VALUE for an id outside the vocabulary. */
-AR_API ar_status ar_tokenizer_decode(char **out, size_t *n, const ar_tokenizer *tk, const int32_t *ids, size_t count, bool skip_special, ar_error *err);
+AR_API ar_status ar_tokenizer_decode(char **out, size_t *n, const ar_tokenizer *tk, const int32_t *ids, size_t count, bool skip_special,
+                                     ar_error *err);
 
 #ifdef __cplusplus
 }

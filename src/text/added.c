@@ -59,7 +59,8 @@ static ar_status normalise(ar_added_token *t, const char *s, size_t n, const ar_
     ar_buf text = {0}, spare = {0};
     bool kept = true;
     ar__buf_add(&text, s, n);
-    ar_status status = text.failed ? ar__fail_memory(err, "added tokens") : ar__normal_run(normal, &text, &spare, &kept, matcher, unicode, false, err);
+    ar_status status =
+        text.failed ? ar__fail_memory(err, "added tokens") : ar__normal_run(normal, &text, &spare, &kept, matcher, unicode, false, err);
     if (!status && (text.len != n || memcmp(text.data, s, n) != 0)) {
         t->shown = text.data;
         t->shown_len = text.len;

@@ -24,10 +24,10 @@ typedef struct ar_added_token {
 typedef struct ar_added {
     ar_added_token *token;
     size_t count, cap;
-    ar_vocab content; /* text → id */
-    ar_vocab number;  /* text → index in token */
+    ar_vocab content;    /* text → id */
+    ar_vocab number;     /* text → index in token */
     ar_trie raw, normal; /* → index in token */
-    uint32_t *by_id;  /* index + 1 */
+    uint32_t *by_id;     /* index + 1 */
     size_t by_id_count;
 } ar_added;
 

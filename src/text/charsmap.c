@@ -5,7 +5,9 @@
 
 #include "base/fail.h"
 
-static uint32_t u32_at(const unsigned char *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24; }
+static uint32_t u32_at(const unsigned char *p) {
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
 
 ar_status ar__charsmap_read(ar_charsmap *out, const void *blob, size_t n, ar_error *err) {
     const unsigned char *p = blob;

@@ -42,8 +42,10 @@ void ar__codeset_sort(ar_codeset *s) {
     size_t n = 1;
     for (size_t i = 1; i < s->count; i++) {
         ar_coderange *last = &s->range[n - 1], r = s->range[i];
-        if (r.first > last->last + 1) s->range[n++] = r;
-        else if (r.last > last->last) last->last = r.last;
+        if (r.first > last->last + 1)
+            s->range[n++] = r;
+        else if (r.last > last->last)
+            last->last = r.last;
     }
     s->count = n;
 }
@@ -89,10 +91,20 @@ static bool same_name(const char *want, const char *name, size_t len) {
 static bool add_category(ar_codeset *s, const char *name, size_t len) {
     static const struct {
         const char *name, *code;
-    } longer[] = {{"Letter", "L"},       {"Mark", "M"},        {"Number", "N"},        {"Punctuation", "P"},
-                  {"Symbol", "S"},       {"Separator", "Z"},   {"Other", "C"},         {"Uppercase_Letter", "Lu"},
-                  {"Lowercase_Letter", "Ll"}, {"Titlecase_Letter", "Lt"}, {"Modifier_Letter", "Lm"}, {"Other_Letter", "Lo"},
-                  {"Nonspacing_Mark", "Mn"}, {"Decimal_Number", "Nd"}};
+    } longer[] = {{"Letter", "L"},
+                  {"Mark", "M"},
+                  {"Number", "N"},
+                  {"Punctuation", "P"},
+                  {"Symbol", "S"},
+                  {"Separator", "Z"},
+                  {"Other", "C"},
+                  {"Uppercase_Letter", "Lu"},
+                  {"Lowercase_Letter", "Ll"},
+                  {"Titlecase_Letter", "Lt"},
+                  {"Modifier_Letter", "Lm"},
+                  {"Other_Letter", "Lo"},
+                  {"Nonspacing_Mark", "Mn"},
+                  {"Decimal_Number", "Nd"}};
     for (size_t i = 0; i < sizeof longer / sizeof *longer; i++) {
         if (same_name(longer[i].name, name, len)) return add_category(s, longer[i].code, strlen(longer[i].code));
     }
@@ -122,20 +134,28 @@ bool ar__codeset_property(ar_codeset *s, const char *name, size_t len) {
 }
 
 bool ar__codeset_posix(ar_codeset *s, const char *name, size_t len) {
-    if (same_name("alpha", name, len)) ar__codeset_add_masked(s, AR_UC_ALPHA, 0, true);
-    else if (same_name("word", name, len)) ar__codeset_add_masked(s, AR_UC_WORD, 0, true);
-    else if (same_name("space", name, len)) ar__codeset_add_masked(s, AR_UC_SPACE, 0, true);
-    else if (same_name("digit", name, len)) return add_category(s, "Nd", 2);
+    if (same_name("alpha", name, len))
+        ar__codeset_add_masked(s, AR_UC_ALPHA, 0, true);
+    else if (same_name("word", name, len))
+        ar__codeset_add_masked(s, AR_UC_WORD, 0, true);
+    else if (same_name("space", name, len))
+        ar__codeset_add_masked(s, AR_UC_SPACE, 0, true);
+    else if (same_name("digit", name, len))
+        return add_category(s, "Nd", 2);
     else if (same_name("alnum", name, len)) {
         ar__codeset_add_masked(s, AR_UC_ALPHA, 0, true);
         return add_category(s, "Nd", 2);
-    } else if (same_name("punct", name, len)) return add_category(s, "P", 1) && add_category(s, "S", 1);
-    else if (same_name("cntrl", name, len)) return add_category(s, "Cc", 2);
-    else if (same_name("ascii", name, len)) ar__codeset_add(s, 0, 0x7F);
+    } else if (same_name("punct", name, len))
+        return add_category(s, "P", 1) && add_category(s, "S", 1);
+    else if (same_name("cntrl", name, len))
+        return add_category(s, "Cc", 2);
+    else if (same_name("ascii", name, len))
+        ar__codeset_add(s, 0, 0x7F);
     else if (same_name("xdigit", name, len)) {
         ar__codeset_add(s, '0', '9');
         ar__codeset_add(s, 'a', 'f');
         ar__codeset_add(s, 'A', 'F');
-    } else return false;
+    } else
+        return false;
     return true;
 }

@@ -136,15 +136,18 @@ static ar_status replace(const ar_decode_step *step, const char *s, size_t n, ar
     return found < 0 ? AR_ERR_UNSUPPORTED : AR_OK;
 }
 
-static const char *const CLEANUP[][2] = {{" .", "."},     {" ?", "?"},     {" !", "!"},   {" ,", ","},     {" ' ", "'"},  {" n't", "n't"},
-                                         {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+static const char *const CLEANUP[][2] = {{" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
+                                         {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
+                                         {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
 
 static void wordpiece(const ar_decode_step *step, const char *s, size_t n, size_t index, ar_buf *out) {
     ar_buf text = {0}, next = {0};
     bool glued = index && n >= step->text_len && memcmp(s, step->text, step->text_len) == 0;
     if (index && !glued) ar__buf_puts(&text, " ");
-    if (glued) ar__buf_add(&text, s + step->text_len, n - step->text_len);
-    else ar__buf_add(&text, s, n);
+    if (glued)
+        ar__buf_add(&text, s + step->text_len, n - step->text_len);
+    else
+        ar__buf_add(&text, s, n);
     for (size_t i = 0; step->drop && i < sizeof CLEANUP / sizeof *CLEANUP; i++) {
         ar__buf_clear(&next);
         put_replaced(&next, text.data, text.len, CLEANUP[i][0], strlen(CLEANUP[i][0]), CLEANUP[i][1]);
@@ -163,11 +166,16 @@ static ar_status each(const ar_decode_step *step, const ar_pieces *in, ar_pieces
     for (size_t i = 0; !status && i < in->count; i++) {
         const char *s = in->text.data + in->piece[i].at;
         size_t n = in->piece[i].len, at = out->text.len;
-        if (step->kind == AR_DECODE_STRIP) strip(step, s, n, &out->text);
-        else if (step->kind == AR_DECODE_REPLACE) status = replace(step, s, n, &out->text, matcher, err);
-        else if (step->kind == AR_DECODE_META) put_replaced(&out->text, s, n, step->text, step->text_len, i == 0 && step->drop ? "" : " ");
-        else if (step->kind == AR_DECODE_SUFFIX) put_replaced(&out->text, s, n, step->text, step->text_len, i + 1 == in->count ? "" : " ");
-        else wordpiece(step, s, n, i, &out->text);
+        if (step->kind == AR_DECODE_STRIP)
+            strip(step, s, n, &out->text);
+        else if (step->kind == AR_DECODE_REPLACE)
+            status = replace(step, s, n, &out->text, matcher, err);
+        else if (step->kind == AR_DECODE_META)
+            put_replaced(&out->text, s, n, step->text, step->text_len, i == 0 && step->drop ? "" : " ");
+        else if (step->kind == AR_DECODE_SUFFIX)
+            put_replaced(&out->text, s, n, step->text, step->text_len, i + 1 == in->count ? "" : " ");
+        else
+            wordpiece(step, s, n, i, &out->text);
         put_piece(out, at);
     }
     return status;

@@ -26,7 +26,11 @@ static ar_status keep_text(ar_decode_step *step, const json_t *config, const cha
 static ar_status read_plain(ar_decoder *d, const json_t *config, ar_error *err) {
     const char *type = ar__config_type(config);
     ar_decode_step *step;
-    return add(&step, d, !strcmp(type, "ByteLevel") ? AR_DECODE_BYTES : !strcmp(type, "Fuse") ? AR_DECODE_FUSE : AR_DECODE_BYTE_FALLBACK, err);
+    return add(&step, d,
+               !strcmp(type, "ByteLevel") ? AR_DECODE_BYTES
+               : !strcmp(type, "Fuse")    ? AR_DECODE_FUSE
+                                          : AR_DECODE_BYTE_FALLBACK,
+               err);
 }
 
 static ar_status read_strip(ar_decoder *d, const json_t *config, ar_error *err) {
@@ -91,9 +95,9 @@ static ar_status read_part(ar_decoder *d, const json_t *config, ar_error *err) {
     static const struct {
         const char *type;
         ar_status (*read)(ar_decoder *, const json_t *, ar_error *);
-    } kinds[] = {{"ByteLevel", read_plain}, {"ByteFallback", read_plain}, {"Fuse", read_plain},          {"Strip", read_strip},
-                 {"Replace", read_replace}, {"Metaspace", read_metaspace}, {"BPEDecoder", read_suffix}, {"WordPiece", read_wordpiece},
-                 {"Sequence", read_sequence}};
+    } kinds[] = {{"ByteLevel", read_plain},   {"ByteFallback", read_plain},  {"Fuse", read_plain},
+                 {"Strip", read_strip},       {"Replace", read_replace},     {"Metaspace", read_metaspace},
+                 {"BPEDecoder", read_suffix}, {"WordPiece", read_wordpiece}, {"Sequence", read_sequence}};
     const char *type = ar__config_type(config);
     for (size_t i = 0; type && i < sizeof kinds / sizeof *kinds; i++) {
         if (!strcmp(type, kinds[i].type)) return kinds[i].read(d, config, err);

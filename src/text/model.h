@@ -26,9 +26,9 @@ typedef struct ar_bpe {
     int32_t unk;          /* -1: characters that are unknown vanish */
     int32_t byte_id[256]; /* <0x00> … <0xFF>, -1 where missing */
     bool fuse_unk, byte_fallback, ignore_merges;
-    bool late_unk;     /* SentencePiece: unknown characters may merge, and become bytes or unk afterwards */
-    bool cut_at_mark;  /* no token goes on from something else into ▁: words may be merged one by one */
-    char *prefix, *suffix; /* of characters that do not start / that end a word; NULL: none */
+    bool late_unk;          /* SentencePiece: unknown characters may merge, and become bytes or unk afterwards */
+    bool cut_at_mark;       /* no token goes on from something else into ▁: words may be merged one by one */
+    char *prefix, *suffix;  /* of characters that do not start / that end a word; NULL: none */
     int32_t char_id[0x800]; /* of the small code points, without prefix and suffix */
 } ar_bpe;
 

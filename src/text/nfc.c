@@ -93,7 +93,8 @@ void ar__form_put(ar_buf *out, ar_form form, const char *s, size_t n, const ar_u
         if (ar__unicode_get(unicode, c) & AR_UC_INERT) {
             finish(&p, compose, out);
             ar__buf_add(out, s + i, len);
-        } else decompose(&p, c, compat);
+        } else
+            decompose(&p, c, compat);
     }
     finish(&p, compose, out);
     if (p.failed) out->failed = true;

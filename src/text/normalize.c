@@ -61,8 +61,10 @@ static void filter(run *r, uint32_t (*want)(uint32_t c, const ar_unicode *unicod
     for (size_t i = 0; i < r->n; i += len) {
         uint32_t c = want(ar__utf8_get(r->s + i, &len), r->unicode);
         char bytes[4];
-        if (c) ar__buf_add(r->out, bytes, ar__utf8_put(bytes, c == UINT32_MAX ? 0 : c));
-        else if (!r->out->len) *r->kept_start = false;
+        if (c)
+            ar__buf_add(r->out, bytes, ar__utf8_put(bytes, c == UINT32_MAX ? 0 : c));
+        else if (!r->out->len)
+            *r->kept_start = false;
     }
 }
 
@@ -111,8 +113,10 @@ static void charsmap(const ar_charsmap *map, run *r) {
         }
         for (; i < end; i += len) {
             len = ar__utf8_size(r->s[i]);
-            if (ar__charsmap_find(map, r->s + i, len, false, &to, &to_len)) ar__buf_add(r->out, to, to_len);
-            else ar__buf_add(r->out, r->s + i, len);
+            if (ar__charsmap_find(map, r->s + i, len, false, &to, &to_len))
+                ar__buf_add(r->out, to, to_len);
+            else
+                ar__buf_add(r->out, r->s + i, len);
         }
     }
 }

@@ -64,8 +64,10 @@ static ar_status read_charsmap(ar_normal *n, const json_t *config, ar_error *err
     ar_status s;
     if ((s = add(&step, n, AR_NORMAL_CHARSMAP, err)) || (s = ar__config_text(&text, &len, config, "precompiled_charsmap", err))) return s;
     ar_buf blob = {0};
-    if (!ar__base64_decode(&blob, text, len)) s = ar__fail(err, AR_ERR_FORMAT, "normalizer 'Precompiled': the charsmap is not base64");
-    else s = ar__charsmap_read(&step->map, blob.data, blob.len, err);
+    if (!ar__base64_decode(&blob, text, len))
+        s = ar__fail(err, AR_ERR_FORMAT, "normalizer 'Precompiled': the charsmap is not base64");
+    else
+        s = ar__charsmap_read(&step->map, blob.data, blob.len, err);
     ar__buf_release(&blob);
     return s;
 }
@@ -74,8 +76,8 @@ static ar_status read_plain(ar_normal *n, const json_t *config, ar_error *err) {
     const char *type = ar__config_type(config);
     ar_normal_step *step;
     return add(&step, n,
-               !strcmp(type, "Lowercase") ? AR_NORMAL_LOWER
-               : !strcmp(type, "Nmt")     ? AR_NORMAL_NMT
+               !strcmp(type, "Lowercase")   ? AR_NORMAL_LOWER
+               : !strcmp(type, "Nmt")       ? AR_NORMAL_NMT
                : !strcmp(type, "ByteLevel") ? AR_NORMAL_BYTES
                                             : AR_NORMAL_STRIP_ACCENTS,
                err);
@@ -96,9 +98,18 @@ ar_status ar__normal_read(ar_normal *out, const json_t *config, ar_error *err) {
     static const struct {
         const char *type;
         ar_status (*read)(ar_normal *, const json_t *, ar_error *);
-    } kinds[] = {{"NFC", read_form},          {"NFD", read_form},       {"NFKC", read_form},          {"NFKD", read_form},
-                 {"Prepend", read_prepend},   {"Replace", read_replace}, {"Strip", read_strip},        {"StripAccents", read_plain},
-                 {"Lowercase", read_plain},   {"Nmt", read_plain},      {"Precompiled", read_charsmap}, {"ByteLevel", read_plain},
+    } kinds[] = {{"NFC", read_form},
+                 {"NFD", read_form},
+                 {"NFKC", read_form},
+                 {"NFKD", read_form},
+                 {"Prepend", read_prepend},
+                 {"Replace", read_replace},
+                 {"Strip", read_strip},
+                 {"StripAccents", read_plain},
+                 {"Lowercase", read_plain},
+                 {"Nmt", read_plain},
+                 {"Precompiled", read_charsmap},
+                 {"ByteLevel", read_plain},
                  {"Sequence", read_sequence}};
     if (!config || json_is_null(config)) return AR_OK;
     const char *type = ar__config_type(config);

@@ -86,11 +86,13 @@ ar_status ar__pattern_regex(ar_pattern **out, const char *s, size_t n, ar_error 
     ar_status status = ar__pattern_rewrite(&text, s, n, err);
     if (!status) {
         ar_pattern *p = calloc(1, sizeof *p);
-        if (!p) status = ar__fail_memory(err, "pattern");
+        if (!p)
+            status = ar__fail_memory(err, "pattern");
         else if (!(p->code = compile(&text, err))) {
             free(p);
             status = err ? err->status : AR_ERR_FORMAT;
-        } else *out = p;
+        } else
+            *out = p;
     }
     ar__buf_release(&text);
     return status;

@@ -16,8 +16,8 @@ typedef struct rewriter {
     const char *s;
     size_t n, at;
     ar_buf *out;
-    size_t atom;              /* where in out the last atom starts */
-    size_t group[MAX_DEPTH];  /* where in out each open group starts */
+    size_t atom;             /* where in out the last atom starts */
+    size_t group[MAX_DEPTH]; /* where in out each open group starts */
     int depth;
     ar_error *err;
 } rewriter;
@@ -39,7 +39,8 @@ static bool next_is(const rewriter *w, const char *text) {
 static ar_status put_set(rewriter *w, ar_codeset *set) {
     ar__codeset_sort(set);
     if (set->failed) return ar__fail_memory(w->err, "pattern");
-    if (!set->count) ar__buf_puts(w->out, "(?!)");
+    if (!set->count)
+        ar__buf_puts(w->out, "(?!)");
     else {
         ar__buf_puts(w->out, "[");
         for (size_t i = 0; i < set->count; i++) {
@@ -77,7 +78,8 @@ static ar_status escape_set(rewriter *w, ar_codeset *set, bool *found) {
             name++;
         }
         if (!ar__codeset_property(set, name, (size_t)(close - name))) {
-            return ar__fail(w->err, AR_ERR_UNSUPPORTED, "pattern: \\p{%.*s} is a property that is not supported", (int)(close - name), name);
+            return ar__fail(w->err, AR_ERR_UNSUPPORTED, "pattern: \\p{%.*s} is a property that is not supported", (int)(close - name),
+                            name);
         }
         w->at = (size_t)(close - w->s) + 1;
     }
@@ -225,9 +227,12 @@ static ar_status put_boundary(rewriter *w, bool negate) {
     w->out = out;
     const char *set = text.data;
     if (!s && !text.failed) {
-        if (negate) ar__buf_printf(out, "(?:(?<=%s)(?=%s)|(?<!%s)(?!%s))", set, set, set, set);
-        else ar__buf_printf(out, "(?:(?<=%s)(?!%s)|(?<!%s)(?=%s))", set, set, set, set);
-    } else if (!s) s = ar__fail_memory(w->err, "pattern");
+        if (negate)
+            ar__buf_printf(out, "(?:(?<=%s)(?=%s)|(?<!%s)(?!%s))", set, set, set, set);
+        else
+            ar__buf_printf(out, "(?:(?<=%s)(?!%s)|(?<!%s)(?=%s))", set, set, set, set);
+    } else if (!s)
+        s = ar__fail_memory(w->err, "pattern");
     ar__codeset_release(&word);
     ar__buf_release(&text);
     return s;
@@ -286,8 +291,10 @@ static ar_status open_group(rewriter *w) {
     }
     if (w->at >= w->n || (w->s[w->at] != ':' && w->s[w->at] != ')')) return refuse(w, "a kind of group");
     ar__buf_add(w->out, w->s + w->at, 1);
-    if (w->s[w->at++] == ':') w->group[w->depth++] = start;
-    else w->atom = w->out->len;
+    if (w->s[w->at++] == ':')
+        w->group[w->depth++] = start;
+    else
+        w->atom = w->out->len;
     return AR_OK;
 }
 
@@ -324,9 +331,12 @@ static ar_status rewrite_brace(rewriter *w) {
         return put_char(w, '{');
     }
     w->at = at + 1;
-    if (!comma) ar__buf_printf(w->out, "{%d}", low);
-    else if (has_high) ar__buf_printf(w->out, "{%d,%d}", low, high);
-    else ar__buf_printf(w->out, "{%d,}", low);
+    if (!comma)
+        ar__buf_printf(w->out, "{%d}", low);
+    else if (has_high)
+        ar__buf_printf(w->out, "{%d,%d}", low, high);
+    else
+        ar__buf_printf(w->out, "{%d,}", low);
     char next = w->at < w->n ? w->s[w->at] : '\0';
     return next == '+' || (next == '?' && !comma) ? wrap_atom(w) : AR_OK;
 }

@@ -37,7 +37,8 @@ static void stretch(cutter *c, size_t from, size_t to, bool match) {
     case AR_SPLIT_CONTIGUOUS:
     case AR_SPLIT_PREVIOUS: {
         bool grow = c->behavior == AR_SPLIT_CONTIGUOUS ? match == c->last_match : match && !c->last_match;
-        if (c->waiting && grow) c->to = to;
+        if (c->waiting && grow)
+            c->to = to;
         else {
             flush(c);
             c->from = from;
@@ -51,7 +52,8 @@ static void stretch(cutter *c, size_t from, size_t to, bool match) {
         if (c->waiting && !match) {
             emit(c, c->from, to);
             c->waiting = false;
-        } else if (!match) emit(c, from, to);
+        } else if (!match)
+            emit(c, from, to);
         else {
             flush(c);
             c->from = from;
@@ -109,9 +111,12 @@ static ar_status cut_piece(const ar_pretok_step *step, const ar_pieces *in, cons
     cutter c = {.behavior = step->behavior, .invert = step->invert, .piece = piece, .out = out};
     const char *text = in->text.data + piece->at;
     ar_status s = AR_OK;
-    if (step->kind == AR_PRETOK_PATTERN) s = cut_pattern(&c, step, text, piece->len, matcher, err);
-    else if (step->kind == AR_PRETOK_CLASS) cut_class(&c, step->mask, text, piece->len, unicode);
-    else cut_words(&c, text, piece->len, unicode);
+    if (step->kind == AR_PRETOK_PATTERN)
+        s = cut_pattern(&c, step, text, piece->len, matcher, err);
+    else if (step->kind == AR_PRETOK_CLASS)
+        cut_class(&c, step->mask, text, piece->len, unicode);
+    else
+        cut_words(&c, text, piece->len, unicode);
     flush(&c);
     return s;
 }
@@ -166,8 +171,10 @@ static ar_status cut_all(const ar_pretok_step *step, ar_pieces *pieces, ar_piece
                          ar_error *err) {
     ar_status s = AR_OK;
     for (size_t i = 0; !s && i < pieces->count; i++) {
-        if (pieces->piece[i].id >= 0) ar__pieces_add(spare, pieces->piece[i]);
-        else s = cut_piece(step, pieces, &pieces->piece[i], spare, matcher, unicode, err);
+        if (pieces->piece[i].id >= 0)
+            ar__pieces_add(spare, pieces->piece[i]);
+        else
+            s = cut_piece(step, pieces, &pieces->piece[i], spare, matcher, unicode, err);
     }
     ar_pieces was = *pieces; /* the pieces move, the text stays */
     *pieces = *spare;
@@ -183,8 +190,10 @@ ar_status ar__pretok_run(const ar_pretok *p, ar_pieces *pieces, ar_pieces *spare
     ar_status s = AR_OK;
     for (size_t i = 0; !s && i < p->count; i++) {
         ar__pieces_clear(spare);
-        if (p->step[i].kind >= AR_PRETOK_PREFIX_SPACE) rewrite_all(&p->step[i], pieces, spare, no_prefix);
-        else s = cut_all(&p->step[i], pieces, spare, matcher, unicode, err);
+        if (p->step[i].kind >= AR_PRETOK_PREFIX_SPACE)
+            rewrite_all(&p->step[i], pieces, spare, no_prefix);
+        else
+            s = cut_all(&p->step[i], pieces, spare, matcher, unicode, err);
         if (!s && (pieces->failed || spare->failed || pieces->text.failed)) s = ar__fail_memory(err, "tokenize");
     }
     return s;

@@ -38,9 +38,11 @@ static ar_status read_byte_level(ar_pretok *p, const json_t *config, ar_error *e
     bool prefix = true, regex = true;
     ar_pretok_step *step;
     ar_status s;
-    if ((s = ar__config_bool(&prefix, config, "add_prefix_space", err)) || (s = ar__config_bool(&regex, config, "use_regex", err))) return s;
+    if ((s = ar__config_bool(&prefix, config, "add_prefix_space", err)) || (s = ar__config_bool(&regex, config, "use_regex", err)))
+        return s;
     if (prefix && (s = add(&step, p, AR_PRETOK_PREFIX_SPACE, err))) return s;
-    if (regex && ((s = add(&step, p, AR_PRETOK_PATTERN, err)) || (s = ar__pattern_regex(&step->pattern, GPT2, sizeof GPT2 - 1, err)))) return s;
+    if (regex && ((s = add(&step, p, AR_PRETOK_PATTERN, err)) || (s = ar__pattern_regex(&step->pattern, GPT2, sizeof GPT2 - 1, err))))
+        return s;
     return add(&step, p, AR_PRETOK_BYTES, err);
 }
 
@@ -81,10 +83,14 @@ static ar_status read_punctuation(ar_pretok *p, const json_t *config, ar_error *
 static ar_status read_prepend(ar_prepend *out, const json_t *config, ar_error *err) {
     const json_t *v = json_object_get(config, "prepend_scheme");
     const char *name = v ? json_string_value(v) : "always";
-    if (name && !strcmp(name, "always")) *out = AR_PREPEND_ALWAYS;
-    else if (name && !strcmp(name, "first")) *out = AR_PREPEND_FIRST;
-    else if (name && !strcmp(name, "never")) *out = AR_PREPEND_NEVER;
-    else return ar__fail(err, AR_ERR_FORMAT, "pre-tokenizer 'Metaspace': '%.40s' is no prepend_scheme", name ? name : "(not a string)");
+    if (name && !strcmp(name, "always"))
+        *out = AR_PREPEND_ALWAYS;
+    else if (name && !strcmp(name, "first"))
+        *out = AR_PREPEND_FIRST;
+    else if (name && !strcmp(name, "never"))
+        *out = AR_PREPEND_NEVER;
+    else
+        return ar__fail(err, AR_ERR_FORMAT, "pre-tokenizer 'Metaspace': '%.40s' is no prepend_scheme", name ? name : "(not a string)");
     bool prefix = true; /* the spelling of older files */
     ar_status s = ar__config_bool(&prefix, config, "add_prefix_space", err);
     if (!s && !prefix) *out = AR_PREPEND_NEVER;
@@ -100,7 +106,8 @@ static ar_status read_metaspace(ar_pretok *p, const json_t *config, ar_error *er
     if ((s = add(&step, p, AR_PRETOK_META, err)) || (s = ar__config_text(&mark, &len, config, "replacement", err)) ||
         (s = read_prepend(&step->prepend, config, err)) || (s = ar__config_bool(&split, config, "split", err)))
         return s;
-    if (len == 0 || len > 4 || strlen(mark) != len) return ar__fail(err, AR_ERR_FORMAT, "pre-tokenizer 'Metaspace': replacement is not one character");
+    if (len == 0 || len > 4 || strlen(mark) != len)
+        return ar__fail(err, AR_ERR_FORMAT, "pre-tokenizer 'Metaspace': replacement is not one character");
     memcpy(step->mark, mark, len + 1);
     if (!split) return AR_OK;
     if ((s = add(&step, p, AR_PRETOK_PATTERN, err))) return s;
@@ -149,10 +156,17 @@ ar_status ar__pretok_read(ar_pretok *out, const json_t *config, ar_error *err) {
     static const struct {
         const char *type;
         ar_status (*read)(ar_pretok *, const json_t *, ar_error *);
-    } kinds[] = {{"ByteLevel", read_byte_level},     {"Split", read_split},         {"Digits", read_digits},
-                 {"Punctuation", read_punctuation},  {"Metaspace", read_metaspace}, {"Whitespace", read_whitespace},
-                 {"WhitespaceSplit", read_whitespace_split}, {"Sequence", read_sequence},   {"BertPreTokenizer", read_bert},
-                 {"Delimiter", read_delimiter},      {"CharDelimiterSplit", read_delimiter}};
+    } kinds[] = {{"ByteLevel", read_byte_level},
+                 {"Split", read_split},
+                 {"Digits", read_digits},
+                 {"Punctuation", read_punctuation},
+                 {"Metaspace", read_metaspace},
+                 {"Whitespace", read_whitespace},
+                 {"WhitespaceSplit", read_whitespace_split},
+                 {"Sequence", read_sequence},
+                 {"BertPreTokenizer", read_bert},
+                 {"Delimiter", read_delimiter},
+                 {"CharDelimiterSplit", read_delimiter}};
     if (!config || json_is_null(config)) return AR_OK;
     const char *type = ar__config_type(config);
     for (size_t i = 0; type && i < sizeof kinds / sizeof *kinds; i++) {

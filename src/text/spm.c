@@ -26,7 +26,8 @@ void ar__spm_release(ar_spm *spm) {
 static size_t next_part(const ar_spm *spm, const char *s, size_t n, const char **to, size_t *to_len) {
     int32_t id;
     size_t len = ar__trie_longest(&spm->user, s, n, &id);
-    if (!len) len = ar__charsmap_find(&spm->map, s, n, true, to, to_len);
+    if (!len)
+        len = ar__charsmap_find(&spm->map, s, n, true, to, to_len);
     else {
         *to = s;
         *to_len = len;
@@ -84,7 +85,8 @@ static bool matches_text(ar_spm_type t) { return t == AR_SPM_NORMAL || t == AR_S
 static ar_status check_piece(const ar_spm_file *f, size_t i, int32_t *unk, ar_error *err) {
     const ar_spm_piece *p = &f->piece[i];
     if (p->type == AR_SPM_UNUSED) {
-        return ar__fail(err, AR_ERR_UNSUPPORTED, "SentencePiece model: piece '%.*s' is marked unused, which is not supported", (int)p->len, p->text);
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "SentencePiece model: piece '%.*s' is marked unused, which is not supported", (int)p->len,
+                        p->text);
     }
     if (p->type != AR_SPM_UNKNOWN) return AR_OK;
     if (*unk >= 0) return ar__fail(err, AR_ERR_FORMAT, "SentencePiece model: two unknown pieces");
@@ -105,7 +107,8 @@ static ar_status add_pieces(ar_tokenizer *tk, ar_vocab *matched, const ar_spm_fi
         ar_status s = check_piece(f, i, unk, err);
         if (s) return s;
         bool match = matches_text(p->type);
-        if (match ? ar__vocab_find(matched, p->text, p->len) >= 0 : ar__vocab_find(&tk->vocab, p->text, p->len) >= 0 && ar__vocab_find(matched, p->text, p->len) < 0) {
+        if (match ? ar__vocab_find(matched, p->text, p->len) >= 0
+                  : ar__vocab_find(&tk->vocab, p->text, p->len) >= 0 && ar__vocab_find(matched, p->text, p->len) < 0) {
             return ar__fail(err, AR_ERR_FORMAT, "SentencePiece model: piece '%.*s' is there twice", (int)p->len, p->text);
         }
         spm->type[i] = (uint8_t)p->type;
@@ -213,7 +216,8 @@ static ar_status build(ar_tokenizer *tk, const ar_spm_file *f, bool add_bos, boo
     int32_t unk = -1;
     ar_status s;
     if (f->model_type != 1 && f->model_type != 2) {
-        return ar__fail(err, AR_ERR_UNSUPPORTED, "SentencePiece model: type %d (word or character) is not supported; unigram and BPE are", f->model_type);
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "SentencePiece model: type %d (word or character) is not supported; unigram and BPE are",
+                        f->model_type);
     }
     tk->is_spm = true;
     spm->suffix_space = f->suffix_space;
@@ -222,7 +226,8 @@ static ar_status build(ar_tokenizer *tk, const ar_spm_file *f, bool add_bos, boo
     spm->escape = f->escape;
     spm->unk_surface_len = f->unk_surface_len;
     if (!(spm->unk_surface = ar__strndup(f->unk_surface, f->unk_surface_len))) return ar__fail_memory(err, "SentencePiece model");
-    if ((s = ar__charsmap_read(&spm->map, f->charsmap, f->charsmap_len, err)) || (s = add_pieces(tk, &tk->spm_matched, f, &unk, err))) return s;
+    if ((s = ar__charsmap_read(&spm->map, f->charsmap, f->charsmap_len, err)) || (s = add_pieces(tk, &tk->spm_matched, f, &unk, err)))
+        return s;
     s = f->model_type == 2 ? make_bpe(tk, &tk->spm_matched, f, unk, err) : make_unigram(tk, &tk->spm_matched, f, unk, err);
     return s ? s : add_ends(tk, f, add_bos, add_eos, err);
 }

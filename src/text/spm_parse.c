@@ -96,11 +96,16 @@ static ar_status read_trainer(ar_spm_file *f, const reader *outer, ar_error *err
     reader r = inside(outer);
     int more;
     while ((more = next_field(&r)) == 1) {
-        if (r.field == 3) f->model_type = r.number <= 4 ? (int)r.number : 0;
-        else if (r.field == 24) f->suffix_space = r.number != 0;
-        else if (r.field == 35) f->byte_fallback = r.number != 0;
-        else if (r.field == 41) f->bos = (int)(int32_t)(uint32_t)r.number;
-        else if (r.field == 42) f->eos = (int)(int32_t)(uint32_t)r.number;
+        if (r.field == 3)
+            f->model_type = r.number <= 4 ? (int)r.number : 0;
+        else if (r.field == 24)
+            f->suffix_space = r.number != 0;
+        else if (r.field == 35)
+            f->byte_fallback = r.number != 0;
+        else if (r.field == 41)
+            f->bos = (int)(int32_t)(uint32_t)r.number;
+        else if (r.field == 42)
+            f->eos = (int)(int32_t)(uint32_t)r.number;
         else if (r.field == 44 && r.data) {
             f->unk_surface = (const char *)r.data;
             f->unk_surface_len = r.len;
@@ -116,9 +121,12 @@ static ar_status read_normalizer(ar_spm_file *f, const reader *outer, ar_error *
         if (r.field == 2 && r.data) {
             f->charsmap = (const char *)r.data;
             f->charsmap_len = r.len;
-        } else if (r.field == 3) f->dummy_prefix = r.number != 0;
-        else if (r.field == 4) f->squeeze = r.number != 0;
-        else if (r.field == 5) f->escape = r.number != 0;
+        } else if (r.field == 3)
+            f->dummy_prefix = r.number != 0;
+        else if (r.field == 4)
+            f->squeeze = r.number != 0;
+        else if (r.field == 5)
+            f->escape = r.number != 0;
     }
     return more < 0 ? broken("its normalizer_spec", err) : AR_OK;
 }
@@ -137,9 +145,12 @@ ar_status ar__spm_parse(ar_spm_file *out, const unsigned char *data, size_t n, a
     ar_status s = AR_OK;
     int more = 0;
     while (!s && (more = next_field(&r)) == 1) {
-        if (r.field == 1) s = read_piece(out, &r, err);
-        else if (r.field == 2 && r.data) s = read_trainer(out, &r, err);
-        else if (r.field == 3 && r.data) s = read_normalizer(out, &r, err);
+        if (r.field == 1)
+            s = read_piece(out, &r, err);
+        else if (r.field == 2 && r.data)
+            s = read_trainer(out, &r, err);
+        else if (r.field == 3 && r.data)
+            s = read_normalizer(out, &r, err);
     }
     if (!s && (more < 0 || !out->count)) s = broken(out->count ? "its end" : "it has no pieces; it", err);
     if (s) free(out->piece);

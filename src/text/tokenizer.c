@@ -169,8 +169,10 @@ ar_status ar_tokenizer_open(ar_tokenizer **out, const char *path, ar_error *err)
     json_decref(map);
     free(file);
     free(folder);
-    if (s) ar_tokenizer_free(tk);
-    else *out = tk;
+    if (s)
+        ar_tokenizer_free(tk);
+    else
+        *out = tk;
     return s;
 }
 
@@ -195,7 +197,8 @@ static ar_status run_model(ar_ids *out, const ar_tokenizer *tk, const char *s, s
 static ar_status add_stretch(const ar_tokenizer *tk, ar_pieces *out, const char *s, size_t n, bool first, bool no_prefix, ar_scratch *w,
                              ar_error *err) {
     size_t at = out->text.len;
-    if (!tk->normal.count) ar__buf_add(&out->text, s, n);
+    if (!tk->normal.count)
+        ar__buf_add(&out->text, s, n);
     else {
         ar__buf_clear(&w->text);
         ar__buf_add(&w->text, s, n);
@@ -222,19 +225,24 @@ static ar_status prepare(const ar_tokenizer *tk, const char *text, size_t n, boo
     ar__added_cut(&tk->added, &tk->added.raw, raw, 0, n, true, &tk->unicode);
     for (size_t i = 0; !s && i < raw->count; i++) {
         ar_piece p = raw->piece[i];
-        if (p.id >= 0) ar__pieces_add(out, p);
-        else s = add_stretch(tk, out, raw->text.data + p.at, p.len, p.first, no_prefix, w, err);
+        if (p.id >= 0)
+            ar__pieces_add(out, p);
+        else
+            s = add_stretch(tk, out, raw->text.data + p.at, p.len, p.first, no_prefix, w, err);
     }
     if (!s && (raw->failed || out->failed)) s = ar__fail_memory(err, "tokenize");
     return s ? s : ar__pretok_run(&tk->pretok, out, raw, w->matcher, &tk->unicode, no_prefix, err);
 }
 
-static ar_status encode_json(ar_ids *out, const ar_tokenizer *tk, const char *text, size_t n, bool no_prefix, ar_scratch *w, ar_error *err) {
+static ar_status encode_json(ar_ids *out, const ar_tokenizer *tk, const char *text, size_t n, bool no_prefix, ar_scratch *w,
+                             ar_error *err) {
     ar_status s = prepare(tk, text, n, no_prefix, w, err);
     for (size_t i = 0; !s && i < w->pieces.count; i++) {
         ar_piece p = w->pieces.piece[i];
-        if (p.id < 0) s = run_model(out, tk, w->pieces.text.data + p.at, p.len, w, err);
-        else if (!ar__ids_add(out, p.id)) s = ar__fail_memory(err, "tokenize");
+        if (p.id < 0)
+            s = run_model(out, tk, w->pieces.text.data + p.at, p.len, w, err);
+        else if (!ar__ids_add(out, p.id))
+            s = ar__fail_memory(err, "tokenize");
     }
     return s;
 }
@@ -273,7 +281,8 @@ ar_status ar_tokenizer_encode(ar_ids *out, const ar_tokenizer *tk, const char *t
         int32_t id = tk->post.id[i];
         if (id != AR_POST_TEXT) {
             if (special && !ar__ids_add(out, id)) s = ar__fail_memory(err, "tokenize");
-        } else if (n) s = (tk->is_spm ? encode_spm : encode_json)(out, tk, text, n, no_prefix, w, err);
+        } else if (n)
+            s = (tk->is_spm ? encode_spm : encode_json)(out, tk, text, n, no_prefix, w, err);
     }
     if (s) out->count = before;
     ar__scratch_give(tk, w);

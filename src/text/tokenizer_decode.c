@@ -12,8 +12,10 @@ static bool shown(const ar_tokenizer *tk, int32_t id, bool skip_special, const c
     if (t && t->shown) {
         *s = t->shown;
         *n = t->shown_len;
-    } else if (t) *s = ar__vocab_text(&tk->added.content, id, n);
-    else *s = ar__vocab_text(&tk->vocab, id, n);
+    } else if (t)
+        *s = ar__vocab_text(&tk->added.content, id, n);
+    else
+        *s = ar__vocab_text(&tk->vocab, id, n);
     return *s && !(skip_special && ar__added_is_special(&tk->added, *s, *n));
 }
 
@@ -79,7 +81,8 @@ static void decode_spm(ar_buf *out, const ar_tokenizer *tk, const int32_t *ids, 
             if (skip_special) continue;
             ar__buf_add(out, s, n);
             shown_control += n;
-        } else if (type == AR_SPM_UNKNOWN) ar__buf_add(out, spm->unk_surface, spm->unk_surface_len);
+        } else if (type == AR_SPM_UNKNOWN)
+            ar__buf_add(out, spm->unk_surface, spm->unk_surface_len);
         else {
             if (at_start && (spm->dummy_prefix || spm->squeeze) && n >= 3 && memcmp(s, "\xE2\x96\x81", 3) == 0) {
                 s += 3;
@@ -105,8 +108,10 @@ ar_status ar_tokenizer_decode(char **out, size_t *n, const ar_tokenizer *tk, con
     ar_buf text = {0};
     ar_status s = AR_OK;
     ar__buf_add(&text, "", 0);
-    if (tk->is_spm) decode_spm(&text, tk, ids, count, skip_special, &w->text);
-    else s = decode_json(&text, tk, ids, count, skip_special, w, err);
+    if (tk->is_spm)
+        decode_spm(&text, tk, ids, count, skip_special, &w->text);
+    else
+        s = decode_json(&text, tk, ids, count, skip_special, w, err);
     if (!s && (text.failed || w->text.failed)) s = ar__fail_memory(err, "decode");
     ar__scratch_give(tk, w);
     if (s) {

@@ -40,7 +40,7 @@ struct ar_tokenizer {
     bool is_spm;
     ar_spm spm;
     ar_vocab spm_matched; /* its pieces that text can match; control and byte pieces cannot */
-    ar_ids post; /* AR_POST_TEXT stands for the text */
+    ar_ids post;          /* AR_POST_TEXT stands for the text */
     int32_t bos, eos, count;
     pthread_mutex_t lock; /* of the pool */
     ar_scratch *pool;

@@ -66,7 +66,8 @@ static ar_status add_merge(ar_tokenizer *tk, ar_buf *text, const json_t *one, si
         id = ar__vocab_find(&tk->vocab, text->data, text->len);
     }
     if (id < 0) {
-        return ar__fail(err, AR_ERR_FORMAT, "model: merge %zu, '%.40s' and '%.40s': one of them or what they make is not in the vocabulary", rank, a, b);
+        return ar__fail(err, AR_ERR_FORMAT, "model: merge %zu, '%.40s' and '%.40s': one of them or what they make is not in the vocabulary",
+                        rank, a, b);
     }
     return ar__bpe_add(&tk->bpe, left, right, (uint32_t)rank, id) ? AR_OK : ar__fail_memory(err, "merges");
 }
@@ -102,7 +103,8 @@ static ar_status read_bpe(ar_tokenizer *tk, const json_t *model, ar_error *err) 
     tk->kind = AR_MODEL_BPE;
     if ((s = read_vocab(tk, json_object_get(model, "vocab"), err))) return s;
     ar__bpe_init(m, &tk->vocab);
-    if ((s = ar__config_bool(&m->fuse_unk, model, "fuse_unk", err)) || (s = ar__config_bool(&m->byte_fallback, model, "byte_fallback", err)) ||
+    if ((s = ar__config_bool(&m->fuse_unk, model, "fuse_unk", err)) ||
+        (s = ar__config_bool(&m->byte_fallback, model, "byte_fallback", err)) ||
         (s = ar__config_bool(&m->ignore_merges, model, "ignore_merges", err)) ||
         (s = read_affix(&m->prefix, model, "continuing_subword_prefix", err)) ||
         (s = read_affix(&m->suffix, model, "end_of_word_suffix", err)))
@@ -140,11 +142,13 @@ static ar_status read_unigram(ar_tokenizer *tk, const json_t *model, ar_error *e
     size_t i, count = json_array_size(vocab);
     ar_status s;
     tk->kind = AR_MODEL_UNIGRAM;
-    if (!json_is_array(vocab) || count == 0 || count > AR_VOCAB_MAX_ID) return ar__fail(err, AR_ERR_FORMAT, "model: 'vocab' is not an array of pieces");
+    if (!json_is_array(vocab) || count == 0 || count > AR_VOCAB_MAX_ID)
+        return ar__fail(err, AR_ERR_FORMAT, "model: 'vocab' is not an array of pieces");
     if ((s = ar__config_bool(&m->byte_fallback, model, "byte_fallback", err))) return s;
     m->unk = -1;
     if (json_is_integer(unk)) {
-        if (json_integer_value(unk) < 0 || (size_t)json_integer_value(unk) >= count) return ar__fail(err, AR_ERR_FORMAT, "model: unk_id is outside the vocabulary");
+        if (json_integer_value(unk) < 0 || (size_t)json_integer_value(unk) >= count)
+            return ar__fail(err, AR_ERR_FORMAT, "model: unk_id is outside the vocabulary");
         m->unk = (int32_t)json_integer_value(unk);
     }
     m->vocab = &tk->vocab;
@@ -163,7 +167,8 @@ static ar_status read_unigram(ar_tokenizer *tk, const json_t *model, ar_error *e
 static ar_status read_model(ar_tokenizer *tk, const json_t *model, ar_error *err) {
     const char *type = ar__config_type(model);
     if (!json_is_object(model)) return ar__fail(err, AR_ERR_FORMAT, "no 'model': not a tokenizer.json");
-    if (!type) type = json_is_array(json_object_get(model, "merges")) ? "BPE" : json_is_array(json_object_get(model, "vocab")) ? "Unigram" : NULL;
+    if (!type)
+        type = json_is_array(json_object_get(model, "merges")) ? "BPE" : json_is_array(json_object_get(model, "vocab")) ? "Unigram" : NULL;
     if (type && !strcmp(type, "BPE")) return read_bpe(tk, model, err);
     if (type && !strcmp(type, "Unigram")) return read_unigram(tk, model, err);
     return ar__fail(err, AR_ERR_UNSUPPORTED, "model '%.40s' is not supported; BPE and Unigram are", type ? type : "(no type)");
@@ -171,7 +176,8 @@ static ar_status read_model(ar_tokenizer *tk, const json_t *model, ar_error *err
 
 static ar_status read_all(ar_tokenizer *tk, const json_t *root, ar_error *err) {
     ar_status s;
-    if ((s = read_model(tk, json_object_get(root, "model"), err)) || (s = ar__normal_read(&tk->normal, json_object_get(root, "normalizer"), err)) ||
+    if ((s = read_model(tk, json_object_get(root, "model"), err)) ||
+        (s = ar__normal_read(&tk->normal, json_object_get(root, "normalizer"), err)) ||
         (s = ar__pretok_read(&tk->pretok, json_object_get(root, "pre_tokenizer"), err)) ||
         (s = ar__post_read(&tk->post, json_object_get(root, "post_processor"), err)) ||
         (s = ar__decoder_read(&tk->decoder, json_object_get(root, "decoder"), err)))
@@ -189,8 +195,10 @@ ar_status ar__tokenizer_read_json(ar_tokenizer *tk, const char *path, ar_error *
     ar_status s = ar__filemap_open(&map, path, err);
     if (s) return s;
     json_t *root = json_loadb(map.data ? (const char *)map.data : "", map.size, JSON_ALLOW_NUL, &at);
-    if (root) s = read_all(tk, root, err);
-    else s = ar__fail(err, AR_ERR_FORMAT, "not JSON: line %d: %.200s", at.line, at.text);
+    if (root)
+        s = read_all(tk, root, err);
+    else
+        s = ar__fail(err, AR_ERR_FORMAT, "not JSON: line %d: %.200s", at.line, at.text);
     if (s) ar__fail_at(err, s, path);
     json_decref(root);
     ar__filemap_close(&map);

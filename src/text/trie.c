@@ -46,7 +46,8 @@ bool ar__trie_add(ar_trie *t, const char *s, size_t n, int32_t value) {
         if (!next) {
             next = (uint32_t)t->node_count;
             if (!new_node(t)) return false;
-            if (node == 0) t->root[byte] = next;
+            if (node == 0)
+                t->root[byte] = next;
             else {
                 put_edge(t, (ar_trie_edge){.key = node * 256 + byte + 1, .node = next});
                 t->edge_count++;

@@ -10,8 +10,8 @@ enum { PAGE_COUNT = AR_UNICODE_COUNT / AR_UNICODE_PAGE };
 const char *const ar__unicode_categories[] = {"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No",
                                               "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm", "Sc", "Sk", "So",
                                               "Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Co", "Cn", NULL};
-const char *const ar__unicode_scripts[] = {"Han",    "Hiragana", "Katakana", "Hangul",     "Latin",   "Greek", "Cyrillic", "Arabic",
-                                           "Hebrew", "Thai",     "Devanagari", "Bengali", "Tamil", "Khmer",    "Lao", NULL};
+const char *const ar__unicode_scripts[] = {"Han",    "Hiragana", "Katakana",   "Hangul",  "Latin", "Greek", "Cyrillic", "Arabic",
+                                           "Hebrew", "Thai",     "Devanagari", "Bengali", "Tamil", "Khmer", "Lao",      NULL};
 
 /* Fills one page from the run that holds its first code point on; returns the run of its last. */
 static size_t fill_page(uint32_t *page, uint32_t first, size_t run) {
@@ -49,8 +49,10 @@ int ar__unicode_to_lower(uint32_t out[2], uint32_t c) {
     size_t low = 0, high = ar__unicode_lower_count;
     while (low < high) { /* the last run that starts at or before c */
         size_t mid = (low + high) / 2;
-        if (ar__unicode_lowers[mid].first <= c) low = mid + 1;
-        else high = mid;
+        if (ar__unicode_lowers[mid].first <= c)
+            low = mid + 1;
+        else
+            high = mid;
     }
     out[0] = c;
     if (!low) return 1;

@@ -15,18 +15,18 @@ enum { AR_UNICODE_COUNT = 0x110000, AR_UNICODE_PAGE = 256 };
 enum {
     AR_UC_CATEGORY = 0x1F,
     AR_UC_SCRIPT = 0xF << 5,
-    AR_UC_WORD = 1 << 9,       /* \w of the regex engine */
-    AR_UC_RUST_WORD = 1 << 10, /* \w of Rust's regex crate (added tokens, the Whitespace pre-tokenizer) */
-    AR_UC_SPACE = 1 << 11,     /* \s, everywhere */
-    AR_UC_NUMERIC = 1 << 12,   /* the Digits pre-tokenizer */
-    AR_UC_PUNCT = 1 << 13,     /* the Punctuation pre-tokenizer */
-    AR_UC_MARK = 1 << 14,      /* what StripAccents takes away */
-    AR_UC_JOIN = 1 << 15,      /* graphemes: Extend, ZWJ and SpacingMark */
-    AR_UC_PREPEND = 1 << 16,   /* graphemes: Prepend */
-    AR_UC_CONTROL = 1 << 17,   /* graphemes: Control, CR and LF */
+    AR_UC_WORD = 1 << 9,        /* \w of the regex engine */
+    AR_UC_RUST_WORD = 1 << 10,  /* \w of Rust's regex crate (added tokens, the Whitespace pre-tokenizer) */
+    AR_UC_SPACE = 1 << 11,      /* \s, everywhere */
+    AR_UC_NUMERIC = 1 << 12,    /* the Digits pre-tokenizer */
+    AR_UC_PUNCT = 1 << 13,      /* the Punctuation pre-tokenizer */
+    AR_UC_MARK = 1 << 14,       /* what StripAccents takes away */
+    AR_UC_JOIN = 1 << 15,       /* graphemes: Extend, ZWJ and SpacingMark */
+    AR_UC_PREPEND = 1 << 16,    /* graphemes: Prepend */
+    AR_UC_CONTROL = 1 << 17,    /* graphemes: Control, CR and LF */
     AR_UC_NFC_UNSAFE = 1 << 18, /* text without these is in form C */
-    AR_UC_INERT = 1 << 19,     /* too new for the normal forms: neither moves, nor decomposes, nor composes */
-    AR_UC_ALPHA = 1 << 20      /* [[:alpha:]] of the regex engine */
+    AR_UC_INERT = 1 << 19,      /* too new for the normal forms: neither moves, nor decomposes, nor composes */
+    AR_UC_ALPHA = 1 << 20       /* [[:alpha:]] of the regex engine */
 };
 
 /* The two-letter categories in the order of the value, and the scripts from 1; NULL-terminated. */
