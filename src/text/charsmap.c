@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "text/utf8.h"
 
 static uint32_t u32_at(const unsigned char *p) {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
@@ -25,6 +26,10 @@ ar_status ar__charsmap_read(ar_charsmap *out, const void *blob, size_t n, ar_err
         ar__charsmap_release(out);
         return ar__fail_memory(err, "character map");
     }
+    if (ar__utf8_valid(out->text, out->text_len) != out->text_len) {
+        ar__charsmap_release(out);
+        return ar__fail(err, AR_ERR_FORMAT, "character map of %zu bytes: its texts are not UTF-8", n);
+    }
     for (size_t i = 0; i < out->unit_count; i++) out->unit[i] = u32_at(p + 4 + i * 4);
     return AR_OK;
 }
@@ -34,6 +39,9 @@ void ar__charsmap_release(ar_charsmap *m) {
     free(m->text);
     *m = (ar_charsmap){0};
 }
+
+/* Whether a character may start at p: damaged maps must not cut one. */
+static bool at_boundary(const char *p) { return ((unsigned char)*p & 0xC0) != 0x80; }
 
 static size_t offset_of(uint32_t unit) { return (size_t)(unit >> 10) << ((unit & 0x200) >> 6); }
 
@@ -49,11 +57,13 @@ size_t ar__charsmap_find(const ar_charsmap *m, const char *s, size_t n, bool lon
         at ^= offset_of(unit);
         if (!(unit >> 8 & 1)) continue;
         if (at >= m->unit_count) break;
+        size_t start = m->unit[at] & 0x7FFFFFFF;
+        if (start > m->text_len || !at_boundary(m->text + start) || (i + 1 < n && !at_boundary(s + i + 1))) continue;
         best = i + 1;
-        value = m->unit[at] & 0x7FFFFFFF;
+        value = start;
         if (!longest) break;
     }
-    if (!best || value > m->text_len) return 0;
+    if (!best) return 0;
     *to = m->text + value;
     *to_len = strlen(*to);
     return best;
