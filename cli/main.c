@@ -1,4 +1,5 @@
 /* alphar COMMAND [options]: finds the command, reads its options, runs it. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,6 +82,9 @@ static int run(cli *c, const cli_command *command, int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+#ifdef SIGXFSZ
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is then a write that fails, with a message, not a death */
+#endif
     cli c = {.json = wants_json(argc, argv)};
     const char *name = argc > 1 ? argv[1] : "--help";
     if (!strcmp(name, "--version")) return print_version(&c);
