@@ -111,6 +111,7 @@ void ar__bpe_release(ar_bpe *m) {
     free(m->prefix);
     free(m->suffix);
     m->merge = NULL;
+    m->merge_count = m->slot_count = 0;
     m->prefix = m->suffix = NULL;
 }
 

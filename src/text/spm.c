@@ -130,8 +130,13 @@ static ar_status find_bytes(ar_tokenizer *tk, const ar_spm_file *f, int32_t byte
     return all ? AR_OK : ar__fail(err, AR_ERR_FORMAT, "SentencePiece model: byte_fallback without all of <0x00> … <0xFF>");
 }
 
+typedef struct scored {
+    float score;
+    int32_t id;
+} scored;
+
 static int by_score(const void *a, const void *b) {
-    const ar_spm_piece *x = *(const ar_spm_piece *const *)a, *y = *(const ar_spm_piece *const *)b;
+    const scored *x = a, *y = b;
     return x->score > y->score ? -1 : x->score < y->score;
 }
 
@@ -153,7 +158,7 @@ static bool add_cuts(ar_bpe *m, const ar_vocab *matched, const ar_spm *spm, cons
 
 static ar_status make_bpe(ar_tokenizer *tk, const ar_vocab *matched, const ar_spm_file *f, int32_t unk, ar_error *err) {
     ar_bpe *m = &tk->bpe;
-    const ar_spm_piece **order = ar__alloc(f->count, sizeof *order);
+    scored *order = ar__alloc(f->count, sizeof *order);
     size_t n = 0;
     ar__bpe_init(m, matched);
     m->unk = unk;
@@ -161,14 +166,14 @@ static ar_status make_bpe(ar_tokenizer *tk, const ar_vocab *matched, const ar_sp
     ar_status s = find_bytes(tk, f, m->byte_id, err);
     m->byte_fallback = f->byte_fallback;
     for (size_t i = 0; order && i < f->count; i++) {
-        if (matches_text(f->piece[i].type)) order[n++] = &f->piece[i];
+        if (matches_text(f->piece[i].type)) order[n++] = (scored){.score = f->piece[i].score, .id = (int32_t)i};
     }
     if (order) qsort(order, n, sizeof *order, by_score);
     bool ok = order != NULL;
     uint32_t rank = 0;
     for (size_t i = 0; ok && i < n; i++) {
-        if (i && order[i]->score != order[i - 1]->score) rank++; /* of equal scores the leftmost merges first */
-        ok = add_cuts(m, matched, &tk->spm, order[i], (int32_t)(order[i] - f->piece), rank);
+        if (i && order[i].score != order[i - 1].score) rank++; /* of equal scores the leftmost merges first */
+        ok = add_cuts(m, matched, &tk->spm, &f->piece[order[i].id], order[i].id, rank);
     }
     free(order);
     if (!ok && !s) s = ar__fail_memory(err, "SentencePiece model");

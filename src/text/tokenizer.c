@@ -73,13 +73,7 @@ static ar_status tokenizer_new(ar_tokenizer **out, ar_error *err) {
     return AR_OK;
 }
 
-void ar_tokenizer_free(ar_tokenizer *tk) {
-    if (!tk) return;
-    for (ar_scratch *s = tk->pool, *next; s; s = next) {
-        next = s->next;
-        scratch_free(s);
-    }
-    ar__unicode_release(&tk->unicode);
+void ar__tokenizer_clear(ar_tokenizer *tk) {
     ar__vocab_release(&tk->vocab);
     ar__vocab_release(&tk->spm_matched);
     ar__added_release(&tk->added);
@@ -90,6 +84,17 @@ void ar_tokenizer_free(ar_tokenizer *tk) {
     ar__unigram_release(&tk->unigram);
     ar__spm_release(&tk->spm);
     ar_ids_release(&tk->post);
+    tk->kind = AR_MODEL_NONE;
+}
+
+void ar_tokenizer_free(ar_tokenizer *tk) {
+    if (!tk) return;
+    for (ar_scratch *s = tk->pool, *next; s; s = next) {
+        next = s->next;
+        scratch_free(s);
+    }
+    ar__tokenizer_clear(tk);
+    ar__unicode_release(&tk->unicode);
     pthread_mutex_destroy(&tk->lock);
     free(tk);
 }

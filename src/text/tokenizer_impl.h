@@ -11,6 +11,7 @@
 #include "alphar/tokenizer.h"
 #include "text/added.h"
 #include "text/decode.h"
+#include "text/json_big.h"
 #include "text/model.h"
 #include "text/normalize.h"
 #include "text/pretok.h"
@@ -50,8 +51,13 @@ struct ar_tokenizer {
 ar_scratch *ar__scratch_take(const ar_tokenizer *tk);
 void ar__scratch_give(const ar_tokenizer *tk, ar_scratch *s);
 
+/* Frees what was read, so that another reading can start. */
+void ar__tokenizer_clear(ar_tokenizer *tk);
+
 /* Fill a tokenizer from a file; messages lack the path. */
 ar_status ar__tokenizer_read_json(ar_tokenizer *tk, const char *path, ar_error *err);
+/* big: where vocab and merges stand in the document; NULL: in model. */
+ar_status ar__tokenizer_read_bpe(ar_tokenizer *tk, const json_t *model, const ar_json_span big[2], ar_error *err);
 ar_status ar__tokenizer_read_model(ar_tokenizer *tk, const char *path, bool add_bos, bool add_eos, ar_error *err);
 
 #endif

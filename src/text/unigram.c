@@ -1,4 +1,3 @@
-#include <float.h>
 #include <stdlib.h>
 
 #include "base/fail.h"
@@ -10,7 +9,7 @@
 void ar__unigram_release(ar_unigram *m) {
     ar__trie_release(&m->trie);
     free(m->score);
-    m->score = NULL;
+    *m = (ar_unigram){0};
 }
 
 static void offer(const ar_unigram *m, ar_best *to, double score, size_t from, int32_t id) {

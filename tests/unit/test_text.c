@@ -60,6 +60,25 @@ static void byte_level_merges_and_decodes(void **state) {
     ar_tokenizer_free(tk);
 }
 
+/* The plain form is streamed, anything else goes through jansson: both must read the same. */
+static void every_spelling_of_a_file_reads_the_same(void **state) {
+    (void)state;
+    static const char *const models[] = {
+        "{\"model\":{\"merges\":[\"a b\",\"ab "
+        "c\"],\"vocab\":{\"a\":0,\"b\":1,\"c\":2,\"ab\":3,\"abc\":4,\"\xC3\xA9\":5,\"\\\"\":6,\"\xF0\x9F\x98\x80\":7}}}",
+        " { \"x\" : [ \"]\" , { } ] , \"model\" :\n{ \"vocab\" : { \"a\" : 0 , \"b\":1,\"c\":2,\"\\u0061b\":3 , \"abc\":4,\"\\u00e9\":5,"
+        "\"\\u0022\":6,\"\\ud83d\\ude00\":7 } , \"merges\" : [ [ \"a\" , \"b\" ] , [\"\\u0061b\",\"c\"] ] } } ",
+        "{\"model\":{\"vocab\":{\"a\":9,\"a\":0,\"b\":1,\"c\":2,\"ab\":3,\"abc\":4,\"\xC3\xA9\":5,\"\\\"\":6,\"\\uD83D\\uDE00\":7},"
+        "\"merges\":[\"#version: 0.2\",\"a b\",\"ab c\"]}}",
+    };
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        ar_tokenizer *tk = open_text(models[i]);
+        assert_ids(tk, "abcab\xC3\xA9\"\xF0\x9F\x98\x80", 0, "4 3 5 6 7");
+        assert_int_equal(ar_tokenizer_count(tk), 8);
+        ar_tokenizer_free(tk);
+    }
+}
+
 static void a_long_word_merges_like_a_short_one(void **state) {
     (void)state;
     ar_tokenizer *tk = open_text("{" BYTE_MODEL ",\"pre_tokenizer\":" BYTE_LEVEL "}");
@@ -252,6 +271,7 @@ static void material_tokenizers_give_the_known_ids(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(byte_level_merges_and_decodes),
+        cmocka_unit_test(every_spelling_of_a_file_reads_the_same),
         cmocka_unit_test(a_long_word_merges_like_a_short_one),
         cmocka_unit_test(bytes_stand_in_for_unknown_characters),
         cmocka_unit_test(unigram_takes_the_best_cut),
