@@ -1,4 +1,5 @@
 /* Tokenizers built inline: the pipeline's parts, added tokens, decoding, and files that are wrong. */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,6 +94,33 @@ static void a_long_word_merges_like_a_short_one(void **state) {
     for (size_t i = 0; i < COUNT; i++) assert_int_equal(ids.id[i], 5);
     free(text);
     ar_ids_release(&ids);
+    ar_tokenizer_free(tk);
+}
+
+enum { THREADS = 4, ROUNDS = 300 };
+
+/* One thread's work: the same ids every time; NULL when they were. */
+static void *encode_often(void *tokenizer) {
+    for (int i = 0; i < ROUNDS; i++) {
+        ar_ids ids = {0};
+        bool ok =
+            ar_tokenizer_encode(&ids, tokenizer, "abc ab a1", 9, 0, NULL) == AR_OK && ids.count == 5 && ids.id[1] == 11 && ids.id[4] == 7;
+        ar_ids_release(&ids);
+        if (!ok) return tokenizer;
+    }
+    return NULL;
+}
+
+static void threads_share_a_tokenizer(void **state) {
+    (void)state;
+    ar_tokenizer *tk = open_text("{" BYTE_MODEL ",\"pre_tokenizer\":" BYTE_LEVEL "}");
+    pthread_t thread[THREADS];
+    for (int i = 0; i < THREADS; i++) assert_int_equal(pthread_create(&thread[i], NULL, encode_often, tk), 0);
+    for (int i = 0; i < THREADS; i++) {
+        void *bad;
+        assert_int_equal(pthread_join(thread[i], &bad), 0);
+        assert_null(bad);
+    }
     ar_tokenizer_free(tk);
 }
 
@@ -273,6 +301,7 @@ int main(void) {
         cmocka_unit_test(byte_level_merges_and_decodes),
         cmocka_unit_test(every_spelling_of_a_file_reads_the_same),
         cmocka_unit_test(a_long_word_merges_like_a_short_one),
+        cmocka_unit_test(threads_share_a_tokenizer),
         cmocka_unit_test(bytes_stand_in_for_unknown_characters),
         cmocka_unit_test(unigram_takes_the_best_cut),
         cmocka_unit_test(added_tokens_follow_their_flags),
