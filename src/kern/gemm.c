@@ -33,7 +33,7 @@ void ar__gemv(const ar_runtime *rt, float *y, const float *x, const void *w, ar_
     const ar_kernels *kn = &rt->kern;
     const ar_dtype_info *info = ar__dtype(t);
     size_t row_bytes = k / info->block * info->bytes;
-#pragma omp parallel for num_threads(rt->threads) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, n * k)) schedule(static)
     for (size_t j = 0; j < n; j++) {
         const char *row = (const char *)w + j * row_bytes;
         if (t == AR_F32) {

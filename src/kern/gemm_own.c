@@ -99,7 +99,7 @@ static void run_slice(const ar_runtime *rt, const ar_gemm *g, size_t i0, size_t 
     size_t mr = (size_t)kn->mr, panels = (rows + mr - 1) / mr, blocks = (g->n + AR_GEMM_NC - 1) / AR_GEMM_NC;
     size_t parts = row_parts(rt, rows, blocks), part_panels = (panels + parts - 1) / parts;
     const float *a = g->a + i0 * g->a_row + p0 * g->a_col;
-#pragma omp parallel num_threads(rt->threads)
+#pragma omp parallel num_threads(ar__team(rt, rows * g->n * len / 16))
     {
         float *right = ar__runtime_right(rt, omp_get_thread_num());
 #pragma omp for schedule(static)

@@ -18,6 +18,10 @@ struct ar_runtime {
     char isa_line[256], backend_line[128];
 };
 
+/* Threads for a loop of `work` simple operations: a region costs some microseconds (far more on a busy machine), so
+ * that small ones run on the calling thread.  Never changes a result. */
+static inline int ar__team(const ar_runtime *rt, size_t work) { return work < ((size_t)1 << 17) ? 1 : rt->threads; }
+
 static inline float *ar__runtime_right(const ar_runtime *rt, int thread) { return rt->right + (size_t)thread * AR_GEMM_RIGHT_FLOATS; }
 
 #endif

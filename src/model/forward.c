@@ -7,7 +7,7 @@
 #include <string.h>
 
 static void add(const ar_runtime *rt, float *y, const float *x, size_t n) {
-#pragma omp parallel for num_threads(rt->threads) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, n)) schedule(static)
     for (size_t i = 0; i < n; i++) y[i] += x[i];
 }
 
@@ -77,7 +77,7 @@ void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cach
 void ar__swiglu(ar_pass *p, const ar_acts *a, const ar_rows *rows) {
     const ar_runtime *rt = p->model->rt;
     size_t ff = (size_t)p->model->arch.ff;
-#pragma omp parallel for num_threads(rt->threads) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, rows->count * ff * 8)) schedule(static)
     for (size_t i = 0; i < rows->count; i++) rt->kern.silu_mul(p->act + i * ff, a->gate + i * ff, a->up + i * ff, ff);
 }
 

@@ -135,7 +135,7 @@ static void fwd_block(const ar_runtime *rt, float *o, float *lse, const float *q
 
 void ar__attention_fwd(const ar_runtime *rt, float *o, float *lse, const float *q, const float *k, const float *v, const ar_attention *at,
                        const ar_block *blocks, size_t block_count, size_t past, float *memory) {
-#pragma omp parallel num_threads(rt->threads)
+#pragma omp parallel num_threads(ar__team(rt, block_count * at->heads * AR_ATTENTION_BLOCK * at->head_dim * 8))
     {
         scratch sc = cut_scratch(rt, at, memory);
 #pragma omp for schedule(dynamic, 1)
@@ -220,7 +220,7 @@ void ar__attention_bwd(const ar_runtime *rt, float *dq, float *dk, float *dv, fl
                        float *memory) {
     size_t d = at->head_dim, rows = block_count ? blocks[block_count - 1].row + blocks[block_count - 1].count : 0;
     bwd_args a = {.at = at, .d_o = d_o, .q = q, .k = k, .v = v, .lse = lse, .dsum = dsum, .ld = at->heads * d, .kv_ld = at->kv_heads * d};
-#pragma omp parallel num_threads(rt->threads)
+#pragma omp parallel num_threads(ar__team(rt, block_count * at->heads * AR_ATTENTION_BLOCK * at->head_dim * 16))
     {
         scratch sc = cut_scratch(rt, at, memory);
 #pragma omp for schedule(static)

@@ -3,7 +3,7 @@
 static void look_up(const ar_runtime *rt, float *y, const ar_embedding *e, const int32_t *ids, size_t rows) {
     const ar_dtype_info *t = ar__dtype(e->w.type);
     size_t dim = e->w.cols, row_bytes = dim / t->block * t->bytes;
-#pragma omp parallel for num_threads(rt->threads) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, rows * dim)) schedule(static)
     for (size_t i = 0; i < rows; i++) t->to_f32(y + i * dim, (const char *)e->w.data + (size_t)ids[i] * row_bytes, dim);
 }
 
@@ -76,7 +76,7 @@ void ar__embedding_bwd(const ar_runtime *rt, const float *dy, const ar_embedding
         if (p) pair_bwd(rt, dy, e, p, ids, su + rows->start[seg->first] * width, rows, seg, scratch);
     }
     if (!e->dw) return;
-#pragma omp parallel for num_threads(rt->threads) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, rows->count * dim)) schedule(static)
     for (size_t j0 = 0; j0 < dim; j0 += 16)
         for (size_t i = 0; i < rows->count; i++)
             for (size_t j = j0; j < dim && j < j0 + 16; j++) e->dw[(size_t)ids[i] * dim + j] += dy[i * dim + j];

@@ -8,14 +8,14 @@ const ar_pair_op *ar__segment_pair(const ar_segment *seg, int site) {
 }
 
 static void add_bias(const ar_runtime *rt, float *y, const float *bias, size_t rows, size_t n) {
-#pragma omp parallel for num_threads(rt->threads) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, rows * n)) schedule(static)
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < n; j++) y[i * n + j] += bias[j];
 }
 
 /* dst = src * (gain - less), column by column */
 static void scale_columns(const ar_runtime *rt, float *dst, const float *src, const float *gain, float less, size_t rows, size_t n) {
-#pragma omp parallel for num_threads(rt->threads) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, rows * n)) schedule(static)
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < n; j++) dst[i * n + j] = src[i * n + j] * (gain[j] - less);
 }
@@ -37,11 +37,11 @@ static void dora_fwd(const ar_runtime *rt, float *y, const ar_linear *lin, const
         return;
     }
     ar__gemm_xwt(rt, wide, x_dropped, lin->w.data, lin->w.type, m, n, k, false);
-#pragma omp parallel for num_threads(rt->threads) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, m * n)) schedule(static)
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < n; j++) y[i * n + j] -= wide[i * n + j];
     ar__pair_up(rt, wide, p, su, m, n);
-#pragma omp parallel for num_threads(rt->threads) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, m * n)) schedule(static)
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < n; j++) y[i * n + j] += wide[i * n + j] * p->gain[j];
 }
@@ -97,7 +97,7 @@ void ar__linear_fwd(const ar_runtime *rt, float *y, float *su, const ar_linear *
 /* Column sums of dy (times z, where given) over each sample, added sample by sample. */
 static void column_sums(const ar_runtime *rt, float *out, const float *dy, const float *z, const float *scale, const ar_rows *rows, size_t first,
                         size_t last, size_t n) {
-#pragma omp parallel for num_threads(rt->threads) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, rows->count * n)) schedule(static)
     for (size_t j0 = 0; j0 < n; j0 += 64) {
         size_t len = n - j0 < 64 ? n - j0 : 64;
         for (size_t s = first; s < last; s++) {

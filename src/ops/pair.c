@@ -7,7 +7,7 @@ void ar__dropout(const ar_runtime *rt, float *dst, const float *x, size_t rows, 
     uint32_t bound = (uint32_t)((double)p->dropout * 4294967296.0);
     float keep = 1.0f / (1.0f - p->dropout);
     size_t blocks = (width + 3) / 4;
-#pragma omp parallel for num_threads(rt->threads) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, rows * width * 8)) schedule(static)
     for (size_t r = 0; r < rows; r++)
         for (size_t q = 0; q < blocks; q++) {
             uint32_t w[4];

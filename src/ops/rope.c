@@ -11,21 +11,26 @@ void ar__rope_fill(ar_rope *t, const float *inv_freq, float scale) {
         }
 }
 
+static void rotate_row(float *to, const float *from, const float *c, const float *s, size_t heads, size_t half, float sign) {
+    for (size_t h = 0; h < heads; h++, from += 2 * half, to += 2 * half)
+        for (size_t j = 0; j < half; j++) {
+            float a = from[j], b = from[j + half], sine = sign * s[j];
+            to[j] = a * c[j] - b * sine;
+            to[j + half] = b * c[j] + a * sine;
+        }
+}
+
 void ar__rope_apply(const ar_runtime *rt, float *y, const float *x, const ar_rope *t, const ar_rows *rows, size_t past, size_t heads, int direction) {
     size_t half = t->half, width = heads * 2 * half;
-#pragma omp parallel num_threads(rt->threads)
-    for (size_t s = 0; s < rows->samples; s++)
-#pragma omp for schedule(static) nowait
-        for (size_t i = rows->start[s]; i < rows->start[s + 1]; i++) {
-            const float *c = t->cos + (past + i - rows->start[s]) * half, *sn = t->sin + (past + i - rows->start[s]) * half;
-            for (size_t h = 0; h < heads; h++) {
-                const float *from = x + i * width + h * 2 * half;
-                float *to = y + i * width + h * 2 * half;
-                for (size_t j = 0; j < half; j++) {
-                    float a = from[j], b = from[j + half], sine = direction > 0 ? sn[j] : -sn[j];
-                    to[j] = a * c[j] - b * sine;
-                    to[j + half] = b * c[j] + a * sine;
-                }
-            }
+#pragma omp parallel for num_threads(ar__team(rt, rows->count * width)) schedule(static)
+    for (size_t i = 0; i < rows->count; i++) {
+        size_t low = 0, high = rows->samples; /* the sample of row i: start[low] <= i < start[low + 1] */
+        while (high - low > 1) {
+            size_t mid = (low + high) / 2;
+            if (rows->start[mid] <= i) low = mid;
+            else high = mid;
         }
+        size_t position = past + i - rows->start[low];
+        rotate_row(y + i * width, x + i * width, t->cos + position * half, t->sin + position * half, heads, half, direction > 0 ? 1.0f : -1.0f);
+    }
 }

@@ -30,7 +30,7 @@ static double square_sum(const ar_kernels *kn, const float *g, size_t n) {
 double ar__grad_norm(const ar_runtime *rt, const ar_trainables *t) {
     double total = 0.0;
     /* Ordered: each trainable's own sum is formed by one thread and added in list order. */
-#pragma omp parallel for ordered num_threads(rt->threads) schedule(static, 1)
+#pragma omp parallel for ordered num_threads(ar__team(rt, t->total)) schedule(static, 1)
     for (size_t i = 0; i < t->count; i++) {
         double sum = square_sum(&rt->kern, t->at[i].grad, t->at[i].count);
 #pragma omp ordered
@@ -47,7 +47,7 @@ static void sgd(float *w, const float *g, size_t n, float rate, float decay, flo
 void ar__optim_step(const ar_runtime *rt, ar_trainables *list, const ar_train_options *o, double rate, int64_t t, double norm) {
     double clip = o->clip > 0.0 ? fmin(1.0, o->clip / (norm + 1e-6)) : 1.0;
     double bias1 = 1.0 - pow(o->beta1, (double)t), bias2 = 1.0 - pow(o->beta2, (double)t);
-#pragma omp parallel num_threads(rt->threads)
+#pragma omp parallel num_threads(ar__team(rt, list->total * 4))
     for (size_t i = 0; i < list->count; i++) {
         ar_trainable *x = &list->at[i];
         double r = rate * x->rate_factor;

@@ -121,7 +121,7 @@ void ar__trainables_release(ar_trainables *t) {
 }
 
 void ar__trainables_zero_grad(const ar_runtime *rt, ar_trainables *t) {
-#pragma omp parallel for num_threads(rt->threads) schedule(dynamic, 1)
+#pragma omp parallel for num_threads(ar__team(rt, t->total)) schedule(dynamic, 1)
     for (size_t i = 0; i < t->count; i++) {
         memset(t->at[i].grad, 0, t->at[i].count * sizeof(float));
         if (t->at[i].grad_tied) memset(t->at[i].grad_tied, 0, t->at[i].count * sizeof(float));
