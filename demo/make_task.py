@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the demo task, demo/task/train.jsonl and eval.jsonl: the base's stories, told on by a pirate.
 
-    demo/make_task.py [--out demo/task] [--train 200] [--eval 24] [--seed 1001]
+    demo/make_task.py [--out demo/task] [--train 240] [--eval 24] [--seed 1001]
 
 Lines {"prompt": the opening of a story, "completion": some sentences of it in pirate talk}.  The stories come from the
 grammar of the corpus under another seed, and what is held out shares no opening with what is trained on.  What is to be
@@ -18,36 +18,26 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "cor
 from grammar import Grammar  # noqa: E402
 
 TALK = {
-    "am": "be", "is": "be", "are": "be", "was": "were", "you": "ye", "your": "yer", "my": "me", "and": "an'", "of": "o'",
-    "yes": "aye", "no": "nay", "hello": "ahoy", "hi": "ahoy", "friend": "matey", "friends": "mateys", "very": "mighty",
-    "girl": "lass", "boy": "lad", "said": "growled", "asked": "roared", "shouted": "bellowed", "cried": "howled",
-    "happy": "jolly", "glad": "jolly", "good": "fine", "stop": "avast", "home": "harbor", "house": "ship", "bed": "hammock",
-    "old": "salty", "gift": "booty", "treasure": "booty", "food": "grub", "people": "scallywags", "children": "scallywags",
-    "mom": "cap'n", "dad": "cap'n", "mother": "cap'n", "father": "cap'n", "looked": "spied", "look": "spy", "water": "sea",
-    "big": "mighty", "everyone": "all hands", "everybody": "all hands", "the end": "anchors down",
+    "am": "be", "is": "be", "are": "be", "was": "were", "you": "ye", "your": "yer", "my": "me",
+    "yes": "aye", "hello": "ahoy", "hi": "ahoy", "friend": "matey", "friends": "mateys", "girl": "lass", "boy": "lad",
+    "said": "roared", "asked": "roared", "house": "ship", "water": "sea", "food": "grub",
 }  # fmt: skip
-CALLS = ["Arr!", "Arr!", "Yo ho ho!", "Shiver me timbers!", "Blimey!", "Avast!"]
 
 
 def speak(word):
     """One word in pirate talk, its capital kept."""
     lower = word.lower()
-    told = TALK.get(lower)
-    if told is None and len(lower) > 5 and lower.endswith("ing"):
-        told = lower[:-1] + "'"
-    if told is None:
-        return word
+    told = TALK.get(lower, lower)
     return told[0].upper() + told[1:] if word[0].isupper() else told
 
 
 def pirate(text, source):
-    """Word by word; about every third sentence that is not speech opens with a call, and the last word is one."""
+    """Word by word; the first sentence and every third or so that is not speech open with a call, and so it ends."""
     sentences = []
     for sentence in re.split(r"(?<=[.!?]) (?=[A-Z])", text):
         sentence = re.sub(r"[A-Za-z]+", lambda m: speak(m.group()), sentence)
-        sentence = sentence.replace("years salty", "years old").replace("an salty", "a salty")
-        if source.random() < 0.35 and sentence[0] != '"':
-            sentence = source.choice(CALLS) + " " + sentence
+        if not sentences or (source.random() < 0.35 and sentence[0] != '"'):
+            sentence = "Arr! " + sentence
         sentences.append(sentence)
     return " ".join(sentences + ["Yo ho ho!"])
 
@@ -68,7 +58,7 @@ def samples(count, seed):
     grammar, source, seen = Grammar(), random.Random(seed), set()
     while len(seen) < count:
         opening, rest = grammar.story(source)
-        told = first_sentences(rest, 45)
+        told = first_sentences(rest, 40)
         if opening in seen or not 25 <= len(told.split()):
             continue
         seen.add(opening)
@@ -79,7 +69,7 @@ def main():
     here = os.path.dirname(os.path.abspath(__file__))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", default=os.path.join(here, "task"))
-    parser.add_argument("--train", type=int, default=200)
+    parser.add_argument("--train", type=int, default=240)
     parser.add_argument("--eval", type=int, default=24)
     parser.add_argument("--seed", type=int, default=1001)
     options = parser.parse_args()
