@@ -193,7 +193,7 @@ static void map_adapter(ar_train_options *o, const cli_args *args, const struct 
     o->policy = (ar_policy)v->policy;
     o->policy_given = cli_given(args, "policy");
     o->dora = v->dora;
-    o->targets = v->targets;
+    o->targets = cli_given(args, "targets") ? v->targets : NULL;
     o->exclude = v->exclude;
     o->layers = v->layers;
     o->rank_patterns = v->rank_pattern.items;

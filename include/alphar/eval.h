@@ -35,8 +35,8 @@ AR_API const ar_model *ar_session_model(const ar_session *s);
 /* ---- eval: mean loss over the supervised tokens of a file ---------------------------------------------------- */
 typedef struct ar_eval_options {
     const char *data;
-    int max_length;      /* 1024 */
-    bool pack;           /* true */
+    int max_length; /* 1024 */
+    bool pack;      /* true */
     bool train_on_all, skip_bad;
     const double *alphas; /* evaluate at each of these; NULL: once, as the session stands */
     const double *scales; /* the same for s; not together with alphas */
@@ -61,10 +61,10 @@ AR_API ar_status ar_score(double *logprobs, ar_session *s, const int32_t *ids, s
 
 /* ---- generate ------------------------------------------------------------------------------------------------ */
 typedef struct ar_generate_options {
-    int max_tokens;       /* 128 */
-    double temperature;   /* 0: greedy */
-    double top_p, min_p;  /* 1, 0 */
-    int top_k;            /* 0: off */
+    int max_tokens;        /* 128 */
+    double temperature;    /* 0: greedy */
+    double top_p, min_p;   /* 1, 0 */
+    int top_k;             /* 0: off */
     double repeat_penalty; /* 1: off; as in Hugging Face: over prompt and answer */
     const char *const *stops;
     int stop_count;

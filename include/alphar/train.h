@@ -32,9 +32,9 @@ typedef struct ar_progress {
     double loss, lr, grad_norm;
     double tokens_per_second; /* real tokens, over the last steps */
     double seconds_left;
-    double scale;          /* s of the adapter (the first site's); 0 with method full */
-    double strength;       /* mean of ||sBA|| / ||W|| over the sites when last measured; negative: never */
-    double eval_loss;      /* negative: not evaluated at this step */
+    double scale;     /* s of the adapter (the first site's); 0 with method full */
+    double strength;  /* mean of ||sBA|| / ||W|| over the sites when last measured; negative: never */
+    double eval_loss; /* negative: not evaluated at this step */
 } ar_progress;
 
 typedef struct ar_train_options {
@@ -43,9 +43,9 @@ typedef struct ar_train_options {
     bool init_random;         /* start from random weights of model_config; needs method full */
     const char *model_config; /* config.json of the random base; its folder's tokenizer is used */
 
-    int rank;            /* 16 */
-    bool rank_given;     /* rank was asked for (matters with init_adapter) */
-    double alpha;        /* 2 * rank where alpha_given is false */
+    int rank;        /* 16 */
+    bool rank_given; /* rank was asked for (matters with init_adapter) */
+    double alpha;    /* 2 * rank where alpha_given is false */
     bool alpha_given;
     ar_policy policy;
     bool policy_given;
@@ -70,7 +70,7 @@ typedef struct ar_train_options {
 
     double lr, lr_ratio, min_lr; /* 2e-4, 1, 0 */
     ar_schedule schedule;
-    double warmup;               /* 0.03: below 1 a fraction of the steps, from 1 on steps */
+    double warmup; /* 0.03: below 1 a fraction of the steps, from 1 on steps */
     ar_optimizer optimizer;
     double weight_decay, beta1, beta2, eps, clip; /* 0, 0.9, 0.999, 1e-8, 1 */
     ar_switch checkpoint_layers;
@@ -79,13 +79,13 @@ typedef struct ar_train_options {
 
     const char *init_adapter; /* start from this adapter's pairs */
     const char *eval_data;
-    int64_t eval_every;       /* steps; 0: each epoch */
-    int early_stop;           /* evaluations without improvement; 0: off */
-    int64_t save_every;       /* steps; 0: every ten minutes */
-    int keep;                 /* 2 checkpoints */
-    int strength_every;       /* 10 steps; 0: never */
+    int64_t eval_every; /* steps; 0: each epoch */
+    int early_stop;     /* evaluations without improvement; 0: off */
+    int64_t save_every; /* steps; 0: every ten minutes */
+    int keep;           /* 2 checkpoints */
+    int strength_every; /* 10 steps; 0: never */
     bool resume, overwrite;
-    uint64_t seed;            /* 1 */
+    uint64_t seed; /* 1 */
 
     void (*on_progress)(void *user, const ar_progress *p); /* after each step; NULL: none */
     bool (*should_stop)(void *user);                       /* polled between steps; true: checkpoint, then AR_ERR_INTERRUPTED */

@@ -27,8 +27,18 @@ typedef struct ar_rope_config {
 
 /* Slots of a layer, in the order in which PyTorch lists the modules. */
 typedef enum ar_slot {
-    AR_SLOT_Q, AR_SLOT_K, AR_SLOT_V, AR_SLOT_O, AR_SLOT_Q_NORM, AR_SLOT_K_NORM, AR_SLOT_GATE, AR_SLOT_UP, AR_SLOT_DOWN,
-    AR_SLOT_ATTN_NORM, AR_SLOT_MLP_NORM, AR_SLOT_COUNT
+    AR_SLOT_Q,
+    AR_SLOT_K,
+    AR_SLOT_V,
+    AR_SLOT_O,
+    AR_SLOT_Q_NORM,
+    AR_SLOT_K_NORM,
+    AR_SLOT_GATE,
+    AR_SLOT_UP,
+    AR_SLOT_DOWN,
+    AR_SLOT_ATTN_NORM,
+    AR_SLOT_MLP_NORM,
+    AR_SLOT_COUNT
 } ar_slot;
 
 enum { AR_MAX_EOS = 8 };

@@ -65,13 +65,15 @@ static ar_status read_sizes(ar_arch *a, const family *f, const reader *r) {
     ar_status s;
     a->max_positions = 2048;
     if ((s = get_size(&a->vocab, r, "vocab_size", true, MAX_VOCAB)) || (s = get_size(&a->dim, r, "hidden_size", true, MAX_DIM)) ||
-        (s = get_size(&a->ff, r, "intermediate_size", true, MAX_DIM)) || (s = get_size(&a->layers, r, "num_hidden_layers", true, MAX_LAYERS)) ||
+        (s = get_size(&a->ff, r, "intermediate_size", true, MAX_DIM)) ||
+        (s = get_size(&a->layers, r, "num_hidden_layers", true, MAX_LAYERS)) ||
         (s = get_size(&a->heads, r, "num_attention_heads", true, MAX_HEADS)) ||
         (s = get_size(&a->max_positions, r, "max_position_embeddings", false, INT32_MAX)))
         return s;
     a->kv_heads = f->kv_heads ? f->kv_heads : a->heads;
     a->head_dim = f->head_dim ? f->head_dim : a->dim / a->heads;
-    if ((s = get_size(&a->kv_heads, r, "num_key_value_heads", false, MAX_HEADS)) || (s = get_size(&a->head_dim, r, "head_dim", false, MAX_HEADS)))
+    if ((s = get_size(&a->kv_heads, r, "num_key_value_heads", false, MAX_HEADS)) ||
+        (s = get_size(&a->head_dim, r, "head_dim", false, MAX_HEADS)))
         return s;
     if (a->heads % a->kv_heads)
         return ar__fail(r->err, AR_ERR_VALUE, "%s: %lld attention heads over %lld key/value heads, wanted a whole multiple", r->place,
@@ -108,14 +110,14 @@ static ar_status read_layer_types(ar_arch *a, const reader *r) {
     ar_status s = ar__json_get_array(&types, r->config, "layer_types", r->place, r->err);
     if (s || !types) return s;
     if ((int64_t)json_array_size(types) != a->layers)
-        return ar__fail(r->err, AR_ERR_MISMATCH, "%s: layer_types names %zu layers, num_hidden_layers is %lld", r->place, json_array_size(types),
-                        (long long)a->layers);
+        return ar__fail(r->err, AR_ERR_MISMATCH, "%s: layer_types names %zu layers, num_hidden_layers is %lld", r->place,
+                        json_array_size(types), (long long)a->layers);
     for (size_t i = 0; i < json_array_size(types); i++) {
         const char *t = json_string_value(json_array_get(types, i));
         bool slides = t && !strcmp(t, "sliding_attention");
         if (!slides && !(t && !strcmp(t, "full_attention")))
-            return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: layer_types[%zu] is '%s', wanted full_attention or sliding_attention", r->place, i,
-                            t ? t : "no string");
+            return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: layer_types[%zu] is '%s', wanted full_attention or sliding_attention",
+                            r->place, i, t ? t : "no string");
         a->windowed[i] = slides;
     }
     return AR_OK;
@@ -155,13 +157,16 @@ static ar_status read_rope_kind(ar_rope_config *rope, const json_t *o, const cha
 }
 
 static ar_status check_rope(const ar_rope_config *p, const char *place, ar_error *err) {
-    if (!(p->theta > 1.0) || !isfinite(p->theta)) return ar__fail(err, AR_ERR_VALUE, "%s: rope_theta is %g, wanted more than 1", place, p->theta);
+    if (!(p->theta > 1.0) || !isfinite(p->theta))
+        return ar__fail(err, AR_ERR_VALUE, "%s: rope_theta is %g, wanted more than 1", place, p->theta);
     if (p->kind == AR_ROPE_DEFAULT) return AR_OK;
-    if (!(p->factor > 0.0) || !isfinite(p->factor)) return ar__fail(err, AR_ERR_VALUE, "%s: rope factor is %g, wanted more than 0", place, p->factor);
+    if (!(p->factor > 0.0) || !isfinite(p->factor))
+        return ar__fail(err, AR_ERR_VALUE, "%s: rope factor is %g, wanted more than 0", place, p->factor);
     if ((p->kind == AR_ROPE_LLAMA3 || p->kind == AR_ROPE_YARN) && !(p->original_max >= 1.0))
         return ar__fail(err, AR_ERR_VALUE, "%s: original_max_position_embeddings is %g, wanted 1 or more", place, p->original_max);
     if (p->kind == AR_ROPE_LLAMA3 && !(p->low_freq > 0.0 && p->high_freq > p->low_freq))
-        return ar__fail(err, AR_ERR_VALUE, "%s: low_freq_factor %g and high_freq_factor %g, wanted 0 < low < high", place, p->low_freq, p->high_freq);
+        return ar__fail(err, AR_ERR_VALUE, "%s: low_freq_factor %g and high_freq_factor %g, wanted 0 < low < high", place, p->low_freq,
+                        p->high_freq);
     return AR_OK;
 }
 
@@ -184,19 +189,20 @@ static ar_status read_rope(ar_arch *a, const reader *r) {
         (s = ar__json_get_object(&o, r->config, "rope_parameters", r->place, r->err)) ||
         (!o && (s = ar__json_get_object(&o, r->config, "rope_scaling", r->place, r->err))))
         return s;
-    if (o && ((s = ar__fields_check(o, AR_FIELDS_ROPE, "rope parameter", r->place, r->err)) || (s = read_rope_kind(p, o, r->place, r->err)) ||
-              (s = need_keys(o, p->kind, r->place, r->err)) || (s = ar__json_get_double(&p->theta, o, "rope_theta", r->place, r->err)) ||
-              (s = ar__json_get_double(&p->factor, o, "factor", r->place, r->err)) ||
-              (s = ar__json_get_double(&partial, o, "partial_rotary_factor", r->place, r->err)) ||
-              (s = ar__json_get_double(&p->low_freq, o, "low_freq_factor", r->place, r->err)) ||
-              (s = ar__json_get_double(&p->high_freq, o, "high_freq_factor", r->place, r->err)) ||
-              (s = ar__json_get_double(&p->original_max, o, "original_max_position_embeddings", r->place, r->err)) ||
-              (s = ar__json_get_double(&p->beta_fast, o, "beta_fast", r->place, r->err)) ||
-              (s = ar__json_get_double(&p->beta_slow, o, "beta_slow", r->place, r->err)) ||
-              (s = ar__json_get_double(&p->attention_factor, o, "attention_factor", r->place, r->err)) ||
-              (s = ar__json_get_double(&p->mscale, o, "mscale", r->place, r->err)) ||
-              (s = ar__json_get_double(&p->mscale_all_dim, o, "mscale_all_dim", r->place, r->err)) ||
-              (s = ar__json_get_bool(&p->truncate, o, "truncate", r->place, r->err))))
+    if (o &&
+        ((s = ar__fields_check(o, AR_FIELDS_ROPE, "rope parameter", r->place, r->err)) || (s = read_rope_kind(p, o, r->place, r->err)) ||
+         (s = need_keys(o, p->kind, r->place, r->err)) || (s = ar__json_get_double(&p->theta, o, "rope_theta", r->place, r->err)) ||
+         (s = ar__json_get_double(&p->factor, o, "factor", r->place, r->err)) ||
+         (s = ar__json_get_double(&partial, o, "partial_rotary_factor", r->place, r->err)) ||
+         (s = ar__json_get_double(&p->low_freq, o, "low_freq_factor", r->place, r->err)) ||
+         (s = ar__json_get_double(&p->high_freq, o, "high_freq_factor", r->place, r->err)) ||
+         (s = ar__json_get_double(&p->original_max, o, "original_max_position_embeddings", r->place, r->err)) ||
+         (s = ar__json_get_double(&p->beta_fast, o, "beta_fast", r->place, r->err)) ||
+         (s = ar__json_get_double(&p->beta_slow, o, "beta_slow", r->place, r->err)) ||
+         (s = ar__json_get_double(&p->attention_factor, o, "attention_factor", r->place, r->err)) ||
+         (s = ar__json_get_double(&p->mscale, o, "mscale", r->place, r->err)) ||
+         (s = ar__json_get_double(&p->mscale_all_dim, o, "mscale_all_dim", r->place, r->err)) ||
+         (s = ar__json_get_bool(&p->truncate, o, "truncate", r->place, r->err))))
         return s;
     if (p->kind == AR_ROPE_YARN && p->factor == 0.0 && p->original_max > 0.0) p->factor = (double)a->max_positions / p->original_max;
     if (partial != 1.0) return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: partial_rotary_factor is %g, wanted 1", r->place, partial);

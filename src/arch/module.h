@@ -15,7 +15,7 @@ typedef enum ar_module_kind {
 typedef struct ar_module {
     const char *path; /* "model.layers.0.self_attn.q_proj" */
     ar_module_kind kind;
-    int layer;        /* -1 outside the layers */
+    int layer;           /* -1 outside the layers */
     int64_t n_out, n_in; /* of the weight as Hugging Face stores it; norm: n_out elements, n_in 1; embedding: [vocab, dim] */
     bool has_bias;
 } ar_module;

@@ -12,21 +12,31 @@ typedef struct slot_info {
 } slot_info;
 
 static const slot_info slots[AR_SLOT_COUNT] = {
-    [AR_SLOT_Q] = {"self_attn.q_proj", AR_MODULE_LINEAR},         [AR_SLOT_K] = {"self_attn.k_proj", AR_MODULE_LINEAR},
-    [AR_SLOT_V] = {"self_attn.v_proj", AR_MODULE_LINEAR},         [AR_SLOT_O] = {"self_attn.o_proj", AR_MODULE_LINEAR},
-    [AR_SLOT_Q_NORM] = {"self_attn.q_norm", AR_MODULE_NORM},      [AR_SLOT_K_NORM] = {"self_attn.k_norm", AR_MODULE_NORM},
-    [AR_SLOT_GATE] = {"mlp.gate_proj", AR_MODULE_LINEAR},         [AR_SLOT_UP] = {"mlp.up_proj", AR_MODULE_LINEAR},
-    [AR_SLOT_DOWN] = {"mlp.down_proj", AR_MODULE_LINEAR},         [AR_SLOT_ATTN_NORM] = {"input_layernorm", AR_MODULE_NORM},
+    [AR_SLOT_Q] = {"self_attn.q_proj", AR_MODULE_LINEAR},
+    [AR_SLOT_K] = {"self_attn.k_proj", AR_MODULE_LINEAR},
+    [AR_SLOT_V] = {"self_attn.v_proj", AR_MODULE_LINEAR},
+    [AR_SLOT_O] = {"self_attn.o_proj", AR_MODULE_LINEAR},
+    [AR_SLOT_Q_NORM] = {"self_attn.q_norm", AR_MODULE_NORM},
+    [AR_SLOT_K_NORM] = {"self_attn.k_norm", AR_MODULE_NORM},
+    [AR_SLOT_GATE] = {"mlp.gate_proj", AR_MODULE_LINEAR},
+    [AR_SLOT_UP] = {"mlp.up_proj", AR_MODULE_LINEAR},
+    [AR_SLOT_DOWN] = {"mlp.down_proj", AR_MODULE_LINEAR},
+    [AR_SLOT_ATTN_NORM] = {"input_layernorm", AR_MODULE_NORM},
     [AR_SLOT_MLP_NORM] = {"post_attention_layernorm", AR_MODULE_NORM},
 };
 
 static void slot_shape(ar_module *m, const ar_arch *a, ar_slot slot) {
     int64_t q = a->heads * a->head_dim, kv = a->kv_heads * a->head_dim;
-    const struct { int64_t out, in; bool bias; } shape[AR_SLOT_COUNT] = {
-        [AR_SLOT_Q] = {q, a->dim, a->bias_qkv},       [AR_SLOT_K] = {kv, a->dim, a->bias_qkv},      [AR_SLOT_V] = {kv, a->dim, a->bias_qkv},
-        [AR_SLOT_O] = {a->dim, q, a->bias_o},         [AR_SLOT_Q_NORM] = {a->head_dim, 1, false},   [AR_SLOT_K_NORM] = {a->head_dim, 1, false},
-        [AR_SLOT_GATE] = {a->ff, a->dim, a->bias_mlp}, [AR_SLOT_UP] = {a->ff, a->dim, a->bias_mlp}, [AR_SLOT_DOWN] = {a->dim, a->ff, a->bias_mlp},
-        [AR_SLOT_ATTN_NORM] = {a->dim, 1, false},     [AR_SLOT_MLP_NORM] = {a->dim, 1, false},
+    const struct {
+        int64_t out, in;
+        bool bias;
+    } shape[AR_SLOT_COUNT] = {
+        [AR_SLOT_Q] = {q, a->dim, a->bias_qkv},        [AR_SLOT_K] = {kv, a->dim, a->bias_qkv},
+        [AR_SLOT_V] = {kv, a->dim, a->bias_qkv},       [AR_SLOT_O] = {a->dim, q, a->bias_o},
+        [AR_SLOT_Q_NORM] = {a->head_dim, 1, false},    [AR_SLOT_K_NORM] = {a->head_dim, 1, false},
+        [AR_SLOT_GATE] = {a->ff, a->dim, a->bias_mlp}, [AR_SLOT_UP] = {a->ff, a->dim, a->bias_mlp},
+        [AR_SLOT_DOWN] = {a->dim, a->ff, a->bias_mlp}, [AR_SLOT_ATTN_NORM] = {a->dim, 1, false},
+        [AR_SLOT_MLP_NORM] = {a->dim, 1, false},
     };
     m->n_out = shape[slot].out;
     m->n_in = shape[slot].in;

@@ -49,7 +49,8 @@ static float yarn(float *inv, const ar_rope_config *r, int64_t dim) {
         inv[i] = (float)(interpolated * ramp + extrapolated * (1.0 - ramp));
     }
     if (r->attention_factor > 0.0) return (float)r->attention_factor;
-    if (r->mscale > 0.0 && r->mscale_all_dim > 0.0) return (float)(mscale_of(r->factor, r->mscale) / mscale_of(r->factor, r->mscale_all_dim));
+    if (r->mscale > 0.0 && r->mscale_all_dim > 0.0)
+        return (float)(mscale_of(r->factor, r->mscale) / mscale_of(r->factor, r->mscale_all_dim));
     return (float)mscale_of(r->factor, 1.0);
 }
 

@@ -35,9 +35,7 @@ ar_status ar__fail_errno(ar_error *err, const char *format, ...) {
     return AR_ERR_IO;
 }
 
-ar_status ar__fail_memory(ar_error *err, const char *what) {
-    return ar__fail(err, AR_ERR_MEMORY, "%s: out of memory", what);
-}
+ar_status ar__fail_memory(ar_error *err, const char *what) { return ar__fail(err, AR_ERR_MEMORY, "%s: out of memory", what); }
 
 ar_status ar__fail_at(ar_error *err, ar_status status, const char *place) {
     if (err) {

@@ -40,7 +40,7 @@ bool ar__path_exists(const char *path);
 bool ar__path_is_dir(const char *path);
 /* `dir/name`, malloc'ed; NULL when memory runs out. */
 char *ar__path_join(const char *dir, const char *name);
-const char *ar__path_base(const char *path); /* the part behind the last '/' */
+const char *ar__path_base(const char *path);               /* the part behind the last '/' */
 ar_status ar__dir_make(const char *path, ar_error *err);   /* with parents; existing is fine */
 ar_status ar__dir_remove(const char *path, ar_error *err); /* with everything in it; absent is fine */
 ar_status ar__dir_sync(const char *path, ar_error *err);   /* makes renames in it durable */

@@ -67,7 +67,8 @@ void ar__buf_printf(ar_buf *b, const char *format, ...) {
     va_copy(again, ap);
     int n = vsnprintf(NULL, 0, format, ap);
     va_end(ap);
-    if (n < 0) b->failed = true;
+    if (n < 0)
+        b->failed = true;
     else if (buf_reserve(b, (size_t)n)) {
         vsnprintf(b->data + b->len, (size_t)n + 1, format, again);
         b->len += (size_t)n;

@@ -13,20 +13,27 @@ void ar_eval_options_init(ar_eval_options *o) { *o = (ar_eval_options){.max_leng
 static ar_status check(const ar_session *s, const ar_eval_options *o, ar_error *err) {
     if (o->max_length < 2) return ar__fail(err, AR_ERR_VALUE, "max-length: found %d, wanted at least 2", o->max_length);
     if (o->alphas && o->scales) return ar__fail(err, AR_ERR_VALUE, "alphas and scales: wanted one of them");
-    if ((o->alphas || o->scales) && !s->adapter) return ar__fail(err, AR_ERR_VALUE, "alpha or scale without an adapter: there is nothing to set");
-    for (int i = 0; i < o->count; i++)
-        if (!isfinite(o->alphas ? o->alphas[i] : o->scales[i])) return ar__fail(err, AR_ERR_VALUE, "alpha or scale: found a value that is no finite number");
+    if ((o->alphas || o->scales) && !s->adapter)
+        return ar__fail(err, AR_ERR_VALUE, "alpha or scale without an adapter: there is nothing to set");
+    for (int i = 0; (o->alphas || o->scales) && i < o->count; i++)
+        if (!isfinite(o->alphas ? o->alphas[i] : o->scales[i]))
+            return ar__fail(err, AR_ERR_VALUE, "alpha or scale: found a value that is no finite number");
     return AR_OK;
 }
 
 static ar_status load(ar_dataset **out, const ar_session *s, const ar_eval_options *o, ar_error *err) {
     const ar_arch *a = &s->model->arch;
     ar_data_stats stats;
-    ar_data_options d = {.max_length = o->max_length, .threads = s->rt->threads, .eos_id = a->eos_count ? a->eos[0] : -1,
-                         .train_on_all = o->train_on_all, .skip_bad = o->skip_bad, .log = &s->rt->log};
+    ar_data_options d = {.max_length = o->max_length,
+                         .threads = s->rt->threads,
+                         .eos_id = a->eos_count ? a->eos[0] : -1,
+                         .train_on_all = o->train_on_all,
+                         .skip_bad = o->skip_bad,
+                         .log = &s->rt->log};
     ar_status st = ar__dataset_load(out, o->data, s->tokenizer, &d, &stats, err);
     if (!st && stats.max_id >= a->vocab)
-        st = ar__fail(err, AR_ERR_MISMATCH, "%s: the tokenizer gave id %d, the base's vocabulary has %lld", o->data, stats.max_id, (long long)a->vocab);
+        st = ar__fail(err, AR_ERR_MISMATCH, "%s: the tokenizer gave id %d, the base's vocabulary has %lld", o->data, stats.max_id,
+                      (long long)a->vocab);
     return st;
 }
 
@@ -44,7 +51,8 @@ static void describe(ar_eval_result *r, const ar_adapter *ad) {
     r->scale = ad->pair[0].scale;
     r->alpha = ad->pair[0].alpha;
     r->has_alpha = true;
-    for (size_t i = 1; i < ad->pair_count; i++) r->has_alpha = r->has_alpha && ad->pair[i].alpha == r->alpha && ad->pair[i].scale == r->scale;
+    for (size_t i = 1; i < ad->pair_count; i++)
+        r->has_alpha = r->has_alpha && ad->pair[i].alpha == r->alpha && ad->pair[i].scale == r->scale;
 }
 
 static ar_status evaluate_at(ar_eval_result *r, ar_session *s, ar_pass *p, ar_batcher *b, ar_error *err) {
@@ -60,7 +68,8 @@ static ar_status evaluate_at(ar_eval_result *r, ar_session *s, ar_pass *p, ar_ba
     ar__attach_free(at);
     if (isfinite(r->loss)) return AR_OK;
     const char *tensor = ar__model_find_nonfinite(s->model);
-    return tensor ? ar__fail(err, AR_ERR_NUMERIC, "the loss is %g because base tensor '%s' holds NaN or infinity; the file is damaged", r->loss, tensor)
+    return tensor ? ar__fail(err, AR_ERR_NUMERIC, "the loss is %g because base tensor '%s' holds NaN or infinity; the file is damaged",
+                             r->loss, tensor)
                   : ar__fail(err, AR_ERR_NUMERIC, "the loss is %g", r->loss);
 }
 

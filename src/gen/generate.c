@@ -33,7 +33,8 @@ void ar_generate_result_release(ar_generate_result *r) {
 
 static ar_status check(const ar_session *s, const ar_generate_options *o, size_t prompt, ar_error *err) {
     if (o->max_tokens < 0) return ar__fail(err, AR_ERR_VALUE, "max-tokens: found %d, wanted 0 or more", o->max_tokens);
-    if (!(o->temperature >= 0.0) || !isfinite(o->temperature)) return ar__fail(err, AR_ERR_VALUE, "temperature: found %g, wanted 0 or more", o->temperature);
+    if (!(o->temperature >= 0.0) || !isfinite(o->temperature))
+        return ar__fail(err, AR_ERR_VALUE, "temperature: found %g, wanted 0 or more", o->temperature);
     if (!(o->top_p > 0.0 && o->top_p <= 1.0)) return ar__fail(err, AR_ERR_VALUE, "top-p: found %g, wanted above 0 and up to 1", o->top_p);
     if (!(o->min_p >= 0.0 && o->min_p <= 1.0)) return ar__fail(err, AR_ERR_VALUE, "min-p: found %g, wanted 0 to 1", o->min_p);
     if (o->top_k < 0) return ar__fail(err, AR_ERR_VALUE, "top-k: found %d, wanted 0 (off) or more", o->top_k);
@@ -44,7 +45,9 @@ static ar_status check(const ar_session *s, const ar_generate_options *o, size_t
     if (prompt == 0) return ar__fail(err, AR_ERR_VALUE, "prompt: no tokens, and the tokenizer adds no BOS; give at least a character");
     const ar_arch *a = &s->model->arch;
     if (a->rope.kind == AR_ROPE_DYNAMIC && (int64_t)(prompt + (size_t)o->max_tokens) > a->max_positions)
-        return ar__fail(err, AR_ERR_UNSUPPORTED, "%zu tokens of prompt and %d more pass the original maximum of %lld under RoPE 'dynamic', whose frequencies change with the length; use a base with yarn or linear, or --max-tokens",
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "%zu tokens of prompt and %d more pass the original maximum of %lld under RoPE 'dynamic', whose frequencies change "
+                        "with the length; use a base with yarn or linear, or --max-tokens",
                         prompt, o->max_tokens, (long long)a->max_positions);
     return AR_OK;
 }
@@ -124,7 +127,8 @@ static ar_status decode_loop(generation *g, ar_error *err) {
     ar_status s = AR_OK;
     r->stopped = AR_STOPPED_LENGTH;
     for (int i = 0; i < g->o->max_tokens && !done && !s; i++) {
-        if (!isfinite(g->logits[0])) return ar__fail(err, AR_ERR_NUMERIC, "the logits of token %d are no numbers; is the base damaged, or alpha far too large?", i);
+        if (!isfinite(g->logits[0]))
+            return ar__fail(err, AR_ERR_NUMERIC, "the logits of token %d are no numbers; is the base damaged, or alpha far too large?", i);
         int32_t id = ar__sample(g->logits, vocab, g->seen, g->room, g->o, (uint64_t)i);
         if (is_eos(g->s, id)) {
             r->stopped = AR_STOPPED_EOS;

@@ -62,7 +62,8 @@ static ar_status collect_eos(ar_session *s, const char *model_path, ar_error *er
 
 ar_status ar_session_open(ar_session **out, const ar_runtime *rt, const ar_session_options *o, ar_error *err) {
     *out = NULL;
-    if ((o->has_scale || o->has_alpha) && !o->adapter) return ar__fail(err, AR_ERR_VALUE, "alpha or scale without an adapter: there is nothing to set");
+    if ((o->has_scale || o->has_alpha) && !o->adapter)
+        return ar__fail(err, AR_ERR_VALUE, "alpha or scale without an adapter: there is nothing to set");
     ar_session *s = ar__alloc(1, sizeof *s);
     if (!s) return ar__fail_memory(err, "session");
     s->rt = rt;
@@ -96,13 +97,15 @@ ar_segment ar__session_segment(const ar_session *s, size_t samples) {
 
 ar_status ar__session_pass(ar_pass **out, const ar_session *s, size_t tokens, size_t samples, size_t longest, ar_error *err) {
     const ar_attachment *at = s->attachment;
-    ar_pass_spec spec = {.tokens = tokens, .samples = samples, .longest = longest, .ranks = at ? at->ranks : NULL, .dora = at && at->dora_count};
+    ar_pass_spec spec = {
+        .tokens = tokens, .samples = samples, .longest = longest, .ranks = at ? at->ranks : NULL, .dora = at && at->dora_count};
     return ar__pass_new(out, s->model, &spec, err);
 }
 
 ar_status ar__session_check_ids(const ar_session *s, const int32_t *ids, size_t count, ar_error *err) {
     for (size_t i = 0; i < count; i++)
         if (ids[i] < 0 || ids[i] >= s->model->arch.vocab)
-            return ar__fail(err, AR_ERR_VALUE, "token %zu is id %d, the base's vocabulary has %lld", i, ids[i], (long long)s->model->arch.vocab);
+            return ar__fail(err, AR_ERR_VALUE, "token %zu is id %d, the base's vocabulary has %lld", i, ids[i],
+                            (long long)s->model->arch.vocab);
     return AR_OK;
 }

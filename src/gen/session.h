@@ -10,8 +10,8 @@ struct ar_session {
     const ar_runtime *rt;
     ar_model *model;
     ar_tokenizer *tokenizer;
-    ar_adapter *adapter;       /* NULL: the base alone */
-    ar_attachment *attachment; /* NULL likewise */
+    ar_adapter *adapter;             /* NULL: the base alone */
+    ar_attachment *attachment;       /* NULL likewise */
     int32_t eos[2 * AR_MAX_EOS + 1]; /* generation stops on any of these */
     int eos_count;
 };

@@ -1,6 +1,6 @@
-/* The element-wise kernels, once, in plain C; each elem_*.c compiles them for its ISA.
+/* The element-wise kernels, once, in plain C; each kernels_*.c compiles them for its ISA.
  *
- * Not a header in the usual sense: the including file defines ELEM_TABLE, the function that fills the table.  Loops are
+ * Not a header in the usual sense: it is included once per ISA, and elem_fill puts its loops into the table.  They are
  * written so that the compiler vectorises them without reordering sums: reductions keep LANES partial sums. */
 #include <math.h>
 #include <string.h>
@@ -24,7 +24,10 @@ static inline float exp_fast(float x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
-    union { float f; int32_t i; } s = {.f = shifted};
+    union {
+        float f;
+        int32_t i;
+    } s = {.f = shifted};
     s.i = (int32_t)((uint32_t)(s.i + 127) << 23); /* the low bits of the shifted number are n in two's complement */
     return p * s.f * keep;
 }
@@ -45,7 +48,10 @@ static float dot(const float *x, const float *y, size_t n) {
 }
 
 static inline float widen(uint16_t h) {
-    union { uint32_t u; float f; } v = {.u = (uint32_t)h << 16};
+    union {
+        uint32_t u;
+        float f;
+    } v = {.u = (uint32_t)h << 16};
     return v.f;
 }
 

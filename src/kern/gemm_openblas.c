@@ -31,8 +31,8 @@ static void run_tile(const ar_gemm *g, const float *block, float *spare, size_t 
     memset(left, 0, sizeof *left * ROWS * len);
     for (size_t i = 0; i < rows; i++)
         for (size_t p = 0; p < len; p++) left[i * len + p] = g->a[(i0 + i) * g->a_row + (p0 + p) * g->a_col];
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, g->b_rows ? CblasTrans : CblasNoTrans, ROWS, AR_GEMM_NC, (blasint)len, 1.0f, left, (blasint)len,
-                block, g->b_rows ? (blasint)len : AR_GEMM_NC, 0.0f, out, AR_GEMM_NC);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, g->b_rows ? CblasTrans : CblasNoTrans, ROWS, AR_GEMM_NC, (blasint)len, 1.0f, left,
+                (blasint)len, block, g->b_rows ? (blasint)len : AR_GEMM_NC, 0.0f, out, AR_GEMM_NC);
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < cols; j++) {
             float *c = &g->c[(i0 + i) * g->c_ld + j0 + j];

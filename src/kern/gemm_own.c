@@ -27,8 +27,10 @@ static void copy_panel(float *dst, size_t width, const float *src, size_t ld, si
 }
 
 static void pack_left_panel(const ar_kernels *kn, float *dst, const float *a, size_t a_row, size_t a_col, size_t rows, size_t k) {
-    if (a_col == 1) kn->interleave(dst, (size_t)kn->mr, a, a_row, rows, k);
-    else copy_panel(dst, (size_t)kn->mr, a, a_col, rows, k);
+    if (a_col == 1)
+        kn->interleave(dst, (size_t)kn->mr, a, a_row, rows, k);
+    else
+        copy_panel(dst, (size_t)kn->mr, a, a_col, rows, k);
 }
 
 void ar__pack_left(const ar_kernels *kn, float *dst, const float *a, size_t a_row, size_t a_col, size_t m, size_t k) {
@@ -40,8 +42,10 @@ void ar__pack_right(const ar_kernels *kn, float *dst, const float *b, size_t b_l
     size_t nr = (size_t)kn->nr;
     for (size_t j = 0; j < n; j += nr) {
         size_t cols = min_of(nr, n - j);
-        if (b_rows) kn->interleave(dst + j * k, nr, b + j * b_ld, b_ld, cols, k);
-        else copy_panel(dst + j * k, nr, b + j, b_ld, cols, k);
+        if (b_rows)
+            kn->interleave(dst + j * k, nr, b + j * b_ld, b_ld, cols, k);
+        else
+            copy_panel(dst + j * k, nr, b + j, b_ld, cols, k);
     }
 }
 
@@ -111,8 +115,8 @@ static void run_slice(const ar_runtime *rt, const ar_gemm *g, size_t i0, size_t 
             size_t first = job % parts * part_panels * mr;
             if (first >= rows) continue;
             pack_block(rt, right, right + AR_GEMM_NC * AR_GEMM_KC, g, j, cols, p0, len);
-            ar__gemm_packed(kn, g->c + (i0 + first) * g->c_ld + j, g->c_ld, rt->left + first * len, right, min_of(part_panels * mr, rows - first),
-                            cols, len, accumulate);
+            ar__gemm_packed(kn, g->c + (i0 + first) * g->c_ld + j, g->c_ld, rt->left + first * len, right,
+                            min_of(part_panels * mr, rows - first), cols, len, accumulate);
         }
     }
 }

@@ -13,11 +13,11 @@ enum { AR_TILE_MAX_MR = 16, AR_TILE_MAX_NR = 64 };
 
 /* One AdamW step with its constants formed in double; see train/optim.h for the formula. */
 typedef struct ar_adamw_step {
-    float step;         /* rate / (1 - beta1^t) */
-    float shrink;       /* 1 - rate * decay */
+    float step;                /* rate / (1 - beta1^t) */
+    float shrink;              /* 1 - rate * decay */
     float beta2, rest1, rest2; /* beta2, 1 - beta1, 1 - beta2 */
     float eps, grad_scale;
-    float correction2;  /* sqrt(1 - beta2^t) */
+    float correction2; /* sqrt(1 - beta2^t) */
 } ar_adamw_step;
 
 typedef struct ar_kernels {

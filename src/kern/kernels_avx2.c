@@ -56,9 +56,9 @@ static inline float one_f32(const void *src, size_t at) { return ((const float *
 static inline float one_bf16(const void *src, size_t at) { return widen(((const uint16_t *)src)[at]); }
 
 /* Rows i0..i0+8 of the panel, all of k; rows at and past `rows` count as zero. */
-static inline __attribute__((always_inline)) void
-interleave8(float *dst, size_t width, size_t i0, const void *src, size_t ld, size_t rows, size_t k,
-            __m256 (*load)(const void *, size_t), float (*one)(const void *, size_t)) {
+static inline __attribute__((always_inline)) void interleave8(float *dst, size_t width, size_t i0, const void *src, size_t ld, size_t rows,
+                                                              size_t k, __m256 (*load)(const void *, size_t),
+                                                              float (*one)(const void *, size_t)) {
     size_t n = width - i0 < 8 ? width - i0 : 8, p = 0;
     __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
     for (; p + 8 <= k; p += 8) {

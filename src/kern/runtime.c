@@ -19,21 +19,24 @@ static ar_status choose_isa(ar_runtime *rt, const char *wanted, ar_error *err) {
 #if defined(__x86_64__)
     bool want512 = !all && !strcmp(wanted, "avx512"), want2 = !all && !strcmp(wanted, "avx2");
     known = known || want512 || want2;
-    if ((want512 && !cpu.avx512) || (want2 && !cpu.avx2)) return ar__fail(err, AR_ERR_UNSUPPORTED, "ISA %s: this CPU does not have it", wanted);
+    if ((want512 && !cpu.avx512) || (want2 && !cpu.avx2))
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "ISA %s: this CPU does not have it", wanted);
     if (cpu.avx2 && (all || want2 || want512)) ar__kernels_avx2(&rt->kern);
     if (cpu.avx512 && (all || want512)) ar__kernels_avx512(&rt->kern);
 #endif
     if (!known) return ar__fail(err, AR_ERR_VALUE, "ISA '%s': wanted auto, c, avx2 or avx512", wanted);
-    snprintf(rt->isa_line, sizeof rt->isa_line, "%s (CPU has:%s%s%s%s%s)", rt->kern.isa, cpu.avx2 ? " avx2" : "", cpu.avx512 ? " avx512" : "",
-             cpu.avx512_bf16 ? " avx512-bf16" : "", cpu.amx_bf16 ? " amx-bf16" : "", cpu.avx2 ? "" : " nothing that Alphar has kernels for");
+    snprintf(rt->isa_line, sizeof rt->isa_line, "%s (CPU has:%s%s%s%s%s)", rt->kern.isa, cpu.avx2 ? " avx2" : "",
+             cpu.avx512 ? " avx512" : "", cpu.avx512_bf16 ? " avx512-bf16" : "", cpu.amx_bf16 ? " amx-bf16" : "",
+             cpu.avx2 ? "" : " nothing that Alphar has kernels for");
     return AR_OK;
 }
 
 static ar_status choose_backends(ar_runtime *rt, const char *wanted, ar_error *err) {
-    const ar_gemm_backend *all[] = {&ar__gemm_own, &ar__gemm_openblas, &ar__gemm_reference};
+    enum { COUNT = 3 };
+    const ar_gemm_backend *const all[COUNT] = {&ar__gemm_own, &ar__gemm_openblas, &ar__gemm_reference};
     int n = 0;
     bool any = !wanted || !*wanted || !strcmp(wanted, "auto");
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    for (int i = 0; i < COUNT; i++)
         if (any || !strcmp(wanted, all[i]->name)) rt->gemm[n++] = all[i];
     if (n == 0) return ar__fail(err, AR_ERR_VALUE, "product backend '%s': wanted auto, own, openblas or reference", wanted);
     for (int i = 0; i < n; i++) {

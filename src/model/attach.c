@@ -8,22 +8,26 @@
 #include "base/mem.h"
 #include "base/rng.h"
 
-static void row_squares(double *out, const ar_weight *w, bool by_column) {
+/* Sums of squares in double of every row (or column). */
+static ar_status row_squares(double *out, const ar_weight *w, bool by_column) {
     const ar_dtype_info *t = ar__dtype(w->type);
     size_t row_bytes = w->cols / t->block * t->bytes;
     float *row = malloc(w->cols * sizeof *row);
-    if (!row) return;
+    if (!row) return AR_ERR_MEMORY;
     for (size_t i = 0; i < w->rows; i++) {
         t->to_f32(row, (const char *)w->data + i * row_bytes, w->cols);
         double sum = 0.0;
         for (size_t j = 0; j < w->cols; j++) {
             double square = (double)row[j] * (double)row[j];
-            if (by_column) out[j] += square;
-            else sum += square;
+            if (by_column)
+                out[j] += square;
+            else
+                sum += square;
         }
         if (!by_column) out[i] = sum;
     }
     free(row);
+    return AR_OK;
 }
 
 static ar_status add_dora(ar_attachment *at, size_t module, ar_pair *pair, ar_error *err) {
@@ -38,7 +42,7 @@ static ar_status add_dora(ar_attachment *at, size_t module, ar_pair *pair, ar_er
     d->aw = ar__alloc(n * (size_t)pair->rank, sizeof(float));
     if (!d->weight2 || !d->cross || !d->update2 || !d->gain || !d->inv_norm || !d->aw) return ar__fail_memory(err, pair->site);
     ar_weight w = ar__model_weight(at->model, module);
-    row_squares(d->weight2, &w, pair->is_embedding);
+    if (row_squares(d->weight2, &w, pair->is_embedding)) return ar__fail_memory(err, pair->site);
     at->ops[module].gain = d->gain;
     at->ops[module].inv_norm = d->inv_norm;
     return AR_OK;
@@ -51,10 +55,11 @@ static ar_status bind_pair(ar_attachment *at, ar_pair *pair, double factor, ar_e
     const ar_module *mod = &at->model->modules[i];
     int64_t out = mod->kind == AR_MODULE_EMBEDDING ? mod->n_in : mod->n_out, in = mod->kind == AR_MODULE_EMBEDDING ? mod->n_out : mod->n_in;
     if (pair->n_out != out || pair->n_in != in)
-        return ar__fail(err, AR_ERR_MISMATCH, "adapter site '%s': made for %lld inputs and %lld outputs, the base has %lld and %lld", pair->site,
-                        (long long)pair->n_in, (long long)pair->n_out, (long long)in, (long long)out);
+        return ar__fail(err, AR_ERR_MISMATCH, "adapter site '%s': made for %lld inputs and %lld outputs, the base has %lld and %lld",
+                        pair->site, (long long)pair->n_in, (long long)pair->n_out, (long long)in, (long long)out);
     if (pair->b_bias) return ar__fail(err, AR_ERR_UNSUPPORTED, "adapter site '%s': a bias on B (lora_bias) cannot be run", pair->site);
-    at->ops[i] = (ar_pair_op){.rank = pair->rank, .scale = pair->scale * factor, .a = pair->a, .b = pair->b, .site_hash = ar__rng_hash(pair->site)};
+    at->ops[i] =
+        (ar_pair_op){.rank = pair->rank, .scale = pair->scale * factor, .a = pair->a, .b = pair->b, .site_hash = ar__rng_hash(pair->site)};
     at->ranks[i] = pair->rank;
     return pair->magnitude ? add_dora(at, i, pair, err) : AR_OK;
 }
@@ -101,8 +106,10 @@ static void measure(const ar_attachment *at, ar_dora_site *d) {
     const ar_pair *p = d->pair;
     ar_weight w = ar__model_weight(at->model, d->module);
     size_t r = (size_t)p->rank, n = (size_t)p->n_out, k = (size_t)p->n_in;
-    if (p->is_embedding) ar__gemm_dyw(at->model->rt, d->aw, p->a, w.data, w.type, r, k, n, false);
-    else ar__gemm_xwt(at->model->rt, d->aw, p->a, w.data, w.type, r, n, k, false);
+    if (p->is_embedding)
+        ar__gemm_dyw(at->model->rt, d->aw, p->a, w.data, w.type, r, k, n, false);
+    else
+        ar__gemm_xwt(at->model->rt, d->aw, p->a, w.data, w.type, r, n, k, false);
     memset(d->update2, 0, n * sizeof(double));
     memset(d->cross, 0, n * sizeof(double));
     for (size_t a = 0; a < r; a++) {

@@ -9,7 +9,7 @@ static void mlp_backward(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_row
     size_t dim = (size_t)p->model->arch.dim, ff = (size_t)p->model->arch.ff;
     ar__swiglu(p, a, rows);
     ar__linear_bwd(rt, p->dact, false, p->dx, &l->down, p->act, a->su[AR_SLOT_DOWN], rows, &p->linear);
-#pragma omp parallel for num_threads(ar__team(rt, rows->count * ff * 8)) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, rows->count *ff * 8)) schedule(static)
     for (size_t i = 0; i < rows->count; i++) rt->kern.silu_mul_bwd(a->gate + i * ff, a->up + i * ff, p->dact + i * ff, ff);
     ar__norm_fwd(rt, p->h, NULL, &l->mlp_norm, a->mid, rows->count, dim);
     ar__linear_bwd(rt, p->dh, false, a->gate, &l->gate, p->h, a->su[AR_SLOT_GATE], rows, &p->linear);

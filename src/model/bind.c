@@ -22,7 +22,8 @@ static const ar_st_tensor *find_tensor(const binder *b, const char *path, const 
 }
 
 static ar_status missing(const binder *b, const char *name) {
-    return ar__fail(b->err, AR_ERR_MISMATCH, "%s: tensor '%s' is not there; the files do not hold what config.json describes", b->m->path, name);
+    return ar__fail(b->err, AR_ERR_MISMATCH, "%s: tensor '%s' is not there; the files do not hold what config.json describes", b->m->path,
+                    name);
 }
 
 static ar_status check_shape(const binder *b, const ar_st_tensor *t, int64_t rows, int64_t cols) {
@@ -31,16 +32,17 @@ static ar_status check_shape(const binder *b, const ar_st_tensor *t, int64_t row
     if (!fits) {
         ar_buf found = {0};
         for (int i = 0; i < t->dims; i++) ar__buf_printf(&found, "%s%lld", i ? ", " : "", (long long)t->shape[i]);
-        ar_status s = vector ? ar__fail(b->err, AR_ERR_MISMATCH, "%s: tensor '%s' is [%s], config.json wants [%lld]", ar__st_path(b->m->files, t->file),
-                                        t->name, found.data ? found.data : "", (long long)rows)
-                             : ar__fail(b->err, AR_ERR_MISMATCH, "%s: tensor '%s' is [%s], config.json wants [%lld, %lld]",
-                                        ar__st_path(b->m->files, t->file), t->name, found.data ? found.data : "", (long long)rows, (long long)cols);
+        ar_status s =
+            vector ? ar__fail(b->err, AR_ERR_MISMATCH, "%s: tensor '%s' is [%s], config.json wants [%lld]",
+                              ar__st_path(b->m->files, t->file), t->name, found.data ? found.data : "", (long long)rows)
+                   : ar__fail(b->err, AR_ERR_MISMATCH, "%s: tensor '%s' is [%s], config.json wants [%lld, %lld]",
+                              ar__st_path(b->m->files, t->file), t->name, found.data ? found.data : "", (long long)rows, (long long)cols);
         ar__buf_release(&found);
         return s;
     }
     if (!ar__dtype(t->dtype)->is_weight)
-        return ar__fail(b->err, AR_ERR_UNSUPPORTED, "%s: tensor '%s' is %s, wanted f32, f16 or bf16", ar__st_path(b->m->files, t->file), t->name,
-                        ar__dtype(t->dtype)->name);
+        return ar__fail(b->err, AR_ERR_UNSUPPORTED, "%s: tensor '%s' is %s, wanted f32, f16 or bf16", ar__st_path(b->m->files, t->file),
+                        t->name, ar__dtype(t->dtype)->name);
     return AR_OK;
 }
 
@@ -53,8 +55,10 @@ static ar_status copy_f32(float **out, const binder *b, const ar_st_tensor *t) {
 
 static void set_weight(ar_model *m, size_t i, const ar_st_tensor *t) {
     ar_weight w = {t->data, t->dtype, (size_t)m->modules[i].n_out, (size_t)m->modules[i].n_in};
-    if (i == 0) m->embed.w = w;
-    else ar__model_linear(m, i)->w = w;
+    if (i == 0)
+        m->embed.w = w;
+    else
+        ar__model_linear(m, i)->w = w;
 }
 
 static ar_status bind_module(binder *b, size_t i, ar_buf *name) {
@@ -67,8 +71,10 @@ static ar_status bind_module(binder *b, size_t i, ar_buf *name) {
     if ((s = check_shape(b, t, mod->n_out, mod->n_in))) return s;
     b->bound++;
     size_t align = ar__dtype(t->dtype)->bytes;
-    if (mod->kind == AR_MODULE_NORM || (uintptr_t)t->data % align) s = copy_f32(&m->owned[i].weight, b, t);
-    else set_weight(m, i, t);
+    if (mod->kind == AR_MODULE_NORM || (uintptr_t)t->data % align)
+        s = copy_f32(&m->owned[i].weight, b, t);
+    else
+        set_weight(m, i, t);
     if (s || !mod->has_bias) return s;
     t = find_tensor(b, mod->path, ".bias", name);
     if (!t) return missing(b, name->data);
@@ -83,10 +89,10 @@ static void warn_unused(const binder *b) {
     size_t unused = 0;
     const char *first = NULL;
     for (int i = 0; i < ar__st_count(files); i++) {
-        const char *name = ar__st_at(files, i)->name;
-        const char *dot = strrchr(name, '.');
+        const char *name = ar__st_at(files, i)->name, *dot = strrchr(name, '.');
+        if (!dot) dot = name + strlen(name);
         ar_buf path = {0};
-        ar__buf_printf(&path, "%s%.*s", b->headless && strncmp(name, "lm_head", 7) ? "model." : "", dot ? (int)(dot - name) : 0, name);
+        ar__buf_printf(&path, "%s%.*s", b->headless && strncmp(name, "lm_head", 7) ? "model." : "", (int)(dot - name), name);
         size_t at = path.failed ? SIZE_MAX : ar__model_find(b->m, path.data);
         ar__buf_release(&path);
         bool used = at != SIZE_MAX && (!strcmp(dot, ".weight") || (!strcmp(dot, ".bias") && b->m->modules[at].has_bias));
@@ -95,8 +101,8 @@ static void warn_unused(const binder *b) {
         unused++;
     }
     if (unused)
-        ar__log_warn(&b->m->rt->log, "%s: %zu tensor%s not used by the %s family, first '%s'", b->m->path, unused, unused == 1 ? " is" : "s are",
-                     b->m->arch.family, first);
+        ar__log_warn(&b->m->rt->log, "%s: %zu tensor%s not used by the %s family, first '%s'", b->m->path, unused,
+                     unused == 1 ? " is" : "s are", b->m->arch.family, first);
 }
 
 ar_status ar__model_bind(ar_model *m, ar_error *err) {

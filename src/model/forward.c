@@ -13,7 +13,10 @@ static void add(const ar_runtime *rt, float *y, const float *x, size_t n) {
 
 ar_attention ar__layer_attention(const ar_model *m, const ar_layer *l) {
     const ar_arch *a = &m->arch;
-    return (ar_attention){.heads = (size_t)a->heads, .kv_heads = (size_t)a->kv_heads, .head_dim = (size_t)a->head_dim, .window = l->window,
+    return (ar_attention){.heads = (size_t)a->heads,
+                          .kv_heads = (size_t)a->kv_heads,
+                          .head_dim = (size_t)a->head_dim,
+                          .window = l->window,
                           .scale = (float)(1.0 / __builtin_sqrt((double)a->head_dim))};
 }
 
@@ -77,7 +80,7 @@ void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cach
 void ar__swiglu(ar_pass *p, const ar_acts *a, const ar_rows *rows) {
     const ar_runtime *rt = p->model->rt;
     size_t ff = (size_t)p->model->arch.ff;
-#pragma omp parallel for num_threads(ar__team(rt, rows->count * ff * 8)) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, rows->count *ff * 8)) schedule(static)
     for (size_t i = 0; i < rows->count; i++) rt->kern.silu_mul(p->act + i * ff, a->gate + i * ff, a->up + i * ff, ff);
 }
 

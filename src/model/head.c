@@ -25,8 +25,10 @@ static void add_segment(ar_pass *p, const ar_batch *b, ar_rows *rows, size_t sam
         if (sample >= b->rows.segments[i].first && sample < b->rows.segments[i].last) from = &b->rows.segments[i];
     const ar_pair_op *pairs = from ? from->pairs : NULL;
     ar_segment *last = rows->segment_count ? &p->piece_segments[rows->segment_count - 1] : NULL;
-    if (last && last->pairs == pairs) last->last = rows->samples;
-    else p->piece_segments[rows->segment_count++] = (ar_segment){rows->samples - 1, rows->samples, pairs};
+    if (last && last->pairs == pairs)
+        last->last = rows->samples;
+    else
+        p->piece_segments[rows->segment_count++] = (ar_segment){rows->samples - 1, rows->samples, pairs};
 }
 
 /* Takes the next pieces; false when there are none left. */
@@ -99,7 +101,11 @@ void ar__pass_logits(ar_pass *p, float *logits, const ar_batch *b, const size_t 
         size_t n = count - at < p->chunk ? count - at : p->chunk;
         ar_segment seg = b->rows.segment_count ? (ar_segment){0, 1, b->rows.segments[0].pairs} : (ar_segment){0};
         start[1] = n;
-        ar_rows rows = {.count = n, .samples = 1, .start = start, .segments = &seg, .segment_count = b->rows.segment_count ? 1 : 0,
+        ar_rows rows = {.count = n,
+                        .samples = 1,
+                        .start = start,
+                        .segments = &seg,
+                        .segment_count = b->rows.segment_count ? 1 : 0,
                         .decoding = b->rows.decoding};
         gather(p, row + at, n);
         ar__linear_fwd(m->rt, logits + at * (size_t)m->arch.vocab, p->su_head, &m->head, p->chunk_h, &rows, &p->linear);

@@ -1,5 +1,6 @@
 #include "model/model.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,7 @@ void ar__model_rebind(ar_model *m) {
     }
     m->embed.site = 0;
     if (m->tied) m->head.w = m->embed.w;
+    assert(m->layers && m->arch.windowed);
     for (int64_t l = 0; l < m->arch.layers; l++) m->layers[l].window = m->arch.windowed[l] ? (size_t)m->arch.window : 0;
 }
 
@@ -138,8 +140,8 @@ const char *ar__model_find_nonfinite(const ar_model *m) {
 static ar_status start(ar_model *m, const ar_runtime *rt, const char *config_path, json_t **config, ar_error *err) {
     ar_status s;
     m->rt = rt;
-    if ((s = ar__json_load_object(config, config_path, MAX_CONFIG_BYTES, err)) || (s = ar__arch_read(&m->arch, *config, config_path, &rt->log, err)) ||
-        (s = ar__arch_modules(&m->modules, &m->arch, err)))
+    if ((s = ar__json_load_object(config, config_path, MAX_CONFIG_BYTES, err)) ||
+        (s = ar__arch_read(&m->arch, *config, config_path, &rt->log, err)) || (s = ar__arch_modules(&m->modules, &m->arch, err)))
         return s;
     m->module_count = ar__module_count(&m->arch);
     m->tied = m->arch.tied;
@@ -158,8 +160,9 @@ ar_status ar_model_open(ar_model **out, const ar_runtime *rt, const char *path, 
     m->path = ar__strdup(path);
     if (!m->path || !config_path) s = ar__fail_memory(err, path);
     if (!s && !ar__path_is_dir(path))
-        s = ar__path_exists(path) ? ar__fail(err, AR_ERR_UNSUPPORTED, "%s: is a file, wanted a Hugging Face folder with config.json and safetensors", path)
-                                  : ar__fail(err, AR_ERR_NOT_FOUND, "%s: there is no such model folder", path);
+        s = ar__path_exists(path)
+                ? ar__fail(err, AR_ERR_UNSUPPORTED, "%s: is a file, wanted a Hugging Face folder with config.json and safetensors", path)
+                : ar__fail(err, AR_ERR_NOT_FOUND, "%s: there is no such model folder", path);
     if (!s) s = start(m, rt, config_path, &config, err);
     if (!s) s = ar__st_open(&m->files, path, err);
     if (!s) s = ar__model_bind(m, err);
@@ -177,8 +180,7 @@ static void draw_weights(ar_model *m, size_t i, uint64_t seed, double deviation)
     const ar_module *mod = &m->modules[i];
     size_t n = (size_t)mod->n_out * (size_t)mod->n_in;
     ar_rng g = ar__rng_stream(seed, AR_RNG_INIT, ar__rng_hash(mod->path), 2);
-    for (size_t j = 0; j < n; j++)
-        m->owned[i].weight[j] = mod->kind == AR_MODULE_NORM ? 1.0f : (float)(deviation * ar__rng_normal(&g, j));
+    for (size_t j = 0; j < n; j++) m->owned[i].weight[j] = mod->kind == AR_MODULE_NORM ? 1.0f : (float)(deviation * ar__rng_normal(&g, j));
 }
 
 static ar_status allocate_random(ar_model *m, uint64_t seed, double deviation, ar_error *err) {

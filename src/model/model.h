@@ -19,7 +19,7 @@ typedef struct ar_layer {
 } ar_layer;
 
 typedef struct ar_owned {
-    float *weight, *bias; /* f32, NULL where the file's bytes are used */
+    float *weight, *bias;                /* f32, NULL where the file's bytes are used */
     bool weight_borrowed, bias_borrowed; /* somebody else frees it: an adapter's whole tensor */
 } ar_owned;
 

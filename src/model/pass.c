@@ -41,7 +41,8 @@ static void place_acts(ar_pass *p, ar_acts *a, int64_t layer, bool any_layer) {
     a->rstd_k = ar->qk_norm ? ar__arena_f32(m, t * (size_t)ar->kv_heads) : NULL;
     for (int s = 0; s < AR_SLOT_COUNT; s++) {
         size_t r = 0;
-        for (int64_t l = any_layer ? 0 : layer; l < (any_layer ? ar->layers : layer + 1); l++) r = max_of(r, rank_at(&p->spec, ar__module_at(l, (ar_slot)s)));
+        for (int64_t l = any_layer ? 0 : layer; l < (any_layer ? ar->layers : layer + 1); l++)
+            r = max_of(r, rank_at(&p->spec, ar__module_at(l, (ar_slot)s)));
         a->su[s] = r ? ar__arena_f32(m, t * r) : NULL;
     }
 }
@@ -51,8 +52,10 @@ static void place_kept(ar_pass *p) {
     size_t layers = (size_t)p->model->arch.layers, floats = p->spec.tokens * (size_t)p->model->arch.dim;
     bool each = p->spec.train && !p->spec.recompute;
     for (size_t l = 0; l <= layers; l++) {
-        if (p->spec.train || l < 2) p->acts[l].x = ar__arena_f32(&p->arena, floats);
-        else p->acts[l].x = p->acts[l & 1].x;
+        if (p->spec.train || l < 2)
+            p->acts[l].x = ar__arena_f32(&p->arena, floats);
+        else
+            p->acts[l].x = p->acts[l & 1].x;
     }
     for (size_t l = 0; l < layers; l++) {
         if (each || l == 0) {
@@ -177,7 +180,8 @@ ar_status ar__pass_new(ar_pass **out, const ar_model *m, const ar_pass_spec *spe
     size_t bytes = p ? p->arena.peak : 0;
     if (!p || !ar__arena_init(&p->arena, bytes)) {
         ar__pass_free(p);
-        return ar__fail(err, AR_ERR_MEMORY, "activations: %zu MiB could not be had; use a smaller --micro-batch or --max-length, or --checkpoint-layers on",
+        return ar__fail(err, AR_ERR_MEMORY,
+                        "activations: %zu MiB could not be had; use a smaller --micro-batch or --max-length, or --checkpoint-layers on",
                         bytes >> 20);
     }
     place(p);

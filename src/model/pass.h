@@ -29,8 +29,8 @@ typedef struct ar_pass_spec {
 
 /* Kept activations of one layer. */
 typedef struct ar_acts {
-    float *x;        /* [T, dim] its input */
-    float *mid;      /* [T, dim] residual after attention */
+    float *x;         /* [T, dim] its input */
+    float *mid;       /* [T, dim] residual after attention */
     float *q, *k, *v; /* before q/k norm and RoPE */
     float *att, *lse; /* attention output, log-sum-exp [T, heads] */
     float *gate, *up;
@@ -48,17 +48,17 @@ typedef struct ar_pass {
     const ar_model *model;
     ar_pass_spec spec;
     ar_arena arena;
-    ar_acts *acts;       /* [layers + 1]; the last holds only x: the final hidden states */
-    float *h, *dx, *dh;  /* [T, dim] */
+    ar_acts *acts;                                     /* [layers + 1]; the last holds only x: the final hidden states */
+    float *h, *dx, *dh;                                /* [T, dim] */
     float *q_rot, *k_rot, *dq, *dk, *dv, *datt, *dsum; /* attention's */
     float *act, *dact;                                 /* the MLP's */
     ar_linear_scratch linear;
-    float *attention;    /* all threads' scratch */
+    float *attention; /* all threads' scratch */
     ar_rope rope;
-    size_t rope_length;  /* of the sequence that the table was made for (dynamic scaling) */
+    size_t rope_length; /* of the sequence that the table was made for (dynamic scaling) */
     ar_block *blocks;
     size_t block_count;
-    float *su_embed;     /* [T, r] */
+    float *su_embed; /* [T, r] */
     /* the head's chunk */
     size_t chunk, *chunk_row, *piece_start;
     uint64_t *piece_key;

@@ -6,7 +6,8 @@
 #include "base/file.h"
 #include "model/model.h"
 
-static ar_status add_tensor(ar_st_writer *w, const ar_model *m, size_t i, const char *suffix, const ar_weight *from, void **rounded, ar_error *err) {
+static ar_status add_tensor(ar_st_writer *w, const ar_model *m, size_t i, const char *suffix, const ar_weight *from, void **rounded,
+                            ar_error *err) {
     ar_buf name = {0};
     size_t count = from->rows * from->cols, bytes;
     int64_t shape[2] = {(int64_t)from->rows, (int64_t)from->cols};
@@ -62,12 +63,20 @@ static ar_status copy_if_there(const char *from_dir, const char *dir, const char
 }
 
 ar_status ar__model_save(const ar_model *m, const char *dir, const char *tokenizer_dir, ar_error *err) {
-    static const char *const carried[] = {"tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
-                                          "generation_config.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja"};
+    static const char *const carried[] = {"tokenizer.json",
+                                          "tokenizer.model",
+                                          "tokenizer_config.json",
+                                          "special_tokens_map.json",
+                                          "generation_config.json",
+                                          "added_tokens.json",
+                                          "vocab.json",
+                                          "merges.txt",
+                                          "chat_template.jinja"};
     char *weights = ar__path_join(dir, "model.safetensors");
     char *config = m->files ? ar__path_join(m->path, "config.json") : ar__strdup(m->path);
     ar_status s = weights && config ? save_weights(m, weights, err) : ar__fail_memory(err, dir);
-    for (size_t i = 0; !s && tokenizer_dir && i < sizeof carried / sizeof *carried; i++) s = copy_if_there(tokenizer_dir, dir, carried[i], err);
+    for (size_t i = 0; !s && tokenizer_dir && i < sizeof carried / sizeof *carried; i++)
+        s = copy_if_there(tokenizer_dir, dir, carried[i], err);
     if (!s) s = copy_file(config, dir, "config.json", err);
     free(weights);
     free(config);

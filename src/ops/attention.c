@@ -81,8 +81,8 @@ static void scale_tile(float *t, size_t n, float by) {
 }
 
 /* One tile of the forward: running maximum m, sum l, accumulator acc (rows x D), all rescaled when the maximum grows. */
-static void online_softmax(const ar_kernels *kn, const ar_attention *at, float *s, float *acc, float *m, float *l, size_t rows, size_t q0, size_t k0,
-                           size_t cols) {
+static void online_softmax(const ar_kernels *kn, const ar_attention *at, float *s, float *acc, float *m, float *l, size_t rows, size_t q0,
+                           size_t k0, size_t cols) {
     for (size_t i = 0; i < rows; i++) {
         size_t from, to;
         visible(at, q0 + i, k0, cols, &from, &to);
@@ -229,7 +229,6 @@ void ar__attention_bwd(const ar_runtime *rt, float *dq, float *dk, float *dv, fl
         for (size_t t = 0; t < block_count * at->kv_heads; t++)
             bwd_queries(rt, dq, &a, &blocks[block_count - 1 - t / at->kv_heads], t % at->kv_heads, &sc);
 #pragma omp for schedule(dynamic, 1)
-        for (size_t t = 0; t < block_count * at->kv_heads; t++)
-            bwd_keys(rt, dk, dv, &a, &blocks[t / at->kv_heads], t % at->kv_heads, &sc);
+        for (size_t t = 0; t < block_count * at->kv_heads; t++) bwd_keys(rt, dk, dv, &a, &blocks[t / at->kv_heads], t % at->kv_heads, &sc);
     }
 }

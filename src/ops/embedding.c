@@ -3,7 +3,7 @@
 static void look_up(const ar_runtime *rt, float *y, const ar_embedding *e, const int32_t *ids, size_t rows) {
     const ar_dtype_info *t = ar__dtype(e->w.type);
     size_t dim = e->w.cols, row_bytes = dim / t->block * t->bytes;
-#pragma omp parallel for num_threads(ar__team(rt, rows * dim)) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, rows *dim)) schedule(static)
     for (size_t i = 0; i < rows; i++) t->to_f32(y + i * dim, (const char *)e->w.data + (size_t)ids[i] * row_bytes, dim);
 }
 
@@ -30,8 +30,8 @@ void ar__embedding_fwd(const ar_runtime *rt, float *y, float *su, const ar_embed
 }
 
 /* dm_j = sum dy_j z_j / ||.||, z = E[id] + B su formed again; dz = g * dy. */
-static void dora_bwd(const ar_runtime *rt, float *dz, float *z, const float *dy, const ar_embedding *e, const ar_pair_op *p, const int32_t *ids,
-                     const float *su, const ar_rows *rows, const ar_segment *seg) {
+static void dora_bwd(const ar_runtime *rt, float *dz, float *z, const float *dy, const ar_embedding *e, const ar_pair_op *p,
+                     const int32_t *ids, const float *su, const ar_rows *rows, const ar_segment *seg) {
     size_t dim = e->w.cols, r0 = rows->start[seg->first], m = rows->start[seg->last] - r0;
     look_up(rt, z + r0 * dim, e, ids + r0, m);
     ar__pair_up(rt, z + r0 * dim, p, su, m, dim);
@@ -63,8 +63,8 @@ static void pair_bwd(const ar_runtime *rt, const float *dy, const ar_embedding *
         for (size_t q = 0; q < m; q++) p->da[j * vocab + (size_t)ids[base + q]] += scratch->du[q * r + j];
 }
 
-void ar__embedding_bwd(const ar_runtime *rt, const float *dy, const ar_embedding *e, const int32_t *ids, const float *su, const ar_rows *rows,
-                       const ar_linear_scratch *scratch) {
+void ar__embedding_bwd(const ar_runtime *rt, const float *dy, const ar_embedding *e, const int32_t *ids, const float *su,
+                       const ar_rows *rows, const ar_linear_scratch *scratch) {
     size_t dim = e->w.cols, width = 0;
     for (size_t i = 0; i < rows->segment_count; i++) {
         const ar_pair_op *p = ar__segment_pair(&rows->segments[i], e->site);
@@ -76,7 +76,7 @@ void ar__embedding_bwd(const ar_runtime *rt, const float *dy, const ar_embedding
         if (p) pair_bwd(rt, dy, e, p, ids, su + rows->start[seg->first] * width, rows, seg, scratch);
     }
     if (!e->dw) return;
-#pragma omp parallel for num_threads(ar__team(rt, rows->count * dim)) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, rows->count *dim)) schedule(static)
     for (size_t j0 = 0; j0 < dim; j0 += 16)
         for (size_t i = 0; i < rows->count; i++)
             for (size_t j = j0; j < dim && j < j0 + 16; j++) e->dw[(size_t)ids[i] * dim + j] += dy[i * dim + j];

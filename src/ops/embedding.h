@@ -15,7 +15,7 @@ typedef struct ar_embedding {
 
 /* su [rows, rank] as for a linear. */
 void ar__embedding_fwd(const ar_runtime *rt, float *y, float *su, const ar_embedding *e, const int32_t *ids, const ar_rows *rows);
-void ar__embedding_bwd(const ar_runtime *rt, const float *dy, const ar_embedding *e, const int32_t *ids, const float *su, const ar_rows *rows,
-                       const ar_linear_scratch *scratch);
+void ar__embedding_bwd(const ar_runtime *rt, const float *dy, const ar_embedding *e, const int32_t *ids, const float *su,
+                       const ar_rows *rows, const ar_linear_scratch *scratch);
 
 #endif

@@ -1,6 +1,7 @@
 /* Forward and backward of the linear; derivation in docs/backward.md. */
 #include "ops/linear.h"
 
+#include <assert.h>
 #include <string.h>
 
 const ar_pair_op *ar__segment_pair(const ar_segment *seg, int site) {
@@ -8,19 +9,20 @@ const ar_pair_op *ar__segment_pair(const ar_segment *seg, int site) {
 }
 
 static void add_bias(const ar_runtime *rt, float *y, const float *bias, size_t rows, size_t n) {
-#pragma omp parallel for num_threads(ar__team(rt, rows * n)) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, rows *n)) schedule(static)
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < n; j++) y[i * n + j] += bias[j];
 }
 
 /* dst = src * (gain - less), column by column */
 static void scale_columns(const ar_runtime *rt, float *dst, const float *src, const float *gain, float less, size_t rows, size_t n) {
-#pragma omp parallel for num_threads(ar__team(rt, rows * n)) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, rows *n)) schedule(static)
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < n; j++) dst[i * n + j] = src[i * n + j] * (gain[j] - less);
 }
 
-static void drop_segment(const ar_runtime *rt, float *dst, const float *x, const ar_rows *rows, const ar_segment *seg, const ar_pair_op *p, size_t n, bool accumulate) {
+static void drop_segment(const ar_runtime *rt, float *dst, const float *x, const ar_rows *rows, const ar_segment *seg, const ar_pair_op *p,
+                         size_t n, bool accumulate) {
     for (size_t s = seg->first; s < seg->last; s++) {
         size_t r0 = rows->start[s];
         ar__dropout(rt, dst + r0 * n, x + r0 * n, rows->start[s + 1] - r0, n, p, rows->key[s], accumulate);
@@ -28,20 +30,21 @@ static void drop_segment(const ar_runtime *rt, float *dst, const float *x, const
 }
 
 /* y = g * (Wx + B su), or under dropout y = Wx + (g - 1) * W d(x) + g * B su.  `wide` holds the part that g scales. */
-static void dora_fwd(const ar_runtime *rt, float *y, const ar_linear *lin, const ar_pair_op *p, const float *x_dropped, const float *su, size_t m,
-                     float *wide) {
+static void dora_fwd(const ar_runtime *rt, float *y, const ar_linear *lin, const ar_pair_op *p, const float *x_dropped, const float *su,
+                     size_t m, float *wide) {
     size_t n = lin->w.rows, k = lin->w.cols;
     if (!x_dropped) {
         ar__pair_up(rt, y, p, su, m, n);
         scale_columns(rt, y, y, p->gain, 0.0f, m, n);
         return;
     }
+    assert(wide && "the plan knows which sites have DoRA");
     ar__gemm_xwt(rt, wide, x_dropped, lin->w.data, lin->w.type, m, n, k, false);
-#pragma omp parallel for num_threads(ar__team(rt, m * n)) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, m *n)) schedule(static)
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < n; j++) y[i * n + j] -= wide[i * n + j];
     ar__pair_up(rt, wide, p, su, m, n);
-#pragma omp parallel for num_threads(ar__team(rt, m * n)) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, m *n)) schedule(static)
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < n; j++) y[i * n + j] += wide[i * n + j] * p->gain[j];
 }
@@ -56,14 +59,15 @@ static int su_width(const ar_rows *rows, int site) {
 }
 
 /* The segment's input after dropout: x itself where there is none. */
-static const float *dropped_input(const ar_runtime *rt, const float *x, const ar_rows *rows, const ar_segment *seg, const ar_pair_op *p, size_t k,
-                                  const ar_linear_scratch *scratch) {
+static const float *dropped_input(const ar_runtime *rt, const float *x, const ar_rows *rows, const ar_segment *seg, const ar_pair_op *p,
+                                  size_t k, const ar_linear_scratch *scratch) {
     if (p->dropout == 0.0f) return x;
     drop_segment(rt, scratch->dropped, x, rows, seg, p, k, false);
     return scratch->dropped;
 }
 
-void ar__linear_su(const ar_runtime *rt, float *su, const ar_linear *lin, const float *x, const ar_rows *rows, const ar_linear_scratch *scratch) {
+void ar__linear_su(const ar_runtime *rt, float *su, const ar_linear *lin, const float *x, const ar_rows *rows,
+                   const ar_linear_scratch *scratch) {
     size_t k = lin->w.cols, width = (size_t)su_width(rows, lin->site);
     for (size_t i = 0; i < rows->segment_count; i++) {
         const ar_segment *seg = &rows->segments[i];
@@ -78,8 +82,10 @@ void ar__linear_su(const ar_runtime *rt, float *su, const ar_linear *lin, const 
 void ar__linear_fwd(const ar_runtime *rt, float *y, float *su, const ar_linear *lin, const float *x, const ar_rows *rows,
                     const ar_linear_scratch *scratch) {
     size_t n = lin->w.rows, k = lin->w.cols, width = (size_t)su_width(rows, lin->site);
-    if (rows->decoding && rows->count == 1) ar__gemv(rt, y, x, lin->w.data, lin->w.type, n, k);
-    else ar__gemm_xwt(rt, y, x, lin->w.data, lin->w.type, rows->count, n, k, false);
+    if (rows->decoding && rows->count == 1)
+        ar__gemv(rt, y, x, lin->w.data, lin->w.type, n, k);
+    else
+        ar__gemm_xwt(rt, y, x, lin->w.data, lin->w.type, rows->count, n, k, false);
     for (size_t i = 0; i < rows->segment_count; i++) {
         const ar_segment *seg = &rows->segments[i];
         const ar_pair_op *p = ar__segment_pair(seg, lin->site);
@@ -88,16 +94,18 @@ void ar__linear_fwd(const ar_runtime *rt, float *y, float *su, const ar_linear *
         const float *in = dropped_input(rt, x, rows, seg, p, k, scratch) + r0 * k;
         float *u = su + r0 * width;
         ar__pair_down(rt, u, p, in, m, k);
-        if (p->gain) dora_fwd(rt, y + r0 * n, lin, p, p->dropout > 0.0f ? in : NULL, u, m, scratch->wide ? scratch->wide + r0 * n : NULL);
-        else ar__pair_up(rt, y + r0 * n, p, u, m, n);
+        if (p->gain)
+            dora_fwd(rt, y + r0 * n, lin, p, p->dropout > 0.0f ? in : NULL, u, m, scratch->wide ? scratch->wide + r0 * n : NULL);
+        else
+            ar__pair_up(rt, y + r0 * n, p, u, m, n);
     }
     if (lin->bias) add_bias(rt, y, lin->bias, rows->count, n);
 }
 
 /* Column sums of dy (times z, where given) over each sample, added sample by sample. */
-static void column_sums(const ar_runtime *rt, float *out, const float *dy, const float *z, const float *scale, const ar_rows *rows, size_t first,
-                        size_t last, size_t n) {
-#pragma omp parallel for num_threads(ar__team(rt, rows->count * n)) schedule(static)
+static void column_sums(const ar_runtime *rt, float *out, const float *dy, const float *z, const float *scale, const ar_rows *rows,
+                        size_t first, size_t last, size_t n) {
+#pragma omp parallel for num_threads(ar__team(rt, rows->count *n)) schedule(static)
     for (size_t j0 = 0; j0 < n; j0 += 64) {
         size_t len = n - j0 < 64 ? n - j0 : 64;
         for (size_t s = first; s < last; s++) {
@@ -110,8 +118,8 @@ static void column_sums(const ar_runtime *rt, float *out, const float *dy, const
 }
 
 /* dz = g * dy on the segment's rows; dm from z = W d(x) + B su, which is formed again rather than kept. */
-static void dora_bwd(const ar_runtime *rt, float *dz, const float *dy, const ar_linear *lin, const ar_pair_op *p, const float *in, const float *su,
-                     const ar_rows *rows, const ar_segment *seg, float *z) {
+static void dora_bwd(const ar_runtime *rt, float *dz, const float *dy, const ar_linear *lin, const ar_pair_op *p, const float *in,
+                     const float *su, const ar_rows *rows, const ar_segment *seg, float *z) {
     size_t n = lin->w.rows, k = lin->w.cols, r0 = rows->start[seg->first], m = rows->start[seg->last] - r0;
     if (p->dmagnitude) {
         ar__gemm_xwt(rt, z + r0 * n, in + r0 * k, lin->w.data, lin->w.type, m, n, k, false);
@@ -132,8 +140,8 @@ static void pair_grads(const ar_runtime *rt, const ar_pair_op *p, const float *d
 }
 
 /* dx of a DoRA segment under dropout: dy W + mask * ((g - 1) * dy W + du A). */
-static void dora_dropout_dx(const ar_runtime *rt, float *dx, float *tmp, float *dz, const float *dy, const ar_linear *lin, const ar_pair_op *p,
-                            const float *du, const ar_rows *rows, const ar_segment *seg) {
+static void dora_dropout_dx(const ar_runtime *rt, float *dx, float *tmp, float *dz, const float *dy, const ar_linear *lin,
+                            const ar_pair_op *p, const float *du, const ar_rows *rows, const ar_segment *seg) {
     size_t n = lin->w.rows, k = lin->w.cols, r0 = rows->start[seg->first], m = rows->start[seg->last] - r0;
     scale_columns(rt, dz + r0 * n, dy + r0 * n, p->gain, 1.0f, m, n);
     ar__gemm_dyw(rt, tmp + r0 * k, dz + r0 * n, lin->w.data, lin->w.type, m, n, k, false);
@@ -141,8 +149,8 @@ static void dora_dropout_dx(const ar_runtime *rt, float *dx, float *tmp, float *
     drop_segment(rt, dx, tmp, rows, seg, p, k, true);
 }
 
-static void segment_bwd(const ar_runtime *rt, float *dx, const float *dy, const ar_linear *lin, const ar_pair_op *p, const float *x, const float *su,
-                        const ar_rows *rows, const ar_segment *seg, const ar_linear_scratch *scratch) {
+static void segment_bwd(const ar_runtime *rt, float *dx, const float *dy, const ar_linear *lin, const ar_pair_op *p, const float *x,
+                        const float *su, const ar_rows *rows, const ar_segment *seg, const ar_linear_scratch *scratch) {
     size_t n = lin->w.rows, k = lin->w.cols, r0 = rows->start[seg->first], m = rows->start[seg->last] - r0;
     const float *in = dropped_input(rt, x, rows, seg, p, k, scratch), *dz = dy;
     if (p->gain) {
@@ -164,7 +172,8 @@ static void segment_bwd(const ar_runtime *rt, float *dx, const float *dy, const 
 }
 
 /* The base's share of dx.  A DoRA segment without dropout sends g * dy through W, everything else dy. */
-static void base_dx(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_linear *lin, const ar_rows *rows, float *scaled) {
+static void base_dx(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_linear *lin, const ar_rows *rows,
+                    float *scaled) {
     size_t n = lin->w.rows, k = lin->w.cols;
     for (size_t i = 0; i < rows->segment_count || i == 0; i++) {
         const ar_segment *seg = rows->segment_count ? &rows->segments[i] : NULL;
@@ -179,8 +188,8 @@ static void base_dx(const ar_runtime *rt, float *dx, bool accumulate, const floa
     }
 }
 
-void ar__linear_bwd(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_linear *lin, const float *x, const float *su,
-                    const ar_rows *rows, const ar_linear_scratch *scratch) {
+void ar__linear_bwd(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_linear *lin, const float *x,
+                    const float *su, const ar_rows *rows, const ar_linear_scratch *scratch) {
     size_t n = lin->w.rows, k = lin->w.cols, width = (size_t)su_width(rows, lin->site);
     if (dx) base_dx(rt, dx, accumulate, dy, lin, rows, scratch->dz);
     for (size_t i = 0; i < rows->segment_count; i++) {

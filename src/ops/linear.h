@@ -14,9 +14,9 @@ typedef struct ar_weight {
 
 typedef struct ar_linear {
     ar_weight w;
-    const float *bias;  /* [n_out] f32 or NULL */
-    float *dw, *dbias;  /* gradients, added to; NULL: frozen */
-    int site;           /* index into a segment's pairs; -1: cannot carry one */
+    const float *bias; /* [n_out] f32 or NULL */
+    float *dw, *dbias; /* gradients, added to; NULL: frozen */
+    int site;          /* index into a segment's pairs; -1: cannot carry one */
 } ar_linear;
 
 /* Scratch of one linear call: everything may be NULL where nothing asks for it (see ar__linear_scratch). */
@@ -32,11 +32,12 @@ void ar__linear_fwd(const ar_runtime *rt, float *y, float *su, const ar_linear *
                     const ar_linear_scratch *scratch);
 
 /* su alone: what backward keeps, without the product. */
-void ar__linear_su(const ar_runtime *rt, float *su, const ar_linear *lin, const float *x, const ar_rows *rows, const ar_linear_scratch *scratch);
+void ar__linear_su(const ar_runtime *rt, float *su, const ar_linear *lin, const float *x, const ar_rows *rows,
+                   const ar_linear_scratch *scratch);
 
 /* dx (+)= the gradient of x (NULL: not wanted); the gradients of pairs, weight and bias are added to where they are wanted. */
-void ar__linear_bwd(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_linear *lin, const float *x, const float *su,
-                    const ar_rows *rows, const ar_linear_scratch *scratch);
+void ar__linear_bwd(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_linear *lin, const float *x,
+                    const float *su, const ar_rows *rows, const ar_linear_scratch *scratch);
 
 /* The pair of a segment at a site, NULL if there is none. */
 const ar_pair_op *ar__segment_pair(const ar_segment *seg, int site);

@@ -10,8 +10,9 @@ static double exp_all(const ar_kernels *kn, float *x, float top, size_t n) {
     return sum;
 }
 
-void ar__cross_entropy(const ar_runtime *rt, float *nll, float *logits, const int32_t *targets, size_t rows, size_t vocab, float grad_scale) {
-#pragma omp parallel for num_threads(ar__team(rt, rows * vocab)) schedule(static)
+void ar__cross_entropy(const ar_runtime *rt, float *nll, float *logits, const int32_t *targets, size_t rows, size_t vocab,
+                       float grad_scale) {
+#pragma omp parallel for num_threads(ar__team(rt, rows *vocab)) schedule(static)
     for (size_t i = 0; i < rows; i++) {
         float *row = logits + i * vocab, top = rt->kern.max(row, vocab), hit = row[targets[i]];
         double sum = exp_all(&rt->kern, row, top, vocab);

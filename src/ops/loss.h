@@ -6,6 +6,7 @@
 
 /* logits [rows, vocab]; nll [rows].  With grad_scale != 0 the logits become (softmax - onehot) * grad_scale, otherwise
  * they are used up. */
-void ar__cross_entropy(const ar_runtime *rt, float *nll, float *logits, const int32_t *targets, size_t rows, size_t vocab, float grad_scale);
+void ar__cross_entropy(const ar_runtime *rt, float *nll, float *logits, const int32_t *targets, size_t rows, size_t vocab,
+                       float grad_scale);
 
 #endif

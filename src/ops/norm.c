@@ -3,7 +3,7 @@
 #include <math.h>
 
 void ar__norm_fwd(const ar_runtime *rt, float *y, float *rstd, const ar_norm *norm, const float *x, size_t rows, size_t n) {
-#pragma omp parallel for num_threads(ar__team(rt, rows * n)) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, rows *n)) schedule(static)
     for (size_t i = 0; i < rows; i++) {
         const float *from = x + i * n;
         float r = 1.0f / sqrtf(rt->kern.sum_squares(from, n) / (float)n + norm->eps);
@@ -16,7 +16,7 @@ void ar__norm_fwd(const ar_runtime *rt, float *y, float *rstd, const ar_norm *no
 static void weight_grad(const ar_runtime *rt, const ar_norm *norm, const float *dy, const float *x, const float *rstd, const ar_rows *rows,
                         size_t per_row, size_t n) {
     enum { COLUMNS = 64 };
-#pragma omp parallel for num_threads(ar__team(rt, rows->count * per_row * n)) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, rows->count *per_row *n)) schedule(static)
     for (size_t j0 = 0; j0 < n; j0 += COLUMNS) {
         size_t len = n - j0 < COLUMNS ? n - j0 : COLUMNS;
         for (size_t s = 0; s < rows->samples; s++) {
@@ -32,7 +32,7 @@ void ar__norm_bwd(const ar_runtime *rt, float *dx, bool accumulate, const float 
                   const ar_rows *rows, size_t per_row, size_t n) {
     if (norm->dw) weight_grad(rt, norm, dy, x, rstd, rows, per_row, n);
     if (!dx) return;
-#pragma omp parallel for num_threads(ar__team(rt, rows->count * per_row * n)) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, rows->count *per_row *n)) schedule(static)
     for (size_t i = 0; i < rows->count * per_row; i++) {
         const float *g = dy + i * n, *from = x + i * n;
         float lanes[16] = {0}, dot = 0.0f, r = rstd[i];

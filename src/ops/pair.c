@@ -2,12 +2,13 @@
 
 #include "base/rng.h"
 
-void ar__dropout(const ar_runtime *rt, float *dst, const float *x, size_t rows, size_t width, const ar_pair_op *p, uint64_t sample_key, bool accumulate) {
+void ar__dropout(const ar_runtime *rt, float *dst, const float *x, size_t rows, size_t width, const ar_pair_op *p, uint64_t sample_key,
+                 bool accumulate) {
     ar_rng g = ar__rng_stream(p->seed, AR_RNG_DROPOUT, p->site_hash, sample_key);
     uint32_t bound = (uint32_t)((double)p->dropout * 4294967296.0);
     float keep = 1.0f / (1.0f - p->dropout);
     size_t blocks = (width + 3) / 4;
-#pragma omp parallel for num_threads(ar__team(rt, rows * width * 8)) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, rows *width * 8)) schedule(static)
     for (size_t r = 0; r < rows; r++)
         for (size_t q = 0; q < blocks; q++) {
             uint32_t w[4];

@@ -20,17 +20,21 @@ static void rotate_row(float *to, const float *from, const float *c, const float
         }
 }
 
-void ar__rope_apply(const ar_runtime *rt, float *y, const float *x, const ar_rope *t, const ar_rows *rows, size_t past, size_t heads, int direction) {
+void ar__rope_apply(const ar_runtime *rt, float *y, const float *x, const ar_rope *t, const ar_rows *rows, size_t past, size_t heads,
+                    int direction) {
     size_t half = t->half, width = heads * 2 * half;
-#pragma omp parallel for num_threads(ar__team(rt, rows->count * width)) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, rows->count *width)) schedule(static)
     for (size_t i = 0; i < rows->count; i++) {
         size_t low = 0, high = rows->samples; /* the sample of row i: start[low] <= i < start[low + 1] */
         while (high - low > 1) {
             size_t mid = (low + high) / 2;
-            if (rows->start[mid] <= i) low = mid;
-            else high = mid;
+            if (rows->start[mid] <= i)
+                low = mid;
+            else
+                high = mid;
         }
         size_t position = past + i - rows->start[low];
-        rotate_row(y + i * width, x + i * width, t->cos + position * half, t->sin + position * half, heads, half, direction > 0 ? 1.0f : -1.0f);
+        rotate_row(y + i * width, x + i * width, t->cos + position * half, t->sin + position * half, heads, half,
+                   direction > 0 ? 1.0f : -1.0f);
     }
 }

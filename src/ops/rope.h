@@ -20,6 +20,7 @@ void ar__rope_fill(ar_rope *t, const float *inv_freq, float scale);
 
 /* y = rotate(x), both [rows, heads, 2 * half]; the first row of each sample is at position `past`. y may be x.
  * direction +1: forward, -1: backward. */
-void ar__rope_apply(const ar_runtime *rt, float *y, const float *x, const ar_rope *t, const ar_rows *rows, size_t past, size_t heads, int direction);
+void ar__rope_apply(const ar_runtime *rt, float *y, const float *x, const ar_rope *t, const ar_rows *rows, size_t past, size_t heads,
+                    int direction);
 
 #endif

@@ -21,11 +21,11 @@ typedef struct ar_segment {
 } ar_segment;
 
 typedef struct ar_rows {
-    size_t count;           /* tokens */
+    size_t count; /* tokens */
     size_t samples;
-    const size_t *start;    /* samples + 1 offsets */
-    bool decoding;          /* a single row may take the vector path: faster, other rounding */
-    const uint64_t *key;    /* per sample: its place in the training stream, for dropout; NULL outside training */
+    const size_t *start; /* samples + 1 offsets */
+    bool decoding;       /* a single row may take the vector path: faster, other rounding */
+    const uint64_t *key; /* per sample: its place in the training stream, for dropout; NULL outside training */
     const ar_segment *segments;
     size_t segment_count;
 } ar_rows;

@@ -13,9 +13,13 @@ size_t ar__batcher_tokens(size_t longest, size_t max_samples, int row_tokens, in
     return min_of(row * (size_t)micro_rows, longest * max_samples);
 }
 
-ar_status ar__batcher_init(ar_batcher *out, const ar_dataset *data, size_t max_samples, size_t max_tokens, int row_tokens, int micro_rows, bool pack,
-                           ar_error *err) {
-    *out = (ar_batcher){.data = data, .max_samples = max_samples, .max_tokens = max_tokens, .row_tokens = row_tokens, .micro_rows = micro_rows,
+ar_status ar__batcher_init(ar_batcher *out, const ar_dataset *data, size_t max_samples, size_t max_tokens, int row_tokens, int micro_rows,
+                           bool pack, ar_error *err) {
+    *out = (ar_batcher){.data = data,
+                        .max_samples = max_samples,
+                        .max_tokens = max_tokens,
+                        .row_tokens = row_tokens,
+                        .micro_rows = micro_rows,
                         .pack = pack};
     out->lengths = ar__alloc(max_samples, sizeof *out->lengths);
     out->rows = ar__alloc(max_samples, sizeof *out->rows);
@@ -72,8 +76,10 @@ const ar_batch *ar__batcher_next(ar_batcher *b, const ar_pair_op *pairs) {
     b->first_sample = first;
     b->next_row = last_row;
     b->segment = (ar_segment){0, samples, pairs};
-    b->batch = (ar_batch){.rows = {.count = at, .samples = samples, .start = b->start, .key = b->key, .segments = &b->segment, .segment_count = 1},
-                          .ids = b->ids, .targets = b->targets};
+    b->batch =
+        (ar_batch){.rows = {.count = at, .samples = samples, .start = b->start, .key = b->key, .segments = &b->segment, .segment_count = 1},
+                   .ids = b->ids,
+                   .targets = b->targets};
     return &b->batch;
 }
 

@@ -28,8 +28,8 @@ typedef struct ar_batcher {
 } ar_batcher;
 
 /* micro_rows rows at a time; no list is longer than max_samples. */
-ar_status ar__batcher_init(ar_batcher *out, const ar_dataset *data, size_t max_samples, size_t max_tokens, int row_tokens, int micro_rows, bool pack,
-                           ar_error *err);
+ar_status ar__batcher_init(ar_batcher *out, const ar_dataset *data, size_t max_samples, size_t max_tokens, int row_tokens, int micro_rows,
+                           bool pack, ar_error *err);
 void ar__batcher_release(ar_batcher *b);
 /* Most tokens that micro_rows rows can hold, with samples of up to `longest` tokens. */
 size_t ar__batcher_tokens(size_t longest, size_t max_samples, int row_tokens, int micro_rows, bool pack);

@@ -17,7 +17,8 @@ static char *step_path(const char *dir, int64_t step, const char *file) {
 static ar_status add(ar_st_writer *w, const char *name, const char *suffix, const float *data, size_t count, ar_error *err) {
     ar_buf full = {0};
     ar__buf_printf(&full, "%s%s", name, suffix);
-    ar_status s = full.failed ? ar__fail_memory(err, name) : ar__st_writer_add(w, full.data, AR_F32, 1, (const int64_t[]){(int64_t)count}, data, err);
+    ar_status s =
+        full.failed ? ar__fail_memory(err, name) : ar__st_writer_add(w, full.data, AR_F32, 1, (const int64_t[]){(int64_t)count}, data, err);
     ar__buf_release(&full);
     return s;
 }
@@ -107,14 +108,16 @@ int64_t ar__checkpoint_newest(const char *dir) {
     return newest;
 }
 
-static ar_status take(float *out, size_t count, const ar_st_set *st, const char *path, const char *name, const char *suffix, ar_error *err) {
+static ar_status take(float *out, size_t count, const ar_st_set *st, const char *path, const char *name, const char *suffix,
+                      ar_error *err) {
     if (!out) return AR_OK;
     ar_buf full = {0};
     ar__buf_printf(&full, "%s%s", name, suffix);
     const ar_st_tensor *x = full.failed ? NULL : ar__st_find(st, full.data);
     ar__buf_release(&full);
     if (!x || x->dtype != AR_F32 || x->count != count)
-        return ar__fail(err, AR_ERR_MISMATCH, "%s: holds no '%s%s' of %zu numbers; the checkpoint belongs to another run", path, name, suffix, count);
+        return ar__fail(err, AR_ERR_MISMATCH, "%s: holds no '%s%s' of %zu numbers; the checkpoint belongs to another run", path, name,
+                        suffix, count);
     memcpy(out, x->data, count * sizeof *out);
     return AR_OK;
 }

@@ -6,23 +6,26 @@
 #include "base/fail.h"
 
 static ar_status differs(const ar_train_options *o, const char *what, const char *name, ar_error *err) {
-    return ar__fail(err, AR_ERR_MISMATCH, "%s: %s '%s'; give options that describe the adapter you start from", o->init_adapter, what, name);
+    return ar__fail(err, AR_ERR_MISMATCH, "%s: %s '%s'; give options that describe the adapter you start from", o->init_adapter, what,
+                    name);
 }
 
 static ar_status check_sites(const ar_adapter *ad, const ar_adapter *from, const ar_train_options *o, ar_error *err) {
     for (size_t i = 0; i < from->pair_count; i++)
-        if (!ar__adapter_find_pair(ad, from->pair[i].site)) return differs(o, "has a site that --targets does not select:", from->pair[i].site, err);
+        if (!ar__adapter_find_pair(ad, from->pair[i].site))
+            return differs(o, "has a site that --targets does not select:", from->pair[i].site, err);
     for (size_t i = 0; i < ad->pair_count; i++) {
         const ar_pair *old = ar__adapter_find_pair(from, ad->pair[i].site);
         if (!old) return differs(o, "lacks a site that --targets selects:", ad->pair[i].site, err);
         if (!old->magnitude != !ad->pair[i].magnitude) return differs(o, old->magnitude ? "has DoRA at" : "has no DoRA at", old->site, err);
         if (old->n_in != ad->pair[i].n_in || old->n_out != ad->pair[i].n_out) return differs(o, "has another shape at", old->site, err);
         if (old->rank > ad->pair[i].rank)
-            return ar__fail(err, AR_ERR_MISMATCH, "%s: rank %d at '%s', --rank %d would lose some of it; use at least that rank", o->init_adapter,
-                            old->rank, old->site, ad->pair[i].rank);
+            return ar__fail(err, AR_ERR_MISMATCH, "%s: rank %d at '%s', --rank %d would lose some of it; use at least that rank",
+                            o->init_adapter, old->rank, old->site, ad->pair[i].rank);
     }
     for (size_t i = 0; i < from->whole_count; i++)
-        if (!ar__adapter_find_whole(ad, from->whole[i].name)) return differs(o, "holds a whole tensor that the options do not:", from->whole[i].name, err);
+        if (!ar__adapter_find_whole(ad, from->whole[i].name))
+            return differs(o, "holds a whole tensor that the options do not:", from->whole[i].name, err);
     for (size_t i = 0; i < ad->whole_count; i++)
         if (!ar__adapter_find_whole(from, ad->whole[i].name)) return differs(o, "lacks the whole tensor", ad->whole[i].name, err);
     return AR_OK;
@@ -36,8 +39,10 @@ static void take_pair(ar_pair *p, const ar_pair *old) {
         for (size_t j = r0; j < r; j++) memset(p->a + j * (size_t)p->n_in, 0, (size_t)p->n_in * sizeof *p->a);
     for (size_t i = 0; i < (size_t)p->n_out; i++)
         for (size_t j = 0; j < r; j++)
-            if (j < r0) p->b[i * r + j] = (float)((double)old->b[i * r0 + j] * factor);
-            else if (!p->is_embedding) p->b[i * r + j] = 0.0f;
+            if (j < r0)
+                p->b[i * r + j] = (float)((double)old->b[i * r0 + j] * factor);
+            else if (!p->is_embedding)
+                p->b[i * r + j] = 0.0f;
     if (p->magnitude) memcpy(p->magnitude, old->magnitude, (size_t)p->n_out * sizeof *p->magnitude);
 }
 
@@ -52,6 +57,29 @@ ar_status ar__init_adapter_options(ar_train_options *o, ar_error *err) {
     o->alpha_given = true;
     ar_adapter_free(from);
     return AR_OK;
+}
+
+static bool copy_patterns(ar_patterns *out, const ar_patterns *from) {
+    for (size_t i = 0; i < from->count; i++)
+        if (!ar__patterns_add(out, from->at[i].key, from->at[i].value)) return false;
+    return true;
+}
+
+ar_status ar__init_adapter_settings(ar_adapter_settings *s, const ar_train_options *o, bool own_strengths, ar_error *err) {
+    ar_adapter *from = NULL;
+    ar_status st = ar_adapter_open(&from, o->init_adapter, NULL, err);
+    if (st) return st;
+    bool ok = true;
+    if (!o->targets) { /* exact paths, which are sites whatever the layers */
+        free(s->targets.regex);
+        s->targets.regex = NULL;
+        for (size_t i = 0; ok && i < from->pair_count; i++) ok = ar__strings_add(&s->targets.list, from->pair[i].site);
+    }
+    if (ok && own_strengths && !s->rank_pattern.count && !s->alpha_pattern.count)
+        ok = copy_patterns(&s->rank_pattern, &from->settings.rank_pattern) &&
+             copy_patterns(&s->alpha_pattern, &from->settings.alpha_pattern);
+    ar_adapter_free(from);
+    return ok ? AR_OK : ar__fail_memory(err, o->init_adapter);
 }
 
 ar_status ar__init_adapter(ar_adapter *ad, const ar_train_options *o, const ar_log *log, ar_error *err) {
@@ -69,8 +97,10 @@ ar_status ar__init_adapter(ar_adapter *ad, const ar_train_options *o, const ar_l
         memcpy(ad->whole[i].data, old->data, ad->whole[i].count * sizeof *old->data);
     }
     if (!s && changed)
-        ar__log_info(log, "%s: rank or alpha changed at %zu site%s; the function is kept (B is multiplied by s_old/s_new, new rows start at zero effect)",
-                     o->init_adapter, changed, changed == 1 ? "" : "s");
+        ar__log_info(
+            log,
+            "%s: rank or alpha changed at %zu site%s; the function is kept (B is multiplied by s_old/s_new, new rows start at zero effect)",
+            o->init_adapter, changed, changed == 1 ? "" : "s");
     ar_adapter_free(from);
     return s;
 }

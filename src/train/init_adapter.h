@@ -12,5 +12,7 @@
 ar_status ar__init_adapter(ar_adapter *ad, const ar_train_options *o, const ar_log *log, ar_error *err);
 /* Rank, alpha and policy of the options where they were not given, from the adapter they start from. */
 ar_status ar__init_adapter_options(ar_train_options *o, ar_error *err);
+/* The same for its sites, where no targets were given, and for its patterns, where neither rank nor alpha was. */
+ar_status ar__init_adapter_settings(ar_adapter_settings *s, const ar_train_options *o, bool own_strengths, ar_error *err);
 
 #endif

@@ -15,7 +15,7 @@
 /* The bytes of the lines whose step is at most `step`. */
 static size_t keep_length(const char *text, size_t n, int64_t step) {
     size_t kept = 0;
-    while (kept < n) {
+    while (text && kept < n) {
         const char *line = text + kept, *end = memchr(line, '\n', n - kept);
         int64_t at;
         if (!end || sscanf(line, "{\"step\":%" SCNd64, &at) != 1 || at > step) break;
@@ -50,11 +50,13 @@ static ar_status put(ar_metrics *m, const char *line, size_t n, ar_error *err) {
     return k == (ssize_t)n ? AR_OK : ar__fail_errno(err, "%s: cannot write", m->path);
 }
 
-ar_status ar__metrics_step(ar_metrics *m, int64_t step, double loss, double lr, double grad_norm, uint64_t tokens, uint64_t supervised, double seconds,
-                           double strength, ar_error *err) {
+ar_status ar__metrics_step(ar_metrics *m, int64_t step, double loss, double lr, double grad_norm, uint64_t tokens, uint64_t supervised,
+                           double seconds, double strength, ar_error *err) {
     char line[512];
-    int n = snprintf(line, sizeof line, "{\"step\":%" PRId64 ",\"loss\":%.9g,\"lr\":%.9g,\"grad_norm\":%.9g,\"tokens\":%" PRIu64 ",\"supervised\":%" PRIu64
-                     ",\"seconds\":%.4f", step, loss, lr, grad_norm, tokens, supervised, seconds);
+    int n = snprintf(line, sizeof line,
+                     "{\"step\":%" PRId64 ",\"loss\":%.9g,\"lr\":%.9g,\"grad_norm\":%.9g,\"tokens\":%" PRIu64 ",\"supervised\":%" PRIu64
+                     ",\"seconds\":%.4f",
+                     step, loss, lr, grad_norm, tokens, supervised, seconds);
     if (strength >= 0.0) n += snprintf(line + n, sizeof line - (size_t)n, ",\"strength\":%.6g", strength);
     n += snprintf(line + n, sizeof line - (size_t)n, "}\n");
     return put(m, line, (size_t)n, err);

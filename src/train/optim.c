@@ -51,14 +51,21 @@ void ar__optim_step(const ar_runtime *rt, ar_trainables *list, const ar_train_op
     for (size_t i = 0; i < list->count; i++) {
         ar_trainable *x = &list->at[i];
         double r = rate * x->rate_factor;
-        ar_adamw_step st = {.step = (float)(r / bias1), .shrink = (float)(1.0 - r * o->weight_decay), .beta2 = (float)o->beta2,
-                            .rest1 = (float)(1.0 - o->beta1), .rest2 = (float)(1.0 - o->beta2), .eps = (float)o->eps, .grad_scale = (float)clip,
+        ar_adamw_step st = {.step = (float)(r / bias1),
+                            .shrink = (float)(1.0 - r * o->weight_decay),
+                            .beta2 = (float)o->beta2,
+                            .rest1 = (float)(1.0 - o->beta1),
+                            .rest2 = (float)(1.0 - o->beta2),
+                            .eps = (float)o->eps,
+                            .grad_scale = (float)clip,
                             .correction2 = (float)sqrt(bias2)};
 #pragma omp for schedule(static) nowait
         for (size_t at = 0; at < x->count; at += STRETCH) {
             size_t n = x->count - at < STRETCH ? x->count - at : STRETCH;
-            if (o->optimizer == AR_OPTIMIZER_SGD) sgd(x->value + at, x->grad + at, n, (float)r, (float)o->weight_decay, (float)clip);
-            else rt->kern.adamw(x->value + at, x->m + at, x->v + at, x->grad + at, n, &st);
+            if (o->optimizer == AR_OPTIMIZER_SGD)
+                sgd(x->value + at, x->grad + at, n, (float)r, (float)o->weight_decay, (float)clip);
+            else
+                rt->kern.adamw(x->value + at, x->m + at, x->v + at, x->grad + at, n, &st);
         }
     }
 }

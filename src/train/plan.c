@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/rng.h"
-#include "base/clock.h"
 #include "train/trainer.h"
 
 enum { ROW_TARGET_TOKENS = 1024 }; /* more at a time gains little: the weights are packed once per that many rows */
@@ -27,9 +27,15 @@ int64_t ar__memory_available(void) { return proc_bytes("/proc/meminfo", "MemAvai
 int64_t ar__memory_anonymous(void) { return proc_bytes("/proc/self/status", "RssAnon:"); }
 
 ar_pass_spec ar__plan_spec(const ar_trainer *t, const ar_choice *c, size_t longest) {
-    return (ar_pass_spec){.tokens = c->tokens, .samples = (size_t)t->o.batch, .longest = longest,
-                          .ranks = t->attachment ? t->attachment->ranks : NULL, .dora = t->attachment && t->attachment->dora_count,
-                          .dropout = t->o.dropout > 0.0, .train = true, .recompute = c->recompute, .lowest_layer = t->list.lowest_layer,
+    return (ar_pass_spec){.tokens = c->tokens,
+                          .samples = (size_t)t->o.batch,
+                          .longest = longest,
+                          .ranks = t->attachment ? t->attachment->ranks : NULL,
+                          .dora = t->attachment && t->attachment->dora_count,
+                          .dropout = t->o.dropout > 0.0,
+                          .train = true,
+                          .recompute = c->recompute,
+                          .lowest_layer = t->list.lowest_layer,
                           .embed_grad = t->list.embed};
 }
 
@@ -90,7 +96,9 @@ static ar_status measure(double *rate, ar_trainer *t, size_t longest, ar_error *
         for (size_t i = 0; i < n; i++) ids[i] = (int32_t)(ar__rng_u64(&g, i) % (uint64_t)t->model->arch.vocab);
         for (size_t i = 0; i < n; i++) targets[i] = i + 1 < n ? ids[i + 1] : -1;
         ar_segment seg = {0, 1, t->attachment ? t->attachment->ops : NULL};
-        ar_batch b = {.rows = {.count = n, .samples = 1, .start = start, .key = &key, .segments = &seg, .segment_count = 1}, .ids = ids, .targets = targets};
+        ar_batch b = {.rows = {.count = n, .samples = 1, .start = start, .key = &key, .segments = &seg, .segment_count = 1},
+                      .ids = ids,
+                      .targets = targets};
         double began = 0.0;
         for (int round = 0; round < 2; round++) {
             began = ar__clock_seconds();

@@ -38,11 +38,11 @@ ar_status ar__record_write(const ar_trainer *t, const char *dir, ar_error *err) 
     char *path = ar__path_join(dir, "run.json");
     if (!path) return ar__fail_memory(err, dir);
     json_t *settings = ar__train_settings_json(&t->o, t->steps, ar__data_hash(t->data));
-    json_t *j = settings ? json_pack("{s:s, s:o, s:{s:i, s:b, s:I, s:I, s:s, s:s, s:I, s:I, s:I}}", "alphar", ar_version(), "settings", settings,
-                                     "resolved", "micro-batch", t->choice.micro_rows, "checkpoint-layers", t->choice.recompute, "activation-bytes",
-                                     (json_int_t)t->choice.bytes, "trainable", (json_int_t)t->list.total, "isa", t->rt->kern.isa, "backend",
-                                     t->rt->gemm[0]->name, "samples", (json_int_t)ar__dataset_count(t->data), "tokens", (json_int_t)t->stats.tokens,
-                                     "supervised", (json_int_t)t->stats.supervised)
+    json_t *j = settings ? json_pack("{s:s, s:o, s:{s:i, s:b, s:I, s:I, s:s, s:s, s:I, s:I, s:I}}", "alphar", ar_version(), "settings",
+                                     settings, "resolved", "micro-batch", t->choice.micro_rows, "checkpoint-layers", t->choice.recompute,
+                                     "activation-bytes", (json_int_t)t->choice.bytes, "trainable", (json_int_t)t->list.total, "isa",
+                                     t->rt->kern.isa, "backend", t->rt->gemm[0]->name, "samples", (json_int_t)ar__dataset_count(t->data),
+                                     "tokens", (json_int_t)t->stats.tokens, "supervised", (json_int_t)t->stats.supervised)
                          : NULL;
     ar_status s = write_json(j, path, err);
     json_decref(j);
@@ -72,14 +72,14 @@ static void add_curve(ar_buf *card, const char *dir) {
     size_t lines = 0, at = 0;
     if (path && ar__file_read(&text, path, (size_t)1 << 30, NULL) == AR_OK) {
         for (const char *p = text.data; (p = strstr(p, "\"loss\":")); p++) lines++;
+        size_t last = lines > 1 ? lines - 1 : 1;
         ar__buf_puts(card, "\n| step | loss |\n|---|---|\n");
         for (const char *p = text.data; p && *p; p = strchr(p, '\n') ? strchr(p, '\n') + 1 : NULL) {
             int64_t step;
             double loss;
             if (sscanf(p, "{\"step\":%" SCNd64 ",\"loss\":%lf", &step, &loss) != 2) continue;
-            bool first_of_its_share = at == 0 || at * 11 / (lines - 1) != (at - 1) * 11 / (lines - 1);
-            if (lines <= 12 || first_of_its_share)
-                ar__buf_printf(card, "| %" PRId64 " | %.4f |\n", step, loss);
+            bool first_of_its_share = at == 0 || at * 11 / last != (at - 1) * 11 / last;
+            if (lines <= 12 || first_of_its_share) ar__buf_printf(card, "| %" PRId64 " | %.4f |\n", step, loss);
             at++;
         }
     }
@@ -94,20 +94,22 @@ ar_status ar__record_card(const ar_trainer *t, const char *dir, ar_error *err) {
     ar__buf_printf(&b, "---\n%s%s%stags:\n- alphar\n%s---\n\n# %s of %s\n\n", o->method == AR_METHOD_LORA ? "base_model: " : "",
                    o->method == AR_METHOD_LORA ? base : "", o->method == AR_METHOD_LORA ? "\nlibrary_name: peft\n" : "",
                    o->method == AR_METHOD_LORA ? "- lora\n" : "", o->method == AR_METHOD_LORA ? "LoRA adapter" : "Fine-tuned copy", base);
-    ar__buf_printf(&b, "Trained by Alphar %s on %s (%zu samples, %zu supervised tokens), %" PRId64 " steps of %d samples.\n\n", ar_version(),
-                   ar__path_base(o->data), ar__dataset_count(t->data), t->stats.supervised, t->steps, o->batch);
+    ar__buf_printf(&b, "Trained by Alphar %s on %s (%zu samples, %zu supervised tokens), %" PRId64 " steps of %d samples.\n\n",
+                   ar_version(), ar__path_base(o->data), ar__dataset_count(t->data), t->stats.supervised, t->steps, o->batch);
     if (o->method == AR_METHOD_LORA)
-        ar__buf_printf(&b, "- rank %d, alpha %g, policy %s%s: s = %g%s\n- targets %s\n", o->rank, o->alpha, ar_policy_name(o->policy), o->dora ? ", DoRA" : "",
-                       t->adapter->pair[0].scale, o->rank_pattern_count || o->alpha_pattern_count ? " at the first site (patterns differ)" : "",
+        ar__buf_printf(&b, "- rank %d, alpha %g, policy %s%s: s = %g%s\n- targets %s\n", o->rank, o->alpha, ar_policy_name(o->policy),
+                       o->dora ? ", DoRA" : "", t->adapter->pair[0].scale,
+                       o->rank_pattern_count || o->alpha_pattern_count ? " at the first site (patterns differ)" : "",
                        o->targets ? o->targets : "all-linear");
-    ar__buf_printf(&b, "- %s, rate %g, LoRA+ ratio %g, weight decay %g, clip %g, seed %" PRIu64 "\n- final loss %.4f", o->optimizer == AR_OPTIMIZER_SGD ? "SGD" : "AdamW",
-                   o->lr, o->lr_ratio, o->weight_decay, o->clip, o->seed, t->loss);
+    ar__buf_printf(&b, "- %s, rate %g, LoRA+ ratio %g, weight decay %g, clip %g, seed %" PRIu64 "\n- final loss %.4f",
+                   o->optimizer == AR_OPTIMIZER_SGD ? "SGD" : "AdamW", o->lr, o->lr_ratio, o->weight_decay, o->clip, o->seed, t->loss);
     if (t->eval_loss >= 0.0) ar__buf_printf(&b, ", held-out loss %.4f (perplexity %.3f)", t->eval_loss, exp(t->eval_loss));
     if (t->strength >= 0.0) ar__buf_printf(&b, "\n- strength (mean of ‖sBA‖ / ‖W‖): %.4g", t->strength);
     ar__buf_puts(&b, "\n");
     add_curve(&b, dir);
     if (o->method == AR_METHOD_LORA)
-        ar__buf_puts(&b, "\nLoad with PEFT: `PeftModel.from_pretrained(base, \"path/to/this/folder\")`, or ask with `alphar generate --model BASE --adapter THIS`.\n");
+        ar__buf_puts(&b, "\nLoad with PEFT: `PeftModel.from_pretrained(base, \"path/to/this/folder\")`, or ask with `alphar generate "
+                         "--model BASE --adapter THIS`.\n");
     char *path = ar__path_join(dir, "README.md");
     ar_status s = b.failed || !path ? ar__fail_memory(err, dir) : ar__file_write(path, b.data, b.len, err);
     ar__buf_release(&b);
@@ -121,7 +123,8 @@ ar_status ar__record_provenance(ar_trainer *t, ar_error *err) {
     ar__fingerprint_architecture(architecture, t->model);
     ar__fingerprint_weights(&weights, t->model);
     snprintf(rate, sizeof rate, "%.9g", t->o.lr);
-    ar_status s = weights.failed ? ar__fail_memory(err, "provenance") : ar__adapter_set_note(t->adapter, "base.architecture", architecture, err);
+    ar_status s =
+        weights.failed ? ar__fail_memory(err, "provenance") : ar__adapter_set_note(t->adapter, "base.architecture", architecture, err);
     if (!s) s = ar__adapter_set_note(t->adapter, "base.weights", weights.data, err);
     if (!s) s = ar__adapter_set_note(t->adapter, "base.dtype", ar__dtype(t->model->dtype)->name, err);
     if (!s) s = ar__adapter_set_note(t->adapter, "train.lr", rate, err);

@@ -8,8 +8,22 @@
 #include "base/mem.h"
 
 void ar_train_options_init(ar_train_options *o) {
-    *o = (ar_train_options){.rank = 16, .epochs = 3, .batch = 8, .max_length = 1024, .pack = true, .shuffle = true, .lr = 2e-4, .lr_ratio = 1,
-                            .warmup = 0.03, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = 1, .keep = 2, .strength_every = 10, .seed = 1};
+    *o = (ar_train_options){.rank = 16,
+                            .epochs = 3,
+                            .batch = 8,
+                            .max_length = 1024,
+                            .pack = true,
+                            .shuffle = true,
+                            .lr = 2e-4,
+                            .lr_ratio = 1,
+                            .warmup = 0.03,
+                            .beta1 = 0.9,
+                            .beta2 = 0.999,
+                            .eps = 1e-8,
+                            .clip = 1,
+                            .keep = 2,
+                            .strength_every = 10,
+                            .seed = 1};
 }
 
 typedef struct range {
@@ -20,14 +34,28 @@ typedef struct range {
 static ar_status check_ranges(const ar_train_options *o, ar_error *err) {
     const double tiny = 1e-300, huge = 1e300;
     const range all[] = {
-        {"rank", o->rank, 1, 65536},           {"dropout", o->dropout, 0, 0.999999}, {"epochs", o->epochs, tiny, 1e9},
-        {"steps", (double)o->steps, 0, 1e15},  {"batch", o->batch, 1, 1 << 20},      {"micro-batch", o->micro_batch, 0, 1 << 20},
-        {"max-length", o->max_length, 2, 1 << 24}, {"lr", o->lr, 0, 1e6},            {"lr-ratio", o->lr_ratio, 0, 1e9},
-        {"min-lr", o->min_lr, 0, 1e6},         {"warmup", o->warmup, 0, 1e15},       {"weight-decay", o->weight_decay, 0, 1e6},
-        {"beta1", o->beta1, 0, 0.9999999999},  {"beta2", o->beta2, 0, 0.9999999999}, {"eps", o->eps, 0, 1},
-        {"clip", o->clip, 0, huge},            {"keep", o->keep, 1, 1 << 20},        {"save-every", (double)o->save_every, 0, 1e15},
-        {"eval-every", (double)o->eval_every, 0, 1e15}, {"early-stop", o->early_stop, 0, 1 << 30},
-        {"strength-every", o->strength_every, 0, 1 << 30}, {"memory", (double)o->memory, 0, 1e18},
+        {"rank", o->rank, 1, 65536},
+        {"dropout", o->dropout, 0, 0.999999},
+        {"epochs", o->epochs, tiny, 1e9},
+        {"steps", (double)o->steps, 0, 1e15},
+        {"batch", o->batch, 1, 1 << 20},
+        {"micro-batch", o->micro_batch, 0, 1 << 20},
+        {"max-length", o->max_length, 2, 1 << 24},
+        {"lr", o->lr, 0, 1e6},
+        {"lr-ratio", o->lr_ratio, 0, 1e9},
+        {"min-lr", o->min_lr, 0, 1e6},
+        {"warmup", o->warmup, 0, 1e15},
+        {"weight-decay", o->weight_decay, 0, 1e6},
+        {"beta1", o->beta1, 0, 0.9999999999},
+        {"beta2", o->beta2, 0, 0.9999999999},
+        {"eps", o->eps, 0, 1},
+        {"clip", o->clip, 0, huge},
+        {"keep", o->keep, 1, 1 << 20},
+        {"save-every", (double)o->save_every, 0, 1e15},
+        {"eval-every", (double)o->eval_every, 0, 1e15},
+        {"early-stop", o->early_stop, 0, 1 << 30},
+        {"strength-every", o->strength_every, 0, 1 << 30},
+        {"memory", (double)o->memory, 0, 1e18},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (!(all[i].value >= all[i].least && all[i].value <= all[i].most))
@@ -42,14 +70,20 @@ ar_status ar__train_options_check(const ar_train_options *o, ar_error *err) {
         return ar__fail(err, AR_ERR_UNSUPPORTED, "compute: bf16 products are not in this build; use --compute f32");
     if (o->alpha_given && !isfinite(o->alpha)) return ar__fail(err, AR_ERR_VALUE, "alpha: found %g, wanted a finite number", o->alpha);
     if (o->alpha_given && o->alpha <= 0.0)
-        return ar__fail(err, AR_ERR_VALUE, "alpha: found %g, wanted more than 0: at 0 the adapter is off, below it training would push away", o->alpha);
+        return ar__fail(err, AR_ERR_VALUE,
+                        "alpha: found %g, wanted more than 0: at 0 the adapter is off, below it training would push away", o->alpha);
     if (o->policy == AR_POLICY_RSLORA && !o->alpha_given && !o->init_adapter)
-        return ar__fail(err, AR_ERR_VALUE, "policy rslora: alpha is not given; under s = alpha/sqrt(rank) the usual 2*rank would be far too strong");
+        return ar__fail(err, AR_ERR_VALUE,
+                        "policy rslora: alpha is not given; under s = alpha/sqrt(rank) the usual 2*rank would be far too strong");
     if (o->init_random && o->method != AR_METHOD_FULL)
-        return ar__fail(err, AR_ERR_VALUE, "init random: wanted together with --method full; an adapter on random weights learns nothing of use");
+        return ar__fail(err, AR_ERR_VALUE,
+                        "init random: wanted together with --method full; an adapter on random weights learns nothing of use");
     if (o->init_random && !o->model_config) return ar__fail(err, AR_ERR_VALUE, "init random: --model-config is not given");
     if (!o->init_random && !o->model) return ar__fail(err, AR_ERR_VALUE, "model: not given");
-    if (o->method == AR_METHOD_FULL && (o->init_adapter || o->dora || o->modules_to_save))
+    bool lora = o->init_adapter || o->dora || o->modules_to_save || o->rank_given || o->alpha_given || o->policy_given || o->targets ||
+                o->exclude || o->layers || o->rank_pattern_count || o->alpha_pattern_count || o->dropout > 0.0 || o->bias != AR_BIAS_NONE ||
+                o->lr_ratio != 1.0;
+    if (o->method == AR_METHOD_FULL && lora)
         return ar__fail(err, AR_ERR_VALUE, "method full: trains every weight and takes no adapter options");
     if (o->early_stop && !o->eval_data) return ar__fail(err, AR_ERR_VALUE, "early-stop: --eval-data is not given");
     return AR_OK;
@@ -86,7 +120,8 @@ static ar_status set_layers(ar_adapter_settings *s, const char *text, ar_error *
             last = strtoll(p, &end, 10);
             ok = end != p && last >= first;
         }
-        if (!ok || (*end && *end != ',') || last > 100000) return ar__fail(err, AR_ERR_VALUE, "layers: found '%s', wanted something like 0-11 or 0,3,5-7", text);
+        if (!ok || (*end && *end != ',') || last > 100000)
+            return ar__fail(err, AR_ERR_VALUE, "layers: found '%s', wanted something like 0-11 or 0,3,5-7", text);
         for (long long l = first; l <= last; l++) {
             int64_t *list = ar__grow(s->layers, &cap, s->layer_count + 1, sizeof *list);
             if (!list) return ar__fail_memory(err, "layers");
@@ -147,20 +182,22 @@ static json_t *list_of(const char *const *items, int count) {
 json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, uint64_t data_hash) {
     char hash[32];
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)data_hash);
-    json_t *j = json_pack(
-        "{s:s, s:o, s:o, s:s, s:s, s:b, s:o, s:i, s:f, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:s}", "method", methods[o->method], "model",
-        text_or_null(o->model), "data", text_or_null(o->data), "data-hash", hash, "init", o->init_random ? "random" : "base", "train-on-all",
-        o->train_on_all, "model-config", text_or_null(o->model_config), "rank", o->rank, "alpha", o->alpha, "policy", ar_policy_name(o->policy), "dora",
-        o->dora, "targets", text_or_null(o->targets), "exclude", text_or_null(o->exclude), "layers", text_or_null(o->layers), "rank-pattern",
-        list_of(o->rank_patterns, o->rank_pattern_count), "alpha-pattern", list_of(o->alpha_patterns, o->alpha_pattern_count), "dropout", o->dropout,
-        "modules-to-save", text_or_null(o->modules_to_save), "bias", biases[o->bias]);
-    json_t *k = json_pack("{s:f, s:I, s:i, s:i, s:i, s:b, s:b, s:b, s:f, s:f, s:f, s:s, s:f, s:s, s:f, s:f, s:f, s:f, s:f}", "epochs", o->epochs,
-                          "steps", (json_int_t)steps, "batch", o->batch, "micro-batch", o->micro_batch, "max-length", o->max_length, "pack", o->pack,
-                          "shuffle", o->shuffle, "skip-bad", o->skip_bad, "lr", o->lr, "lr-ratio", o->lr_ratio, "min-lr", o->min_lr, "schedule",
-                          schedules[o->schedule], "warmup", o->warmup, "optimizer", optimizers[o->optimizer], "weight-decay", o->weight_decay, "beta1",
-                          o->beta1, "beta2", o->beta2, "eps", o->eps, "clip", o->clip);
-    json_t *l = json_pack("{s:s, s:I, s:s, s:o, s:o, s:I, s:i, s:I, s:i, s:i, s:I}", "checkpoint-layers", switches[o->checkpoint_layers], "memory",
-                          (json_int_t)o->memory, "compute", "f32", "init-adapter", text_or_null(o->init_adapter), "eval-data",
+    json_t *j =
+        json_pack("{s:s, s:o, s:o, s:s, s:s, s:b, s:o, s:i, s:f, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:s}", "method",
+                  methods[o->method], "model", text_or_null(o->model), "data", text_or_null(o->data), "data-hash", hash, "init",
+                  o->init_random ? "random" : "base", "train-on-all", o->train_on_all, "model-config", text_or_null(o->model_config),
+                  "rank", o->rank, "alpha", o->alpha, "policy", ar_policy_name(o->policy), "dora", o->dora, "targets",
+                  text_or_null(o->targets), "exclude", text_or_null(o->exclude), "layers", text_or_null(o->layers), "rank-pattern",
+                  list_of(o->rank_patterns, o->rank_pattern_count), "alpha-pattern", list_of(o->alpha_patterns, o->alpha_pattern_count),
+                  "dropout", o->dropout, "modules-to-save", text_or_null(o->modules_to_save), "bias", biases[o->bias]);
+    json_t *k =
+        json_pack("{s:f, s:I, s:i, s:i, s:i, s:b, s:b, s:b, s:f, s:f, s:f, s:s, s:f, s:s, s:f, s:f, s:f, s:f, s:f}", "epochs", o->epochs,
+                  "steps", (json_int_t)steps, "batch", o->batch, "micro-batch", o->micro_batch, "max-length", o->max_length, "pack",
+                  o->pack, "shuffle", o->shuffle, "skip-bad", o->skip_bad, "lr", o->lr, "lr-ratio", o->lr_ratio, "min-lr", o->min_lr,
+                  "schedule", schedules[o->schedule], "warmup", o->warmup, "optimizer", optimizers[o->optimizer], "weight-decay",
+                  o->weight_decay, "beta1", o->beta1, "beta2", o->beta2, "eps", o->eps, "clip", o->clip);
+    json_t *l = json_pack("{s:s, s:I, s:s, s:o, s:o, s:I, s:i, s:I, s:i, s:i, s:I}", "checkpoint-layers", switches[o->checkpoint_layers],
+                          "memory", (json_int_t)o->memory, "compute", "f32", "init-adapter", text_or_null(o->init_adapter), "eval-data",
                           text_or_null(o->eval_data), "eval-every", (json_int_t)o->eval_every, "early-stop", o->early_stop, "save-every",
                           (json_int_t)o->save_every, "keep", o->keep, "strength-every", o->strength_every, "seed", (json_int_t)o->seed);
     bool ok = j && k && l && !json_object_update(j, k) && !json_object_update(j, l);
@@ -175,8 +212,9 @@ json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, uint64
 
 /* Neither touches the course of the run; steps and epochs are judged apart. */
 static bool may_change(const char *key) {
-    static const char *const free_keys[] = {"micro-batch", "memory", "checkpoint-layers", "eval-data", "eval-every", "save-every", "keep",
-                                            "strength-every", "steps", "epochs", "early-stop", "model", "data", "skip-bad"};
+    static const char *const free_keys[] = {
+        "micro-batch", "memory", "checkpoint-layers", "eval-data", "eval-every", "save-every", "keep", "strength-every",
+        "steps",       "epochs", "early-stop",        "model",     "data",       "skip-bad"};
     for (size_t i = 0; i < sizeof free_keys / sizeof *free_keys; i++)
         if (!strcmp(key, free_keys[i])) return true;
     return false;
@@ -184,7 +222,8 @@ static bool may_change(const char *key) {
 
 static ar_status differ(const char *place, const char *key, const json_t *before, const json_t *now, ar_error *err) {
     char *a = json_dumps(before, JSON_ENCODE_ANY), *b = json_dumps(now, JSON_ENCODE_ANY);
-    ar_status s = ar__fail(err, AR_ERR_MISMATCH, "%s: the run was started with %s %s, found %s now; resume with the same, or start anew with another --out",
+    ar_status s = ar__fail(err, AR_ERR_MISMATCH,
+                           "%s: the run was started with %s %s, found %s now; resume with the same, or start anew with another --out",
                            place, key, a ? a : "nothing", b ? b : "nothing");
     free(a);
     free(b);

@@ -11,11 +11,13 @@
 
 static ar_status open_base(ar_trainer *t, ar_error *err) {
     const ar_train_options *o = &t->o;
-    ar_status s = o->init_random ? ar__model_init(&t->model, t->rt, o->model_config, o->seed, err) : ar_model_open(&t->model, t->rt, o->model, err);
+    ar_status s =
+        o->init_random ? ar__model_init(&t->model, t->rt, o->model_config, o->seed, err) : ar_model_open(&t->model, t->rt, o->model, err);
     if (s) return s;
     if (o->init_random) {
         const char *slash = strrchr(o->model_config, '/');
-        t->tokenizer_path = slash ? ar__strndup(o->model_config, slash == o->model_config ? 1 : (size_t)(slash - o->model_config)) : ar__strdup(".");
+        t->tokenizer_path =
+            slash ? ar__strndup(o->model_config, slash == o->model_config ? 1 : (size_t)(slash - o->model_config)) : ar__strdup(".");
     } else {
         t->tokenizer_path = ar__strdup(o->model);
     }
@@ -25,18 +27,25 @@ static ar_status open_base(ar_trainer *t, ar_error *err) {
 
 static ar_status load_data(ar_dataset **out, ar_trainer *t, const char *path, ar_data_stats *stats, ar_error *err) {
     const ar_arch *a = &t->model->arch;
-    ar_data_options d = {.max_length = t->o.max_length, .threads = t->rt->threads, .eos_id = a->eos_count ? a->eos[0] : -1,
-                         .train_on_all = t->o.train_on_all, .skip_bad = t->o.skip_bad, .log = &t->rt->log};
+    ar_data_options d = {.max_length = t->o.max_length,
+                         .threads = t->rt->threads,
+                         .eos_id = a->eos_count ? a->eos[0] : -1,
+                         .train_on_all = t->o.train_on_all,
+                         .skip_bad = t->o.skip_bad,
+                         .log = &t->rt->log};
     ar_status s = ar__dataset_load(out, path, t->tokenizer, &d, stats, err);
     if (!s && stats->max_id >= a->vocab)
-        s = ar__fail(err, AR_ERR_MISMATCH, "%s: the tokenizer gave id %d, the base's vocabulary has %lld; tokenizer and base belong to different models",
-                     path, stats->max_id, (long long)a->vocab);
+        s = ar__fail(err, AR_ERR_MISMATCH,
+                     "%s: the tokenizer gave id %d, the base's vocabulary has %lld; tokenizer and base belong to different models", path,
+                     stats->max_id, (long long)a->vocab);
     if (!s && a->rope.kind == AR_ROPE_DYNAMIC && ar__dataset_longest(*out) > a->max_positions)
         s = ar__fail(err, AR_ERR_UNSUPPORTED,
-                     "%s: a sample has %d tokens, past the original maximum of %lld, and RoPE 'dynamic' changes with the length; use a base with yarn or linear, or --max-length",
+                     "%s: a sample has %d tokens, past the original maximum of %lld, and RoPE 'dynamic' changes with the length; use a "
+                     "base with yarn or linear, or --max-length",
                      path, ar__dataset_longest(*out), (long long)a->max_positions);
     if (!s && ar__dataset_longest(*out) > a->max_positions)
-        ar__log_warn(&t->rt->log, "%s: a sample has %d tokens, the base was made for %lld", path, ar__dataset_longest(*out), (long long)a->max_positions);
+        ar__log_warn(&t->rt->log, "%s: a sample has %d tokens, the base was made for %lld", path, ar__dataset_longest(*out),
+                     (long long)a->max_positions);
     return s;
 }
 
@@ -72,6 +81,8 @@ static ar_status make_adapter(ar_trainer *t, ar_error *err) {
     ar_adapter_settings settings;
     int count;
     ar_status s = ar__train_adapter_settings(&settings, &t->o, err);
+    if (!s && t->o.init_adapter && (s = ar__init_adapter_settings(&settings, &t->o, !t->o.rank_given && !t->asked_alpha, err)))
+        ar__settings_release(&settings);
     if (s) return s;
     ar_module *modules = listed_modules(&count, t->model);
     s = modules ? ar__adapter_build(&t->adapter, &settings, modules, count, defaults, 2, t->o.seed, err) : ar__fail_memory(err, "modules");
@@ -126,15 +137,19 @@ static void set_budget(ar_trainer *t) {
     int64_t state = (int64_t)t->list.total * (t->o.optimizer == AR_OPTIMIZER_SGD ? 8 : 16), now = ar__memory_anonymous();
     /* Zeroed pages that were not touched yet do not count as resident: add the state that training will touch. */
     t->fixed_bytes = (now > 0 ? now : 0) + state - state / 4;
-    if (t->o.memory) t->budget = t->o.memory - t->fixed_bytes > 1 ? t->o.memory - t->fixed_bytes : 1;
-    else t->budget = available > 0 ? (available / 10 * 9 - base - state > 1 ? available / 10 * 9 - base - state : 1) : 0;
+    if (t->o.memory)
+        t->budget = t->o.memory - t->fixed_bytes > 1 ? t->o.memory - t->fixed_bytes : 1;
+    else
+        t->budget = available > 0 ? (available / 10 * 9 - base - state > 1 ? available / 10 * 9 - base - state : 1) : 0;
 }
 
 ar_status ar__trainer_open(ar_trainer *t, const ar_runtime *rt, const ar_train_options *o, bool needs_data, ar_error *err) {
     *t = (ar_trainer){.rt = rt, .o = *o, .eval_loss = -1.0, .strength = -1.0, .best_eval = INFINITY};
     ar_status s = ar__train_options_check(o, err);
+    t->asked_alpha = o->alpha_given;
     if (!s && o->init_adapter) s = ar__init_adapter_options(&t->o, err);
     if (!t->o.alpha_given) t->o.alpha = 2.0 * t->o.rank;
+    if (!t->o.targets && !t->o.init_adapter && t->o.method == AR_METHOD_LORA) t->o.targets = "all-linear";
     if (!s && needs_data && !o->data) s = ar__fail(err, AR_ERR_VALUE, "data: not given");
     if (!s) s = open_base(t, err);
     if (!s && needs_data) s = load_data(&t->data, t, o->data, &t->stats, err);
@@ -151,14 +166,18 @@ ar_status ar__trainer_allocate(ar_trainer *t, ar_error *err) {
     if (t->eval_data && (size_t)ar__dataset_longest(t->eval_data) > longest) longest = (size_t)ar__dataset_longest(t->eval_data);
     t->choice = ar__plan_choose(t, longest);
     if (!t->choice.fits && t->o.memory)
-        return ar__fail(err, AR_ERR_MEMORY, "memory: the smallest plan needs %zu MiB, the limit is %lld MiB; use a smaller --max-length or more --memory",
+        return ar__fail(err, AR_ERR_MEMORY,
+                        "memory: the smallest plan needs %zu MiB, the limit is %lld MiB; use a smaller --max-length or more --memory",
                         (t->choice.bytes + (size_t)t->fixed_bytes) >> 20, (long long)(t->o.memory >> 20));
-    if (!t->choice.fits) ar__log_warn(&t->rt->log, "the smallest plan needs %zu MiB, more than this machine has free", t->choice.bytes >> 20);
+    if (!t->choice.fits)
+        ar__log_warn(&t->rt->log, "the smallest plan needs %zu MiB, more than this machine has free", t->choice.bytes >> 20);
     ar_pass_spec spec = ar__plan_spec(t, &t->choice, longest);
     ar_status s = ar__pass_new(&t->pass, t->model, &spec, err);
     size_t batch = (size_t)t->o.batch;
     if (!s) s = ar__batcher_init(&t->batcher, t->data, batch, t->choice.tokens, t->o.max_length, t->choice.micro_rows, t->o.pack, err);
-    if (!s && t->eval_data) s = ar__batcher_init(&t->eval_batcher, t->eval_data, batch, t->choice.tokens, t->o.max_length, t->choice.micro_rows, t->o.pack, err);
+    if (!s && t->eval_data)
+        s = ar__batcher_init(&t->eval_batcher, t->eval_data, batch, t->choice.tokens, t->o.max_length, t->choice.micro_rows, t->o.pack,
+                             err);
     return s;
 }
 

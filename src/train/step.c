@@ -8,12 +8,14 @@
 /* Names what is to blame for a loss or gradient that is no number. */
 static ar_status not_finite(const ar_trainer *t, int64_t step, const char *what, double value, ar_error *err) {
     const char *tensor = ar__model_find_nonfinite(t->model);
-    if (tensor) return ar__fail(err, AR_ERR_NUMERIC, "step %lld: %s is %g because base tensor '%s' holds NaN or infinity; the file is damaged",
-                                (long long)step, what, value, tensor);
+    if (tensor)
+        return ar__fail(err, AR_ERR_NUMERIC, "step %lld: %s is %g because base tensor '%s' holds NaN or infinity; the file is damaged",
+                        (long long)step, what, value, tensor);
     for (size_t i = 0; i < t->list.count; i++)
         for (size_t j = 0; j < t->list.at[i].count; j++)
             if (!isfinite(t->list.at[i].grad[j]))
-                return ar__fail(err, AR_ERR_NUMERIC, "step %lld: %s is %g, the first gradient that is no number is that of '%s'; use a smaller --lr or --alpha",
+                return ar__fail(err, AR_ERR_NUMERIC,
+                                "step %lld: %s is %g, the first gradient that is no number is that of '%s'; use a smaller --lr or --alpha",
                                 (long long)step, what, value, t->list.at[i].name);
     return ar__fail(err, AR_ERR_NUMERIC, "step %lld: %s is %g; use a smaller --lr or --alpha", (long long)step, what, value);
 }

@@ -23,8 +23,9 @@ typedef struct run {
 
 /* Files of an earlier run in the folder; anything else in it is left alone. */
 static ar_status clear_output(const char *dir, ar_error *err) {
-    static const char *const names[] = {"adapter_config.json", "adapter_model.safetensors", "config.json", "model.safetensors", "README.md",
-                                        "metrics.jsonl", "run.json", "checkpoints"};
+    static const char *const names[] = {
+        "adapter_config.json", "adapter_model.safetensors", "config.json", "model.safetensors", "README.md", "metrics.jsonl", "run.json",
+        "checkpoints"};
     ar_status s = AR_OK;
     for (size_t i = 0; !s && i < sizeof names / sizeof *names; i++) {
         char *path = ar__path_join(dir, names[i]);
@@ -38,8 +39,10 @@ static ar_status prepare_output(run *r, ar_error *err) {
     const ar_train_options *o = &r->t.o;
     bool there = ar__path_exists(r->dir);
     ar_status s = AR_OK;
-    if (o->resume) s = ar__record_check(&r->t, r->dir, err);
-    else if (there && o->overwrite) s = clear_output(r->dir, err);
+    if (o->resume)
+        s = ar__record_check(&r->t, r->dir, err);
+    else if (there && o->overwrite)
+        s = clear_output(r->dir, err);
     if (!s) s = ar__dir_make(r->dir, err);
     int64_t newest = o->resume && !s ? ar__checkpoint_newest(r->dir) : -1;
     if (!s && newest >= 0) s = ar__checkpoint_load(&r->t, r->dir, newest, err);
@@ -84,9 +87,15 @@ static void report(const run *r, bool evaluated) {
     const ar_trainer *t = &r->t;
     if (!t->o.on_progress) return;
     double per_step = (double)t->step_tokens / (r->rate > 0.0 ? r->rate : 1.0);
-    ar_progress p = {.step = t->step, .steps = t->steps, .loss = t->loss, .lr = ar__rate_at(&t->o, t->step, t->steps), .grad_norm = t->grad_norm,
-                     .tokens_per_second = r->rate, .seconds_left = per_step * (double)(t->steps - t->step),
-                     .scale = t->adapter && t->adapter->pair_count ? t->adapter->pair[0].scale : 0.0, .strength = t->strength,
+    ar_progress p = {.step = t->step,
+                     .steps = t->steps,
+                     .loss = t->loss,
+                     .lr = ar__rate_at(&t->o, t->step, t->steps),
+                     .grad_norm = t->grad_norm,
+                     .tokens_per_second = r->rate,
+                     .seconds_left = per_step * (double)(t->steps - t->step),
+                     .scale = t->adapter && t->adapter->pair_count ? t->adapter->pair[0].scale : 0.0,
+                     .strength = t->strength,
                      .eval_loss = evaluated ? t->eval_loss : -1.0};
     t->o.on_progress(t->o.user, &p);
 }
@@ -100,8 +109,8 @@ static ar_status one_step(run *r, ar_error *err) {
     r->rate = r->rate > 0.0 ? 0.9 * r->rate + 0.1 * now : now;
     bool measured = t->adapter && t->o.strength_every && (t->step % t->o.strength_every == 0 || t->step == t->steps);
     if (measured) t->strength = ar__trainer_strength(t);
-    s = ar__metrics_step(&r->metrics, t->step, t->loss, ar__rate_at(&t->o, t->step, t->steps), t->grad_norm, t->step_tokens, t->step_supervised, seconds,
-                         measured ? t->strength : -1.0, err);
+    s = ar__metrics_step(&r->metrics, t->step, t->loss, ar__rate_at(&t->o, t->step, t->steps), t->grad_norm, t->step_tokens,
+                         t->step_supervised, seconds, measured ? t->strength : -1.0, err);
     bool evaluated = !s && evaluation_due(t);
     if (evaluated) s = evaluate(r, err);
     if (!s) report(r, evaluated);
@@ -118,14 +127,14 @@ static ar_status loop(run *r, ar_error *err) {
     ar_status s = AR_OK;
     while (!s && t->step < t->steps) {
         if (t->o.early_stop && t->evals_since_best >= t->o.early_stop) {
-            ar__log_info(&t->rt->log, "step %lld: no improvement in %d evaluations; best was step %lld", (long long)t->step, t->o.early_stop,
-                         (long long)t->best_step);
+            ar__log_info(&t->rt->log, "step %lld: no improvement in %d evaluations; best was step %lld", (long long)t->step,
+                         t->o.early_stop, (long long)t->best_step);
             break;
         }
         if (t->o.should_stop && t->o.should_stop(t->o.user)) {
             if ((s = save(r, err))) return s;
-            return ar__fail(err, AR_ERR_INTERRUPTED, "%s: stopped after step %lld of %lld; a checkpoint is written, go on with --resume", r->dir,
-                            (long long)t->step, (long long)t->steps);
+            return ar__fail(err, AR_ERR_INTERRUPTED, "%s: stopped after step %lld of %lld; a checkpoint is written, go on with --resume",
+                            r->dir, (long long)t->step, (long long)t->steps);
         }
         s = one_step(r, err);
         if (!s && save_due(r)) s = save(r, err);

@@ -6,8 +6,8 @@
 #include "base/fail.h"
 #include "base/mem.h"
 
-static ar_status add(ar_trainables *t, const char *path, const char *suffix, ar_role role, float *value, size_t count, double factor, bool moments,
-                     ar_error *err) {
+static ar_status add(ar_trainables *t, const char *path, const char *suffix, ar_role role, float *value, size_t count, double factor,
+                     bool moments, ar_error *err) {
     ar_trainable *list = ar__grow(t->at, &t->cap, t->count + 1, sizeof *list);
     if (!list) return ar__fail_memory(err, path);
     t->at = list;
@@ -49,10 +49,14 @@ static ar_status add_pair(ar_trainables *t, ar_attachment *at, ar_pair *p, doubl
 static void wire(ar_model *m, size_t module, bool bias, float *grad) {
     ar_linear *lin = ar__model_linear(m, module);
     ar_norm *norm = ar__model_norm(m, module);
-    if (bias) lin->dbias = grad;
-    else if (lin) lin->dw = grad;
-    else if (norm) norm->dw = grad;
-    else m->embed.dw = grad;
+    if (bias)
+        lin->dbias = grad;
+    else if (lin)
+        lin->dw = grad;
+    else if (norm)
+        norm->dw = grad;
+    else
+        m->embed.dw = grad;
 }
 
 /* A tied tensor: the head's products go into grad, the embedding's rows into a buffer of their own. */

@@ -18,6 +18,7 @@ typedef struct ar_choice {
 typedef struct ar_trainer {
     const ar_runtime *rt;
     ar_train_options o; /* with every default resolved */
+    bool asked_alpha;   /* alpha was asked for */
     char *tokenizer_path;
     ar_model *model;
     ar_tokenizer *tokenizer;
@@ -33,8 +34,8 @@ typedef struct ar_trainer {
     int64_t budget;      /* what is left for the pass; 0: unknown */
     ar_pass *pass;
     ar_batcher batcher, eval_batcher;
-    uint32_t *samples;  /* [batch] of the current step */
-    double *sample_nll; /* [batch] */
+    uint32_t *samples;   /* [batch] of the current step */
+    double *sample_nll;  /* [batch] */
     double *weight_norm; /* ||W||_F by pair, negative until measured */
 
     int64_t steps, step; /* in all; done */
