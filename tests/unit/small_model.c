@@ -63,7 +63,8 @@ static void make_adapter(small *s, const small_case *c) {
     must(ar__attach_new(&s->at, s->model, s->adapter, 1.0, &err), &err);
     must(ar__attach_wholes(s->model, s->adapter, &err), &err);
     ar__attach_init_magnitudes(s->at);
-    for (size_t i = 0; i < s->at->dora_count; i++) jitter(s->at->dora[i].pair->magnitude, (size_t)s->at->dora[i].pair->n_out, 2000 + i, 0.1);
+    for (size_t i = 0; i < s->at->dora_count; i++)
+        jitter(s->at->dora[i].pair->magnitude, (size_t)s->at->dora[i].pair->n_out, 2000 + i, 0.1);
     ar__attach_refresh(s->at);
     for (size_t i = 1; i < s->model->module_count; i++) s->at->ops[i].dropout = (float)c->dropout;
     must(ar__trainables_from_adapter(&s->list, s->model, s->at, 1.0, false, &err), &err);
@@ -86,7 +87,8 @@ static void make_batch(small *s, const size_t *lengths) {
             s->targets[i] = i + 1 < s->start[q + 1] && (ar__rng_u64(&g, 10000 + i) % 3 || i == s->start[q]) ? s->ids[i + 1] : -1;
     s->segment = (ar_segment){0, s->samples, s->at ? s->at->ops : NULL};
     s->batch = (ar_batch){.rows = {.count = s->tokens, .samples = s->samples, .start = s->start, .key = s->key, .segment_count = 1},
-                          .ids = s->ids, .targets = s->targets};
+                          .ids = s->ids,
+                          .targets = s->targets};
 }
 
 small small_open(const small_case *c, const size_t *lengths, int threads, const char *isa, const char *backend, bool recompute) {
@@ -99,11 +101,20 @@ small small_open(const small_case *c, const size_t *lengths, int threads, const 
     unlink(path);
     for (size_t i = 0; i < s.model->module_count; i++)
         if (s.model->owned[i].bias) jitter(s.model->owned[i].bias, (size_t)s.model->modules[i].n_out, 3000 + i, 0.2);
-    if (c->full) must(ar__trainables_from_model(&s.list, s.model, false, &err), &err);
-    else make_adapter(&s, c);
+    if (c->full)
+        must(ar__trainables_from_model(&s.list, s.model, false, &err), &err);
+    else
+        make_adapter(&s, c);
     make_batch(&s, lengths);
-    ar_pass_spec spec = {.tokens = s.tokens, .samples = s.samples, .longest = s.tokens, .ranks = s.at ? s.at->ranks : NULL, .dora = c->dora,
-                         .dropout = c->dropout > 0.0, .train = true, .recompute = recompute, .lowest_layer = s.list.lowest_layer,
+    ar_pass_spec spec = {.tokens = s.tokens,
+                         .samples = s.samples,
+                         .longest = s.tokens,
+                         .ranks = s.at ? s.at->ranks : NULL,
+                         .dora = c->dora,
+                         .dropout = c->dropout > 0.0,
+                         .train = true,
+                         .recompute = recompute,
+                         .lowest_layer = s.list.lowest_layer,
                          .embed_grad = s.list.embed};
     must(ar__pass_new(&s.pass, s.model, &spec, &err), &err);
     return s;
@@ -154,7 +165,8 @@ double small_loss_apart(small *s, bool gradients) {
         size_t first = s->start[i], start[2] = {0, s->start[i + 1] - first};
         ar_segment seg = {0, 1, s->segment.pairs};
         ar_batch b = {.rows = {.count = start[1], .samples = 1, .start = start, .key = s->key + i, .segments = &seg, .segment_count = 1},
-                      .ids = s->ids + first, .targets = s->targets + first};
+                      .ids = s->ids + first,
+                      .targets = s->targets + first};
         sum += run(s, &b, gradients, (float)(1.0 / (double)n));
     }
     if (gradients) ar__trainables_join_grad(s->rt, &s->list);

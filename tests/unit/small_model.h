@@ -2,12 +2,12 @@
 #ifndef AR_TEST_SMALL_MODEL_H
 #define AR_TEST_SMALL_MODEL_H
 
-#include "train/trainable.h"
 #include "model/pass.h"
+#include "train/trainable.h"
 
 typedef struct small_case {
-    const char *name, *config;    /* extra members of config.json, starting with a comma */
-    const char *targets, *save;   /* as --targets; comma-separated modules to save, or NULL */
+    const char *name, *config;  /* extra members of config.json, starting with a comma */
+    const char *targets, *save; /* as --targets; comma-separated modules to save, or NULL */
     bool dora, full;
     double dropout;
     ar_bias_mode bias;

@@ -17,7 +17,9 @@
 #define MISTRAL ",\"model_type\":\"mistral\",\"sliding_window\":5,\"head_dim\":8"
 #define QWEN2 ",\"model_type\":\"qwen2\",\"tie_word_embeddings\":true"
 #define QWEN3 ",\"model_type\":\"qwen3\",\"head_dim\":10,\"tie_word_embeddings\":true"
-#define ROPE3 ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,\"original_max_position_embeddings\":32}"
+#define ROPE3                                                                                                                              \
+    ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,\"original_max_position_"       \
+    "embeddings\":32}"
 #define YARN ",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4,\"original_max_position_embeddings\":32}"
 
 static const small_case cases[] = {
@@ -127,7 +129,8 @@ static void every_kernel_gives_the_same_within_rounding(void **state) {
                 ar_runtime_free(probe);
                 small b = small_open(&cases[c], lengths, 2, isas[i], backends[k], false);
                 double lb = small_loss(&b, true);
-                if (fabs(la - lb) > 2e-6 * la) fail_msg("%s on %s/%s: loss %.9g, reference %.9g", cases[c].name, isas[i], backends[k], lb, la);
+                if (fabs(la - lb) > 2e-6 * la)
+                    fail_msg("%s on %s/%s: loss %.9g, reference %.9g", cases[c].name, isas[i], backends[k], lb, la);
                 small_close(&b);
             }
         small_close(&a);
