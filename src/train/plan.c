@@ -130,7 +130,7 @@ ar_status ar_plan_training(ar_plan *plan, const ar_runtime *rt, const ar_train_o
         plan->checkpoint_layers = t.choice.recompute;
         plan->max_length = t.o.max_length;
         plan->fits = t.choice.fits;
-        plan->memory = t.o.memory;
+        plan->memory = t.o.memory ? t.o.memory : t.budget > 0 ? t.budget + t.fixed_bytes : 0;
         plan->other_bytes = t.fixed_bytes - state;
         plan->anonymous_bytes = plan->adapter_bytes + plan->activation_bytes + plan->other_bytes;
         if (timed) s = measure(&plan->tokens_per_second, &t, longest, err);

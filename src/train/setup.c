@@ -134,13 +134,10 @@ static ar_status open_stream(ar_trainer *t, ar_error *err) {
 static void set_budget(ar_trainer *t) {
     int64_t base = 0, available = ar__memory_available();
     for (int i = 0; t->model->files && i < ar__st_count(t->model->files); i++) base += (int64_t)ar__st_at(t->model->files, i)->bytes;
-    int64_t state = (int64_t)t->list.total * (t->o.optimizer == AR_OPTIMIZER_SGD ? 8 : 16), now = ar__memory_anonymous();
-    /* Zeroed pages that were not touched yet do not count as resident: add the state that training will touch. */
-    t->fixed_bytes = (now > 0 ? now : 0) + state - state / 4;
-    if (t->o.memory)
-        t->budget = t->o.memory - t->fixed_bytes > 1 ? t->o.memory - t->fixed_bytes : 1;
-    else
-        t->budget = available > 0 ? (available / 10 * 9 - base - state > 1 ? available / 10 * 9 - base - state : 1) : 0;
+    int64_t now = ar__memory_anonymous(), room = available / 10 * 9 - base;
+    t->fixed_bytes = now > 0 ? now : 0; /* ar__alloc touches what it gives, so the state counts already */
+    if (t->o.memory) room = t->o.memory - t->fixed_bytes;
+    t->budget = !t->o.memory && available <= 0 ? 0 : room > 1 ? room : 1;
 }
 
 ar_status ar__trainer_open(ar_trainer *t, const ar_runtime *rt, const ar_train_options *o, bool needs_data, ar_error *err) {
