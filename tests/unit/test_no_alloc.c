@@ -76,7 +76,8 @@ static void steps_after_the_first_allocate_nothing(void **state) {
             step(&s, &o, 3);
             long after = atomic_load(&allocations);
             small_close(&s);
-            if (after != before) fail_msg("%s%s: %ld allocations in two steps", cases[c].name, recompute ? ", recomputed" : "", after - before);
+            if (after != before)
+                fail_msg("%s%s: %ld allocations in two steps", cases[c].name, recompute ? ", recomputed" : "", after - before);
         }
 #else
     (void)cases;

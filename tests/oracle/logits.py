@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""Log-probabilities against transformers on seeded random models: families, RoPE scalings in both spellings, windows,
+biases, head sizes, dtypes, shards; greedy generation; the PEFT view of a trained adapter.  Bound 2e-5 in log p."""
+import json, os, subprocess, sys, tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PROGRAM = os.path.join(os.path.abspath(os.path.join(ROOT, os.environ.get("BUILD", "build"))), "alphar")
+BASE = os.path.join(ROOT, "demo", "base")
+STORIES = os.path.join(ROOT, "..", "shared", "material", "models", "stories260k")
+
+try:
+    import peft, torch, transformers as tf
+    from safetensors.torch import load_file
+except ImportError as e:
+    print(f"skip logits {e}")
+    sys.exit(0)
+
+SIZES = dict(hidden_size=48, intermediate_size=96, num_hidden_layers=3, num_attention_heads=6, num_key_value_heads=2, vocab_size=300,
+             max_position_embeddings=64, bos_token_id=1, eos_token_id=2, rms_norm_eps=1e-5)
+YARN = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=32, beta_fast=16.0)
+LLAMA3 = dict(rope_type="llama3", rope_theta=5e5, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=16)
+
+
+def case(name, config, dtype="float32", length=50, old=False, sharded=False):
+    return dict(name=name, config=config, dtype=dtype, length=length, old=old, sharded=sharded)
+
+
+CASES = [
+    case("llama", tf.LlamaConfig(**SIZES)),
+    case("llama, biases, tied, head size 10", tf.LlamaConfig(**SIZES, attention_bias=True, mlp_bias=True, tie_word_embeddings=True, head_dim=10)),
+    case("llama, linear rope", tf.LlamaConfig(**SIZES, rope_parameters=dict(rope_type="linear", rope_theta=1e4, factor=3.0))),
+    case("llama, linear rope, old spelling", tf.LlamaConfig(**SIZES, rope_parameters=dict(rope_type="linear", rope_theta=1e4, factor=3.0)), old=True),
+    case("llama, dynamic rope within the maximum", tf.LlamaConfig(**SIZES, rope_parameters=dict(rope_type="dynamic", rope_theta=1e4, factor=2.0))),
+    case("llama, dynamic rope past the maximum", tf.LlamaConfig(**SIZES, rope_parameters=dict(rope_type="dynamic", rope_theta=1e4, factor=2.0)), length=100),
+    case("llama, llama3 rope", tf.LlamaConfig(**SIZES, rope_parameters=LLAMA3)),
+    case("llama, llama3 rope, old spelling", tf.LlamaConfig(**SIZES, rope_parameters=LLAMA3), old=True),
+    case("llama, yarn", tf.LlamaConfig(**SIZES, rope_parameters=YARN), length=60),
+    case("llama, yarn, attention factor", tf.LlamaConfig(**SIZES, rope_parameters=dict(YARN, attention_factor=1.3, truncate=False))),
+    case("llama, bfloat16", tf.LlamaConfig(**SIZES), dtype="bfloat16"),
+    case("llama, float16, sharded", tf.LlamaConfig(**SIZES), dtype="float16", sharded=True),
+    case("mistral, window 7", tf.MistralConfig(**SIZES, sliding_window=7, head_dim=12)),
+    case("mistral, window past the blocks", tf.MistralConfig(**SIZES, sliding_window=70), length=200),
+    case("mistral, no window", tf.MistralConfig(**SIZES, sliding_window=None)),
+    case("qwen2, sharded", tf.Qwen2Config(**SIZES, tie_word_embeddings=True), sharded=True),
+    case("qwen2, window in the upper layers", tf.Qwen2Config(**SIZES, use_sliding_window=True, sliding_window=9, max_window_layers=1)),
+    case("qwen3, yarn", tf.Qwen3Config(**SIZES, head_dim=14, rope_parameters=YARN)),
+    case("qwen3, bfloat16", tf.Qwen3Config(**SIZES, head_dim=8), dtype="bfloat16"),
+]
+
+
+def run(*command):
+    r = subprocess.run(command, capture_output=True, text=True)
+    if r.returncode:
+        raise RuntimeError(f"exit {r.returncode}: {r.stderr[-500:]}")
+    return r.stdout
+
+
+def build(c, folder):
+    torch.manual_seed(len(c["name"]))
+    c["config"]._attn_implementation = "eager"
+    model = tf.AutoModelForCausalLM.from_config(c["config"]).eval()
+    with torch.no_grad():
+        for name, q in model.named_parameters():
+            q.normal_(0, 1.0 / q.shape[-1] ** 0.5) if q.ndim > 1 else q.add_(torch.randn_like(q) * 0.2)
+    model = model.to(getattr(torch, c["dtype"]))
+    model.save_pretrained(folder, **(dict(max_shard_size="40KB") if c["sharded"] else {}))
+    path = os.path.join(folder, "config.json")
+    j = json.load(open(path))
+    if c["old"]:
+        rope = dict(j.pop("rope_parameters"))
+        j["rope_theta"] = rope.pop("rope_theta")
+        rope["type"] = rope.pop("rope_type")
+        j["rope_scaling"], j["torch_dtype"] = rope, j.pop("dtype", "float32")
+        json.dump(j, open(path, "w"))
+    with open(os.path.join(folder, "tokenizer.json"), "w") as f:
+        f.write(open(os.path.join(BASE, "tokenizer.json")).read())
+    # read back, so that the rounded weights count but RoPE's frequencies, which are no weights, stay f32
+    return tf.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval().double()
+
+
+def check_scores(c, folder):
+    model = build(c, folder)
+    ids = torch.randint(3, 300, (1, c["length"]))
+    with torch.no_grad():
+        lp = torch.log_softmax(model(input_ids=ids).logits[0].double(), -1)
+    want = [lp[i, ids[0, i + 1]].item() for i in range(c["length"] - 1)]
+    logits = os.path.join(folder, "logits.safetensors")
+    got = json.loads(run(PROGRAM, "score", "--model", folder, "--ids", ",".join(map(str, ids[0].tolist())), "--logits", logits, "--json"))["logprobs"]
+    worst = max(abs(a - b) for a, b in zip(got, want))
+    full = (torch.log_softmax(load_file(logits)["logits"].double(), -1) - lp).abs().max().item()
+    assert len(got) == len(want) and worst <= 2e-5 and full <= 5e-5, f"log p {worst:.1e}, all logits {full:.1e}"
+    return f"log p {worst:.1e}"
+
+
+def check_generation(model_dir, prompt):
+    tok = tf.PreTrainedTokenizerFast(tokenizer_file=os.path.join(model_dir, "tokenizer.json"))
+    model = tf.AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
+    ids = torch.tensor([tok.encode(prompt)])
+    with torch.no_grad():
+        want = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=64, do_sample=False, pad_token_id=0)[0, ids.shape[1]:].tolist()
+    got = json.loads(run(PROGRAM, "generate", "--model", model_dir, "--prompt", prompt, "--max-tokens", "64", "--json"))
+    while want and want[-1] in (1, 2) and got["stopped"] == "eos":
+        want.pop()
+    assert got["prompt_ids"] == ids[0].tolist(), "prompt ids differ"
+    assert got["ids"] == want, f"{got['ids']} against {want}"
+    return f"{len(want)} tokens"
+
+
+def check_cache(model_dir, prompt):
+    """Greedy ids are what one forward over the whole text would choose: the cached path agrees with the full one."""
+    got = json.loads(run(PROGRAM, "generate", "--model", model_dir, "--prompt", prompt, "--max-tokens", "48", "--json"))
+    ids = got["prompt_ids"] + got["ids"]
+    with tempfile.TemporaryDirectory() as work:
+        path = os.path.join(work, "l.safetensors")
+        run(PROGRAM, "score", "--model", model_dir, "--ids", ",".join(map(str, ids)), "--logits", path, "--json")
+        logits = load_file(path)["logits"]
+    n = len(got["prompt_ids"])
+    for i, t in enumerate(got["ids"]):
+        gap = (logits[n - 1 + i].max() - logits[n - 1 + i, t]).item()
+        assert gap <= 1e-5, f"token {i}: {gap:.1e} below the largest logit of the full forward"
+    return f"{len(got['ids'])} tokens"
+
+
+def check_adapter(flags, work):
+    out = os.path.join(work, "adapter")
+    run(PROGRAM, "train", "--model", BASE, "--data", os.path.join(ROOT, "demo", "task", "train.jsonl"), "--out", out, "--overwrite", "--steps", "4",
+        "--batch", "4", "--max-length", "48", "--lr", "1e-2", "--quiet", *flags)
+    model = peft.PeftModel.from_pretrained(tf.AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32), out).eval().double()
+    ids = list(range(5, 45))
+    with torch.no_grad():
+        lp = torch.log_softmax(model(input_ids=torch.tensor([ids])).logits[0], -1)
+    got = json.loads(run(PROGRAM, "score", "--model", BASE, "--adapter", out, "--ids", ",".join(map(str, ids)), "--json"))["logprobs"]
+    worst = max(abs(g - lp[i, ids[i + 1]].item()) for i, g in enumerate(got))
+    assert worst <= 2e-5, f"log p {worst:.1e}"
+    return f"log p {worst:.1e}"
+
+
+ADAPTERS = [[], ["--policy", "rslora", "--alpha", "8", "--dora"], ["--modules-to-save", "lm_head"], ["--modules-to-save", "embed_tokens,norm"],
+            ["--targets", "q_proj,embed_tokens,lm_head", "--rank", "4"], ["--rank-pattern", "layers.1.*=3", "--alpha-pattern", ".*up_proj=5", "--layers", "1-4"],
+            ["--targets", "all-linear", "--exclude", "k_proj", "--dropout", "0.1"], ["--dora", "--targets", "embed_tokens,v_proj"]]
+
+
+def attempt(name, check, *args):
+    try:
+        print(f"ok logits {name}: {check(*args)}", flush=True)
+        return 0
+    except (AssertionError, RuntimeError, ValueError) as e:
+        print(f"not ok logits {name}: {e}", flush=True)
+        return 1
+
+
+def main():
+    failed = 0
+    with tempfile.TemporaryDirectory() as work:
+        for i, c in enumerate(CASES):
+            failed += attempt(c["name"], check_scores, c, os.path.join(work, str(i)))
+        for flags in ADAPTERS:
+            failed += attempt("PEFT reads an adapter " + " ".join(flags), check_adapter, flags, work)
+        for prompt in ("Once upon a time", "Lily and Tom went to the", "The big dog"):
+            for name, folder in (("demo", BASE), ("stories260k", STORIES)):
+                if not os.path.isdir(folder):
+                    print(f"skip logits {name} ../shared/material is not here")
+                    continue
+                failed += attempt(f"greedy {name} '{prompt}'", check_generation, folder, prompt)
+                failed += attempt(f"cache {name} '{prompt}'", check_cache, folder, prompt)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
