@@ -11,7 +11,7 @@ const cli_option cli_session_options[] = {
      .value = "FOLDER",
      .flags = CLI_REQUIRED,
      .help = "the base: a Hugging Face folder"},
-    {.name = "adapter", .kind = CLI_LIST, .at = AT(adapter), .value = "PATH[:X]", .help = "adapter folder; its s times X"},
+    {.name = "adapter", .kind = CLI_LIST, .at = AT(adapter), .value = "PATH[:X]", .help = "adapter folder, its s times X; may repeat"},
     {.name = "trust",
      .kind = CLI_CHOICE,
      .at = AT(trust),
@@ -32,7 +32,6 @@ int cli_session_open(ar_session **out, ar_runtime **rt, cli *c, const cli_args *
     ar_error err;
     *out = NULL;
     *rt = NULL;
-    if (v->adapter.count > 1) return cli_fail_usage(c, "--adapter: found %zu, wanted one", v->adapter.count);
     if (v->compute == COMPUTE_BF16) return cli_fail_usage(c, "--compute bf16: this command computes in f32, wanted f32 or auto");
     if ((o->has_scale || o->has_alpha) && !v->adapter.count)
         return cli_fail_usage(c, "--%s: wanted --adapter with it", o->has_scale ? "scale" : "alpha");
@@ -44,7 +43,8 @@ int cli_session_open(ar_session **out, ar_runtime **rt, cli *c, const cli_args *
         o->adapter_options.has_alpha = true;
         o->adapter_options.alpha = o->alpha;
     }
-    o->adapter = v->adapter.count ? v->adapter.items[0] : NULL;
+    o->adapters = v->adapter.items;
+    o->adapter_count = (int)v->adapter.count;
     if (!ar_session_open(out, *rt, o, &err)) return CLI_OK;
     code = cli_fail(c, &err);
     cli_session_close(NULL, *rt);

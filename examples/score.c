@@ -36,11 +36,11 @@ static ar_status score(ar_session *session, const char *text, ar_error *err) {
 }
 
 int main(int argc, char **argv) {
-    if (argc < 3) return fprintf(stderr, "usage: %s MODEL TEXT [ADAPTER]\n", argv[0]), 2;
+    if (argc < 3) return fprintf(stderr, "usage: %s MODEL TEXT [ADAPTER…]\n", argv[0]), 2;
     ar_error err = {.message = "out of memory"};
     ar_runtime *rt = NULL;
     ar_session *session = NULL;
-    ar_session_options options = {.model = argv[1], .adapter = argc > 3 ? argv[3] : NULL};
+    ar_session_options options = {.model = argv[1], .adapters = (const char *const *)argv + 3, .adapter_count = argc - 3};
     ar_status s = ar_runtime_new(&rt, NULL, &err);
     if (!s) s = ar_session_open(&session, rt, &options, &err);
     if (!s) s = score(session, argv[2], &err);

@@ -15,6 +15,9 @@ static ar_status check(const ar_session *s, const ar_eval_options *o, ar_error *
     if (o->alphas && o->scales) return ar__fail(err, AR_ERR_VALUE, "alphas and scales: wanted one of them");
     if ((o->alphas || o->scales) && !s->adapter)
         return ar__fail(err, AR_ERR_VALUE, "alpha or scale without an adapter: there is nothing to set");
+    if ((o->alphas || o->scales) && s->stacked)
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "alpha or scale over several adapters: give one adapter, or set each one's strength as PATH:X");
     for (int i = 0; (o->alphas || o->scales) && i < o->count; i++)
         if (!isfinite(o->alphas ? o->alphas[i] : o->scales[i]))
             return ar__fail(err, AR_ERR_VALUE, "alpha or scale: found a value that is no finite number");

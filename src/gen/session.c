@@ -7,6 +7,7 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "format/json.h"
+#include "gen/stack.h"
 
 /* "PATH:0.5" to path and factor: the last colon, if a number follows it and no such path exists. */
 static ar_status split_factor(char **path, double *factor, const char *text, ar_error *err) {
@@ -21,19 +22,34 @@ static ar_status split_factor(char **path, double *factor, const char *text, ar_
     return *path ? AR_OK : ar__fail_memory(err, text);
 }
 
-static ar_status open_adapter(ar_session *s, const ar_session_options *o, ar_error *err) {
+static ar_status open_one(ar_adapter **out, const char *text, const ar_session_options *o, ar_error *err) {
     char *path = NULL;
     double factor;
-    ar_status st = split_factor(&path, &factor, o->adapter, err);
-    if (!st) st = ar_adapter_open(&s->adapter, path, &o->adapter_options, err);
-    if (!st && o->has_scale) st = ar_adapter_set_scale(s->adapter, o->scale, err);
-    if (!st && o->has_alpha) st = ar_adapter_set_alpha(s->adapter, o->alpha, err);
-    if (!st && factor != 1.0) st = ar_adapter_multiply_scale(s->adapter, factor, err);
-    if (!st) st = ar__attach_wholes(s->model, s->adapter, err);
-    if (!st) st = ar__attach_new(&s->attachment, s->model, s->adapter, 1.0, err);
-    if (st) ar__fail_at(err, st, o->adapter);
+    ar_status st = split_factor(&path, &factor, text, err);
+    if (!st) st = ar_adapter_open(out, path, &o->adapter_options, err);
+    if (!st && o->has_scale) st = ar_adapter_set_scale(*out, o->scale, err);
+    if (!st && o->has_alpha) st = ar_adapter_set_alpha(*out, o->alpha, err);
+    if (!st && factor != 1.0) st = ar_adapter_multiply_scale(*out, factor, err);
     free(path);
     return st;
+}
+
+static ar_status open_adapters(ar_session *s, const ar_session_options *o, ar_error *err) {
+    size_t count = (size_t)o->adapter_count;
+    ar_adapter **list = ar__alloc(count, sizeof(ar_adapter *));
+    ar_status st = list ? AR_OK : ar__fail_memory(err, "adapters");
+    for (size_t i = 0; !st && i < count; i++) st = open_one(&list[i], o->adapters[i], o, err);
+    if (!st && count == 1) {
+        s->adapter = list[0];
+        list[0] = NULL;
+    } else if (!st) {
+        st = ar__adapters_stack(&s->adapter, list, o->adapter_count, err);
+    }
+    s->stacked = count > 1;
+    for (size_t i = 0; list && i < count; i++) ar_adapter_free(list[i]);
+    free(list);
+    if (!st) st = ar__attach_wholes(s->model, s->adapter, err);
+    return st ? st : ar__attach_new(&s->attachment, s->model, s->adapter, 1.0, err);
 }
 
 static void add_eos(ar_session *s, int64_t id) {
@@ -62,7 +78,7 @@ static ar_status collect_eos(ar_session *s, const char *model_path, ar_error *er
 
 ar_status ar_session_open(ar_session **out, const ar_runtime *rt, const ar_session_options *o, ar_error *err) {
     *out = NULL;
-    if ((o->has_scale || o->has_alpha) && !o->adapter)
+    if ((o->has_scale || o->has_alpha) && !o->adapter_count)
         return ar__fail(err, AR_ERR_VALUE, "alpha or scale without an adapter: there is nothing to set");
     ar_session *s = ar__alloc(1, sizeof *s);
     if (!s) return ar__fail_memory(err, "session");
@@ -70,7 +86,7 @@ ar_status ar_session_open(ar_session **out, const ar_runtime *rt, const ar_sessi
     ar_status st = ar_model_open(&s->model, rt, o->model, err);
     if (!st) st = ar_tokenizer_open(&s->tokenizer, o->model, err);
     if (!st) st = collect_eos(s, o->model, err);
-    if (!st && o->adapter) st = open_adapter(s, o, err);
+    if (!st && o->adapter_count) st = open_adapters(s, o, err);
     if (st) {
         ar_session_free(s);
         return st;

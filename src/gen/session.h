@@ -12,6 +12,7 @@ struct ar_session {
     ar_tokenizer *tokenizer;
     ar_adapter *adapter;             /* NULL: the base alone */
     ar_attachment *attachment;       /* NULL likewise */
+    bool stacked;                    /* the adapter is the sum of several */
     int32_t eos[2 * AR_MAX_EOS + 1]; /* generation stops on any of these */
     int eos_count;
 };
