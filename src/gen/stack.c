@@ -6,10 +6,12 @@
 
 static ar_status check(const ar_adapter *ad, ar_error *err) {
     if (ad->whole_count)
-        return ar__fail(err, AR_ERR_UNSUPPORTED, "several adapters: one holds the whole tensor '%s', which does not add; give it alone", ad->whole[0].name);
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "several adapters: one holds the whole tensor '%s', which does not add; give it alone",
+                        ad->whole[0].name);
     for (size_t i = 0; i < ad->pair_count; i++)
         if (ad->pair[i].magnitude || ad->pair[i].b_bias)
-            return ar__fail(err, AR_ERR_UNSUPPORTED, "several adapters: '%s' has DoRA or a bias on B, which does not add; give it alone", ad->pair[i].site);
+            return ar__fail(err, AR_ERR_UNSUPPORTED, "several adapters: '%s' has DoRA or a bias on B, which does not add; give it alone",
+                            ad->pair[i].site);
     return AR_OK;
 }
 
@@ -30,7 +32,8 @@ static ar_status stack_site(ar_adapter *out, const ar_pair *like, ar_adapter *co
         rank += p ? p->rank : 0;
     }
     ar_pair *to;
-    ar_pair_shape shape = {.site = like->site, .n_in = like->n_in, .n_out = like->n_out, .rank = rank, .alpha = rank, .is_embedding = like->is_embedding};
+    ar_pair_shape shape = {
+        .site = like->site, .n_in = like->n_in, .n_out = like->n_out, .rank = rank, .alpha = rank, .is_embedding = like->is_embedding};
     ar_status s = ar__adapter_add_pair(&to, out, &shape, err);
     size_t first = 0;
     for (int k = 0; !s && k < count; k++) {
