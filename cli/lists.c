@@ -20,6 +20,12 @@ int cli_parse_ids(int32_t **out, size_t *count, cli *c, const char *option, cons
             free(ids);
             return cli_fail_usage(c, "%s: found '%.40s', wanted token ids as in 1,2,3", option, p);
         }
+        const char *comma = strchr(end, ',');
+        const char *next = end + strspn(end, separators);
+        if (comma && comma < next && (!*next || memchr(comma + 1, ',', (size_t)(next - comma - 1)))) {
+            free(ids);
+            return cli_fail_usage(c, "%s: found an empty place before '%.40s', wanted token ids as in 1,2,3", option, next);
+        }
         ids[(*count)++] = (int32_t)v;
         p = end;
     }

@@ -20,7 +20,8 @@ int cli_fail_code(cli *c, int exit_status, const char *code, const char *message
 }
 
 int cli_fail(cli *c, const ar_error *err) {
-    return cli_fail_code(c, err->status == AR_ERR_INTERRUPTED ? CLI_INTERRUPTED : CLI_FAILED, ar_status_name(err->status), err->message);
+    int code = err->status == AR_ERR_INTERRUPTED ? CLI_INTERRUPTED : err->status == AR_ERR_USAGE ? CLI_USAGE : CLI_FAILED;
+    return cli_fail_code(c, code, ar_status_name(err->status), err->message);
 }
 
 int cli_fail_usage(cli *c, const char *format, ...) {

@@ -21,6 +21,7 @@ typedef enum ar_status {
     AR_ERR_FORMAT,      /* a file is not what it claims to be */
     AR_ERR_UNSUPPORTED, /* understood, but outside what Alphar does; the message offers a way */
     AR_ERR_VALUE,       /* an argument or setting has a value that makes no sense */
+    AR_ERR_USAGE,       /* options that make no sense, alone or together */
     AR_ERR_MISMATCH,    /* two things that must agree do not */
     AR_ERR_NOT_FOUND,
     AR_ERR_EXISTS, /* an output is already there */

@@ -130,12 +130,11 @@ static ar_status read_window(ar_arch *a, const family *f, const reader *r) {
     a->windowed = ar__alloc((size_t)a->layers, 1);
     if (!a->windowed) return ar__fail_memory(r->err, "layer list");
     if (f->window == WINDOW_NONE) return AR_OK;
-    if (json_is_null(json_object_get(r->config, "sliding_window"))) window = 0;
     if ((f->window == WINDOW_QWEN && (s = ar__json_get_bool(&use, r->config, "use_sliding_window", r->place, r->err))) ||
         (s = ar__json_get_int(&window, r->config, "sliding_window", r->place, r->err)) ||
         (s = ar__json_get_int(&first, r->config, "max_window_layers", r->place, r->err)))
         return s;
-    if (!use || window == 0) return AR_OK;
+    if (!use || json_is_null(json_object_get(r->config, "sliding_window"))) return AR_OK;
     if (window < 1) return ar__fail(r->err, AR_ERR_VALUE, "%s: sliding_window is %lld, wanted 1 or more", r->place, (long long)window);
     a->window = window;
     for (int64_t l = 0; l < a->layers; l++) a->windowed[l] = f->window == WINDOW_ALL || l >= first;
@@ -204,7 +203,8 @@ static ar_status read_rope(ar_arch *a, const reader *r) {
          (s = ar__json_get_double(&p->mscale_all_dim, o, "mscale_all_dim", r->place, r->err)) ||
          (s = ar__json_get_bool(&p->truncate, o, "truncate", r->place, r->err))))
         return s;
-    if (p->kind == AR_ROPE_YARN && p->factor == 0.0 && p->original_max > 0.0) p->factor = (double)a->max_positions / p->original_max;
+    if (p->kind == AR_ROPE_YARN && !ar__json_has(o, "factor") && p->original_max > 0.0)
+        p->factor = (double)a->max_positions / p->original_max;
     if (partial != 1.0) return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: partial_rotary_factor is %g, wanted 1", r->place, partial);
     return check_rope(p, r->place, r->err);
 }

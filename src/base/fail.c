@@ -55,6 +55,7 @@ const char *ar_status_name(ar_status status) {
     case AR_ERR_FORMAT: return "format";
     case AR_ERR_UNSUPPORTED: return "unsupported";
     case AR_ERR_VALUE: return "value";
+    case AR_ERR_USAGE: return "usage";
     case AR_ERR_MISMATCH: return "mismatch";
     case AR_ERR_NOT_FOUND: return "not-found";
     case AR_ERR_EXISTS: return "exists";

@@ -14,7 +14,7 @@
 
 static ar_status open_regular(int *fd, size_t *size, const char *path, ar_error *err) {
     struct stat st;
-    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must be refused below, not waited for */
     if (*fd < 0) return ar__fail_errno(err, "%s: cannot open", path);
     if (fstat(*fd, &st) != 0) {
         ar_status s = ar__fail_errno(err, "%s: cannot stat", path);

@@ -70,10 +70,7 @@ static ar_status evaluate_at(ar_eval_result *r, ar_session *s, ar_pass *p, ar_ba
     r->supervised = (int64_t)supervised;
     ar__attach_free(at);
     if (isfinite(r->loss)) return AR_OK;
-    const char *tensor = ar__model_find_nonfinite(s->model);
-    return tensor ? ar__fail(err, AR_ERR_NUMERIC, "the loss is %g because base tensor '%s' holds NaN or infinity; the file is damaged",
-                             r->loss, tensor)
-                  : ar__fail(err, AR_ERR_NUMERIC, "the loss is %g", r->loss);
+    return ar__session_not_finite(s, "the losses", err);
 }
 
 ar_status ar_eval(ar_eval_result *results, ar_session *s, const ar_eval_options *o, ar_error *err) {

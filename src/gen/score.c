@@ -1,4 +1,5 @@
 /* Log-probabilities of a given sequence, and its logits as a file. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/fail.h"
@@ -41,7 +42,9 @@ ar_status ar_score(double *logprobs, ar_session *s, const int32_t *ids, size_t c
         ar__pass_forward(p, &b, NULL);
         ar__pass_loss(p, &b, &sum, nll, 0.0f);
         for (size_t i = 0; i + 1 < count; i++) logprobs[i] = -(double)nll[i];
-        if (logits_path) st = write_logits(p, &b, logits_path, err);
+        for (size_t i = 0; !st && i + 1 < count; i++)
+            if (!isfinite(nll[i])) st = ar__session_not_finite(s, "the log-probabilities", err);
+        if (!st && logits_path) st = write_logits(p, &b, logits_path, err);
     }
     ar__pass_free(p);
     free(targets);

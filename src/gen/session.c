@@ -125,3 +125,11 @@ ar_status ar__session_check_ids(const ar_session *s, const int32_t *ids, size_t 
                             (long long)s->model->arch.vocab);
     return AR_OK;
 }
+
+ar_status ar__session_not_finite(const ar_session *s, const char *what, ar_error *err) {
+    const char *tensor = ar__model_find_nonfinite(s->model);
+    if (tensor)
+        return ar__fail(err, AR_ERR_NUMERIC, "%s are no numbers because base tensor '%s' holds NaN or infinity; the file is damaged", what,
+                        tensor);
+    return ar__fail(err, AR_ERR_NUMERIC, "%s are no numbers%s", what, s->adapter ? "; is alpha or scale far too large?" : "");
+}

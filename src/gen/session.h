@@ -23,6 +23,9 @@ ar_segment ar__session_segment(const ar_session *s, size_t samples);
 /* A pass for forward only. */
 ar_status ar__session_pass(ar_pass **out, const ar_session *s, size_t tokens, size_t samples, size_t longest, ar_error *err);
 
+/* The error for results that are no numbers: names the tensor of the base that is to blame, where one is. */
+ar_status ar__session_not_finite(const ar_session *s, const char *what, ar_error *err);
+
 /* Fails when a sample of `length` tokens cannot be run: ids outside the vocabulary are checked too (count of them given). */
 ar_status ar__session_check_ids(const ar_session *s, const int32_t *ids, size_t count, ar_error *err);
 

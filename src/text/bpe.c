@@ -317,7 +317,7 @@ static bool word_to_ids(ar_ids *out, const ar_bpe *m, const char *s, size_t n, a
         slot->len = (uint8_t)n;
         slot->count = (uint8_t)count;
         memcpy(slot->key, s, n);
-        memcpy(slot->id, out->id + before, count * sizeof *slot->id);
+        if (count) memcpy(slot->id, out->id + before, count * sizeof *slot->id);
     }
     return true;
 }

@@ -48,7 +48,7 @@ static ar_status check_ranges(const ar_train_options *o, ar_error *err) {
         {"weight-decay", o->weight_decay, 0, 1e6},
         {"beta1", o->beta1, 0, 0.9999999999},
         {"beta2", o->beta2, 0, 0.9999999999},
-        {"eps", o->eps, 0, 1},
+        {"eps", o->eps, 1e-37, 1},
         {"clip", o->clip, 0, huge},
         {"keep", o->keep, 1, 1 << 20},
         {"save-every", (double)o->save_every, 0, 1e15},
@@ -59,7 +59,7 @@ static ar_status check_ranges(const ar_train_options *o, ar_error *err) {
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (!(all[i].value >= all[i].least && all[i].value <= all[i].most))
-            return ar__fail(err, AR_ERR_VALUE, "%s: found %g, wanted %g to %g", all[i].name, all[i].value, all[i].least, all[i].most);
+            return ar__fail(err, AR_ERR_USAGE, "%s: found %g, wanted %g to %g", all[i].name, all[i].value, all[i].least, all[i].most);
     return AR_OK;
 }
 
@@ -67,25 +67,25 @@ ar_status ar__train_options_check(const ar_train_options *o, ar_error *err) {
     ar_status s = check_ranges(o, err);
     if (s) return s;
     if (o->compute == AR_COMPUTE_BF16)
-        return ar__fail(err, AR_ERR_UNSUPPORTED, "compute: bf16 products are not in this build; use --compute f32");
-    if (o->alpha_given && !isfinite(o->alpha)) return ar__fail(err, AR_ERR_VALUE, "alpha: found %g, wanted a finite number", o->alpha);
+        return ar__fail(err, AR_ERR_USAGE, "compute: bf16 products are not in this build; use --compute f32");
+    if (o->alpha_given && !isfinite(o->alpha)) return ar__fail(err, AR_ERR_USAGE, "alpha: found %g, wanted a finite number", o->alpha);
     if (o->alpha_given && o->alpha <= 0.0)
-        return ar__fail(err, AR_ERR_VALUE,
+        return ar__fail(err, AR_ERR_USAGE,
                         "alpha: found %g, wanted more than 0: at 0 the adapter is off, below it training would push away", o->alpha);
     if (o->policy == AR_POLICY_RSLORA && !o->alpha_given && !o->init_adapter)
-        return ar__fail(err, AR_ERR_VALUE,
+        return ar__fail(err, AR_ERR_USAGE,
                         "policy rslora: alpha is not given; under s = alpha/sqrt(rank) the usual 2*rank would be far too strong");
     if (o->init_random && o->method != AR_METHOD_FULL)
-        return ar__fail(err, AR_ERR_VALUE,
+        return ar__fail(err, AR_ERR_USAGE,
                         "init random: wanted together with --method full; an adapter on random weights learns nothing of use");
-    if (o->init_random && !o->model_config) return ar__fail(err, AR_ERR_VALUE, "init random: --model-config is not given");
-    if (!o->init_random && !o->model) return ar__fail(err, AR_ERR_VALUE, "model: not given");
+    if (o->init_random && !o->model_config) return ar__fail(err, AR_ERR_USAGE, "init random: --model-config is not given");
+    if (!o->init_random && !o->model) return ar__fail(err, AR_ERR_USAGE, "model: not given");
     bool lora = o->init_adapter || o->dora || o->modules_to_save || o->rank_given || o->alpha_given || o->policy_given || o->targets ||
                 o->exclude || o->layers || o->rank_pattern_count || o->alpha_pattern_count || o->dropout > 0.0 || o->bias != AR_BIAS_NONE ||
                 o->lr_ratio != 1.0;
     if (o->method == AR_METHOD_FULL && lora)
-        return ar__fail(err, AR_ERR_VALUE, "method full: trains every weight and takes no adapter options");
-    if (o->early_stop && !o->eval_data) return ar__fail(err, AR_ERR_VALUE, "early-stop: --eval-data is not given");
+        return ar__fail(err, AR_ERR_USAGE, "method full: trains every weight and takes no adapter options");
+    if (o->early_stop && !o->eval_data) return ar__fail(err, AR_ERR_USAGE, "early-stop: --eval-data is not given");
     return AR_OK;
 }
 
@@ -121,7 +121,7 @@ static ar_status set_layers(ar_adapter_settings *s, const char *text, ar_error *
             ok = end != p && last >= first;
         }
         if (!ok || (*end && *end != ',') || last > 100000)
-            return ar__fail(err, AR_ERR_VALUE, "layers: found '%s', wanted something like 0-11 or 0,3,5-7", text);
+            return ar__fail(err, AR_ERR_USAGE, "layers: found '%s', wanted something like 0-11 or 0,3,5-7", text);
         for (long long l = first; l <= last; l++) {
             int64_t *list = ar__grow(s->layers, &cap, s->layer_count + 1, sizeof *list);
             if (!list) return ar__fail_memory(err, "layers");
@@ -139,7 +139,7 @@ static ar_status add_pattern(ar_patterns *out, const char *text, const char *opt
     char *end = NULL;
     double value = eq ? strtod(eq + 1, &end) : 0.0;
     if (!eq || eq == text || end == eq + 1 || *end || !isfinite(value))
-        return ar__fail(err, AR_ERR_VALUE, "%s: found '%s', wanted REGEX=NUMBER", option, text);
+        return ar__fail(err, AR_ERR_USAGE, "%s: found '%s', wanted REGEX=NUMBER", option, text);
     char *key = ar__strndup(text, (size_t)(eq - text));
     bool ok = key && ar__patterns_add(out, key, value);
     free(key);

@@ -9,6 +9,7 @@
 #include "train/checkpoint.h"
 #include "train/metrics.h"
 #include "train/optim.h"
+#include "train/output.h"
 #include "train/record.h"
 #include "train/trainer.h"
 
@@ -21,20 +22,6 @@ typedef struct run {
     double began, last_save, rate; /* rate: tokens/s, smoothed */
 } run;
 
-/* Files of an earlier run in the folder; anything else in it is left alone. */
-static ar_status clear_output(const char *dir, ar_error *err) {
-    static const char *const names[] = {
-        "adapter_config.json", "adapter_model.safetensors", "config.json", "model.safetensors", "README.md", "metrics.jsonl", "run.json",
-        "checkpoints"};
-    ar_status s = AR_OK;
-    for (size_t i = 0; !s && i < sizeof names / sizeof *names; i++) {
-        char *path = ar__path_join(dir, names[i]);
-        s = path ? ar__dir_remove(path, err) : ar__fail_memory(err, dir);
-        free(path);
-    }
-    return s;
-}
-
 static ar_status prepare_output(run *r, ar_error *err) {
     const ar_train_options *o = &r->t.o;
     bool there = ar__path_exists(r->dir);
@@ -42,7 +29,7 @@ static ar_status prepare_output(run *r, ar_error *err) {
     if (o->resume)
         s = ar__record_check(&r->t, r->dir, err);
     else if (there && o->overwrite)
-        s = clear_output(r->dir, err);
+        s = ar__output_clear(o, err);
     if (!s) s = ar__dir_make(r->dir, err);
     int64_t newest = o->resume && !s ? ar__checkpoint_newest(r->dir) : -1;
     if (!s && newest >= 0) s = ar__checkpoint_load(&r->t, r->dir, newest, err);
@@ -177,17 +164,19 @@ ar_status ar_train(ar_train_result *result, const ar_runtime *rt, const ar_train
     run r = {.dir = o->out, .metrics = {.fd = -1}, .began = ar__clock_seconds()};
     *result = (ar_train_result){.eval_loss = -1.0};
     if (!o->out) return ar__fail(err, AR_ERR_VALUE, "out: not given");
-    if (!o->resume && !o->overwrite && ar__path_exists(o->out))
-        return ar__fail(err, AR_ERR_EXISTS, "%s: exists already; give another --out, or --overwrite, or --resume", o->out);
-    ar_status s = ar__trainer_open(&r.t, rt, o, true, err);
+    ar_status s = ar__output_check(o, err);
+    if (s) return s;
+    s = ar__trainer_open(&r.t, rt, o, true, err);
     if (!s) s = ar__trainer_allocate(&r.t, err);
     if (!s) say_what_alpha_is(&r.t);
+    bool began = !s;
     if (!s) s = prepare_output(&r, err);
     r.last_save = ar__clock_seconds();
     if (!s) s = loop(&r, err);
     if (!s) s = write_result(&r, err);
     *result = (ar_train_result){.steps = r.t.step, .loss = r.t.loss, .eval_loss = r.t.eval_loss, .seconds = ar__clock_seconds() - r.began};
     ar__metrics_close(&r.metrics);
+    if (began && s && s != AR_ERR_INTERRUPTED && !o->resume && ar__checkpoint_newest(o->out) < 0) ar__output_abandon(o);
     ar__trainer_close(&r.t);
     return s;
 }
