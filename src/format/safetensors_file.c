@@ -89,12 +89,17 @@ static ar_status read_shape(ar_st_tensor *t, const ar_st_file *f, const json_t *
     t->count = 1;
     for (size_t i = 0; i < dims; i++) {
         int64_t n = -1;
-        if (!json_is_integer(json_array_get(shape, i)) || !ar__json_as_int(&n, json_array_get(shape, i)) || n < 0)
-            return bad(f, t->name, "'shape' holds no size", err);
+        if (!ar__json_as_int(&n, json_array_get(shape, i)) || n < 0) return bad(f, t->name, "'shape' holds no size", err);
         t->shape[i] = n;
         if (!ar__mul(&t->count, t->count, (size_t)n)) return bad(f, t->name, "'shape' overflows", err);
     }
     return AR_OK;
+}
+
+static bool all_integers(const json_t *array) {
+    for (size_t i = 0; i < json_array_size(array); i++)
+        if (!json_is_integer(json_array_get(array, i))) return false;
+    return true;
 }
 
 static ar_status read_tensor(ar_st_tensor *t, const ar_st_file *f, const char *name, const json_t *v, uint64_t begin, ar_error *err) {
@@ -105,9 +110,11 @@ static ar_status read_tensor(ar_st_tensor *t, const ar_st_file *f, const char *n
     ar__dtype_from_safetensors(&t->dtype, t->dtype_name, strlen(t->dtype_name));
     ar_status s = read_shape(t, f, json_object_get(v, "shape"), err);
     if (s) return s;
-    if (json_array_size(offsets) != 2 || !json_is_integer(json_array_get(offsets, 0)) || !json_is_integer(json_array_get(offsets, 1)) ||
-        !ar__json_as_int(&from, json_array_get(offsets, 0)) || !ar__json_as_int(&to, json_array_get(offsets, 1)) || from < 0 || to < from)
+    if (json_array_size(offsets) != 2 || !ar__json_as_int(&from, json_array_get(offsets, 0)) ||
+        !ar__json_as_int(&to, json_array_get(offsets, 1)) || from < 0 || to < from)
         return bad(f, name, "'data_offsets' is no [begin, end]", err);
+    /* Last, since one integer past 64 bits makes reals of all: the checks above have named that one. */
+    if (!all_integers(json_object_get(v, "shape")) || !all_integers(offsets)) return bad(f, name, "a size is no integer", err);
     if ((uint64_t)to > f->map.size - begin)
         return ar__fail(err, AR_ERR_FORMAT, "%s: tensor '%s' ends at byte %llu, file has %zu: it is cut short, download or save it again",
                         f->path, name, (unsigned long long)to + begin, f->map.size);

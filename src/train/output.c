@@ -28,12 +28,15 @@ static bool lies_in(const char *path, const char *dir) {
 static ar_status check_inputs(const ar_train_options *o, ar_error *err) {
     const struct {
         const char *option, *path;
-    } inputs[] = {{"model", o->model},         {"data", o->data},                 {"eval-data", o->eval_data},
-                  {"model-config", o->model_config}, {"init-adapter", o->init_adapter}};
+    } inputs[] = {{"model", o->model},
+                  {"data", o->data},
+                  {"eval-data", o->eval_data},
+                  {"model-config", o->model_config},
+                  {"init-adapter", o->init_adapter}};
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
         if (inputs[i].path && (same_file(inputs[i].path, o->out) || lies_in(inputs[i].path, o->out)))
-            return ar__fail(err, AR_ERR_EXISTS, "%s: is or holds --%s %s, which this run reads; give another --out", o->out, inputs[i].option,
-                            inputs[i].path);
+            return ar__fail(err, AR_ERR_EXISTS, "%s: is or holds --%s %s, which this run reads; give another --out", o->out,
+                            inputs[i].option, inputs[i].path);
     return AR_OK;
 }
 
@@ -62,7 +65,8 @@ static json_t *run_settings(const char *dir) {
 static bool is_empty_dir(const char *dir) {
     DIR *d = opendir(dir);
     bool empty = d != NULL;
-    for (struct dirent *e; d && empty && (e = readdir(d));) empty = !strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || strstr(e->d_name, ".tmp-");
+    for (struct dirent *e; d && empty && (e = readdir(d));)
+        empty = !strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || strstr(e->d_name, ".tmp-");
     if (d) closedir(d);
     return empty;
 }
@@ -75,7 +79,8 @@ ar_status ar__output_check(const ar_train_options *o, ar_error *err) {
     if (s || is_empty_dir(o->out)) return s;
     json_t *settings = run_settings(o->out);
     if (!settings)
-        return ar__fail(err, AR_ERR_EXISTS, "%s: exists and was not left by a run of alphar (no run.json of its own); give another --out", o->out);
+        return ar__fail(err, AR_ERR_EXISTS, "%s: exists and was not left by a run of alphar (no run.json of its own); give another --out",
+                        o->out);
     json_decref(settings);
     return AR_OK;
 }
