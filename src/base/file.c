@@ -52,6 +52,12 @@ void ar__filemap_close(ar_filemap *m) {
     *m = (ar_filemap){0};
 }
 
+void ar__filemap_forget(const void *bytes, size_t n) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)bytes;
+    uintptr_t first = (from + page - 1) / page * page, end = (from + n) / page * page;
+    if (end > first) madvise((void *)first, end - first, MADV_DONTNEED);
+}
+
 ar_status ar__file_read(ar_buf *out, const char *path, size_t max_bytes, ar_error *err) {
     int fd;
     size_t size;

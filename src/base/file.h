@@ -17,6 +17,9 @@ typedef struct ar_filemap {
 
 ar_status ar__filemap_open(ar_filemap *out, const char *path, ar_error *err);
 void ar__filemap_close(ar_filemap *m); /* safe on a zeroed map */
+/* These bytes of some map are done with: their pages leave this process's memory, and come back when touched.  Whole
+ * pages only, so that calling it for every tensor of a file keeps a page or two between neighbours. */
+void ar__filemap_forget(const void *bytes, size_t n);
 
 /* The whole file as a buffer (NUL-terminated).  Refuses more than max_bytes. */
 ar_status ar__file_read(ar_buf *out, const char *path, size_t max_bytes, ar_error *err);
@@ -32,6 +35,9 @@ ar_status ar__writer_open(ar_writer *out, const char *path, ar_error *err);
 ar_status ar__writer_put(ar_writer *w, const void *bytes, size_t n, ar_error *err);
 ar_status ar__writer_commit(ar_writer *w, ar_error *err); /* on failure the temporary is gone and the old file stands */
 void ar__writer_abort(ar_writer *w);                      /* safe after commit and on a zeroed writer with fd -1 */
+
+/* What a format's writer calls when it comes to a tensor: puts all of its bytes, in order. */
+typedef ar_status (*ar_stream_fn)(void *user, ar_writer *w, ar_error *err);
 
 /* Writes n bytes to path, whole or not at all. */
 ar_status ar__file_write(const char *path, const void *bytes, size_t n, ar_error *err);

@@ -52,6 +52,9 @@ typedef struct ar_st_writer ar_st_writer;
 ar_status ar__st_writer_new(ar_st_writer **out, ar_error *err);
 ar_status ar__st_writer_add(ar_st_writer *w, const char *name, ar_dtype t, int dims, const int64_t *shape, const void *data,
                             ar_error *err); /* data borrowed until save */
+/* As above, for data that need not exist before it is written: save calls stream(user, …) once, in the order of the file. */
+ar_status ar__st_writer_add_stream(ar_st_writer *w, const char *name, ar_dtype t, int dims, const int64_t *shape, ar_stream_fn stream,
+                                   void *user, ar_error *err);
 ar_status ar__st_writer_meta(ar_st_writer *w, const char *key, const char *value, ar_error *err);
 /* Atomic (ar_writer).  Tensors are laid out sorted by alignment then name, as the reference library does. */
 ar_status ar__st_writer_save(ar_st_writer *w, const char *path, ar_error *err);

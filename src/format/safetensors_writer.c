@@ -1,5 +1,6 @@
 /* Writes one safetensors file, laid out as the reference library does: tensors by falling dtype (the widest first, so
  * that each is aligned), then by name; the header padded with spaces to a multiple of 8. */
+#include <assert.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,9 @@ struct item {
     int dims;
     int64_t shape[AR_ST_MAX_DIMS];
     size_t bytes;
-    const void *data;
+    const void *data; /* NULL where stream makes it */
+    ar_stream_fn stream;
+    void *user;
 };
 
 struct ar_st_writer {
@@ -53,10 +56,10 @@ void ar__st_writer_free(ar_st_writer *w) {
     free(w);
 }
 
-ar_status ar__st_writer_add(ar_st_writer *w, const char *name, ar_dtype t, int dims, const int64_t *shape, const void *data,
-                            ar_error *err) {
+static ar_status add(ar_st_writer *w, const char *name, struct item it, const int64_t *shape, ar_error *err) {
     size_t count = 1;
-    struct item it = {.dtype = t, .dims = dims, .data = data};
+    ar_dtype t = it.dtype;
+    int dims = it.dims;
     if (dims < 0 || dims > AR_ST_MAX_DIMS || dtype_rank(t) < 0)
         return ar__fail(err, AR_ERR_VALUE, "tensor '%s': %d dimensions of %s, wanted at most %d of a plain type", name, dims,
                         ar__dtype(t)->name, AR_ST_MAX_DIMS);
@@ -74,6 +77,16 @@ ar_status ar__st_writer_add(ar_st_writer *w, const char *name, ar_dtype t, int d
     if (!(it.name = ar__strdup(name))) return ar__fail_memory(err, name);
     list[w->count++] = it;
     return ar__map_put(&w->names, name, strlen(name), 0) ? AR_OK : ar__fail_memory(err, name);
+}
+
+ar_status ar__st_writer_add(ar_st_writer *w, const char *name, ar_dtype t, int dims, const int64_t *shape, const void *data,
+                            ar_error *err) {
+    return add(w, name, (struct item){.dtype = t, .dims = dims, .data = data}, shape, err);
+}
+
+ar_status ar__st_writer_add_stream(ar_st_writer *w, const char *name, ar_dtype t, int dims, const int64_t *shape, ar_stream_fn stream,
+                                   void *user, ar_error *err) {
+    return add(w, name, (struct item){.dtype = t, .dims = dims, .stream = stream, .user = user}, shape, err);
 }
 
 ar_status ar__st_writer_meta(ar_st_writer *w, const char *key, const char *value, ar_error *err) {
@@ -112,6 +125,14 @@ static ar_status build_header(ar_buf *out, const ar_st_writer *w, const char *pa
     return out->failed ? ar__fail_memory(err, path) : AR_OK;
 }
 
+static ar_status put_item(const struct item *it, ar_writer *file, ar_error *err) {
+    uint64_t before = file->bytes;
+    if (!it->stream) return ar__writer_put(file, it->data, it->bytes, err);
+    ar_status s = it->stream(it->user, file, err);
+    assert(s || file->bytes - before == it->bytes);
+    return s;
+}
+
 ar_status ar__st_writer_save(ar_st_writer *w, const char *path, ar_error *err) {
     ar_buf header = {0};
     ar_writer file = {.fd = -1};
@@ -119,7 +140,7 @@ ar_status ar__st_writer_save(ar_st_writer *w, const char *path, ar_error *err) {
     if (w->count) qsort(w->item, w->count, sizeof *w->item, by_layout);
     if (!(s = build_header(&header, w, path, err)) && !(s = ar__writer_open(&file, path, err))) {
         s = ar__writer_put(&file, header.data, header.len, err);
-        for (size_t i = 0; i < w->count && !s; i++) s = ar__writer_put(&file, w->item[i].data, w->item[i].bytes, err);
+        for (size_t i = 0; i < w->count && !s; i++) s = put_item(&w->item[i], &file, err);
         if (!s)
             s = ar__writer_commit(&file, err);
         else
