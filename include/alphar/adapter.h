@@ -2,8 +2,8 @@
  *
  *     y = W x + s · B (A x)        s = α / r (standard)  or  α / √r (rslora)
  *
- * An adapter is in memory once open, in f32; files are not touched again before ar_adapter_save.  Not thread-safe for
- * changes. */
+ * Numbers stay in the file that an adapter was opened from until something needs them, so that work on one site after
+ * another costs memory for one; the file must stay as it is as long as the adapter lives.  Not thread-safe for changes. */
 #ifndef ALPHAR_ADAPTER_H
 #define ALPHAR_ADAPTER_H
 
@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "alphar/error.h"
+#include "alphar/runtime.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -32,14 +33,18 @@ typedef struct ar_adapter_options {
     bool has_alpha; /* alpha stands in where the file has none */
     double alpha;
     ar_trust trust;
+    const char *model;   /* the base, for what a file does not say: module names, head counts; NULL: not given */
+    int heads, kv_heads; /* the same by hand, for a GGUF file of architecture llama; 0: not given */
+    ar_log_fn log;       /* warnings of the reader; NULL: none */
+    void *log_user;
 } ar_adapter_options;
 
-/* path: a PEFT folder (adapter_config.json, adapter_model.safetensors).  options NULL: all zero.
+/* path: a PEFT or MLX folder, a GGUF file, or a kohya .safetensors file.  options NULL: all zero.
  * Caller frees with ar_adapter_free. */
 AR_API ar_status ar_adapter_open(ar_adapter **out, const char *path, const ar_adapter_options *options, ar_error *err);
 AR_API void ar_adapter_free(ar_adapter *ad); /* NULL is fine */
 
-/* "peft" */
+/* "peft", "gguf", "mlx" or "kohya" */
 AR_API const char *ar_adapter_format(const ar_adapter *ad);
 /* The base that the adapter names; NULL where it names none. */
 AR_API const char *ar_adapter_base(const ar_adapter *ad);
@@ -68,6 +73,32 @@ AR_API ar_status ar_adapter_set_scale(ar_adapter *ad, double scale, ar_error *er
 AR_API ar_status ar_adapter_set_alpha(ar_adapter *ad, double alpha, ar_error *err);
 /* Multiplies s and α of every site. */
 AR_API ar_status ar_adapter_multiply_scale(ar_adapter *ad, double factor, ar_error *err);
+
+typedef struct ar_write_options {
+    const char *format;  /* "peft", "gguf", "mlx", "kohya"; NULL: the adapter's own */
+    const char *dtype;   /* "f32", "f16", "bf16", or "keep": each factor's own; NULL: keep */
+    const char *model;   /* the base, for names and head counts that the format needs; NULL: not given */
+    int heads, kv_heads; /* the same by hand, for a base of llama.cpp's architecture llama */
+    bool fold;           /* multiply s into B first, so that the file's scale is 1 */
+    bool overwrite;
+} ar_write_options;
+
+/* What reading the written file back, by the format's own rule, showed. */
+typedef struct ar_proof {
+    int sites;
+    double max_relative; /* of ‖s·B·A(source) − s·B·A(file)‖ / ‖s·B·A(source)‖ over the sites */
+    double max_abs;      /* largest difference of one element */
+    double bound;        /* what max_relative had to stay under: 1e-6 for f32, the dtype's rounding otherwise */
+    char worst[256];     /* the site of max_relative */
+    int folded;          /* sites whose B was multiplied because the format holds one alpha or scale */
+    double alpha;        /* what the file says: alpha (peft, gguf; of most sites in kohya), scale (mlx) */
+} ar_proof;
+
+/* Writes the adapter in a format, reads it back by the format's own rule and compares s·B·A per site; past the bound
+ * nothing is left.  The file or folder takes its name when all of that is done.  proof may be NULL.
+ * Errors: AR_ERR_UNSUPPORTED names what the format cannot hold; AR_ERR_MISMATCH a failed proof. */
+AR_API ar_status ar_adapter_write(ar_proof *proof, ar_adapter *ad, const ar_runtime *rt, const char *path, const ar_write_options *options,
+                                  ar_error *err);
 
 /* Writes a PEFT folder: adapter_model.safetensors (f32), then adapter_config.json, each whole or not at all, so that a
  * failure leaves no configuration without weights.  Files of these names already in dir are an error unless overwrite. */

@@ -28,6 +28,7 @@ ar_status ar__adapter_new(ar_adapter **out, ar_error *err) {
 
 static void pair_release(ar_pair *p) {
     free(p->site);
+    free(p->key);
     free(p->a);
     free(p->b);
     free(p->magnitude);
@@ -48,6 +49,13 @@ void ar_adapter_free(ar_adapter *ad) {
     ar__settings_release(&ad->settings);
     ar__strings_release(&ad->note_keys);
     ar__strings_release(&ad->note_values);
+    ar__spool_free(ad->spool);
+    while (ad->kept_count) {
+        struct ar_kept *k = &ad->kept[--ad->kept_count];
+        k->close(k->handle);
+    }
+    free(ad->kept);
+    free(ad->place);
     free(ad);
 }
 
@@ -66,7 +74,7 @@ static ar_status check_shape(const ar_pair_shape *s, ar_error *err) {
     return AR_OK;
 }
 
-ar_status ar__adapter_add_pair(ar_pair **out, ar_adapter *ad, const ar_pair_shape *shape, ar_error *err) {
+ar_status ar__adapter_add_stored(ar_pair **out, ar_adapter *ad, const ar_pair_shape *shape, ar_error *err) {
     ar_status s = check_shape(shape, err);
     if (s) return s;
     ar_pair *list = ar__grow(ad->pair, &ad->pair_cap, ad->pair_count + 1, sizeof *list);
@@ -76,21 +84,62 @@ ar_status ar__adapter_add_pair(ar_pair **out, ar_adapter *ad, const ar_pair_shap
     p.policy = shape->policy;
     p.scale = ar__policy_scale(p.policy, p.alpha, p.rank);
     p.is_embedding = shape->is_embedding;
-    p.a = matrix(p.rank, p.n_in);
-    p.b = matrix(p.n_out, p.rank);
+    p.has_gguf_rows = shape->has_gguf_rows;
+    memcpy(p.kernel, shape->kernel, sizeof p.kernel);
+    if (shape->key) p.key = ar__strdup(shape->key);
     if (shape->dora) p.magnitude = matrix(1, p.n_out);
     if (shape->b_bias) p.b_bias = matrix(1, p.n_out);
-    if (!p.site || !p.a || !p.b || (shape->dora && !p.magnitude) || (shape->b_bias && !p.b_bias)) {
+    if (!p.site || (shape->key && !p.key) || (shape->dora && !p.magnitude) || (shape->b_bias && !p.b_bias)) {
         pair_release(&p);
         return ar__fail_memory(err, shape->site);
     }
     list[ad->pair_count] = p;
-    if (out) *out = &list[ad->pair_count];
-    ad->pair_count++;
+    *out = &list[ad->pair_count++];
     return AR_OK;
 }
 
-ar_status ar__adapter_add_whole(ar_whole **out, ar_adapter *ad, const char *name, int dims, const int64_t *shape, ar_error *err) {
+ar_status ar__adapter_add_pair(ar_pair **out, ar_adapter *ad, const ar_pair_shape *shape, ar_error *err) {
+    ar_pair *p;
+    ar_status s = ar__adapter_add_stored(&p, ad, shape, err);
+    if (s) return s;
+    p->a = matrix(p->rank, p->n_in);
+    p->b = matrix(p->n_out, p->rank);
+    if (!p->a || !p->b) {
+        pair_release(p);
+        ad->pair_count--;
+        return ar__fail_memory(err, shape->site);
+    }
+    if (out) *out = p;
+    return AR_OK;
+}
+
+ar_pair_shape ar__pair_shape_of(const ar_pair *p) {
+    return (ar_pair_shape){.site = p->site,
+                           .key = p->key,
+                           .n_in = p->n_in,
+                           .n_out = p->n_out,
+                           .kernel = {p->kernel[0], p->kernel[1]},
+                           .rank = p->rank,
+                           .alpha = p->alpha,
+                           .policy = p->policy,
+                           .is_embedding = p->is_embedding,
+                           .has_gguf_rows = p->has_gguf_rows,
+                           .dora = p->magnitude != NULL,
+                           .b_bias = p->b_bias != NULL};
+}
+
+ar_status ar__adapter_keep(ar_adapter *ad, void *handle, void (*close)(void *handle), ar_error *err) {
+    struct ar_kept *list = ar__grow(ad->kept, &ad->kept_cap, ad->kept_count + 1, sizeof *list);
+    if (!list) {
+        close(handle);
+        return ar__fail_memory(err, "adapter");
+    }
+    ad->kept = list;
+    list[ad->kept_count++] = (struct ar_kept){handle, close};
+    return AR_OK;
+}
+
+ar_status ar__adapter_add_whole_stored(ar_whole **out, ar_adapter *ad, const char *name, int dims, const int64_t *shape, ar_error *err) {
     ar_whole w = {.dims = dims, .count = 1};
     if (dims < 0 || dims > (int)(sizeof w.shape / sizeof *w.shape))
         return ar__fail(err, AR_ERR_VALUE, "tensor '%s': %d dimensions, wanted at most 8", name, dims);
@@ -103,14 +152,23 @@ ar_status ar__adapter_add_whole(ar_whole **out, ar_adapter *ad, const char *name
     if (!list) return ar__fail_memory(err, name);
     ad->whole = list;
     w.name = ar__strdup(name);
-    w.data = ar__alloc(w.count, sizeof *w.data);
-    if (!w.name || !w.data) {
-        whole_release(&w);
+    if (!w.name) return ar__fail_memory(err, name);
+    list[ad->whole_count] = w;
+    *out = &list[ad->whole_count++];
+    return AR_OK;
+}
+
+ar_status ar__adapter_add_whole(ar_whole **out, ar_adapter *ad, const char *name, int dims, const int64_t *shape, ar_error *err) {
+    ar_whole *w;
+    ar_status s = ar__adapter_add_whole_stored(&w, ad, name, dims, shape, err);
+    if (s) return s;
+    w->data = ar__alloc(w->count, sizeof *w->data);
+    if (!w->data) {
+        whole_release(w);
+        ad->whole_count--;
         return ar__fail_memory(err, name);
     }
-    list[ad->whole_count] = w;
-    if (out) *out = &list[ad->whole_count];
-    ad->whole_count++;
+    if (out) *out = w;
     return AR_OK;
 }
 

@@ -1,32 +1,56 @@
-/* The adapter in memory.  Arrays are f32, 64-byte aligned and stay where they are until the adapter is freed, so that a
- * trainer updates them in place; the structs themselves may move when a pair or tensor is added. */
+/* The adapter: pairs with their scales, whole tensors, settings, provenance.
+ *
+ * A pair's factors are in memory (a, b), or stored in the file it was read from or in the adapter's spool; ar__pair_load
+ * brings them in and ar__pair_unload lets them go, so that work on one site after another needs memory for one.  A
+ * trainer loads all (ar__adapter_load) and updates them in place: arrays are f32, 64-byte aligned and stay where they are
+ * until unloaded; the structs themselves may move when a pair or tensor is added. */
 #ifndef AR_ADAPTER_ADAPTER_H
 #define AR_ADAPTER_ADAPTER_H
 
 #include "adapter/settings.h"
 #include "alphar/adapter.h"
 #include "arch/module.h"
+#include "base/spool.h"
+#include "kern/dtype.h"
+
+typedef enum ar_factor { AR_FACTOR_A, AR_FACTOR_B } ar_factor;
+
+/* Where a factor's numbers stand while they are not in memory.  The zeroed struct: nowhere. */
+typedef struct ar_stored {
+    const char *name;  /* of the tensor, for messages; borrowed from the open file, NULL in the spool */
+    const void *bytes; /* in a file that the adapter keeps open (ar__adapter_keep); NULL in the spool */
+    uint64_t spool_at;
+    bool is_there, is_transposed; /* transposed: the file has [columns, rows] */
+    ar_dtype type;                /* of the numbers as stored, and what `keep` writes */
+    const uint32_t *rows;         /* B: row i of the file is row rows[i] of the factor; NULL: in order.  Owned by the adapter */
+} ar_stored;
 
 typedef struct ar_pair {
     char *site;
-    int64_t n_in, n_out; /* embedding: vocabulary, width */
+    char *key;           /* the module's name in a kohya file, kept as it was; NULL elsewhere */
+    int64_t n_in, n_out; /* embedding: vocabulary, width; convolution: channels in · kernel, channels out */
+    int64_t kernel[2];   /* of a convolution; {0, 0}: a linear layer or an embedding */
     int rank;
     double alpha;
     ar_policy policy;
     double scale; /* s: what everything computes with */
     bool is_embedding;
-    float *a;         /* [rank, n_in] */
-    float *b;         /* [n_out, rank] */
-    float *magnitude; /* [n_out], NULL without DoRA */
-    float *b_bias;    /* [n_out], NULL without lora_bias */
+    bool has_gguf_rows;  /* rows of B stand in llama.cpp's order, because nobody said how many heads there are */
+    float *a;            /* [rank, n_in]; NULL while not loaded */
+    float *b;            /* [n_out, rank] */
+    float *magnitude;    /* [n_out], NULL without DoRA; these two are always in memory */
+    float *b_bias;       /* [n_out], NULL without lora_bias */
+    ar_stored stored[2]; /* by ar_factor */
 } ar_pair;
 
+/* A tensor saved whole; its numbers come and go as a pair's do. */
 typedef struct ar_whole {
     char *name; /* "lm_head.weight", "model.layers.0.self_attn.q_proj.bias" */
     int dims;
     int64_t shape[8];
     size_t count;
-    float *data;
+    float *data; /* NULL while not loaded */
+    ar_stored stored;
 } ar_whole;
 
 struct ar_adapter {
@@ -36,23 +60,57 @@ struct ar_adapter {
     size_t whole_count, whole_cap;
     ar_adapter_settings settings;
     ar_strings note_keys, note_values; /* provenance: metadata "alphar.KEY" */
-    const char *format;
+    const char *format;                /* a row's name in adapter/formats.c */
+    char *place;                       /* path it was read from, for messages; NULL: made in memory */
+    ar_spool *spool;                   /* NULL: new pairs stay in memory */
+    struct ar_kept {
+        void *handle;
+        void (*close)(void *handle);
+    } * kept; /* open files and arrays that stored factors point into */
+    size_t kept_count, kept_cap;
 };
 
 /* What ar__adapter_add_pair is to make; alpha decides s by the policy. */
 typedef struct ar_pair_shape {
-    const char *site;
-    int64_t n_in, n_out;
+    const char *site, *key; /* key NULL: none */
+    int64_t n_in, n_out, kernel[2];
     int rank;
     double alpha;
     ar_policy policy;
-    bool is_embedding, dora, b_bias;
+    bool is_embedding, has_gguf_rows, dora, b_bias;
 } ar_pair_shape;
 
 ar_status ar__adapter_new(ar_adapter **out, ar_error *err);
-/* Adds a pair of zeros; *out (may be NULL) is valid until the next one is added. */
+/* Adds a pair of zeros; *out (may be NULL) is valid until the next one is added.  _stored: one without factors in memory,
+ * whose `stored` the caller fills (magnitude and b_bias are there, zeroed). */
+ar_status ar__adapter_add_stored(ar_pair **out, ar_adapter *ad, const ar_pair_shape *shape, ar_error *err);
 ar_status ar__adapter_add_pair(ar_pair **out, ar_adapter *ad, const ar_pair_shape *shape, ar_error *err);
+ar_status ar__adapter_add_whole_stored(ar_whole **out, ar_adapter *ad, const char *name, int dims, const int64_t *shape, ar_error *err);
 ar_status ar__adapter_add_whole(ar_whole **out, ar_adapter *ad, const char *name, int dims, const int64_t *shape, ar_error *err);
+/* A shape that copies a pair: name, sizes, rank, α, policy, kind. */
+ar_pair_shape ar__pair_shape_of(const ar_pair *p);
+/* The adapter closes the handle when it is freed (at once where memory runs out). */
+ar_status ar__adapter_keep(ar_adapter *ad, void *handle, void (*close)(void *handle), ar_error *err);
+
+/* New pairs' numbers go to an unlinked file in dir as soon as they are settled. */
+ar_status ar__adapter_use_spool(ar_adapter *ad, const char *dir, ar_error *err);
+/* A pair of this adapter is complete: with a spool its factors are stored there and leave memory. */
+ar_status ar__pair_settle(ar_adapter *ad, ar_pair *p, ar_error *err);
+/* The factors in memory, in Alphar's orientation and row order.  Errors: AR_ERR_NUMERIC for NaN or infinity. */
+ar_status ar__pair_load(const ar_adapter *ad, ar_pair *p, ar_error *err);
+void ar__pair_unload(ar_pair *p); /* frees factors that are stored elsewhere too */
+ar_status ar__whole_load(const ar_adapter *ad, ar_whole *w, ar_error *err);
+void ar__whole_unload(ar_whole *w);
+ar_status ar__adapter_load(ar_adapter *ad, ar_error *err); /* all pairs and whole tensors */
+/* One factor into dst, [rank, n_in] or [n_out, rank]. */
+ar_status ar__factor_read(float *dst, const ar_adapter *ad, const ar_pair *p, ar_factor which, ar_error *err);
+static inline size_t ar__factor_rows(const ar_pair *p, ar_factor which) {
+    return which == AR_FACTOR_A ? (size_t)p->rank : (size_t)p->n_out;
+}
+static inline size_t ar__factor_columns(const ar_pair *p, ar_factor which) {
+    return which == AR_FACTOR_A ? (size_t)p->n_in : (size_t)p->rank;
+}
+
 ar_pair *ar__adapter_find_pair(const ar_adapter *ad, const char *site);   /* NULL if absent */
 ar_whole *ar__adapter_find_whole(const ar_adapter *ad, const char *name); /* NULL if absent */
 /* Provenance ("base.weights", "train.lr", …), written to the file's metadata; replaces an older value. */

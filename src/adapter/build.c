@@ -111,6 +111,12 @@ static ar_status check_pair(const ar_pair *p, const ar_module_list *base, size_t
         return ar__fail(err, AR_ERR_MISMATCH, "site '%s': the base has no such module: the adapter was made for another base", p->site);
     const ar_module *mod = &base->at[at];
     bool embedding = mod->kind == AR_MODULE_EMBEDDING;
+    if (p->kernel[0] || p->has_gguf_rows)
+        return ar__fail(err, AR_ERR_MISMATCH,
+                        p->kernel[0] ? "site '%s': the pair of a convolution, the base has none there"
+                                     : "site '%s': its rows are in llama.cpp's order and the file does not say how many heads there are; "
+                                       "convert it with --model first",
+                        p->site);
     if (mod->kind == AR_MODULE_NORM || embedding != p->is_embedding)
         return ar__fail(err, AR_ERR_MISMATCH, "site '%s': %s pair, the base has %s there", p->site,
                         p->is_embedding ? "an embedding" : "a linear",

@@ -2,7 +2,7 @@
 #ifndef AR_ADAPTER_PEFT_H
 #define AR_ADAPTER_PEFT_H
 
-#include "adapter/adapter.h"
+#include "adapter/formats.h"
 #include "format/safetensors.h"
 
 #define AR_PEFT_CONFIG "adapter_config.json"
@@ -18,8 +18,10 @@ ar_status ar__peft_config_read(ar_adapter_settings *out, const char *path, const
 ar_status ar__peft_meta_read(ar_adapter *ad, const ar_st_set *st, const char *place, const ar_adapter_options *options, ar_error *err);
 ar_status ar__peft_meta_write(ar_st_writer *w, const ar_adapter *ad, ar_error *err);
 
+/* One switch for all sites: DoRA and lora_bias everywhere or nowhere. */
+ar_status ar__peft_check(const ar_adapter *ad, const ar_write_context *c, ar_error *err);
 ar_status ar__peft_config_write(const ar_adapter *ad, const char *path, ar_error *err);
-ar_status ar__peft_read(ar_adapter **out, const char *dir, const ar_adapter_options *options, ar_error *err);
+ar_status ar__peft_read(ar_adapter **out, const ar_read_context *c, ar_error *err);
 
 /* What a tensor's key says.  path is malloc'ed: the site, or the tensor's whole name for AR_PEFT_WHOLE. */
 typedef enum ar_peft_part {

@@ -124,8 +124,20 @@ static ar_status put_alpha(struct writer *w, ar_error *err) {
     return AR_OK;
 }
 
-/* PEFT has one switch for all sites. */
-static ar_status check_switches(const ar_adapter *ad, ar_error *err) {
+ar_status ar__peft_check(const ar_adapter *ad, const ar_write_context *c, ar_error *err) {
+    (void)c;
+    for (size_t i = 0; i < ad->pair_count; i++) {
+        const ar_pair *p = &ad->pair[i];
+        if (p->key && !strchr(p->site, '.'))
+            return ar__fail(err, AR_ERR_UNSUPPORTED,
+                            "site '%s': only known by the name that it has in a kohya file, and PEFT needs module paths; give --model",
+                            p->site);
+        if (p->has_gguf_rows)
+            return ar__fail(err, AR_ERR_UNSUPPORTED,
+                            "site '%s': its rows are in llama.cpp's order, and only the base says how many heads there are: give --model "
+                            "or --heads H,KV",
+                            p->site);
+    }
     for (size_t i = 1; i < ad->pair_count; i++) {
         const ar_pair *p = &ad->pair[i];
         if (!p->magnitude != !ad->pair[0].magnitude || !p->b_bias != !ad->pair[0].b_bias)
@@ -160,8 +172,8 @@ static void put_rest(struct writer *w) {
 ar_status ar__peft_config_write(const ar_adapter *ad, const char *path, ar_error *err) {
     struct writer w = {.ad = ad, .root = json_object(), .alpha = ar__alloc(ad->pair_count, sizeof *w.alpha), .digits = 15};
     char *text = NULL;
-    ar_status s = check_switches(ad, err);
-    if (!s && (!w.root || !w.alpha)) s = ar__fail_memory(err, path);
+    ar_status s = AR_OK;
+    if ((!w.root || !w.alpha)) s = ar__fail_memory(err, path);
     if (!s && !(s = put_alpha(&w, err))) {
         put_targets(&w);
         put_layers(&w);

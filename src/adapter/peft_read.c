@@ -1,5 +1,5 @@
-/* adapter_model.safetensors → pairs and whole tensors, in f32.  Halves must come together, shapes agree, values be
- * finite. */
+/* adapter_model.safetensors → pairs, whose factors stay in the file until they are loaded, and whole tensors in f32.
+ * Halves must come together and shapes agree. */
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
@@ -21,7 +21,7 @@ struct site {
 
 struct reader {
     const char *place; /* path of the weights */
-    const ar_adapter_options *options;
+    const ar_read_context *c;
     ar_st_set *st;
     ar_adapter *ad;
     struct site *site;
@@ -37,6 +37,10 @@ static ar_status copy_values(float *out, const struct reader *r, const ar_st_ten
             return ar__fail(err, AR_ERR_NUMERIC, "%s: tensor '%s' holds %s at element %zu, wanted finite numbers", r->place, t->name,
                             isnan(out[i]) ? "NaN" : "infinity", i);
     return AR_OK;
+}
+
+static ar_stored stored(const ar_st_tensor *t) {
+    return (ar_stored){.name = t->name, .bytes = t->data, .type = t->dtype, .is_there = true};
 }
 
 /* Takes path.  NULL when memory runs out. */
@@ -60,8 +64,9 @@ static ar_status read_whole(struct reader *r, const ar_st_tensor *t, const char 
     ar_whole *w;
     if (ar__adapter_find_whole(r->ad, name))
         return ar__fail(err, AR_ERR_FORMAT, "%s: tensor '%s' is there twice under different keys", r->place, name);
-    ar_status s = ar__adapter_add_whole(&w, r->ad, name, t->dims, t->shape, err);
-    return s ? s : copy_values(w->data, r, t, err);
+    ar_status s = ar__adapter_add_whole_stored(&w, r->ad, name, t->dims, t->shape, err);
+    if (!s) w->stored = stored(t);
+    return s;
 }
 
 static ar_status read_pair_part(struct reader *r, const ar_st_tensor *t, ar_peft_part part, char *path, ar_error *err) {
@@ -106,6 +111,9 @@ static ar_status halves(bool *embedding, const struct reader *r, const struct si
     return AR_OK;
 }
 
+/* The columns of A as a matrix: a convolution's are channels times kernel. */
+static int64_t columns(const ar_st_tensor *a) { return a->shape[0] < 1 ? 0 : (int64_t)a->count / a->shape[0]; }
+
 /* The number of elements of a vector that may carry dimensions of 1 (PEFT's magnitudes did). */
 static bool is_vector(const ar_st_tensor *t, int64_t n) {
     for (int i = 0; i < t->dims; i++)
@@ -115,14 +123,16 @@ static bool is_vector(const ar_st_tensor *t, int64_t n) {
 
 static ar_status check_shapes(const struct reader *r, const struct site *site, const ar_st_tensor *a, const ar_st_tensor *b,
                               ar_error *err) {
-    if (a->dims != 2 || b->dims != 2)
-        return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: site '%s' has pairs of %d dimensions (a convolution), wanted 2", r->place, site->path,
-                        a->dims);
+    bool conv = a->dims == 4 && b->dims == 4 && b->shape[2] == 1 && b->shape[3] == 1;
+    if ((a->dims != 2 || b->dims != 2) && !conv)
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "%s: site '%s' has factors of %d and %d dimensions, wanted 2, or [r, in, h, w] and [out, r, 1, 1] of a convolution",
+                        r->place, site->path, a->dims, b->dims);
     if (a->shape[0] != b->shape[1])
         return ar__fail(err, AR_ERR_FORMAT, "%s: site '%s': A is [%lld, %lld] and B [%lld, %lld], wanted A's rows to be B's columns",
                         r->place, site->path, (long long)a->shape[0], (long long)a->shape[1], (long long)b->shape[0],
                         (long long)b->shape[1]);
-    if (a->shape[0] < 1 || a->shape[0] > INT_MAX || a->shape[1] < 1 || b->shape[0] < 1)
+    if (a->shape[0] < 1 || a->shape[0] > INT_MAX || columns(a) < 1 || b->shape[0] < 1)
         return ar__fail(err, AR_ERR_FORMAT, "%s: site '%s' is empty", r->place, site->path);
     for (int part = AR_PEFT_MAGNITUDE; part <= AR_PEFT_B_BIAS; part++)
         if (site->part[part] && !is_vector(site->part[part], b->shape[0]))
@@ -169,14 +179,15 @@ static ar_status read_pair(struct reader *r, const struct site *site, ar_error *
     const ar_st_tensor *a = site->part[embedding ? AR_PEFT_EMBEDDING_A : AR_PEFT_A],
                        *b = site->part[embedding ? AR_PEFT_EMBEDDING_B : AR_PEFT_B];
     if ((s = check_site(r, site, a, b, err)) || (s = ar__pattern_set_find(&alpha, &r->alphas, site->path, err))) return s;
-    ar_pair_shape shape = {.site = site->path, .n_in = a->shape[1], .n_out = b->shape[0], .rank = (int)a->shape[0], .alpha = alpha};
+    ar_pair_shape shape = {.site = site->path, .n_in = columns(a), .n_out = b->shape[0], .rank = (int)a->shape[0], .alpha = alpha};
+    if (a->dims == 4) memcpy(shape.kernel, &a->shape[2], sizeof shape.kernel);
     shape.policy = set->policy;
     shape.is_embedding = embedding;
     shape.dora = set->dora;
     shape.b_bias = set->lora_bias;
-    if ((s = ar__adapter_add_pair(&pair, r->ad, &shape, err)) || (s = copy_values(pair->a, r, a, err)) ||
-        (s = copy_values(pair->b, r, b, err)))
-        return s;
+    if ((s = ar__adapter_add_stored(&pair, r->ad, &shape, err))) return s;
+    pair->stored[AR_FACTOR_A] = stored(a);
+    pair->stored[AR_FACTOR_B] = stored(b);
     if (pair->magnitude && (s = copy_values(pair->magnitude, r, site->part[AR_PEFT_MAGNITUDE], err))) return s;
     return pair->b_bias ? copy_values(pair->b_bias, r, site->part[AR_PEFT_B_BIAS], err) : AR_OK;
 }
@@ -197,7 +208,7 @@ static ar_status read_all(struct reader *r, ar_error *err) {
     ar_status s;
     (void)((s = ar__pattern_set_init(&r->ranks, &r->ad->settings.rank_pattern, err)) ||
            (s = ar__pattern_set_init(&r->alphas, &r->ad->settings.alpha_pattern, err)) || (s = read_tensors(r, err)) ||
-           (s = ar__peft_meta_read(r->ad, r->st, r->place, r->options, err)));
+           (s = ar__peft_meta_read(r->ad, r->st, r->place, &r->c->options, err)));
     ar__pattern_set_release(&r->ranks);
     ar__pattern_set_release(&r->alphas);
     for (size_t i = 0; i < r->count; i++) free(r->site[i].path);
@@ -225,20 +236,21 @@ static ar_status find_weights(char **out, const char *dir, ar_error *err) {
     return s;
 }
 
-ar_status ar__peft_read(ar_adapter **out, const char *dir, const ar_adapter_options *options, ar_error *err) {
-    struct reader r = {.options = options};
-    char *config = ar__path_join(dir, AR_PEFT_CONFIG), *weights = NULL;
+static void close_files(void *st) { ar__st_close(st); }
+
+ar_status ar__peft_read(ar_adapter **out, const ar_read_context *c, ar_error *err) {
+    struct reader r = {.c = c};
+    char *config = ar__path_join(c->path, AR_PEFT_CONFIG);
     ar_status s;
     *out = NULL;
-    if (!config) return ar__fail_memory(err, dir);
-    if (!(s = ar__adapter_new(&r.ad, err)) && !(s = ar__peft_config_read(&r.ad->settings, config, options, err)) &&
-        !(s = find_weights(&weights, dir, err)) && !(s = ar__st_open(&r.st, weights, err))) {
-        r.place = weights;
+    if (!config) return ar__fail_memory(err, c->path);
+    if (!(s = ar__adapter_new(&r.ad, err)) && !(s = ar__peft_config_read(&r.ad->settings, config, &c->options, err)) &&
+        !(s = find_weights(&r.ad->place, c->path, err)) && !(s = ar__st_open(&r.st, r.ad->place, err)) &&
+        !(s = ar__adapter_keep(r.ad, r.st, close_files, err))) {
+        r.place = r.ad->place;
         s = read_all(&r, err);
     }
-    ar__st_close(r.st);
     free(config);
-    free(weights);
     if (s)
         ar_adapter_free(r.ad);
     else

@@ -1,92 +1,127 @@
-/* Pairs and whole tensors → a PEFT folder.  Both files are written under other names first and renamed when both are
- * whole, weights before configuration, so that no failure leaves a configuration that its weights do not fit. */
+/* Pairs and whole tensors → a PEFT folder. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/formats.h"
 #include "adapter/peft.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/mem.h"
 
-static ar_status add(ar_st_writer *w, ar_buf *key, const char *path, const char *tail, int dims, const int64_t *shape, const float *data,
-                     ar_error *err) {
-    ar__buf_clear(key);
-    ar__buf_printf(key, "base_model.model.%s%s", path, tail);
-    return key->failed ? ar__fail_memory(err, path) : ar__st_writer_add(w, key->data, AR_F32, dims, shape, data, err);
+struct whole_emit {
+    const ar_adapter *ad;
+    ar_whole *whole;
+    ar_dtype type;
+};
+
+struct peft_writer {
+    const ar_write_context *c;
+    const ar_adapter *ad;
+    ar_st_writer *st;
+    ar_buf key;
+    ar_emit *emit; /* two a pair */
+    struct whole_emit *whole;
+};
+
+static const char *key_of(struct peft_writer *w, const char *path, const char *tail) {
+    ar__buf_clear(&w->key);
+    ar__buf_printf(&w->key, "base_model.model.%s%s", path, tail);
+    return w->key.failed ? NULL : w->key.data;
 }
 
-static ar_status add_pair(ar_st_writer *w, ar_buf *key, const ar_pair *p, ar_error *err) {
-    bool e = p->is_embedding;
-    ar_status s;
-    if ((s = add(w, key, p->site, e ? ".lora_embedding_A" : ".lora_A.weight", 2, (int64_t[]){p->rank, p->n_in}, p->a, err)) ||
-        (s = add(w, key, p->site, e ? ".lora_embedding_B" : ".lora_B.weight", 2, (int64_t[]){p->n_out, p->rank}, p->b, err)))
-        return s;
-    if (p->magnitude && (s = add(w, key, p->site, ".lora_magnitude_vector", 1, &p->n_out, p->magnitude, err))) return s;
-    return p->b_bias ? add(w, key, p->site, ".lora_B.bias", 1, &p->n_out, p->b_bias, err) : AR_OK;
+static ar_status add_factor(struct peft_writer *w, size_t i, ar_factor which, ar_error *err) {
+    const ar_pair *p = &w->ad->pair[i];
+    static const char *const tails[2][2] = {{".lora_A.weight", ".lora_B.weight"}, {".lora_embedding_A", ".lora_embedding_B"}};
+    const char *key = key_of(w, p->site, tails[p->is_embedding][which]);
+    ar_emit *e = &w->emit[2 * i + which];
+    *e = (ar_emit){.ad = w->ad, .pair = i, .which = which, .factor = 1, .type = ar__write_dtype(w->c, p, which)};
+    int64_t shape[4] = {(int64_t)ar__factor_rows(p, which), (int64_t)ar__factor_columns(p, which), 1, 1};
+    if (p->kernel[0] && which == AR_FACTOR_A) {
+        shape[1] = p->n_in / (p->kernel[0] * p->kernel[1]);
+        memcpy(&shape[2], p->kernel, sizeof p->kernel);
+    }
+    return key ? ar__st_writer_add_stream(w->st, key, e->type, p->kernel[0] ? 4 : 2, shape, ar__emit, e, err)
+               : ar__fail_memory(err, p->site);
+}
+
+static ar_status add_vector(struct peft_writer *w, const ar_pair *p, const char *tail, const float *x, ar_error *err) {
+    const char *key = key_of(w, p->site, tail);
+    return key ? ar__st_writer_add(w->st, key, AR_F32, 1, &p->n_out, x, err) : ar__fail_memory(err, p->site);
+}
+
+static ar_status add_pair(struct peft_writer *w, size_t i, ar_error *err) {
+    const ar_pair *p = &w->ad->pair[i];
+    ar_status s = add_factor(w, i, AR_FACTOR_A, err);
+    if (!s) s = add_factor(w, i, AR_FACTOR_B, err);
+    if (!s && p->magnitude) s = add_vector(w, p, ".lora_magnitude_vector", p->magnitude, err);
+    if (!s && p->b_bias) s = add_vector(w, p, ".lora_B.bias", p->b_bias, err);
+    return s;
+}
+
+static ar_status emit_whole(void *user, ar_writer *file, ar_error *err) {
+    const struct whole_emit *e = user;
+    ar_whole *t = e->whole;
+    const ar_dtype_info *type = ar__dtype(e->type);
+    char bytes[4096 * sizeof(float)];
+    bool was_here = t->data;
+    ar_status s = ar__whole_load(e->ad, t, err);
+    for (size_t at = 0; !s && at < t->count; at += 4096) {
+        size_t n = t->count - at < 4096 ? t->count - at : 4096;
+        type->from_f32(bytes, t->data + at, n);
+        s = ar__writer_put(file, bytes, n * type->bytes, err);
+    }
+    if (!was_here) ar__whole_unload(t);
+    return s;
 }
 
 /* A bias of an adapted module lives behind PEFT's wrapper: PATH.base_layer.bias. */
-static ar_status add_whole(ar_st_writer *w, ar_buf *key, const ar_adapter *ad, const ar_whole *t, ar_error *err) {
-    const char *dot = strrchr(t->name, '.');
-    if (!dot || strcmp(dot, ".bias") != 0) return add(w, key, t->name, "", t->dims, t->shape, t->data, err);
-    char *path = ar__strndup(t->name, (size_t)(dot - t->name));
+static ar_status add_whole(struct peft_writer *w, size_t i, ar_error *err) {
+    ar_whole *t = &w->ad->whole[i];
+    const char *dot = strrchr(t->name, '.'), *tail = "";
+    char *path = ar__strndup(t->name, dot && !strcmp(dot, ".bias") ? (size_t)(dot - t->name) : strlen(t->name));
     if (!path) return ar__fail_memory(err, t->name);
-    ar_status s = add(w, key, path, ar__adapter_find_pair(ad, path) ? ".base_layer.bias" : ".bias", t->dims, t->shape, t->data, err);
+    if (path[strlen(path)] != t->name[strlen(path)]) tail = ar__adapter_find_pair(w->ad, path) ? ".base_layer.bias" : ".bias";
+    const char *key = key_of(w, path, tail);
+    ar_dtype kept = t->stored.is_there ? t->stored.type : AR_F32;
+    w->whole[i] = (struct whole_emit){w->ad, t, w->c->keep ? kept : w->c->dtype};
+    ar_status s = key ? ar__st_writer_add_stream(w->st, key, w->whole[i].type, t->dims, t->shape, emit_whole, &w->whole[i], err)
+                      : ar__fail_memory(err, t->name);
     free(path);
     return s;
 }
 
-static ar_status write_weights(const ar_adapter *ad, const char *path, ar_error *err) {
-    ar_st_writer *w;
-    ar_buf key = {0};
-    ar_status s = ar__st_writer_new(&w, err);
-    if (s) return s;
-    s = ar__peft_meta_write(w, ad, err);
-    for (size_t i = 0; !s && i < ad->pair_count; i++) s = add_pair(w, &key, &ad->pair[i], err);
-    for (size_t i = 0; !s && i < ad->whole_count; i++) s = add_whole(w, &key, ad, &ad->whole[i], err);
-    if (!s) s = ar__st_writer_save(w, path, err);
-    ar__buf_release(&key);
-    ar__st_writer_free(w);
+static ar_status write_weights(struct peft_writer *w, const char *path, ar_error *err) {
+    ar_status s = ar__peft_meta_write(w->st, w->ad, err);
+    for (size_t i = 0; !s && i < w->ad->pair_count; i++) s = add_pair(w, i, err);
+    for (size_t i = 0; !s && i < w->ad->whole_count; i++) s = add_whole(w, i, err);
+    return s ? s : ar__st_writer_save(w->st, path, err);
+}
+
+static ar_status write_peft(ar_write_context *c, const ar_adapter *ad, ar_error *err) {
+    struct peft_writer w = {.c = c, .ad = ad, .emit = ar__alloc(2 * ad->pair_count, sizeof *w.emit)};
+    w.whole = ar__alloc(ad->whole_count, sizeof *w.whole);
+    char *weights = ar__path_join(c->path, AR_PEFT_WEIGHTS), *config = ar__path_join(c->path, AR_PEFT_CONFIG);
+    ar_status s = w.emit && w.whole && weights && config ? ar__st_writer_new(&w.st, err) : ar__fail_memory(err, c->path);
+    if (!s) s = write_weights(&w, weights, err);
+    if (!s) s = ar__peft_config_write(ad, config, err);
+    ar__st_writer_free(w.st);
+    ar__buf_release(&w.key);
+    free(weights);
+    free(config);
+    free(w.emit);
+    free(w.whole);
     return s;
 }
 
-struct paths {
-    char *weights, *config, *new_weights, *new_config;
-};
-
-static void paths_release(struct paths *p) {
-    free(p->weights);
-    free(p->config);
-    free(p->new_weights);
-    free(p->new_config);
+static bool is_peft(const char *path) {
+    char *config = ar__path_join(path, AR_PEFT_CONFIG);
+    bool there = config && ar__path_exists(config);
+    free(config);
+    return there;
 }
 
-static bool paths_init(struct paths *p, const char *dir) {
-    *p = (struct paths){ar__path_join(dir, AR_PEFT_WEIGHTS), ar__path_join(dir, AR_PEFT_CONFIG),
-                        ar__path_join(dir, "." AR_PEFT_WEIGHTS ".new"), ar__path_join(dir, "." AR_PEFT_CONFIG ".new")};
-    return p->weights && p->config && p->new_weights && p->new_config;
-}
+static const char *const files[] = {AR_PEFT_WEIGHTS, AR_PEFT_CONFIG, NULL};
 
-static ar_status write_files(const ar_adapter *ad, const struct paths *p, ar_error *err) {
-    ar_status s;
-    if ((s = write_weights(ad, p->new_weights, err)) || (s = ar__peft_config_write(ad, p->new_config, err)) ||
-        (s = ar__dir_remove(p->config, err)) || (s = ar__path_rename(p->new_weights, p->weights, err)) ||
-        (s = ar__path_rename(p->new_config, p->config, err))) {
-        ar__dir_remove(p->new_weights, NULL);
-        ar__dir_remove(p->new_config, NULL);
-    }
-    return s;
-}
-
-ar_status ar_adapter_save(const ar_adapter *ad, const char *dir, bool overwrite, ar_error *err) {
-    struct paths p;
-    ar_status s = AR_OK;
-    if (!paths_init(&p, dir))
-        s = ar__fail_memory(err, dir);
-    else if (!overwrite && (ar__path_exists(p.weights) || ar__path_exists(p.config)))
-        s = ar__fail(err, AR_ERR_EXISTS, "%s: there is an adapter already; give another folder or --overwrite", dir);
-    else if (!(s = ar__dir_make(dir, err)))
-        s = write_files(ad, &p, err);
-    paths_release(&p);
-    return s;
-}
+const ar_format ar__format_peft = {
+    .name = "peft", .files = files, .is_it = is_peft, .read = ar__peft_read, .check = ar__peft_check, .write = write_peft};

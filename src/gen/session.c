@@ -27,6 +27,7 @@ static ar_status open_one(ar_adapter **out, const char *text, const ar_session_o
     double factor;
     ar_status st = split_factor(&path, &factor, text, err);
     if (!st) st = ar_adapter_open(out, path, &o->adapter_options, err);
+    if (!st) st = ar__adapter_load(*out, err);
     if (!st && o->has_scale) st = ar_adapter_set_scale(*out, o->scale, err);
     if (!st && o->has_alpha) st = ar_adapter_set_alpha(*out, o->alpha, err);
     if (!st && factor != 1.0) st = ar_adapter_multiply_scale(*out, factor, err);

@@ -86,6 +86,7 @@ ar_status ar__init_adapter(ar_adapter *ad, const ar_train_options *o, const ar_l
     ar_adapter *from = NULL;
     ar_status s = ar_adapter_open(&from, o->init_adapter, NULL, err);
     if (!s) s = check_sites(ad, from, o, err);
+    if (!s) s = ar__adapter_load(from, err);
     size_t changed = 0;
     for (size_t i = 0; !s && i < ad->pair_count; i++) {
         const ar_pair *old = ar__adapter_find_pair(from, ad->pair[i].site);

@@ -1,0 +1,49 @@
+/* The table of formats, and opening an adapter of any. */
+#include "adapter/formats.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapter/peft.h"
+#include "base/fail.h"
+#include "base/mem.h"
+#include "format/safetensors.h"
+
+static const ar_format *const formats[] = {&ar__format_peft};
+
+const ar_format *ar__format_named(const char *name) {
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+        if (!strcmp(formats[i]->name, name)) return formats[i];
+    return NULL;
+}
+
+const ar_format *ar__format_of(const char *path) {
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+        if (formats[i]->is_it(path)) return formats[i];
+    return NULL;
+}
+
+/* Nothing of ours: say what it is instead, as far as that can be told. */
+static ar_status refuse(const char *path, ar_error *err) {
+    ar_st_set *st;
+    if (!ar__path_exists(path)) return ar__fail(err, AR_ERR_NOT_FOUND, "%s: no such adapter", path);
+    if (ar__path_is_dir(path))
+        return ar__fail(err, AR_ERR_NOT_FOUND, "%s: no " AR_PEFT_CONFIG ", so this is no adapter folder", path);
+    ar_status s = ar__st_open(&st, path, err); /* has words of its own for pointers and pickles */
+    if (s) return s;
+    ar__st_close(st);
+    return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: a safetensors file without kohya pairs; of a PEFT or MLX adapter, wanted its folder (which holds alpha)",
+                    path);
+}
+
+ar_status ar_adapter_open(ar_adapter **out, const char *path, const ar_adapter_options *options, ar_error *err) {
+    const ar_format *format = ar__format_of(path);
+    ar_read_context c = {.path = path};
+    *out = NULL;
+    if (!format) return refuse(path, err);
+    if (options) c.options = *options;
+    c.log = (ar_log){c.options.log, c.options.log_user};
+    ar_status s = format->read(out, &c, err);
+    if (!s) (*out)->format = format->name;
+    return s;
+}

@@ -1,0 +1,169 @@
+/* Writing an adapter: check, stage, prove by reading back, and only then take the name. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "adapter/algebra/compare.h"
+#include "adapter/formats.h"
+#include "base/fail.h"
+#include "base/file.h"
+#include "base/mem.h"
+
+/* Where the new files stand until they are proven: a folder inside the target, or a file beside it. */
+struct stage {
+    const ar_format *format;
+    const char *path;
+    char *temporary;
+    bool made_folder;
+};
+
+static ar_status check_free(const struct stage *st, bool overwrite, ar_error *err) {
+    bool taken = !st->format->files && ar__path_exists(st->path);
+    if (st->format->files && ar__path_exists(st->path) && !ar__path_is_dir(st->path))
+        return ar__fail(err, AR_ERR_EXISTS, "%s: is a file, %s adapters are folders", st->path, st->format->name);
+    if (!st->format->files && ar__path_is_dir(st->path))
+        return ar__fail(err, AR_ERR_EXISTS, "%s: is a folder, %s adapters are files", st->path, st->format->name);
+    for (const char *const *f = st->format->files; f && *f; f++) {
+        char *file = ar__path_join(st->path, *f);
+        if (!file) return ar__fail_memory(err, st->path);
+        taken |= ar__path_exists(file);
+        free(file);
+    }
+    if (taken && !overwrite)
+        return ar__fail(err, AR_ERR_EXISTS, "%s: there is an adapter already; give another name or --overwrite", st->path);
+    return AR_OK;
+}
+
+static ar_status stage_open(struct stage *st, ar_error *err) {
+    ar_buf name = {0};
+    ar__buf_printf(&name, st->format->files ? "%s/.new-%ld" : "%s.new-%ld", st->path, (long)getpid());
+    st->temporary = name.data;
+    if (name.failed) return ar__fail_memory(err, st->path);
+    if (!st->format->files) return AR_OK;
+    st->made_folder = !ar__path_exists(st->path);
+    return ar__dir_make(st->temporary, err);
+}
+
+static void stage_close(struct stage *st, bool failed) {
+    if (st->temporary) ar__dir_remove(st->temporary, NULL);
+    if (failed && st->made_folder) rmdir(st->path);
+    free(st->temporary);
+}
+
+/* The folder's last file, its configuration, goes first and comes last: a failure leaves none without its weights. */
+static ar_status install_folder(const struct stage *st, ar_error *err) {
+    ar_status s = AR_OK;
+    const char *const *f = st->format->files;
+    while (f[1]) f++;
+    char *last = ar__path_join(st->path, *f);
+    s = last ? ar__dir_remove(last, err) : ar__fail_memory(err, st->path);
+    free(last);
+    for (f = st->format->files; !s && *f; f++) {
+        char *from = ar__path_join(st->temporary, *f), *to = ar__path_join(st->path, *f);
+        s = from && to ? ar__path_rename(from, to, err) : ar__fail_memory(err, st->path);
+        free(from);
+        free(to);
+    }
+    return s;
+}
+
+static ar_status install(const struct stage *st, ar_error *err) {
+    return st->format->files ? install_folder(st, err) : ar__path_rename(st->temporary, st->path, err);
+}
+
+/* 2^-9 is half a step of bf16; rounding both factors of a product doubles it. */
+static double bound_of(const ar_adapter *ad, const ar_write_context *c) {
+    double bound = 1e-6;
+    for (size_t i = 0; i < ad->pair_count; i++)
+        for (int f = 0; f < 2; f++) {
+            ar_dtype from = ad->pair[i].stored[f].is_there ? ad->pair[i].stored[f].type : AR_F32;
+            ar_dtype to = ar__write_dtype(c, &ad->pair[i], (ar_factor)f);
+            bool rounded = to != from || (f == AR_FACTOR_B && c->folded);
+            double own = !rounded ? 0 : to == AR_BF16 ? 0x1p-8 : to == AR_F16 ? 0x1p-11 : 0;
+            if (own > bound) bound = own;
+        }
+    return bound;
+}
+
+static ar_status compare_all(ar_proof *proof, const ar_runtime *rt, ar_adapter *ad, ar_adapter *back, ar_error *err) {
+    for (size_t i = 0; i < ad->pair_count; i++) {
+        ar_pair *p = &ad->pair[i], *q = ar__adapter_find_pair(back, p->site);
+        ar_distance d;
+        if (!q) return ar__fail(err, AR_ERR_MISMATCH, "site '%s' is lost: reading the file back does not find it", p->site);
+        ar_status s = ar__pair_distance(&d, rt, ad, p, back, q, err);
+        if (s) return s;
+        if (!(d.max_abs <= proof->max_abs)) proof->max_abs = d.max_abs;
+        if (i && d.relative <= proof->max_relative) continue;
+        proof->max_relative = d.relative;
+        snprintf(proof->worst, sizeof proof->worst, "%s", p->site);
+    }
+    if (back->pair_count != ad->pair_count || back->whole_count != ad->whole_count)
+        return ar__fail(err, AR_ERR_MISMATCH, "%zu sites and %zu whole tensors were written, reading back finds %zu and %zu",
+                        ad->pair_count, ad->whole_count, back->pair_count, back->whole_count);
+    return AR_OK;
+}
+
+static ar_status prove(ar_proof *proof, const struct stage *st, const ar_runtime *rt, ar_adapter *ad, const ar_write_context *c,
+                       ar_error *err) {
+    ar_read_context rc = {.path = st->temporary, .base = c->base};
+    rc.options.heads = c->heads;
+    rc.options.kv_heads = c->kv_heads;
+    ar_adapter *back = NULL;
+    *proof = (ar_proof){.sites = (int)ad->pair_count, .folded = c->folded, .alpha = c->alpha, .bound = bound_of(ad, c)};
+    ar_status s = st->format->read(&back, &rc, err);
+    if (!s) s = compare_all(proof, rt, ad, back, err);
+    ar_adapter_free(back);
+    if (s) return ar__fail_at(err, s, "proof of what was written");
+    if (proof->max_relative <= proof->bound) return AR_OK;
+    return ar__fail(err, AR_ERR_MISMATCH, "%s: reading back gives an update that differs by %.3g at '%s', the bound is %.3g; nothing is left",
+                    st->path, proof->max_relative, proof->worst, proof->bound);
+}
+
+static ar_status read_options(ar_write_context *c, const ar_write_options *o, ar_error *err) {
+    c->heads = o->heads;
+    c->kv_heads = o->kv_heads;
+    c->keep = !o->dtype || !strcmp(o->dtype, "keep");
+    if (c->keep) return AR_OK;
+    if (!ar__dtype_from_name(&c->dtype, o->dtype) || (c->dtype != AR_F32 && c->dtype != AR_F16 && c->dtype != AR_BF16))
+        return ar__fail(err, AR_ERR_USAGE, "dtype '%s': wanted keep, f32, f16 or bf16", o->dtype);
+    return AR_OK;
+}
+
+static ar_status write_staged(ar_proof *proof, struct stage *st, const ar_runtime *rt, ar_adapter *ad, ar_write_context *c, ar_error *err) {
+    ar_status s;
+    if ((s = stage_open(st, err))) return s;
+    c->path = st->temporary;
+    if ((s = st->format->write(c, ad, err)) || (s = prove(proof, st, rt, ad, c, err))) return s;
+    return install(st, err);
+}
+
+ar_status ar_adapter_write(ar_proof *proof, ar_adapter *ad, const ar_runtime *rt, const char *path, const ar_write_options *options,
+                           ar_error *err) {
+    static const ar_write_options none;
+    const ar_write_options *o = options ? options : &none;
+    const char *name = o->format ? o->format : ad->format;
+    struct stage st = {.format = ar__format_named(name), .path = path};
+    ar_write_context c = {0};
+    ar_proof own;
+    ar_status s;
+    if (!st.format) return ar__fail(err, AR_ERR_USAGE, "format '%s': wanted peft, gguf, mlx or kohya", name);
+    if ((s = read_options(&c, o, err)) || (s = check_free(&st, o->overwrite, err)) || (s = st.format->check(ad, &c, err))) return s;
+    s = write_staged(proof ? proof : &own, &st, rt, ad, &c, err);
+    stage_close(&st, s != AR_OK);
+    return s;
+}
+
+ar_status ar_adapter_save(const ar_adapter *ad, const char *dir, bool overwrite, ar_error *err) {
+    struct stage st = {.format = &ar__format_peft, .path = dir};
+    ar_write_context c = {.dtype = AR_F32};
+    ar_status s;
+    if ((s = check_free(&st, overwrite, err)) || (s = st.format->check(ad, &c, err))) return s;
+    if (!(s = stage_open(&st, err))) {
+        c.path = st.temporary;
+        if (!(s = st.format->write(&c, ad, err))) s = install(&st, err);
+    }
+    stage_close(&st, s != AR_OK);
+    return s;
+}
