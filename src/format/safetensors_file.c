@@ -10,27 +10,10 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "format/foreign.h"
 #include "format/json.h"
 
 enum { HEADER_MAX = 100000000 }; /* the reference library's limit */
-
-static bool starts(const ar_filemap *m, const char *magic, size_t n) { return m->size >= n && !memcmp(m->data, magic, n); }
-
-/* What people have under this name instead: told apart only once the file is known to be no safetensors file. */
-static ar_status not_safetensors(const ar_filemap *m, const char *path, const char *found, ar_error *err) {
-    if (starts(m, "version https://git-lfs", 23))
-        return ar__fail(
-            err, AR_ERR_FORMAT,
-            "%s: a Git LFS pointer of %zu bytes, wanted the weights: run `git lfs pull` in the repository, or download the file itself",
-            path, m->size);
-    if (starts(m, "PK\3\4", 4) || (m->size >= 2 && m->data[0] == 0x80 && m->data[1] >= 2 && m->data[1] <= 5))
-        return ar__fail(err, AR_ERR_UNSUPPORTED,
-                        "%s: a Python pickle, which can run code when read; wanted safetensors: convert it where you trust it, "
-                        "with torch.load(..., weights_only=True) and safetensors.torch.save_file",
-                        path);
-    if (starts(m, "GGUF", 4)) return ar__fail(err, AR_ERR_FORMAT, "%s: a GGUF file, wanted safetensors", path);
-    return ar__fail(err, AR_ERR_FORMAT, "%s: %s; not a whole safetensors file, download or save it again", path, found);
-}
 
 static ar_status read_header(ar_st_file *f, uint64_t *begin, ar_error *err) {
     char found[120];
@@ -38,16 +21,16 @@ static ar_status read_header(ar_st_file *f, uint64_t *begin, ar_error *err) {
     const ar_filemap *m = &f->map;
     if (m->size < 8) {
         snprintf(found, sizeof found, "%zu bytes long, wanted at least 8", m->size);
-        return not_safetensors(m, f->path, found, err);
+        return ar__foreign_file(m, f->path, "safetensors", found, err);
     }
     for (int i = 7; i >= 0; i--) n = n << 8 | m->data[i];
     if (n > m->size - 8 || n > HEADER_MAX) {
         snprintf(found, sizeof found, "header of %llu bytes, %s", (unsigned long long)n,
                  n > HEADER_MAX ? "at most 100000000 are allowed" : "");
         if (n <= HEADER_MAX) snprintf(found, sizeof found, "header of %llu bytes, file has %zu", (unsigned long long)n, m->size);
-        return not_safetensors(m, f->path, found, err);
+        return ar__foreign_file(m, f->path, "safetensors", found, err);
     }
-    if (n == 0 || m->data[8] != '{') return not_safetensors(m, f->path, "header does not begin with '{'", err);
+    if (n == 0 || m->data[8] != '{') return ar__foreign_file(m, f->path, "safetensors", "header does not begin with '{'", err);
     *begin = 8 + n;
     ar_buf place = {0};
     ar__buf_printf(&place, "%s (header)", f->path);

@@ -95,6 +95,48 @@ static void f16_from_f32(void *dst, const float *src, size_t n) {
     for (size_t i = 0; i < n; i++) p[i] = (uint16_t)f16_bits(bits_of(src[i]));
 }
 
+/* q8_0, as ggml's reference: 32 elements are an f16 scale d and 32 int8, x ≈ d·q.
+ *
+ *     d = max|x| / 127        q = x · (1/d) rounded, halves away from zero        (d before it becomes an f16)
+ *
+ * A block with a NaN or an infinity in it gets the scale NaN: no finite q could tell. */
+enum { Q8_0_BLOCK = 32, Q8_0_BYTES = 34 };
+
+static void q8_0_to_f32(float *dst, const void *src, size_t n) {
+    const char *p = src;
+    for (; n; n -= Q8_0_BLOCK, p += Q8_0_BYTES, dst += Q8_0_BLOCK) {
+        const int8_t *q = (const int8_t *)(p + 2);
+        float d;
+        f16_to_f32(&d, p, 1);
+        for (int i = 0; i < Q8_0_BLOCK; i++) dst[i] = d * (float)q[i];
+    }
+}
+
+/* |v| ≤ 127 and a little.  Not roundf, which without SSE4.1 is a call per element. */
+static inline int8_t round_away(float v) {
+    float a = v < 0 ? -v : v;
+    int whole = (int)a;
+    whole += a - (float)whole >= 0.5f;
+    return (int8_t)(v < 0 ? -whole : whole);
+}
+
+static void q8_0_from_f32(void *dst, const float *src, size_t n) {
+    char *p = dst;
+    for (; n; n -= Q8_0_BLOCK, p += Q8_0_BYTES, src += Q8_0_BLOCK) {
+        int8_t *q = (int8_t *)(p + 2);
+        int32_t top = 0; /* the bits of |x| compare as |x| does, NaN above all */
+        for (int i = 0; i < Q8_0_BLOCK; i++) {
+            int32_t u = (int32_t)(bits_of(src[i]) & 0x7fffffffu);
+            top = u > top ? u : top;
+        }
+        float d = top < 0x7f800000 ? float_of((uint32_t)top) / 127.0f : float_of(0x7fc00000u);
+        float inverse = d > 0 ? 1.0f / d : 0.0f;
+        if (!(inverse <= 0x1.fffffep127f)) inverse = 0; /* of a subnormal d, which is 0 as an f16 anyhow; of NaN */
+        f16_from_f32(p, &d, 1);
+        for (int i = 0; i < Q8_0_BLOCK; i++) q[i] = inverse > 0 ? round_away(src[i] * inverse) : 0;
+    }
+}
+
 static const ar_dtype_info table[AR_DTYPE_COUNT + 1] = {
     [AR_F32] = {"f32", "F32", 1, 4, true, f32_to_f32, f32_from_f32},
     [AR_F16] = {"f16", "F16", 1, 2, true, f16_to_f32, f16_from_f32},
@@ -106,6 +148,7 @@ static const ar_dtype_info table[AR_DTYPE_COUNT + 1] = {
     [AR_I8] = {"i8", "I8", 1, 1, false, NULL, NULL},
     [AR_U8] = {"u8", "U8", 1, 1, false, NULL, NULL},
     [AR_BOOL] = {"bool", "BOOL", 1, 1, false, NULL, NULL},
+    [AR_Q8_0] = {"q8_0", NULL, Q8_0_BLOCK, Q8_0_BYTES, false, q8_0_to_f32, q8_0_from_f32},
     /* What a file may hold and Alphar does not compute with: never a weight, no conversions. */
     [AR_DTYPE_COUNT] = {"unsupported", NULL, 1, 1, false, NULL, NULL},
 };

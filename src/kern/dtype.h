@@ -9,16 +9,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum ar_dtype { AR_F32, AR_F16, AR_BF16, AR_F64, AR_I64, AR_I32, AR_I16, AR_I8, AR_U8, AR_BOOL, AR_DTYPE_COUNT } ar_dtype;
+typedef enum ar_dtype { AR_F32, AR_F16, AR_BF16, AR_F64, AR_I64, AR_I32, AR_I16, AR_I8, AR_U8, AR_BOOL, AR_Q8_0, AR_DTYPE_COUNT } ar_dtype;
 
 typedef struct ar_dtype_info {
     const char *name;        /* as people write it: "f32" */
     const char *safetensors; /* as safetensors headers write it: "F32"; NULL where that format has none */
     size_t block, bytes;
-    bool is_weight; /* may be an operand of a product; the conversions below exist */
-    /* n elements (a multiple of block) at src to f32; exact for all plain floats up to 32 bits. */
+    bool is_weight; /* may be an operand of a product */
+    /* n elements (a multiple of block) at src to f32; exact for all plain floats up to 32 bits.  NULL for types that
+     * Alphar only carries: integers, f64. */
     void (*to_f32)(float *dst, const void *src, size_t n);
-    /* f32 to the type, rounding to nearest even. */
+    /* f32 to the type, rounding to nearest even (a block type says its own rule). */
     void (*from_f32)(void *dst, const float *src, size_t n);
 } ar_dtype_info;
 

@@ -5,8 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The bytes of the longest valid beginning of s (no overlong forms, no surrogates, nothing above U+10FFFF). */
-size_t ar__utf8_valid(const char *s, size_t n);
+#include "base/utf8.h"
 
 /* The code point at s, which must be valid; *len receives its bytes. */
 static inline uint32_t ar__utf8_get(const char *s, size_t *len) {

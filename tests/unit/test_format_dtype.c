@@ -86,6 +86,53 @@ static void sources_may_be_unaligned(void **state) {
     }
 }
 
+/* By ggml's definition, in its order of operations. */
+static void q8_0_is_ggmls(void **state) {
+    (void)state;
+    const ar_dtype_info *d = ar__dtype(AR_Q8_0);
+    float in[64], out[64];
+    unsigned char bytes[1 + 2 * 34];
+    for (int i = 0; i < 64; i++) in[i] = (float)(i * i - 700) * (i < 32 ? 0.37f : -1e-3f);
+    d->from_f32(bytes + 1, in, 64);
+    d->to_f32(out, bytes + 1, 64);
+    for (int b = 0; b < 2; b++) {
+        float top = 0, scale;
+        for (int i = 0; i < 32; i++) top = fmaxf(top, fabsf(in[b * 32 + i]));
+        ar__dtype(AR_F16)->to_f32(&scale, bytes + 1 + b * 34, 1);
+        assert_true(fabsf(scale - top / 127) <= top / 127 * 0x1p-11f);
+        for (int i = 0; i < 32; i++) {
+            int q = (int8_t)bytes[1 + b * 34 + 2 + i];
+            assert_int_equal(q, (int)roundf(in[b * 32 + i] * (1 / (top / 127))));
+            assert_true(out[b * 32 + i] == scale * (float)q);
+        }
+    }
+}
+
+static void q8_0_rounds_halves_away_and_keeps_what_is_not_finite(void **state) {
+    (void)state;
+    const ar_dtype_info *d = ar__dtype(AR_Q8_0);
+    static const float odd[] = {NAN, INFINITY, -INFINITY};
+    float in[32] = {127, 0.5f, -0.5f, 1.5f, 0.49999997f, -2.5f}, out[32];
+    int8_t bytes[34];
+    d->from_f32(bytes, in, 32);
+    static const int8_t wanted[] = {127, 1, -1, 2, 0, -3, 0};
+    assert_memory_equal(bytes + 2, wanted, sizeof wanted);
+    for (size_t k = 0; k < 3; k++) {
+        in[7] = odd[k];
+        d->from_f32(bytes, in, 32);
+        d->to_f32(out, bytes, 32);
+        for (int i = 0; i < 32; i++) assert_true(isnan(out[i]));
+    }
+    for (int i = 0; i < 32; i++) in[i] = i == 3 ? 1e-42f : 0; /* a scale whose reciprocal is infinite */
+    d->from_f32(bytes, in, 32);
+    d->to_f32(out, bytes, 32);
+    for (int i = 0; i < 32; i++) assert_true(out[i] == 0);
+    size_t n;
+    assert_true(ar__dtype_bytes(&n, AR_Q8_0, 96) && n == 102);
+    assert_false(ar__dtype_bytes(&n, AR_Q8_0, 33));
+    assert_false(d->is_weight);
+}
+
 static void names_and_sizes(void **state) {
     (void)state;
     ar_dtype t;
@@ -106,6 +153,8 @@ int main(void) {
         cmocka_unit_test(rounding_is_to_nearest_even),
         cmocka_unit_test(bfloat_keeps_infinity_and_nan),
         cmocka_unit_test(sources_may_be_unaligned),
+        cmocka_unit_test(q8_0_is_ggmls),
+        cmocka_unit_test(q8_0_rounds_halves_away_and_keeps_what_is_not_finite),
         cmocka_unit_test(names_and_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

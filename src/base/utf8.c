@@ -1,5 +1,6 @@
-#include "text/utf8.h"
+#include "base/utf8.h"
 
+#include <stdint.h>
 #include <string.h>
 
 /* The length of the valid character at p, 0 if there is none (Unicode, table 3-7). */
