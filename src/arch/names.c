@@ -1,0 +1,206 @@
+/* Looking names up in the table, and row orders.
+ *
+ * Row orders (llama.cpp's converters): GGUF row ← Hugging Face row, heads of d rows each
+ *     LLAMA   h·d + 2j + t              ←  h·d + t·(d/2) + j        t in {0, 1}, j < d/2
+ *     QKV     (t·heads + h)·d + i       ←  (3h + t)·d + i           t in {0, 1, 2}: q, k, v */
+#include "arch/names.h"
+
+#include <string.h>
+
+#include "base/fail.h"
+
+enum { MAX_LAYER_DIGITS = 6 };
+
+const ar_name_map *ar__names_for_model_type(const char *model_type) {
+    const ar_name_map *map;
+    for (int i = 0; (map = ar__names_at(i)); i++)
+        for (int k = 0; k < AR_NAME_TYPES && map->model_type[k]; k++)
+            if (!strcmp(map->model_type[k], model_type)) return map;
+    return NULL;
+}
+
+const ar_name_map *ar__names_for_gguf(const char *architecture) {
+    const ar_name_map *map;
+    for (int i = 0; (map = ar__names_at(i)); i++)
+        if (!strcmp(map->gguf, architecture)) return map;
+    return NULL;
+}
+
+/* The part of s behind prefix, NULL if it does not begin with it. */
+static const char *behind(const char *s, const char *prefix) {
+    size_t n = strlen(prefix);
+    return strncmp(s, prefix, n) ? NULL : s + n;
+}
+
+/* `12.rest` → 12, the rest; NULL unless a plain number and a dot stand there. */
+static const char *read_layer(int64_t *layer, const char *s) {
+    size_t n = strspn(s, "0123456789");
+    if (!n || n > MAX_LAYER_DIGITS || s[n] != '.' || (n > 1 && *s == '0')) return NULL;
+    *layer = 0;
+    for (size_t i = 0; i < n; i++) *layer = *layer * 10 + (s[i] - '0');
+    return s + n + 1;
+}
+
+static const ar_name_row *find_row(const ar_name_row *list, const char *name, bool gguf) {
+    for (; list->hf; list++)
+        if (!strcmp(gguf ? list->gguf : list->hf, name)) return list;
+    return NULL;
+}
+
+static const ar_name_row *find_in_layer(const ar_name_map *map, const char *name, bool gguf) {
+    for (int g = 0; g < AR_NAME_GROUPS && map->group[g]; g++) {
+        const ar_name_row *row = find_row(map->group[g], name, gguf);
+        if (row) return row;
+    }
+    return NULL;
+}
+
+const char *ar__names_unwrap(const char *hf_path) {
+    static const char *const wrappers[] = {"model.language_model.", "language_model.", "model.text_model."};
+    for (size_t i = 0; i < sizeof wrappers / sizeof *wrappers; i++) {
+        const char *rest = behind(hf_path, wrappers[i]);
+        if (rest) return rest;
+    }
+    return hf_path;
+}
+
+static const char *core(const char *path) {
+    const char *rest = ar__names_unwrap(path), *inner = behind(rest, "model.");
+    return inner ? inner : rest;
+}
+
+bool ar__names_same(const char *a, const char *b) { return !strcmp(core(a), core(b)); }
+
+bool ar__names_find(ar_name *out, const ar_name_map *map, const char *hf_path) {
+    const char *path = ar__names_unwrap(hf_path), *bare = behind(path, map->prefix);
+    *out = (ar_name){NULL, -1};
+    if (!bare) bare = path;
+    const char *rest = behind(bare, map->layers);
+    if (rest && (rest = read_layer(&out->layer, rest))) return (out->row = find_in_layer(map, rest, false)) != NULL;
+    for (const ar_name_row *row = map->top; row->hf; row++) {
+        const char *name = behind(row->hf, map->prefix);
+        if (strcmp(row->hf, path) != 0 && !(name && !strcmp(name, bare))) continue;
+        out->row = row;
+        return true;
+    }
+    return false;
+}
+
+bool ar__names_find_gguf(ar_name *out, const ar_name_map *map, const char *stem) {
+    const char *rest = behind(stem, "blk.");
+    *out = (ar_name){NULL, -1};
+    if (!rest) return (out->row = find_row(map->top, stem, true)) != NULL;
+    return (rest = read_layer(&out->layer, rest)) && (out->row = find_in_layer(map, rest, true));
+}
+
+bool ar__names_equal(const ar_name *a, const ar_name *b) { return a->layer == b->layer && !strcmp(a->row->gguf, b->row->gguf); }
+
+const ar_name_row *ar__names_row(const ar_name_map *map, const char *hf_path) {
+    ar_name name;
+    return ar__names_find(&name, map, hf_path) ? name.row : NULL;
+}
+
+void ar__names_print(ar_buf *out, const ar_name_map *map, const ar_name *name) {
+    if (name->layer >= 0)
+        ar__buf_printf(out, "%s%s%lld.%s", map->prefix, map->layers, (long long)name->layer, name->row->hf);
+    else
+        ar__buf_puts(out, name->row->hf);
+}
+
+ar_status ar__names_to_gguf(ar_buf *out, const ar_name_map *map, const char *hf_path, ar_error *err) {
+    ar_name name;
+    if (!ar__names_find(&name, map, hf_path))
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "'%s': the family %s (GGUF %s) has no GGUF name for such a module", hf_path,
+                        map->model_type[0], map->gguf);
+    if (name.layer >= 0) ar__buf_printf(out, "blk.%lld.", (long long)name.layer);
+    ar__buf_puts(out, name.row->gguf);
+    return AR_OK;
+}
+
+ar_status ar__names_from_gguf(ar_buf *out, const ar_name_map *map, const char *stem, ar_error *err) {
+    ar_name name;
+    if (!ar__names_find_gguf(&name, map, stem))
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "'%s': the GGUF architecture %s (family %s) has no such module", stem, map->gguf,
+                        map->model_type[0]);
+    ar__names_print(out, map, &name);
+    return AR_OK;
+}
+
+/* The rule for a path of the family, NULL where mlx-lm has the same one. */
+static const ar_name_prefix *mlx_rule(const ar_name_map *map, const char *hf_path) {
+    for (int i = 0; i < AR_NAME_PREFIXES && map->mlx[i].hf; i++)
+        if (behind(hf_path, map->mlx[i].hf)) return &map->mlx[i];
+    return NULL;
+}
+
+void ar__names_to_mlx(ar_buf *out, const ar_name_map *map, const char *hf_path) {
+    const char *path = ar__names_unwrap(hf_path);
+    ar_name name;
+    ar_buf full = {0};
+    bool wrapped = path != hf_path, known = map && ar__names_find(&name, map, path);
+    if (!known) {
+        ar__buf_puts(out, hf_path);
+        return;
+    }
+    ar__names_print(&full, map, &name);
+    out->failed |= full.failed;
+    if (wrapped) ar__buf_puts(out, "language_model.");
+    const ar_name_prefix *rule = full.failed ? NULL : mlx_rule(map, full.data);
+    if (rule) ar__buf_puts(out, rule->mlx);
+    if (!full.failed) ar__buf_puts(out, full.data + (rule ? strlen(rule->hf) : 0));
+    ar__buf_release(&full);
+}
+
+/* Appends the path that mlx-lm's rules for this map give, if it is a module of the family. */
+static bool undo_mlx(ar_buf *out, const ar_name_map *map, const char *path) {
+    for (int i = 0; i < AR_NAME_PREFIXES && map->mlx[i].hf; i++) {
+        const char *rest = behind(path, map->mlx[i].mlx);
+        ar_buf full = {0};
+        ar_name name;
+        if (!rest) continue;
+        ar__buf_printf(&full, "%s%s", map->mlx[i].hf, rest);
+        out->failed |= full.failed;
+        bool found = !full.failed && mlx_rule(map, full.data) == &map->mlx[i] && ar__names_find(&name, map, full.data);
+        if (found) ar__names_print(out, map, &name);
+        ar__buf_release(&full);
+        if (found) return true;
+    }
+    return false;
+}
+
+void ar__names_from_mlx(ar_buf *out, const ar_name_map *map, const char *mlx_path) {
+    bool done = map && undo_mlx(out, map, mlx_path);
+    const ar_name_map *each;
+    for (int i = 0; !map && !done && (each = ar__names_at(i)); i++) done = undo_mlx(out, each, mlx_path);
+    if (!done) ar__buf_puts(out, mlx_path);
+}
+
+ar_status ar__row_map_init(ar_row_map *out, ar_row_order order, int64_t rows, int64_t heads, int64_t kv_heads, ar_error *err) {
+    int64_t n = order == AR_ROWS_LLAMA_K ? kv_heads : heads, parts = order == AR_ROWS_QKV_HEADS ? 3 : 2;
+    *out = (ar_row_map){order, 1, 1};
+    if (order == AR_ROWS_SAME) return AR_OK;
+    if (n < 1)
+        return ar__fail(err, AR_ERR_NOT_FOUND,
+                        "the order of GGUF's rows depends on the number of attention heads, which is not known: "
+                        "name the base with --model, or the numbers with --heads H,KV");
+    if (n > rows || rows % n || rows / n % parts)
+        return ar__fail(err, AR_ERR_MISMATCH, "%lld rows over %lld heads, wanted heads of a multiple of %lld rows", (long long)rows,
+                        (long long)n, (long long)parts);
+    out->heads = n;
+    out->size = order == AR_ROWS_QKV_HEADS ? rows / n / 3 : rows / n;
+    return AR_OK;
+}
+
+int64_t ar__row_from_gguf(const ar_row_map *m, int64_t row) {
+    int64_t d = m->size, block = row / d, i = row % d;
+    if (m->order == AR_ROWS_SAME) return row;
+    if (m->order == AR_ROWS_QKV_HEADS) return (3 * (block % m->heads) + block / m->heads) * d + i;
+    return block * d + i % 2 * (d / 2) + i / 2;
+}
+
+int64_t ar__row_to_gguf(const ar_row_map *m, int64_t row) {
+    int64_t d = m->size, block = row / d, i = row % d;
+    if (m->order == AR_ROWS_SAME) return row;
+    if (m->order == AR_ROWS_QKV_HEADS) return (block % 3 * m->heads + block / 3) * d + i;
+    return block * d + 2 * (i % (d / 2)) + i / (d / 2);
+}

@@ -1,0 +1,96 @@
+/* What one weight is called by Hugging Face, by GGUF and by mlx-lm, and what GGUF does to its rows: data for many
+ * families, none of which the forward pass needs to know.  Hugging Face's module paths are the canonical names.
+ *
+ *     model.layers.3.self_attn.q_proj  =  blk.3.attn_q  (+ ".weight", ".bias")
+ *
+ * Multimodal checkpoints wrap their language model (`language_model.model.layers.…`, `model.language_model.layers.…`),
+ * and a bare model leaves its prefix out (`h.0.attn.c_attn`); both are understood wherever a path is taken.
+ * Sources: gguf-py's tensor_mapping, llama.cpp's converters, mlx-lm's models; docs/families.md. */
+#ifndef AR_ARCH_NAMES_H
+#define AR_ARCH_NAMES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "alphar/error.h"
+#include "arch/module.h"
+#include "base/mem.h"
+
+/* How a GGUF file orders the rows of a weight, its bias and the B of its pair, against Hugging Face.
+ *   LLAMA_Q, _K  per head [2, d/2] → [d/2, 2]: the halves of the rotary embedding interleaved; K goes by kv heads
+ *   QKV_HEADS    fused, [heads, 3, d] → [3, heads, d]
+ * where d is a head's rows. */
+typedef enum ar_row_order { AR_ROWS_SAME, AR_ROWS_LLAMA_Q, AR_ROWS_LLAMA_K, AR_ROWS_QKV_HEADS } ar_row_order;
+
+typedef struct ar_name_row {
+    const char *hf;   /* below a layer ("self_attn.q_proj"), or the whole path of a module outside ("model.norm") */
+    const char *gguf; /* "attn_q", "token_embd" */
+    ar_module_kind kind;
+    ar_row_order order;
+    bool is_conv1d; /* Hugging Face stores W as [in, out]; GGUF, MLX and the pair's halves do not follow it */
+} ar_name_row;
+
+/* mlx-lm's path, where a prefix differs; the first that fits counts. */
+typedef struct ar_name_prefix {
+    const char *hf, *mlx;
+} ar_name_prefix;
+
+enum { AR_NAME_TYPES = 6, AR_NAME_PREFIXES = 4, AR_NAME_GROUPS = 5 };
+
+typedef struct ar_name_map {
+    const char *gguf;                      /* general.architecture */
+    const char *model_type[AR_NAME_TYPES]; /* of config.json, NULL-ended */
+    const char *prefix;                    /* "model.": of everything but the head */
+    const char *layers;                    /* "layers.": behind the prefix */
+    /* Outside the layers; lists of rows end with hf NULL.  Two rows may share a GGUF name (a head that newer transformers
+     * renamed); coming back the first counts. */
+    const ar_name_row *top;
+    const ar_name_row *group[AR_NAME_GROUPS]; /* inside, NULL-ended */
+    bool gguf_norms_plus_one;                 /* GGUF stores 1 + w for norms (gemma) */
+    bool mlx_lacks;                           /* mlx-lm has no such model */
+    ar_name_prefix mlx[AR_NAME_PREFIXES];     /* ends with hf NULL */
+} ar_name_map;
+
+/* Rows of the table, in its order; NULL past the end. */
+const ar_name_map *ar__names_at(int i);
+const ar_name_map *ar__names_for_model_type(const char *model_type); /* NULL if unknown */
+const ar_name_map *ar__names_for_gguf(const char *architecture);     /* NULL if unknown */
+
+/* A module of some model: its row, and its layer (-1 outside the layers). */
+typedef struct ar_name {
+    const ar_name_row *row;
+    int64_t layer;
+} ar_name;
+bool ar__names_find(ar_name *out, const ar_name_map *map, const char *hf_path);
+bool ar__names_find_gguf(ar_name *out, const ar_name_map *map, const char *stem); /* "blk.3.attn_q" */
+const ar_name_row *ar__names_row(const ar_name_map *map, const char *hf_path);    /* NULL if unknown */
+
+/* The part of a path behind a multimodal wrapper; the path itself where none stands.  "model.language_model.layers.0.…"
+ * gives the bare "layers.0.…", whose prefix the functions here put back. */
+const char *ar__names_unwrap(const char *hf_path);
+/* Whether two paths name one module, wrappers and a leading "model." aside. */
+bool ar__names_same(const char *a, const char *b);
+
+bool ar__names_equal(const ar_name *a, const ar_name *b); /* one tensor, whatever it is called */
+
+/* Appends the other name.  Fails, naming path and family, where the table has none; out->failed is the caller's. */
+ar_status ar__names_to_gguf(ar_buf *out, const ar_name_map *map, const char *hf_path, ar_error *err);
+ar_status ar__names_from_gguf(ar_buf *out, const ar_name_map *map, const char *stem, ar_error *err);
+/* Full path of a name, `model.layers.3.self_attn.q_proj`. */
+void ar__names_print(ar_buf *out, const ar_name_map *map, const ar_name *name);
+/* mlx-lm's module path and back; what the table does not know, or a map of NULL, keeps its path.  Coming back without a
+ * map, a path that only one family's table turns into one of its modules is taken as that family's. */
+void ar__names_to_mlx(ar_buf *out, const ar_name_map *map, const char *hf_path);
+void ar__names_from_mlx(ar_buf *out, const ar_name_map *map, const char *mlx_path);
+
+/* A row order for one weight, checked against its shape. */
+typedef struct ar_row_map {
+    ar_row_order order;
+    int64_t heads, size; /* rows of one head */
+} ar_row_map;
+/* heads, kv_heads: 0 where unknown, an error only if the order needs them. */
+ar_status ar__row_map_init(ar_row_map *out, ar_row_order order, int64_t rows, int64_t heads, int64_t kv_heads, ar_error *err);
+int64_t ar__row_to_gguf(const ar_row_map *m, int64_t hf_row);
+int64_t ar__row_from_gguf(const ar_row_map *m, int64_t gguf_row);
+
+#endif

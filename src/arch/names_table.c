@@ -1,0 +1,130 @@
+/* Families as data.  Most share their rows, so that a family is a list of groups and what is its own.
+ *
+ * GGUF writes no output.weight where the head is tied to the embedding (some writers copy it all the same), gemma's
+ * never.  gpt_neox's head is embed_out in checkpoints and up to transformers 4, lm_head since.  mixtral's experts have no
+ * rows.  gemma3's token_embd may have fewer rows than embed_tokens: rows that no token uses are left out. */
+#include <stddef.h>
+
+#include "arch/names.h"
+
+#define LINEAR(hf, gguf)                                                                                                                   \
+    { hf, gguf, AR_MODULE_LINEAR, AR_ROWS_SAME, false }
+#define CONV1D(hf, gguf)                                                                                                                   \
+    { hf, gguf, AR_MODULE_LINEAR, AR_ROWS_SAME, true }
+#define ORDERED(hf, gguf, order)                                                                                                           \
+    { hf, gguf, AR_MODULE_LINEAR, order, false }
+#define NORM(hf, gguf)                                                                                                                     \
+    { hf, gguf, AR_MODULE_NORM, AR_ROWS_SAME, false }
+#define EMBEDDING(hf, gguf)                                                                                                                \
+    { hf, gguf, AR_MODULE_EMBEDDING, AR_ROWS_SAME, false }
+#define HEAD(hf, gguf)                                                                                                                     \
+    { hf, gguf, AR_MODULE_HEAD, AR_ROWS_SAME, false }
+#define END                                                                                                                                \
+    { NULL, NULL, AR_MODULE_LINEAR, AR_ROWS_SAME, false }
+
+static const ar_name_row top_llama[] = {EMBEDDING("model.embed_tokens", "token_embd"), NORM("model.norm", "output_norm"),
+                                        HEAD("lm_head", "output"), END};
+static const ar_name_row top_olmo[] = {EMBEDDING("model.embed_tokens", "token_embd"), HEAD("lm_head", "output"), END};
+static const ar_name_row top_phi[] = {EMBEDDING("model.embed_tokens", "token_embd"), NORM("model.final_layernorm", "output_norm"),
+                                      HEAD("lm_head", "output"), END};
+static const ar_name_row top_gpt2[] = {EMBEDDING("transformer.wte", "token_embd"), EMBEDDING("transformer.wpe", "position_embd"),
+                                       NORM("transformer.ln_f", "output_norm"), HEAD("lm_head", "output"), END};
+static const ar_name_row top_gpt_neox[] = {EMBEDDING("gpt_neox.embed_in", "token_embd"), NORM("gpt_neox.final_layer_norm", "output_norm"),
+                                           HEAD("embed_out", "output"), HEAD("lm_head", "output"), END};
+static const ar_name_row top_bloom[] = {EMBEDDING("transformer.word_embeddings", "token_embd"),
+                                        NORM("transformer.word_embeddings_layernorm", "token_embd_norm"),
+                                        NORM("transformer.ln_f", "output_norm"), HEAD("lm_head", "output"), END};
+
+static const ar_name_row attention[] = {LINEAR("self_attn.q_proj", "attn_q"), LINEAR("self_attn.k_proj", "attn_k"),
+                                        LINEAR("self_attn.v_proj", "attn_v"), LINEAR("self_attn.o_proj", "attn_output"), END};
+static const ar_name_row attention_llama[] = {ORDERED("self_attn.q_proj", "attn_q", AR_ROWS_LLAMA_Q),
+                                              ORDERED("self_attn.k_proj", "attn_k", AR_ROWS_LLAMA_K), LINEAR("self_attn.v_proj", "attn_v"),
+                                              LINEAR("self_attn.o_proj", "attn_output"), END};
+static const ar_name_row attention_phi[] = {LINEAR("self_attn.q_proj", "attn_q"), LINEAR("self_attn.k_proj", "attn_k"),
+                                            LINEAR("self_attn.v_proj", "attn_v"), LINEAR("self_attn.dense", "attn_output"), END};
+static const ar_name_row attention_phi3[] = {LINEAR("self_attn.qkv_proj", "attn_qkv"), LINEAR("self_attn.o_proj", "attn_output"), END};
+static const ar_name_row attention_gpt2[] = {CONV1D("attn.c_attn", "attn_qkv"), CONV1D("attn.c_proj", "attn_output"), END};
+static const ar_name_row attention_gpt_neox[] = {ORDERED("attention.query_key_value", "attn_qkv", AR_ROWS_QKV_HEADS),
+                                                 LINEAR("attention.dense", "attn_output"), END};
+static const ar_name_row attention_bloom[] = {ORDERED("self_attention.query_key_value", "attn_qkv", AR_ROWS_QKV_HEADS),
+                                              LINEAR("self_attention.dense", "attn_output"), END};
+
+static const ar_name_row mlp_gated[] = {LINEAR("mlp.gate_proj", "ffn_gate"), LINEAR("mlp.up_proj", "ffn_up"),
+                                        LINEAR("mlp.down_proj", "ffn_down"), END};
+static const ar_name_row mlp_phi[] = {LINEAR("mlp.fc1", "ffn_up"), LINEAR("mlp.fc2", "ffn_down"), END};
+static const ar_name_row mlp_phi3[] = {LINEAR("mlp.gate_up_proj", "ffn_up"), LINEAR("mlp.down_proj", "ffn_down"), END};
+static const ar_name_row mlp_gpt2[] = {CONV1D("mlp.c_fc", "ffn_up"), CONV1D("mlp.c_proj", "ffn_down"), END};
+static const ar_name_row mlp_starcoder2[] = {LINEAR("mlp.c_fc", "ffn_up"), LINEAR("mlp.c_proj", "ffn_down"), END};
+static const ar_name_row mlp_megatron[] = {LINEAR("mlp.dense_h_to_4h", "ffn_up"), LINEAR("mlp.dense_4h_to_h", "ffn_down"), END};
+
+static const ar_name_row norms[] = {NORM("input_layernorm", "attn_norm"), NORM("post_attention_layernorm", "ffn_norm"), END};
+static const ar_name_row norm_input[] = {NORM("input_layernorm", "attn_norm"), END};
+static const ar_name_row norms_qk[] = {NORM("self_attn.q_norm", "attn_q_norm"), NORM("self_attn.k_norm", "attn_k_norm"), END};
+static const ar_name_row norms_gemma2[] = {NORM("input_layernorm", "attn_norm"), NORM("post_attention_layernorm", "post_attention_norm"),
+                                           NORM("pre_feedforward_layernorm", "ffn_norm"),
+                                           NORM("post_feedforward_layernorm", "post_ffw_norm"), END};
+static const ar_name_row norms_olmo2[] = {NORM("post_attention_layernorm", "post_attention_norm"),
+                                          NORM("post_feedforward_layernorm", "post_ffw_norm"), END};
+static const ar_name_row norms_gpt2[] = {NORM("ln_1", "attn_norm"), NORM("ln_2", "ffn_norm"), END};
+
+#define LLAMA_NAMES .prefix = "model.", .layers = "layers.", .top = top_llama
+
+static const ar_name_map table[] = {
+    {.gguf = "llama", .model_type = {"llama", "mistral", "mixtral"}, LLAMA_NAMES, .group = {attention_llama, mlp_gated, norms}},
+    {.gguf = "mistral3", .model_type = {"mistral3", "ministral3"}, LLAMA_NAMES, .group = {attention_llama, mlp_gated, norms}},
+    {.gguf = "smollm3", .model_type = {"smollm3"}, LLAMA_NAMES, .group = {attention_llama, mlp_gated, norms}},
+    {.gguf = "granite", .model_type = {"granite"}, LLAMA_NAMES, .group = {attention_llama, mlp_gated, norms}},
+    {.gguf = "olmo",
+     .model_type = {"olmo"},
+     .prefix = "model.",
+     .layers = "layers.",
+     .top = top_olmo,
+     .group = {attention_llama, mlp_gated}},
+    {.gguf = "olmo2", .model_type = {"olmo2", "olmo3"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms_qk, norms_olmo2}},
+    {.gguf = "qwen2", .model_type = {"qwen2"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms}},
+    {.gguf = "qwen2vl",
+     .model_type = {"qwen2_vl", "qwen2_vl_text", "qwen2_5_vl", "qwen2_5_vl_text"},
+     LLAMA_NAMES,
+     .group = {attention, mlp_gated, norms}},
+    {.gguf = "qwen3", .model_type = {"qwen3"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms_qk, norms}},
+    {.gguf = "qwen3vl", .model_type = {"qwen3_vl", "qwen3_vl_text"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms_qk, norms}},
+    {.gguf = "gemma", .model_type = {"gemma"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms}, .gguf_norms_plus_one = true},
+    {.gguf = "gemma2", .model_type = {"gemma2"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms_gemma2}, .gguf_norms_plus_one = true},
+    {.gguf = "gemma3",
+     .model_type = {"gemma3", "gemma3_text"},
+     LLAMA_NAMES,
+     .group = {attention, mlp_gated, norms_qk, norms_gemma2},
+     .gguf_norms_plus_one = true},
+    {.gguf = "stablelm", .model_type = {"stablelm"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms}},
+    {.gguf = "starcoder2", .model_type = {"starcoder2"}, LLAMA_NAMES, .group = {attention, mlp_starcoder2, norms}},
+    {.gguf = "phi2",
+     .model_type = {"phi"},
+     .prefix = "model.",
+     .layers = "layers.",
+     .top = top_phi,
+     .group = {attention_phi, mlp_phi, norm_input}},
+    {.gguf = "phi3", .model_type = {"phi3"}, LLAMA_NAMES, .group = {attention_phi3, mlp_phi3, norms}},
+    {.gguf = "gpt2",
+     .model_type = {"gpt2"},
+     .prefix = "transformer.",
+     .layers = "h.",
+     .top = top_gpt2,
+     .group = {attention_gpt2, mlp_gpt2, norms_gpt2},
+     .mlx = {{"transformer.", "model."}}},
+    {.gguf = "gptneox",
+     .model_type = {"gpt_neox"},
+     .prefix = "gpt_neox.",
+     .layers = "layers.",
+     .top = top_gpt_neox,
+     .group = {attention_gpt_neox, mlp_megatron, norms},
+     .mlx = {{"gpt_neox.layers.", "model.h."}, {"gpt_neox.", "model."}, {"embed_out", "model.embed_out"}, {"lm_head", "model.embed_out"}}},
+    {.gguf = "bloom",
+     .model_type = {"bloom"},
+     .prefix = "transformer.",
+     .layers = "h.",
+     .top = top_bloom,
+     .group = {attention_bloom, mlp_megatron, norms},
+     .mlx_lacks = true},
+};
+
+const ar_name_map *ar__names_at(int i) { return i >= 0 && i < (int)(sizeof table / sizeof *table) ? &table[i] : NULL; }

@@ -1,0 +1,221 @@
+/* Names of modules in three tongues, and GGUF's row orders, the latter also on a real file pair. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/names.h"
+#include "base/file.h"
+#include "format/safetensors.h"
+#include "util.h"
+
+static void expect_gguf(const ar_name_map *map, const char *hf, const char *stem) {
+    ar_error err;
+    ar_buf b = {0};
+    assert_ok(ar__names_to_gguf(&b, map, hf, &err), err);
+    assert_string_equal(b.data, stem);
+    ar__buf_release(&b);
+}
+
+static void expect_hf(const ar_name_map *map, const char *stem, const char *hf) {
+    ar_error err;
+    ar_buf b = {0};
+    assert_ok(ar__names_from_gguf(&b, map, stem, &err), err);
+    assert_string_equal(b.data, hf);
+    ar__buf_release(&b);
+}
+
+static void expect_mlx(const ar_name_map *map, const char *hf, const char *mlx) {
+    ar_buf b = {0};
+    ar__names_to_mlx(&b, map, hf);
+    assert_string_equal(b.data, mlx);
+    ar__buf_release(&b);
+}
+
+static void expect_from_mlx(const ar_name_map *map, const char *mlx, const char *hf) {
+    ar_buf b = {0};
+    ar__names_from_mlx(&b, map, mlx);
+    assert_string_equal(b.data, hf);
+    ar__buf_release(&b);
+}
+
+/* There and back through GGUF and MLX; returns how many rows it saw. */
+static int check_rows(const ar_name_map *map, const ar_name_row *list, int64_t layer) {
+    int n = 0;
+    for (; list->hf; list++, n++) {
+        ar_buf hf = {0}, stem = {0}, mlx = {0};
+        ar_name name = {list, layer};
+        ar__names_print(&hf, map, &name);
+        assert_ptr_equal(ar__names_row(map, hf.data), list);
+        if (layer >= 0) ar__buf_printf(&stem, "blk.%d.", (int)layer);
+        ar__buf_puts(&stem, list->gguf);
+        expect_gguf(map, hf.data, stem.data);
+        bool alias = list->kind == AR_MODULE_HEAD && list[-1].kind == AR_MODULE_HEAD;
+        if (!alias) expect_hf(map, stem.data, hf.data);
+        ar__names_to_mlx(&mlx, map, hf.data);
+        if (!alias) expect_from_mlx(map, mlx.data, hf.data);
+        if (!alias) expect_from_mlx(NULL, mlx.data, hf.data);
+        ar__buf_release(&hf);
+        ar__buf_release(&stem);
+        ar__buf_release(&mlx);
+    }
+    return n;
+}
+
+static void every_row_goes_there_and_back(void **state) {
+    (void)state;
+    const ar_name_map *map;
+    int families = 0;
+    for (; (map = ar__names_at(families)); families++) {
+        int rows = check_rows(map, map->top, -1);
+        for (int g = 0; g < AR_NAME_GROUPS && map->group[g]; g++) rows += check_rows(map, map->group[g], g ? 131 : 0);
+        assert_in_range(rows, 9, 16);
+        assert_ptr_equal(ar__names_for_gguf(map->gguf), map);
+        for (int k = 0; k < AR_NAME_TYPES && map->model_type[k]; k++) assert_ptr_equal(ar__names_for_model_type(map->model_type[k]), map);
+    }
+    assert_int_equal(families, 20);
+    assert_null(ar__names_at(-1));
+    assert_null(ar__names_for_gguf("rwkv7"));
+    assert_null(ar__names_for_model_type("gpt5"));
+}
+
+static void paths_may_be_wrapped_or_bare(void **state) {
+    (void)state;
+    const ar_name_map *gemma = ar__names_for_model_type("gemma3"), *gpt2 = ar__names_for_model_type("gpt2");
+    expect_gguf(gemma, "language_model.model.layers.7.mlp.up_proj", "blk.7.ffn_up");
+    expect_gguf(gemma, "model.language_model.layers.7.mlp.up_proj", "blk.7.ffn_up");
+    expect_gguf(gemma, "layers.7.mlp.up_proj", "blk.7.ffn_up");
+    expect_gguf(gemma, "language_model.lm_head", "output");
+    expect_gguf(gemma, "model.language_model.embed_tokens", "token_embd");
+    expect_gguf(gpt2, "h.11.attn.c_attn", "blk.11.attn_qkv");
+    expect_gguf(gpt2, "wte", "token_embd");
+    assert_true(ar__names_same("model.language_model.layers.0.x", "language_model.model.layers.0.x"));
+    assert_true(ar__names_same("model.layers.0.x", "model.language_model.layers.0.x"));
+    assert_true(ar__names_same("vision_tower.layers.0.x", "vision_tower.layers.0.x"));
+    assert_false(ar__names_same("model.layers.0.x", "vision_tower.layers.0.x"));
+    assert_false(ar__names_same("model.layers.0.x", "model.layers.0.xy"));
+}
+
+static void a_renamed_head_is_one_tensor(void **state) {
+    (void)state;
+    const ar_name_map *neox = ar__names_for_gguf("gptneox");
+    ar_name a, b;
+    assert_true(ar__names_find(&a, neox, "embed_out") && ar__names_find(&b, neox, "lm_head"));
+    assert_true(ar__names_equal(&a, &b));
+    expect_hf(neox, "output", "embed_out");
+    assert_true(ar__names_find(&b, neox, "gpt_neox.layers.0.attention.dense"));
+    assert_false(ar__names_equal(&a, &b));
+}
+
+static void unknown_paths_are_named(void **state) {
+    (void)state;
+    static const char *const bad[] = {"model.layers.3.self_attn.x_proj",
+                                      "model.layers.03.self_attn.q_proj",
+                                      "model.layers.-1.self_attn.q_proj",
+                                      "model.layers.9999999.self_attn.q_proj",
+                                      "model.layers..self_attn.q_proj",
+                                      "model.layers.3",
+                                      "model.layers.3.",
+                                      "vision_tower.layers.3.self_attn.q_proj",
+                                      "model.layers.3.self_attn.q_proj.x",
+                                      "model",
+                                      "",
+                                      "model.model.layers.3.self_attn.q_proj"};
+    static const char *const bad_stem[] = {"blk.3.attn_x", "blk.03.attn_q", "blk.x.attn_q", "attn_q", "blk.3", "", "blk.3.token_embd"};
+    const ar_name_map *map = ar__names_for_model_type("llama");
+    ar_error err;
+    ar_buf b = {0};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_error(ar__names_to_gguf(&b, map, bad[i], &err), AR_ERR_UNSUPPORTED, err, "the family llama");
+        assert_non_null(strstr(err.message, bad[i]));
+        assert_null(ar__names_row(map, bad[i]));
+    }
+    for (size_t i = 0; i < sizeof bad_stem / sizeof *bad_stem; i++)
+        assert_error(ar__names_from_gguf(&b, map, bad_stem[i], &err), AR_ERR_UNSUPPORTED, err, "architecture llama");
+    assert_null(b.data);
+}
+
+static void mlx_has_its_own_paths(void **state) {
+    (void)state;
+    const ar_name_map *llama = ar__names_for_model_type("llama"), *gpt2 = ar__names_for_model_type("gpt2"),
+                      *neox = ar__names_for_model_type("gpt_neox"), *gemma = ar__names_for_model_type("gemma3");
+    expect_mlx(llama, "model.layers.3.mlp.up_proj", "model.layers.3.mlp.up_proj");
+    expect_mlx(gpt2, "transformer.h.3.attn.c_attn", "model.h.3.attn.c_attn");
+    expect_mlx(gpt2, "transformer.wte", "model.wte");
+    expect_mlx(neox, "gpt_neox.layers.3.attention.dense", "model.h.3.attention.dense");
+    expect_mlx(neox, "gpt_neox.embed_in", "model.embed_in");
+    expect_mlx(neox, "embed_out", "model.embed_out");
+    expect_mlx(neox, "lm_head", "model.embed_out");
+    expect_mlx(gemma, "model.language_model.layers.3.mlp.up_proj", "language_model.model.layers.3.mlp.up_proj");
+    expect_mlx(gemma, "language_model.model.layers.3.mlp.up_proj", "language_model.model.layers.3.mlp.up_proj");
+    expect_mlx(gemma, "model.layers.3.mlp.up_proj", "model.layers.3.mlp.up_proj");
+    expect_mlx(NULL, "what.ever", "what.ever");
+    expect_mlx(llama, "what.ever", "what.ever");
+    expect_from_mlx(NULL, "model.h.3.attn.c_attn", "transformer.h.3.attn.c_attn");
+    expect_from_mlx(NULL, "model.h.3.attention.query_key_value", "gpt_neox.layers.3.attention.query_key_value");
+    expect_from_mlx(NULL, "model.layers.3.mlp.up_proj", "model.layers.3.mlp.up_proj");
+    expect_from_mlx(NULL, "model.h.3.what", "model.h.3.what");
+}
+
+/* The definition, as the converters have it: [o, a, b, inner] to [o, b, a, inner]; where the row comes from. */
+static int64_t swapped(int64_t row, int64_t a, int64_t b, int64_t inner) {
+    int64_t i = row % inner, y = row / inner % a, x = row / inner / a % b, o = row / inner / a / b;
+    return ((o * a + y) * b + x) * inner + i;
+}
+
+static void row_orders_are_permutations(void **state) {
+    (void)state;
+    static const struct {
+        ar_row_order order;
+        int64_t rows, heads, kv;
+    } cases[] = {{AR_ROWS_SAME, 10, 0, 0},       {AR_ROWS_LLAMA_Q, 64, 8, 4},   {AR_ROWS_LLAMA_K, 32, 8, 4},
+                 {AR_ROWS_LLAMA_Q, 4096, 32, 8}, {AR_ROWS_QKV_HEADS, 48, 4, 4}, {AR_ROWS_QKV_HEADS, 90, 3, 3},
+                 {AR_ROWS_QKV_HEADS, 15, 1, 1},  {AR_ROWS_LLAMA_K, 2, 8, 1}};
+    ar_error err;
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        ar_row_map m;
+        int64_t n = cases[c].rows, heads = cases[c].order == AR_ROWS_LLAMA_K ? cases[c].kv : cases[c].heads;
+        assert_ok(ar__row_map_init(&m, cases[c].order, n, cases[c].heads, cases[c].kv, &err), err);
+        for (int64_t i = 0; i < n; i++) {
+            int64_t hf = ar__row_from_gguf(&m, i);
+            assert_in_range(hf, 0, n - 1);
+            assert_int_equal(ar__row_to_gguf(&m, hf), i);
+            if (cases[c].order == AR_ROWS_SAME) assert_int_equal(hf, i);
+            if (cases[c].order == AR_ROWS_LLAMA_Q || cases[c].order == AR_ROWS_LLAMA_K)
+                assert_int_equal(hf, swapped(i, 2, n / heads / 2, 1));
+            if (cases[c].order == AR_ROWS_QKV_HEADS) assert_int_equal(hf, swapped(i, heads, 3, n / heads / 3));
+        }
+    }
+}
+
+static void fused_heads_are_sorted_by_part(void **state) {
+    (void)state;
+    ar_error err;
+    ar_row_map m;
+    assert_ok(ar__row_map_init(&m, AR_ROWS_QKV_HEADS, 2 * 3 * 2, 2, 2, &err), err);
+    /* HF: q0 q0 k0 k0 v0 v0 q1 q1 k1 k1 v1 v1 */
+    static const int64_t want[] = {0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11};
+    for (int64_t i = 0; i < 12; i++) assert_int_equal(ar__row_from_gguf(&m, i), want[i]);
+}
+
+static void shapes_that_do_not_fit_are_errors(void **state) {
+    (void)state;
+    ar_error err;
+    ar_row_map m;
+    assert_error(ar__row_map_init(&m, AR_ROWS_LLAMA_Q, 64, 0, 0, &err), AR_ERR_NOT_FOUND, err, "--heads H,KV");
+    assert_error(ar__row_map_init(&m, AR_ROWS_LLAMA_K, 64, 8, 0, &err), AR_ERR_NOT_FOUND, err, "--heads");
+    assert_error(ar__row_map_init(&m, AR_ROWS_LLAMA_Q, 64, 7, 7, &err), AR_ERR_MISMATCH, err, "64 rows over 7 heads");
+    assert_error(ar__row_map_init(&m, AR_ROWS_LLAMA_Q, 24, 8, 8, &err), AR_ERR_MISMATCH, err, "a multiple of 2 rows");
+    assert_error(ar__row_map_init(&m, AR_ROWS_QKV_HEADS, 64, 8, 8, &err), AR_ERR_MISMATCH, err, "a multiple of 3 rows");
+    assert_error(ar__row_map_init(&m, AR_ROWS_LLAMA_Q, 4, 8, 8, &err), AR_ERR_MISMATCH, err, "4 rows over 8 heads");
+    assert_error(ar__row_map_init(&m, AR_ROWS_LLAMA_Q, -4, 2, 2, &err), AR_ERR_MISMATCH, err, "-4 rows");
+    assert_ok(ar__row_map_init(&m, AR_ROWS_SAME, 5, 0, 0, &err), err);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_row_goes_there_and_back),  cmocka_unit_test(paths_may_be_wrapped_or_bare),
+        cmocka_unit_test(a_renamed_head_is_one_tensor),   cmocka_unit_test(unknown_paths_are_named),
+        cmocka_unit_test(mlx_has_its_own_paths),          cmocka_unit_test(row_orders_are_permutations),
+        cmocka_unit_test(fused_heads_are_sorted_by_part), cmocka_unit_test(shapes_that_do_not_fit_are_errors),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
