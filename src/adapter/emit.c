@@ -80,9 +80,10 @@ double ar__most_common(const ar_adapter *ad, double (*of)(const ar_pair *p)) {
 
 ar_status ar__check_plain_pairs(const ar_adapter *ad, const char *format, ar_error *err) {
     if (ad->whole_count)
-        return ar__fail(err, AR_ERR_UNSUPPORTED,
-                        "tensor '%s' is saved whole (%zu such), which %s cannot hold: merge the adapter into its base instead (alphar merge)",
-                        ad->whole[0].name, ad->whole_count, format);
+        return ar__fail(
+            err, AR_ERR_UNSUPPORTED,
+            "tensor '%s' is saved whole (%zu such), which %s cannot hold: merge the adapter into its base instead (alphar merge)",
+            ad->whole[0].name, ad->whole_count, format);
     for (size_t i = 0; i < ad->pair_count; i++) {
         const ar_pair *p = &ad->pair[i];
         if (p->magnitude || p->b_bias)

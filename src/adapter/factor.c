@@ -23,7 +23,8 @@ static ar_status check_finite(const float *x, size_t n, const ar_adapter *ad, co
 /* Element i of the stored order to its place in dst. */
 static void scatter(float *dst, const float *part, size_t first, size_t n, const ar_stored *from, size_t rows, size_t columns) {
     for (size_t i = 0; i < n; i++) {
-        size_t at = first + i, row = from->is_transposed ? at % rows : at / columns, column = from->is_transposed ? at / rows : at % columns;
+        size_t at = first + i, row = from->is_transposed ? at % rows : at / columns,
+               column = from->is_transposed ? at / rows : at % columns;
         dst[(from->rows ? from->rows[row] : row) * columns + column] = part[i];
     }
 }

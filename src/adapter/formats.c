@@ -27,13 +27,12 @@ const ar_format *ar__format_of(const char *path) {
 static ar_status refuse(const char *path, ar_error *err) {
     ar_st_set *st;
     if (!ar__path_exists(path)) return ar__fail(err, AR_ERR_NOT_FOUND, "%s: no such adapter", path);
-    if (ar__path_is_dir(path))
-        return ar__fail(err, AR_ERR_NOT_FOUND, "%s: no " AR_PEFT_CONFIG ", so this is no adapter folder", path);
+    if (ar__path_is_dir(path)) return ar__fail(err, AR_ERR_NOT_FOUND, "%s: no " AR_PEFT_CONFIG ", so this is no adapter folder", path);
     ar_status s = ar__st_open(&st, path, err); /* has words of its own for pointers and pickles */
     if (s) return s;
     ar__st_close(st);
-    return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: a safetensors file without kohya pairs; of a PEFT or MLX adapter, wanted its folder (which holds alpha)",
-                    path);
+    return ar__fail(err, AR_ERR_UNSUPPORTED,
+                    "%s: a safetensors file without kohya pairs; of a PEFT or MLX adapter, wanted its folder (which holds alpha)", path);
 }
 
 ar_status ar_adapter_open(ar_adapter **out, const char *path, const ar_adapter_options *options, ar_error *err) {

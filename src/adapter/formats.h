@@ -34,8 +34,8 @@ typedef struct ar_write_context {
 } ar_write_context;
 
 typedef struct ar_format {
-    const char *name;           /* "peft", "gguf", "mlx", "kohya" */
-    const char *const *files;   /* of a folder, in the order in which they take their names; NULL: one file */
+    const char *name;                /* "peft", "gguf", "mlx", "kohya" */
+    const char *const *files;        /* of a folder, in the order in which they take their names; NULL: one file */
     bool (*is_it)(const char *path); /* a cheap look; true may still mean a broken file */
     ar_status (*read)(ar_adapter **out, const ar_read_context *c, ar_error *err);
     /* Errors: AR_ERR_UNSUPPORTED naming what the format cannot hold, and the way round it.  Nothing has been written. */

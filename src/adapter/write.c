@@ -117,8 +117,9 @@ static ar_status prove(ar_proof *proof, const struct stage *st, const ar_runtime
     ar_adapter_free(back);
     if (s) return ar__fail_at(err, s, "proof of what was written");
     if (proof->max_relative <= proof->bound) return AR_OK;
-    return ar__fail(err, AR_ERR_MISMATCH, "%s: reading back gives an update that differs by %.3g at '%s', the bound is %.3g; nothing is left",
-                    st->path, proof->max_relative, proof->worst, proof->bound);
+    return ar__fail(err, AR_ERR_MISMATCH,
+                    "%s: reading back gives an update that differs by %.3g at '%s', the bound is %.3g; nothing is left", st->path,
+                    proof->max_relative, proof->worst, proof->bound);
 }
 
 static ar_status read_options(ar_write_context *c, const ar_write_options *o, ar_error *err) {

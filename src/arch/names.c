@@ -64,13 +64,6 @@ const char *ar__names_unwrap(const char *hf_path) {
     return hf_path;
 }
 
-static const char *core(const char *path) {
-    const char *rest = ar__names_unwrap(path), *inner = behind(rest, "model.");
-    return inner ? inner : rest;
-}
-
-bool ar__names_same(const char *a, const char *b) { return !strcmp(core(a), core(b)); }
-
 bool ar__names_find(ar_name *out, const ar_name_map *map, const char *hf_path) {
     const char *path = ar__names_unwrap(hf_path), *bare = behind(path, map->prefix);
     *out = (ar_name){NULL, -1};
@@ -93,8 +86,6 @@ bool ar__names_find_gguf(ar_name *out, const ar_name_map *map, const char *stem)
     return (rest = read_layer(&out->layer, rest)) && (out->row = find_in_layer(map, rest, true));
 }
 
-bool ar__names_equal(const ar_name *a, const ar_name *b) { return a->layer == b->layer && !strcmp(a->row->gguf, b->row->gguf); }
-
 const ar_name_row *ar__names_row(const ar_name_map *map, const char *hf_path) {
     ar_name name;
     return ar__names_find(&name, map, hf_path) ? name.row : NULL;
@@ -107,13 +98,27 @@ void ar__names_print(ar_buf *out, const ar_name_map *map, const ar_name *name) {
         ar__buf_puts(out, name->row->hf);
 }
 
+static void print_gguf(ar_buf *out, const ar_name *name) {
+    if (name->layer >= 0) ar__buf_printf(out, "blk.%lld.", (long long)name->layer);
+    ar__buf_puts(out, name->row->gguf);
+}
+
+void ar__names_key(ar_buf *out, const ar_name_map *map, const char *hf_path) {
+    ar_name name;
+    if (map && ar__names_find(&name, map, hf_path)) {
+        print_gguf(out, &name);
+        return;
+    }
+    const char *path = ar__names_unwrap(hf_path), *inner = behind(path, "model.");
+    ar__buf_puts(out, inner ? inner : path);
+}
+
 ar_status ar__names_to_gguf(ar_buf *out, const ar_name_map *map, const char *hf_path, ar_error *err) {
     ar_name name;
     if (!ar__names_find(&name, map, hf_path))
         return ar__fail(err, AR_ERR_UNSUPPORTED, "'%s': the family %s (GGUF %s) has no GGUF name for such a module", hf_path,
                         map->model_type[0], map->gguf);
-    if (name.layer >= 0) ar__buf_printf(out, "blk.%lld.", (long long)name.layer);
-    ar__buf_puts(out, name.row->gguf);
+    print_gguf(out, &name);
     return AR_OK;
 }
 

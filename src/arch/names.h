@@ -68,10 +68,9 @@ const ar_name_row *ar__names_row(const ar_name_map *map, const char *hf_path);  
 /* The part of a path behind a multimodal wrapper; the path itself where none stands.  "model.language_model.layers.0.…"
  * gives the bare "layers.0.…", whose prefix the functions here put back. */
 const char *ar__names_unwrap(const char *hf_path);
-/* Whether two paths name one module, wrappers and a leading "model." aside. */
-bool ar__names_same(const char *a, const char *b);
-
-bool ar__names_equal(const ar_name *a, const ar_name *b); /* one tensor, whatever it is called */
+/* Appends a key that all paths of one module share: its GGUF name where the table knows it, else the path without
+ * wrapper and leading "model.".  map may be NULL. */
+void ar__names_key(ar_buf *out, const ar_name_map *map, const char *hf_path);
 
 /* Appends the other name.  Fails, naming path and family, where the table has none; out->failed is the caller's. */
 ar_status ar__names_to_gguf(ar_buf *out, const ar_name_map *map, const char *hf_path, ar_error *err);

@@ -111,10 +111,11 @@ ar_status ar__pair_distance(ar_distance *out, const ar_runtime *rt, const ar_ada
         return ar__fail(err, AR_ERR_MISMATCH, "site '%s': [%lld, %lld] in one adapter, [%lld, %lld] in the other", px->site,
                         (long long)px->n_out, (long long)px->n_in, (long long)py->n_out, (long long)py->n_in);
     if (px->has_gguf_rows != py->has_gguf_rows)
-        return ar__fail(err, AR_ERR_UNSUPPORTED,
-                        "site '%s': the rows of the GGUF adapter are in llama.cpp's order, and only the base says how many heads there are: "
-                        "give --model or --heads H,KV",
-                        px->site);
+        return ar__fail(
+            err, AR_ERR_UNSUPPORTED,
+            "site '%s': the rows of the GGUF adapter are in llama.cpp's order, and only the base says how many heads there are: "
+            "give --model or --heads H,KV",
+            px->site);
     bool keep_x = px->a && px->b, keep_y = py->a && py->b;
     ar_status s = ar__pair_load(x, px, err);
     if (!s) s = ar__pair_load(y, py, err);

@@ -1,0 +1,26 @@
+/* The base in memory; internal to its own files. */
+#ifndef AR_ADAPTER_BASE_IMPL_H
+#define AR_ADAPTER_BASE_IMPL_H
+
+#include "adapter/base_weights.h"
+#include "base/map.h"
+
+struct ar_base {
+    ar_base_info info;
+    char *path, *model_type;
+    ar_st_set *st; /* one of these */
+    ar_gguf *gguf;
+    ar_base_weight *weight;
+    size_t count, cap;
+    char **site; /* owned; weight[i].site */
+    size_t site_cap;
+    ar_map keys;           /* ar__names_key → index */
+    ar_base_weight tied;   /* the head that is the embedding */
+    signed char says_tied; /* of the configuration: 1, 0, or -1 for nothing */
+};
+
+/* Everything of info but path and the list of weights: from config.json where the folder has one, from the key-values. */
+ar_status ar__base_config_read(ar_base *base, const char *dir, ar_error *err);
+ar_status ar__base_gguf_read(ar_base *base, ar_error *err);
+
+#endif

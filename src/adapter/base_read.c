@@ -1,0 +1,111 @@
+/* Rows of a base's weight as Hugging Face orders and orients them, in f32. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapter/base_impl.h"
+#include "base/fail.h"
+#include "base/file.h"
+#include "base/mem.h"
+
+enum { BLOCK_VALUES = 1 << 18 }; /* of the running norm: 1 MiB of f32 */
+
+static ar_status no_conversion(const ar_base *base, const char *tensor, const char *type, ar_error *err) {
+    return ar__fail(err, AR_ERR_UNSUPPORTED,
+                    "%s: tensor '%s' has type %s, wanted one that Alphar reads (F32, F16, BF16; in GGUF also Q8_0): name an unquantised "
+                    "copy of the base",
+                    base->path, tensor, type);
+}
+
+static ar_status init_order(ar_row_map *out, const ar_base *base, const ar_base_weight *w, ar_error *err) {
+    ar_status s = ar__row_map_init(out, w->order, w->n_out, base->info.heads, base->info.kv_heads, err);
+    return s ? ar__fail_at(err, ar__fail_at(err, s, w->tensor), base->path) : AR_OK;
+}
+
+/* Column panel [first, first + count) of the stored [n_in, n_out], turned. */
+static ar_status read_turned(float *dst, const ar_base_weight *w, int64_t first, int64_t count, ar_error *err) {
+    const ar_dtype_info *type = ar__dtype(w->type);
+    const char *src = w->data;
+    float *line = ar__alloc((size_t)count, sizeof *line);
+    if (!line) return ar__fail_memory(err, w->tensor);
+    for (int64_t j = 0; j < w->n_in; j++) {
+        type->to_f32(line, src + (size_t)(j * w->n_out + first) * type->bytes, (size_t)count);
+        for (int64_t i = 0; i < count; i++) dst[i * w->n_in + j] = line[i];
+    }
+    free(line);
+    return AR_OK;
+}
+
+ar_status ar__base_read_rows(float *dst, const ar_base *base, const ar_base_weight *w, int64_t first, int64_t count, ar_error *err) {
+    const ar_dtype_info *type = ar__dtype(w->type);
+    const char *src = w->data;
+    size_t row = (size_t)w->n_in / type->block * type->bytes;
+    ar_row_map order;
+    if (!type->to_f32 || w->n_in % (int64_t)type->block || (w->is_conv1d && type->block > 1))
+        return no_conversion(base, w->tensor, w->type_name, err);
+    if (first < 0 || count < 0 || first > w->n_out - count)
+        return ar__fail(err, AR_ERR_VALUE, "%s: tensor '%s' has %lld rows, wanted %lld from %lld", base->path, w->tensor,
+                        (long long)w->n_out, (long long)count, (long long)first);
+    if (w->is_conv1d) return count ? read_turned(dst, w, first, count, err) : AR_OK;
+    ar_status s = init_order(&order, base, w, err);
+    if (s) return s;
+    if (w->order == AR_ROWS_SAME) type->to_f32(dst, src + (size_t)first * row, (size_t)(count * w->n_in));
+    for (int64_t i = 0; w->order != AR_ROWS_SAME && i < count; i++)
+        type->to_f32(dst + i * w->n_in, src + (size_t)ar__row_to_gguf(&order, first + i) * row, (size_t)w->n_in);
+    for (int64_t i = 0; w->is_plus_one && i < count * w->n_in; i++) dst[i] -= 1;
+    return AR_OK;
+}
+
+ar_status ar__base_read_bias(float *dst, const ar_base *base, const ar_base_weight *w, ar_error *err) {
+    const ar_dtype_info *type = ar__dtype(w->bias_type);
+    const char *src = w->bias;
+    ar_row_map order;
+    if (!type->to_f32 || type->block > 1) return no_conversion(base, w->bias_tensor, type->name, err);
+    if (w->bias_count != (size_t)w->n_out)
+        return ar__fail(err, AR_ERR_FORMAT, "%s: tensor '%s' has %zu elements, its weight %lld rows", base->path, w->bias_tensor,
+                        w->bias_count, (long long)w->n_out);
+    ar_status s = init_order(&order, base, w, err);
+    for (int64_t i = 0; !s && i < w->n_out; i++) type->to_f32(dst + i, src + (size_t)ar__row_to_gguf(&order, i) * type->bytes, 1);
+    return s;
+}
+
+static double sum_squares(const float *x, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
+    return sum;
+}
+
+/* Blocks of rows are summed apart, by whatever thread, and their sums added in order. */
+ar_status ar__base_norm2(double *out, const ar_base *base, const ar_base_weight *w, ar_error *err) {
+    int64_t rows = w->n_in > BLOCK_VALUES ? 1 : BLOCK_VALUES / (w->n_in ? w->n_in : 1);
+    int64_t blocks = w->n_in ? (w->n_out + rows - 1) / rows : 0;
+    double *part = ar__alloc((size_t)blocks, sizeof *part);
+    ar_status s = AR_OK;
+    *out = 0;
+    if (!part) return ar__fail_memory(err, w->tensor);
+#pragma omp parallel if (blocks > 4)
+    {
+        float *x = ar__alloc((size_t)(rows * w->n_in), sizeof *x);
+#pragma omp for schedule(dynamic)
+        for (int64_t k = 0; k < blocks; k++) {
+            int64_t first = k * rows, count = w->n_out - first < rows ? w->n_out - first : rows;
+            ar_error mine;
+            ar_status t = x ? ar__base_read_rows(x, base, w, first, count, &mine) : ar__fail_memory(&mine, w->tensor);
+            if (!t) {
+                part[k] = sum_squares(x, (size_t)(count * w->n_in));
+                continue;
+            }
+#pragma omp critical(base_norm2)
+            if (!s) {
+                s = t;
+                if (err) *err = mine;
+            }
+        }
+        free(x);
+    }
+    for (int64_t k = 0; !s && k < blocks; k++) *out += part[k];
+    free(part);
+    ar__base_forget(w);
+    return s;
+}
+
+void ar__base_forget(const ar_base_weight *w) { ar__filemap_forget(w->data, w->bytes); }

@@ -1,0 +1,240 @@
+/* The list of a base's weights: every `X.weight` under X's canonical path with `X.bias` beside it, everything else under
+ * its whole name. */
+#include "adapter/base_weights.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapter/base_impl.h"
+#include "base/fail.h"
+#include "base/mem.h"
+
+/* The length of `X` in `X.SUFFIX`; 0 if the name ends otherwise. */
+static size_t stem_length(const char *name, const char *suffix) {
+    size_t n = strlen(name), k = strlen(suffix);
+    return n > k && !strcmp(name + n - k, suffix) ? n - k : 0;
+}
+
+static const char *last_part(const char *path) {
+    const char *dot = strrchr(path, '.');
+    return dot ? dot + 1 : path;
+}
+
+static bool is_one_of(const char *s, const char *const *list) {
+    for (; *list; list++)
+        if (!strcmp(s, *list)) return true;
+    return false;
+}
+
+static const char *const heads[] = {"lm_head", "embed_out", "output", NULL};
+static const char *const embeddings[] = {"embed_tokens", "wte", "word_embeddings", "embed_in", "tok_embeddings", "token_embd", NULL};
+
+/* For families without a table. */
+static ar_module_kind guess_kind(const char *site, int dims) {
+    const char *name = last_part(site);
+    if (is_one_of(name, heads)) return AR_MODULE_HEAD;
+    if (is_one_of(name, embeddings)) return AR_MODULE_EMBEDDING;
+    return dims < 2 ? AR_MODULE_NORM : AR_MODULE_LINEAR;
+}
+
+static bool is_head(const ar_base *base, const char *site) {
+    const ar_name_row *row = base->info.names ? ar__names_row(base->info.names, site) : NULL;
+    return row ? row->kind == AR_MODULE_HEAD : is_one_of(last_part(site), heads);
+}
+
+/* What the table says about a weight whose module is `path`; the site's name goes to out. */
+static void name_weight(ar_buf *out, ar_base_weight *w, const ar_base *base, const char *path) {
+    const ar_name_map *names = base->info.names;
+    ar_name name;
+    bool known = names && (base->gguf ? ar__names_find_gguf(&name, names, path) : ar__names_find(&name, names, path));
+    if (!known) {
+        ar__buf_puts(out, path);
+        w->kind = guess_kind(path, w->dims);
+        return;
+    }
+    ar__names_print(out, names, &name);
+    w->kind = name.row->kind;
+    w->is_conv1d = !base->gguf && name.row->is_conv1d && w->dims == 2;
+    w->order = base->gguf ? name.row->order : AR_ROWS_SAME;
+    w->is_plus_one = base->gguf && names->gguf_norms_plus_one && w->kind == AR_MODULE_NORM;
+}
+
+static void set_shape(ar_base_weight *w) {
+    int64_t rest = 1;
+    for (int i = 1; i < w->dims; i++) rest *= w->shape[i];
+    w->n_out = w->dims ? w->shape[0] : 1;
+    w->n_in = rest;
+    if (!w->is_conv1d) return;
+    w->n_out = w->shape[1];
+    w->n_in = w->shape[0];
+}
+
+/* Adds a tensor described but for its site; `length` bytes of its name are the module's path. */
+static ar_status add_weight(ar_base *base, ar_base_weight w, size_t length, ar_error *err) {
+    ar_buf site = {0};
+    char *path = ar__strndup(w.tensor, length);
+    ar_base_weight *list = ar__grow(base->weight, &base->cap, base->count + 1, sizeof *list);
+    if (list) base->weight = list;
+    char **sites = ar__grow(base->site, &base->site_cap, base->count + 1, sizeof *sites);
+    if (sites) base->site = sites;
+    bool whole = length == strlen(w.tensor);
+    if (path && whole) ar__buf_puts(&site, path);
+    if (path && !whole) name_weight(&site, &w, base, path);
+    free(path);
+    if (!list || !sites || !site.data || site.failed) {
+        ar__buf_release(&site);
+        return ar__fail_memory(err, base->path);
+    }
+    if (whole) w.kind = guess_kind(site.data, w.dims);
+    set_shape(&w);
+    w.site = sites[base->count] = site.data;
+    list[base->count++] = w;
+    return AR_OK;
+}
+
+/* How many bytes of a tensor's name name its module: all of them unless it is a weight.  0: the bias of a weight that is
+ * there, which comes along with it. */
+static size_t module_length(const char *name, bool has_weight) {
+    size_t bias = stem_length(name, ".bias"), weight = stem_length(name, ".weight");
+    return bias && has_weight ? 0 : weight ? weight : strlen(name);
+}
+
+/* `X.weight` of `X.bias`, or the other way round, into b; NULL where the name has no such ending. */
+static const char *sibling(ar_buf *b, const char *name, const char *from, const char *to) {
+    size_t n = stem_length(name, from);
+    ar__buf_clear(b);
+    if (!n) return NULL;
+    ar__buf_add(b, name, n);
+    ar__buf_puts(b, to);
+    return b->failed ? NULL : b->data;
+}
+
+static ar_status add_safetensors(ar_base *base, const ar_st_tensor *t, ar_buf *b, ar_error *err) {
+    const char *other = sibling(b, t->name, ".bias", ".weight");
+    size_t length = module_length(t->name, other && ar__st_find(base->st, other));
+    if (!length) return AR_OK;
+    ar_base_weight w = {
+        .tensor = t->name, .type = t->dtype, .type_name = t->dtype_name, .dims = t->dims, .data = t->data, .bytes = t->bytes};
+    memcpy(w.shape, t->shape, sizeof w.shape);
+    other = sibling(b, t->name, ".weight", ".bias");
+    const ar_st_tensor *bias = other ? ar__st_find(base->st, other) : NULL;
+    if (bias) {
+        w.bias_tensor = bias->name;
+        w.bias = bias->data;
+        w.bias_type = bias->dtype;
+        w.bias_count = bias->count;
+    }
+    return add_weight(base, w, length, err);
+}
+
+static ar_status add_gguf(ar_base *base, const ar_gguf_tensor *t, ar_buf *b, ar_error *err) {
+    const char *other = sibling(b, t->name, ".bias", ".weight");
+    size_t length = module_length(t->name, other && ar__gguf_find(base->gguf, other));
+    if (!length) return AR_OK;
+    ar_base_weight w = {
+        .tensor = t->name, .type = t->dtype, .type_name = t->type_name, .dims = t->dims, .data = t->data, .bytes = t->bytes};
+    for (int i = 0; i < t->dims; i++) w.shape[i] = t->ne[t->dims - 1 - i];
+    other = sibling(b, t->name, ".weight", ".bias");
+    const ar_gguf_tensor *bias = other ? ar__gguf_find(base->gguf, other) : NULL;
+    if (bias) {
+        w.bias_tensor = bias->name;
+        w.bias = bias->data;
+        w.bias_type = bias->dtype;
+        w.bias_count = bias->count;
+    }
+    return add_weight(base, w, length, err);
+}
+
+static ar_status list_weights(ar_base *base, ar_error *err) {
+    ar_buf b = {0};
+    ar_status s = AR_OK;
+    int n = base->gguf ? ar__gguf_count(base->gguf) : ar__st_count(base->st);
+    for (int i = 0; !s && i < n; i++)
+        s = base->gguf ? add_gguf(base, ar__gguf_at(base->gguf, i), &b, err) : add_safetensors(base, ar__st_at(base->st, i), &b, err);
+    for (size_t i = 0; !s && i < base->count; i++) {
+        ar__buf_clear(&b);
+        ar__names_key(&b, base->info.names, base->weight[i].site);
+        if (b.failed || !ar__map_put(&base->keys, b.data, b.len, i)) s = ar__fail_memory(err, base->path);
+    }
+    if (!s && b.failed) s = ar__fail_memory(err, base->path);
+    ar__buf_release(&b);
+    return s;
+}
+
+static const ar_base_weight *find_listed(const ar_base *base, const char *site) {
+    ar_buf key = {0};
+    ar__names_key(&key, base->info.names, site);
+    size_t i = key.failed || !key.data ? AR_MAP_NONE : ar__map_find(&base->keys, key.data, key.len);
+    ar__buf_release(&key);
+    return i == AR_MAP_NONE ? NULL : &base->weight[i];
+}
+
+/* Tied: the configuration says so, or is silent and the file has no head. */
+static void tie_head(ar_base *base) {
+    const ar_base_weight *head = NULL, *embedding = NULL;
+    for (size_t i = 0; i < base->count; i++) {
+        const ar_base_weight *w = &base->weight[i];
+        if (!head && w->kind == AR_MODULE_HEAD) head = w;
+        if (!embedding && w->kind == AR_MODULE_EMBEDDING && is_one_of(last_part(w->site), embeddings)) embedding = w;
+    }
+    base->info.is_tied = embedding && (base->says_tied == 1 || !head);
+    if (!base->info.is_tied) return;
+    base->tied = *embedding;
+    base->tied.kind = AR_MODULE_HEAD;
+    base->tied.is_tied = true;
+    base->tied.site = "lm_head";
+}
+
+const ar_base_weight *ar__base_find(const ar_base *base, const char *site) {
+    return base->info.is_tied && is_head(base, site) ? &base->tied : find_listed(base, site);
+}
+
+static ar_status open_files(ar_base *base, ar_error *err) {
+    ar_status s;
+    bool folder = ar__path_is_dir(base->path);
+    size_t n = strlen(base->path);
+    if (!folder && n > 5 && !strcmp(base->path + n - 5, ".gguf")) {
+        s = ar__gguf_open(&base->gguf, base->path, err);
+        base->info.is_gguf = true;
+        return s ? s : ar__base_gguf_read(base, err);
+    }
+    base->says_tied = -1;
+    if (folder && (s = ar__base_config_read(base, base->path, err))) return s;
+    return ar__st_open(&base->st, base->path, err);
+}
+
+ar_status ar__base_open(ar_base **out, const char *path, ar_error *err) {
+    ar_base *base = ar__alloc(1, sizeof *base);
+    *out = NULL;
+    if (!base) return ar__fail_memory(err, path);
+    base->info.path = base->path = ar__strdup(path);
+    ar_status s = base->path ? open_files(base, err) : ar__fail_memory(err, path);
+    if (!s) s = list_weights(base, err);
+    if (s) {
+        ar__base_close(base);
+        return s;
+    }
+    tie_head(base);
+    *out = base;
+    return AR_OK;
+}
+
+void ar__base_close(ar_base *base) {
+    if (!base) return;
+    for (size_t i = 0; i < base->count; i++) free(base->site[i]);
+    free(base->site);
+    free(base->weight);
+    ar__map_release(&base->keys);
+    ar__st_close(base->st);
+    ar__gguf_close(base->gguf);
+    free(base->path);
+    free(base->model_type);
+    free(base);
+}
+
+const ar_base_info *ar__base_info(const ar_base *base) { return &base->info; }
+const ar_st_set *ar__base_safetensors(const ar_base *base) { return base->st; }
+const ar_gguf *ar__base_gguf(const ar_base *base) { return base->gguf; }
+int ar__base_count(const ar_base *base) { return (int)base->count; }
+const ar_base_weight *ar__base_at(const ar_base *base, int i) { return &base->weight[i]; }

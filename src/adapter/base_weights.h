@@ -1,0 +1,71 @@
+/* A base as the adapter toolkit sees it: named matrices of any family, read a few rows at a time.  Nothing here runs a
+ * model, so nothing needs the architecture record; opening reads headers only.
+ *
+ * Names, orientation and order of rows are Hugging Face's whatever the file: Conv1D weights come as [out, in], GGUF's
+ * row orders are undone, quantised rows become f32. */
+#ifndef AR_ADAPTER_BASE_WEIGHTS_H
+#define AR_ADAPTER_BASE_WEIGHTS_H
+
+#include "arch/names.h"
+#include "format/gguf.h"
+#include "format/safetensors.h"
+#include "kern/dtype.h"
+
+typedef struct ar_base ar_base;
+
+typedef struct ar_base_info {
+    const char *path;
+    const char *model_type;                    /* of config.json, or GGUF's architecture; NULL: none given */
+    const ar_name_map *names;                  /* NULL: the family is not in the table */
+    int64_t heads, kv_heads, head_dim, layers; /* 0: not known */
+    bool is_tied;                              /* the head is the embedding */
+    bool is_gguf;
+} ar_base_info;
+
+/* A tensor: a weight with its bias, or anything else that the file holds, under its whole name. */
+typedef struct ar_base_weight {
+    const char *site;    /* module path, unwrapped where the family is known: "model.layers.0.self_attn.q_proj" */
+    const char *tensor;  /* its name in the file */
+    ar_module_kind kind; /* of an unknown family guessed from the name */
+    ar_dtype type;
+    const char *type_name; /* as the file has it */
+    int dims;
+    int64_t shape[AR_ST_MAX_DIMS]; /* as Hugging Face stores it */
+    int64_t n_out, n_in;           /* of the linear; embedding [vocab, dim]; convolution [out, in·kh·kw]; norm [n, 1] */
+    bool is_conv1d;                /* stored [n_in, n_out] */
+    ar_row_order order;
+    bool is_plus_one; /* stored 1 + w */
+    bool is_tied;     /* the head, and these are the embedding's bytes */
+    const void *data; /* n_out · n_in values in the file's map, unaligned */
+    size_t bytes;
+    const char *bias_tensor; /* NULL: none */
+    const void *bias;        /* n_out values, in the file's row order */
+    ar_dtype bias_type;
+    size_t bias_count; /* checked against n_out when it is read */
+} ar_base_weight;
+
+/* path: a Hugging Face folder, one .safetensors file, or one .gguf file. */
+ar_status ar__base_open(ar_base **out, const char *path, ar_error *err);
+void ar__base_close(ar_base *base); /* NULL is fine */
+const ar_base_info *ar__base_info(const ar_base *base);
+
+/* The file itself, for what is carried along: one of the two, the other NULL. */
+const ar_st_set *ar__base_safetensors(const ar_base *base);
+const ar_gguf *ar__base_gguf(const ar_base *base);
+
+int ar__base_count(const ar_base *base);
+const ar_base_weight *ar__base_at(const ar_base *base, int i); /* by name of the tensor; a tied head is not among them */
+/* The weight of a module, by any of its names; of a tied base's head the embedding, marked.  NULL if absent. */
+const ar_base_weight *ar__base_find(const ar_base *base, const char *site);
+
+/* count rows from `first` as f32 [count, n_in].  Fails, naming tensor and type, for types without a conversion, and where
+ * the order of rows needs heads that are not known. */
+ar_status ar__base_read_rows(float *dst, const ar_base *base, const ar_base_weight *w, int64_t first, int64_t count, ar_error *err);
+/* The n_out values of a bias that is there. */
+ar_status ar__base_read_bias(float *dst, const ar_base *base, const ar_base_weight *w, ar_error *err);
+/* ‖W‖²_F in double; W's pages are given back.  The same bits for any number of threads. */
+ar_status ar__base_norm2(double *out, const ar_base *base, const ar_base_weight *w, ar_error *err);
+/* The weight is done with: its pages leave this process's memory. */
+void ar__base_forget(const ar_base_weight *w);
+
+#endif
