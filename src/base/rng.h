@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 /* What a stream is for; part of the key, so that no two uses ever share numbers. */
-enum ar_rng_purpose { AR_RNG_INIT = 1, AR_RNG_ORDER = 2, AR_RNG_DROPOUT = 3, AR_RNG_SAMPLE = 4 };
+enum ar_rng_purpose { AR_RNG_INIT = 1, AR_RNG_ORDER = 2, AR_RNG_DROPOUT = 3, AR_RNG_SAMPLE = 4, AR_RNG_SUBSPACE = 5, AR_RNG_DARE = 6 };
 
 typedef struct ar_rng {
     uint32_t key[2];
