@@ -10,10 +10,13 @@
 #include "interrupt.h"
 #include "output.h"
 
-enum { COMMANDS = 6 };
-static const cli_command *const commands[COMMANDS] = {
-    &cli_train, &cli_plan, &cli_eval, &cli_generate, &cli_score, &cli_tokenize,
+static const cli_command *const commands[] = {
+    &cli_train,   &cli_plan,                                /* a line each: training, */
+    &cli_eval,    &cli_generate, &cli_score, &cli_tokenize, /* asking a model, */
+    &cli_inspect, &cli_diff,                                /* looking at adapters, */
+    &cli_convert, &cli_rescale,                             /* changing them */
 };
+enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static int print_overview(cli *c) {
     printf("alphar %s: LoRA fine-tuning on CPUs in which alpha is right.\nUsage: alphar COMMAND [options]\n\n", ar_version());

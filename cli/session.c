@@ -11,7 +11,7 @@ const cli_option cli_session_options[] = {
      .value = "FOLDER",
      .flags = CLI_REQUIRED,
      .help = "the base: a Hugging Face folder"},
-    {.name = "adapter", .kind = CLI_LIST, .at = AT(adapter), .value = "PATH[:X]", .help = "adapter folder, its s times X; may repeat"},
+    {.name = "adapter", .kind = CLI_LIST, .at = AT(adapter), .value = "PATH[:X]", .help = "an adapter of any format, its s times X; may repeat"},
     {.name = "trust",
      .kind = CLI_CHOICE,
      .at = AT(trust),

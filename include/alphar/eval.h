@@ -20,11 +20,11 @@ extern "C" {
 typedef struct ar_session ar_session;
 
 typedef struct ar_session_options {
-    const char *model;           /* folder */
-    const char *const *adapters; /* folders, their updates added up; "PATH:0.5" multiplies that one's s */
-    int adapter_count;           /* 0: the base alone */
-    ar_adapter_options adapter_options;
-    bool has_scale, has_alpha; /* s of every site; or alpha, by which each site's own policy and rank give s */
+    const char *model;                  /* folder */
+    const char *const *adapters;        /* of any format, their updates added up; "PATH:0.5" multiplies that one's s */
+    int adapter_count;                  /* 0: the base alone */
+    ar_adapter_options adapter_options; /* model and log are the session's own */
+    bool has_scale, has_alpha;          /* s of every site; or alpha, by which each site's own policy and rank give s */
     double scale, alpha;
 } ar_session_options;
 

@@ -92,9 +92,16 @@ ar_pair_shape ar__pair_shape_of(const ar_pair *p);
 /* The adapter closes the handle when it is freed (at once where memory runs out). */
 ar_status ar__adapter_keep(ar_adapter *ad, void *handle, void (*close)(void *handle), ar_error *err);
 
+/* Settings, notes and format of another; and its whole tensors, whose numbers stay in the other's file, so that it has to
+ * live longer. */
+ar_status ar__adapter_copy_settings(ar_adapter *out, const ar_adapter *from, ar_error *err);
+ar_status ar__adapter_copy_wholes(ar_adapter *out, const ar_adapter *from, ar_error *err);
+
 /* New pairs' numbers go to an unlinked file in dir as soon as they are settled. */
 ar_status ar__adapter_use_spool(ar_adapter *ad, const char *dir, ar_error *err);
-/* A pair of this adapter is complete: with a spool its factors are stored there and leave memory. */
+/* A pair of this adapter is complete, or a factor in memory was changed: with a spool it is stored there and leaves
+ * memory, without one it stays and is no longer what the file has. */
+ar_status ar__factor_settle(ar_adapter *ad, ar_pair *p, ar_factor which, ar_error *err);
 ar_status ar__pair_settle(ar_adapter *ad, ar_pair *p, ar_error *err);
 /* The factors in memory, in Alphar's orientation and row order.  Errors: AR_ERR_NUMERIC for NaN or infinity. */
 ar_status ar__pair_load(const ar_adapter *ad, ar_pair *p, ar_error *err);
@@ -116,6 +123,10 @@ ar_whole *ar__adapter_find_whole(const ar_adapter *ad, const char *name); /* NUL
 /* Provenance ("base.weights", "train.lr", …), written to the file's metadata; replaces an older value. */
 ar_status ar__adapter_set_note(ar_adapter *ad, const char *key, const char *value, ar_error *err);
 const char *ar__adapter_note(const ar_adapter *ad, const char *key); /* NULL if absent */
+
+/* Notes that let an adapter become a GGUF file without its base at hand. */
+#define AR_NOTE_ARCHITECTURE "base.gguf_architecture" /* "llama" */
+#define AR_NOTE_HEADS "base.heads"                    /* "32,8" */
 
 double ar__policy_scale(ar_policy policy, double alpha, int rank);
 double ar__policy_alpha(ar_policy policy, double scale, int rank);

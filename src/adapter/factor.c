@@ -113,16 +113,23 @@ ar_status ar__adapter_use_spool(ar_adapter *ad, const char *dir, ar_error *err) 
     return ad->spool ? AR_OK : ar__spool_new(&ad->spool, dir, err);
 }
 
-ar_status ar__pair_settle(ar_adapter *ad, ar_pair *p, ar_error *err) {
-    const float *here[] = {p->a, p->b};
-    if (!ad->spool) return AR_OK;
-    for (int i = 0; i < 2; i++) {
-        ar_stored *to = &p->stored[i];
-        size_t n = ar__factor_rows(p, (ar_factor)i) * ar__factor_columns(p, (ar_factor)i);
-        ar_status s = ar__spool_put(&to->spool_at, ad->spool, here[i], n * sizeof *here[i], err);
-        if (s) return s;
-        to->is_there = true;
+ar_status ar__factor_settle(ar_adapter *ad, ar_pair *p, ar_factor which, ar_error *err) {
+    float **here = which == AR_FACTOR_A ? &p->a : &p->b;
+    ar_stored to = {.is_there = true, .type = AR_F32};
+    size_t n = ar__factor_rows(p, which) * ar__factor_columns(p, which);
+    if (!ad->spool) {
+        p->stored[which] = (ar_stored){0};
+        return AR_OK;
     }
-    ar__pair_unload(p);
+    ar_status s = ar__spool_put(&to.spool_at, ad->spool, *here, n * sizeof **here, err);
+    if (s) return s;
+    p->stored[which] = to;
+    free(*here);
+    *here = NULL;
     return AR_OK;
+}
+
+ar_status ar__pair_settle(ar_adapter *ad, ar_pair *p, ar_error *err) {
+    ar_status s = ar__factor_settle(ad, p, AR_FACTOR_A, err);
+    return s ? s : ar__factor_settle(ad, p, AR_FACTOR_B, err);
 }

@@ -4,12 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/base_weights.h"
 #include "adapter/peft.h"
 #include "base/fail.h"
 #include "base/mem.h"
 #include "format/safetensors.h"
 
-static const ar_format *const formats[] = {&ar__format_peft};
+static const ar_format *const formats[] = {&ar__format_peft, &ar__format_gguf};
 
 const ar_format *ar__format_named(const char *name) {
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
@@ -42,7 +43,11 @@ ar_status ar_adapter_open(ar_adapter **out, const char *path, const ar_adapter_o
     if (!format) return refuse(path, err);
     if (options) c.options = *options;
     c.log = (ar_log){c.options.log, c.options.log_user};
-    ar_status s = format->read(out, &c, err);
+    ar_base *base = NULL;
+    ar_status s = c.options.model ? ar__base_open(&base, c.options.model, err) : AR_OK;
+    c.base = base;
+    if (!s) s = format->read(out, &c, err);
+    ar__base_close(base);
     if (!s) (*out)->format = format->name;
     return s;
 }

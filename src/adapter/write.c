@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "adapter/algebra/compare.h"
+#include "adapter/algebra/fold.h"
+#include "adapter/base_weights.h"
 #include "adapter/formats.h"
 #include "base/fail.h"
 #include "base/file.h"
@@ -132,12 +134,38 @@ static ar_status read_options(ar_write_context *c, const ar_write_options *o, ar
     return AR_OK;
 }
 
-static ar_status write_staged(ar_proof *proof, struct stage *st, const ar_runtime *rt, ar_adapter *ad, ar_write_context *c, ar_error *err) {
+/* ad: what the file must be equal to; source: what is written, the same or its folded copy. */
+static ar_status write_staged(ar_proof *proof, struct stage *st, const ar_runtime *rt, ar_adapter *ad, const ar_adapter *source,
+                              ar_write_context *c, ar_error *err) {
     ar_status s;
     if ((s = stage_open(st, err))) return s;
     c->path = st->temporary;
-    if ((s = st->format->write(c, ad, err)) || (s = prove(proof, st, rt, ad, c, err))) return s;
+    if ((s = st->format->write(c, source, err)) || (s = prove(proof, st, rt, ad, c, err))) return s;
     return install(st, err);
+}
+
+/* The base's names and heads: of the model given, else of the folder that the adapter names, where it is at hand. */
+static ar_status open_base(ar_base **out, const ar_adapter *ad, const ar_write_options *o, ar_error *err) {
+    *out = NULL;
+    if (o->model) return ar__base_open(out, o->model, err);
+    const char *named = ad->settings.base;
+    if (!o->heads && named && ar__path_is_dir(named) && ar__base_open(out, named, NULL)) *out = NULL;
+    return AR_OK;
+}
+
+static ar_status write_checked(ar_proof *proof, struct stage *st, const ar_runtime *rt, ar_adapter *ad, ar_write_context *c, bool fold,
+                               ar_error *err) {
+    ar_adapter *folded = NULL;
+    char *dir = fold ? ar__path_parent(st->path) : NULL;
+    ar_status s = AR_OK;
+    if (fold) s = dir ? ar__adapter_folded(&folded, ad, dir, err) : ar__fail_memory(err, st->path);
+    const ar_adapter *source = fold ? folded : ad;
+    if (!s) s = st->format->check(source, c, err);
+    if (!s) s = write_staged(proof, st, rt, ad, source, c, err);
+    if (!s && fold) proof->folded = (int)ad->pair_count;
+    ar_adapter_free(folded);
+    free(dir);
+    return s;
 }
 
 ar_status ar_adapter_write(ar_proof *proof, ar_adapter *ad, const ar_runtime *rt, const char *path, const ar_write_options *options,
@@ -147,12 +175,15 @@ ar_status ar_adapter_write(ar_proof *proof, ar_adapter *ad, const ar_runtime *rt
     const char *name = o->format ? o->format : ad->format;
     struct stage st = {.format = ar__format_named(name), .path = path};
     ar_write_context c = {0};
+    ar_base *base = NULL;
     ar_proof own;
     ar_status s;
     if (!st.format) return ar__fail(err, AR_ERR_USAGE, "format '%s': wanted peft, gguf, mlx or kohya", name);
-    if ((s = read_options(&c, o, err)) || (s = check_free(&st, o->overwrite, err)) || (s = st.format->check(ad, &c, err))) return s;
-    s = write_staged(proof ? proof : &own, &st, rt, ad, &c, err);
+    if ((s = read_options(&c, o, err)) || (s = check_free(&st, o->overwrite, err)) || (s = open_base(&base, ad, o, err))) return s;
+    c.base = base;
+    s = write_checked(proof ? proof : &own, &st, rt, ad, &c, o->fold, err);
     stage_close(&st, s != AR_OK);
+    ar__base_close(base);
     return s;
 }
 

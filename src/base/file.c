@@ -84,6 +84,15 @@ ar_status ar__file_read(ar_buf *out, const char *path, size_t max_bytes, ar_erro
     return s;
 }
 
+bool ar__file_peek(void *out, size_t n, const char *path) {
+    int fd;
+    size_t size;
+    if (open_regular(&fd, &size, path, NULL)) return false;
+    bool got = size >= n && pread(fd, out, n, 0) == (ssize_t)n;
+    close(fd);
+    return got;
+}
+
 ar_status ar__writer_open(ar_writer *out, const char *path, ar_error *err) {
     *out = (ar_writer){.fd = -1};
     ar_buf name = {0};
@@ -116,7 +125,7 @@ ar_status ar__writer_put(ar_writer *w, const void *bytes, size_t n, ar_error *er
     return AR_OK;
 }
 
-static char *parent_of(const char *path) {
+char *ar__path_parent(const char *path) {
     const char *slash = strrchr(path, '/');
     if (!slash) return ar__strdup(".");
     return ar__strndup(path, slash == path ? 1 : (size_t)(slash - path));
@@ -134,7 +143,7 @@ ar_status ar__dir_sync(const char *path, ar_error *err) {
 
 ar_status ar__path_rename(const char *from, const char *to, ar_error *err) {
     if (rename(from, to) != 0) return ar__fail_errno(err, "%s: cannot rename to %s", from, to);
-    char *dir = parent_of(to);
+    char *dir = ar__path_parent(to);
     if (!dir) return ar__fail_memory(err, to);
     ar_status s = ar__dir_sync(dir, err);
     free(dir);

@@ -24,6 +24,9 @@ void ar__filemap_forget(const void *bytes, size_t n);
 /* The whole file as a buffer (NUL-terminated).  Refuses more than max_bytes. */
 ar_status ar__file_read(ar_buf *out, const char *path, size_t max_bytes, ar_error *err);
 
+/* The first n bytes of a regular file; false where there are fewer, or it cannot be read. */
+bool ar__file_peek(void *out, size_t n, const char *path);
+
 /* A file being written under `path.tmp-PID`; it takes its name in commit, or vanishes in abort. */
 typedef struct ar_writer {
     int fd;
@@ -46,6 +49,8 @@ bool ar__path_exists(const char *path);
 bool ar__path_is_dir(const char *path);
 /* `dir/name`, malloc'ed; NULL when memory runs out. */
 char *ar__path_join(const char *dir, const char *name);
+/* The folder that holds it, "." where the path names none; malloc'ed; NULL when memory runs out. */
+char *ar__path_parent(const char *path);
 const char *ar__path_base(const char *path);               /* the part behind the last '/' */
 ar_status ar__dir_make(const char *path, ar_error *err);   /* with parents; existing is fine */
 ar_status ar__dir_remove(const char *path, ar_error *err); /* with everything in it; absent is fine */

@@ -22,11 +22,15 @@ static ar_status split_factor(char **path, double *factor, const char *text, ar_
     return *path ? AR_OK : ar__fail_memory(err, text);
 }
 
-static ar_status open_one(ar_adapter **out, const char *text, const ar_session_options *o, ar_error *err) {
+static ar_status open_one(ar_adapter **out, const char *text, const ar_session_options *o, const ar_log *log, ar_error *err) {
     char *path = NULL;
     double factor;
+    ar_adapter_options how = o->adapter_options;
+    how.model = o->model; /* names and heads, for formats that do not hold them */
+    how.log = log->fn;
+    how.log_user = log->user;
     ar_status st = split_factor(&path, &factor, text, err);
-    if (!st) st = ar_adapter_open(out, path, &o->adapter_options, err);
+    if (!st) st = ar_adapter_open(out, path, &how, err);
     if (!st) st = ar__adapter_load(*out, err);
     if (!st && o->has_scale) st = ar_adapter_set_scale(*out, o->scale, err);
     if (!st && o->has_alpha) st = ar_adapter_set_alpha(*out, o->alpha, err);
@@ -39,7 +43,7 @@ static ar_status open_adapters(ar_session *s, const ar_session_options *o, ar_er
     size_t count = (size_t)o->adapter_count;
     ar_adapter **list = ar__alloc(count, sizeof(ar_adapter *));
     ar_status st = list ? AR_OK : ar__fail_memory(err, "adapters");
-    for (size_t i = 0; !st && i < count; i++) st = open_one(&list[i], o->adapters[i], o, err);
+    for (size_t i = 0; !st && i < count; i++) st = open_one(&list[i], o->adapters[i], o, &s->rt->log, err);
     if (!st && count == 1) {
         s->adapter = list[0];
         list[0] = NULL;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arch/names.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "format/json.h"
@@ -117,6 +118,16 @@ ar_status ar__record_card(const ar_trainer *t, const char *dir, ar_error *err) {
     return s;
 }
 
+/* What converters to GGUF have to know. */
+static ar_status note_architecture(ar_trainer *t, ar_error *err) {
+    const ar_arch *a = &t->model->arch;
+    const ar_name_map *names = ar__names_for_model_type(a->family);
+    char heads[48];
+    snprintf(heads, sizeof heads, "%lld,%lld", (long long)a->heads, (long long)a->kv_heads);
+    ar_status s = names ? ar__adapter_set_note(t->adapter, AR_NOTE_ARCHITECTURE, names->gguf, err) : AR_OK;
+    return s ? s : ar__adapter_set_note(t->adapter, AR_NOTE_HEADS, heads, err);
+}
+
 ar_status ar__record_provenance(ar_trainer *t, ar_error *err) {
     char architecture[AR_FINGERPRINT_CHARS], rate[32];
     ar_buf weights = {0};
@@ -128,6 +139,7 @@ ar_status ar__record_provenance(ar_trainer *t, ar_error *err) {
     if (!s) s = ar__adapter_set_note(t->adapter, "base.weights", weights.data, err);
     if (!s) s = ar__adapter_set_note(t->adapter, "base.dtype", ar__dtype(t->model->dtype)->name, err);
     if (!s) s = ar__adapter_set_note(t->adapter, "train.lr", rate, err);
+    if (!s) s = note_architecture(t, err);
     ar__buf_release(&weights);
     return s;
 }

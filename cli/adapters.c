@@ -1,0 +1,123 @@
+#include "adapters.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define AT(member) offsetof(struct adapter_values, member)
+
+#define READ_OPTIONS                                                                                                                       \
+    {.name = "model", .kind = CLI_STRING, .at = AT(model), .value = "BASE", .help = "the base, a folder or .gguf: names, heads, weights"}, \
+        {.name = "heads", .kind = CLI_STRING, .at = AT(heads), .value = "H,KV", .help = "of a llama base, where BASE is not at hand"}, {   \
+        .name = "trust", .kind = CLI_CHOICE, .at = AT(trust), .value = "neither|config|metadata",                                          \
+        .help = "where an adapter's files disagree on s"                                                                                   \
+    }
+
+const cli_option cli_adapter_options[] = {READ_OPTIONS, {0}};
+
+const cli_option cli_adapter_write_options[] = {
+    READ_OPTIONS,
+    {.name = "to", .kind = CLI_STRING, .at = AT(to), .value = "peft|gguf|mlx|kohya", .help = "format of OUT"},
+    {.name = "dtype", .kind = CLI_STRING, .at = AT(dtype), .value = "keep|f32|f16|bf16", .help = "of the numbers in OUT"},
+    {.name = "fold", .kind = CLI_FLAG, .at = AT(fold), .help = "multiply s into B, so that the file's scale is 1"},
+    {.name = "overwrite", .kind = CLI_FLAG, .at = AT(overwrite), .help = "replace an adapter that is there"},
+    {0},
+};
+
+static int parse_heads(int *heads, int *kv_heads, cli *c, const char *text) {
+    char *end;
+    if (!text) return CLI_OK;
+    long h = strtol(text, &end, 10), kv = h;
+    if (*end == ',') kv = strtol(end + 1, &end, 10);
+    if (end == text || *end || h < 1 || kv < 1 || h > 1 << 20 || kv > h || h % kv)
+        return cli_fail_usage(c, "--heads: found '%.40s', wanted H,KV: attention heads and key/value heads, as in 32,8", text);
+    *heads = (int)h;
+    *kv_heads = (int)kv;
+    return CLI_OK;
+}
+
+int cli_adapter_open(ar_adapter **out, cli *c, const cli_args *args, const char *path) {
+    const struct adapter_values *v = args->values;
+    ar_error err;
+    ar_adapter_options o = {.trust = (ar_trust)v->trust, .model = v->model, .log = cli_log, .log_user = c};
+    int code = parse_heads(&o.heads, &o.kv_heads, c, v->heads);
+    *out = NULL;
+    if (code) return code;
+    if (cli_option_find(args->command, "alpha") >= 0 && cli_given(args, "alpha")) {
+        o.has_alpha = true;
+        o.alpha = v->alpha;
+    }
+    return ar_adapter_open(out, path, &o, &err) ? cli_fail(c, &err) : CLI_OK;
+}
+
+static bool ends_with(const char *text, const char *end) {
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && !strcmp(text + n - m, end);
+}
+
+static const char *format_by_name(const char *path) {
+    return ends_with(path, ".gguf") ? "gguf" : ends_with(path, ".safetensors") ? "kohya" : NULL;
+}
+
+int cli_adapter_check_free(cli *c, const cli_args *args, const char *path) {
+    const struct adapter_values *v = args->values;
+    static const char *const inside[] = {"adapter_config.json", "adapter_model.safetensors", "adapters.safetensors"};
+    struct stat st;
+    if (v->overwrite || stat(path, &st)) return CLI_OK;
+    bool taken = !S_ISDIR(st.st_mode);
+    for (size_t i = 0; !taken && i < sizeof inside / sizeof *inside; i++) {
+        char file[4200];
+        snprintf(file, sizeof file, "%s/%s", path, inside[i]);
+        taken = stat(file, &st) == 0;
+    }
+    if (!taken) return CLI_OK;
+    ar_error err = {.status = AR_ERR_EXISTS};
+    snprintf(err.message, sizeof err.message, "%.900s: is there already; give another name or --overwrite", path);
+    return cli_fail(c, &err);
+}
+
+int cli_adapter_write(ar_proof *proof, cli *c, const cli_args *args, ar_adapter *ad, const ar_runtime *rt, const char *path,
+                      const char *dtype) {
+    const struct adapter_values *v = args->values;
+    ar_error err;
+    ar_write_options o = {.format = v->to ? v->to : format_by_name(path),
+                          .dtype = v->dtype ? v->dtype : dtype,
+                          .model = v->model,
+                          .fold = v->fold,
+                          .overwrite = v->overwrite};
+    int code = parse_heads(&o.heads, &o.kv_heads, c, v->heads);
+    if (code) return code;
+    /* A folder's format is its adapter's own where that is kept in folders. */
+    if (!o.format && (!strcmp(ar_adapter_format(ad), "gguf") || !strcmp(ar_adapter_format(ad), "kohya"))) o.format = "peft";
+    return ar_adapter_write(proof, ad, rt, path, &o, &err) ? cli_fail(c, &err) : CLI_OK;
+}
+
+json_t *cli_json_proof(const ar_proof *p) {
+    return json_pack("{s:i, s:o, s:o, s:o, s:s}", "sites", p->sites, "max_relative", cli_json_real(p->max_relative), "max_abs",
+                     cli_json_real(p->max_abs), "bound", cli_json_real(p->bound), "worst", p->worst);
+}
+
+void cli_print_proof(const char *path, const ar_proof *p) {
+    printf("%s: %d site%s, read back: s·B·A within %.2g (bound %.2g), worst at %s\n", path, p->sites, p->sites == 1 ? "" : "s",
+           p->max_relative, p->bound, p->worst);
+    if (p->folded)
+        printf("%d site%s folded: B was multiplied, because the format holds one value (%.9g)\n", p->folded,
+               p->folded == 1 ? " was" : "s were", p->alpha);
+}
+
+const char *cli_folder_of(char *buffer, size_t size, const char *path) {
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    while (n && path[n - 1] != '/') n--;
+    if (!n || n >= size) return ".";
+    memcpy(buffer, path, n);
+    buffer[n] = '\0';
+    return buffer;
+}
+
+int cli_need_positional(cli *c, const cli_args *args, int count) {
+    if (args->positional_count == count) return CLI_OK;
+    return cli_fail_usage(c, "found %d argument%s without dashes, wanted %d: %s", args->positional_count,
+                          args->positional_count == 1 ? "" : "s", count, args->command->usage);
+}

@@ -1,0 +1,104 @@
+/* alphar diff: how far apart two adapters' updates are, in whatever formats they stand. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "adapters.h"
+#include "commands.h"
+#include "session.h"
+
+struct values {
+    struct adapter_values adapter;
+    double tolerance;
+    bool all;
+};
+#define AT(member) offsetof(struct values, member)
+
+static const cli_option options[] = {
+    {.name = "tolerance",
+     .kind = CLI_NUMBER,
+     .at = AT(tolerance),
+     .value = "T",
+     .initial = "1e-6",
+     .min = 0,
+     .max = 1e30,
+     .help = "exit 1 where a site is further apart"},
+    {.name = "all", .kind = CLI_FLAG, .at = AT(all), .help = "every site in the table, not the worst 20"},
+    {0},
+};
+
+enum { SHOWN = 20 };
+
+static json_t *names_json(const char *const *names, size_t count) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++) json_array_append_new(list, json_string(names[i]));
+    return list;
+}
+
+static json_t *to_json(const ar_difference *d) {
+    json_t *sites = json_array();
+    for (size_t i = 0; i < d->count; i++)
+        json_array_append_new(sites, json_pack("{s:s, s:o, s:o}", "name", d->sites[i].name, "relative", cli_json_real(d->sites[i].relative),
+                                               "max_abs", cli_json_real(d->sites[i].max_abs)));
+    return json_pack("{s:o, s:o, s:o, s:o}", "sites", sites, "max_relative", cli_json_real(d->max_relative), "only_in_a",
+                     names_json(d->only_in_a, d->only_in_a_count), "only_in_b", names_json(d->only_in_b, d->only_in_b_count));
+}
+
+static int by_distance(const void *a, const void *b) {
+    double x = ((const ar_site_difference *)a)->relative, y = ((const ar_site_difference *)b)->relative;
+    return (x < y) - (x > y);
+}
+
+static void print_table(ar_difference *d, bool all) {
+    size_t shown = all || d->count <= SHOWN ? d->count : SHOWN;
+    qsort(d->sites, d->count, sizeof *d->sites, by_distance);
+    if (d->count) printf("%12s %12s  site\n", "relative", "largest");
+    for (size_t i = 0; i < shown; i++) printf("%12.3e %12.3e  %s\n", d->sites[i].relative, d->sites[i].max_abs, d->sites[i].name);
+    if (shown < d->count) printf("… and %zu nearer ones (--all shows them)\n", d->count - shown);
+    for (size_t i = 0; i < d->only_in_a_count; i++) printf("only in the first: %s\n", d->only_in_a[i]);
+    for (size_t i = 0; i < d->only_in_b_count; i++) printf("only in the second: %s\n", d->only_in_b[i]);
+    printf("%zu sites in both, s·B·A apart by at most %.3e (relative)\n", d->count, d->max_relative);
+}
+
+static int diff(cli *c, const cli_args *args, ar_adapter *a, ar_adapter *b, const ar_runtime *rt) {
+    const struct values *v = args->values;
+    ar_difference d;
+    ar_error err;
+    if (ar_adapter_diff(&d, a, b, rt, &err)) return cli_fail(c, &err);
+    bool apart = !(d.max_relative <= v->tolerance) || d.only_in_a_count || d.only_in_b_count;
+    int code;
+    if (c->json) {
+        code = cli_print_json(c, to_json(&d));
+    } else {
+        print_table(&d, v->all);
+        code = cli_finish(c);
+    }
+    ar_difference_release(&d);
+    return code == CLI_OK && apart ? CLI_FAILED : code;
+}
+
+static int run(cli *c, const cli_args *args) {
+    ar_adapter *a = NULL, *b = NULL;
+    ar_runtime *rt = NULL;
+    int code = cli_need_positional(c, args, 2);
+    if (!code) code = cli_adapter_open(&a, c, args, args->positional[0]);
+    if (!code) code = cli_adapter_open(&b, c, args, args->positional[1]);
+    if (!code) code = cli_runtime_open(&rt, c, args);
+    if (!code) code = diff(c, args, a, b, rt);
+    ar_adapter_free(a);
+    ar_adapter_free(b);
+    ar_runtime_free(rt);
+    return code;
+}
+
+const cli_command cli_diff = {
+    .name = "diff",
+    .summary = "Compares the updates of two adapters, whatever their formats.",
+    .usage = "alphar diff A B [--model BASE] [--tolerance T]",
+    .example = "alphar diff my-adapter my-adapter.gguf --model demo/base",
+    .options = options,
+    .shared = cli_adapter_options,
+    .values_size = sizeof(struct values),
+    .positional_count = 2,
+    .run = run,
+};

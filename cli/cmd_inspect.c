@@ -1,0 +1,124 @@
+/* alphar inspect: what an adapter is, site by site, and what is odd about it. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "adapters.h"
+#include "commands.h"
+#include "session.h"
+
+struct values {
+    struct adapter_values adapter;
+    bool all;
+};
+
+static const cli_option options[] = {
+    {.name = "alpha", .kind = CLI_NUMBER, .at = offsetof(struct adapter_values, alpha), .value = "X", .help = "where the file has none"},
+    {.name = "all", .kind = CLI_FLAG, .at = offsetof(struct values, all), .help = "every site in the table, not the strongest 20"},
+    {0},
+};
+
+enum { SHOWN = 20 };
+
+static json_t *site_json(const ar_site_figures *f) {
+    const ar_site *s = &f->site;
+    json_t *figures =
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:i}", "norm_a", cli_json_real(f->norm_a), "norm_b", cli_json_real(f->norm_b),
+                  "norm_update", cli_json_real(f->norm_update), "norm_weight", cli_json_real(f->norm_weight), "strength",
+                  cli_json_real(f->strength), "stable_rank", cli_json_real(f->stable_rank), "rank_90", f->rank_90, "rank_99", f->rank_99);
+    json_t *out =
+        json_pack("{s:s, s:i, s:o, s:s, s:o, s:b, s:b, s:[I, I]}", "name", s->name, "rank", s->rank, "alpha", cli_json_real(s->alpha),
+                  "policy", ar_policy_name(s->policy), "scale", cli_json_real(s->scale), "dora", s->dora, "embedding", s->embedding,
+                  "shape", (json_int_t)(s->embedding ? s->n_in : s->n_out), (json_int_t)(s->embedding ? s->n_out : s->n_in));
+    if (out && figures) json_object_update(out, figures);
+    json_decref(figures);
+    return out;
+}
+
+static json_t *total_json(const ar_inspection *x, const ar_adapter *ad) {
+    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:i}", "sites", (json_int_t)x->count, "parameters",
+                     json_integer((json_int_t)x->parameters), "norm_update", cli_json_real(x->norm_update), "strength",
+                     cli_json_real(x->strength), "scale_min", cli_json_real(x->scale_min), "scale_max", cli_json_real(x->scale_max),
+                     "rank_min", x->rank_min, "rank_max", x->rank_max, "whole_tensors", ar_adapter_whole_count(ad));
+}
+
+static json_t *to_json(const ar_inspection *x, const ar_adapter *ad) {
+    json_t *sites = json_array(), *warnings = json_array();
+    for (size_t i = 0; i < x->count; i++) json_array_append_new(sites, site_json(&x->sites[i]));
+    for (size_t i = 0; i < x->warning_count; i++)
+        json_array_append_new(warnings, json_pack("{s:s, s:s}", "code", x->warnings[i].code, "text", x->warnings[i].text));
+    const char *base = ar_adapter_base(ad);
+    return json_pack("{s:s, s:o, s:o, s:o, s:o}", "format", ar_adapter_format(ad), "base", base ? json_string(base) : json_null(), "sites",
+                     sites, "total", total_json(x, ad), "warnings", warnings);
+}
+
+static double strength_of(const ar_site_figures *f) { return isnan(f->strength) ? f->norm_update : f->strength; }
+
+static int by_strength(const void *a, const void *b) {
+    double x = strength_of(a), y = strength_of(b);
+    return (x < y) - (x > y);
+}
+
+static void print_site(const ar_site_figures *f) {
+    char strength[32] = "-";
+    if (!isnan(f->strength)) snprintf(strength, sizeof strength, "%.3e", f->strength);
+    printf("%10s %10.4g %6d %9.6g %9.4g %8.2f %4d %4d  %s%s%s\n", strength, f->norm_update, f->site.rank, f->site.alpha, f->site.scale,
+           f->stable_rank, f->rank_90, f->rank_99, f->site.name, f->site.dora ? " (DoRA)" : "",
+           f->site.policy == AR_POLICY_RSLORA ? " (rslora)" : "");
+}
+
+static void print_table(ar_inspection *x, const ar_adapter *ad, bool all) {
+    const char *base = ar_adapter_base(ad);
+    size_t shown = all || x->count <= SHOWN ? x->count : SHOWN;
+    qsort(x->sites, x->count, sizeof *x->sites, by_strength);
+    printf("%s adapter, base %s\n", ar_adapter_format(ad), base ? base : "not named");
+    if (x->count) printf("%10s %10s %6s %9s %9s %8s %4s %4s  site\n", "strength", "|sBA|", "rank", "alpha", "s", "stable", "r90", "r99");
+    for (size_t i = 0; i < shown; i++) print_site(&x->sites[i]);
+    if (shown < x->count) printf("… and %zu weaker ones (--all shows them)\n", x->count - shown);
+    printf("%zu sites, %.4g million weights, rank %d to %d, s %.4g to %.4g, |sBA| %.4g", x->count, x->parameters / 1e6, x->rank_min,
+           x->rank_max, x->scale_min, x->scale_max, x->norm_update);
+    if (!isnan(x->strength)) printf(", mean strength %.3e", x->strength);
+    if (ar_adapter_whole_count(ad)) printf(", %d tensors saved whole", ar_adapter_whole_count(ad));
+    putchar('\n');
+    for (size_t i = 0; i < x->warning_count; i++) printf("warning [%s]: %s\n", x->warnings[i].code, x->warnings[i].text);
+}
+
+static int inspect(cli *c, const cli_args *args, ar_adapter *ad, const ar_runtime *rt) {
+    const struct values *v = args->values;
+    ar_inspection x;
+    ar_error err;
+    if (ar_adapter_inspect(&x, ad, rt, v->adapter.model, &err)) return cli_fail(c, &err);
+    int code;
+    if (c->json) {
+        code = cli_print_json(c, to_json(&x, ad));
+    } else {
+        print_table(&x, ad, v->all);
+        code = cli_finish(c);
+    }
+    ar_inspection_release(&x);
+    return code;
+}
+
+static int run(cli *c, const cli_args *args) {
+    ar_adapter *ad = NULL;
+    ar_runtime *rt = NULL;
+    int code = cli_need_positional(c, args, 1);
+    if (!code) code = cli_adapter_open(&ad, c, args, args->positional[0]);
+    if (!code) code = cli_runtime_open(&rt, c, args);
+    if (!code) code = inspect(c, args, ad, rt);
+    ar_adapter_free(ad);
+    ar_runtime_free(rt);
+    return code;
+}
+
+const cli_command cli_inspect = {
+    .name = "inspect",
+    .summary = "Shows an adapter site by site, and what is odd about it.",
+    .usage = "alphar inspect ADAPTER [--model BASE]",
+    .example = "alphar inspect my-adapter --model demo/base",
+    .options = options,
+    .shared = cli_adapter_options,
+    .values_size = sizeof(struct values),
+    .positional_count = 1,
+    .run = run,
+};

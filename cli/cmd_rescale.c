@@ -1,0 +1,98 @@
+/* alphar rescale: another alpha on purpose. */
+#include <stdio.h>
+
+#include "adapters.h"
+#include "commands.h"
+#include "session.h"
+
+struct values {
+    struct adapter_values adapter;
+    double scale, factor, strength;
+    const char *sites;
+    bool keep_function;
+};
+#define AT(member) offsetof(struct values, member)
+
+static const cli_option options[] = {
+    {.name = "alpha", .kind = CLI_NUMBER, .at = offsetof(struct adapter_values, alpha), .value = "X"},
+    {.name = "scale", .kind = CLI_NUMBER, .at = AT(scale), .value = "S"},
+    {.name = "factor", .kind = CLI_NUMBER, .at = AT(factor), .value = "F"},
+    {.name = "strength",
+     .kind = CLI_NUMBER,
+     .at = AT(strength),
+     .value = "X",
+     .min = 0,
+     .max = 1e30,
+     .help = "one of: alpha, s, a factor on s, ‖sBA‖/‖W‖ per site"},
+    {.name = "sites", .kind = CLI_STRING, .at = AT(sites), .value = "RE", .help = "only sites that end in a match, as in 'q_proj|v_proj'"},
+    {.name = "keep-function", .kind = CLI_FLAG, .at = AT(keep_function), .help = "divide B by as much: same update, other alpha"},
+    {0},
+};
+
+/* The one of the four that was given. */
+static int read_kind(ar_rescale_options *o, cli *c, const cli_args *args) {
+    const struct values *v = args->values;
+    const struct {
+        const char *name;
+        ar_rescale_kind kind;
+        double value;
+    } kinds[] = {{"alpha", AR_RESCALE_ALPHA, v->adapter.alpha},
+                 {"scale", AR_RESCALE_SCALE, v->scale},
+                 {"factor", AR_RESCALE_FACTOR, v->factor},
+                 {"strength", AR_RESCALE_STRENGTH, v->strength}};
+    int count = 0;
+    for (int i = 0; i < 4; i++) {
+        if (!cli_given(args, kinds[i].name)) continue;
+        count++;
+        o->kind = kinds[i].kind;
+        o->value = kinds[i].value;
+    }
+    if (count != 1) return cli_fail_usage(c, "found %d of --alpha, --scale, --factor and --strength, wanted one", count);
+    if (o->kind == AR_RESCALE_STRENGTH && !v->adapter.model) return cli_fail_usage(c, "--strength: wanted --model with it");
+    return CLI_OK;
+}
+
+static int finish(cli *c, const char *path, const ar_proof *proof, size_t changed) {
+    if (c->json)
+        return cli_print_json(c, json_pack("{s:s, s:I, s:o, s:i, s:o}", "out", path, "changed", (json_int_t)changed, "proof",
+                                           cli_json_proof(proof), "folded", proof->folded, "alpha", cli_json_real(proof->alpha)));
+    printf("s changed at %zu site%s\n", changed, changed == 1 ? "" : "s");
+    cli_print_proof(path, proof);
+    return cli_finish(c);
+}
+
+static int run(cli *c, const cli_args *args) {
+    const struct values *v = args->values;
+    ar_adapter *ad = NULL;
+    ar_runtime *rt = NULL;
+    ar_proof proof;
+    ar_error err;
+    size_t changed;
+    const char *out = args->positional_count > 1 ? args->positional[1] : NULL;
+    ar_rescale_options o = {.sites = v->sites, .keep_function = v->keep_function, .model = v->adapter.model};
+    int code = cli_need_positional(c, args, 2);
+    if (!code) code = read_kind(&o, c, args);
+    if (!code) code = cli_adapter_check_free(c, args, out);
+    if (!code) code = cli_adapter_open(&ad, c, args, args->positional[0]);
+    if (!code) code = cli_runtime_open(&rt, c, args);
+    char folder[4096];
+    if (!code) o.scratch = cli_folder_of(folder, sizeof folder, out);
+    if (!code && ar_adapter_rescale(&changed, ad, rt, &o, &err)) code = cli_fail(c, &err);
+    if (!code) code = cli_adapter_write(&proof, c, args, ad, rt, out, "keep");
+    if (!code) code = finish(c, out, &proof, changed);
+    ar_adapter_free(ad);
+    ar_runtime_free(rt);
+    return code;
+}
+
+const cli_command cli_rescale = {
+    .name = "rescale",
+    .summary = "Sets an adapter's alpha, scale or strength, for all sites or some.",
+    .usage = "alphar rescale IN OUT (--alpha X | --scale S | --factor F | --strength X --model BASE)",
+    .example = "alphar rescale my-adapter softer --factor 0.5 --sites 'mlp\\..*'",
+    .options = options,
+    .shared = cli_adapter_write_options,
+    .values_size = sizeof(struct values),
+    .positional_count = 2,
+    .run = run,
+};

@@ -1,0 +1,59 @@
+#include "adapter/algebra/figures.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+#include "ops/linalg.h"
+
+static double trace_root(const double *g, size_t r) {
+    double sum = 0;
+    for (size_t i = 0; i < r; i++) sum += g[i * r + i];
+    return sqrt(sum);
+}
+
+static int rank_holding(const double *sigma, size_t r, double energy) {
+    return (int)ar__rank_for(&(ar_rank_rule){.energy = energy}, sigma, r, 0);
+}
+
+static ar_status norms_loaded(ar_norms *out, const ar_runtime *rt, const ar_pair *p, double *work, ar_error *err) {
+    size_t r = (size_t)p->rank;
+    double *rows = work, *columns = work + r * r, *sigma = work + 2 * r * r;
+    ar_status s;
+    if ((s = ar__gram_rows(rows, rt, p->a, r, (size_t)p->n_in, err)) ||
+        (s = ar__gram_columns(columns, rt, p->b, (size_t)p->n_out, r, err)) || (s = ar__update_spectrum(sigma, rows, columns, r, err)))
+        return ar__fail_at(err, s, p->site);
+    *out = (ar_norms){.a = trace_root(rows, r), .b = trace_root(columns, r), .update = sqrt(ar__update_norm2(rows, columns, r))};
+    out->largest = sigma[0];
+    if (out->update > 0) {
+        out->rank_90 = rank_holding(sigma, r, 0.90);
+        out->rank_99 = rank_holding(sigma, r, 0.99);
+    }
+    return AR_OK;
+}
+
+ar_status ar__pair_norms(ar_norms *out, const ar_runtime *rt, const ar_adapter *ad, ar_pair *p, ar_error *err) {
+    size_t r = (size_t)p->rank, n;
+    bool keep = p->a && p->b;
+    double *work = ar__mul(&n, r, 2 * r + 1) ? ar__alloc(n, sizeof *work) : NULL;
+    ar_status s = work ? ar__pair_load(ad, p, err) : ar__fail_memory(err, p->site);
+    if (!s) s = norms_loaded(out, rt, p, work, err);
+    if (!keep) ar__pair_unload(p);
+    free(work);
+    return s;
+}
+
+ar_status ar__site_weight_norm(double *out, const ar_base *base, const ar_pair *p, ar_error *err) {
+    const ar_base_weight *w = ar__base_find(base, p->site);
+    int64_t rows = p->is_embedding ? p->n_in : p->n_out, columns = p->is_embedding ? p->n_out : p->n_in;
+    double norm2;
+    if (!w) return ar__fail(err, AR_ERR_MISMATCH, "site '%s': the base has no such weight: the adapter was made for another base", p->site);
+    if (w->n_out != rows || w->n_in != columns)
+        return ar__fail(err, AR_ERR_MISMATCH,
+                        "site '%s': the adapter is for a weight of [%lld, %lld], the base has [%lld, %lld]: it was made for another base",
+                        p->site, (long long)rows, (long long)columns, (long long)w->n_out, (long long)w->n_in);
+    ar_status s = ar__base_norm2(&norm2, base, w, err);
+    if (!s) *out = sqrt(norm2);
+    return s;
+}

@@ -1,0 +1,177 @@
+/* Pairs → a GGUF adapter.  The file has one α, and its readers take s = α / r at each pair, so with
+ *
+ *     α₀ = the most common sᵢ·rᵢ        Bᵢ' = Bᵢ · sᵢ·rᵢ / α₀
+ *
+ * every pair keeps its s·B·A. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapter/base_weights.h"
+#include "adapter/gguf.h"
+#include "arch/names.h"
+#include "base/fail.h"
+#include "base/mem.h"
+#include "format/gguf.h"
+
+struct gguf_writer {
+    ar_write_context *c;
+    const ar_adapter *ad;
+    ar_gguf_writer *w;
+    const ar_name_map *map;
+    int64_t heads, kv_heads;
+    ar_emit *emit;   /* two a pair */
+    uint32_t **rows; /* per pair; NULL: in order */
+};
+
+static double alpha_of(const ar_pair *p) { return p->scale * (double)p->rank; }
+
+/* The family: of the base, or by the heads given by hand, which only llama needs, or as the adapter remembers it. */
+static const ar_name_map *map_of(const ar_adapter *ad, const ar_write_context *c) {
+    const char *note = ar__adapter_note(ad, AR_NOTE_ARCHITECTURE);
+    if (c->base) return ar__base_info(c->base)->names;
+    return c->heads ? ar__names_for_gguf("llama") : note ? ar__names_for_gguf(note) : NULL;
+}
+
+static ar_status check_site(const ar_pair *p, const ar_name_map *map, int64_t heads, ar_error *err) {
+    ar_buf name = {0};
+    ar_name found;
+    ar_status s = AR_OK;
+    if (p->kernel[0])
+        s = ar__fail(err, AR_ERR_UNSUPPORTED, "site '%s': the pair of a convolution, which llama.cpp's adapters cannot hold", p->site);
+    if (!s) s = ar__names_to_gguf(&name, map, p->site, err);
+    if (!s && ar__names_find(&found, map, p->site) && found.row->order != AR_ROWS_SAME && !heads && !p->has_gguf_rows)
+        s = ar__fail(
+            err, AR_ERR_UNSUPPORTED,
+            "site '%s': llama.cpp orders its rows by heads, and only the base says how many there are: give --model or --heads H,KV",
+            p->site);
+    ar__buf_release(&name);
+    return s;
+}
+
+static ar_status check_gguf(const ar_adapter *ad, const ar_write_context *c, ar_error *err) {
+    const ar_name_map *map = map_of(ad, c);
+    int64_t heads, kv_heads;
+    ar_status s = ar__check_plain_pairs(ad, "a GGUF adapter", err);
+    if (s) return s;
+    if (!map)
+        return c->base
+                   ? ar__fail(err, AR_ERR_UNSUPPORTED, "%s: model type '%s' is not in Alphar's table of GGUF names (docs/families.md)",
+                              ar__base_info(c->base)->path,
+                              ar__base_info(c->base)->model_type ? ar__base_info(c->base)->model_type : "none")
+                   : ar__fail(err, AR_ERR_UNSUPPORTED,
+                              "a GGUF adapter names its base's architecture, which this one does not say: give --model BASE (or --heads "
+                              "H,KV for a base of architecture llama)");
+    ar__gguf_heads(&heads, &kv_heads, ad, c->base, c->heads, c->kv_heads);
+    for (size_t i = 0; !s && i < ad->pair_count; i++) s = check_site(&ad->pair[i], map, heads, err);
+    if (!s && (float)ar__most_common(ad, alpha_of) == 0)
+        s = ar__fail(
+            err, AR_ERR_UNSUPPORTED,
+            "alpha is 0, which turns the adapter off here, but llama.cpp takes 0 for s = 1 and would turn it on: --fold multiplies "
+            "the 0 into B instead");
+    return s;
+}
+
+static ar_status set_keys(struct gguf_writer *w, ar_error *err) {
+    const ar_adapter *ad = w->ad;
+    ar_buf key = {0};
+    ar_status s;
+    (void)((s = ar__gguf_writer_set_string(w->w, "general.type", "adapter", err)) ||
+           (s = ar__gguf_writer_set_string(w->w, "general.architecture", w->map->gguf, err)) ||
+           (s = ar__gguf_writer_set_string(w->w, "adapter.type", "lora", err)) ||
+           (s = ar__gguf_writer_set_f32(w->w, AR_GGUF_ALPHA, (float)w->c->alpha, err)) ||
+           (ad->settings.base && (s = ar__gguf_writer_set_string(w->w, "general.base_model.0.name", ad->settings.base, err))) ||
+           (s = ar__gguf_writer_set_string(w->w, AR_GGUF_NOTE_PREFIX "version", ar_version(), err)));
+    for (size_t i = 0; !s && i < ad->note_keys.count; i++) {
+        ar__buf_clear(&key);
+        ar__buf_printf(&key, AR_GGUF_NOTE_PREFIX "%s", ad->note_keys.at[i]);
+        s = key.failed ? ar__fail_memory(err, "metadata") : ar__gguf_writer_set_string(w->w, key.data, ad->note_values.at[i], err);
+    }
+    if (!s && w->heads) {
+        char heads[60];
+        snprintf(heads, sizeof heads, "%lld,%lld", (long long)w->heads, (long long)w->kv_heads);
+        s = ar__gguf_writer_set_string(w->w, AR_GGUF_NOTE_PREFIX AR_NOTE_HEADS, heads, err);
+    }
+    ar__buf_release(&key);
+    return s;
+}
+
+/* Row i of the file is row rows[i] of B. */
+static ar_status order_rows(struct gguf_writer *w, size_t i, ar_error *err) {
+    const ar_pair *p = &w->ad->pair[i];
+    ar_name name;
+    ar_row_map m;
+    if (p->has_gguf_rows || !ar__names_find(&name, w->map, p->site) || name.row->order == AR_ROWS_SAME) return AR_OK;
+    ar_status s = ar__row_map_init(&m, name.row->order, p->n_out, w->heads, w->kv_heads, err);
+    if (s) return ar__fail_at(err, s, p->site);
+    w->rows[i] = ar__alloc((size_t)p->n_out, sizeof *w->rows[i]);
+    if (!w->rows[i]) return ar__fail_memory(err, p->site);
+    for (int64_t j = 0; j < p->n_out; j++) w->rows[i][ar__row_to_gguf(&m, j)] = (uint32_t)j;
+    return AR_OK;
+}
+
+/* Rounding α to f32 moves s by at most 6e-8: no reason to touch B. */
+static double factor_of(const struct gguf_writer *w, const ar_pair *p) {
+    double factor = alpha_of(p) / (double)(float)w->c->alpha;
+    return fabs(factor - 1) <= 1e-7 ? 1 : factor;
+}
+
+static ar_status add_factor(struct gguf_writer *w, size_t i, ar_factor which, const char *stem, ar_error *err) {
+    const ar_pair *p = &w->ad->pair[i];
+    bool transposed = p->is_embedding && which == AR_FACTOR_A;
+    int64_t rows = (int64_t)ar__factor_rows(p, which), columns = (int64_t)ar__factor_columns(p, which);
+    ar_buf name = {0};
+    ar_emit *e = &w->emit[2 * i + which];
+    *e = (ar_emit){.ad = w->ad, .pair = i, .which = which, .factor = 1, .type = ar__write_dtype(w->c, p, which), .transposed = transposed};
+    if (which == AR_FACTOR_B) {
+        e->factor = factor_of(w, p);
+        e->rows = w->rows[i];
+        w->c->folded += e->factor != 1;
+    }
+    ar__buf_printf(&name, "%s.weight.lora_%c", stem, which == AR_FACTOR_A ? 'a' : 'b');
+    ar_status s = name.failed
+                      ? ar__fail_memory(err, p->site)
+                      : ar__gguf_writer_add_stream(w->w, name.data, e->type, 2,
+                                                   (int64_t[]){transposed ? rows : columns, transposed ? columns : rows}, ar__emit, e, err);
+    ar__buf_release(&name);
+    return s;
+}
+
+static ar_status add_pairs(struct gguf_writer *w, ar_error *err) {
+    ar_status s = AR_OK;
+    for (size_t i = 0; !s && i < w->ad->pair_count; i++) {
+        ar_buf stem = {0};
+        s = ar__names_to_gguf(&stem, w->map, w->ad->pair[i].site, err);
+        if (!s && stem.failed) s = ar__fail_memory(err, w->ad->pair[i].site);
+        if (!s) s = order_rows(w, i, err);
+        if (!s) s = add_factor(w, i, AR_FACTOR_A, stem.data, err);
+        if (!s) s = add_factor(w, i, AR_FACTOR_B, stem.data, err);
+        ar__buf_release(&stem);
+    }
+    return s;
+}
+
+static ar_status write_gguf(ar_write_context *c, const ar_adapter *ad, ar_error *err) {
+    struct gguf_writer w = {.c = c, .ad = ad, .map = map_of(ad, c)};
+    size_t n = ad->pair_count;
+    ar__gguf_heads(&w.heads, &w.kv_heads, ad, c->base, c->heads, c->kv_heads);
+    c->alpha = (double)(float)ar__most_common(ad, alpha_of);
+    w.emit = ar__alloc(2 * n, sizeof *w.emit);
+    w.rows = ar__alloc(n, sizeof(uint32_t *));
+    ar_status s = w.emit && w.rows ? ar__gguf_writer_new(&w.w, err) : ar__fail_memory(err, c->path);
+    if (!s && !(s = set_keys(&w, err)) && !(s = add_pairs(&w, err))) s = ar__gguf_writer_save(w.w, c->path, err);
+    ar__gguf_writer_free(w.w);
+    for (size_t i = 0; w.rows && i < n; i++) free(w.rows[i]);
+    free(w.rows);
+    free(w.emit);
+    return s;
+}
+
+static bool is_gguf(const char *path) {
+    char magic[4];
+    return ar__file_peek(magic, sizeof magic, path) && !memcmp(magic, "GGUF", 4);
+}
+
+const ar_format ar__format_gguf = {
+    .name = "gguf", .is_it = is_gguf, .read = ar__gguf_adapter_read, .check = check_gguf, .write = write_gguf};
