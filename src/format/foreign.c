@@ -6,7 +6,7 @@
 
 static bool starts(const ar_filemap *m, const char *magic, size_t n) { return m->size >= n && !memcmp(m->data, magic, n); }
 
-bool ar__foreign_is_zip(const ar_filemap *m) { return starts(m, "PK\3\4", 4) || starts(m, "PK\5\6", 4); }
+static bool is_zip(const ar_filemap *m) { return starts(m, "PK\3\4", 4) || starts(m, "PK\5\6", 4); }
 
 /* Local header: 26 u16 length of the name | 28 u16 length of the extra field | 30 the name. */
 bool ar__foreign_is_npz(const ar_filemap *m) {
@@ -16,7 +16,7 @@ bool ar__foreign_is_npz(const ar_filemap *m) {
 }
 
 static bool is_pickle(const ar_filemap *m) {
-    return ar__foreign_is_zip(m) || (m->size >= 2 && m->data[0] == 0x80 && m->data[1] >= 2 && m->data[1] <= 5);
+    return is_zip(m) || (m->size >= 2 && m->data[0] == 0x80 && m->data[1] >= 2 && m->data[1] <= 5);
 }
 
 /* u64 header length, then JSON. */

@@ -9,8 +9,7 @@
  * stumbled over, said where the file is of no known kind. */
 ar_status ar__foreign_file(const ar_filemap *m, const char *path, const char *wanted, const char *found, ar_error *err);
 
-/* Whether the file begins as a zip archive, and whether the first entry is a NumPy array (.npz). */
-bool ar__foreign_is_zip(const ar_filemap *m);
+/* Whether the file begins as a zip archive whose first entry is a NumPy array. */
 bool ar__foreign_is_npz(const ar_filemap *m);
 
 #endif

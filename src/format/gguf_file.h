@@ -36,8 +36,6 @@ ar_status ar__gguf_take_name(char **out, ar_gguf_cursor *c);
 /* Reads `count` key-values into the file. */
 ar_status ar__gguf_read_kvs(ar_gguf *g, ar_gguf_cursor *c, uint64_t count);
 
-/* Little-endian numbers at any address. */
-uint64_t ar__gguf_load(const unsigned char *p, size_t bytes);
 size_t ar__gguf_value_bytes(ar_gguf_type t); /* 0 for strings and arrays */
 
 #endif

@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/fail.h"
 #include "format/gguf_file.h"
 
@@ -11,7 +12,7 @@ bool ar__gguf_int_at(int64_t *out, const ar_gguf_kv *kv, size_t i) {
     bool is_signed = kv->type == AR_GGUF_I8 || kv->type == AR_GGUF_I16 || kv->type == AR_GGUF_I32 || kv->type == AR_GGUF_I64;
     bool is_unsigned = kv->type == AR_GGUF_U8 || kv->type == AR_GGUF_U16 || kv->type == AR_GGUF_U32 || kv->type == AR_GGUF_U64;
     if (!is_signed && !is_unsigned) return false;
-    uint64_t u = ar__gguf_load(kv->data + i * n, n);
+    uint64_t u = ar__le_load(kv->data + i * n, n);
     if (is_unsigned && u > INT64_MAX) return false;
     if (is_signed && n < 8 && u >> (8 * n - 1)) u |= UINT64_MAX << (8 * n);
     *out = (int64_t)u;
@@ -22,13 +23,13 @@ bool ar__gguf_double_at(double *out, const ar_gguf_kv *kv, size_t i) {
     assert(i < kv->count);
     if (kv->type == AR_GGUF_F32) {
         float f;
-        uint32_t u = (uint32_t)ar__gguf_load(kv->data + i * 4, 4);
+        uint32_t u = (uint32_t)ar__le_load(kv->data + i * 4, 4);
         memcpy(&f, &u, 4);
         *out = (double)f;
         return true;
     }
     if (kv->type == AR_GGUF_F64) {
-        uint64_t u = ar__gguf_load(kv->data + i * 8, 8);
+        uint64_t u = ar__le_load(kv->data + i * 8, 8);
         memcpy(out, &u, 8);
         return true;
     }
@@ -49,8 +50,8 @@ bool ar__gguf_string_at(ar_gguf_string *out, const ar_gguf_kv *kv, size_t i) {
     assert(i < kv->count);
     if (kv->type != AR_GGUF_STRING) return false;
     const unsigned char *p = kv->data + kv->mark[i / AR_GGUF_MARK_STEP];
-    for (size_t skip = i % AR_GGUF_MARK_STEP; skip; skip--) p += 8 + ar__gguf_load(p, 8);
-    *out = (ar_gguf_string){(const char *)p + 8, ar__gguf_load(p, 8)};
+    for (size_t skip = i % AR_GGUF_MARK_STEP; skip; skip--) p += 8 + ar__le_load(p, 8);
+    *out = (ar_gguf_string){(const char *)p + 8, ar__le_load(p, 8)};
     return true;
 }
 

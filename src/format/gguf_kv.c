@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/fail.h"
 #include "base/utf8.h"
 #include "format/gguf_file.h"
@@ -53,23 +54,17 @@ ar_status ar__gguf_take(const unsigned char **out, ar_gguf_cursor *c, size_t n) 
     return AR_OK;
 }
 
-uint64_t ar__gguf_load(const unsigned char *p, size_t bytes) {
-    uint64_t v = 0;
-    while (bytes--) v = v << 8 | p[bytes];
-    return v;
-}
-
 ar_status ar__gguf_take_u32(uint32_t *out, ar_gguf_cursor *c) {
     const unsigned char *p = NULL;
     ar_status s = ar__gguf_take(&p, c, 4);
-    if (!s) *out = (uint32_t)ar__gguf_load(p, 4);
+    if (!s) *out = (uint32_t)ar__le_load(p, 4);
     return s;
 }
 
 ar_status ar__gguf_take_u64(uint64_t *out, ar_gguf_cursor *c) {
     const unsigned char *p = NULL;
     ar_status s = ar__gguf_take(&p, c, 8);
-    if (!s) *out = ar__gguf_load(p, 8);
+    if (!s) *out = ar__le_load(p, 8);
     return s;
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/fail.h"
 #include "base/map.h"
 #include "base/utf8.h"
@@ -56,7 +57,7 @@ void ar__gguf_writer_free(ar_gguf_writer *w) {
 
 static void put_number(ar_buf *b, uint64_t value, size_t bytes) {
     unsigned char le[8];
-    for (size_t i = 0; i < bytes; i++) le[i] = (unsigned char)(value >> (8 * i));
+    ar__le_store(le, value, bytes);
     ar__buf_add(b, le, bytes);
 }
 
