@@ -1,0 +1,104 @@
+"""Tiny seeded bases of every family, and what a reader of adapters may ask of a base: its modules, heads and weights.
+
+Sizes are chosen so that no two dimensions agree by accident: hidden 32, q 48, k and v 24, feed-forward 40, vocabulary 60."""
+import json, os
+
+import torch
+import transformers as tf
+from safetensors.torch import load_file
+
+tf.logging.set_verbosity_error()
+tf.utils.logging.disable_progress_bar()
+torch.set_num_threads(1)
+LLAMA_LIKE = dict(vocab_size=60, hidden_size=32, intermediate_size=40, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
+                  max_position_embeddings=64, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+WIDE = dict(LLAMA_LIKE, head_dim=12)
+GEMMA = dict(WIDE, query_pre_attn_scalar=12, sliding_window=16)
+CONFIGS = {
+    "llama": lambda: tf.LlamaConfig(**WIDE, rms_norm_eps=1e-5),
+    "llama-tied": lambda: tf.LlamaConfig(**WIDE, tie_word_embeddings=True, attention_bias=True, mlp_bias=True),
+    "mistral": lambda: tf.MistralConfig(**WIDE, sliding_window=None),
+    "qwen2": lambda: tf.Qwen2Config(**LLAMA_LIKE, tie_word_embeddings=True),
+    "qwen3": lambda: tf.Qwen3Config(**WIDE, tie_word_embeddings=True),
+    "gemma": lambda: tf.GemmaConfig(**WIDE),
+    "gemma2": lambda: tf.Gemma2Config(**GEMMA),
+    "gemma3": lambda: tf.Gemma3TextConfig(**GEMMA),
+    "phi3": lambda: tf.Phi3Config(**LLAMA_LIKE, sliding_window=None),
+    "gpt2": lambda: tf.GPT2Config(vocab_size=60, n_positions=64, n_embd=32, n_layer=3, n_head=4, bos_token_id=1, eos_token_id=2),
+    "gpt-neox": lambda: tf.GPTNeoXConfig(vocab_size=60, hidden_size=32, intermediate_size=40, num_hidden_layers=3, num_attention_heads=4,
+                                         max_position_embeddings=64, bos_token_id=1, eos_token_id=2),
+    "bloom": lambda: tf.BloomConfig(vocab_size=60, hidden_size=32, n_layer=3, n_head=4, bos_token_id=1, eos_token_id=2),
+}
+
+
+def fill(model, seed):
+    """Wider than usual, so that every part of a block shows in the logits."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if p.ndim >= 2:
+                p.normal_(0, 1.0 / p.shape[-1] ** 0.5)
+            elif name.endswith("bias"):
+                p.normal_(0, 0.2)
+            else:
+                p.add_(torch.randn_like(p) * 0.2)
+
+
+def make(family, folder, seed=1, dtype="float32", shard=None, config=None):
+    config = config or CONFIGS[family]()
+    config._attn_implementation = "eager"
+    model = tf.AutoModelForCausalLM.from_config(config).eval()
+    fill(model, seed)
+    model = model.to(getattr(torch, dtype))
+    model.save_pretrained(folder, **(dict(max_shard_size=shard) if shard else {}))
+    return Base(folder)
+
+
+class Base:
+    def __init__(self, folder):
+        self.folder = folder
+        self.config = json.load(open(os.path.join(folder, "config.json")))
+        self.type = self.config["model_type"]
+        self.tied = bool(self.config.get("tie_word_embeddings", self.type in ("gemma", "gemma2", "gemma3_text", "gpt2", "bloom")))
+        pick = lambda *names: next((self.config[n] for n in names if self.config.get(n)), None)
+        self.heads = pick("num_attention_heads", "n_head")
+        self.kv_heads = pick("num_key_value_heads") or self.heads
+        self.layers = pick("num_hidden_layers", "n_layer")
+        self._modules = None
+
+    @property
+    def modules(self):
+        """{path: (kind, n_out, n_in)} of linears and embeddings, in PyTorch's order; kind is linear, conv1d, head or embedding."""
+        if self._modules is None:
+            config = tf.AutoConfig.from_pretrained(self.folder)
+            with torch.device("meta"):
+                model = tf.AutoModelForCausalLM.from_config(config)
+            head, found = model.get_output_embeddings(), {}
+            for path, m in model.named_modules():
+                kind = type(m).__name__
+                if kind == "Conv1D":
+                    found[path] = ("conv1d", m.weight.shape[1], m.weight.shape[0])
+                elif isinstance(m, torch.nn.Linear):
+                    found[path] = ("head" if m is head else "linear", *m.weight.shape)
+                elif isinstance(m, torch.nn.Embedding):
+                    found[path] = ("embedding", *m.weight.shape)
+            self._modules = found
+        return self._modules
+
+    def load(self, dtype=torch.float32):
+        return tf.AutoModelForCausalLM.from_pretrained(self.folder, dtype=dtype, attn_implementation="eager").eval()
+
+    def weights(self):
+        """{tensor name: f64 numpy array} as the files hold them."""
+        out = {}
+        for f in sorted(os.listdir(self.folder)):
+            if f.endswith(".safetensors"):
+                out.update({k: v.double().numpy() for k, v in load_file(os.path.join(self.folder, f)).items()})
+        return out
+
+    def weight(self, path, weights):
+        """The weight of a module in the orientation [n_out, n_in]; a tied head is the embedding."""
+        w = next((weights[n] for n in (f"{path}.weight", f"{path.removeprefix('transformer.')}.weight") if n in weights), None)
+        if w is None:
+            w = next(weights[n] for n in weights if n.endswith(("embed_tokens.weight", "wte.weight", "word_embeddings.weight")))
+        return w.T if self.modules[path][0] == "conv1d" else w
