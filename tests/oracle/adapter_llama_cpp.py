@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""llama.cpp as the judge of GGUF adapters that Alphar wrote: its log-probabilities of base + adapter against Alphar's own forward of
+the Hugging Face base with the PEFT source.  Without flash attention the base alone agrees to about 1e-6 in log p; the adapter may add
+rounding of its own, up to 1e-4 of what it moves.
+
+  adapter_llama_cpp.py [WORD...]   only the checks whose name holds one of the words
+
+Needs node and the npm package node-llama-cpp (which carries libllama) in ALPHAR_NODE, by default ~/.cache/alphar-node:
+  cd ~/.cache/alphar-node && npm install --omit=optional --ignore-scripts node-llama-cpp@3.22.1 @node-llama-cpp/linux-x64@3.22.1"""
+import json, os, shutil, subprocess, sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import numpy as np
+from lib import bases, makers
+from lib.program import MATERIAL, ask, check, finish, run, workspace
+
+STORIES = os.path.join(MATERIAL, "models", "stories260k")
+GGUF = os.path.join(STORIES, "stories260K.gguf")
+NODE = os.environ.get("ALPHAR_NODE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "alphar-node")
+DRIVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib", "llama.mjs")
+WORK = workspace()
+path = lambda *names: os.path.join(WORK, *names)
+
+
+def skip(why):
+    print(f"skip adapter_llama_cpp {why}")
+    finish(WORK)
+
+
+if not os.path.exists(GGUF):
+    skip("shared material (stories260k) is missing")
+if not shutil.which("node"):
+    skip("node is missing")
+if not os.path.exists(os.path.join(NODE, "node_modules", "node-llama-cpp")):
+    skip(f"{NODE} has no node-llama-cpp (ALPHAR_NODE names another folder)")
+if run("convert", "--help", status=None).returncode:
+    skip("this program has no convert")
+
+IDS = json.load(open(os.path.join(STORIES, "golden_logits.json")))["ids"][:48]
+BASE = bases.Base(STORIES)
+CASES = {
+    "standard": {}, "rslora": dict(use_rslora=True, lora_alpha=4), "fractional alpha": dict(lora_alpha=7.3), "negative alpha": dict(lora_alpha=-8),
+    "alpha pattern": dict(alpha_pattern={"q_proj": 20, "1.*down_proj": 1.25}), "rank pattern": dict(rank_pattern={"k_proj": 2, "mlp.*": 7}),
+    "rslora with patterns": dict(use_rslora=True, lora_alpha=3, rank_pattern={"q_proj": 9, "3.*v_proj": 1}, alpha_pattern={"k_proj": 6, "gate_proj": 0.5}),
+    "q and k": dict(target_modules=["q_proj", "k_proj"], r=2), "one layer": dict(layers_to_transform=[3]),
+}
+
+
+def score(*flags):
+    return np.array(ask("score", "--model", STORIES, "--ids", ",".join(map(str, IDS)), *flags)["logprobs"])
+
+
+def llama(jobs):
+    """Answers to (adapter file or None, user scale), all in one process: log p of IDS, or what llama.cpp says against it."""
+    asked = [dict(model=GGUF, ids=IDS, **(dict(lora=lora, scale=scale) if lora else {})) for lora, scale in jobs]
+    r = subprocess.run(["node", DRIVER, NODE], input=json.dumps(asked), capture_output=True, text=True, timeout=300)
+    if r.returncode == 0:
+        return [np.array(x["logprobs"]) if "logprobs" in x else x["error"] for x in json.loads(r.stdout)]
+    if len(jobs) > 1:  # one that brings llama.cpp down must not hide the others
+        return [llama([job])[0] for job in jobs]
+    return f"ended with {r.returncode}: {r.stderr.strip()[-300:]}",
+
+
+def converted(name, settings, dtype="f32"):
+    source, out = path("in-" + name.replace(" ", "-")), path(name.replace(" ", "-") + f"-{dtype}.gguf")
+    if not os.path.exists(source):
+        makers.make_peft(BASE, source, moved=0.03, **settings)
+    ask("convert", source, out, "--to", "gguf", "--model", STORIES, "--dtype", dtype)
+    return source, out
+
+
+# Each gives Alphar's log p, the GGUF file, the user's scale.
+def converted_case(name, settings, dtype="f32"):
+    source, out = converted(name, settings, dtype)
+    return score("--adapter", source), out, 1
+
+
+def scaled():
+    """A user's scale multiplies s in both."""
+    source, out = converted("rslora", CASES["rslora"])
+    return score("--adapter", f"{source}:-0.5"), out, -0.5
+
+
+def foreign():
+    """The other way round: a file that llama.cpp understands means the same to Alphar, through PEFT's format."""
+    file, out = makers.make_gguf(BASE, path("foreign.gguf"), alpha=0.25), path("foreign-peft")
+    ask("convert", file, out, "--to", "peft", "--model", STORIES, "--dtype", "f32")
+    return score("--adapter", out), file, 1
+
+
+def trained():
+    """An adapter that Alphar trained itself."""
+    data, out = path("data.jsonl"), path("trained")
+    with open(data, "w") as f:
+        f.writelines(json.dumps(dict(text=f"Once upon a time a {w} sat under a tree and sang.")) + "\n" for w in ("cat", "dog", "bird", "fox", "bear", "frog"))
+    run("train", "--model", STORIES, "--data", data, "--out", out, "--steps", "12", "--batch", "3", "--lr", "5e-3", "--policy", "rslora", "--alpha", "6", "--rank", "4", "--quiet")
+    ask("convert", out, path("trained.gguf"), "--to", "gguf", "--model", STORIES, "--dtype", "f32")
+    return score("--adapter", out), path("trained.gguf"), 1
+
+
+def attempt(make, *args):
+    try:
+        return make(*args)
+    except Exception as e:
+        return e
+
+
+def agrees(case, theirs, bound):
+    if isinstance(case, Exception):
+        raise case
+    assert not isinstance(theirs, str), f"llama.cpp {theirs}"
+    mine = case[0]
+    noise, differs, moves = (np.abs(x - y).max() for x, y in ((base, PLAIN), (theirs, mine), (mine, PLAIN)))
+    assert noise <= 2e-5, f"the base alone differs by {noise:.1e}"
+    assert moves > 0.3, f"the adapter moves {moves:.1e} only"
+    assert differs <= 2 * noise + bound * moves, f"differs by {differs:.1e}, the base alone by {noise:.1e}, the adapter moves {moves:.1e}"
+    return f"{differs:.1e}, the base alone {noise:.1e}, moved {moves:.1e}"
+
+
+PLAIN = score()
+made = {name: attempt(converted_case, name, settings) for name, settings in CASES.items()}
+made.update({"f16": attempt(converted_case, "standard", {}, "f16"), "user scale": attempt(scaled), "foreign": attempt(foreign), "trained": attempt(trained)})
+good = [name for name, x in made.items() if not isinstance(x, Exception)]
+base, *answers = llama([(None, 1)] + [made[name][1:] for name in good])
+answers = dict(zip(good, answers))
+for name, case in made.items():
+    check(f"adapter_llama_cpp {name}", agrees, case, answers.get(name), 5e-3 if name == "f16" else 1e-4)
+finish(WORK)
