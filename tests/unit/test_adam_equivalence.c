@@ -95,6 +95,7 @@ static update train(int64_t steps, double alpha, double lr, double ratio, double
     assert_ok(ar_train(&result, rt, &o, &err), err);
     ar_runtime_free(rt);
     assert_ok(ar_adapter_open(&ad, o.out, NULL, &err), err);
+    assert_ok(ar__adapter_load(ad, &err), err);
     update u = update_of(ad);
     ar_adapter_free(ad);
     return u;
