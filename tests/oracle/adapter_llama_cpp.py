@@ -112,7 +112,7 @@ def agrees(case, theirs, bound):
     mine = case[0]
     noise, differs, moves = (np.abs(x - y).max() for x, y in ((base, PLAIN), (theirs, mine), (mine, PLAIN)))
     assert noise <= 2e-5, f"the base alone differs by {noise:.1e}"
-    assert moves > 0.3, f"the adapter moves {moves:.1e} only"
+    assert moves > 0.1, f"the adapter moves {moves:.1e} only"
     assert differs <= 2 * noise + bound * moves, f"differs by {differs:.1e}, the base alone by {noise:.1e}, the adapter moves {moves:.1e}"
     return f"{differs:.1e}, the base alone {noise:.1e}, moved {moves:.1e}"
 
