@@ -36,11 +36,7 @@ static const cli_option options[] = {
      .help = "rate of A; B learns at ratio times it (LoRA+)"},
     {.name = "optimizer", .kind = CLI_CHOICE, .at = AT(optimizer), .value = "adamw|sgd", .help = "what is equal depends on it"},
     {.name = "to-rank", .kind = CLI_INT, .at = AT(to_rank), .value = "N", .min = 1, .max = 65536},
-    {.name = "keep",
-     .kind = CLI_CHOICE,
-     .at = AT(keep),
-     .value = "s|rslora|s-lr",
-     .help = "another rank, and what it keeps"},
+    {.name = "keep", .kind = CLI_CHOICE, .at = AT(keep), .value = "s|rslora|s-lr", .help = "another rank, and what it keeps"},
     {0},
 };
 

@@ -1,8 +1,9 @@
-/* For rows i of a block, with the factors of x and y stacked along the rank,
+/* With the factors of x and y stacked along the rank,
  *
- *     D = [s_x B_x | −s_y B_y] · [A_x ; A_y]          U = s_x B_x · A_x
+ *     D = [s_x B_x | −s_y B_y] · [A_x ; A_y]
  *
- * in products of f32 with sums of squares in double.  Where A_x = A_y to the bit, D = (s_x B_x − s_y B_y) A instead. */
+ * formed tile by tile in f32, its squares added in double; the norms to compare with come from Gram matrices.  Where
+ * A_x = A_y to the bit, D = (s_x B_x − s_y B_y) A, whose difference is formed in double first. */
 #include "adapter/algebra/compare.h"
 
 #include <math.h>
@@ -12,50 +13,31 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "kern/gemm.h"
+#include "ops/linalg.h"
 
-enum { ROWS = 64 };
+enum { ROWS = 256, COLUMNS = 512 }; /* of a tile of D, which stays in cache */
 
 struct comparison {
     const ar_runtime *rt;
     const ar_pair *x, *y;
     bool same_a;
     size_t n_in, inner;    /* inner: rank of the stacked factors */
-    float *a, *left, *out; /* [inner, n_in]; [ROWS, inner]; [ROWS, n_in] */
-    double sum_x, sum_y, sum_d, max_abs;
+    float *a, *left, *out; /* [inner, n_in], NULL where A is the same; [ROWS, inner]; [ROWS, COLUMNS] */
+    double sum, max_abs;
 };
 
-static void add_squares(double *sum, double *largest, const float *x, size_t n) {
-    double total = 0, most = 0;
+static void add_tile(struct comparison *c, size_t n) {
+    double total = 0, most = c->max_abs;
     for (size_t i = 0; i < n; i++) {
-        double v = (double)x[i];
+        double v = (double)c->out[i];
         total += v * v;
         if (!(fabs(v) <= most)) most = fabs(v); /* NaN stays */
     }
-    *sum += total;
-    if (largest && !(most <= *largest)) *largest = most;
+    c->sum += total;
+    c->max_abs = most;
 }
 
-static void product(const struct comparison *c, const float *a, size_t rows, size_t rank) {
-    ar__gemm(c->rt, &(ar_gemm){.m = rows,
-                               .n = c->n_in,
-                               .k = rank,
-                               .a = c->left,
-                               .a_row = rank,
-                               .a_col = 1,
-                               .b = a,
-                               .b_type = AR_F32,
-                               .b_ld = c->n_in,
-                               .c = c->out,
-                               .c_ld = c->n_in});
-}
-
-static void scaled_rows(struct comparison *c, const ar_pair *p, size_t first, size_t rows) {
-    size_t r = (size_t)p->rank;
-    for (size_t i = 0; i < rows * r; i++) c->left[i] = (float)(p->scale * (double)p->b[first * r + i]);
-    product(c, p->a, rows, r);
-}
-
-static void difference_rows(struct comparison *c, size_t first, size_t rows) {
+static void stack_rows(const struct comparison *c, size_t first, size_t rows) {
     size_t rx = (size_t)c->x->rank, ry = (size_t)c->y->rank;
     const float *bx = c->x->b + first * rx, *by = c->y->b + first * ry;
     for (size_t i = 0; i < rows; i++) {
@@ -64,39 +46,70 @@ static void difference_rows(struct comparison *c, size_t first, size_t rows) {
             l[j] = (float)(c->x->scale * (double)bx[i * rx + j] - (c->same_a ? c->y->scale * (double)by[i * ry + j] : 0.0));
         for (size_t j = 0; !c->same_a && j < ry; j++) l[rx + j] = (float)(-c->y->scale * (double)by[i * ry + j]);
     }
-    product(c, c->same_a ? c->x->a : c->a, rows, c->inner);
 }
 
-static void run(struct comparison *c) {
+static void add_differences(struct comparison *c) {
     size_t n_out = (size_t)c->x->n_out;
     for (size_t first = 0; first < n_out; first += ROWS) {
         size_t rows = n_out - first < ROWS ? n_out - first : ROWS;
-        scaled_rows(c, c->x, first, rows);
-        add_squares(&c->sum_x, NULL, c->out, rows * c->n_in);
-        scaled_rows(c, c->y, first, rows);
-        add_squares(&c->sum_y, NULL, c->out, rows * c->n_in);
-        difference_rows(c, first, rows);
-        add_squares(&c->sum_d, &c->max_abs, c->out, rows * c->n_in);
+        stack_rows(c, first, rows);
+        for (size_t column = 0; column < c->n_in; column += COLUMNS) {
+            size_t columns = c->n_in - column < COLUMNS ? c->n_in - column : COLUMNS;
+            ar__gemm(c->rt, &(ar_gemm){.m = rows,
+                                       .n = columns,
+                                       .k = c->inner,
+                                       .a = c->left,
+                                       .a_row = c->inner,
+                                       .a_col = 1,
+                                       .b = (c->same_a ? c->x->a : c->a) + column,
+                                       .b_type = AR_F32,
+                                       .b_ld = c->n_in,
+                                       .c = c->out,
+                                       .c_ld = columns});
+            add_tile(c, rows * columns);
+        }
     }
 }
 
-static ar_status compare_loaded(ar_distance *out, struct comparison *c, ar_error *err) {
+/* ‖s·B·A‖_F */
+static ar_status update_norm(double *out, const ar_runtime *rt, const ar_pair *p, ar_error *err) {
+    size_t r = (size_t)p->rank, n;
+    double *g = ar__mul(&n, r, 2 * r) ? ar__alloc(n, sizeof *g) : NULL;
+    if (!g) return ar__fail_memory(err, p->site);
+    ar_status s = ar__gram_rows(g, rt, p->a, r, (size_t)p->n_in, err);
+    if (!s) s = ar__gram_columns(g + r * r, rt, p->b, (size_t)p->n_out, r, err);
+    if (!s) *out = fabs(p->scale) * sqrt(ar__update_norm2(g, g + r * r, r));
+    free(g);
+    return s;
+}
+
+static ar_status stack_factors(struct comparison *c, ar_error *err) {
     size_t rx = (size_t)c->x->rank, ry = (size_t)c->y->rank, count;
-    c->n_in = (size_t)c->x->n_in;
-    c->same_a = rx == ry && !memcmp(c->x->a, c->y->a, rx * c->n_in * sizeof(float));
     c->inner = c->same_a ? rx : rx + ry;
-    c->a = c->same_a ? NULL : ar__mul(&count, c->inner, c->n_in) ? ar__alloc(count, sizeof *c->a) : NULL;
-    c->left = ar__alloc(ROWS * (rx + ry), sizeof *c->left);
-    c->out = ar__alloc(ROWS * c->n_in, sizeof *c->out);
-    ar_status s = AR_OK;
-    if ((!c->same_a && !c->a) || !c->left || !c->out) {
-        s = ar__fail_memory(err, c->x->site);
-    } else {
-        if (c->a) memcpy(c->a, c->x->a, rx * c->n_in * sizeof *c->a);
-        if (c->a) memcpy(c->a + rx * c->n_in, c->y->a, ry * c->n_in * sizeof *c->a);
-        run(c);
-        double against = c->sum_x > 0 ? c->sum_x : c->sum_y;
-        *out = (ar_distance){against > 0 ? sqrt(c->sum_d / against) : 0.0, c->max_abs};
+    c->left = ar__mul(&count, ROWS, c->inner) ? ar__alloc(count, sizeof *c->left) : NULL;
+    c->out = ar__alloc(ROWS * COLUMNS, sizeof *c->out);
+    if (!c->left || !c->out) return ar__fail_memory(err, c->x->site);
+    if (c->same_a) return AR_OK;
+    c->a = ar__mul(&count, c->inner, c->n_in) ? ar__alloc(count, sizeof *c->a) : NULL;
+    if (!c->a) return ar__fail_memory(err, c->x->site);
+    memcpy(c->a, c->x->a, rx * c->n_in * sizeof *c->a);
+    memcpy(c->a + rx * c->n_in, c->y->a, ry * c->n_in * sizeof *c->a);
+    return AR_OK;
+}
+
+static ar_status compare_loaded(ar_distance *out, struct comparison *c, ar_error *err) {
+    size_t rx = (size_t)c->x->rank;
+    double norm;
+    c->n_in = (size_t)c->x->n_in;
+    c->same_a = c->x->rank == c->y->rank && !memcmp(c->x->a, c->y->a, rx * c->n_in * sizeof *c->a);
+    *out = (ar_distance){0};
+    if (c->same_a && c->x->scale == c->y->scale && !memcmp(c->x->b, c->y->b, rx * (size_t)c->x->n_out * sizeof *c->a)) return AR_OK;
+    ar_status s = update_norm(&norm, c->rt, c->x, err);
+    if (!s && norm == 0) s = update_norm(&norm, c->rt, c->y, err);
+    if (!s) s = stack_factors(c, err);
+    if (!s) {
+        add_differences(c);
+        *out = (ar_distance){norm > 0 ? sqrt(c->sum) / norm : 0, c->max_abs};
     }
     free(c->a);
     free(c->left);
