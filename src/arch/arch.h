@@ -14,7 +14,6 @@
 
 #include "alphar/error.h"
 #include "arch/module.h"
-#include "base/log.h"
 
 typedef enum ar_rope_kind { AR_ROPE_DEFAULT, AR_ROPE_LINEAR, AR_ROPE_DYNAMIC, AR_ROPE_LLAMA3, AR_ROPE_YARN } ar_rope_kind;
 
@@ -49,14 +48,14 @@ typedef struct ar_arch {
     float norm_eps;
     bool tied, qk_norm, bias_qkv, bias_o, bias_mlp;
     ar_rope_config rope;
-    int64_t window, first_windowed_layer; /* 0: none */
+    int64_t window; /* 0: none */
     uint8_t *windowed;                    /* per layer; owned */
     int32_t bos, eos[AR_MAX_EOS];
     int eos_count;
 } ar_arch;
 
 /* Reads a config.json already parsed; place is its path, for messages. */
-ar_status ar__arch_read(ar_arch *out, const json_t *config, const char *place, const ar_log *log, ar_error *err);
+ar_status ar__arch_read(ar_arch *out, const json_t *config, const char *place, ar_error *err);
 void ar__arch_release(ar_arch *a);
 
 /* Module indices: 0 the embedding, then AR_SLOT_COUNT per layer, then the last norm, then the head.  They are the

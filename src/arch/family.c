@@ -226,11 +226,10 @@ static ar_status read_special(ar_arch *a, const family *f, const reader *r) {
     return AR_OK;
 }
 
-ar_status ar__arch_read(ar_arch *out, const json_t *config, const char *place, const ar_log *log, ar_error *err) {
+ar_status ar__arch_read(ar_arch *out, const json_t *config, const char *place, ar_error *err) {
     const family *f = NULL;
     reader r = {config, place, err};
     ar_status s;
-    (void)log;
     *out = (ar_arch){.bos = -1};
     if ((s = find_family(&f, config, place, err)) || (s = ar__fields_check(config, AR_FIELDS_CONFIG, "field", place, err)) ||
         (s = read_sizes(out, f, &r)) || (s = read_flags(out, f, &r)) || (s = read_window(out, f, &r)) || (s = read_rope(out, &r)) ||

@@ -18,6 +18,7 @@ typedef struct generation {
     uint8_t *seen;
     ar_candidate *room;
     size_t sent; /* bytes of text given to on_text */
+    int limit;   /* tokens to make at most: asked for, and within the positions that the base was made for */
 } generation;
 
 void ar_generate_options_init(ar_generate_options *o) {
@@ -120,14 +121,20 @@ static bool append(ar_ids *ids, int32_t id) {
     return true;
 }
 
+static bool all_finite(const float *x, size_t n) {
+    float sum = 0; /* NaN and infinity survive multiplication by 0 */
+    for (size_t i = 0; i < n; i++) sum += x[i] * 0.0F;
+    return sum == 0;
+}
+
 static ar_status decode_loop(generation *g, ar_error *err) {
     ar_generate_result *r = g->r;
     size_t vocab = (size_t)g->s->model->arch.vocab;
     bool done = false;
     ar_status s = AR_OK;
     r->stopped = AR_STOPPED_LENGTH;
-    for (int i = 0; i < g->o->max_tokens && !done && !s; i++) {
-        if (!isfinite(g->logits[0]))
+    for (int i = 0; i < g->limit && !done && !s; i++) {
+        if (!all_finite(g->logits, vocab))
             return ar__fail(err, AR_ERR_NUMERIC, "the logits of token %d are no numbers; is the base damaged, or alpha far too large?", i);
         int32_t id = ar__sample(g->logits, vocab, g->seen, g->room, g->o, (uint64_t)i);
         if (is_eos(g->s, id)) {
@@ -137,7 +144,7 @@ static ar_status decode_loop(generation *g, ar_error *err) {
         if (!append(&r->ids, id)) return ar__fail_memory(err, "generate");
         g->seen[id] = 1;
         s = update_text(g, false, &done, err);
-        if (!s && !done && i + 1 < g->o->max_tokens) advance(g, g->pass, &id, 1);
+        if (!s && !done && i + 1 < g->limit) advance(g, g->pass, &id, 1);
     }
     bool ignored = false;
     return s ? s : update_text(g, true, &ignored, err);
@@ -145,7 +152,15 @@ static ar_status decode_loop(generation *g, ar_error *err) {
 
 static ar_status prepare(generation *g, ar_error *err) {
     ar_session *s = g->s;
-    size_t n = g->r->prompt_ids.count, length = n + (size_t)g->o->max_tokens, vocab = (size_t)s->model->arch.vocab;
+    size_t n = g->r->prompt_ids.count, vocab = (size_t)s->model->arch.vocab, positions = (size_t)s->model->arch.max_positions;
+    size_t left = positions > n ? positions - n : 0;
+    g->limit = g->o->max_tokens;
+    if (left && (size_t)g->limit > left) {
+        g->limit = (int)left;
+        ar__log_warn(&s->rt->log, "max-tokens: the base was made for %zu positions, so that %d tokens are left behind this prompt",
+                     positions, g->limit);
+    }
+    size_t length = n + (size_t)g->limit;
     g->logits = ar__alloc(vocab, sizeof *g->logits);
     g->seen = ar__alloc(vocab, sizeof *g->seen);
     g->room = ar__alloc(vocab, sizeof *g->room);

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kern/dtype.h"
 #include "kern/kernels.h"
 
 enum { LANES = 16 };
@@ -47,20 +48,12 @@ static float dot(const float *x, const float *y, size_t n) {
     return lane_sum(acc);
 }
 
-static inline float widen(uint16_t h) {
-    union {
-        uint32_t u;
-        float f;
-    } v = {.u = (uint32_t)h << 16};
-    return v.f;
-}
-
 static float dot_bf16(const uint16_t *w, const float *x, size_t n) {
     float acc[LANES] = {0};
     size_t i = 0;
     for (; i + LANES <= n; i += LANES)
-        for (int l = 0; l < LANES; l++) acc[l] += widen(w[i + (size_t)l]) * x[i + (size_t)l];
-    for (int l = 0; i < n; i++, l++) acc[l] += widen(w[i]) * x[i];
+        for (int l = 0; l < LANES; l++) acc[l] += ar__bf16_to_f32(w[i + (size_t)l]) * x[i + (size_t)l];
+    for (int l = 0; i < n; i++, l++) acc[l] += ar__bf16_to_f32(w[i]) * x[i];
     return lane_sum(acc);
 }
 

@@ -51,9 +51,7 @@ void ar__gemm_dyw(const ar_runtime *rt, float *dx, const float *dy, const void *
 void ar__gemm_dytx(const ar_runtime *rt, float *dw, const float *dy, const float *x, size_t m, size_t n, size_t k);
 
 /* The pieces, for loops that run inside one thread (attention).
- * Packed sizes in floats: round m (or n) up to mr (nr), times k. */
-size_t ar__packed_left_floats(const ar_kernels *kn, size_t m, size_t k);
-size_t ar__packed_right_floats(const ar_kernels *kn, size_t n, size_t k);
+ * Packed sizes in floats: m (or n) rounded up to mr (nr), times k. */
 void ar__pack_left(const ar_kernels *kn, float *dst, const float *a, size_t a_row, size_t a_col, size_t m, size_t k);
 void ar__pack_right(const ar_kernels *kn, float *dst, const float *b, size_t b_ld, bool b_rows, size_t n, size_t k);
 void ar__gemm_packed(const ar_kernels *kn, float *c, size_t c_ld, const float *left, const float *right, size_t m, size_t n, size_t k,

@@ -12,11 +12,8 @@
 #include "kern/gemm.h"
 #include "kern/runtime.h"
 
-static size_t round_up(size_t x, size_t to) { return (x + to - 1) / to * to; }
 static size_t min_of(size_t a, size_t b) { return a < b ? a : b; }
 
-size_t ar__packed_left_floats(const ar_kernels *kn, size_t m, size_t k) { return round_up(m, (size_t)kn->mr) * k; }
-size_t ar__packed_right_floats(const ar_kernels *kn, size_t n, size_t k) { return round_up(n, (size_t)kn->nr) * k; }
 
 /* One panel of `width` columns from k rows that each hold their columns contiguously: copy, zero the rest. */
 static void copy_panel(float *dst, size_t width, const float *src, size_t ld, size_t cols, size_t k) {

@@ -53,7 +53,7 @@ static inline __m256 load_bf16(const void *src, size_t at) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
 }
 static inline float one_f32(const void *src, size_t at) { return ((const float *)src)[at]; }
-static inline float one_bf16(const void *src, size_t at) { return widen(((const uint16_t *)src)[at]); }
+static inline float one_bf16(const void *src, size_t at) { return ar__bf16_to_f32(((const uint16_t *)src)[at]); }
 
 /* Rows i0..i0+8 of the panel, all of k; rows at and past `rows` count as zero. */
 static inline __attribute__((always_inline)) void interleave8(float *dst, size_t width, size_t i0, const void *src, size_t ld, size_t rows,

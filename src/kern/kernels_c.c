@@ -24,7 +24,7 @@ static void interleave(float *dst, size_t width, const float *src, size_t src_ld
 
 static void interleave_bf16(float *dst, size_t width, const uint16_t *src, size_t src_ld, size_t rows, size_t k) {
     for (size_t p = 0; p < k; p++) {
-        for (size_t i = 0; i < rows; i++) dst[p * width + i] = widen(src[i * src_ld + p]);
+        for (size_t i = 0; i < rows; i++) dst[p * width + i] = ar__bf16_to_f32(src[i * src_ld + p]);
         for (size_t i = rows; i < width; i++) dst[p * width + i] = 0.0f;
     }
 }

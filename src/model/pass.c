@@ -99,7 +99,7 @@ static void place_common(ar_pass *p) {
     p->rope.positions = p->spec.longest;
     p->rope.cos = ar__arena_f32(m, p->spec.longest * p->rope.half);
     p->rope.sin = ar__arena_f32(m, p->spec.longest * p->rope.half);
-    size_t each = (ar__attention_scratch(p->model->rt, &at) + 15) / 16 * 16;
+    size_t each = (ar__attention_scratch(&at) + 15) / 16 * 16;
     p->attention = ar__arena_f32(m, each * (size_t)p->model->rt->threads);
     p->blocks = ar__arena_take(m, (t / AR_ATTENTION_BLOCK + p->spec.samples + 1) * sizeof *p->blocks);
     p->su_embed = rank_at(&p->spec, 0) ? ar__arena_f32(m, t * rank_at(&p->spec, 0)) : NULL;

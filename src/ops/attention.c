@@ -26,15 +26,14 @@ typedef struct scratch {
     float *left[3], *right[3], *s, *p, *acc[2], *m, *l;
 } scratch;
 
-static size_t operand_floats(const ar_kernels *kn, const ar_attention *at) {
+static size_t operand_floats(const ar_attention *at) {
     size_t wide = max_of(BLOCK, at->head_dim) + AR_TILE_MAX_NR;
-    (void)kn;
     return wide * max_of(BLOCK, at->head_dim);
 }
 
-size_t ar__attention_scratch(const ar_runtime *rt, const ar_attention *at) {
+size_t ar__attention_scratch(const ar_attention *at) {
     size_t group = at->heads / at->kv_heads;
-    return 6 * operand_floats(&rt->kern, at) + 2 * BLOCK * BLOCK + 2 * group * BLOCK * at->head_dim + 2 * group * BLOCK + 16 * 12;
+    return 6 * operand_floats(at) + 2 * BLOCK * BLOCK + 2 * group * BLOCK * at->head_dim + 2 * group * BLOCK + 16 * 12;
 }
 
 static float *take(float **at, size_t n) {
@@ -43,9 +42,9 @@ static float *take(float **at, size_t n) {
     return p;
 }
 
-static scratch cut_scratch(const ar_runtime *rt, const ar_attention *at, float *memory) {
-    size_t group = at->heads / at->kv_heads, operand = operand_floats(&rt->kern, at);
-    float *p = memory + (size_t)omp_get_thread_num() * ((ar__attention_scratch(rt, at) + 15) / 16 * 16);
+static scratch cut_scratch(const ar_attention *at, float *memory) {
+    size_t group = at->heads / at->kv_heads, operand = operand_floats(at);
+    float *p = memory + (size_t)omp_get_thread_num() * ((ar__attention_scratch(at) + 15) / 16 * 16);
     scratch s;
     for (int i = 0; i < 3; i++) s.left[i] = take(&p, operand);
     for (int i = 0; i < 3; i++) s.right[i] = take(&p, operand);
@@ -137,7 +136,7 @@ void ar__attention_fwd(const ar_runtime *rt, float *o, float *lse, const float *
                        const ar_block *blocks, size_t block_count, size_t past, float *memory) {
 #pragma omp parallel num_threads(ar__team(rt, block_count * at->heads * AR_ATTENTION_BLOCK * at->head_dim * 8))
     {
-        scratch sc = cut_scratch(rt, at, memory);
+        scratch sc = cut_scratch(at, memory);
 #pragma omp for schedule(dynamic, 1)
         for (size_t t = 0; t < block_count * at->kv_heads; t++) /* long blocks (late queries) first */
             fwd_block(rt, o, lse, q, k, v, at, &blocks[block_count - 1 - t / at->kv_heads], past, t % at->kv_heads, &sc);
@@ -222,7 +221,7 @@ void ar__attention_bwd(const ar_runtime *rt, float *dq, float *dk, float *dv, fl
     bwd_args a = {.at = at, .d_o = d_o, .q = q, .k = k, .v = v, .lse = lse, .dsum = dsum, .ld = at->heads * d, .kv_ld = at->kv_heads * d};
 #pragma omp parallel num_threads(ar__team(rt, block_count * at->heads * AR_ATTENTION_BLOCK * at->head_dim * 16))
     {
-        scratch sc = cut_scratch(rt, at, memory);
+        scratch sc = cut_scratch(at, memory);
 #pragma omp for schedule(static)
         for (size_t i = 0; i < rows * at->heads; i++) dsum[i] = rt->kern.dot(d_o + i * d, o + i * d, d);
 #pragma omp for schedule(dynamic, 1) nowait

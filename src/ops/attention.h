@@ -29,7 +29,7 @@ typedef struct ar_block {
 size_t ar__attention_blocks(ar_block *out, const ar_rows *rows);
 
 /* Floats of scratch that one thread needs, forward and backward. */
-size_t ar__attention_scratch(const ar_runtime *rt, const ar_attention *at);
+size_t ar__attention_scratch(const ar_attention *at);
 
 /* q, o [rows, heads * head_dim]; lse [rows, heads]; k, v [past + rows, kv_heads * head_dim].
  * With past > 0 (decoding) there is one sample, and its first query is at position past. */

@@ -100,10 +100,21 @@ ar_status ar__checkpoint_save(const ar_trainer *t, const char *dir, ar_error *er
     return s;
 }
 
+/* A file that does not open is no checkpoint, whatever its name says. */
+static bool is_whole(const char *dir, int64_t step) {
+    char *path = step_path(dir, step, "state.safetensors");
+    ar_st_set *st = NULL;
+    bool opens = path && ar__st_open(&st, path, NULL) == AR_OK;
+    ar__st_close(st);
+    free(path);
+    return opens;
+}
+
 int64_t ar__checkpoint_newest(const char *dir) {
-    int64_t *steps;
+    int64_t *steps, newest = -1;
     size_t n = list_steps(&steps, dir);
-    int64_t newest = n ? steps[0] : -1;
+    for (size_t i = 0; newest < 0 && i < n; i++)
+        if (is_whole(dir, steps[i])) newest = steps[i];
     free(steps);
     return newest;
 }

@@ -86,6 +86,8 @@ ar_status ar__train_options_check(const ar_train_options *o, ar_error *err) {
     if (o->method == AR_METHOD_FULL && lora)
         return ar__fail(err, AR_ERR_USAGE, "method full: trains every weight and takes no adapter options");
     if (o->early_stop && !o->eval_data) return ar__fail(err, AR_ERR_USAGE, "early-stop: --eval-data is not given");
+    if (o->eval_every && !o->eval_data) return ar__fail(err, AR_ERR_USAGE, "eval-every: --eval-data is not given");
+    if (o->min_lr > o->lr) return ar__fail(err, AR_ERR_USAGE, "min-lr: found %g, wanted at most the rate itself, %g", o->min_lr, o->lr);
     return AR_OK;
 }
 
