@@ -7,16 +7,10 @@
 
 #define AR_PEFT_CONFIG "adapter_config.json"
 #define AR_PEFT_WEIGHTS "adapter_model.safetensors"
-#define AR_PEFT_NOTE_PREFIX "alphar."
 
 /* Settings from a configuration alone.  Every field is handled, known to be harmless, or refused by name; a missing
  * alpha is taken from the options or is an error.  *out is released on failure. */
 ar_status ar__peft_config_read(ar_adapter_settings *out, const char *path, const ar_adapter_options *options, ar_error *err);
-
-/* Provenance in the weights' metadata, all values strings: "alphar.version", "alphar.policy", "alphar.scales" (a JSON
- * object, site to s) and the adapter's notes.  Reading compares each s with the configuration's; trust says which wins. */
-ar_status ar__peft_meta_read(ar_adapter *ad, const ar_st_set *st, const char *place, const ar_adapter_options *options, ar_error *err);
-ar_status ar__peft_meta_write(ar_st_writer *w, const ar_adapter *ad, ar_error *err);
 
 /* One switch for all sites: DoRA and lora_bias everywhere or nowhere. */
 ar_status ar__peft_check(const ar_adapter *ad, const ar_write_context *c, ar_error *err);

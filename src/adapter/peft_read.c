@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "adapter/peft.h"
+#include "adapter/provenance.h"
 #include "adapter/targets.h"
 #include "base/fail.h"
 #include "base/file.h"
@@ -205,10 +206,11 @@ static ar_status read_tensors(struct reader *r, ar_error *err) {
 }
 
 static ar_status read_all(struct reader *r, ar_error *err) {
+    const ar_provenance rule = {.source = AR_PEFT_CONFIG, .trust = r->c->options.trust};
     ar_status s;
     (void)((s = ar__pattern_set_init(&r->ranks, &r->ad->settings.rank_pattern, err)) ||
            (s = ar__pattern_set_init(&r->alphas, &r->ad->settings.alpha_pattern, err)) || (s = read_tensors(r, err)) ||
-           (s = ar__peft_meta_read(r->ad, r->st, r->place, &r->c->options, err)));
+           (s = ar__provenance_read(r->ad, r->st, r->place, &rule, err)));
     ar__pattern_set_release(&r->ranks);
     ar__pattern_set_release(&r->alphas);
     for (size_t i = 0; i < r->count; i++) free(r->site[i].path);
