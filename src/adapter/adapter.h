@@ -27,7 +27,7 @@ typedef struct ar_stored {
 
 typedef struct ar_pair {
     char *site;
-    char *key;           /* the module's name in a kohya file, kept as it was; NULL elsewhere */
+    char *key;           /* the module's name in a kohya file, of a diffusers file A's whole name; NULL elsewhere */
     int64_t n_in, n_out; /* embedding: vocabulary, width; convolution: channels in · kernel, channels out */
     int64_t kernel[2];   /* of a convolution; {0, 0}: a linear layer or an embedding */
     int rank;

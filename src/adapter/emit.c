@@ -1,5 +1,6 @@
 /* What the writers of all formats share: numbers on their way into a file, and the choices that one value per file asks. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "adapter/formats.h"
 #include "base/fail.h"
@@ -77,6 +78,8 @@ double ar__most_common(const ar_adapter *ad, double (*of)(const ar_pair *p)) {
     }
     return best;
 }
+
+bool ar__pair_is_foreign(const ar_pair *p) { return p->key && !strncmp(p->key, p->site, strlen(p->site)); }
 
 ar_status ar__check_plain_pairs(const ar_adapter *ad, const char *format, ar_error *err) {
     if (ad->whole_count)

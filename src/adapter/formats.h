@@ -66,6 +66,9 @@ ar_dtype ar__write_dtype(const ar_write_context *c, const ar_pair *p, ar_factor 
 /* The value that most pairs have (the first of equals), for formats that hold one.  of(p): finite. */
 double ar__most_common(const ar_adapter *ad, double (*of)(const ar_pair *p));
 
+/* Is the site only known by the name that a kohya file gives it, and no module path? */
+bool ar__pair_is_foreign(const ar_pair *p);
+
 /* One message for what GGUF and kohya cannot hold: DoRA, biases on B, whole tensors.  format as people write it. */
 ar_status ar__check_plain_pairs(const ar_adapter *ad, const char *format, ar_error *err);
 

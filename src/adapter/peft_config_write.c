@@ -128,7 +128,7 @@ ar_status ar__peft_check(const ar_adapter *ad, const ar_write_context *c, ar_err
     (void)c;
     for (size_t i = 0; i < ad->pair_count; i++) {
         const ar_pair *p = &ad->pair[i];
-        if (p->key && !strchr(p->site, '.'))
+        if (ar__pair_is_foreign(p))
             return ar__fail(err, AR_ERR_UNSUPPORTED,
                             "site '%s': only known by the name that it has in a kohya file, and PEFT needs module paths; give --model",
                             p->site);

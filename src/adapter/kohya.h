@@ -1,0 +1,47 @@
+/* kohya's and diffusers' adapter files: one .safetensors file.  docs/kohya.md describes it. */
+#ifndef AR_ADAPTER_KOHYA_H
+#define AR_ADAPTER_KOHYA_H
+
+#include "adapter/formats.h"
+#include "adapter/provenance.h"
+#include "base/map.h"
+
+/* What a tensor's name says. */
+typedef enum ar_kohya_part {
+    AR_KOHYA_DOWN,
+    AR_KOHYA_UP,
+    AR_KOHYA_ALPHA,
+    AR_KOHYA_PART_COUNT, /* those above make a pair */
+    AR_KOHYA_OTHER,      /* another method's, which no plain pair can stand for */
+    AR_KOHYA_UNKNOWN
+} ar_kohya_part;
+
+typedef struct ar_kohya_key {
+    ar_kohya_part part;
+    size_t module;      /* length of the module's name, with which the tensor's begins */
+    bool is_diffusers;  /* no ".lora_down.weight": loaders of such files go by s = 1 or by configuration */
+    const char *method; /* of AR_KOHYA_OTHER, for messages: "LoHa" */
+} ar_kohya_key;
+ar_kohya_key ar__kohya_key_parse(const char *name);
+
+/* Module paths behind the underscores: `lora_te_` + path with `.` → `_`.  The zeroed struct knows none. */
+typedef struct ar_kohya_names {
+    ar_map sites; /* underscored → index */
+    ar_strings path;
+    ar_strings rival; /* "" or another path with the same underscores, parallel to path */
+} ar_kohya_names;
+/* name: the path, or what the family's bare model calls it (kohya's text encoders are bare: no leading "model."). */
+ar_status ar__kohya_names_add(ar_kohya_names *names, const char *name, const char *path, ar_error *err);
+/* *path NULL: none of them.  Errors: AR_ERR_MISMATCH where two paths give the same name. */
+ar_status ar__kohya_names_find(const char **path, const ar_kohya_names *names, const char *key, ar_error *err);
+void ar__kohya_names_release(ar_kohya_names *names);
+
+/* Settings and notes out of a file's metadata, once its pairs are there. */
+ar_status ar__kohya_settings_read(ar_adapter *ad, const ar_st_set *st, ar_error *err);
+/* The same into a file's metadata; alpha_of: what the file will say per pair. */
+ar_status ar__kohya_settings_write(ar_st_writer *w, const ar_adapter *ad, double (*alpha_of)(const ar_pair *p), ar_error *err);
+
+ar_status ar__kohya_read(ar_adapter **out, const ar_read_context *c, ar_error *err);
+bool ar__kohya_is_it(const char *path);
+
+#endif
