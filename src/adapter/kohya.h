@@ -24,16 +24,21 @@ typedef struct ar_kohya_key {
 } ar_kohya_key;
 ar_kohya_key ar__kohya_key_parse(const char *name);
 
-/* Module paths behind the underscores: `lora_te_` + path with `.` → `_`.  The zeroed struct knows none. */
+/* The sites behind the modules' names: by metadata "alphar.sites", else `lora_te_` + path with `.` → `_` by the paths of
+ * a base, else the name itself.  The zeroed struct knows neither. */
 typedef struct ar_kohya_names {
-    ar_map sites; /* underscored → index */
+    json_t *told; /* module → path; NULL: none */
+    const struct ar_base *base;
+    ar_map known; /* underscored → index */
     ar_strings path;
     ar_strings rival; /* "" or another path with the same underscores, parallel to path */
 } ar_kohya_names;
+/* base NULL: not given.  Release also after failure. */
+ar_status ar__kohya_names_init(ar_kohya_names *out, const ar_st_set *st, const struct ar_base *base, ar_error *err);
 /* name: the path, or what the family's bare model calls it (kohya's text encoders are bare: no leading "model."). */
 ar_status ar__kohya_names_add(ar_kohya_names *names, const char *name, const char *path, ar_error *err);
-/* *path NULL: none of them.  Errors: AR_ERR_MISMATCH where two paths give the same name. */
-ar_status ar__kohya_names_find(const char **path, const ar_kohya_names *names, const char *key, ar_error *err);
+/* *site is borrowed from names or module.  Errors: AR_ERR_MISMATCH where no path of the base gives the name, or two do. */
+ar_status ar__kohya_names_find(const char **site, const ar_kohya_names *names, const char *module, ar_error *err);
 void ar__kohya_names_release(ar_kohya_names *names);
 
 /* Settings and notes out of a file's metadata, once its pairs are there. */

@@ -12,7 +12,6 @@
 #include "adapter/kohya.h"
 #include "base/fail.h"
 #include "base/mem.h"
-#include "format/json.h"
 
 /* The tensors of one module. */
 struct module {
@@ -28,8 +27,9 @@ struct reader {
     ar_adapter *ad;
     struct module *module;
     size_t count, cap;
-    ar_map index;        /* name → module */
-    json_t *paths;       /* "alphar.sites": name → path; NULL: none */
+    ar_map index;  /* name → module */
+    json_t *paths; /* "alphar.sites": name → path; NULL: none */
+    ar_kohya_names names;
     ar_map sites;        /* site → module that has it */
     size_t absent, zero; /* modules without alpha, with alpha 0 */
 };
@@ -146,25 +146,6 @@ static ar_status check_halves(const struct reader *r, const struct module *m, ar
     return check_shapes(r, m, err);
 }
 
-/* Does the name end as the path, or the path as the name behind its first words (a bare model's)? */
-static bool fits(const char *name, const char *path) {
-    size_t n = strlen(name), m = strlen(path);
-    while (n && m && (name[n - 1] == path[m - 1] || (name[n - 1] == '_' && path[m - 1] == '.'))) n--, m--;
-    return m == 0 || path[m - 1] == '.';
-}
-
-/* The module's path: from our own metadata, or by the base; its own name where neither knows. */
-static ar_status find_site(const char **site, const struct reader *r, const struct module *m, ar_error *err) {
-    const char *path = json_string_value(json_object_get(r->paths, m->name));
-    *site = m->name;
-    if (!path) return AR_OK;
-    if (!*path || !fits(m->name, path))
-        return ar__fail(err, AR_ERR_FORMAT, "%s: metadata alphar.sites: module '%s' is said to be '%s', which gives another name", r->place,
-                        m->name, path);
-    *site = path;
-    return AR_OK;
-}
-
 static ar_stored stored(const ar_st_tensor *t) {
     return (ar_stored){.name = t->name, .bytes = t->data, .type = t->dtype, .is_there = true};
 }
@@ -182,8 +163,8 @@ static ar_status read_pair(struct reader *r, size_t i, ar_error *err) {
     ar_pair_shape shape = {.policy = AR_POLICY_STANDARD};
     ar_pair *p;
     ar_status s;
-    if ((s = check_halves(r, m, err)) || (s = find_site(&shape.site, r, m, err)) || (s = claim_site(r, shape.site, i, err)) ||
-        (s = read_alpha(&shape.alpha, r, m, (int)a->shape[0], err)))
+    if ((s = check_halves(r, m, err)) || (s = ar__kohya_names_find(&shape.site, &r->names, m->name, err)) ||
+        (s = claim_site(r, shape.site, i, err)) || (s = read_alpha(&shape.alpha, r, m, (int)a->shape[0], err)))
         return s;
     shape.key = m->is_diffusers ? a->name : m->name;
     shape.rank = (int)a->shape[0];
@@ -222,24 +203,17 @@ static ar_status read_modules(struct reader *r, ar_error *err) {
     return s;
 }
 
-static ar_status read_paths(struct reader *r, ar_error *err) {
-    const char *text = ar__st_metadata(r->st, AR_NOTE_PREFIX "sites");
-    if (!text) return AR_OK;
-    ar_status s = ar__json_parse(&r->paths, text, strlen(text), "metadata alphar.sites", err);
-    return s ? ar__fail_at(err, s, r->place) : AR_OK;
-}
-
 static ar_status read_all(struct reader *r, ar_error *err) {
     /* An f32 alpha is within 2^-24 of what was meant. */
     const ar_provenance rule = {.source = "its alpha", .tolerance = 2e-7, .trust = r->c->options.trust};
     ar_status s;
-    (void)((s = read_paths(r, err)) || (s = read_modules(r, err)) || (s = ar__kohya_settings_read(r->ad, r->st, err)) ||
-           (s = ar__provenance_read(r->ad, r->st, r->place, &rule, err)));
+    (void)((s = ar__kohya_names_init(&r->names, r->st, r->c->base, err)) || (s = read_modules(r, err)) ||
+           (s = ar__kohya_settings_read(r->ad, r->st, err)) || (s = ar__provenance_read(r->ad, r->st, r->place, &rule, err)));
     for (size_t i = 0; i < r->count; i++) free(r->module[i].name);
     free(r->module);
     ar__map_release(&r->index);
     ar__map_release(&r->sites);
-    json_decref(r->paths);
+    ar__kohya_names_release(&r->names);
     return s;
 }
 

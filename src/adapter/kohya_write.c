@@ -172,6 +172,7 @@ static ar_status write_kohya(ar_write_context *c, const ar_adapter *ad, ar_error
     c->folded = 0;
     for (size_t i = 0; i < ad->pair_count; i++) c->folded += written_scale(&ad->pair[i]) != ad->pair[i].scale;
     c->alpha = ar__most_common(ad, written_alpha);
+    c->base = NULL; /* the file says itself what its names stand for, and those that it cannot say stay names in the proof */
     ar__st_writer_free(w.st);
     ar__map_release(&w.keys);
     ar__buf_release(&w.name);

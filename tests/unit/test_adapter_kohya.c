@@ -339,12 +339,43 @@ static void paths_come_from_underscored_names(void **state) {
     assert_string_equal(path, paths[0]);
     assert_ok(ar__kohya_names_find(&path, &names, "lora_te_lm_head", &err), err);
     assert_string_equal(path, "lm_head");
-    assert_ok(ar__kohya_names_find(&path, &names, "lora_te_other", &err), err);
-    assert_null(path);
+    assert_error(ar__kohya_names_find(&path, &names, "lora_te_other", &err), AR_ERR_MISMATCH, err, "is no module of the base");
     assert_ok(ar__kohya_names_find(&path, &names, "lora_unet_lm_head", &err), err);
-    assert_null(path);
+    assert_string_equal(path, "lora_unet_lm_head");
     assert_error(ar__kohya_names_find(&path, &names, "lora_te_m_a_b", &err), AR_ERR_MISMATCH, err, "may be 'm.a_b' or 'm.a.b' of the base");
     ar__kohya_names_release(&names);
+}
+
+/* demo/base: a tied llama. */
+static void paths_come_from_the_base(void **state) {
+    (void)state;
+    ar_error err;
+    ar_adapter *ad;
+    const ar_adapter_options o = {.model = "demo/base"};
+    const char *path =
+        file((struct tensor[]){PAIR(Q, 4), PAIR("lora_te_layers_0_mlp_up_proj", 4), PAIR("lora_te_lm_head", 4), PAIR(UNET, 4), END}, NULL);
+    assert_ok(ar_adapter_open(&ad, path, &o, &err), err);
+    assert_string_equal(ar__adapter_find_pair(ad, "model.layers.0.self_attn.q_proj")->key, Q);
+    assert_string_equal(ar__adapter_find_pair(ad, "model.layers.0.mlp.up_proj")->key, "lora_te_layers_0_mlp_up_proj");
+    assert_non_null(ar__adapter_find_pair(ad, "lm_head"));
+    assert_non_null(ar__adapter_find_pair(ad, UNET));
+    const char *out = temp_path("named.safetensors");
+    write_as("kohya", ad, out, NULL, NULL);
+    ar_adapter_free(ad);
+    ad = open_file(out); /* no base is needed any more, and the names are as they were */
+    assert_string_equal(ar__adapter_find_pair(ad, "model.layers.0.mlp.up_proj")->key, "lora_te_layers_0_mlp_up_proj");
+    ar_adapter_free(ad);
+    /* Read without a base, written with one at hand: names that nobody resolved stay names. */
+    ad = open_file(file((struct tensor[]){PAIR(Q, 4), END}, (const char *[]){"ss_sd_model_name", "demo/base", NULL}));
+    write_as("kohya", ad, out, NULL, NULL);
+    ar_adapter_free(ad);
+    assert_ok(ar_adapter_open(&ad, out, &o, &err), err);
+    assert_non_null(ar__adapter_find_pair(ad, "model.layers.0.self_attn.q_proj"));
+    ar_adapter_free(ad);
+    assert_error(ar_adapter_open(&ad, file((struct tensor[]){PAIR("lora_te_model_layers_99_mlp_up_proj", 4), END}, NULL), &o, &err),
+                 AR_ERR_MISMATCH, err, "'lora_te_model_layers_99_mlp_up_proj' is no module of the base");
+    assert_error(ar_adapter_open(&ad, file((struct tensor[]){PAIR("lora_te_model_embed_tokens", 4), END}, NULL), &o, &err),
+                 AR_ERR_UNSUPPORTED, err, "is an embedding of the base");
 }
 
 /* ---- settings and provenance ------------------------------------------------------------------------------------- */
@@ -579,6 +610,7 @@ int main(void) {
         cmocka_unit_test(names_of_every_dialect),
         cmocka_unit_test(paths_come_from_the_metadata),
         cmocka_unit_test(paths_come_from_underscored_names),
+        cmocka_unit_test(paths_come_from_the_base),
         cmocka_unit_test(settings_come_from_the_metadata_where_they_are_true),
         cmocka_unit_test(changed_alphas_are_noticed),
         cmocka_unit_test(kohya_to_kohya_changes_nothing),
