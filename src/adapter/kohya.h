@@ -3,7 +3,9 @@
 #define AR_ADAPTER_KOHYA_H
 
 #include "adapter/formats.h"
+#include "adapter/peft.h"
 #include "adapter/provenance.h"
+#include "adapter/targets.h"
 #include "base/map.h"
 
 /* What a tensor's name says. */
@@ -40,6 +42,20 @@ ar_status ar__kohya_names_add(ar_kohya_names *names, const char *name, const cha
 /* *site is borrowed from names or module.  Errors: AR_ERR_MISMATCH where no path of the base gives the name, or two do. */
 ar_status ar__kohya_names_find(const char **site, const ar_kohya_names *names, const char *module, ar_error *err);
 void ar__kohya_names_release(ar_kohya_names *names);
+
+/* The configurations in diffusers' metadata.  The zeroed struct: none. */
+typedef struct ar_diffusers {
+    const ar_read_context *c;
+    json_t *all;
+    char *component; /* whose settings these are; NULL: none yet */
+    bool is_told;    /* the metadata has some for it */
+    ar_adapter_settings settings;
+    ar_pattern_set ranks, alphas;
+} ar_diffusers;
+ar_status ar__diffusers_init(ar_diffusers *out, const ar_st_set *st, const ar_read_context *c, ar_error *err);
+/* α and policy of a module; *is_told false, and the rest left alone, where the metadata say nothing of it. */
+ar_status ar__diffusers_find(bool *is_told, double *alpha, ar_policy *policy, ar_diffusers *d, const char *module, int rank, ar_error *err);
+void ar__diffusers_release(ar_diffusers *d);
 
 /* Settings and notes out of a file's metadata, once its pairs are there. */
 ar_status ar__kohya_settings_read(ar_adapter *ad, const ar_st_set *st, ar_error *err);

@@ -30,8 +30,9 @@ struct reader {
     ar_map index;  /* name → module */
     json_t *paths; /* "alphar.sites": name → path; NULL: none */
     ar_kohya_names names;
-    ar_map sites;        /* site → module that has it */
-    size_t absent, zero; /* modules without alpha, with alpha 0 */
+    ar_map sites; /* site → module that has it */
+    ar_diffusers diffusers;
+    size_t absent, zero, told; /* modules without alpha, with alpha 0, with a configuration that gives another s than 1 */
 };
 
 static struct module *find_module(struct reader *r, const char *name, size_t n) {
@@ -103,17 +104,24 @@ static ar_status read_number(double *out, const struct reader *r, const ar_st_te
     return AR_OK;
 }
 
-static ar_status read_alpha(double *out, struct reader *r, const struct module *m, int rank, ar_error *err) {
+/* α and policy: by diffusers' configuration, by the tensor, by the user, by the format's rule. */
+static ar_status read_alpha(ar_pair_shape *out, struct reader *r, const struct module *m, ar_error *err) {
     const ar_adapter_options *o = &r->c->options;
-    *out = o->has_alpha ? o->alpha : rank;
-    if (!m->part[AR_KOHYA_ALPHA]) {
-        r->absent += !o->has_alpha;
-        return AR_OK;
+    const ar_st_tensor *t = m->part[AR_KOHYA_ALPHA];
+    bool is_told = false;
+    ar_status s = m->is_diffusers ? ar__diffusers_find(&is_told, &out->alpha, &out->policy, &r->diffusers, m->name, out->rank, err) : AR_OK;
+    if (s) return ar__fail_at(err, s, r->place);
+    if (is_told) {
+        r->told += ar__policy_scale(out->policy, out->alpha, out->rank) != 1;
+        return t ? ar__fail(err, AR_ERR_FORMAT, "%s: module '%s' has an alpha in the metadata and one of its own, wanted one of them",
+                            r->place, m->name)
+                 : AR_OK;
     }
-    ar_status s = read_number(out, r, m->part[AR_KOHYA_ALPHA], err);
-    if (s || *out != 0) return s;
+    out->alpha = o->has_alpha ? o->alpha : out->rank;
+    r->absent += !t && !o->has_alpha;
+    if (!t || (s = read_number(&out->alpha, r, t, err)) || out->alpha != 0) return s;
     r->zero++;
-    *out = rank;
+    out->alpha = out->rank;
     return AR_OK;
 }
 
@@ -163,11 +171,11 @@ static ar_status read_pair(struct reader *r, size_t i, ar_error *err) {
     ar_pair_shape shape = {.policy = AR_POLICY_STANDARD};
     ar_pair *p;
     ar_status s;
-    if ((s = check_halves(r, m, err)) || (s = ar__kohya_names_find(&shape.site, &r->names, m->name, err)) ||
-        (s = claim_site(r, shape.site, i, err)) || (s = read_alpha(&shape.alpha, r, m, (int)a->shape[0], err)))
-        return s;
-    shape.key = m->is_diffusers ? a->name : m->name;
+    if ((s = check_halves(r, m, err))) return s;
+    if ((s = ar__kohya_names_find(&shape.site, &r->names, m->name, err))) return ar__fail_at(err, s, r->place);
     shape.rank = (int)a->shape[0];
+    if ((s = claim_site(r, shape.site, i, err)) || (s = read_alpha(&shape, r, m, err))) return s;
+    shape.key = m->is_diffusers ? a->name : m->name;
     shape.n_in = (int64_t)a->count / a->shape[0];
     shape.n_out = b->shape[0];
     if (a->dims == 4) memcpy(shape.kernel, &a->shape[2], sizeof shape.kernel);
@@ -187,6 +195,10 @@ static void warn(const struct reader *r) {
                      "%s: %zu of %zu modules have alpha 0, which kohya's readers take as alpha = rank (s = 1) and ComfyUI as off: read as "
                      "s = 1, rescale to 0 for off",
                      r->place, r->zero, r->count);
+    if (r->told)
+        ar__log_warn(&r->c->log,
+                     "%s: %zu of %zu modules have their alpha in the metadata alone, where diffusers reads it and ComfyUI takes s = 1",
+                     r->place, r->told, r->count);
 }
 
 /* layers.2 before layers.10 */
@@ -203,17 +215,24 @@ static ar_status read_modules(struct reader *r, ar_error *err) {
     return s;
 }
 
+static ar_status read_metadata(struct reader *r, ar_error *err) {
+    ar_status s = ar__kohya_names_init(&r->names, r->st, r->c->base, err);
+    if (!s) s = ar__diffusers_init(&r->diffusers, r->st, r->c, err);
+    return s ? ar__fail_at(err, s, r->place) : AR_OK;
+}
+
 static ar_status read_all(struct reader *r, ar_error *err) {
     /* An f32 alpha is within 2^-24 of what was meant. */
     const ar_provenance rule = {.source = "its alpha", .tolerance = 2e-7, .trust = r->c->options.trust};
     ar_status s;
-    (void)((s = ar__kohya_names_init(&r->names, r->st, r->c->base, err)) || (s = read_modules(r, err)) ||
-           (s = ar__kohya_settings_read(r->ad, r->st, err)) || (s = ar__provenance_read(r->ad, r->st, r->place, &rule, err)));
+    (void)((s = read_metadata(r, err)) || (s = read_modules(r, err)) || (s = ar__kohya_settings_read(r->ad, r->st, err)) ||
+           (s = ar__provenance_read(r->ad, r->st, r->place, &rule, err)));
     for (size_t i = 0; i < r->count; i++) free(r->module[i].name);
     free(r->module);
     ar__map_release(&r->index);
     ar__map_release(&r->sites);
     ar__kohya_names_release(&r->names);
+    ar__diffusers_release(&r->diffusers);
     return s;
 }
 

@@ -11,6 +11,9 @@
 /* Settings from a configuration alone.  Every field is handled, known to be harmless, or refused by name; a missing
  * alpha is taken from the options or is an error.  *out is released on failure. */
 ar_status ar__peft_config_read(ar_adapter_settings *out, const char *path, const ar_adapter_options *options, ar_error *err);
+/* The same of an object that stands elsewhere; place is for messages. */
+ar_status ar__peft_config_parse(ar_adapter_settings *out, const json_t *root, const char *place, const ar_adapter_options *options,
+                                ar_error *err);
 
 /* One switch for all sites: DoRA and lora_bias everywhere or nowhere. */
 ar_status ar__peft_check(const ar_adapter *ad, const ar_write_context *c, ar_error *err);

@@ -222,19 +222,27 @@ static ar_status read_targets(ar_adapter_settings *out, const json_t *root, cons
     return AR_OK;
 }
 
+ar_status ar__peft_config_parse(ar_adapter_settings *out, const json_t *root, const char *place, const ar_adapter_options *options,
+                                ar_error *err) {
+    ar_status s;
+    ar__settings_init(out);
+    if (!(s = check_type(root, place, err)) && !(s = check_fields(root, place, err)) && !(s = check_init(root, place, err)) &&
+        !(s = read_alpha(out, root, place, options, err)) && !(s = read_flags(out, root, place, err)) &&
+        !(s = read_bias(out, root, place, err)) && !(s = read_targets(out, root, place, err)) &&
+        !(s = read_patterns(&out->rank_pattern, true, root, "rank_pattern", place, err)) &&
+        !(s = read_patterns(&out->alpha_pattern, false, root, "alpha_pattern", place, err)) &&
+        !(s = read_text(&out->base, root, "base_model_name_or_path", place, err)))
+        s = read_text(&out->task_type, root, "task_type", place, err);
+    if (s) ar__settings_release(out);
+    return s;
+}
+
 ar_status ar__peft_config_read(ar_adapter_settings *out, const char *path, const ar_adapter_options *options, ar_error *err) {
     json_t *root;
     ar__settings_init(out);
     ar_status s = ar__json_load_object(&root, path, CONFIG_MAX, err);
     if (s) return s;
-    if (!(s = check_type(root, path, err)) && !(s = check_fields(root, path, err)) && !(s = check_init(root, path, err)) &&
-        !(s = read_alpha(out, root, path, options, err)) && !(s = read_flags(out, root, path, err)) &&
-        !(s = read_bias(out, root, path, err)) && !(s = read_targets(out, root, path, err)) &&
-        !(s = read_patterns(&out->rank_pattern, true, root, "rank_pattern", path, err)) &&
-        !(s = read_patterns(&out->alpha_pattern, false, root, "alpha_pattern", path, err)) &&
-        !(s = read_text(&out->base, root, "base_model_name_or_path", path, err)))
-        s = read_text(&out->task_type, root, "task_type", path, err);
-    if (s) ar__settings_release(out);
+    s = ar__peft_config_parse(out, root, path, options, err);
     json_decref(root);
     return s;
 }

@@ -378,6 +378,55 @@ static void paths_come_from_the_base(void **state) {
                  AR_ERR_UNSUPPORTED, err, "is an embedding of the base");
 }
 
+#define META(text)                                                                                                                         \
+    (const char *[]) { "lora_adapter_metadata", text, NULL }
+#define CONFIG(name, rest) "\"" name ".peft_type\":\"LORA\",\"" name ".r\":2,\"" name ".lora_alpha\":" rest
+
+/* Newer diffusers: PEFT's configurations in the metadata. */
+static void diffusers_alpha_is_in_the_metadata(void **state) {
+    (void)state;
+    ar_error err;
+    ar_adapter *ad;
+    const struct tensor t[] = {{"text_encoder.a.lora_linear_layer.down.weight", AR_F32, 2, {2, 5}, 0},
+                               {"text_encoder.a.lora_linear_layer.up.weight", AR_F32, 2, {4, 2}, 0},
+                               {"transformer.b.0.lora_A.weight", AR_F32, 2, {2, 5}, 0},
+                               {"transformer.b.0.lora_B.weight", AR_F32, 2, {4, 2}, 0},
+                               {"transformer.b.1.lora_A.weight", AR_F32, 2, {2, 5}, 0},
+                               {"transformer.b.1.lora_B.weight", AR_F32, 2, {4, 2}, 0},
+                               END};
+    const char *path =
+        file(t, META("{" CONFIG("transformer", "8") ",\"transformer.use_rslora\":true,\"transformer.alpha_pattern\":{\"b.1\":2}," CONFIG(
+                    "text_encoder", "3") "}"));
+    ad = open_loud(path, (ar_adapter_options){0});
+    assert_true(ar__adapter_find_pair(ad, "text_encoder.a")->scale == 1.5);
+    assert_true(ar__adapter_find_pair(ad, "transformer.b.0")->scale == 8 / sqrt(2));
+    assert_true(ar__adapter_find_pair(ad, "transformer.b.1")->scale == 2 / sqrt(2));
+    assert_non_null(strstr(warnings, "3 of 3 modules have their alpha in the metadata alone"));
+    assert_null(strstr(warnings, "no alpha"));
+    ar_proof proof;
+    write_as("kohya", ad, temp_path("told.safetensors"), NULL, &proof);
+    assert_int_equal(proof.folded, 3);
+    ar_adapter_free(ad);
+    ad = open_loud(file(t, META("{" CONFIG("transformer", "8") "}")), (ar_adapter_options){0});
+    assert_true(ar__adapter_find_pair(ad, "text_encoder.a")->scale == 1);
+    assert_non_null(strstr(warnings, "1 of 3 modules have no alpha"));
+    ar_adapter_free(ad);
+    static const struct {
+        const char *metadata, *part;
+        ar_status status;
+    } wrong[] = {
+        {"[]", "found list, wanted an object", AR_ERR_FORMAT},
+        {"{", "lora_adapter_metadata", AR_ERR_FORMAT},
+        {"{" CONFIG("transformer", "8") ",\"transformer.use_dora\":true}", "'use_dora' is on for 'transformer'", AR_ERR_UNSUPPORTED},
+        {"{" CONFIG("transformer", "8") ",\"transformer.rank_pattern\":{\"b.1\":4}}", "'transformer.b.1' has rank 2", AR_ERR_MISMATCH},
+        {"{" CONFIG("transformer", "8") ",\"transformer.use_qalora\":true}", "'use_qalora' is on", AR_ERR_UNSUPPORTED}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_error(ar_adapter_open(&ad, file(t, META(wrong[i].metadata)), NULL, &err), wrong[i].status, err, wrong[i].part);
+    const struct tensor both[] = {t[0], t[1], ALPHA("text_encoder.a", 3), END};
+    assert_error(ar_adapter_open(&ad, file(both, META("{" CONFIG("text_encoder", "3") "}")), NULL, &err), AR_ERR_FORMAT, err,
+                 "an alpha in the metadata and one of its own");
+}
+
 /* ---- settings and provenance ------------------------------------------------------------------------------------- */
 
 static void settings_come_from_the_metadata_where_they_are_true(void **state) {
@@ -611,6 +660,7 @@ int main(void) {
         cmocka_unit_test(paths_come_from_the_metadata),
         cmocka_unit_test(paths_come_from_underscored_names),
         cmocka_unit_test(paths_come_from_the_base),
+        cmocka_unit_test(diffusers_alpha_is_in_the_metadata),
         cmocka_unit_test(settings_come_from_the_metadata_where_they_are_true),
         cmocka_unit_test(changed_alphas_are_noticed),
         cmocka_unit_test(kohya_to_kohya_changes_nothing),
