@@ -46,13 +46,23 @@ static ar_status put_factor(const ar_emit *e, const float *factor, size_t rows, 
     return AR_OK;
 }
 
+/* [rows, columns] at the beginning of an array, spread in place to [rows, wide] with zeros behind, the last row first. */
+static void widen(float *x, size_t rows, size_t columns, size_t wide) {
+    for (size_t i = rows; i-- > 0;) {
+        memmove(x + i * wide, x + i * columns, columns * sizeof *x);
+        memset(x + i * wide + columns, 0, (wide - columns) * sizeof *x);
+    }
+}
+
 ar_status ar__emit(void *emit, ar_writer *w, ar_error *err) {
     const ar_emit *e = emit;
     const ar_pair *p = &e->ad->pair[e->pair];
-    size_t n, rows = ar__factor_rows(p, e->which), columns = ar__factor_columns(p, e->which);
+    size_t n, own = (size_t)p->rank, rank = e->rank ? (size_t)e->rank : own;
+    size_t rows = e->which == AR_FACTOR_A ? rank : (size_t)p->n_out, columns = e->which == AR_FACTOR_A ? (size_t)p->n_in : rank;
     float *factor = ar__mul(&n, rows, columns) ? ar__alloc(n, sizeof *factor) : NULL;
     if (!factor) return ar__fail_memory(err, p->site);
     ar_status s = ar__factor_read(factor, e->ad, p, e->which, err);
+    if (!s && rank > own && e->which == AR_FACTOR_B) widen(factor, rows, own, rank);
     if (!s) s = put_factor(e, factor, rows, columns, w, err);
     free(factor);
     return s;

@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "format/safetensors.h"
 
-static const ar_format *const formats[] = {&ar__format_peft, &ar__format_gguf, &ar__format_kohya};
+static const ar_format *const formats[] = {&ar__format_mlx, &ar__format_peft, &ar__format_gguf, &ar__format_kohya};
 
 const ar_format *ar__format_named(const char *name) {
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)

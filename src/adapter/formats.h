@@ -57,6 +57,7 @@ typedef struct ar_emit {
     ar_dtype type;
     bool transposed;      /* the file gets [columns, rows] */
     const uint32_t *rows; /* row i of the file is row rows[i] of the factor; NULL: in order */
+    int rank;             /* of the file where one rank holds for all: the pair's and zeros behind it; 0: the pair's own */
 } ar_emit;
 ar_status ar__emit(void *emit, ar_writer *w, ar_error *err);
 

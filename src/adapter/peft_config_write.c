@@ -8,6 +8,7 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "format/json.h"
 
 struct writer {
     const ar_adapter *ad;
@@ -23,11 +24,7 @@ static void put_text(struct writer *w, const char *key, const char *text) { put(
 
 static json_t *number(struct writer *w, double x) {
     if (x == floor(x) && fabs(x) < 0x1p53) return json_integer((json_int_t)x);
-    for (; w->digits < 17; w->digits++) {
-        char text[40];
-        snprintf(text, sizeof text, "%.*g", (int)w->digits, x);
-        if (strtod(text, NULL) == x) break;
-    }
+    w->digits = ar__json_digits(w->digits, x);
     return json_real(x);
 }
 

@@ -93,7 +93,7 @@ static ar_status add_whole(struct peft_writer *w, size_t i, ar_error *err) {
 }
 
 static ar_status write_weights(struct peft_writer *w, const char *path, ar_error *err) {
-    ar_status s = ar__provenance_write(w->st, w->ad, NULL, err);
+    ar_status s = ar__provenance_write(w->st, w->ad, NULL, NULL, err);
     for (size_t i = 0; !s && i < w->ad->pair_count; i++) s = add_pair(w, i, err);
     for (size_t i = 0; !s && i < w->ad->whole_count; i++) s = add_whole(w, i, err);
     return s ? s : ar__st_writer_save(w->st, path, err);

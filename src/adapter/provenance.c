@@ -73,20 +73,20 @@ ar_status ar__provenance_read(ar_adapter *ad, const ar_st_set *st, const char *p
 }
 
 /* {"SITE": s, …}; caller frees.  17 digits give the same double back. */
-static char *scales_text(const ar_adapter *ad, ar_scale_fn of) {
+static char *scales_text(const ar_adapter *ad, ar_scale_fn of, const void *user) {
     json_t *scales = json_object();
     for (size_t i = 0; i < ad->pair_count; i++) {
         const ar_pair *p = &ad->pair[i];
-        json_object_set_new(scales, p->site, json_real(of ? of(p) : p->scale));
+        json_object_set_new(scales, p->site, json_real(of ? of(p, user) : p->scale));
     }
     char *text = json_object_size(scales) == ad->pair_count ? json_dumps(scales, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(scales);
     return text;
 }
 
-ar_status ar__provenance_write(ar_st_writer *w, const ar_adapter *ad, ar_scale_fn scale_of, ar_error *err) {
+ar_status ar__provenance_write(ar_st_writer *w, const ar_adapter *ad, ar_scale_fn scale_of, const void *user, ar_error *err) {
     ar_buf key = {0};
-    char *scales = scales_text(ad, scale_of);
+    char *scales = scales_text(ad, scale_of, user);
     ar_status s;
     if (!scales) return ar__fail(err, AR_ERR_VALUE, "adapter: two sites of one name, or a name that is no UTF-8");
     (void)((s = ar__st_writer_meta(w, "format", "pt", err)) || (s = ar__st_writer_meta(w, AR_NOTE_PREFIX "version", ar_version(), err)) ||

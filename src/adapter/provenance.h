@@ -22,7 +22,7 @@ typedef struct ar_provenance {
 ar_status ar__provenance_read(ar_adapter *ad, const ar_st_set *st, const char *place, const ar_provenance *rule, ar_error *err);
 
 /* The s that the file will have by its format's rule; NULL stands for each pair's own. */
-typedef double (*ar_scale_fn)(const ar_pair *p);
-ar_status ar__provenance_write(ar_st_writer *w, const ar_adapter *ad, ar_scale_fn scale_of, ar_error *err);
+typedef double (*ar_scale_fn)(const ar_pair *p, const void *user);
+ar_status ar__provenance_write(ar_st_writer *w, const ar_adapter *ad, ar_scale_fn scale_of, const void *user, ar_error *err);
 
 #endif

@@ -9,6 +9,7 @@
 #include "adapter/algebra/fold.h"
 #include "adapter/base_weights.h"
 #include "adapter/formats.h"
+#include "arch/names.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -89,9 +90,25 @@ static double bound_of(const ar_adapter *ad, const ar_write_context *c) {
     return bound;
 }
 
-static ar_status compare_all(ar_proof *proof, const ar_runtime *rt, ar_adapter *ad, ar_adapter *back, ar_error *err) {
+/* The pair that was written as p: the reader may name its module as newer or older libraries do. */
+static ar_pair *find_written(const ar_adapter *back, const ar_pair *p, const ar_name_map *names) {
+    ar_pair *q = ar__adapter_find_pair(back, p->site);
+    ar_buf key[2] = {{0}, {0}};
+    ar__names_key(&key[0], names, p->site);
+    for (size_t i = 0; !q && !key[0].failed && i < back->pair_count; i++) {
+        ar__buf_clear(&key[1]);
+        ar__names_key(&key[1], names, back->pair[i].site);
+        if (!key[1].failed && !strcmp(key[0].data, key[1].data)) q = &back->pair[i];
+    }
+    ar__buf_release(&key[0]);
+    ar__buf_release(&key[1]);
+    return q;
+}
+
+static ar_status compare_all(ar_proof *proof, const ar_runtime *rt, ar_adapter *ad, ar_adapter *back, const ar_name_map *names,
+                             ar_error *err) {
     for (size_t i = 0; i < ad->pair_count; i++) {
-        ar_pair *p = &ad->pair[i], *q = ar__adapter_find_pair(back, p->site);
+        ar_pair *p = &ad->pair[i], *q = find_written(back, p, names);
         ar_distance d;
         if (!q) return ar__fail(err, AR_ERR_MISMATCH, "site '%s' is lost: reading the file back does not find it", p->site);
         ar_status s = ar__pair_distance(&d, rt, ad, p, back, q, err);
@@ -115,7 +132,7 @@ static ar_status prove(ar_proof *proof, const struct stage *st, const ar_runtime
     ar_adapter *back = NULL;
     *proof = (ar_proof){.sites = (int)ad->pair_count, .folded = c->folded, .alpha = c->alpha, .bound = bound_of(ad, c)};
     ar_status s = st->format->read(&back, &rc, err);
-    if (!s) s = compare_all(proof, rt, ad, back, err);
+    if (!s) s = compare_all(proof, rt, ad, back, c->base ? ar__base_info(c->base)->names : NULL, err);
     ar_adapter_free(back);
     if (s) return ar__fail_at(err, s, "proof of what was written");
     if (proof->max_relative <= proof->bound) return AR_OK;

@@ -138,19 +138,17 @@ static const ar_name_prefix *mlx_rule(const ar_name_map *map, const char *hf_pat
     return NULL;
 }
 
-void ar__names_to_mlx(ar_buf *out, const ar_name_map *map, const char *hf_path) {
+void ar__names_to_mlx(ar_buf *out, const ar_name_map *map, const char *hf_path, bool wrapped) {
     const char *path = ar__names_unwrap(hf_path);
     ar_name name;
     ar_buf full = {0};
-    bool wrapped = path != hf_path, known = map && ar__names_find(&name, map, path);
-    if (!known) {
-        ar__buf_puts(out, hf_path);
-        return;
-    }
-    ar__names_print(&full, map, &name);
-    out->failed |= full.failed;
     if (wrapped) ar__buf_puts(out, "language_model.");
-    const ar_name_prefix *rule = full.failed ? NULL : mlx_rule(map, full.data);
+    if (map && ar__names_find(&name, map, path))
+        ar__names_print(&full, map, &name);
+    else
+        ar__buf_printf(&full, "%s%s", path != hf_path && behind(hf_path, "model.") ? "model." : "", path);
+    out->failed |= full.failed;
+    const ar_name_prefix *rule = full.failed || !map ? NULL : mlx_rule(map, full.data);
     if (rule) ar__buf_puts(out, rule->mlx);
     if (!full.failed) ar__buf_puts(out, full.data + (rule ? strlen(rule->hf) : 0));
     ar__buf_release(&full);
@@ -174,10 +172,24 @@ static bool undo_mlx(ar_buf *out, const ar_name_map *map, const char *path) {
 }
 
 void ar__names_from_mlx(ar_buf *out, const ar_name_map *map, const char *mlx_path) {
-    bool done = map && undo_mlx(out, map, mlx_path);
+    const char *inner = behind(mlx_path, "language_model."), *below = inner ? behind(inner, "model.") : NULL;
     const ar_name_map *each;
+    if (inner) {
+        ar__buf_printf(out, "%s%s", below ? "model.language_model." : "", below ? below : inner);
+        return;
+    }
+    bool done = map && undo_mlx(out, map, mlx_path);
     for (int i = 0; !map && !done && (each = ar__names_at(i)); i++) done = undo_mlx(out, each, mlx_path);
     if (!done) ar__buf_puts(out, mlx_path);
+}
+
+const ar_name_map *ar__names_guess(const char *hf_path) {
+    const ar_name_map *map;
+    const char *path = ar__names_unwrap(hf_path);
+    ar_name name;
+    for (int i = 0; (map = ar__names_at(i)); i++)
+        if ((path != hf_path || behind(path, map->prefix)) && ar__names_find(&name, map, path) && name.layer >= 0) return map;
+    return NULL;
 }
 
 ar_status ar__row_map_init(ar_row_map *out, ar_row_order order, int64_t rows, int64_t heads, int64_t kv_heads, ar_error *err) {

@@ -77,10 +77,14 @@ ar_status ar__names_to_gguf(ar_buf *out, const ar_name_map *map, const char *hf_
 ar_status ar__names_from_gguf(ar_buf *out, const ar_name_map *map, const char *stem, ar_error *err);
 /* Full path of a name, `model.layers.3.self_attn.q_proj`. */
 void ar__names_print(ar_buf *out, const ar_name_map *map, const ar_name *name);
-/* mlx-lm's module path and back; what the table does not know, or a map of NULL, keeps its path.  Coming back without a
- * map, a path that only one family's table turns into one of its modules is taken as that family's. */
-void ar__names_to_mlx(ar_buf *out, const ar_name_map *map, const char *hf_path);
+/* mlx-lm's module path; what the table does not know, or a map of NULL, keeps its path.  wrapped: the model is multimodal,
+ * so mlx-lm puts `language_model.` before all of them, the head too. */
+void ar__names_to_mlx(ar_buf *out, const ar_name_map *map, const char *hf_path, bool wrapped);
+/* And back; wrapped paths come as transformers has them since 4.52.  Without a map, a path that only one family's table
+ * turns into one of its modules is taken as that family's. */
 void ar__names_from_mlx(ar_buf *out, const ar_name_map *map, const char *mlx_path);
+/* The first family of the table that has such a module in its layers; NULL: none. */
+const ar_name_map *ar__names_guess(const char *hf_path);
 
 /* A row order for one weight, checked against its shape. */
 typedef struct ar_row_map {

@@ -135,3 +135,12 @@ ar_status ar__json_get_object(const json_t **out, const json_t *object, const ch
     *out = v;
     return AR_OK;
 }
+
+unsigned ar__json_digits(unsigned digits, double x) {
+    for (; digits < 17; digits++) {
+        char text[40];
+        snprintf(text, sizeof text, "%.*g", (int)digits, x);
+        if (strtod(text, NULL) == x) break;
+    }
+    return digits;
+}

@@ -33,6 +33,9 @@ ar_status ar__json_need(const json_t *object, const char *key, const char *place
 bool ar__json_as_int(int64_t *out, const json_t *value);
 bool ar__json_as_double(double *out, const json_t *value);
 
+/* The fewest significant digits, from `digits` on, that give x back when it is read: for JSON_REAL_PRECISION. */
+unsigned ar__json_digits(unsigned digits, double x);
+
 bool ar__json_has(const json_t *object, const char *key); /* present and not null */
 bool ar__json_is_off(const json_t *value);                /* NULL, null, false, "", [] or {} */
 const char *ar__json_type(const json_t *value);           /* "string", "integer", …; for messages */

@@ -16,7 +16,7 @@ static void show(const ar_name_map *map, const ar_name_row *list, int64_t layer)
         ar_name name = {list, layer};
         ar__names_print(&hf, map, &name);
         if (ar__names_to_gguf(&stem, map, hf.data, NULL)) exit(1);
-        ar__names_to_mlx(&mlx, map, hf.data);
+        ar__names_to_mlx(&mlx, map, hf.data, false);
         printf("%s\t", map->gguf);
         for (int k = 0; k < AR_NAME_TYPES && map->model_type[k]; k++) printf("%s%s", k ? "," : "", map->model_type[k]);
         printf("\t%s\t%s\t%s\t%s\t%d\t%d\n", hf.data, stem.data, mlx.data, kinds[list->kind], (int)list->order, list->is_conv1d);

@@ -23,9 +23,9 @@ static void expect_hf(const ar_name_map *map, const char *stem, const char *hf) 
     ar__buf_release(&b);
 }
 
-static void expect_mlx(const ar_name_map *map, const char *hf, const char *mlx) {
+static void expect_mlx(const ar_name_map *map, const char *hf, bool wrapped, const char *mlx) {
     ar_buf b = {0};
-    ar__names_to_mlx(&b, map, hf);
+    ar__names_to_mlx(&b, map, hf, wrapped);
     assert_string_equal(b.data, mlx);
     ar__buf_release(&b);
 }
@@ -59,7 +59,7 @@ static int check_rows(const ar_name_map *map, const ar_name_row *list, int64_t l
         expect_gguf(map, hf.data, stem.data);
         bool alias = list->kind == AR_MODULE_HEAD && list[-1].kind == AR_MODULE_HEAD;
         if (!alias) expect_hf(map, stem.data, hf.data);
-        ar__names_to_mlx(&mlx, map, hf.data);
+        ar__names_to_mlx(&mlx, map, hf.data, false);
         if (!alias) expect_from_mlx(map, mlx.data, hf.data);
         if (!alias) expect_from_mlx(NULL, mlx.data, hf.data);
         ar__buf_release(&hf);
@@ -145,22 +145,33 @@ static void mlx_has_its_own_paths(void **state) {
     (void)state;
     const ar_name_map *llama = ar__names_for_model_type("llama"), *gpt2 = ar__names_for_model_type("gpt2"),
                       *neox = ar__names_for_model_type("gpt_neox"), *gemma = ar__names_for_model_type("gemma3");
-    expect_mlx(llama, "model.layers.3.mlp.up_proj", "model.layers.3.mlp.up_proj");
-    expect_mlx(gpt2, "transformer.h.3.attn.c_attn", "model.h.3.attn.c_attn");
-    expect_mlx(gpt2, "transformer.wte", "model.wte");
-    expect_mlx(neox, "gpt_neox.layers.3.attention.dense", "model.h.3.attention.dense");
-    expect_mlx(neox, "gpt_neox.embed_in", "model.embed_in");
-    expect_mlx(neox, "embed_out", "model.embed_out");
-    expect_mlx(neox, "lm_head", "model.embed_out");
-    expect_mlx(gemma, "model.language_model.layers.3.mlp.up_proj", "language_model.model.layers.3.mlp.up_proj");
-    expect_mlx(gemma, "language_model.model.layers.3.mlp.up_proj", "language_model.model.layers.3.mlp.up_proj");
-    expect_mlx(gemma, "model.layers.3.mlp.up_proj", "model.layers.3.mlp.up_proj");
-    expect_mlx(NULL, "what.ever", "what.ever");
-    expect_mlx(llama, "what.ever", "what.ever");
+    expect_mlx(llama, "model.layers.3.mlp.up_proj", false, "model.layers.3.mlp.up_proj");
+    expect_mlx(gpt2, "transformer.h.3.attn.c_attn", false, "model.h.3.attn.c_attn");
+    expect_mlx(gpt2, "transformer.wte", false, "model.wte");
+    expect_mlx(neox, "gpt_neox.layers.3.attention.dense", false, "model.h.3.attention.dense");
+    expect_mlx(neox, "gpt_neox.embed_in", false, "model.embed_in");
+    expect_mlx(neox, "embed_out", false, "model.embed_out");
+    expect_mlx(neox, "lm_head", false, "model.embed_out");
+    expect_mlx(gemma, "model.language_model.layers.3.mlp.up_proj", true, "language_model.model.layers.3.mlp.up_proj");
+    expect_mlx(gemma, "language_model.model.layers.3.mlp.up_proj", true, "language_model.model.layers.3.mlp.up_proj");
+    expect_mlx(gemma, "model.layers.3.mlp.up_proj", false, "model.layers.3.mlp.up_proj");
+    expect_mlx(gemma, "lm_head", true, "language_model.lm_head");
+    expect_mlx(gemma, "language_model.lm_head", true, "language_model.lm_head");
+    expect_mlx(NULL, "model.language_model.layers.0.odd", true, "language_model.model.layers.0.odd");
+    expect_mlx(NULL, "what.ever", false, "what.ever");
+    expect_mlx(llama, "what.ever", false, "what.ever");
     expect_from_mlx(NULL, "model.h.3.attn.c_attn", "transformer.h.3.attn.c_attn");
     expect_from_mlx(NULL, "model.h.3.attention.query_key_value", "gpt_neox.layers.3.attention.query_key_value");
     expect_from_mlx(NULL, "model.layers.3.mlp.up_proj", "model.layers.3.mlp.up_proj");
     expect_from_mlx(NULL, "model.h.3.what", "model.h.3.what");
+    expect_from_mlx(gemma, "language_model.model.layers.3.mlp.up_proj", "model.language_model.layers.3.mlp.up_proj");
+    expect_from_mlx(NULL, "language_model.lm_head", "lm_head");
+    assert_ptr_equal(ar__names_guess("transformer.h.3.attn.c_attn"), gpt2);
+    assert_string_equal(ar__names_guess("transformer.h.3.mlp.dense_h_to_4h")->gguf, "bloom");
+    assert_ptr_equal(ar__names_guess("model.language_model.layers.3.mlp.up_proj"), llama);
+    assert_ptr_equal(ar__names_guess("gpt_neox.layers.3.attention.dense"), neox);
+    assert_null(ar__names_guess("lm_head"));
+    assert_null(ar__names_guess("unet.down.0.proj"));
 }
 
 /* The definition, as the converters have it: [o, a, b, inner] to [o, b, a, inner]; where the row comes from. */

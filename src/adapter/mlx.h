@@ -1,0 +1,40 @@
+/* MLX adapters, as mlx-lm reads them (tuner/utils.py, lora.py, dora.py); docs/mlx.md.
+ *
+ *     adapter_config.json   {"fine_tune_type": "lora"|"dora", "num_layers": N, "model": …,
+ *                            "lora_parameters": {"rank": r, "scale": s, "dropout": p, "keys": […]}}
+ *     adapters.safetensors  MODULE.lora_a [n_in, r]   MODULE.lora_b [r, n_out]   DoRA: MODULE.m [n_out]
+ *     adapters.npz          the same, before 2024-03; read only
+ *
+ * s is `scale` itself, for all sites: rank is not in its formula, and an `alpha` beside it does nothing.  An embedding's
+ * lora_a is [vocab, r], lora_b [r, dim]. */
+#ifndef AR_ADAPTER_MLX_H
+#define AR_ADAPTER_MLX_H
+
+#include "adapter/formats.h"
+
+#define AR_MLX_CONFIG "adapter_config.json"
+#define AR_MLX_WEIGHTS "adapters.safetensors"
+#define AR_MLX_OLD_WEIGHTS "adapters.npz"
+
+/* What a configuration says; the zeroed struct says nothing. */
+typedef struct ar_mlx_config {
+    double scale, dropout;
+    int rank;            /* 0: not given */
+    int64_t last_layers; /* only the last so many blocks; 0 or less: all */
+    bool dora, has_keys;
+    ar_strings keys; /* block-relative, or whole paths */
+    char *model;     /* NULL: not given */
+} ar_mlx_config;
+
+/* Reads dir/adapter_config.json.  A missing scale comes from --alpha, as α / r, or is an error. */
+ar_status ar__mlx_config_read(ar_mlx_config *out, const char *dir, const ar_read_context *c, ar_error *err);
+void ar__mlx_config_release(ar_mlx_config *m);
+/* Does mlx-lm make a LoRA layer of the module?  layers: of the base; 0: not known, then at least `seen`.  A module that
+ * it does not make one of is an error that says why. */
+ar_status ar__mlx_instantiates(const ar_mlx_config *m, const char *module, int64_t layers, int64_t seen, ar_error *err);
+/* `12` of "model.layers.12.mlp.up_proj" and what follows; -1 and NULL outside the blocks. */
+int64_t ar__mlx_block(const char **rest, const char *module);
+
+ar_status ar__mlx_read(ar_adapter **out, const ar_read_context *c, ar_error *err);
+
+#endif

@@ -1,0 +1,210 @@
+/* Pairs → an MLX folder.  The file has one scale and one rank, so with
+ *
+ *     s₀ = the most common sᵢ        Bᵢ' = Bᵢ · sᵢ / s₀        r = the largest rᵢ, zeros behind the smaller pairs
+ *
+ * every site keeps its s·B·A.  num_layers −1 and keys that are whole paths make mlx-lm of any age instantiate every site
+ * and no other. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapter/base_weights.h"
+#include "adapter/mlx.h"
+#include "adapter/provenance.h"
+#include "arch/names.h"
+#include "base/fail.h"
+#include "format/json.h"
+
+enum { CONFIG_MAX = 64 << 20 };
+
+struct mlx_writer {
+    const ar_write_context *c;
+    const ar_adapter *ad;
+    ar_st_writer *st;
+    const ar_name_map *map;
+    bool wrapped;
+    double scale;
+    int rank;
+    ar_emit *emit; /* two a pair */
+    json_t *keys;  /* mlx-lm's paths, in the order of the pairs */
+};
+
+static double scale_of(const ar_pair *p) { return p->scale; }
+static double scale_not_zero(const ar_pair *p) { return p->scale != 0 ? p->scale : NAN; }
+
+/* The most common s; a 0 only where nothing else is, because no factor undoes it. */
+static double common_scale(const ar_adapter *ad) {
+    double s = ar__most_common(ad, scale_of);
+    return s != 0 ? s : ar__most_common(ad, scale_not_zero);
+}
+
+static void find_names(const ar_name_map **map, bool *wrapped, const ar_adapter *ad, const ar_base *base) {
+    *map = base ? ar__base_info(base)->names : NULL;
+    *wrapped = false;
+    for (size_t i = 0; i < ad->pair_count; i++) {
+        const char *site = ad->pair[i].site;
+        if (!*map && !base) *map = ar__names_guess(site);
+        *wrapped |= ar__names_unwrap(site) != site;
+    }
+}
+
+static ar_status check_tie(const ar_adapter *ad, const ar_pair *p, const ar_base *base, ar_error *err) {
+    const ar_base_weight *w = base ? ar__base_find(base, p->site) : NULL;
+    if (w && w->is_tied)
+        return ar__fail(
+            err, AR_ERR_UNSUPPORTED,
+            "site '%s': the base's head is tied to the embedding, and then mlx-lm has no head to adapt: merge the adapter into its "
+            "base instead (alphar merge)",
+            p->site);
+    if (!p->is_embedding || !strcmp(ad->format, "mlx")) return AR_OK;
+    if (!base)
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "site '%s': where the head is tied to the embedding mlx-lm adapts both, and only the base says whether it is: give "
+                        "--model",
+                        p->site);
+    if (!ar__base_info(base)->is_tied) return AR_OK;
+    return ar__fail(
+        err, AR_ERR_UNSUPPORTED,
+        "site '%s': the base's head is tied to the embedding, and mlx-lm would adapt both: merge the adapter into its base instead "
+        "(alphar merge)",
+        p->site);
+}
+
+static ar_status check_pair(const ar_adapter *ad, const ar_pair *p, const ar_base *base, ar_error *err) {
+    const char *what = p->b_bias ? "a bias on B (lora_bias)" : p->kernel[0] ? "the pair of a convolution" : NULL;
+    if (what)
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "site '%s' has %s, which an MLX adapter cannot hold: merge the adapter into its base instead "
+                        "(alphar merge)",
+                        p->site, what);
+    if (p->has_gguf_rows)
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "site '%s': its rows are in llama.cpp's order, and only the base says how many heads there are: give --model or "
+                        "--heads H,KV",
+                        p->site);
+    if (p->key && !strchr(p->site, '.'))
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "site '%s': only known by the name that it has in a kohya file, and MLX needs module paths; give --model", p->site);
+    if (!p->magnitude != !ad->pair[0].magnitude)
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "site '%s': an MLX adapter has DoRA on all sites or on none; '%s' differs", p->site,
+                        ad->pair[0].site);
+    if (p->magnitude && p->is_embedding)
+        return ar__fail(
+            err, AR_ERR_UNSUPPORTED,
+            "site '%s': DoRA of an embedding, whose magnitudes mlx-lm has per token and PEFT per dimension: merge the adapter into "
+            "its base instead (alphar merge)",
+            p->site);
+    return check_tie(ad, p, base, err);
+}
+
+static ar_status check_mlx(const ar_adapter *ad, const ar_write_context *c, ar_error *err) {
+    const ar_name_map *map;
+    bool wrapped;
+    ar_status s = AR_OK;
+    if (ad->whole_count)
+        return ar__fail(
+            err, AR_ERR_UNSUPPORTED,
+            "tensor '%s' is saved whole (%zu such: modules_to_save or bias), which an MLX adapter cannot hold: merge the adapter "
+            "into its base instead (alphar merge)",
+            ad->whole[0].name, ad->whole_count);
+    find_names(&map, &wrapped, ad, c->base);
+    if (map && map->mlx_lacks)
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "mlx-lm has no %s models, so no adapter for one either", map->model_type[0]);
+    for (size_t i = 0; !s && i < ad->pair_count; i++) s = check_pair(ad, &ad->pair[i], c->base, err);
+    return s;
+}
+
+static ar_status add_factor(struct mlx_writer *w, size_t i, ar_factor which, const char *module, ar_error *err) {
+    const ar_pair *p = &w->ad->pair[i];
+    ar_emit *e = &w->emit[2 * i + which];
+    ar_buf key = {0};
+    int64_t shape[2] = {which == AR_FACTOR_A ? p->n_in : w->rank, which == AR_FACTOR_A ? w->rank : p->n_out};
+    *e = (ar_emit){.ad = w->ad, .pair = i, .which = which, .factor = 1, .type = ar__write_dtype(w->c, p, which), .transposed = true};
+    e->rank = w->rank;
+    if (which == AR_FACTOR_B && p->scale != w->scale) e->factor = p->scale / w->scale;
+    ar__buf_printf(&key, "%s.lora_%c", module, which == AR_FACTOR_A ? 'a' : 'b');
+    ar_status s =
+        key.failed ? ar__fail_memory(err, p->site) : ar__st_writer_add_stream(w->st, key.data, e->type, 2, shape, ar__emit, e, err);
+    ar__buf_release(&key);
+    return s;
+}
+
+static ar_status add_pair(struct mlx_writer *w, size_t i, ar_error *err) {
+    const ar_pair *p = &w->ad->pair[i];
+    ar_buf module = {0}, key = {0};
+    ar__names_to_mlx(&module, w->map, p->site, w->wrapped);
+    ar__buf_printf(&key, "%s.m", module.data ? module.data : "");
+    bool failed = module.failed || key.failed || json_array_append_new(w->keys, json_string(module.data));
+    ar_status s = failed ? ar__fail(err, AR_ERR_VALUE, "site '%s': a name that is no UTF-8, or out of memory", p->site) : AR_OK;
+    if (!s) s = add_factor(w, i, AR_FACTOR_A, module.data, err);
+    if (!s) s = add_factor(w, i, AR_FACTOR_B, module.data, err);
+    if (!s && p->magnitude) s = ar__st_writer_add(w->st, key.data, AR_F32, 1, &p->n_out, p->magnitude, err);
+    ar__buf_release(&module);
+    ar__buf_release(&key);
+    return s;
+}
+
+static double scale_in_file(const ar_pair *p, const void *user) {
+    (void)p;
+    return *(const double *)user;
+}
+
+static ar_status write_weights(struct mlx_writer *w, const char *path, ar_error *err) {
+    ar_status s = ar__provenance_write(w->st, w->ad, scale_in_file, &w->scale, err);
+    if (!s) s = ar__st_writer_meta(w->st, "format", "mlx", err);
+    for (size_t i = 0; !s && i < w->ad->pair_count; i++) s = add_pair(w, i, err);
+    return s ? s : ar__st_writer_save(w->st, path, err);
+}
+
+static ar_status write_config(struct mlx_writer *w, const char *path, ar_error *err) {
+    const ar_adapter_settings *set = &w->ad->settings;
+    bool dora = w->ad->pair_count && w->ad->pair[0].magnitude;
+    unsigned digits = ar__json_digits(ar__json_digits(15, w->scale), set->dropout);
+    json_t *root =
+        json_pack("{s:s, s:i, s:s?, s:{s:i, s:f, s:f, s:O}}", "fine_tune_type", dora ? "dora" : "lora", "num_layers", -1, "model",
+                  set->base, "lora_parameters", "rank", w->rank, "scale", w->scale, "dropout", set->dropout, "keys", w->keys);
+    char *text = root ? json_dumps(root, JSON_INDENT(4) | JSON_SORT_KEYS | JSON_REAL_PRECISION(digits)) : NULL;
+    json_decref(root);
+    if (!text) return ar__fail(err, AR_ERR_VALUE, "%s: a name that is no UTF-8, or out of memory", path);
+    ar_status s = ar__file_write(path, text, strlen(text), err);
+    free(text);
+    return s;
+}
+
+static ar_status write_mlx(ar_write_context *c, const ar_adapter *ad, ar_error *err) {
+    struct mlx_writer w = {.c = c, .ad = ad, .emit = ar__alloc(2 * ad->pair_count, sizeof *w.emit), .keys = json_array()};
+    char *weights = ar__path_join(c->path, AR_MLX_WEIGHTS), *config = ar__path_join(c->path, AR_MLX_CONFIG);
+    find_names(&w.map, &w.wrapped, ad, c->base);
+    w.scale = c->alpha = common_scale(ad);
+    for (size_t i = 0; i < ad->pair_count; i++) {
+        if (ad->pair[i].rank > w.rank) w.rank = ad->pair[i].rank;
+        c->folded += ad->pair[i].scale != w.scale;
+    }
+    ar_status s = w.emit && w.keys && weights && config ? ar__st_writer_new(&w.st, err) : ar__fail_memory(err, c->path);
+    if (!s) s = write_weights(&w, weights, err);
+    if (!s) s = write_config(&w, config, err);
+    ar__st_writer_free(w.st);
+    json_decref(w.keys);
+    free(weights);
+    free(config);
+    free(w.emit);
+    return s;
+}
+
+/* PEFT's folders have a configuration of the same name: what stands in it tells, else the weights beside it. */
+static bool is_mlx(const char *path) {
+    char *file[] = {ar__path_join(path, AR_MLX_CONFIG), ar__path_join(path, AR_MLX_WEIGHTS), ar__path_join(path, AR_MLX_OLD_WEIGHTS)};
+    json_t *root = NULL;
+    bool is = file[0] && file[1] && file[2] && ar__path_is_dir(path);
+    if (is && ar__path_exists(file[0])) (void)ar__json_load_object(&root, file[0], CONFIG_MAX, NULL);
+    bool told = ar__json_has(root, "fine_tune_type") || ar__json_has(root, "lora_parameters");
+    is = is && !ar__json_has(root, "peft_type") && (told || ar__path_exists(file[1]) || ar__path_exists(file[2]));
+    json_decref(root);
+    for (int i = 0; i < 3; i++) free(file[i]);
+    return is;
+}
+
+static const char *const files[] = {AR_MLX_WEIGHTS, AR_MLX_CONFIG, NULL};
+
+const ar_format ar__format_mlx = {
+    .name = "mlx", .files = files, .is_it = is_mlx, .read = ar__mlx_read, .check = check_mlx, .write = write_mlx};
