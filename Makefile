@@ -35,9 +35,12 @@ OBJ      := $(SRC:%.c=$(BUILD)/%.o)
 CLI_OBJ  := $(CLI:%.c=$(BUILD)/%.o)
 UNIT_BIN := $(UNIT:tests/unit/%.c=$(BUILD)/tests/%)
 TEST_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(sort $(filter-out $(UNIT),$(wildcard tests/unit/*.c))))
+FUZZ     := $(patsubst fuzz/fuzz_%.c,%,$(sort $(wildcard fuzz/fuzz_*.c)))
+FUZZ_BIN := $(FUZZ:%=$(BUILD)/tests/fuzz_%)
+FUZZ_SECONDS ?= 60
 BENCH_BIN := $(patsubst bench/%.c,$(BUILD)/bench/%,$(sort $(wildcard bench/bench_*.c)))
 
-.PHONY: all help deps deps-check demo test unit lint format asan bench install clean
+.PHONY: all help deps deps-check demo test unit lint format asan fuzz fuzz-programs bench install clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -50,6 +53,7 @@ help:
 	@echo 'make test       all tests'
 	@echo 'make asan       the unit and command tests under address and undefined-behaviour sanitizers'
 	@echo 'make lint       layers, formatting, clang-tidy, warnings'
+	@echo 'make fuzz       libFuzzer on every reader, FUZZ_SECONDS=$(FUZZ_SECONDS) each (needs clang)'
 	@echo 'make bench      paired benchmarks'
 	@echo 'make install    PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 
@@ -81,11 +85,21 @@ $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(TEST_OBJ) $(BUILD)/libalphar.a
 	@mkdir -p $(@D)
 	$(CC) -o $@ $< $(TEST_OBJ) $(BUILD)/libalphar.a -lcmocka $(LDLIBS_)
 
+# A fuzz target twice: over its seeds as a test, and with libFuzzer.  Both see maps as heap blocks (fuzz/fuzz.c).
+FUZZ_WRAP := $(foreach f,open close forget,-Wl,--wrap=ar__filemap_$(f))
+$(BUILD)/tests/fuzz_%: $(BUILD)/fuzz/fuzz_%.o $(BUILD)/fuzz/fuzz.o $(BUILD)/fuzz/main.o $(BUILD)/libalphar.a
+	@mkdir -p $(@D)
+	$(CC) $(FUZZ_WRAP) -o $@ $(BUILD)/fuzz/fuzz_$*.o $(BUILD)/fuzz/fuzz.o $(BUILD)/fuzz/main.o $(BUILD)/libalphar.a $(LDLIBS_)
+
+$(BUILD)/libfuzzer/%: $(BUILD)/fuzz/fuzz_%.o $(BUILD)/fuzz/fuzz.o $(BUILD)/libalphar.a
+	@mkdir -p $(@D)
+	$(CC) -fsanitize=fuzzer $(FUZZ_WRAP) -o $@ $(BUILD)/fuzz/fuzz_$*.o $(BUILD)/fuzz/fuzz.o $(BUILD)/libalphar.a $(LDLIBS_)
+
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libalphar.a
 	$(CC) -o $@ $< $(BUILD)/libalphar.a $(LDLIBS_)
 
 # ---- using ---------------------------------------------------------------------------------------------------
-unit: $(UNIT_BIN)
+unit: $(UNIT_BIN) $(FUZZ_BIN)
 
 test: all unit
 	@BUILD=$(BUILD) tests/run
@@ -94,6 +108,15 @@ asan:
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan OPT='-O1 -g' \
 	  SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' all unit
 	@BUILD=$(BUILD)/asan ALPHAR_TEST_FAST=1 tests/run
+
+# Objects of their own: the coverage that libFuzzer follows is compiled in.
+fuzz-programs: $(FUZZ:%=$(BUILD)/libfuzzer/%)
+
+fuzz:
+	@command -v clang >/dev/null || { echo 'make fuzz needs clang and its libomp: make deps DEPS_EXTRA="clang libomp-14-dev"' >&2; exit 1; }
+	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/fuzz OPT='-O1 -g -Wno-pass-failed' \
+	  SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer' fuzz-programs
+	@BUILD=$(BUILD)/fuzz FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz/run $(FUZZ)
 
 demo: all
 	@BUILD=$(BUILD) demo/run
@@ -124,4 +147,4 @@ install: all
 clean:
 	rm -rf $(BUILD)
 
--include $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(UNIT_BIN:$(BUILD)/tests/%=$(BUILD)/tests/unit/%.d)
+-include $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(UNIT_BIN:$(BUILD)/tests/%=$(BUILD)/tests/unit/%.d) $(wildcard $(BUILD)/fuzz/*.d)
