@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "alphar/adapter.h"
 #include "alphar/error.h"
@@ -86,6 +87,78 @@ typedef struct ar_rescale_options {
 /* Changes the adapter in memory.  *changed (may be NULL): sites whose s is another now.
  * Errors: AR_ERR_VALUE where nothing matches or the function cannot be kept (s = 0), AR_ERR_NUMERIC for NaN or infinity. */
 AR_API ar_status ar_adapter_rescale(size_t *changed, ar_adapter *ad, const ar_runtime *rt, const ar_rescale_options *options,
+                                    ar_error *err);
+
+/* ---- what a change of rank made of each site ------------------------------------------------------------------------ */
+typedef struct ar_site_fit {
+    const char *name; /* the resulting adapter's */
+    int rank;
+    double relative_error; /* ‖wanted − B·A‖_F / ‖wanted‖_F, from the singular values; 0 where nothing was left out */
+    double energy;         /* kept share of ‖wanted‖²_F */
+} ar_site_fit;
+
+typedef struct ar_fit {
+    ar_site_fit *sites;
+    size_t count, cap;
+} ar_fit;
+AR_API void ar_fit_release(ar_fit *fit); /* safe on a zeroed one */
+
+/* The rank of a site: the smallest that satisfies energy and max_error, but never more than rank.  0: not asked. */
+typedef struct ar_rank_choice {
+    int rank;
+    double energy;    /* share of ‖B·A‖²_F to keep, at most 1 */
+    double max_error; /* relative Frobenius error to stay within, below 1 */
+} ar_rank_choice;
+
+/* ---- resize: another rank, the same s ------------------------------------------------------------------------------- */
+typedef struct ar_resize_options {
+    ar_rank_choice to;   /* one of its three */
+    const char *scratch; /* folder for intermediate numbers; NULL: memory */
+} ar_resize_options;
+
+/* Changes the adapter in memory; s and policy stay, α follows the rank.  Up: zero rows of A and zero columns of B, the
+ * numbers that were there keep their bits.  Down: the best approximation of B·A, its singular values split evenly; of a
+ * site with DoRA the magnitude stays (docs/algebra.md), with a warning.  Release the report before the adapter.
+ * Errors: AR_ERR_USAGE unless one choice is made, AR_ERR_VALUE for one that makes no sense. */
+AR_API ar_status ar_adapter_resize(ar_fit *report, ar_adapter *ad, const ar_runtime *rt, const ar_resize_options *options, ar_error *err);
+
+/* ---- combine: a weighted sum of updates ------------------------------------------------------------------------------ */
+typedef enum ar_combine_method {
+    AR_COMBINE_CONCAT, /* exact: factors side by side, ranks add up; beyond a rank or energy that is asked, the best of it */
+    AR_COMBINE_SVD,    /* the sum at its best in the rank asked */
+    AR_COMBINE_TIES,   /* arXiv 2306.01708 on the dense updates, then as svd */
+    AR_COMBINE_DARE    /* arXiv 2311.03099 on the dense updates, then as svd */
+} ar_combine_method;
+
+typedef struct ar_combine_options {
+    ar_combine_method method;
+    ar_rank_choice to;   /* needed by all but concat */
+    double density;      /* ties, dare: share of entries kept; 0: 0.2 and 0.5 */
+    uint64_t seed;       /* of dare */
+    const char *scratch; /* folder for intermediate numbers; NULL: memory */
+} ar_combine_options;
+
+/* *out: Σ weights[i] · sᵢ Bᵢ Aᵢ over all sites of all sources, a site that a source lacks counting as zero there.  s is 1 and
+ * α the rank at every site.  Settings are the first source's; caller frees with ar_adapter_free.
+ * Errors: AR_ERR_UNSUPPORTED for a source with DoRA, biases on B or whole tensors, which no sum of pairs can express;
+ * AR_ERR_MISMATCH where a site's shapes differ; AR_ERR_USAGE for options that do not fit the method. */
+AR_API ar_status ar_adapters_combine(ar_adapter **out, ar_fit *report, ar_adapter *const *sources, const double *weights, size_t count,
+                                     const ar_runtime *rt, const ar_combine_options *options, ar_error *err);
+
+/* ---- extract: the difference of two models as an adapter -------------------------------------------------------------- */
+typedef struct ar_extract_options {
+    const char *base, *tuned; /* folders, .safetensors or .gguf files */
+    ar_rank_choice to;        /* one of rank and energy, or energy up to a rank */
+    bool has_alpha;           /* else α = rank at each site, so that s = 1 */
+    double alpha;
+    uint64_t seed;       /* of the start vectors; results agree to their tolerance whatever it is */
+    const char *scratch; /* folder for intermediate numbers; NULL: memory */
+} ar_extract_options;
+
+/* *out: per linear and embedding whose weights differ, the best rank-r approximation of tuned − base; caller frees.
+ * What differs and cannot be a pair (norms, biases) is named in a warning.
+ * Errors: AR_ERR_MISMATCH where a weight's shapes differ, AR_ERR_VALUE where no weight differs or α = 0. */
+AR_API ar_status ar_adapter_extract(ar_adapter **out, ar_fit *report, const ar_runtime *rt, const ar_extract_options *options,
                                     ar_error *err);
 
 #ifdef __cplusplus

@@ -1,0 +1,49 @@
+#include "fit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { SHOWN = 20 };
+
+static json_t *to_json(const char *path, const ar_fit *fit, const ar_proof *proof) {
+    json_t *sites = json_array();
+    for (size_t i = 0; i < fit->count; i++) {
+        const ar_site_fit *f = &fit->sites[i];
+        json_array_append_new(sites, json_pack("{s:s, s:i, s:o, s:o}", "name", f->name, "rank", f->rank, "relative_error",
+                                               cli_json_real(f->relative_error), "energy", cli_json_real(f->energy)));
+    }
+    return json_pack("{s:s, s:o, s:o, s:i, s:o}", "out", path, "sites", sites, "proof", cli_json_proof(proof), "folded", proof->folded,
+                     "alpha", cli_json_real(proof->alpha));
+}
+
+static int by_error(const void *a, const void *b) {
+    const ar_site_fit *x = a, *y = b;
+    return (x->relative_error < y->relative_error) - (x->relative_error > y->relative_error);
+}
+
+/* The worst first. */
+static void print_table(const ar_fit *fit, bool all) {
+    ar_site_fit *sorted = malloc(fit->count * sizeof *sorted);
+    size_t shown = all || fit->count <= SHOWN ? fit->count : SHOWN;
+    int low = fit->count ? fit->sites[0].rank : 0, high = low;
+    if (!sorted) return;
+    for (size_t i = 0; i < fit->count; i++) {
+        sorted[i] = fit->sites[i];
+        low = sorted[i].rank < low ? sorted[i].rank : low;
+        high = sorted[i].rank > high ? sorted[i].rank : high;
+    }
+    qsort(sorted, fit->count, sizeof *sorted, by_error);
+    printf("%6s %12s %10s  site\n", "rank", "error", "energy");
+    for (size_t i = 0; i < shown; i++)
+        printf("%6d %12.4e %9.4f%%  %s\n", sorted[i].rank, sorted[i].relative_error, 100.0 * sorted[i].energy, sorted[i].name);
+    if (shown < fit->count) printf("… and %zu nearer ones (--all shows them)\n", fit->count - shown);
+    printf("%zu sites, rank %d to %d\n", fit->count, low, high);
+    free(sorted);
+}
+
+int cli_finish_fit(cli *c, const char *path, const ar_fit *fit, const ar_proof *proof, bool all) {
+    if (c->json) return cli_print_json(c, to_json(path, fit, proof));
+    print_table(fit, all);
+    cli_print_proof(path, proof);
+    return cli_finish(c);
+}
