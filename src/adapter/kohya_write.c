@@ -40,6 +40,10 @@ static const char *const *diffusers_ends(const ar_pair *p) {
 }
 
 static double written_scale(const ar_pair *p) { return diffusers_ends(p) ? 1 : p->scale; }
+static double noted_scale(const ar_pair *p, const void *user) {
+    (void)user;
+    return written_scale(p);
+}
 static double written_alpha(const ar_pair *p) { return (double)(float)(written_scale(p) * p->rank); }
 
 /* ---- checking ---------------------------------------------------------------------------------------------------- */
@@ -159,7 +163,7 @@ static ar_status write_all(struct kohya_writer *w, ar_error *err) {
     for (size_t i = 0; !s && i < w->ad->pair_count; i++) s = add_pair(w, i, err);
     if (!s) s = add_sites(w, err);
     if (!s) s = ar__kohya_settings_write(w->st, w->ad, written_alpha, err);
-    if (!s) s = ar__provenance_write(w->st, w->ad, written_scale, err);
+    if (!s) s = ar__provenance_write(w->st, w->ad, noted_scale, NULL, err);
     return s ? s : ar__st_writer_save(w->st, w->c->path, err);
 }
 
