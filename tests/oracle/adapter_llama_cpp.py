@@ -65,7 +65,7 @@ def converted(name, settings, dtype="f32"):
     source, out = path("in-" + name.replace(" ", "-")), path(name.replace(" ", "-") + f"-{dtype}.gguf")
     if not os.path.exists(source):
         makers.make_peft(BASE, source, moved=0.03, **settings)
-    ask("convert", source, out, "--to", "gguf", "--model", STORIES, "--dtype", dtype)
+    ask("convert", source, out, "--to", "gguf", "--model", STORIES, "--dtype", dtype, "--overwrite")
     return source, out
 
 
