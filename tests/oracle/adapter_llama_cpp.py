@@ -3,21 +3,16 @@
 the Hugging Face base with the PEFT source.  Without flash attention the base alone agrees to about 1e-6 in log p; the adapter may add
 rounding of its own, up to 1e-4 of what it moves.
 
-  adapter_llama_cpp.py [WORD...]   only the checks whose name holds one of the words
-
-Needs node and the npm package node-llama-cpp (which carries libllama) in ALPHAR_NODE, by default ~/.cache/alphar-node:
-  cd ~/.cache/alphar-node && npm install --omit=optional --ignore-scripts node-llama-cpp@3.22.1 @node-llama-cpp/linux-x64@3.22.1"""
-import json, os, shutil, subprocess, sys
+  adapter_llama_cpp.py [WORD...]   only the checks whose name holds one of the words"""
+import json, os, sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import numpy as np
-from lib import bases, makers
+from lib import bases, llama, makers
 from lib.program import MATERIAL, ask, check, finish, run, workspace
 
 STORIES = os.path.join(MATERIAL, "models", "stories260k")
 GGUF = os.path.join(STORIES, "stories260K.gguf")
-NODE = os.environ.get("ALPHAR_NODE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "alphar-node")
-DRIVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib", "llama.mjs")
 WORK = workspace()
 path = lambda *names: os.path.join(WORK, *names)
 
@@ -29,10 +24,8 @@ def skip(why):
 
 if not os.path.exists(GGUF):
     skip("shared material (stories260k) is missing")
-if not shutil.which("node"):
-    skip("node is missing")
-if not os.path.exists(os.path.join(NODE, "node_modules", "node-llama-cpp")):
-    skip(f"{NODE} has no node-llama-cpp (ALPHAR_NODE names another folder)")
+if llama.missing():
+    skip(llama.missing())
 if run("convert", "--help", status=None).returncode:
     skip("this program has no convert")
 
@@ -48,17 +41,6 @@ CASES = {
 
 def score(*flags):
     return np.array(ask("score", "--model", STORIES, "--ids", ",".join(map(str, IDS)), *flags)["logprobs"])
-
-
-def llama(jobs):
-    """Answers to (adapter file or None, user scale), all in one process: log p of IDS, or what llama.cpp says against it."""
-    asked = [dict(model=GGUF, ids=IDS, **(dict(lora=lora, scale=scale) if lora else {})) for lora, scale in jobs]
-    r = subprocess.run(["node", DRIVER, NODE], input=json.dumps(asked), capture_output=True, text=True, timeout=300)
-    if r.returncode == 0:
-        return [np.array(x["logprobs"]) if "logprobs" in x else x["error"] for x in json.loads(r.stdout)]
-    if len(jobs) > 1:  # one that brings llama.cpp down must not hide the others
-        return [llama([job])[0] for job in jobs]
-    return f"ended with {r.returncode}: {r.stderr.strip()[-300:]}",
 
 
 def converted(name, settings, dtype="f32"):
@@ -121,7 +103,7 @@ PLAIN = score()
 made = {name: attempt(converted_case, name, settings) for name, settings in CASES.items()}
 made.update({"f16": attempt(converted_case, "standard", {}, "f16"), "user scale": attempt(scaled), "foreign": attempt(foreign), "trained": attempt(trained)})
 good = [name for name, x in made.items() if not isinstance(x, Exception)]
-base, *answers = llama([(None, 1)] + [made[name][1:] for name in good])
+base, *answers = llama.ask(GGUF, IDS, [(None, 1)] + [made[name][1:] for name in good])
 answers = dict(zip(good, answers))
 for name, case in made.items():
     check(f"adapter_llama_cpp {name}", agrees, case, answers.get(name), 5e-3 if name == "f16" else 1e-4)
