@@ -2,29 +2,32 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "adapters.h"
 #include "advise_json.h"
 #include "commands.h"
 
 struct values {
-    cli_common common;
+    struct adapter_values reading; /* with alpha, which may be all that an adapter lacks */
     const char *adapter;
     int64_t rank, to_rank;
-    double alpha, scale, lr, lr_ratio;
-    int policy, trust, optimizer, keep;
+    double scale, lr, lr_ratio;
+    int policy, optimizer, keep;
 };
 #define AT(member) offsetof(struct values, member)
 
 static const cli_option options[] = {
+    {.name = "adapter", .kind = CLI_STRING, .at = AT(adapter), .value = "PATH", .help = "takes rank, alpha and policy from there"},
+    {.name = "Settings", .kind = CLI_SECTION},
     {.name = "rank", .kind = CLI_INT, .at = AT(rank), .value = "N", .min = 1, .max = 65536},
-    {.name = "alpha", .kind = CLI_NUMBER, .at = AT(alpha), .value = "X", .max = 1e30, .flags = CLI_ABOVE},
-    {.name = "scale", .kind = CLI_NUMBER, .at = AT(scale), .value = "S", .max = 1e30, .flags = CLI_ABOVE, .help = "two of the three"},
+    {.name = "alpha", .kind = CLI_NUMBER, .at = AT(reading.alpha), .value = "X", .max = 1e30, .flags = CLI_ABOVE},
+    {.name = "scale",
+     .kind = CLI_NUMBER,
+     .at = AT(scale),
+     .value = "S",
+     .max = 1e30,
+     .flags = CLI_ABOVE,
+     .help = "without --adapter: two of the three"},
     {.name = "policy", .kind = CLI_CHOICE, .at = AT(policy), .value = "standard|rslora", .help = "s = alpha/rank or alpha/√rank"},
-    {.name = "adapter", .kind = CLI_STRING, .at = AT(adapter), .value = "PATH", .help = "or: what this adapter has"},
-    {.name = "trust",
-     .kind = CLI_CHOICE,
-     .at = AT(trust),
-     .value = "neither|config|metadata",
-     .help = "where an adapter's files disagree on s"},
     {.name = "lr", .kind = CLI_NUMBER, .at = AT(lr), .value = "X", .max = 1e9, .flags = CLI_ABOVE},
     {.name = "lr-ratio",
      .kind = CLI_NUMBER,
@@ -97,8 +100,8 @@ static int check_given(cli *c, const cli_args *args, const ar_recipe *r) {
     const struct values *v = args->values;
     if (cli_given(args, "rank") && v->rank != r->rank)
         return cli_fail_usage(c, "--rank: found %d, the adapter has %d; leave it out, or take --to-rank", (int)v->rank, r->rank);
-    if (cli_given(args, "alpha") && v->alpha != r->alpha)
-        return cli_fail_usage(c, "--alpha: found %g, the adapter has %g; leave it out", v->alpha, r->alpha);
+    if (cli_given(args, "alpha") && v->reading.alpha != r->alpha)
+        return cli_fail_usage(c, "--alpha: found %g, the adapter has %g; leave it out", v->reading.alpha, r->alpha);
     if (cli_given(args, "scale") && v->scale != r->scale)
         return cli_fail_usage(c, "--scale: found %g, the adapter has %g; leave it out", v->scale, r->scale);
     if (cli_given(args, "policy") && (ar_policy)v->policy != r->policy)
@@ -109,10 +112,10 @@ static int check_given(cli *c, const cli_args *args, const ar_recipe *r) {
 
 static int read_adapter(ar_recipe *out, advise_result *r, cli *c, const cli_args *args) {
     const struct values *v = args->values;
-    ar_adapter_options o = {.has_alpha = cli_given(args, "alpha"), .alpha = v->alpha, .trust = (ar_trust)v->trust};
     ar_adapter *ad;
     ar_error err;
-    if (ar_adapter_open(&ad, v->adapter, &o, &err)) return cli_fail(c, &err);
+    int code = cli_adapter_open(&ad, c, args, v->adapter);
+    if (code) return code;
     ar_status s = ar_recipe_from_adapter(out, &r->groups, &r->group_count, ad, &err);
     ar_adapter_free(ad);
     return s ? cli_fail(c, &err) : check_given(c, args, out);
@@ -122,7 +125,7 @@ static int read_recipe(ar_recipe *out, advise_result *r, cli *c, const cli_args 
     const struct values *v = args->values;
     ar_error err;
     int code = CLI_OK;
-    *out = (ar_recipe){.rank = (int)v->rank, .alpha = v->alpha, .scale = v->scale, .policy = (ar_policy)v->policy};
+    *out = (ar_recipe){.rank = (int)v->rank, .alpha = v->reading.alpha, .scale = v->scale, .policy = (ar_policy)v->policy};
     if (v->adapter && (code = read_adapter(out, r, c, args))) return code;
     if (v->lr > 0.0) out->lr = v->lr;
     out->lr_ratio = v->lr_ratio;
@@ -135,7 +138,8 @@ static int advise(advise_result *r, cli *c, const cli_args *args) {
     ar_recipe recipe;
     ar_error err;
     if (cli_given(args, "keep") && !v->to_rank) return cli_fail_usage(c, "--keep: wanted --to-rank with it");
-    if (v->trust && !v->adapter) return cli_fail_usage(c, "--trust: wanted --adapter with it");
+    if (!v->adapter && (v->reading.trust || v->reading.model || v->reading.heads))
+        return cli_fail_usage(c, "--%s: wanted --adapter with it", v->reading.trust ? "trust" : v->reading.model ? "model" : "heads");
     int code = read_recipe(&recipe, r, c, args);
     if (code) return code;
     r->moved = v->to_rank > 0;
@@ -167,6 +171,7 @@ const cli_command cli_advise = {
     .usage = "alphar advise (--rank N --alpha X | --adapter PATH) [--lr X] [--to-rank N]",
     .example = "alphar advise --rank 16 --alpha 32 --lr 2e-4 --to-rank 64 --keep s",
     .options = options,
+    .shared = cli_adapter_options,
     .values_size = sizeof(struct values),
     .run = run,
 };

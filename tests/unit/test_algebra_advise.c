@@ -151,11 +151,11 @@ static void conventions_are_recognised(void **state) {
         ar_policy policy;
         const char *codes[3];
         int count;
-    } cases[] = {{8, 16, AR_POLICY_STANDARD, {"alpha-2r", "loralib", "alpha-16"}, 3},
-                 {16, 16, AR_POLICY_STANDARD, {"alpha-r", "alpha-16"}, 2},
-                 {64, 16, AR_POLICY_STANDARD, {"qlora", "alpha-16"}, 2},
-                 {64, 32, AR_POLICY_STANDARD, {"alpha-32"}, 1},
-                 {16, 8, AR_POLICY_RSLORA, {"alpha-2r", "alpha-32"}, 2},
+    } cases[] = {{8, 16, AR_POLICY_STANDARD, {"alpha_2r", "loralib", "alpha_16"}, 3},
+                 {16, 16, AR_POLICY_STANDARD, {"alpha_r", "alpha_16"}, 2},
+                 {64, 16, AR_POLICY_STANDARD, {"qlora", "alpha_16"}, 2},
+                 {64, 32, AR_POLICY_STANDARD, {"alpha_32"}, 1},
+                 {16, 8, AR_POLICY_RSLORA, {"alpha_2r", "alpha_32"}, 2},
                  {5, 7, AR_POLICY_STANDARD, {NULL}, 0}};
     ar_error err;
     ar_advice a;
@@ -168,7 +168,7 @@ static void conventions_are_recognised(void **state) {
     ar_recipe r = recipe(5, 70, AR_POLICY_STANDARD);
     r.lr_ratio = 16;
     assert_ok(ar_advise(&a, &r, &err), err);
-    assert_true(has_note(a.conventions, a.convention_count, "loraplus") && has_note(a.warnings, a.warning_count, "scale-range"));
+    assert_true(has_note(a.conventions, a.convention_count, "loraplus") && has_note(a.warnings, a.warning_count, "scale_large"));
     assert_true(ar_recipe_ratio(&r) == 14 * 16);
     r.optimizer = AR_OPTIMIZER_SGD;
     assert_true(ar_recipe_ratio(&r) == 14 * 14 * 16);

@@ -141,12 +141,12 @@ static void find_conventions(ar_advice *a) {
     double alpha = r->scale * r->rank;
     ar_advice_note *list = a->conventions;
     int *n = &a->convention_count;
-    if (same(alpha, r->rank)) say(list, n, "alpha-r", "alpha = rank: s = 1 at every rank");
-    if (same(alpha, 2.0 * r->rank)) say(list, n, "alpha-2r", "alpha = 2*rank: s = 2 at every rank (Alphar's and LLaMA-Factory's default)");
+    if (same(alpha, r->rank)) say(list, n, "alpha_r", "alpha = rank: s = 1 at every rank");
+    if (same(alpha, 2.0 * r->rank)) say(list, n, "alpha_2r", "alpha = 2*rank: s = 2 at every rank (Alphar's and LLaMA-Factory's default)");
     if (r->rank == 8 && same(alpha, 16.0)) say(list, n, "loralib", "rank 8, alpha 16: the example of loralib, where 2*rank comes from");
     if (r->rank == 64 && same(alpha, 16.0)) say(list, n, "qlora", "rank 64, alpha 16: QLoRA's, with s = 0.25");
-    if (same(alpha, 16.0)) say(list, n, "alpha-16", "alpha = 16 whatever the rank: s falls as the rank is raised");
-    if (same(alpha, 32.0)) say(list, n, "alpha-32", "alpha = 32 whatever the rank: s falls as the rank is raised");
+    if (same(alpha, 16.0)) say(list, n, "alpha_16", "alpha = 16 whatever the rank: s falls as the rank is raised");
+    if (same(alpha, 32.0)) say(list, n, "alpha_32", "alpha = 32 whatever the rank: s falls as the rank is raised");
     if (same(r->lr_ratio, 16.0)) say(list, n, "loraplus", "B's rate 16 times A's: what LoRA+ recommends");
 }
 
@@ -154,7 +154,7 @@ static void add_assumptions(ar_advice *a) {
     ar_advice_note *list = a->assumptions;
     int *n = &a->assumption_count;
     bool sgd = a->recipe.optimizer == AR_OPTIMIZER_SGD;
-    say(list, n, "same-run",
+    say(list, n, "same_run",
         "the same base, sites, start of A, data, order, schedule and dropout, and %s in all of them; tools differ in "
         "their defaults for each",
         sgd ? "SGD" : "AdamW");
@@ -163,16 +163,16 @@ static void add_assumptions(ar_advice *a) {
         say(list, n, "epsilon",
             "where s differs: epsilon of B times s'/s, or so small that it does not matter (1e-8 as it is: about 1e-3 of "
             "the update)");
-    say(list, n, "weight-decay", "where s differs: weight decay of B times %s", sgd ? "(s'/s)^2" : "s'/s");
-    say(list, n, "start-of-b", "where s differs: B starts at 0, or at its start times s/s'%s",
+    say(list, n, "weight_decay", "where s differs: weight decay of B times %s", sgd ? "(s'/s)^2" : "s'/s");
+    say(list, n, "start_of_b", "where s differs: B starts at 0, or at its start times s/s'%s",
         a->recipe.embedding ? "; the embedding sites of this adapter start with B from N(0, 1)"
                             : " (embedding sites start with B from N(0, 1))");
 }
 
 static void add_warnings(ar_advice *a) {
     if (a->recipe.scale > 8.0 || a->recipe.scale < 0.1)
-        say(a->warnings, &a->warning_count, "scale-range", "s = %g is outside 0.1 to 8, which is rarely wanted: change alpha",
-            a->recipe.scale);
+        say(a->warnings, &a->warning_count, a->recipe.scale > 8.0 ? "scale_large" : "scale_small",
+            "s = %g is outside 0.1 to 8, which is rarely wanted: change alpha", a->recipe.scale);
     if (a->recipe.dora)
         say(a->warnings, &a->warning_count, "dora",
             "with DoRA alpha also turns the direction of the update: after training it is no linear "
