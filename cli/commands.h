@@ -6,6 +6,6 @@
 
 extern const cli_command cli_train, cli_eval, cli_score, cli_tokenize, cli_generate, cli_plan;
 extern const cli_command cli_inspect, cli_diff, cli_advise, cli_convert, cli_rescale;
-extern const cli_command cli_resize, cli_combine, cli_extract;
+extern const cli_command cli_resize, cli_combine, cli_extract, cli_merge;
 
 #endif

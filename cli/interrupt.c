@@ -10,7 +10,7 @@ static volatile sig_atomic_t signals, patience;
 
 static void take(int number) {
     (void)number;
-    static const char note[] = "\nalphar: finishing the step, then saving; again to stop now\n";
+    static const char note[] = "\nalphar: stopping where nothing gets lost; again to stop now\n";
     if (signals >= patience) _exit(CLI_INTERRUPTED);
     signals = signals + 1;
     (void)!write(STDERR_FILENO, note, sizeof note - 1);

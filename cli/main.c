@@ -14,8 +14,8 @@ static const cli_command *const commands[] = {
     &cli_train,   &cli_plan,                                  /* a line each: training, */
     &cli_eval,    &cli_generate, &cli_score,   &cli_tokenize, /* asking a model, */
     &cli_inspect, &cli_diff,     &cli_advise,                 /* looking at adapters, */
-    &cli_convert, &cli_rescale,                               /* changing them */
-    &cli_resize,  &cli_combine,  &cli_extract,                /* and taking them apart */
+    &cli_convert, &cli_rescale,  &cli_resize,                 /* changing one, */
+    &cli_combine, &cli_merge,    &cli_extract,                /* making one of several, a model of one, one of two models */
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -195,6 +195,17 @@ bool ar__path_is_dir(const char *path) {
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+bool ar__path_lies_in(const char *path, const char *dir) {
+    struct stat x, y;
+    if (stat(path, &x) == 0 && stat(dir, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino) return true;
+    char *inner = realpath(path, NULL), *outer = realpath(dir, NULL);
+    size_t n = outer ? strlen(outer) : 0;
+    bool in = inner && outer && !strncmp(inner, outer, n) && (inner[n] == '\0' || inner[n] == '/' || !strcmp(outer, "/"));
+    free(inner);
+    free(outer);
+    return in;
+}
+
 char *ar__path_join(const char *dir, const char *name) {
     ar_buf b = {0};
     size_t n = strlen(dir);

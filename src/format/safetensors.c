@@ -211,9 +211,13 @@ ar_status ar__st_need(const ar_st_tensor **out, const ar_st_set *st, const char 
     return AR_OK;
 }
 
-const json_t *ar__st_metadata_all(const ar_st_set *st) {
-    return st->file_count ? json_object_get(st->file[0].header, "__metadata__") : NULL;
+int ar__st_file_count(const ar_st_set *st) { return (int)st->file_count; }
+
+const json_t *ar__st_file_metadata(const ar_st_set *st, int file) {
+    return (size_t)file < st->file_count ? json_object_get(st->file[file].header, "__metadata__") : NULL;
 }
+
+const json_t *ar__st_metadata_all(const ar_st_set *st) { return ar__st_file_metadata(st, 0); }
 
 const char *ar__st_metadata(const ar_st_set *st, const char *key) {
     return json_string_value(json_object_get(ar__st_metadata_all(st), key));

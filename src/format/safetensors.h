@@ -44,6 +44,9 @@ ar_status ar__st_need(const ar_st_tensor **out, const ar_st_set *st, const char 
 const char *ar__st_metadata(const ar_st_set *st, const char *key);
 /* All of it: an object of strings, NULL where there is none.  Borrowed. */
 const json_t *ar__st_metadata_all(const ar_st_set *st);
+/* The files of the set; `file` of a tensor counts them. */
+int ar__st_file_count(const ar_st_set *st);
+const json_t *ar__st_file_metadata(const ar_st_set *st, int file);
 /* Path of the shard that holds a tensor, for messages. */
 const char *ar__st_path(const ar_st_set *st, int file);
 
@@ -55,6 +58,9 @@ ar_status ar__st_writer_add(ar_st_writer *w, const char *name, ar_dtype t, int d
 /* As above, for data that need not exist before it is written: save calls stream(user, …) once, in the order of the file. */
 ar_status ar__st_writer_add_stream(ar_st_writer *w, const char *name, ar_dtype t, int dims, const int64_t *shape, ar_stream_fn stream,
                                    void *user, ar_error *err);
+/* As above, with name, type and shape of a tensor read elsewhere, which may be of a type that Alphar only carries; t's
+ * strings live until save. */
+ar_status ar__st_writer_add_like(ar_st_writer *w, const ar_st_tensor *t, ar_stream_fn stream, void *user, ar_error *err);
 ar_status ar__st_writer_meta(ar_st_writer *w, const char *key, const char *value, ar_error *err);
 /* Atomic (ar_writer).  Tensors are laid out sorted by alignment then name, as the reference library does. */
 ar_status ar__st_writer_save(ar_st_writer *w, const char *path, ar_error *err);

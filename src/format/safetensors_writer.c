@@ -11,7 +11,7 @@
 
 struct item {
     char *name;
-    ar_dtype dtype;
+    const char *type; /* as the header writes it */
     int dims;
     int64_t shape[AR_ST_MAX_DIMS];
     size_t bytes;
@@ -27,17 +27,19 @@ struct ar_st_writer {
     json_t *meta;
 };
 
-/* Place in the reference library's order of types. */
-static int dtype_rank(ar_dtype t) {
-    static const ar_dtype order[] = {AR_BOOL, AR_U8, AR_I8, AR_I16, AR_F16, AR_BF16, AR_I32, AR_F32, AR_F64, AR_I64};
+/* Place in the reference library's order of types, -1 for one that it does not know. */
+static int type_rank(const char *type) {
+    static const char *const order[] = {"BOOL",    "F4",          "F6_E2M3",     "F6_E3M2", "U8",  "I8",  "F8_E5M2", "F8_E4M3",
+                                        "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "I16",     "U16", "F16", "BF16",    "I32",
+                                        "U32",     "F32",         "C64",         "F64",     "I64", "U64"};
     for (int i = 0; i < (int)(sizeof order / sizeof *order); i++)
-        if (order[i] == t) return i;
+        if (!strcmp(order[i], type)) return i;
     return -1;
 }
 
 static int by_layout(const void *a, const void *b) {
     const struct item *x = a, *y = b;
-    int p = dtype_rank(x->dtype), q = dtype_rank(y->dtype);
+    int p = type_rank(x->type), q = type_rank(y->type);
     return p != q ? q - p : strcmp(x->name, y->name);
 }
 
@@ -56,21 +58,21 @@ void ar__st_writer_free(ar_st_writer *w) {
     free(w);
 }
 
-static ar_status add(ar_st_writer *w, const char *name, struct item it, const int64_t *shape, ar_error *err) {
-    size_t count = 1;
-    ar_dtype t = it.dtype;
-    int dims = it.dims;
-    if (dims < 0 || dims > AR_ST_MAX_DIMS || dtype_rank(t) < 0)
-        return ar__fail(err, AR_ERR_VALUE, "tensor '%s': %d dimensions of %s, wanted at most %d of a plain type", name, dims,
-                        ar__dtype(t)->name, AR_ST_MAX_DIMS);
-    if (!strcmp(name, "__metadata__") || ar__map_find_str(&w->names, name) != AR_MAP_NONE)
-        return ar__fail(err, AR_ERR_VALUE, "tensor '%s': the name is taken", name);
-    for (int i = 0; i < dims; i++) {
-        it.shape[i] = shape[i];
-        if (shape[i] < 0 || !ar__mul(&count, count, (size_t)shape[i]))
+static ar_status read_shape(struct item *it, size_t *count, const char *name, const int64_t *shape, ar_error *err) {
+    if (it->dims < 0 || it->dims > AR_ST_MAX_DIMS)
+        return ar__fail(err, AR_ERR_VALUE, "tensor '%s': %d dimensions, wanted at most %d", name, it->dims, AR_ST_MAX_DIMS);
+    *count = 1;
+    for (int i = 0; i < it->dims; i++) {
+        it->shape[i] = shape[i];
+        if (shape[i] < 0 || !ar__mul(count, *count, (size_t)shape[i]))
             return ar__fail(err, AR_ERR_VALUE, "tensor '%s': impossible shape", name);
     }
-    if (!ar__dtype_bytes(&it.bytes, t, count)) return ar__fail(err, AR_ERR_VALUE, "tensor '%s': too large", name);
+    return AR_OK;
+}
+
+static ar_status add(ar_st_writer *w, const char *name, struct item it, ar_error *err) {
+    if (!strcmp(name, "__metadata__") || ar__map_find_str(&w->names, name) != AR_MAP_NONE)
+        return ar__fail(err, AR_ERR_VALUE, "tensor '%s': the name is taken", name);
     struct item *list = ar__grow(w->item, &w->cap, w->count + 1, sizeof *list);
     if (!list) return ar__fail_memory(err, name);
     w->item = list;
@@ -79,14 +81,31 @@ static ar_status add(ar_st_writer *w, const char *name, struct item it, const in
     return ar__map_put(&w->names, name, strlen(name), 0) ? AR_OK : ar__fail_memory(err, name);
 }
 
+static ar_status add_plain(ar_st_writer *w, const char *name, ar_dtype t, struct item it, const int64_t *shape, ar_error *err) {
+    size_t count;
+    if (!(it.type = ar__dtype(t)->safetensors))
+        return ar__fail(err, AR_ERR_VALUE, "tensor '%s': safetensors has no type %s", name, ar__dtype(t)->name);
+    ar_status s = read_shape(&it, &count, name, shape, err);
+    if (s) return s;
+    if (!ar__dtype_bytes(&it.bytes, t, count)) return ar__fail(err, AR_ERR_VALUE, "tensor '%s': too large", name);
+    return add(w, name, it, err);
+}
+
 ar_status ar__st_writer_add(ar_st_writer *w, const char *name, ar_dtype t, int dims, const int64_t *shape, const void *data,
                             ar_error *err) {
-    return add(w, name, (struct item){.dtype = t, .dims = dims, .data = data}, shape, err);
+    return add_plain(w, name, t, (struct item){.dims = dims, .data = data}, shape, err);
 }
 
 ar_status ar__st_writer_add_stream(ar_st_writer *w, const char *name, ar_dtype t, int dims, const int64_t *shape, ar_stream_fn stream,
                                    void *user, ar_error *err) {
-    return add(w, name, (struct item){.dtype = t, .dims = dims, .stream = stream, .user = user}, shape, err);
+    return add_plain(w, name, t, (struct item){.dims = dims, .stream = stream, .user = user}, shape, err);
+}
+
+ar_status ar__st_writer_add_like(ar_st_writer *w, const ar_st_tensor *t, ar_stream_fn stream, void *user, ar_error *err) {
+    struct item it = {.type = t->dtype_name, .dims = t->dims, .bytes = t->bytes, .stream = stream, .user = user};
+    size_t count;
+    ar_status s = read_shape(&it, &count, t->name, t->shape, err);
+    return s ? s : add(w, t->name, it, err);
 }
 
 ar_status ar__st_writer_meta(ar_st_writer *w, const char *key, const char *value, ar_error *err) {
@@ -99,7 +118,7 @@ ar_status ar__st_writer_meta(ar_st_writer *w, const char *key, const char *value
 static json_t *describe(const struct item *it, size_t begin) {
     json_t *shape = json_array();
     for (int i = 0; i < it->dims; i++) json_array_append_new(shape, json_integer(it->shape[i]));
-    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", ar__dtype(it->dtype)->safetensors, "shape", shape, "data_offsets", (json_int_t)begin,
+    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", it->type, "shape", shape, "data_offsets", (json_int_t)begin,
                      (json_int_t)(begin + it->bytes));
 }
 

@@ -1,26 +1,13 @@
 #include "gen/session.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/weighted.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "format/json.h"
 #include "gen/stack.h"
-
-/* "PATH:0.5" to path and factor: the last colon, if a number follows it and no such path exists. */
-static ar_status split_factor(char **path, double *factor, const char *text, ar_error *err) {
-    const char *colon = strrchr(text, ':');
-    char *end = NULL;
-    *factor = 1.0;
-    double value = colon ? strtod(colon + 1, &end) : 0.0;
-    bool number = colon && end != colon + 1 && *end == '\0' && !ar__path_exists(text);
-    if (number && !isfinite(value)) return ar__fail(err, AR_ERR_VALUE, "%s: the factor is not a finite number", text);
-    if (number) *factor = value;
-    *path = ar__strndup(text, number ? (size_t)(colon - text) : strlen(text));
-    return *path ? AR_OK : ar__fail_memory(err, text);
-}
 
 static ar_status open_one(ar_adapter **out, const char *text, const ar_session_options *o, const ar_log *log, ar_error *err) {
     char *path = NULL;
@@ -29,7 +16,7 @@ static ar_status open_one(ar_adapter **out, const char *text, const ar_session_o
     how.model = o->model; /* names and heads, for formats that do not hold them */
     how.log = log->fn;
     how.log_user = log->user;
-    ar_status st = split_factor(&path, &factor, text, err);
+    ar_status st = ar__weighted_split(&path, &factor, text, err);
     if (!st) st = ar_adapter_open(out, path, &how, err);
     if (!st) st = ar__adapter_load(*out, err);
     if (!st && o->has_scale) st = ar_adapter_set_scale(*out, o->scale, err);

@@ -3,27 +3,11 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fail.h"
 #include "base/file.h"
 #include "format/json.h"
-
-static bool same_file(const char *a, const char *b) {
-    struct stat x, y;
-    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
-/* Is `path` the folder itself, or does it lie somewhere below it?  Both are resolved, so links do not hide it. */
-static bool lies_in(const char *path, const char *dir) {
-    char *inner = realpath(path, NULL), *outer = realpath(dir, NULL);
-    size_t n = outer ? strlen(outer) : 0;
-    bool in = inner && outer && !strncmp(inner, outer, n) && (inner[n] == '\0' || inner[n] == '/' || !strcmp(outer, "/"));
-    free(inner);
-    free(outer);
-    return in;
-}
 
 static ar_status check_inputs(const ar_train_options *o, ar_error *err) {
     const struct {
@@ -34,7 +18,7 @@ static ar_status check_inputs(const ar_train_options *o, ar_error *err) {
                   {"model-config", o->model_config},
                   {"init-adapter", o->init_adapter}};
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
-        if (inputs[i].path && (same_file(inputs[i].path, o->out) || lies_in(inputs[i].path, o->out)))
+        if (inputs[i].path && ar__path_lies_in(inputs[i].path, o->out))
             return ar__fail(err, AR_ERR_EXISTS, "%s: is or holds --%s %s, which this run reads; give another --out", o->out,
                             inputs[i].option, inputs[i].path);
     return AR_OK;

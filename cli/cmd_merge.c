@@ -1,0 +1,142 @@
+/* alphar merge: adapters into the weights of their base. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "alphar/algebra.h"
+#include "commands.h"
+#include "interrupt.h"
+#include "session.h"
+
+struct values {
+    struct session_values session;
+    const char *out;
+    int dtype;
+    double alpha, scale;
+    int64_t check;
+    bool overwrite, all;
+};
+#define AT(member) offsetof(struct values, member)
+
+enum { ROWS = 20 };
+static const char *const dtypes[] = {"keep", "f32", "f16", "bf16"};
+
+static const cli_option options[] = {
+    {.name = "out", .kind = CLI_STRING, .at = AT(out), .value = "DIR", .flags = CLI_REQUIRED},
+    {.name = "overwrite", .kind = CLI_FLAG, .at = AT(overwrite), .help = "the merged folder; replace an earlier merge there"},
+    {.name = "dtype",
+     .kind = CLI_CHOICE,
+     .at = AT(dtype),
+     .value = "keep|f32|f16|bf16",
+     .help = "of the written weights; keep: each its own"},
+    {.name = "alpha", .kind = CLI_NUMBER, .at = AT(alpha), .value = "X"},
+    {.name = "scale", .kind = CLI_NUMBER, .at = AT(scale), .value = "S", .help = "another strength than the adapter's"},
+    {.name = "check", .kind = CLI_INT, .at = AT(check), .value = "N", .max = 1000, .help = "then compare both on N random prompts"},
+    {.name = "all", .kind = CLI_FLAG, .at = AT(all), .help = "list every site, not the 20 that lost most"},
+    {0},
+};
+
+static bool show(void *user, uint64_t done, uint64_t total) {
+    cli *c = user;
+    cli_progress_show(&c->progress, done == total, "merging  %.2f of %.2f GB", (double)done / 1e9, (double)total / 1e9);
+    return !cli_interrupted(NULL);
+}
+
+static int by_survival(const void *a, const void *b) {
+    const ar_merge_site *x = a, *y = b;
+    if (x->survival != y->survival) return x->survival < y->survival ? -1 : 1;
+    return strverscmp(x->name, y->name);
+}
+
+static json_t *to_json(const ar_merge_result *r, const ar_merge_check *check) {
+    json_t *sites = json_array();
+    for (size_t i = 0; i < r->count; i++)
+        json_array_append_new(sites, json_pack("{s:s, s:o}", "name", r->sites[i].name, "survival", cli_json_real(r->sites[i].survival)));
+    json_t *root = json_array_size(sites) == r->count
+                       ? json_pack("{s:o, s:o, s:I, s:b}", "sites", sites, "min_survival", cli_json_real(r->min_survival), "replaced",
+                                   (json_int_t)r->replaced, "untied", r->untied)
+                       : NULL;
+    if (root && check->prompts)
+        json_object_set_new(root, "check",
+                            json_pack("{s:i, s:o, s:o}", "prompts", check->prompts, "max_logprob_difference",
+                                      cli_json_real(check->max_difference), "mean", cli_json_real(check->mean_difference)));
+    return root;
+}
+
+static void print_table(const char *out, const ar_merge_result *r, const ar_merge_check *check, bool all) {
+    size_t rows = all || r->count < ROWS ? r->count : ROWS;
+    if (rows) printf("%10s  %s\n", "survival", "site");
+    for (size_t i = 0; i < rows; i++)
+        printf("%10.6f  %s%s\n", r->sites[i].survival, r->sites[i].name, r->sites[i].is_zero ? " (no update)" : "");
+    if (rows < r->count) printf("%10s  and %zu more (--all)\n", "…", r->count - rows);
+    printf("%s: %zu site%s merged, survival at least %.6f", out, r->count, r->count == 1 ? "" : "s", r->min_survival);
+    if (r->replaced) printf("; %zu tensor%s replaced whole", r->replaced, r->replaced == 1 ? "" : "s");
+    if (r->untied) printf("; embedding and head are two tensors now");
+    putchar('\n');
+    if (check->prompts)
+        printf("check: %d prompts, log-probabilities differ by at most %.3g, %.3g on average\n", check->prompts, check->max_difference,
+               check->mean_difference);
+}
+
+static int tell(cli *c, const struct values *v, ar_merge_result *r, const ar_merge_check *check) {
+    if (c->json) return cli_print_json(c, to_json(r, check));
+    cli_progress_end(&c->progress);
+    if (r->count) qsort(r->sites, r->count, sizeof *r->sites, by_survival);
+    print_table(v->out, r, check, v->all);
+    return cli_finish(c);
+}
+
+/* before: the base with its adapters, for the check; NULL: none is wanted. */
+static int merge(cli *c, const struct values *v, const ar_merge_options *o, const ar_runtime *rt, ar_session *before, uint64_t seed) {
+    ar_merge_result r;
+    ar_merge_check check = {0};
+    ar_error err;
+    int code;
+    if (ar_merge(&r, rt, o, &err) || (before && ar_merge_check_run(&check, before, rt, o->out, (int)v->check, seed, &err)))
+        code = cli_fail(c, &err);
+    else
+        code = tell(c, v, &r, &check);
+    ar_merge_result_release(&r);
+    return code;
+}
+
+static int run(cli *c, const cli_args *args) {
+    const struct values *v = args->values;
+    ar_merge_options o = {.model = v->session.model,
+                          .adapters = v->session.adapter.items,
+                          .adapter_count = (int)v->session.adapter.count,
+                          .adapter_options = {.trust = (ar_trust)v->session.trust, .log = cli_log, .log_user = c},
+                          .has_scale = cli_given(args, "scale"),
+                          .has_alpha = cli_given(args, "alpha"),
+                          .scale = v->scale,
+                          .alpha = v->alpha,
+                          .out = v->out,
+                          .dtype = dtypes[v->dtype],
+                          .overwrite = v->overwrite,
+                          .on_progress = show,
+                          .user = c};
+    ar_session_options so = {.has_scale = o.has_scale, .has_alpha = o.has_alpha, .scale = o.scale, .alpha = o.alpha};
+    ar_session *before = NULL;
+    ar_runtime *rt;
+    if (!o.adapter_count) return cli_fail_usage(c, "--adapter is missing, wanted what is to be merged");
+    if (o.has_alpha && o.has_scale) return cli_fail_usage(c, "found --alpha and --scale, wanted one of them");
+    if (o.has_alpha) o.adapter_options.has_alpha = true;
+    o.adapter_options.alpha = o.alpha;
+    int code = v->check ? cli_session_open(&before, &rt, c, args, &so) : cli_runtime_open(&rt, c, args);
+    if (code) return code;
+    code = merge(c, v, &o, rt, before, (uint64_t)cli_common_of(args)->seed);
+    cli_session_close(before, rt);
+    return code;
+}
+
+const cli_command cli_merge = {
+    .name = "merge",
+    .summary = "Merges adapters into the weights of their base, and says what rounding ate.",
+    .usage = "alphar merge --model FOLDER --adapter PATH[:X]… --out DIR [options]",
+    .example = "alphar merge --model demo/base --adapter my-adapter --out merged --check 4",
+    .options = options,
+    .shared = cli_session_options,
+    .values_size = sizeof(struct values),
+    .finishes_step = true,
+    .run = run,
+};

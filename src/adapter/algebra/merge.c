@@ -1,0 +1,135 @@
+/* ar_merge: opening what takes part, the order of the checks, and the report. */
+#include "adapter/algebra/merge.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapter/weighted.h"
+#include "base/fail.h"
+#include "base/file.h"
+#include "format/json.h"
+
+#define LOSSY 0.9 /* survival below which a warning is due */
+
+static ar_status open_adapter(ar_adapter **out, const char *text, const ar_merge_options *o, ar_error *err) {
+    ar_adapter_options options = o->adapter_options;
+    char *path;
+    double factor;
+    if (!options.model) options.model = o->model;
+    ar_status s = ar__weighted_split(&path, &factor, text, err);
+    if (!s) s = ar_adapter_open(out, path, &options, err);
+    if (!s && o->has_scale) s = ar_adapter_set_scale(*out, o->scale, err);
+    if (!s && o->has_alpha) s = ar_adapter_set_alpha(*out, o->alpha, err);
+    if (!s && factor != 1.0) s = ar_adapter_multiply_scale(*out, factor, err);
+    free(path);
+    return s;
+}
+
+static ar_status open_base(ar_merging *m, ar_error *err) {
+    const char *model = m->o->model;
+    if (!ar__path_is_dir(model))
+        return ar__fail(err, ar__path_exists(model) ? AR_ERR_UNSUPPORTED : AR_ERR_NOT_FOUND,
+                        "%s: wanted a Hugging Face folder with config.json and safetensors", model);
+    char *path = ar__path_join(model, "config.json");
+    ar_status s = path ? ar__json_load_object(&m->config, path, 64 << 20, err) : ar__fail_memory(err, model);
+    free(path);
+    if (s || (s = ar__st_open(&m->base, model, err))) return s;
+    for (int i = 0; i < ar__st_file_count(m->base); i++) { /* directly in the folder, so that base names tell them apart */
+        const char *shard = ar__st_path(m->base, i), *name = ar__path_base(shard);
+        size_t n = strlen(model);
+        while (n > 1 && model[n - 1] == '/') n--;
+        if ((size_t)(name - shard) > n + 1 && strspn(shard + n, "/") < (size_t)(name - shard) - n)
+            return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: a shard below the folder; move all shards into %s", shard, model);
+    }
+    const char *type = json_string_value(json_object_get(m->config, "model_type"));
+    const char *inner = json_string_value(json_object_get(json_object_get(m->config, "text_config"), "model_type"));
+    if (type) m->names = ar__names_for_model_type(type);
+    if (!m->names && inner) m->names = ar__names_for_model_type(inner);
+    return AR_OK;
+}
+
+static ar_status read_dtype(ar_merging *m, ar_error *err) {
+    const char *name = m->o->dtype;
+    if (!name || !strcmp(name, "keep")) return AR_OK;
+    if (!ar__dtype_from_name(&m->dtype, name) || (m->dtype != AR_F32 && m->dtype != AR_F16 && m->dtype != AR_BF16))
+        return ar__fail(err, AR_ERR_USAGE, "dtype '%s': wanted keep, f32, f16 or bf16", name);
+    m->has_dtype = true;
+    if (ar__json_has(m->config, "quantization_config"))
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: the base is quantised, and its scales must keep their type: wanted dtype keep",
+                        m->o->model);
+    return AR_OK;
+}
+
+static ar_status report(ar_merge_result *r, const ar_merging *m, ar_error *err) {
+    r->min_survival = 1;
+    r->untied = m->untied;
+    r->sites = ar__alloc(m->count, sizeof *r->sites);
+    if (!r->sites) return ar__fail_memory(err, "merge");
+    for (size_t i = 0; i < m->count; i++) {
+        const ar_merge_tensor *t = &m->tensor[i];
+        r->replaced += t->whole != NULL;
+        if (!t->part_count || t->from->dims != 2) continue;
+        ar_merge_site *site = &r->sites[r->count];
+        *site = (ar_merge_site){ar__strdup(t->part[0].pair->site), 1, t->norm2 == 0};
+        if (!site->name) return ar__fail_memory(err, "merge");
+        if (!site->is_zero) site->survival = t->along / t->norm2;
+        if (site->survival < r->min_survival) r->min_survival = site->survival;
+        r->count++;
+    }
+    return AR_OK;
+}
+
+static void warn_lossy(const ar_merge_result *r, const ar_merging *m) {
+    size_t lossy = 0, worst = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        lossy += r->sites[i].survival < LOSSY;
+        if (r->sites[i].survival < r->sites[worst].survival) worst = i;
+    }
+    if (lossy)
+        ar__log_warn(
+            &m->rt->log,
+            "rounding ate more than a tenth of the update at %zu of %zu sites (%s keeps %.3f of it): write with --dtype f32, or keep "
+            "the adapter apart",
+            lossy, r->count, r->sites[worst].name, r->sites[worst].survival);
+}
+
+static ar_status open_all(ar_merging *m, ar_error *err) {
+    const ar_merge_options *o = m->o;
+    ar_status s;
+    if (o->adapter_count < 1) return ar__fail(err, AR_ERR_USAGE, "merge: no adapter was given");
+    if ((s = open_base(m, err)) || (s = read_dtype(m, err))) return s;
+    m->adapter = ar__alloc((size_t)o->adapter_count, sizeof(ar_adapter *));
+    if (!m->adapter) return ar__fail_memory(err, "adapters");
+    for (int i = 0; !s && i < o->adapter_count; i++) s = open_adapter(&m->adapter[m->adapter_count++], o->adapters[i], o, err);
+    return s;
+}
+
+static void release(ar_merging *m) {
+    for (size_t i = 0; i < m->adapter_count; i++) ar_adapter_free(m->adapter[i]);
+    for (size_t i = 0; i < m->count; i++) free(m->tensor[i].part);
+    free(m->adapter);
+    free(m->tensor);
+    free(m->head_name);
+    ar__map_release(&m->by_name);
+    ar__map_release(&m->by_module);
+    ar__st_close(m->base);
+    json_decref(m->config);
+}
+
+ar_status ar_merge(ar_merge_result *result, const ar_runtime *rt, const ar_merge_options *o, ar_error *err) {
+    ar_merging m = {.rt = rt, .o = o};
+    ar_status s;
+    *result = (ar_merge_result){0};
+    (void)((s = open_all(&m, err)) || (s = ar__merge_out_check(&m, err)) || (s = ar__merge_plan(&m, err)) ||
+           (s = ar__merge_write(&m, err)) || (s = report(result, &m, err)));
+    if (!s) warn_lossy(result, &m);
+    release(&m);
+    return s;
+}
+
+void ar_merge_result_release(ar_merge_result *r) {
+    for (size_t i = 0; i < r->count; i++) free(r->sites[i].name);
+    free(r->sites);
+    *r = (ar_merge_result){0};
+}

@@ -1,0 +1,104 @@
+/* config.json of a merged base: the written dtype and the end of a tie, edited in the text, so that every other byte
+ * stays.  The text has been parsed before, so that scanning it needs no checks of its own. */
+#include <string.h>
+
+#include "adapter/algebra/merge.h"
+#include "base/fail.h"
+#include "base/file.h"
+#include "format/json.h"
+
+enum { CONFIG_MAX = 64 << 20 };
+
+static const char *skip_space(const char *p) { return p + strspn(p, " \t\r\n"); }
+
+static const char *skip_string(const char *p) {
+    for (p++; *p && *p != '"'; p++)
+        if (*p == '\\' && p[1]) p++;
+    return *p ? p + 1 : p;
+}
+
+static const char *skip_value(const char *p) {
+    int depth = 0;
+    do {
+        if (*p == '"') {
+            p = skip_string(p);
+            continue;
+        }
+        depth += (*p == '{' || *p == '[') - (*p == '}' || *p == ']');
+        p++;
+    } while (*p && (depth > 0 || !strchr(",}] \t\r\n", *p)));
+    return p;
+}
+
+/* The member's value in the object at p, NULL if absent; *close: where the object ends; *last: behind its last member. */
+static const char *find_member(const char *p, const char *key, const char **last) {
+    size_t n = strlen(key);
+    *last = p + 1;
+    for (p = skip_space(p + 1); *p == '"';) {
+        const char *name = p + 1, *end = skip_string(p);
+        const char *value = skip_space(skip_space(end) + 1);
+        if ((size_t)(end - 1 - name) == n && !memcmp(name, key, n)) return value;
+        p = *last = skip_value(value);
+        p = skip_space(p);
+        if (*p == ',') p = skip_space(p + 1);
+    }
+    return NULL;
+}
+
+static void splice(ar_buf *text, size_t at, size_t length, const char *with) {
+    ar_buf out = {0};
+    ar__buf_add(&out, text->data, at);
+    ar__buf_puts(&out, with);
+    ar__buf_add(&out, text->data + at + length, text->len - at - length);
+    out.failed |= text->failed;
+    ar__buf_release(text);
+    *text = out;
+}
+
+bool ar__json_edit(ar_buf *text, const char *inside, const char *key, const char *value, bool add) {
+    const char *last, *object = skip_space(text->data);
+    if (inside && (!(object = find_member(object, inside, &last)) || *object != '{')) return true;
+    const char *old = find_member(object, key, &last);
+    if (old) {
+        splice(text, (size_t)(old - text->data), (size_t)(skip_value(old) - old), value);
+    } else if (add) {
+        ar_buf member = {0};
+        ar__buf_printf(&member, "%s\n  \"%s\": %s", last == object + 1 ? "" : ",", key, value);
+        splice(text, (size_t)(last - text->data), 0, member.failed ? "" : member.data);
+        text->failed |= member.failed;
+        ar__buf_release(&member);
+    }
+    return !text->failed;
+}
+
+static bool set_dtype(ar_buf *text, const ar_merging *m) {
+    const char *name = m->dtype == AR_F32 ? "\"float32\"" : m->dtype == AR_F16 ? "\"float16\"" : "\"bfloat16\"";
+    const json_t *inner = json_object_get(m->config, "text_config");
+    bool any = false;
+    static const char *const keys[] = {"torch_dtype", "dtype"};
+    for (int i = 0; i < 2; i++) {
+        bool top = json_object_get(m->config, keys[i]), below = json_object_get(inner, keys[i]);
+        if (top && !ar__json_edit(text, NULL, keys[i], name, false)) return false;
+        if (below && !ar__json_edit(text, "text_config", keys[i], name, false)) return false;
+        any |= top || below;
+    }
+    return any || ar__json_edit(text, NULL, "torch_dtype", name, true);
+}
+
+ar_status ar__merge_config(ar_buf *text, const ar_merging *m, ar_error *err) {
+    char *path = ar__path_join(m->o->model, "config.json");
+    json_t *check = NULL;
+    *text = (ar_buf){0};
+    ar_status s = path ? ar__file_read(text, path, CONFIG_MAX, err) : ar__fail_memory(err, m->o->model);
+    bool ok = true;
+    if (!s && m->has_dtype) ok = set_dtype(text, m);
+    if (!s && ok && m->untied)
+        ok = ar__json_edit(text, "text_config", "tie_word_embeddings", "false", false) &&
+             ar__json_edit(text, NULL, "tie_word_embeddings", "false", true);
+    if (!s && !ok) s = ar__fail_memory(err, "config.json");
+    if (!s) s = ar__json_parse(&check, text->data, text->len, path, err);
+    json_decref(check);
+    free(path);
+    if (s) ar__buf_release(text);
+    return s;
+}
