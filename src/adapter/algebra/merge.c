@@ -26,27 +26,33 @@ static ar_status open_adapter(ar_adapter **out, const char *text, const ar_merge
     return s;
 }
 
-static ar_status open_base(ar_merging *m, ar_error *err) {
+/* Directly in the folder, so that their last names tell shards apart. */
+static ar_status check_shards(const ar_merging *m, ar_error *err) {
     const char *model = m->o->model;
-    if (!ar__path_is_dir(model))
-        return ar__fail(err, ar__path_exists(model) ? AR_ERR_UNSUPPORTED : AR_ERR_NOT_FOUND,
-                        "%s: wanted a Hugging Face folder with config.json and safetensors", model);
-    char *path = ar__path_join(model, "config.json");
-    ar_status s = path ? ar__json_load_object(&m->config, path, 64 << 20, err) : ar__fail_memory(err, model);
-    free(path);
-    if (s || (s = ar__st_open(&m->base, model, err))) return s;
-    for (int i = 0; i < ar__st_file_count(m->base); i++) { /* directly in the folder, so that base names tell them apart */
-        const char *shard = ar__st_path(m->base, i), *name = ar__path_base(shard);
-        size_t n = strlen(model);
-        while (n > 1 && model[n - 1] == '/') n--;
-        if ((size_t)(name - shard) > n + 1 && strspn(shard + n, "/") < (size_t)(name - shard) - n)
+    size_t n = strlen(model);
+    while (n > 1 && model[n - 1] == '/') n--;
+    for (int i = 0; i < ar__st_file_count(m->files); i++) {
+        const char *shard = ar__st_path(m->files, i), *name = ar__path_base(shard);
+        if (strspn(shard + n, "/") < (size_t)(name - shard) - n)
             return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: a shard below the folder; move all shards into %s", shard, model);
     }
-    const char *type = json_string_value(json_object_get(m->config, "model_type"));
-    const char *inner = json_string_value(json_object_get(json_object_get(m->config, "text_config"), "model_type"));
-    if (type) m->names = ar__names_for_model_type(type);
-    if (!m->names && inner) m->names = ar__names_for_model_type(inner);
     return AR_OK;
+}
+
+static ar_status open_base(ar_merging *m, ar_error *err) {
+    const char *model = m->o->model;
+    ar_status s = ar__base_open(&m->base, model, err);
+    if (s) return s;
+    m->info = ar__base_info(m->base);
+    m->files = ar__base_safetensors(m->base);
+    m->gguf = ar__base_gguf(m->base);
+    if (m->gguf) return AR_OK;
+    if (!ar__path_is_dir(model))
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: wanted the base's folder, with config.json and safetensors, or a GGUF file", model);
+    char *path = ar__path_join(model, "config.json");
+    s = path ? ar__json_load_object(&m->config, path, 64 << 20, err) : ar__fail_memory(err, model);
+    free(path);
+    return s ? s : check_shards(m, err);
 }
 
 static ar_status read_dtype(ar_merging *m, ar_error *err) {
@@ -54,6 +60,9 @@ static ar_status read_dtype(ar_merging *m, ar_error *err) {
     if (!name || !strcmp(name, "keep")) return AR_OK;
     if (!ar__dtype_from_name(&m->dtype, name) || (m->dtype != AR_F32 && m->dtype != AR_F16 && m->dtype != AR_BF16))
         return ar__fail(err, AR_ERR_USAGE, "dtype '%s': wanted keep, f32, f16 or bf16", name);
+    if (m->gguf)
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "dtype '%s': in a GGUF file every tensor keeps its type; quantise the result with llama.cpp", name);
     m->has_dtype = true;
     if (ar__json_has(m->config, "quantization_config"))
         return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: the base is quantised, and its scales must keep their type: wanted dtype keep",
@@ -69,7 +78,7 @@ static ar_status report(ar_merge_result *r, const ar_merging *m, ar_error *err) 
     for (size_t i = 0; i < m->count; i++) {
         const ar_merge_tensor *t = &m->tensor[i];
         r->replaced += t->whole != NULL;
-        if (!t->part_count || t->from->dims != 2) continue;
+        if (!t->part_count || t->from.dims != 2) continue;
         ar_merge_site *site = &r->sites[r->count];
         *site = (ar_merge_site){ar__strdup(t->part[0].pair->site), 1, t->norm2 == 0};
         if (!site->name) return ar__fail_memory(err, "merge");
@@ -112,17 +121,21 @@ static void release(ar_merging *m) {
     free(m->tensor);
     free(m->head_name);
     ar__map_release(&m->by_name);
-    ar__map_release(&m->by_module);
-    ar__st_close(m->base);
+    ar__base_close(m->base);
     json_decref(m->config);
+}
+
+static ar_status write_out(ar_merging *m, ar_error *err) {
+    ar_status s = m->gguf ? ar__merge_file_check(m, err) : ar__merge_folder_check(m, err);
+    if (s || (s = ar__merge_plan(m, err))) return s;
+    return m->gguf ? ar__merge_file(m, err) : ar__merge_folder(m, err);
 }
 
 ar_status ar_merge(ar_merge_result *result, const ar_runtime *rt, const ar_merge_options *o, ar_error *err) {
     ar_merging m = {.rt = rt, .o = o};
     ar_status s;
     *result = (ar_merge_result){0};
-    (void)((s = open_all(&m, err)) || (s = ar__merge_out_check(&m, err)) || (s = ar__merge_plan(&m, err)) ||
-           (s = ar__merge_write(&m, err)) || (s = report(result, &m, err)));
+    (void)((s = open_all(&m, err)) || (s = write_out(&m, err)) || (s = report(result, &m, err)));
     if (!s) warn_lossy(result, &m);
     release(&m);
     return s;

@@ -1,11 +1,11 @@
-/* Merging, as its files share it: which tensors change (merge_plan), how one is formed (merge_tensor), and the folder
- * that comes out (merge_folder, merge_config). */
+/* Merging, as its files share it: which tensors change (merge_plan), how one is formed (merge_tensor), and what comes
+ * out (merge_folder with merge_config, merge_gguf). */
 #ifndef AR_ADAPTER_ALGEBRA_MERGE_H
 #define AR_ADAPTER_ALGEBRA_MERGE_H
 
 #include "adapter/adapter.h"
+#include "adapter/base_weights.h"
 #include "alphar/algebra.h"
-#include "arch/names.h"
 #include "base/map.h"
 #include "format/safetensors.h"
 #include "kern/runtime.h"
@@ -15,14 +15,16 @@ typedef struct ar_merge_part {
     ar_pair *pair; /* of that adapter; its s has the adapter's factor in it */
 } ar_merge_part;
 
-/* One tensor of the folder to be written. */
+/* One tensor to be written. */
 typedef struct ar_merge_tensor {
     struct ar_merging *merge;
-    const char *name;         /* in the checkpoint */
-    const ar_st_tensor *from; /* whose values it starts from: another one's for a head that leaves its embedding */
-    int file;
-    ar_dtype to;         /* AR_DTYPE_COUNT, or the type it has, where it is only carried */
+    const char *name;    /* in the file */
+    ar_st_tensor from;   /* whose values it starts from (GGUF's too): another one's for a head that leaves its embedding */
+    int file;            /* shard */
+    ar_dtype to;         /* the type that it has, where it is only carried */
     bool is_transposed;  /* stored [n_in, n_out]: embeddings and Conv1D */
+    ar_row_map order;    /* of GGUF's rows */
+    bool is_plus_one;    /* GGUF stores 1 + w */
     ar_merge_part *part; /* pairs that add to it; of a bias, those with a bias on B */
     size_t part_count, part_cap;
     ar_adapter *whole_of; /* of `whole` */
@@ -35,15 +37,17 @@ typedef struct ar_merging {
     const ar_merge_options *o;
     ar_adapter **adapter;
     size_t adapter_count;
-    ar_st_set *base;
-    json_t *config;           /* config.json */
-    const ar_name_map *names; /* NULL: a family that the table lacks */
-    char *head_name;          /* of the head's tensor where the base has none; NULL until it is needed */
+    ar_base *base;
+    const ar_base_info *info;
+    const ar_st_set *files; /* NULL: the base is a GGUF file */
+    const ar_gguf *gguf;
+    json_t *config;  /* config.json; NULL for GGUF */
+    char *head_name; /* of the head's tensor where the base has none; NULL until it is needed */
     ar_merge_tensor *tensor;
     size_t count, cap;
-    ar_map by_name, by_module; /* places in tensor: by its name; by "GGUF stem" + ".weight" for families of the table */
-    size_t embed, head;        /* places in tensor of the two that may be tied; AR_MAP_NONE: none */
-    bool is_tied, untied;      /* the base's; what is written */
+    ar_map by_name;     /* places in tensor */
+    size_t embed, head; /* places in tensor of the two that are tied; AR_MAP_NONE: none, or the base is not tied */
+    bool untied;        /* what is written */
     bool has_dtype;
     ar_dtype dtype; /* of all float tensors */
     uint64_t done, total;
@@ -63,8 +67,12 @@ ar_status ar__merge_config(ar_buf *text, const ar_merging *m, ar_error *err);
 bool ar__json_edit(ar_buf *text, const char *inside, const char *key, const char *value, bool add);
 
 /* Whether o->out may be taken: before anything is written. */
-ar_status ar__merge_out_check(const ar_merging *m, ar_error *err);
-/* Everything, into a folder beside `out` that then takes its name. */
-ar_status ar__merge_write(ar_merging *m, ar_error *err);
+ar_status ar__merge_folder_check(const ar_merging *m, ar_error *err);
+ar_status ar__merge_file_check(const ar_merging *m, ar_error *err);
+/* `out` is or holds something that this merge reads. */
+ar_status ar__merge_check_inputs(const ar_merging *m, ar_error *err);
+/* Everything, under a temporary name beside `out`, which it then takes: a folder, or a GGUF file. */
+ar_status ar__merge_folder(ar_merging *m, ar_error *err);
+ar_status ar__merge_file(ar_merging *m, ar_error *err);
 
 #endif

@@ -71,18 +71,27 @@ bool ar__json_edit(ar_buf *text, const char *inside, const char *key, const char
     return !text->failed;
 }
 
+/* Where multimodal configurations keep the language model's. */
+static const char *const nested[] = {"text_config", "llm_config", "language_config"};
+enum { NESTED = sizeof nested / sizeof *nested };
+
 static bool set_dtype(ar_buf *text, const ar_merging *m) {
     const char *name = m->dtype == AR_F32 ? "\"float32\"" : m->dtype == AR_F16 ? "\"float16\"" : "\"bfloat16\"";
-    const json_t *inner = json_object_get(m->config, "text_config");
-    bool any = false;
     static const char *const keys[] = {"torch_dtype", "dtype"};
+    bool any = false;
     for (int i = 0; i < 2; i++) {
-        bool top = json_object_get(m->config, keys[i]), below = json_object_get(inner, keys[i]);
-        if (top && !ar__json_edit(text, NULL, keys[i], name, false)) return false;
-        if (below && !ar__json_edit(text, "text_config", keys[i], name, false)) return false;
-        any |= top || below;
+        any |= json_object_get(m->config, keys[i]) != NULL;
+        if (!ar__json_edit(text, NULL, keys[i], name, false)) return false;
+        for (int k = 0; k < NESTED; k++)
+            if (!ar__json_edit(text, nested[k], keys[i], name, false)) return false;
     }
     return any || ar__json_edit(text, NULL, "torch_dtype", name, true);
+}
+
+static bool set_untied(ar_buf *text) {
+    for (int k = 0; k < NESTED; k++)
+        if (!ar__json_edit(text, nested[k], "tie_word_embeddings", "false", false)) return false;
+    return ar__json_edit(text, NULL, "tie_word_embeddings", "false", true);
 }
 
 ar_status ar__merge_config(ar_buf *text, const ar_merging *m, ar_error *err) {
@@ -92,9 +101,7 @@ ar_status ar__merge_config(ar_buf *text, const ar_merging *m, ar_error *err) {
     ar_status s = path ? ar__file_read(text, path, CONFIG_MAX, err) : ar__fail_memory(err, m->o->model);
     bool ok = true;
     if (!s && m->has_dtype) ok = set_dtype(text, m);
-    if (!s && ok && m->untied)
-        ok = ar__json_edit(text, "text_config", "tie_word_embeddings", "false", false) &&
-             ar__json_edit(text, NULL, "tie_word_embeddings", "false", true);
+    if (!s && ok && m->untied) ok = set_untied(text);
     if (!s && !ok) s = ar__fail_memory(err, "config.json");
     if (!s) s = ar__json_parse(&check, text->data, text->len, path, err);
     json_decref(check);

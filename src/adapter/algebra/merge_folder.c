@@ -30,9 +30,9 @@ static ar_status check_input(const ar_merging *m, const char *path, ar_error *er
     return ar__fail(err, AR_ERR_EXISTS, "%s: is or holds %s, which this merge reads; give another --out", m->o->out, path);
 }
 
-static ar_status check_inputs(const ar_merging *m, ar_error *err) {
+ar_status ar__merge_check_inputs(const ar_merging *m, ar_error *err) {
     ar_status s = check_input(m, m->o->model, err);
-    for (int i = 0; !s && i < ar__st_file_count(m->base); i++) s = check_input(m, ar__st_path(m->base, i), err);
+    for (int i = 0; !s && m->files && i < ar__st_file_count(m->files); i++) s = check_input(m, ar__st_path(m->files, i), err);
     for (size_t k = 0; !s && k < m->adapter_count; k++) s = check_input(m, m->adapter[k]->place, err);
     return s;
 }
@@ -73,7 +73,7 @@ static ar_status check_ours(const char *dir, ar_error *err) {
     return s;
 }
 
-ar_status ar__merge_out_check(const ar_merging *m, ar_error *err) {
+ar_status ar__merge_folder_check(const ar_merging *m, ar_error *err) {
     const char *out = m->o->out;
     struct stat st;
     size_t n = strlen(out);
@@ -85,7 +85,7 @@ ar_status ar__merge_out_check(const ar_merging *m, ar_error *err) {
     if (!ar__path_exists(out)) return AR_OK;
     if (lstat(out, &st) != 0 || !S_ISDIR(st.st_mode))
         return ar__fail(err, AR_ERR_EXISTS, "%s: exists and is no folder; give another --out", out);
-    ar_status s = check_inputs(m, err);
+    ar_status s = ar__merge_check_inputs(m, err);
     if (s || is_empty(out)) return s;
     if (!m->o->overwrite) return ar__fail(err, AR_ERR_EXISTS, "%s: exists already; give another --out, or --overwrite", out);
     return check_ours(out, err);
@@ -166,20 +166,20 @@ static ar_status put_config(struct folder *f, ar_error *err) {
 }
 
 static ar_status add_tensor(ar_st_writer *w, ar_merge_tensor *t, ar_error *err) {
-    if (t->name == t->from->name && t->to == t->from->dtype) return ar__st_writer_add_like(w, t->from, ar__merge_stream, t, err);
-    return ar__st_writer_add_stream(w, t->name, t->to, t->from->dims, t->from->shape, ar__merge_stream, t, err);
+    if (t->name == t->from.name && t->to == t->from.dtype) return ar__st_writer_add_like(w, &t->from, ar__merge_stream, t, err);
+    return ar__st_writer_add_stream(w, t->name, t->to, t->from.dims, t->from.shape, ar__merge_stream, t, err);
 }
 
 static ar_status put_shard(struct folder *f, int file, ar_error *err) {
     ar_merging *m = f->m;
     ar_st_writer *w = NULL;
-    const char *name = ar__path_base(ar__st_path(m->base, file)), *key;
+    const char *name = ar__path_base(ar__st_path(m->files, file)), *key;
     char *path = ar__path_join(f->temporary, name);
     json_t *value;
     ar_status s = path ? ar__st_writer_new(&w, err) : ar__fail_memory(err, name);
     for (size_t i = 0; !s && i < m->count; i++)
         if (m->tensor[i].file == file) s = add_tensor(w, &m->tensor[i], err);
-    json_object_foreach((json_t *)(uintptr_t)ar__st_file_metadata(m->base, file), key, value) if (!s) s =
+    json_object_foreach((json_t *)(uintptr_t)ar__st_file_metadata(m->files, file), key, value) if (!s) s =
         ar__st_writer_meta(w, key, json_string_value(value), err);
     if (!s) s = ar__st_writer_save(w, path, err);
     ar__st_writer_free(w);
@@ -197,10 +197,10 @@ static ar_status edit_index(json_t *root, const ar_merging *m, bool *changed, ar
     if (!*changed) return AR_OK;
     if (!meta) bad |= json_object_set_new(root, "metadata", meta = json_object()) != 0;
     bad |= json_object_set_new(meta, "total_size", json_integer((json_int_t)m->total)) != 0;
-    if (head) bad |= json_object_set_new(map, head->name, json_string(ar__path_base(ar__st_path(m->base, head->file)))) != 0;
+    if (head) bad |= json_object_set_new(map, head->name, json_string(ar__path_base(ar__st_path(m->files, head->file)))) != 0;
     if (head && parameters)
-        bad |= json_object_set_new(meta, "total_parameters",
-                                   json_integer(json_integer_value(parameters) + (json_int_t)head->from->count)) != 0;
+        bad |=
+            json_object_set_new(meta, "total_parameters", json_integer(json_integer_value(parameters) + (json_int_t)head->from.count)) != 0;
     return bad ? ar__fail_memory(err, INDEX) : AR_OK;
 }
 
@@ -269,12 +269,12 @@ static ar_status install(const struct folder *f, ar_error *err) {
 static ar_status fill(struct folder *f, ar_error *err) {
     ar_status s;
     if ((s = ar__dir_make(f->temporary, err)) || (s = put_config(f, err)) || (s = carry_files(f, err))) return s;
-    for (int i = 0; !s && i < ar__st_file_count(f->m->base); i++) s = put_shard(f, i, err);
+    for (int i = 0; !s && i < ar__st_file_count(f->m->files); i++) s = put_shard(f, i, err);
     if (s || (s = put_index(f, err)) || (s = put_marker(f, err))) return s;
     return install(f, err);
 }
 
-ar_status ar__merge_write(ar_merging *m, ar_error *err) {
+ar_status ar__merge_folder(ar_merging *m, ar_error *err) {
     struct folder f = {.m = m};
     ar_status s = name_folder(&f, err);
     if (!s && !(s = ar__dir_remove(f.temporary, err))) {

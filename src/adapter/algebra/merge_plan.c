@@ -1,8 +1,4 @@
-/* Which tensors of the checkpoint the adapters touch.
- *
- * Adapters use the module paths of Hugging Face's models; a checkpoint may lack the model's prefix, or wrap the language
- * model in others.  The names table brings both to one key; for a family that it lacks, a first component may be missing
- * on either side. */
+/* Which tensors of the base the adapters touch, and what becomes of a tied head. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,158 +7,112 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-/* "blk.3.attn_q" + suffix for a module of the table. */
-static bool module_key(ar_buf *out, const ar_name_map *names, const char *path, const char *suffix) {
-    ar_name name;
-    ar__buf_clear(out);
-    if (!names || !ar__names_find(&name, names, path)) return false;
-    if (name.layer >= 0) ar__buf_printf(out, "blk.%lld.", (long long)name.layer);
-    ar__buf_printf(out, "%s%s", name.row->gguf, suffix);
-    return !out->failed;
-}
-
-static size_t find_joined(const ar_map *map, const char *a, const char *b, const char *suffix) {
-    ar_buf name = {0};
-    ar__buf_printf(&name, "%s%s%s", a, b, suffix);
-    size_t at = name.failed ? AR_MAP_NONE : ar__map_find_str(map, name.data);
-    ar__buf_release(&name);
-    return at;
-}
-
-static size_t find_tensor(const ar_merging *m, const char *path, const char *suffix) {
-    static const char *const prefixes[] = {"model.", "transformer."};
-    size_t at = find_joined(&m->by_name, "", path, suffix);
-    if (at != AR_MAP_NONE) return at;
-    if (m->names) {
-        ar_buf key = {0};
-        if (module_key(&key, m->names, path, suffix)) at = ar__map_find_str(&m->by_module, key.data);
-        ar__buf_release(&key);
-        return at;
-    }
-    const char *dot = strchr(path, '.');
-    if (dot) at = find_joined(&m->by_name, "", dot + 1, suffix);
-    for (size_t i = 0; at == AR_MAP_NONE && i < sizeof prefixes / sizeof *prefixes; i++)
-        at = find_joined(&m->by_name, prefixes[i], path, suffix);
-    return at;
-}
-
-/* Is the module the one that GGUF calls stem, or by its last component one of the usual names of a foreign family? */
-static bool is_module(const ar_merging *m, const char *path, const char *stem, const char *const *usual) {
-    ar_name name;
-    if (m->names) return ar__names_find(&name, m->names, path) && !strcmp(name.row->gguf, stem);
-    const char *last = strrchr(path, '.');
-    last = last ? last + 1 : path;
-    for (; *usual; usual++)
-        if (!strcmp(*usual, last)) return true;
-    return false;
-}
-
-static bool is_embed(const ar_merging *m, const char *path) {
-    static const char *const usual[] = {"embed_tokens", "wte", "word_embeddings", "embed_in", NULL};
-    return is_module(m, path, "token_embd", usual);
-}
-
-static bool is_head(const ar_merging *m, const char *path) {
-    static const char *const usual[] = {"lm_head", "embed_out", NULL};
-    return is_module(m, path, "output", usual);
-}
-
-static ar_merge_tensor *add_entry(ar_merging *m, const char *name, const ar_st_tensor *from, ar_error *err) {
+static ar_merge_tensor *add_tensor(ar_merging *m, const char *name, const ar_st_tensor *from, ar_error *err) {
     ar_merge_tensor *list = ar__grow(m->tensor, &m->cap, m->count + 1, sizeof *list);
     if (list) m->tensor = list;
     if (!list || !ar__map_put(&m->by_name, name, strlen(name), m->count)) {
         ar__fail_memory(err, name);
         return NULL;
     }
-    list[m->count] = (ar_merge_tensor){.merge = m, .name = name, .from = from, .file = from->file};
+    list[m->count] = (ar_merge_tensor){.merge = m, .name = name, .from = *from, .file = from->file, .order = {AR_ROWS_SAME, 1, 1}};
     return &list[m->count++];
 }
 
-static ar_status index_tensor(ar_merging *m, const ar_st_tensor *t, ar_buf *path, ar_buf *key, ar_error *err) {
-    const char *suffix = strrchr(t->name, '.');
-    size_t at = m->count;
-    if (!add_entry(m, t->name, t, err)) return AR_ERR_MEMORY;
-    if (!suffix) return AR_OK;
-    ar__buf_clear(path);
-    ar__buf_add(path, t->name, (size_t)(suffix - t->name));
-    if (path->failed) return ar__fail_memory(err, t->name);
-    bool weight = !strcmp(suffix, ".weight");
-    if (weight && m->embed == AR_MAP_NONE && is_embed(m, path->data)) m->embed = at;
-    if (weight && m->head == AR_MAP_NONE && is_head(m, path->data)) m->head = at;
-    if (!module_key(key, m->names, path->data, suffix)) return key->failed ? ar__fail_memory(err, t->name) : AR_OK;
-    if (ar__map_find_str(&m->by_module, key->data) != AR_MAP_NONE) return AR_OK;
-    return ar__map_put(&m->by_module, key->data, key->len, at) ? AR_OK : ar__fail_memory(err, t->name);
+static ar_st_tensor from_gguf(const ar_gguf_tensor *t) {
+    ar_st_tensor out = {.name = t->name, .dtype = t->dtype, .dtype_name = t->type_name, .dims = t->dims, .count = t->count};
+    for (int i = 0; i < t->dims; i++) out.shape[i] = t->ne[t->dims - 1 - i];
+    out.bytes = t->bytes;
+    out.data = t->data;
+    return out;
 }
 
-static ar_status index_tensors(ar_merging *m, ar_error *err) {
-    ar_buf path = {0}, key = {0};
-    ar_status s = AR_OK;
-    m->embed = m->head = AR_MAP_NONE;
-    for (int i = 0; !s && i < ar__st_count(m->base); i++) s = index_tensor(m, ar__st_at(m->base, i), &path, &key, err);
-    ar__buf_release(&path);
-    ar__buf_release(&key);
-    return s;
-}
-
-/* Where the configuration does not say, a base is tied if it has no head of its own; one equal to the embedding counts as
- * none, and is no different when it is written apart. */
-static bool find_tied(const ar_merging *m) {
-    const json_t *flag = json_object_get(m->config, "tie_word_embeddings");
-    if (!json_is_boolean(flag)) flag = json_object_get(json_object_get(m->config, "text_config"), "tie_word_embeddings");
-    return json_is_boolean(flag) ? json_is_true(flag) : m->head == AR_MAP_NONE;
-}
-
-/* The head's own tensor, made where a tied checkpoint has none. */
-static ar_status need_head(ar_merging *m, ar_error *err) {
-    const ar_name_row *row = m->names ? m->names->top : NULL;
-    if (m->embed == AR_MAP_NONE)
-        return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: the head shares the embedding's weight, but no tensor is known as the embedding",
-                        m->o->model);
-    const ar_st_tensor *from = m->tensor[m->embed].from;
-    if (m->head == AR_MAP_NONE) {
-        while (row && row->hf && row->kind != AR_MODULE_HEAD) row++;
-        bool wrapped = !strncmp(from->name, "language_model.", 15);
-        ar_buf name = {0};
-        ar__buf_printf(&name, "%s%s.weight", wrapped ? "language_model." : "", row && row->hf ? row->hf : "lm_head");
-        m->head_name = name.data;
-        if (name.failed) return ar__fail_memory(err, "head");
-        if (!add_entry(m, m->head_name, from, err)) return AR_ERR_MEMORY;
-        m->head = m->count - 1;
+static ar_status list_tensors(ar_merging *m, ar_error *err) {
+    int n = m->gguf ? ar__gguf_count(m->gguf) : ar__st_count(m->files);
+    for (int i = 0; i < n; i++) {
+        ar_st_tensor from = m->gguf ? from_gguf(ar__gguf_at(m->gguf, i)) : *ar__st_at(m->files, i);
+        if (!add_tensor(m, from.name, &from, err)) return AR_ERR_MEMORY;
     }
-    m->tensor[m->head].from = from; /* a copy that a tied checkpoint carries along is never read */
     return AR_OK;
 }
 
-/* A quantised base has no `.weight` there, or one of a type that cannot be added to. */
+static void find_tied(ar_merging *m) {
+    const ar_base_weight *head = m->info->is_tied ? ar__base_find(m->base, "lm_head") : NULL;
+    m->embed = m->head = AR_MAP_NONE;
+    if (!head) return;
+    m->embed = ar__map_find_str(&m->by_name, head->tensor);
+    for (int i = 0; i < ar__base_count(m->base) && m->head == AR_MAP_NONE; i++)
+        if (ar__base_at(m->base, i)->kind == AR_MODULE_HEAD) m->head = ar__map_find_str(&m->by_name, ar__base_at(m->base, i)->tensor);
+}
+
+static bool name_head(ar_merging *m) {
+    const ar_name_row *row = m->info->names ? m->info->names->top : NULL;
+    while (row && row->hf && row->kind != AR_MODULE_HEAD) row++;
+    bool wrapped = !strncmp(m->tensor[m->embed].name, "language_model.", 15), known = row && row->hf;
+    ar_buf name = {0};
+    ar__buf_printf(&name, "%s%s.weight", wrapped ? "language_model." : "", m->gguf ? "output" : known ? row->hf : "lm_head");
+    m->head_name = name.data;
+    return !name.failed;
+}
+
+/* The tied head's own tensor, made where the base has none; a copy that it carries along was never read. */
+static ar_status need_head(ar_merging *m, ar_error *err) {
+    if (m->gguf && m->info->names && m->info->names->gguf_norms_plus_one)
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "%s: embedding and head are one tensor, and llama.cpp reads no head of its own for this architecture; merge the "
+                        "Hugging Face folder and convert that",
+                        m->o->model);
+    ar_st_tensor from = m->tensor[m->embed].from;
+    if (m->head == AR_MAP_NONE) {
+        if (!name_head(m)) return ar__fail_memory(err, "head");
+        if (!add_tensor(m, m->head_name, &from, err)) return AR_ERR_MEMORY;
+        m->head = m->count - 1;
+    }
+    m->tensor[m->head].from = from;
+    return AR_OK;
+}
+
+static ar_status quantised(const ar_merging *m, const char *tensor, const char *type, ar_error *err) {
+    return ar__fail(err, AR_ERR_UNSUPPORTED,
+                    "%s: tensor '%s' has type %s, wanted F32, F16 or BF16 (in GGUF also Q8_0): the base is quantised; merge into the one "
+                    "that it was made from",
+                    m->o->model, tensor, type);
+}
+
+/* A quantised base may have no `X.weight` but `X.qweight`. */
 static ar_status not_found(const ar_merging *m, const char *path, const char *suffix, ar_error *err) {
     size_t n = strlen(path);
-    for (int i = 0; i < ar__st_count(m->base); i++) {
-        const ar_st_tensor *t = ar__st_at(m->base, i);
-        if (strncmp(t->name, path, n) != 0 || t->name[n] != '.' || strcmp(suffix, ".weight") != 0) continue;
-        return ar__fail(err, AR_ERR_UNSUPPORTED,
-                        "%s: '%s' has no weight, but '%s' (%s): the base is quantised; merge into the base that it was made from",
-                        ar__st_path(m->base, t->file), path, t->name, t->dtype_name);
+    for (int i = 0; i < ar__base_count(m->base) && !strcmp(suffix, ".weight"); i++) {
+        const ar_base_weight *w = ar__base_at(m->base, i);
+        if (!strncmp(w->tensor, path, n) && w->tensor[n] == '.') return quantised(m, w->tensor, w->type_name, err);
     }
-    return ar__fail(err, AR_ERR_MISMATCH, "%s: no tensor '%s%s', which the adapter changes: it was made for another base", m->o->model,
+    return ar__fail(err, AR_ERR_MISMATCH, "%s: no tensor for '%s%s', which the adapter changes: it was made for another base", m->o->model,
                     path, suffix);
 }
 
-static ar_status need_tensor(ar_merge_tensor **out, ar_merging *m, const char *path, const char *suffix, ar_error *err) {
-    size_t at = find_tensor(m, path, suffix);
-    if (at == AR_MAP_NONE && m->is_tied && !strcmp(suffix, ".weight") && is_head(m, path)) {
-        ar_status s = need_head(m, err);
-        if (s) return s;
-        at = m->head;
+/* The tensor's name in the file and its weight; NULL if there is none. */
+static const char *find_name(const ar_base_weight **w, const ar_merging *m, const char *path, const char *suffix) {
+    if (strcmp(suffix, ".weight") != 0 && strcmp(suffix, ".bias") != 0) {
+        *w = NULL;
+        return NULL;
     }
+    *w = ar__base_find(m->base, path);
+    return !*w ? NULL : !strcmp(suffix, ".bias") ? (*w)->bias_tensor : (*w)->tensor;
+}
+
+static ar_status need_tensor(ar_merge_tensor **out, ar_merging *m, const char *path, const char *suffix, ar_error *err) {
+    const ar_base_weight *w;
+    const char *name = find_name(&w, m, path, suffix);
+    if (!name) return not_found(m, path, suffix, err);
+    bool tied_head = w->is_tied && strcmp(suffix, ".bias") != 0;
+    ar_status s = tied_head ? need_head(m, err) : AR_OK;
+    if (s) return s;
+    size_t at = tied_head ? m->head : ar__map_find_str(&m->by_name, name);
     if (at == AR_MAP_NONE) return not_found(m, path, suffix, err);
-    *out = &m->tensor[at];
-    const ar_st_tensor *t = (*out)->from;
-    if (!ar__dtype(t->dtype)->is_weight)
-        return ar__fail(err, AR_ERR_UNSUPPORTED,
-                        "%s: tensor '%s' has dtype %s, wanted F32, F16 or BF16: the base is quantised; merge into the base that it was "
-                        "made from",
-                        ar__st_path(m->base, t->file), t->name, t->dtype_name);
-    return AR_OK;
+    ar_merge_tensor *t = *out = &m->tensor[at];
+    if (!ar__dtype(t->from.dtype)->to_f32) return quantised(m, t->from.name, t->from.dtype_name, err);
+    t->is_plus_one = w->is_plus_one;
+    s = ar__row_map_init(&t->order, w->order, w->n_out, m->info->heads, m->info->kv_heads, err);
+    return s ? ar__fail_at(err, s, t->name) : AR_OK;
 }
 
 static const char *place_of(const ar_adapter *ad) { return ad->place ? ad->place : "adapter"; }
@@ -170,18 +120,18 @@ static const char *place_of(const ar_adapter *ad) { return ad->place ? ad->place
 /* [n_in, n_out] in the file?  The family's table knows; where it does not, the shape tells, and of a square one the
  * adapter's configuration. */
 static ar_status find_orientation(ar_merge_tensor *t, const ar_adapter *ad, const ar_pair *p, ar_error *err) {
-    const ar_merging *m = t->merge;
-    const ar_name_row *row = m->names ? ar__names_row(m->names, p->site) : NULL;
-    const int64_t *d = t->from->shape;
-    bool plain = t->from->dims == 2 && d[0] == p->n_out && d[1] == p->n_in;
-    bool flipped = t->from->dims == 2 && d[0] == p->n_in && d[1] == p->n_out;
+    const ar_name_map *names = t->merge->info->names;
+    const ar_name_row *row = names ? ar__names_row(names, p->site) : NULL;
+    const int64_t *d = t->from.shape;
+    bool plain = t->from.dims == 2 && d[0] == p->n_out && d[1] == p->n_in;
+    bool flipped = t->from.dims == 2 && d[0] == p->n_in && d[1] == p->n_out;
     bool square = plain && flipped;
-    t->is_transposed = p->is_embedding || (row ? row->is_conv1d : square ? ad->settings.fan_in_fan_out : flipped);
+    t->is_transposed = p->is_embedding || (t->merge->gguf ? false : row ? row->is_conv1d : square ? ad->settings.fan_in_fan_out : flipped);
     if (t->is_transposed ? flipped : plain) return AR_OK;
     return ar__fail(err, AR_ERR_MISMATCH,
                     "%s: site '%s' has %lld inputs and %lld outputs, tensor '%s' of the base is [%lld, %lld]: it was made for another base",
-                    place_of(ad), p->site, (long long)p->n_in, (long long)p->n_out, t->from->name,
-                    t->from->dims > 0 ? (long long)d[0] : 1LL, t->from->dims > 1 ? (long long)d[1] : 1LL);
+                    place_of(ad), p->site, (long long)p->n_in, (long long)p->n_out, t->from.name, t->from.dims > 0 ? (long long)d[0] : 1LL,
+                    t->from.dims > 1 ? (long long)d[1] : 1LL);
 }
 
 static ar_status add_part(ar_merge_tensor *t, const ar_adapter *ad, ar_pair *p, ar_error *err) {
@@ -204,14 +154,15 @@ static ar_status add_b_bias(ar_merging *m, const ar_adapter *ad, ar_pair *p, ar_
     if (p->magnitude)
         return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: site '%s' has DoRA and a bias on B (lora_bias), which do not go together",
                         place_of(ad), p->site);
-    if (find_tensor(m, p->site, ".bias") == AR_MAP_NONE)
+    const ar_base_weight *w;
+    if (!find_name(&w, m, p->site, ".bias"))
         return ar__fail(err, AR_ERR_UNSUPPORTED,
                         "%s: site '%s' has a bias on B (lora_bias), but the base's module has no bias to add it to; keep the adapter apart",
                         place_of(ad), p->site);
     ar_status s = need_tensor(&t, m, p->site, ".bias", err);
     if (s) return s;
-    if (t->from->count != (size_t)p->n_out)
-        return ar__fail(err, AR_ERR_MISMATCH, "'%s': %zu elements, the adapter has %lld", t->name, t->from->count, (long long)p->n_out);
+    if (t->from.count != (size_t)p->n_out)
+        return ar__fail(err, AR_ERR_MISMATCH, "'%s': %zu elements, the adapter has %lld", t->name, t->from.count, (long long)p->n_out);
     return add_part(t, ad, p, err);
 }
 
@@ -233,21 +184,32 @@ static ar_status add_pair(ar_merging *m, const ar_adapter *ad, ar_pair *p, ar_er
     return p->b_bias ? add_b_bias(m, ad, p, err) : AR_OK;
 }
 
+static ar_status check_whole_shape(const ar_merge_tensor *t, const ar_adapter *ad, const ar_whole *w, const char *path, ar_error *err) {
+    const ar_name_map *names = t->merge->info->names;
+    const ar_name_row *row = names ? ar__names_row(names, path) : NULL;
+    if (t->merge->gguf && w->dims == 2 && row && row->is_conv1d)
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "%s: tensor '%s' is a Conv1D's, saved whole, which GGUF has transposed; merge into the "
+                        "Hugging Face folder and convert that",
+                        place_of(ad), w->name);
+    bool same = t->from.dims == w->dims;
+    for (int i = 0; same && i < w->dims; i++) same = t->from.shape[i] == w->shape[i];
+    if (same) return AR_OK;
+    return ar__fail(err, AR_ERR_MISMATCH,
+                    "%s: tensor '%s' has %zu elements in another shape than the base's with %zu; a base whose vocabulary was extended "
+                    "must be saved so before merging",
+                    place_of(ad), w->name, w->count, t->from.count);
+}
+
 static ar_status add_whole(ar_merging *m, ar_adapter *ad, ar_whole *w, ar_error *err) {
     const char *suffix = strrchr(w->name, '.');
     ar_merge_tensor *t = NULL;
     char *path = suffix ? ar__strndup(w->name, (size_t)(suffix - w->name)) : ar__strdup(w->name);
     if (!path) return ar__fail_memory(err, w->name);
     ar_status s = need_tensor(&t, m, path, suffix ? suffix : "", err);
+    if (!s) s = check_whole_shape(t, ad, w, path, err);
     free(path);
     if (s) return s;
-    bool same = t->from->dims == w->dims;
-    for (int i = 0; same && i < w->dims; i++) same = t->from->shape[i] == w->shape[i];
-    if (!same)
-        return ar__fail(err, AR_ERR_MISMATCH,
-                        "%s: tensor '%s' has %zu elements in another shape than the base's with %zu; a base whose vocabulary was extended "
-                        "must be saved so before merging",
-                        place_of(ad), w->name, w->count, t->from->count);
     if (t->whole || (t->part_count && (t->part[0].ad != ad || w->dims == 2)))
         return ar__fail(err, AR_ERR_UNSUPPORTED, "'%s': %s replaces it and %s %s it, which have no common result; merge them apart",
                         t->name, place_of(ad), place_of(t->whole ? t->whole_of : t->part[0].ad), t->whole ? "replaces" : "adds to");
@@ -259,18 +221,17 @@ static ar_status add_whole(ar_merging *m, ar_adapter *ad, ar_whole *w, ar_error 
 static ar_status untie(ar_merging *m, ar_error *err) {
     bool embed = m->embed != AR_MAP_NONE && ar__merge_touches(&m->tensor[m->embed]);
     bool head = m->head != AR_MAP_NONE && ar__merge_touches(&m->tensor[m->head]);
-    if (!m->is_tied || !(embed || head)) return AR_OK;
-    m->untied = true;
-    return need_head(m, err);
+    m->untied = embed || head;
+    return m->untied ? need_head(m, err) : AR_OK;
 }
 
 static ar_status choose_types(ar_merging *m, ar_error *err) {
     for (size_t i = 0; i < m->count; i++) {
         ar_merge_tensor *t = &m->tensor[i];
-        size_t bytes = t->from->bytes;
-        bool is_float = ar__dtype(t->from->dtype)->is_weight;
-        t->to = m->has_dtype && is_float ? m->dtype : t->from->dtype;
-        if (is_float && !ar__dtype_bytes(&bytes, t->to, t->from->count))
+        size_t bytes = t->from.bytes;
+        bool is_float = ar__dtype(t->from.dtype)->is_weight;
+        t->to = m->has_dtype && is_float ? m->dtype : t->from.dtype;
+        if (is_float && !ar__dtype_bytes(&bytes, t->to, t->from.count))
             return ar__fail(err, AR_ERR_VALUE, "tensor '%s': too large", t->name);
         m->total += bytes;
     }
@@ -278,8 +239,8 @@ static ar_status choose_types(ar_merging *m, ar_error *err) {
 }
 
 ar_status ar__merge_plan(ar_merging *m, ar_error *err) {
-    ar_status s = index_tensors(m, err);
-    m->is_tied = find_tied(m);
+    ar_status s = list_tensors(m, err);
+    if (!s) find_tied(m);
     for (size_t k = 0; !s && k < m->adapter_count; k++) {
         ar_adapter *ad = m->adapter[k];
         for (size_t i = 0; !s && i < ad->pair_count; i++) s = add_pair(m, ad, &ad->pair[i], err);

@@ -25,6 +25,11 @@ struct forming {
     double *along, *sum; /* per row of the block */
 };
 
+static size_t bytes_of(const ar_dtype_info *t, size_t n) { return n / t->block * t->bytes; }
+
+/* The row of the module that the file has at `row`. */
+static size_t module_row(const ar_merge_tensor *t, size_t row) { return (size_t)ar__row_from_gguf(&t->order, (int64_t)row); }
+
 static ar_status tell(ar_merging *m, uint64_t bytes, ar_error *err) {
     m->done += bytes;
     if (!m->o->on_progress || m->o->on_progress(m->o->user, m->done, m->total)) return AR_OK;
@@ -32,10 +37,10 @@ static ar_status tell(ar_merging *m, uint64_t bytes, ar_error *err) {
 }
 
 static ar_status carry(ar_merge_tensor *t, ar_writer *w, ar_error *err) {
-    const char *p = t->from->data;
+    const char *p = t->from.data;
     ar_status s = AR_OK;
-    for (size_t at = 0; !s && at < t->from->bytes; at += COPY_BYTES) {
-        size_t n = t->from->bytes - at < COPY_BYTES ? t->from->bytes - at : COPY_BYTES;
+    for (size_t at = 0; !s && at < t->from.bytes; at += COPY_BYTES) {
+        size_t n = t->from.bytes - at < COPY_BYTES ? t->from.bytes - at : COPY_BYTES;
         s = ar__writer_put(w, p + at, n, err);
         ar__filemap_forget(p + at, n);
         if (!s) s = tell(t->merge, n, err);
@@ -68,29 +73,39 @@ static ar_status round_to(void *out, float *back, const ar_merge_tensor *t, cons
 static void add_b_biases(float *x, const ar_merge_tensor *t, size_t first, size_t n) {
     for (size_t i = 0; i < n; i++) {
         double sum = 0;
-        for (size_t k = 0; k < t->part_count; k++) sum += t->part[k].pair->scale * (double)t->part[k].pair->b_bias[first + i];
+        for (size_t k = 0; k < t->part_count; k++)
+            sum += t->part[k].pair->scale * (double)t->part[k].pair->b_bias[module_row(t, first + i)];
         x[i] = (float)((double)x[i] + sum);
     }
 }
 
+/* Elements of the whole tensor that replaces this one, in the file's order. */
+static void take_whole(float *x, const ar_merge_tensor *t, size_t first, size_t n) {
+    size_t columns = t->from.dims > 1 && t->from.shape[0] ? t->from.count / (size_t)t->from.shape[0] : 1;
+    for (size_t i = 0; i < n; i++) {
+        size_t at = first + i;
+        x[i] = t->whole->data[module_row(t, at / columns) * columns + at % columns] + (t->is_plus_one ? 1.0F : 0.0F);
+    }
+}
+
 static ar_status put_plain(ar_merge_tensor *t, ar_writer *w, ar_error *err) {
-    enum { PART = 4096 };
-    const ar_dtype_info *from = ar__dtype(t->from->dtype), *to = ar__dtype(t->to);
+    enum { PART = 4096 }; /* a multiple of every dtype's block */
+    const ar_dtype_info *from = ar__dtype(t->from.dtype), *to = ar__dtype(t->to);
     float x[PART], back[PART];
     char bytes[PART * sizeof(float)];
     ar_status s = t->whole ? ar__whole_load(t->whole_of, t->whole, err) : AR_OK;
-    for (size_t at = 0; !s && at < t->from->count; at += PART) {
-        size_t n = t->from->count - at < PART ? t->from->count - at : PART;
-        const char *src = (const char *)t->from->data + at * from->bytes;
+    for (size_t at = 0; !s && at < t->from.count; at += PART) {
+        size_t n = t->from.count - at < PART ? t->from.count - at : PART;
+        const char *src = (const char *)t->from.data + bytes_of(from, at);
         if (t->whole)
-            memcpy(x, t->whole->data + at, n * sizeof *x);
+            take_whole(x, t, at, n);
         else
             from->to_f32(x, src, n);
         add_b_biases(x, t, at, n);
-        if ((s = round_to(bytes, back, t, x, n, err)) || (s = ar__writer_put(w, bytes, n * to->bytes, err))) break;
-        s = tell(t->merge, n * to->bytes, err);
+        if ((s = round_to(bytes, back, t, x, n, err)) || (s = ar__writer_put(w, bytes, bytes_of(to, n), err))) break;
+        s = tell(t->merge, bytes_of(to, n), err);
     }
-    ar__filemap_forget(t->from->data, t->from->bytes);
+    ar__filemap_forget(t->from.data, t->from.bytes);
     if (t->whole) ar__whole_unload(t->whole);
     return s;
 }
@@ -98,17 +113,18 @@ static ar_status put_plain(ar_merge_tensor *t, ar_writer *w, ar_error *err) {
 /* ---- tensors with pairs --------------------------------------------------------------------------------------------- */
 static void scaled_left(float *left, const ar_merge_tensor *t, const ar_pair *p, size_t first, size_t rows) {
     size_t r = (size_t)p->rank, n_in = (size_t)p->n_in;
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < r; j++)
-            left[i * r + j] = (float)(p->scale * (double)(t->is_transposed ? p->a[j * n_in + first + i] : p->b[(first + i) * r + j]));
+    for (size_t i = 0; i < rows; i++) {
+        const float *b = p->b + (t->is_transposed ? 0 : module_row(t, first + i) * r);
+        for (size_t j = 0; j < r; j++) left[i * r + j] = (float)(p->scale * (double)(t->is_transposed ? p->a[j * n_in + first + i] : b[j]));
+    }
 }
 
 /* W and ΔW of rows [first, first + rows). */
 static void form_block(const struct forming *f, size_t first, size_t rows) {
     const ar_merge_tensor *t = f->t;
-    const ar_dtype_info *from = ar__dtype(t->from->dtype);
-    size_t n = f->columns, row_bytes = n * from->bytes;
-    const char *src = (const char *)t->from->data + first * row_bytes;
+    const ar_dtype_info *from = ar__dtype(t->from.dtype);
+    size_t n = f->columns, row_bytes = bytes_of(from, n);
+    const char *src = (const char *)t->from.data + first * row_bytes;
 #pragma omp parallel for num_threads(ar__team(t->merge->rt, rows *n)) schedule(static)
     for (size_t i = 0; i < rows; i++) from->to_f32(f->w + i * n, src + i * row_bytes, n);
     ar__filemap_forget(src, rows * row_bytes);
@@ -142,7 +158,7 @@ static void turn_row(const struct forming *f, size_t i, size_t first) {
     double gain = 0, square = 0;
     if (!f->norm) {
         for (size_t j = 0; j < f->columns; j++) square += ((double)w[j] + (double)d[j]) * ((double)w[j] + (double)d[j]);
-        gain = (double)magnitude[first + i] * inverse_norm(square);
+        gain = (double)magnitude[module_row(f->t, first + i)] * inverse_norm(square);
     }
     for (size_t j = 0; j < f->columns; j++) d[j] = (float)((f->norm ? f->norm[j] : gain) * ((double)w[j] + (double)d[j]) - (double)w[j]);
 }
@@ -165,9 +181,10 @@ static void column_gains(const struct forming *f) {
 static const float *as_written(const struct forming *f, size_t i, float *room) {
     const float *w = f->w + i * f->columns;
     const ar_dtype_info *to = ar__dtype(f->t->to);
-    if (f->t->to == f->t->from->dtype || f->t->to == AR_F32) return w;
-    to->from_f32((char *)f->rounded + i * f->columns * to->bytes, w, f->columns);
-    to->to_f32(room, (char *)f->rounded + i * f->columns * to->bytes, f->columns);
+    if (f->t->to == f->t->from.dtype || f->t->to == AR_F32) return w;
+    char *rounded = (char *)f->rounded + i * bytes_of(to, f->columns);
+    to->from_f32(rounded, w, f->columns);
+    to->to_f32(room, rounded, f->columns);
     return room;
 }
 
@@ -183,7 +200,7 @@ static ar_status finish_row(const struct forming *f, size_t i, ar_error *err) {
         sum += (double)d[j] * (double)d[j];
     }
     for (size_t j = 0; j < n; j++) w[j] += d[j];
-    ar_status s = round_to((char *)f->rounded + i * n * to->bytes, back, f->t, w, n, err);
+    ar_status s = round_to((char *)f->rounded + i * bytes_of(to, n), back, f->t, w, n, err);
     for (size_t j = 0; j < n; j++) along += (double)back[j] * (double)d[j];
     f->along[i] = along;
     f->sum[i] = sum;
@@ -212,14 +229,14 @@ static ar_status put_block(const struct forming *f, size_t first, size_t rows, a
         t->along += f->along[i];
         t->norm2 += f->sum[i];
     }
-    size_t bytes = rows * f->columns * ar__dtype(t->to)->bytes;
+    size_t bytes = bytes_of(ar__dtype(t->to), rows * f->columns);
     ar_status s = ar__writer_put(w, f->rounded, bytes, err);
     return s ? s : tell(t->merge, bytes, err);
 }
 
 static ar_status forming_init(struct forming *f, ar_merge_tensor *t, ar_error *err) {
     size_t rank = 1, count;
-    *f = (struct forming){.t = t, .rows = (size_t)t->from->shape[0], .columns = (size_t)t->from->shape[1]};
+    *f = (struct forming){.t = t, .rows = (size_t)t->from.shape[0], .columns = (size_t)t->from.shape[1]};
     f->block = f->columns && f->columns < BLOCK ? BLOCK / f->columns : 1;
     if (f->block > f->rows) f->block = f->rows;
     for (size_t k = 0; k < t->part_count; k++)
@@ -263,7 +280,7 @@ static ar_status put_merged(ar_merge_tensor *t, ar_writer *w, ar_error *err) {
 
 ar_status ar__merge_stream(void *tensor, ar_writer *w, ar_error *err) {
     ar_merge_tensor *t = tensor;
-    if (!ar__merge_touches(t) && t->to == t->from->dtype) return carry(t, w, err);
-    bool product = t->part_count && t->from->dims == 2;
+    if (!ar__merge_touches(t) && t->to == t->from.dtype) return carry(t, w, err);
+    bool product = t->part_count && t->from.dims == 2;
     return product ? put_merged(t, w, err) : put_plain(t, w, err);
 }
