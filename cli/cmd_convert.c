@@ -16,7 +16,7 @@ static const cli_option options[] = {
      .kind = CLI_CHOICE,
      .at = offsetof(struct values, prove),
      .value = "update|logits",
-     .help = "compare s·B·A; or what the base says with IN and with OUT too"},
+     .help = "compare s·B·A, or what the base says too"},
     {0},
 };
 

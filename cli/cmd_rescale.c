@@ -23,7 +23,7 @@ static const cli_option options[] = {
      .value = "X",
      .min = 0,
      .max = 1e30,
-     .help = "one of: alpha, s, a factor on s, ‖sBA‖/‖W‖ per site"},
+     .help = "one of: alpha, s, a factor on s, |sBA|/|W| per site"},
     {.name = "sites", .kind = CLI_STRING, .at = AT(sites), .value = "RE", .help = "only sites that end in a match, as in 'q_proj|v_proj'"},
     {.name = "keep-function", .kind = CLI_FLAG, .at = AT(keep_function), .help = "divide B by as much: same update, other alpha"},
     {0},

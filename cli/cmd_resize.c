@@ -21,7 +21,7 @@ static const cli_option options[] = {
      .flags = CLI_ABOVE | CLI_BELOW,
      .min = 0,
      .max = 1,
-     .help = "one of: rank; kept share of ‖BA‖²; relative error"},
+     .help = "one of: rank, kept share of |BA|^2, relative error"},
     {.name = "alpha", .kind = CLI_NUMBER, .at = offsetof(struct adapter_values, alpha), .value = "X", .help = "where IN has none"},
     CLI_FIT_ALL(AT(all)),
     {0},
