@@ -106,21 +106,26 @@ static ar_status read_infos(ar_gguf *g, ar_gguf_cursor *c, uint64_t count) {
     return AR_OK;
 }
 
+struct extent {
+    const ar_gguf_tensor *tensor;
+};
+
 static int by_offset(const void *a, const void *b) {
-    const ar_gguf_tensor *x = *(const ar_gguf_tensor *const *)a, *y = *(const ar_gguf_tensor *const *)b;
+    const ar_gguf_tensor *x = ((const struct extent *)a)->tensor, *y = ((const struct extent *)b)->tensor;
     if (x->offset != y->offset) return x->offset < y->offset ? -1 : 1;
     return x->bytes != y->bytes ? (x->bytes < y->bytes ? -1 : 1) : strcmp(x->name, y->name);
 }
 
 /* Gaps are fine, overlaps are not. */
 static ar_status check_overlap(const ar_gguf *g, ar_error *err) {
-    const ar_gguf_tensor **list = ar__alloc(g->count, sizeof *list), *last = NULL;
+    struct extent *list = ar__alloc(g->count, sizeof *list);
+    const ar_gguf_tensor *last = NULL;
     ar_status s = AR_OK;
     if (!list) return ar__fail_memory(err, g->path);
-    for (size_t i = 0; i < g->count; i++) list[i] = &g->tensor[i];
+    for (size_t i = 0; i < g->count; i++) list[i].tensor = &g->tensor[i];
     qsort(list, g->count, sizeof *list, by_offset);
     for (size_t i = 0; i < g->count && !s; i++) {
-        const ar_gguf_tensor *t = list[i];
+        const ar_gguf_tensor *t = list[i].tensor;
         if (!t->bytes) continue;
         if (last && t->offset < last->offset + last->bytes)
             s = ar__fail(err, AR_ERR_FORMAT, "%s: tensor '%s' begins at offset %llu, inside '%s' which ends at %llu", g->path, t->name,

@@ -25,8 +25,9 @@ typedef struct ar_gguf_cursor {
     ar_error *err;
 } ar_gguf_cursor;
 
-/* `FILE: WHAT: message` */
-ar_status ar__gguf_bad(const ar_gguf_cursor *c, const char *format, ...) AR_PRINTF(2, 3);
+/* `FILE: WHAT: message`; a macro, so that whoever reads the code sees that it never comes to AR_OK. */
+#define ar__gguf_bad(c, ...) (ar__gguf_say(c, __VA_ARGS__), AR_ERR_FORMAT)
+void ar__gguf_say(const ar_gguf_cursor *c, const char *format, ...) AR_PRINTF(2, 3);
 /* The next n bytes, which must be in the file. */
 ar_status ar__gguf_take(const unsigned char **out, ar_gguf_cursor *c, size_t n);
 ar_status ar__gguf_take_u32(uint32_t *out, ar_gguf_cursor *c);

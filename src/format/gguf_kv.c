@@ -35,13 +35,13 @@ static const struct {
 const char *ar__gguf_type_name(const ar_gguf_kv *kv) { return kv->is_array ? types[kv->type].list : types[kv->type].name; }
 size_t ar__gguf_value_bytes(ar_gguf_type t) { return types[t].bytes; }
 
-ar_status ar__gguf_bad(const ar_gguf_cursor *c, const char *format, ...) {
+void ar__gguf_say(const ar_gguf_cursor *c, const char *format, ...) {
     char text[400];
     va_list ap;
     va_start(ap, format);
     vsnprintf(text, sizeof text, format, ap);
     va_end(ap);
-    return ar__fail(c->err, AR_ERR_FORMAT, "%s: %s: %s", c->file->path, c->what, text);
+    ar__fail(c->err, AR_ERR_FORMAT, "%s: %s: %s", c->file->path, c->what, text);
 }
 
 ar_status ar__gguf_take(const unsigned char **out, ar_gguf_cursor *c, size_t n) {
