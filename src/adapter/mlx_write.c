@@ -82,7 +82,7 @@ static ar_status check_pair(const ar_adapter *ad, const ar_pair *p, const ar_bas
                         "site '%s': its rows are in llama.cpp's order, and only the base says how many heads there are: give --model or "
                         "--heads H,KV",
                         p->site);
-    if (p->key && !strchr(p->site, '.'))
+    if (ar__pair_is_foreign(p))
         return ar__fail(err, AR_ERR_UNSUPPORTED,
                         "site '%s': only known by the name that it has in a kohya file, and MLX needs module paths; give --model", p->site);
     if (!p->magnitude != !ad->pair[0].magnitude)
