@@ -1,9 +1,10 @@
-/* Linear algebra of updates against naive double code: dense products, and a one-sided Jacobi SVD. */
+/* Linear algebra of updates against naive double code (dense.c). */
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "dense.h"
 #include "ops/linalg.h"
 #include "util.h"
 
@@ -23,71 +24,11 @@ static int stop(void **state) {
     return 0;
 }
 
-/* ---- naive references ------------------------------------------------------------------------------------------ */
-static double *dense(const float *b, const float *a, size_t m, size_t r, size_t n) {
-    double *x = calloc(m * n, sizeof *x);
-    for (size_t i = 0; i < m; i++)
-        for (size_t k = 0; k < r; k++)
-            for (size_t j = 0; j < n; j++) x[i * n + j] += (double)b[i * r + k] * (double)a[k * n + j];
-    return x;
-}
-
-static double norm(const double *x, size_t n) {
-    double sum = 0.0;
-    for (size_t i = 0; i < n; i++) sum += x[i] * x[i];
-    return sqrt(sum);
-}
-
-static int descending(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x < y) - (x > y);
-}
-
-/* Singular values of x[m, n], descending, and zeros up to n of them: a copy, wide ones transposed, is turned until its
- * columns are orthogonal. */
-static double *jacobi(const double *x, size_t m, size_t n) {
-    double *w = malloc(m * n * sizeof *w), *sigma = calloc(n, sizeof *sigma);
-    for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++) w[m < n ? j * m + i : i * n + j] = x[i * n + j];
-    if (m < n) {
-        size_t swap = m;
-        m = n;
-        n = swap;
-    }
-    for (int sweep = 0, turned = 1; turned && sweep < 60; sweep++) {
-        turned = 0;
-        for (size_t p = 0; p < n; p++)
-            for (size_t q = p + 1; q < n; q++) {
-                double pp = 0, qq = 0, pq = 0;
-                for (size_t i = 0; i < m; i++)
-                    pp += w[i * n + p] * w[i * n + p], qq += w[i * n + q] * w[i * n + q], pq += w[i * n + p] * w[i * n + q];
-                if (fabs(pq) <= 1e-15 * sqrt(pp) * sqrt(qq)) continue;
-                double zeta = (qq - pp) / (2.0 * pq), t = copysign(1.0, zeta) / (fabs(zeta) + sqrt(1.0 + zeta * zeta)),
-                       c = 1.0 / sqrt(1.0 + t * t), s = c * t;
-                for (size_t i = 0; i < m; i++) {
-                    double u = w[i * n + p], v = w[i * n + q];
-                    w[i * n + p] = c * u - s * v;
-                    w[i * n + q] = s * u + c * v;
-                }
-                turned = 1;
-            }
-    }
-    for (size_t j = 0; j < n; j++) {
-        for (size_t i = 0; i < m; i++) sigma[j] += w[i * n + j] * w[i * n + j];
-        sigma[j] = sqrt(sigma[j]);
-    }
-    qsort(sigma, n, sizeof *sigma, descending);
-    free(w);
-    return sigma;
-}
-
-static double tail_of(const double *sigma, size_t count, size_t rank) { return rank < count ? norm(sigma + rank, count - rank) : 0.0; }
-
 /* ‖x − BA‖ for the factors of out */
 static double distance(const double *x, const ar_low_rank *out, size_t m, size_t n) {
-    double *y = dense(out->b, out->a, m, out->rank, n);
+    double *y = dense_product(out->b, out->a, m, out->rank, n);
     for (size_t i = 0; i < m * n; i++) y[i] -= x[i];
-    double d = norm(y, m * n);
+    double d = dense_norm(y, m * n);
     free(y);
     return d;
 }
@@ -177,12 +118,12 @@ static void norm_and_spectrum_come_from_the_grams(void **state) {
         const pair_case *p = &pairs[c];
         float *a, *b;
         make_pair(&b, &a, p, 10 + c);
-        double *x = dense(b, a, p->m, p->r, p->n), *want = jacobi(x, p->m, p->n), *rows = malloc(p->r * p->r * 8),
+        double *x = dense_product(b, a, p->m, p->r, p->n), *want = dense_singular_values(x, p->m, p->n), *rows = malloc(p->r * p->r * 8),
                *columns = malloc(p->r * p->r * 8), *sigma = malloc(p->r * 8);
         assert_ok(ar__gram_rows(rows, rt, a, p->r, p->n, &err), err);
         assert_ok(ar__gram_columns(columns, rt, b, p->m, p->r, &err), err);
         assert_ok(ar__update_spectrum(sigma, rows, columns, p->r, &err), err);
-        assert_true(fabs(sqrt(ar__update_norm2(rows, columns, p->r)) - norm(x, p->m * p->n)) <= 1e-7 * want[0]);
+        assert_true(fabs(sqrt(ar__update_norm2(rows, columns, p->r)) - dense_norm(x, p->m * p->n)) <= 1e-7 * want[0]);
         for (size_t i = 0; i < p->r; i++) assert_true(fabs(sigma[i] - (i < p->n ? want[i] : 0.0)) <= 2e-7 * want[0]);
         free(a), free(b), free(x), free(want), free(rows), free(columns), free(sigma);
     }
@@ -194,7 +135,7 @@ static void svd_of_factors_is_the_best_there_is(void **state) {
         const pair_case *p = &pairs[c];
         float *a, *b;
         make_pair(&b, &a, p, 30 + c);
-        double *x = dense(b, a, p->m, p->r, p->n), *want = jacobi(x, p->m, p->n);
+        double *x = dense_product(b, a, p->m, p->r, p->n), *want = dense_singular_values(x, p->m, p->n);
         size_t count = p->m < p->n ? p->m : p->n;
         if (p->r < count) count = p->r;
         for (size_t k = 1; k <= count; k = k < count && 2 * k > count ? count : 2 * k) {
@@ -204,7 +145,7 @@ static void svd_of_factors_is_the_best_there_is(void **state) {
             assert_int_equal(out.rank, k);
             assert_int_equal(out.count, count);
             for (size_t i = 0; i < count; i++) assert_true(fabs(out.sigma[i] - want[i]) <= 1e-13 * want[0]);
-            assert_true(distance(x, &out, p->m, p->n) <= tail_of(want, p->n, k) * (1.0 + 1e-9) + 3e-7 * want[0]);
+            assert_true(distance(x, &out, p->m, p->n) <= dense_tail(want, p->n, k) * (1.0 + 1e-9) + 3e-7 * want[0]);
             assert_split_evenly(&out, p->m, p->n);
             ar__low_rank_release(&out);
         }
@@ -288,14 +229,14 @@ static void small_dense_matrices_are_exact(void **state) {
             float *w = random_f32(m * n, c + 1, powf(10.0f, (float)scale));
             double *x = malloc(m * n * sizeof *x);
             for (size_t i = 0; i < m * n; i++) x[i] = (double)w[i];
-            double *want = jacobi(x, m, n);
+            double *want = dense_singular_values(x, m, n);
             size_t small_side = m < n ? m : n, k = small_side > 6 ? 6 : small_side;
             ar_low_rank out;
             ar_dense d = {.m = m, .n = n, .data = w};
             assert_ok(ar__top_svd(&out, rt, &d, &(ar_rank_rule){.rank = k}, 1, &err), err);
             assert_int_equal(out.rank, k);
             for (size_t i = 0; i < k; i++) assert_true(relative_diff(out.sigma[i], want[i]) < 1e-9);
-            assert_true(distance(x, &out, m, n) <= tail_of(want, n, k) * (1.0 + 1e-9) + 3e-7 * want[0]);
+            assert_true(distance(x, &out, m, n) <= dense_tail(want, n, k) * (1.0 + 1e-9) + 3e-7 * want[0]);
             assert_split_evenly(&out, m, n);
             ar__low_rank_release(&out);
             free(w), free(x), free(want);
@@ -330,7 +271,7 @@ static void planted_updates_are_recovered(void **state) {
         ar_dense here = {.m = m, .n = n, .data = w}, made = {.m = m, .n = n, .rows = give_rows, .user = &from};
         ar_low_rank out, same;
         assert_ok(ar__top_svd(&out, rt, &here, &(ar_rank_rule){.rank = r}, 1, &err), err);
-        assert_true(distance(x, &out, m, n) <= 1e-6 * norm(x, m * n));
+        assert_true(distance(x, &out, m, n) <= 1e-6 * dense_norm(x, m * n));
         assert_true(ar__lost_energy(out.sigma, out.count, out.rest, out.rank) < 1e-12);
         assert_ok(ar__top_svd(&same, rt, &made, &(ar_rank_rule){.rank = r}, 1, &err), err);
         assert_true(from.calls > 0);
