@@ -131,12 +131,10 @@ static ar_status note_architecture(ar_trainer *t, ar_error *err) {
 ar_status ar__record_provenance(ar_trainer *t, ar_error *err) {
     char architecture[AR_FINGERPRINT_CHARS], rate[32];
     ar_buf weights = {0};
-    ar__fingerprint_architecture(architecture, t->model);
-    ar__fingerprint_weights(&weights, t->model);
+    ar_status s = ar__model_fingerprint(architecture, &weights, t->model, err);
     snprintf(rate, sizeof rate, "%.9g", t->o.lr);
-    ar_status s =
-        weights.failed ? ar__fail_memory(err, "provenance") : ar__adapter_set_note(t->adapter, "base.architecture", architecture, err);
-    if (!s) s = ar__adapter_set_note(t->adapter, "base.weights", weights.data, err);
+    if (!s) s = ar__adapter_set_note(t->adapter, "base.architecture", architecture, err);
+    if (!s && weights.data) s = ar__adapter_set_note(t->adapter, "base.weights", weights.data, err);
     if (!s) s = ar__adapter_set_note(t->adapter, "base.dtype", ar__dtype(t->model->dtype)->name, err);
     if (!s) s = ar__adapter_set_note(t->adapter, "train.lr", rate, err);
     if (!s) s = note_architecture(t, err);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/fingerprint.h"
 #include "adapter/weighted.h"
 #include "base/fail.h"
 #include "base/file.h"
@@ -103,6 +104,14 @@ static void warn_lossy(const ar_merge_result *r, const ar_merging *m) {
             lossy, r->count, r->sites[worst].name, r->sites[worst].survival);
 }
 
+static ar_status warn_other_base(const ar_merging *m, const ar_adapter *ad, const char *name, ar_error *err) {
+    ar_base_match match;
+    ar_status s = ar__base_compare(&match, ad, m->base, err);
+    if (!s && match != AR_BASE_UNKNOWN && match != AR_BASE_SAME)
+        ar__log_warn(&m->rt->log, "%s was trained on another base than %s: %s", name, m->o->model, ar__base_match_text(match));
+    return s;
+}
+
 static ar_status open_all(ar_merging *m, ar_error *err) {
     const ar_merge_options *o = m->o;
     ar_status s;
@@ -110,7 +119,11 @@ static ar_status open_all(ar_merging *m, ar_error *err) {
     if ((s = open_base(m, err)) || (s = read_dtype(m, err))) return s;
     m->adapter = ar__alloc((size_t)o->adapter_count, sizeof(ar_adapter *));
     if (!m->adapter) return ar__fail_memory(err, "adapters");
-    for (int i = 0; !s && i < o->adapter_count; i++) s = open_adapter(&m->adapter[m->adapter_count++], o->adapters[i], o, err);
+    for (int i = 0; !s && i < o->adapter_count; i++) {
+        ar_adapter **ad = &m->adapter[m->adapter_count++];
+        s = open_adapter(ad, o->adapters[i], o, err);
+        if (!s) s = warn_other_base(m, *ad, o->adapters[i], err);
+    }
     return s;
 }
 

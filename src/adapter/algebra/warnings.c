@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/fingerprint.h"
 #include "base/fail.h"
 #include "base/mem.h"
 
@@ -96,9 +97,17 @@ static ar_status check_patterns(ar_inspection *x, const ar_adapter *ad, ar_error
     return add(x, "rank_pattern_alone", &text, err);
 }
 
+static ar_status check_base(ar_inspection *x, const ar_adapter *ad, const ar_base *base, ar_error *err) {
+    ar_base_match match;
+    ar_buf text = {0};
+    ar_status s = ar__base_compare(&match, ad, base, err);
+    if (s || match == AR_BASE_UNKNOWN || match == AR_BASE_SAME) return s;
+    ar__buf_printf(&text, "the adapter was trained on another base than %s: %s", ar__base_info(base)->path, ar__base_match_text(match));
+    return add(x, "other_base", &text, err);
+}
+
 ar_status ar__inspection_warn(ar_inspection *x, const ar_adapter *ad, const ar_base *base, ar_error *err) {
     ar_status s = check_patterns(x, ad, err);
     for (size_t i = 0; !s && i < sizeof rules / sizeof *rules; i++) s = apply(x, &rules[i], err);
-    (void)base;
-    return s;
+    return s || !base ? s : check_base(x, ad, base, err);
 }

@@ -1,0 +1,155 @@
+#include "adapter/fingerprint.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+
+enum { VALUES = 8 };
+
+static uint64_t mix(uint64_t h, const void *bytes, size_t n) {
+    for (size_t i = 0; i < n; i++) h = (h ^ ((const unsigned char *)bytes)[i]) * 0x100000001b3u;
+    return h;
+}
+
+/* layers.2 before layers.10 */
+static int by_path(const void *a, const void *b) {
+    return strverscmp(((const ar_fingerprint_module *)a)->path, ((const ar_fingerprint_module *)b)->path);
+}
+
+static void hash_modules(char out[AR_FINGERPRINT_CHARS], const ar_fingerprint_module *list, size_t count) {
+    uint64_t h = 0xcbf29ce484222325u;
+    char shape[64];
+    for (size_t i = 0; i < count; i++) {
+        int n = snprintf(shape, sizeof shape, " [%lld,%lld]\n", (long long)list[i].n_out, (long long)list[i].n_in);
+        h = mix(mix(h, list[i].path, strlen(list[i].path)), shape, (size_t)n);
+    }
+    snprintf(out, AR_FINGERPRINT_CHARS, "%016llx", (unsigned long long)h);
+}
+
+void ar__fingerprint_modules(char architecture[AR_FINGERPRINT_CHARS], ar_buf *weights, ar_fingerprint_module *list, size_t count,
+                             ar_fingerprint_read read, void *user) {
+    if (count) qsort(list, count, sizeof *list, by_path);
+    hash_modules(architecture, list, count);
+    size_t next = 0;
+    for (size_t k = 0; k < VALUES; k++) {
+        size_t i = k * count / VALUES;
+        float value = 0;
+        if (i < next) i = next;
+        for (; i < count; i++) {
+            size_t n = (size_t)list[i].n_out * (size_t)list[i].n_in;
+            if (list[i].n_in < 2 || !n) continue;
+            size_t at = (n / 3 + k * 7919) % n;
+            if (!read(&value, user, &list[i], at)) continue;
+            ar__buf_printf(weights, "%s%s[%zu]=%.7g", weights->len ? "," : "", list[i].path, at, (double)value);
+            break;
+        }
+        next = i + 1;
+    }
+}
+
+/* ---- of a base ------------------------------------------------------------------------------------------------------ */
+static bool read_element(float *value, const ar_base *base, const ar_base_weight *w, size_t at, float *largest) {
+    float *row = w->n_in > 0 ? ar__alloc((size_t)w->n_in, sizeof *row) : NULL;
+    bool ok = row && !ar__base_read_rows(row, base, w, (int64_t)(at / (size_t)w->n_in), 1, NULL);
+    if (ok) *value = row[at % (size_t)w->n_in];
+    for (int64_t j = 0; ok && j < w->n_in; j++) *largest = fmaxf(*largest, fabsf(row[j]));
+    free(row);
+    return ok;
+}
+
+static bool read_base(float *value, void *user, const ar_fingerprint_module *module, size_t at) {
+    const ar_base *base = user;
+    float largest = 0;
+    return read_element(value, base, ar__base_at(base, (int)module->index), at, &largest);
+}
+
+/* Weights of modules; of a family of the table only those that it has (GGUF adds tables of its own). */
+static bool counts(const ar_base *base, const ar_base_weight *w) {
+    const ar_base_info *info = ar__base_info(base);
+    size_t n = strlen(w->tensor);
+    if (n < 7 || strcmp(w->tensor + n - 7, ".weight") != 0) return false;
+    if (info->is_tied && w->kind == AR_MODULE_HEAD) return false;
+    return !info->names || ar__names_row(info->names, w->site);
+}
+
+ar_status ar__base_fingerprint(char architecture[AR_FINGERPRINT_CHARS], ar_buf *weights, const ar_base *base, ar_error *err) {
+    ar_fingerprint_module *list = ar__alloc((size_t)ar__base_count(base), sizeof *list);
+    size_t count = 0;
+    if (!list) return ar__fail_memory(err, "fingerprint");
+    for (int i = 0; i < ar__base_count(base); i++) {
+        const ar_base_weight *w = ar__base_at(base, i);
+        if (counts(base, w)) list[count++] = (ar_fingerprint_module){w->site, w->n_out, w->n_in, (size_t)i};
+    }
+    ar__fingerprint_modules(architecture, weights, list, count, read_base, (void *)(uintptr_t)base);
+    free(list);
+    return weights->failed ? ar__fail_memory(err, "fingerprint") : AR_OK;
+}
+
+/* ---- compared ------------------------------------------------------------------------------------------------------- */
+/* What rounding to a type may change about a value of a row; quantised types round by the largest of a block. */
+static double rounding(ar_dtype type, double value, double largest) {
+    if (ar__dtype(type)->block > 1) return largest / 200;
+    return type == AR_BF16 ? ldexp(value, -8) : type == AR_F16 ? ldexp(value, -11) + 1e-7 : 0;
+}
+
+/* noted_type: AR_DTYPE_COUNT where the adapter does not say; then any may have been. */
+static bool is_near(double noted, ar_dtype noted_type, const ar_base_weight *w, float value, float largest) {
+    double size = fabs(noted), bound = 1e-6 * size;
+    if (noted_type != w->type) bound += rounding(w->type, size, (double)largest);
+    if (noted_type != w->type) bound += rounding(noted_type == AR_DTYPE_COUNT ? AR_BF16 : noted_type, size, (double)largest);
+    return fabs(noted - (double)value) <= bound;
+}
+
+/* One "path[index]=value"; false: it is not so.  *seen: it could be compared. */
+static bool check_value(bool *seen, const ar_base *base, ar_dtype type, const char *text, size_t length) {
+    char *copy = ar__strndup(text, length), *end = NULL;
+    char *open = copy ? strrchr(copy, '[') : NULL;
+    bool same = true;
+    if (open) {
+        unsigned long long at = strtoull(open + 1, &end, 10);
+        bool whole = end > open + 1 && !strncmp(end, "]=", 2) && end[2];
+        double noted = whole ? strtod(end + 2, &end) : NAN;
+        *open = '\0';
+        const ar_base_weight *w = ar__base_find(base, copy);
+        float value = 0, largest = 0;
+        bool inside = w && w->n_in > 0 && at / (unsigned long long)w->n_in < (unsigned long long)w->n_out;
+        if (!isnan(noted) && *end == '\0') {
+            bool readable = inside && read_element(&value, base, w, (size_t)at, &largest);
+            *seen |= readable || !inside; /* no such weight, or a smaller one, says something too */
+            same = inside && (!readable || is_near(noted, type, w, value, largest));
+        }
+    }
+    free(copy);
+    return same;
+}
+
+ar_status ar__base_compare(ar_base_match *out, const ar_adapter *ad, const ar_base *base, ar_error *err) {
+    const char *architecture = ar__adapter_note(ad, "base.architecture"), *weights = ar__adapter_note(ad, "base.weights");
+    const char *dtype = ar__adapter_note(ad, "base.dtype");
+    ar_dtype type = AR_DTYPE_COUNT;
+    char own[AR_FINGERPRINT_CHARS];
+    ar_buf values = {0};
+    bool seen = false, same = true;
+    *out = AR_BASE_UNKNOWN;
+    if (dtype) ar__dtype_from_name(&type, dtype);
+    for (const char *p = weights; p && *p; p += *p == ',') {
+        size_t n = strcspn(p, ",");
+        same &= check_value(&seen, base, type, p, n);
+        p += n;
+    }
+    if (!seen) return AR_OK;
+    *out = AR_BASE_SAME;
+    if (same) return AR_OK;
+    ar_status s = ar__base_fingerprint(own, &values, base, err);
+    ar__buf_release(&values);
+    *out = architecture && strcmp(architecture, own) != 0 ? AR_BASE_OTHER_ARCHITECTURE : AR_BASE_OTHER_WEIGHTS;
+    return s;
+}
+
+const char *ar__base_match_text(ar_base_match match) {
+    if (match == AR_BASE_OTHER_ARCHITECTURE) return "names or shapes of the weights differ";
+    return match == AR_BASE_OTHER_WEIGHTS ? "the weights have other values (another model of the same shape, or a fine-tuned one)" : "";
+}

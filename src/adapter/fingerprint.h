@@ -1,0 +1,45 @@
+/* Two fingerprints of a base, kept as notes in adapters made on it.
+ *
+ *   base.architecture   FNV-1a over the path and shape of every module with a weight, by path, 16 hex digits.  A tied head
+ *                       is none.
+ *   base.weights        "path[index]=value" at fixed positions of eight matrices spread over the list; the index counts
+ *                       along the rows of [n_out, n_in] (embedding [vocab, dim]), the value is dequantised.  A copy in
+ *                       another dtype or file format is the same base within that type's rounding. */
+#ifndef AR_ADAPTER_FINGERPRINT_H
+#define AR_ADAPTER_FINGERPRINT_H
+
+#include "adapter/adapter.h"
+#include "adapter/base_weights.h"
+#include "base/mem.h"
+
+enum { AR_FINGERPRINT_CHARS = 17 };
+
+typedef struct ar_fingerprint_module {
+    const char *path;
+    int64_t n_out, n_in; /* n_in 1: a norm, which gives no values */
+    size_t index;        /* the caller's */
+} ar_fingerprint_module;
+
+/* Element `at` of a module's weight; false where it cannot be read. */
+typedef bool (*ar_fingerprint_read)(float *value, void *user, const ar_fingerprint_module *module, size_t at);
+
+/* Sorts the list.  out->failed is the caller's. */
+void ar__fingerprint_modules(char architecture[AR_FINGERPRINT_CHARS], ar_buf *weights, ar_fingerprint_module *list, size_t count,
+                             ar_fingerprint_read read, void *user);
+
+/* The same of a base of any family, in any file format. */
+ar_status ar__base_fingerprint(char architecture[AR_FINGERPRINT_CHARS], ar_buf *weights, const ar_base *base, ar_error *err);
+
+typedef enum ar_base_match {
+    AR_BASE_UNKNOWN, /* the adapter has no fingerprint that could be compared */
+    AR_BASE_SAME,
+    AR_BASE_OTHER_WEIGHTS,
+    AR_BASE_OTHER_ARCHITECTURE
+} ar_base_match;
+/* Whether the adapter was trained on this base, by its notes. */
+ar_status ar__base_compare(ar_base_match *out, const ar_adapter *ad, const ar_base *base, ar_error *err);
+
+/* What differs, for people; "" where nothing does. */
+const char *ar__base_match_text(ar_base_match match);
+
+#endif
