@@ -18,7 +18,7 @@ struct values {
 };
 #define AT(member) offsetof(struct values, member)
 
-enum { ROWS = 20 };
+enum { ROWS = 20, WORTH_SHOWING = 100000000 };
 static const char *const dtypes[] = {"keep", "f32", "f16", "bf16"};
 
 static const cli_option options[] = {
@@ -38,7 +38,8 @@ static const cli_option options[] = {
 
 static bool show(void *user, uint64_t done, uint64_t total) {
     cli *c = user;
-    cli_progress_show(&c->progress, done == total, "merging  %.2f of %.2f GB", (double)done / 1e9, (double)total / 1e9);
+    if (total >= WORTH_SHOWING)
+        cli_progress_show(&c->progress, done == total, "merging  %.2f of %.2f GB", (double)done / 1e9, (double)total / 1e9);
     return !cli_interrupted(NULL);
 }
 
