@@ -37,17 +37,22 @@ static int parse_heads(int *heads, int *kv_heads, cli *c, const char *text) {
     return CLI_OK;
 }
 
-int cli_adapter_open(ar_adapter **out, cli *c, const cli_args *args, const char *path) {
+int cli_adapter_read_options(ar_adapter_options *out, cli *c, const cli_args *args) {
     const struct adapter_values *v = args->values;
+    *out = (ar_adapter_options){.trust = (ar_trust)v->trust, .model = v->model, .log = cli_log, .log_user = c};
+    if (cli_option_find(args->command, "alpha") >= 0 && cli_given(args, "alpha")) {
+        out->has_alpha = true;
+        out->alpha = v->alpha;
+    }
+    return parse_heads(&out->heads, &out->kv_heads, c, v->heads);
+}
+
+int cli_adapter_open(ar_adapter **out, cli *c, const cli_args *args, const char *path) {
     ar_error err;
-    ar_adapter_options o = {.trust = (ar_trust)v->trust, .model = v->model, .log = cli_log, .log_user = c};
-    int code = parse_heads(&o.heads, &o.kv_heads, c, v->heads);
+    ar_adapter_options o;
+    int code = cli_adapter_read_options(&o, c, args);
     *out = NULL;
     if (code) return code;
-    if (cli_option_find(args->command, "alpha") >= 0 && cli_given(args, "alpha")) {
-        o.has_alpha = true;
-        o.alpha = v->alpha;
-    }
     return ar_adapter_open(out, path, &o, &err) ? cli_fail(c, &err) : CLI_OK;
 }
 

@@ -19,6 +19,7 @@ struct adapter_values {
 extern const cli_option cli_adapter_options[], cli_adapter_write_options[];
 
 /* Opens an adapter as the options say; --alpha supplies one that the file lacks.  Returns the exit status, told already. */
+int cli_adapter_read_options(ar_adapter_options *out, cli *c, const cli_args *args);
 int cli_adapter_open(ar_adapter **out, cli *c, const cli_args *args, const char *path);
 /* Writes it as the options say, by the format that --to, or the name of `path`, or the adapter's own asks for.  dtype: the
  * command's default. */

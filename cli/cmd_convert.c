@@ -10,6 +10,8 @@ struct values {
     int prove;
 };
 
+enum { PROVE_UPDATE, PROVE_LOGITS };
+
 static const cli_option options[] = {
     {.name = "alpha", .kind = CLI_NUMBER, .at = offsetof(struct adapter_values, alpha), .value = "X", .help = "where IN has none"},
     {.name = "prove",
@@ -20,11 +22,40 @@ static const cli_option options[] = {
     {0},
 };
 
-static int finish(cli *c, const char *path, const ar_proof *proof, const char *format) {
-    if (c->json)
-        return cli_print_json(c, json_pack("{s:s, s:s, s:o, s:i, s:o}", "out", path, "format", format, "proof", cli_json_proof(proof),
-                                           "folded", proof->folded, "alpha", cli_json_real(proof->alpha)));
+enum { PROMPTS = 8 };
+
+/* What the base says with IN and with OUT.  The adapters are read anew, each by its own format's rule. */
+static int prove_logits(ar_session_difference *out, cli *c, const cli_args *args, const ar_runtime *rt) {
+    const struct values *v = args->values;
+    ar_session *session[2] = {NULL, NULL};
+    ar_error err;
+    ar_status s = AR_OK;
+    for (int i = 0; !s && i < 2; i++) {
+        const char *adapters[] = {args->positional[i]};
+        ar_session_options o = {.model = v->adapter.model, .adapters = adapters, .adapter_count = 1};
+        if (i == 0) cli_adapter_read_options(&o.adapter_options, c, args);
+        s = ar_session_open(&session[i], rt, &o, &err);
+    }
+    if (!s) s = ar_sessions_compare(out, session[0], session[1], PROMPTS, (uint64_t)cli_common_of(args)->seed, &err);
+    ar_session_free(session[0]);
+    ar_session_free(session[1]);
+    return s ? cli_fail(c, &err) : CLI_OK;
+}
+
+static int finish(cli *c, const char *path, const ar_proof *proof, const ar_session_difference *logits, const char *format) {
+    if (c->json) {
+        json_t *p = cli_json_proof(proof);
+        if (logits->prompts)
+            json_object_set_new(p, "logits",
+                                json_pack("{s:i, s:o, s:o}", "prompts", logits->prompts, "max_logprob_difference",
+                                          cli_json_real(logits->largest), "mean", cli_json_real(logits->mean)));
+        return cli_print_json(c, json_pack("{s:s, s:s, s:o, s:i, s:o}", "out", path, "format", format, "proof", p, "folded", proof->folded,
+                                           "alpha", cli_json_real(proof->alpha)));
+    }
     cli_print_proof(path, proof);
+    if (logits->prompts)
+        printf("on %d prompts, log-probabilities with IN and with OUT differ by at most %.2g, %.2g on average\n", logits->prompts,
+               logits->largest, logits->mean);
     return cli_finish(c);
 }
 
@@ -33,13 +64,16 @@ static int run(cli *c, const cli_args *args) {
     ar_adapter *ad = NULL;
     ar_runtime *rt = NULL;
     ar_proof proof;
+    ar_session_difference logits = {0};
     int code = cli_need_positional(c, args, 2);
     if (!code && !v->adapter.to) code = cli_fail_usage(c, "--to is missing, wanted --to peft, gguf, mlx or kohya");
+    if (!code && v->prove == PROVE_LOGITS && !v->adapter.model) code = cli_fail_usage(c, "--prove logits: wanted --model with it");
     if (!code) code = cli_adapter_check_free(c, args, args->positional[1]);
     if (!code) code = cli_adapter_open(&ad, c, args, args->positional[0]);
     if (!code) code = cli_runtime_open(&rt, c, args);
     if (!code) code = cli_adapter_write(&proof, c, args, ad, rt, args->positional[1], "keep");
-    if (!code) code = finish(c, args->positional[1], &proof, v->adapter.to);
+    if (!code && v->prove == PROVE_LOGITS) code = prove_logits(&logits, c, args, rt);
+    if (!code) code = finish(c, args->positional[1], &proof, &logits, v->adapter.to);
     ar_adapter_free(ad);
     ar_runtime_free(rt);
     return code;

@@ -49,7 +49,7 @@ static int by_survival(const void *a, const void *b) {
     return strverscmp(x->name, y->name);
 }
 
-static json_t *to_json(const ar_merge_result *r, const ar_merge_check *check) {
+static json_t *to_json(const ar_merge_result *r, const ar_session_difference *check) {
     json_t *sites = json_array();
     for (size_t i = 0; i < r->count; i++)
         json_array_append_new(sites, json_pack("{s:s, s:o}", "name", r->sites[i].name, "survival", cli_json_real(r->sites[i].survival)));
@@ -59,12 +59,12 @@ static json_t *to_json(const ar_merge_result *r, const ar_merge_check *check) {
                        : NULL;
     if (root && check->prompts)
         json_object_set_new(root, "check",
-                            json_pack("{s:i, s:o, s:o}", "prompts", check->prompts, "max_logprob_difference",
-                                      cli_json_real(check->max_difference), "mean", cli_json_real(check->mean_difference)));
+                            json_pack("{s:i, s:o, s:o}", "prompts", check->prompts, "max_logprob_difference", cli_json_real(check->largest),
+                                      "mean", cli_json_real(check->mean)));
     return root;
 }
 
-static void print_table(const char *out, const ar_merge_result *r, const ar_merge_check *check, bool all) {
+static void print_table(const char *out, const ar_merge_result *r, const ar_session_difference *check, bool all) {
     size_t rows = all || r->count < ROWS ? r->count : ROWS;
     if (rows) printf("%10s  %s\n", "survival", "site");
     for (size_t i = 0; i < rows; i++)
@@ -75,11 +75,11 @@ static void print_table(const char *out, const ar_merge_result *r, const ar_merg
     if (r->untied) printf("; embedding and head are two tensors now");
     putchar('\n');
     if (check->prompts)
-        printf("check: %d prompts, log-probabilities differ by at most %.3g, %.3g on average\n", check->prompts, check->max_difference,
-               check->mean_difference);
+        printf("check: %d prompts, log-probabilities differ by at most %.3g, %.3g on average\n", check->prompts, check->largest,
+               check->mean);
 }
 
-static int tell(cli *c, const struct values *v, ar_merge_result *r, const ar_merge_check *check) {
+static int tell(cli *c, const struct values *v, ar_merge_result *r, const ar_session_difference *check) {
     if (c->json) return cli_print_json(c, to_json(r, check));
     cli_progress_end(&c->progress);
     if (r->count) qsort(r->sites, r->count, sizeof *r->sites, by_survival);
@@ -87,13 +87,24 @@ static int tell(cli *c, const struct values *v, ar_merge_result *r, const ar_mer
     return cli_finish(c);
 }
 
+static ar_status check_merged(ar_session_difference *out, const char *merged, const ar_runtime *rt, ar_session *before, int prompts,
+                              uint64_t seed, ar_error *err) {
+    ar_session_options o = {.model = merged};
+    ar_session *after;
+    ar_status s = ar_session_open(&after, rt, &o, err);
+    if (s) return s;
+    s = ar_sessions_compare(out, before, after, prompts, seed, err);
+    ar_session_free(after);
+    return s;
+}
+
 /* before: the base with its adapters, for the check; NULL: none is wanted. */
 static int merge(cli *c, const struct values *v, const ar_merge_options *o, const ar_runtime *rt, ar_session *before, uint64_t seed) {
     ar_merge_result r;
-    ar_merge_check check = {0};
+    ar_session_difference check = {0};
     ar_error err;
     int code;
-    if (ar_merge(&r, rt, o, &err) || (before && ar_merge_check_run(&check, before, rt, o->out, (int)v->check, seed, &err)))
+    if (ar_merge(&r, rt, o, &err) || (before && check_merged(&check, o->out, rt, before, (int)v->check, seed, &err)))
         code = cli_fail(c, &err);
     else
         code = tell(c, v, &r, &check);

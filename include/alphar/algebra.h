@@ -201,17 +201,6 @@ typedef struct ar_merge_result {
 AR_API ar_status ar_merge(ar_merge_result *result, const ar_runtime *rt, const ar_merge_options *o, ar_error *err);
 AR_API void ar_merge_result_release(ar_merge_result *r);
 
-/* What the merged folder answers against the base with its adapters. */
-typedef struct ar_merge_check {
-    int prompts;
-    double max_difference, mean_difference; /* |Δ log p| of the prompts' tokens */
-} ar_merge_check;
-
-/* Asks both on `prompts` sequences of random ids (behind BOS where the base has one), a function of seed and vocabulary.
- * f32 folders agree to about 1e-5; narrower ones show their rounding. */
-AR_API ar_status ar_merge_check_run(ar_merge_check *out, ar_session *before, const ar_runtime *rt, const char *merged, int prompts,
-                                    uint64_t seed, ar_error *err);
-
 #ifdef __cplusplus
 }
 #endif

@@ -60,6 +60,16 @@ AR_API ar_status ar_eval(ar_eval_result *results, ar_session *s, const ar_eval_o
  * there as safetensors.  Errors: AR_ERR_VALUE for fewer than two ids or an id outside the vocabulary. */
 AR_API ar_status ar_score(double *logprobs, ar_session *s, const int32_t *ids, size_t count, const char *logits_path, ar_error *err);
 
+/* ---- compare: two sessions on the same sequences ------------------------------------------------------------- */
+typedef struct ar_session_difference {
+    int prompts;
+    double largest, mean; /* |log p(a) − log p(b)| over the tokens */
+} ar_session_difference;
+
+/* Asks both on `prompts` sequences of random ids (behind BOS where a has one), a function of seed and vocabulary.  Equal
+ * models agree to about 1e-5. */
+AR_API ar_status ar_sessions_compare(ar_session_difference *out, ar_session *a, ar_session *b, int prompts, uint64_t seed, ar_error *err);
+
 /* ---- generate ------------------------------------------------------------------------------------------------ */
 typedef struct ar_generate_options {
     int max_tokens;        /* 128 */

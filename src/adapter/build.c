@@ -118,7 +118,8 @@ ar_status ar__adapter_build(ar_adapter **out, const ar_adapter_settings *setting
     if (s || (s = ar__adapter_new(&ad, err))) return s;
     ar_target *target = ar__alloc((size_t)module_count, sizeof *target);
     if (!target || !take_settings(&ad->settings, settings)) s = ar__fail_memory(err, "adapter");
-    if (!s && !(s = check_reach(&ad->settings, &base, err)) && !(s = ar__targets_resolve(target, &ad->settings, &base, err)) && !(s = fill(ad, &base, target, seed, err)))
+    if (!s && !(s = check_reach(&ad->settings, &base, err)) && !(s = ar__targets_resolve(target, &ad->settings, &base, err)) &&
+        !(s = fill(ad, &base, target, seed, err)))
         s = ar__targets_describe(&ad->settings, target, &base, err);
     free(target);
     if (s)

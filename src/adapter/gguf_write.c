@@ -34,11 +34,18 @@ static const ar_name_map *map_of(const ar_adapter *ad, const ar_write_context *c
     return c->heads ? ar__names_for_gguf("llama") : note ? ar__names_for_gguf(note) : NULL;
 }
 
-static ar_status check_site(const ar_pair *p, const ar_name_map *map, int64_t heads, ar_error *err) {
+static ar_status check_site(const ar_pair *p, const ar_name_map *map, const struct ar_base *base, int64_t heads, ar_error *err) {
     ar_buf name = {0};
     ar_name found;
     ar_status s = AR_OK;
-    if (p->kernel[0])
+    /* One tensor in the file, which llama.cpp would look up for both; or none of the head's name at all. */
+    if (base && ar__base_info(base)->is_tied && ar__names_find(&found, map, p->site) &&
+        (found.row->kind == AR_MODULE_EMBEDDING || found.row->kind == AR_MODULE_HEAD))
+        s = ar__fail(err, AR_ERR_UNSUPPORTED,
+                     "site '%s': the base's embedding and head are one tensor, of which llama.cpp cannot adapt one side: merge the adapter "
+                     "instead (alphar merge)",
+                     p->site);
+    else if (p->kernel[0])
         s = ar__fail(err, AR_ERR_UNSUPPORTED, "site '%s': the pair of a convolution, which llama.cpp's adapters cannot hold", p->site);
     if (!s) s = ar__names_to_gguf(&name, map, p->site, err);
     if (!s && ar__names_find(&found, map, p->site) && found.row->order != AR_ROWS_SAME && !heads && !p->has_gguf_rows)
@@ -64,7 +71,7 @@ static ar_status check_gguf(const ar_adapter *ad, const ar_write_context *c, ar_
                               "a GGUF adapter names its base's architecture, which this one does not say: give --model BASE (or --heads "
                               "H,KV for a base of architecture llama)");
     ar__gguf_heads(&heads, &kv_heads, ad, c->base, c->heads, c->kv_heads);
-    for (size_t i = 0; !s && i < ad->pair_count; i++) s = check_site(&ad->pair[i], map, heads, err);
+    for (size_t i = 0; !s && i < ad->pair_count; i++) s = check_site(&ad->pair[i], map, c->base, heads, err);
     if (!s && (float)ar__most_common(ad, alpha_of) == 0)
         s = ar__fail(
             err, AR_ERR_UNSUPPORTED,

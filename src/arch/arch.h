@@ -48,8 +48,8 @@ typedef struct ar_arch {
     float norm_eps;
     bool tied, qk_norm, bias_qkv, bias_o, bias_mlp;
     ar_rope_config rope;
-    int64_t window; /* 0: none */
-    uint8_t *windowed;                    /* per layer; owned */
+    int64_t window;    /* 0: none */
+    uint8_t *windowed; /* per layer; owned */
     int32_t bos, eos[AR_MAX_EOS];
     int eos_count;
 } ar_arch;

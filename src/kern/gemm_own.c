@@ -14,7 +14,6 @@
 
 static size_t min_of(size_t a, size_t b) { return a < b ? a : b; }
 
-
 /* One panel of `width` columns from k rows that each hold their columns contiguously: copy, zero the rest. */
 static void copy_panel(float *dst, size_t width, const float *src, size_t ld, size_t cols, size_t k) {
     for (size_t p = 0; p < k; p++) {

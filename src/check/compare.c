@@ -1,10 +1,8 @@
-/* A merged folder against the base with its adapters, on sequences of random ids. */
+/* Two sessions on the same sequences of random ids: how far apart what they say is. */
 #include <math.h>
 #include <stdlib.h>
 
-#include "alphar/algebra.h"
 #include "base/fail.h"
-#include "base/mem.h"
 #include "base/rng.h"
 #include "gen/session.h"
 
@@ -21,26 +19,25 @@ static size_t draw_prompt(int32_t *ids, const ar_session *s, uint64_t seed, uint
     return n;
 }
 
-ar_status ar_merge_check_run(ar_merge_check *out, ar_session *before, const ar_runtime *rt, const char *merged, int prompts, uint64_t seed,
-                             ar_error *err) {
-    ar_session_options o = {.model = merged};
-    ar_session *after = NULL;
+ar_status ar_sessions_compare(ar_session_difference *out, ar_session *a, ar_session *b, int prompts, uint64_t seed, ar_error *err) {
     double x[LONGEST], y[LONGEST], sum = 0;
     int32_t ids[LONGEST];
     size_t count = 0;
-    *out = (ar_merge_check){.prompts = prompts};
-    ar_status s = ar_session_open(&after, rt, &o, err);
+    ar_status s = AR_OK;
+    *out = (ar_session_difference){.prompts = prompts};
+    if (ar_model_vocab(a->model) != ar_model_vocab(b->model))
+        return ar__fail(err, AR_ERR_MISMATCH, "one model has %lld tokens, the other %lld", (long long)ar_model_vocab(a->model),
+                        (long long)ar_model_vocab(b->model));
     for (int k = 0; !s && k < prompts; k++) {
-        size_t n = draw_prompt(ids, before, seed, (uint64_t)k);
-        if ((s = ar_score(x, before, ids, n, NULL, err)) || (s = ar_score(y, after, ids, n, NULL, err))) break;
+        size_t n = draw_prompt(ids, a, seed, (uint64_t)k);
+        if ((s = ar_score(x, a, ids, n, NULL, err)) || (s = ar_score(y, b, ids, n, NULL, err))) break;
         for (size_t i = 0; i + 1 < n; i++) {
             double d = fabs(x[i] - y[i]);
-            if (d > out->max_difference) out->max_difference = d;
+            if (d > out->largest) out->largest = d;
             sum += d;
             count++;
         }
     }
-    ar_session_free(after);
-    out->mean_difference = count ? sum / (double)count : 0;
+    out->mean = count ? sum / (double)count : 0;
     return s;
 }
