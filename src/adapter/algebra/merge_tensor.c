@@ -13,7 +13,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-enum { BLOCK = 1 << 18, COPY_BYTES = 1 << 20 }; /* elements of a matrix at a time; bytes of what is only carried */
+enum { BLOCK = 1 << 20, COPY_BYTES = 1 << 20 }; /* elements of a matrix at a time; bytes of what is only carried */
 
 struct forming {
     ar_merge_tensor *t;
