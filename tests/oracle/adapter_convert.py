@@ -86,7 +86,7 @@ def chained(family, name, order):
     if order[-1] == "peft":
         a, b = (makers.peft_logits(base, f, IDS) for f in (source, out))
         moved = np.abs(b - makers.peft_logits(base, None, IDS)).max()
-        assert moved > 1e-3, f"the adapter moves the logits by {moved:.1e} only"
+        assert moved > (1e-6 if name == "tiny" else 1e-2), f"the adapter moves the logits by {moved:.1e} only"
         assert np.abs(a - b).max() <= 2e-5 * max(1, moved), f"PEFT's logits over what was written differ by {np.abs(a - b).max():.1e}"
     return f"{worst:.1e}"
 
@@ -152,6 +152,16 @@ def embeddings(kind):
     base = base_of("llama")
     source = makers.make_peft(base, path("in", "embedding"), target_modules=["embed_tokens", "lm_head", "q_proj"], use_rslora=True, lora_alpha=3)
     out, worst = chain(source, base, [kind, "peft"], "embedding")
+    a, b = (makers.peft_logits(base, f, IDS) for f in (source, out))
+    assert np.abs(a - b).max() <= 2e-5, f"logits differ by {np.abs(a - b).max():.1e}"
+    return f"{worst:.1e}"
+
+
+def neox_head():
+    """transformers 5 calls it lm_head, its files and older versions embed_out."""
+    base = base_of("gpt-neox")
+    source = makers.make_peft(base, path("in", "neox-head"), target_modules=["lm_head", "query_key_value"])
+    out, worst = chain(source, base, ["gguf", "peft"], "neox head")
     a, b = (makers.peft_logits(base, f, IDS) for f in (source, out))
     assert np.abs(a - b).max() <= 2e-5, f"logits differ by {np.abs(a - b).max():.1e}"
     return f"{worst:.1e}"
@@ -528,6 +538,7 @@ for kind in ("gguf", "mlx"):
     check(f"adapter_convert embedding {kind}", embeddings, kind)
     for target in ("embed_tokens", "lm_head"):
         check(f"adapter_convert tied {target} {kind}", tied, kind, target)
+check("adapter_convert embedding gpt-neox", neox_head)
 for kind in FOUR:
     for dtype in ("f32", "f16", "bf16"):
         check(f"adapter_convert dtype {kind} {dtype}", dtypes, kind, dtype)

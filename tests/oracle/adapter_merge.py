@@ -81,7 +81,7 @@ def merged(family, name, settings):
     bound, worst = 1e-5 if settings.get("use_dora") else 1e-6, (0.0, "")
     if not (base.tied and ends):
         for k, v in got.items():
-            w = want[k] if k in want else want["transformer." + k]
+            w = next(want[n] for n in (k, "transformer." + k, k.replace("embed_out", "lm_head")) if n in want)
             worst = max(worst, (norm(v.double().numpy() - w) / norm(w), k))
         assert worst[0] <= bound, f"{worst[1]} differs from PEFT's by {worst[0]:.1e}"
         assert set(got) == set(plain), f"tensors {sorted(set(got) ^ set(plain))[:4]}"
@@ -232,7 +232,7 @@ for family in bases.CONFIGS:
             check(f"adapter_merge {family} {name}", merged, family, name, settings)
 for family in ("llama", "llama-tied"):
     for name, settings in LLAMA.items():
-        if not (family == "llama" and "bias" in name and name != "lora_bias"):
+        if family == "llama-tied" or "bias" not in name:  # whose linears have biases
             check(f"adapter_merge {family} {name}", merged, family, name, settings)
 check("adapter_merge several", several)
 for dtype in ("bf16", "f16"):
@@ -240,7 +240,8 @@ for dtype in ("bf16", "f16"):
         check(f"adapter_merge {dtype}{' kept' if keep else ''}", rounding, dtype, keep)
 check("adapter_merge carried", carried)
 check("adapter_merge checked", checked)
-check("adapter_merge refuses another base", refused, "shape", "qwen2", "q_proj")
+check("adapter_merge refuses another base", refused, "shape", "qwen2", "another base")
+check("adapter_merge refuses a bias that has no place", lambda: refused("bias", "llama", "lora_bias", lora_bias=True))
 for family in ("llama", "gpt2", "phi3", "gemma2"):
     check(f"adapter_merge extract {family}", extracted, family, "--rank", "3")
 check("adapter_merge extract alpha", lambda: extracted("llama", "--rank", "3", "--alpha", "12", s=4.0))
