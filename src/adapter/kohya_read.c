@@ -81,7 +81,7 @@ static ar_status read_number(double *out, const struct reader *r, const ar_st_te
         int16_t i16;
         int8_t i8;
         uint8_t u8;
-    } v;
+    } v = {.i64 = 0};
     if (t->count != 1) return ar__fail(err, AR_ERR_FORMAT, "%s: tensor '%s' has %zu elements, wanted one", r->place, t->name, t->count);
     if (type->is_weight)
         type->to_f32(&v.f32, t->data, 1);
