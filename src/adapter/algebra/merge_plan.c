@@ -79,12 +79,18 @@ static ar_status quantised(const ar_merging *m, const char *tensor, const char *
 }
 
 /* A quantised base may have no `X.weight` but `X.qweight`. */
-static ar_status not_found(const ar_merging *m, const char *path, const char *suffix, ar_error *err) {
+static const ar_base_weight *find_below(const ar_merging *m, const char *path) {
     size_t n = strlen(path);
-    for (int i = 0; i < ar__base_count(m->base) && !strcmp(suffix, ".weight"); i++) {
+    for (int i = 0; i < ar__base_count(m->base); i++) {
         const ar_base_weight *w = ar__base_at(m->base, i);
-        if (!strncmp(w->tensor, path, n) && w->tensor[n] == '.') return quantised(m, w->tensor, w->type_name, err);
+        if (!strncmp(w->tensor, path, n) && w->tensor[n] == '.') return w;
     }
+    return NULL;
+}
+
+static ar_status not_found(const ar_merging *m, const char *path, const char *suffix, ar_error *err) {
+    const ar_base_weight *w = strcmp(suffix, ".weight") ? NULL : find_below(m, path);
+    if (w) return quantised(m, w->tensor, w->type_name, err);
     return ar__fail(err, AR_ERR_MISMATCH, "%s: no tensor for '%s%s', which the adapter changes: it was made for another base", m->o->model,
                     path, suffix);
 }
