@@ -1,7 +1,7 @@
 /* The best low-rank approximation of a dense matrix W [m, n], with p = min(m, n):
  *
  *   1. V [p, k], the leading eigenvectors of G = WWᵀ (or WᵀW) on the small side: from G itself where p is small,
- *      otherwise by block Lanczos;
+ *      otherwise, for k of less than about p / 32, by block Lanczos;
  *   2. Z = Vᵀ W [k, q], one pass in double; QR of Zᵀ and an SVD of its triangle: Z = U Σ Rᵀ, W ≈ (V R) Σ Uᵀ.
  *
  * Step 2 is the Rayleigh-Ritz step for W itself, so that squaring in step 1 costs no digits of Σ. */
