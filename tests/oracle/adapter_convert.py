@@ -1,43 +1,21 @@
 #!/usr/bin/env python3
-"""`alphar convert`, judged by readers written elsewhere: s·B·A of every site after every stage of every chain, what is refused and
-why, the edges of docs/adapters, and PEFT loading what was written.
+"""`alphar convert`, judged by readers written elsewhere: s·B·A of every site after every stage of every chain, and PEFT loading what
+was written.  What is refused and the edges stand in adapter_edges.py.
 
   adapter_convert.py [WORD...]   only the checks whose name holds one of the words"""
-import json, os, shutil, sys
+import json, os, sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import numpy as np
 import torch
 from lib import bases, makers, readers
-from lib.program import MATERIAL, Skip, ask, check, finish, refuses, run, workspace
+from lib.conversion import EXTENSION, FOUR, WORK, base_of, convert, fresh, path
+from lib.program import ask, check, finish, refuses, run
 from safetensors.torch import load_file
 
-WORK = workspace()
-path = lambda *names: os.path.join(WORK, *names)
-EXTENSION = dict(peft="", mlx="", gguf=".gguf", kohya=".safetensors")
 IDS = np.random.default_rng(3).integers(3, 60, 24).tolist()
-FAMILIES = {}
 # Errors of one rounding of A and of B to the type, twice over: products of rounded factors.
 ROUNDING = dict(f32=1e-6, f16=2.0**-10, bf16=2.0**-7)
-
-
-def base_of(family):
-    if family not in FAMILIES:
-        FAMILIES[family] = bases.make(family, path("base-" + family), seed=len(FAMILIES) + 1)
-    return FAMILIES[family]
-
-
-def fresh(name):
-    """A name inside a folder of its own, so that strays are seen."""
-    folder = path("out", name.replace(" ", "-"))
-    shutil.rmtree(folder, ignore_errors=True)
-    os.makedirs(folder)
-    return os.path.join(folder, "result" + EXTENSION.get(name.rsplit(" ", 1)[-1], ""))
-
-
-def convert(source, kind, name, base, *flags, dtype="f32"):
-    out = fresh(f"{name} {kind}")
-    return out, ask("convert", source, out, "--to", kind, "--model", base.folder, "--dtype", dtype, *flags)
 
 
 def check_proof(said, sites, bound):
@@ -61,7 +39,6 @@ def chain(source, base, order, name, bound=1e-6):
 
 
 # ---- chains ----------------------------------------------------------------------------------------------------------
-FOUR = ["gguf", "mlx", "kohya", "peft"]
 ORDERS = [["mlx", "gguf", "peft"], ["kohya", "gguf", "kohya", "mlx", "peft"], ["mlx", "mlx", "kohya", "kohya", "gguf", "gguf", "peft", "peft"], ["peft", "kohya", "peft"]]
 
 
@@ -96,7 +73,6 @@ def from_foreign(kind, family):
     base = base_of(family)
     order = [k for k in FOUR if k != kind and not (family == "bloom" and k == "mlx")] + ([kind] if (family, kind) != ("bloom", "mlx") else [])
     source = path("in", f"{kind}-{family}" + EXTENSION[kind])
-    os.makedirs(path("in"), exist_ok=True)
     if kind == "gguf":
         makers.make_gguf(base, source, alpha=6.0)
     elif kind == "kohya":
@@ -241,66 +217,6 @@ def gguf_without_base():
     refuses(out, ["--model"], "convert", source, out, "--to", "gguf")
 
 
-# ---- refusals --------------------------------------------------------------------------------------------------------
-REFUSALS = [
-    ("dora", dict(use_dora=True), ["gguf", "kohya"], ["dora", "merge"]), ("bias all", dict(bias="all"), ["gguf", "mlx", "kohya"], ["bias"]),
-    ("bias lora_only", dict(bias="lora_only"), ["gguf", "mlx", "kohya"], ["bias"]), ("lora_bias", dict(lora_bias=True), ["gguf", "mlx", "kohya"], ["bias"]),
-    ("modules_to_save", dict(modules_to_save=["lm_head"]), ["gguf", "mlx", "kohya"], ["lm_head"]),
-    ("modules_to_save norm", dict(modules_to_save=["norm"]), ["gguf", "mlx", "kohya"], ["norm"]), ("alpha zero", dict(lora_alpha=0), ["gguf", "kohya"], ["alpha"]),
-    ("dora embedding", dict(use_dora=True, target_modules=["embed_tokens"]), ["mlx"], ["embed_tokens"]),
-]
-
-
-def refused(name, settings, kind, words):
-    base = base_of("llama-tied" if "bias" in name else "llama")
-    source = makers.make_peft(base, path("in", "refuse-" + name.replace(" ", "-")), **settings)
-    out = fresh(f"refuse {name} {kind}")
-    refuses(out, words, "convert", source, out, "--to", kind, "--model", base.folder)
-    said = ask("convert", source, out, "--to", kind, "--model", base.folder, status=1)
-    assert set(said["error"]) >= {"code", "message"}, said
-
-
-def zero_is_off(kind):
-    base = base_of("llama")
-    source = makers.make_peft(base, path("in", "zero"), lora_alpha=0)
-    out, _ = convert(source, kind, "zero", base)
-    got = readers.read(out, base)
-    assert len(got) == 21 and all(not x.delta.any() for x in got.values()), "an adapter of alpha 0 is not off"
-
-
-def some_zero(kind):
-    """One site of alpha 0 among others: folded to zeros, or refused by name; never s = 1."""
-    base = base_of("llama")
-    source = makers.make_peft(base, path("in", "some-zero"), alpha_pattern={"q_proj": 0})
-    out = fresh(f"some zero {kind}")
-    r = run("convert", source, out, "--to", kind, "--model", base.folder, "--dtype", "f32", status=None)
-    if r.returncode:
-        assert r.returncode == 1 and "alpha" in r.stderr.lower() and not os.path.exists(out), r.stderr
-        return "refused"
-    d, site = readers.distance(readers.read(out, base), readers.read(source, base))
-    assert d <= 1e-6, f"{site} differs by {d:.1e}"
-    return "folded"
-
-
-def kohya_dora():
-    base = base_of("llama")
-    file = makers.make_kohya(base, path("in", "dora.safetensors"))
-    makers.edit_tensors(file, lambda t: {**t, **{k.replace("alpha", "dora_scale"): torch.ones(48, 1) for k in t if k.endswith("q_proj.alpha")}})
-    out = fresh("kohya dora peft")
-    refuses(out, ["dora"], "convert", file, out, "--to", "peft", "--model", base.folder)
-
-
-def overwrite():
-    base = base_of("llama")
-    source = makers.make_peft(base, path("in", "over"))
-    for kind in FOUR:
-        out, _ = convert(source, kind, "over", base)
-        before = open(out, "rb").read() if os.path.isfile(out) else None
-        run("convert", source, out, "--to", kind, "--model", base.folder, status=1)
-        assert before is None or open(out, "rb").read() == before
-        ask("convert", source, out, "--to", kind, "--model", base.folder, "--overwrite")
-
-
 # ---- kohya's names ---------------------------------------------------------------------------------------------------
 def kohya_metadata():
     """A file that Alphar wrote names its paths itself: no base is needed to read it."""
@@ -351,172 +267,6 @@ def diffusion():
         assert abs(x["norm_update"] / norm - 1) < 1e-6 and abs(x["scale"] / want[x["name"]].s - 1) < 1e-6, x
 
 
-# ---- edges -----------------------------------------------------------------------------------------------------------
-def broken(name, words, change):
-    """A PEFT folder that `change` breaks: inspect and convert both say why, and nothing is written."""
-    base = base_of("llama")
-    folder = path("in", "broken-" + name.replace(" ", "-"))
-    makers.make_peft(base, folder, rank_pattern={"o_proj": 3})
-    change(folder)
-    said = run("inspect", folder, status=1).stderr
-    assert all(w.lower() in said.lower() for w in words), f"inspect: {said.strip()[-300:]}"
-    for kind in FOUR:
-        out = fresh(f"broken {kind}")
-        refuses(out, words, "convert", folder, out, "--to", kind, "--model", base.folder)
-
-
-def cut(file, share):
-    def change(folder):
-        f = os.path.join(folder, file)
-        os.truncate(f, int(os.path.getsize(f) * share))
-    return change
-
-
-def raw_config(old, new):
-    def change(folder):
-        f = os.path.join(folder, "adapter_config.json")
-        text = open(f).read()
-        assert old in text
-        open(f, "w").write(text.replace(old, new))
-    return change
-
-
-def tensors(change):
-    return lambda folder: makers.edit_tensors(folder, change)
-
-
-Q = "base_model.model.model.layers.0.self_attn.q_proj"
-BROKEN = [
-    ("alpha missing", ["lora_alpha", "--alpha", "adapter_config.json"], lambda f: makers.edit_config(f, lora_alpha=...)),
-    ("alpha nan", ["adapter_config.json"], raw_config('"lora_alpha": 8', '"lora_alpha": NaN')), ("alpha infinite", ["adapter_config.json"], raw_config('"lora_alpha": 8', '"lora_alpha": 1e999')),
-    ("alpha is text", ["lora_alpha"], raw_config('"lora_alpha": 8', '"lora_alpha": "8"')), ("rank zero", ["'r'"], lambda f: makers.edit_config(f, r=0)),
-    ("rank negative", ["'r'"], lambda f: makers.edit_config(f, r=-4)), ("rank of another size", ["rank"], lambda f: makers.edit_config(f, r=5)),
-    ("rank pattern disagrees", ["rank"], lambda f: makers.edit_config(f, rank_pattern={"o_proj": 2})), ("unknown field", ["use_magic_lora"], lambda f: makers.edit_config(f, use_magic_lora=True)),
-    ("field that changes the maths", ["kasa_config"], lambda f: makers.edit_config(f, kasa_config={"x": 1})), ("another method", ["peft_type"], lambda f: makers.edit_config(f, peft_type="IA3")),
-    ("start that changed the base", ["pissa"], lambda f: makers.edit_config(f, init_lora_weights="pissa")),
-    ("config cut", ["adapter_config.json"], cut("adapter_config.json", 0.5)), ("weights cut", ["adapter_model.safetensors"], cut("adapter_model.safetensors", 0.7)),
-    ("header cut", ["adapter_model.safetensors"], cut("adapter_model.safetensors", 0.01)), ("weights empty", ["adapter_model.safetensors"], cut("adapter_model.safetensors", 0)),
-    ("B missing", [Q.removeprefix("base_model.model.")], tensors(lambda t: {k: v for k, v in t.items() if k != Q + ".lora_B.weight"})),
-    ("A and B disagree", [Q.removeprefix("base_model.model.")], tensors(lambda t: {**t, Q + ".lora_B.weight": t[Q + ".lora_B.weight"][:, :2]})),
-    ("A holds nan", [Q], tensors(lambda t: {**t, Q + ".lora_A.weight": t[Q + ".lora_A.weight"] * float("nan")})),
-    ("stray tensor", ["stray"], tensors(lambda t: {**t, "stray": torch.ones(3)})),
-]
-
-
-def supplied_alpha():
-    """--alpha supplies what is missing, by the adapter's own policy."""
-    base = base_of("llama")
-    source = makers.make_peft(base, path("in", "supplied"), use_rslora=True, lora_alpha=6)
-    want = readers.read_peft(source)
-    makers.edit_config(source, lora_alpha=...)
-    out = fresh("supplied gguf")
-    ask("convert", source, out, "--to", "gguf", "--alpha", "6", "--model", base.folder, "--dtype", "f32")
-    d, site = readers.distance(readers.read_gguf(out, base), want)
-    assert d <= 1e-6, f"{site} differs by {d:.1e}"
-
-
-def other_shape():
-    """The base says what a site's shape is."""
-    base, other = base_of("llama"), base_of("qwen2")
-    source = makers.make_peft(base, path("in", "shape"), target_modules=["q_proj"])
-    out = fresh("shape mlx")
-    refuses(out, ["q_proj"], "convert", source, out, "--to", "mlx", "--model", other.folder)
-
-
-def accepted(name, change):
-    """Spellings that mean the same adapter."""
-    base = base_of("llama")
-    source = makers.make_peft(base, path("in", "accepted-" + name))
-    want = readers.read_peft(source)
-    change(source)
-    out, _ = convert(source, "peft", "accepted " + name, base)
-    d, site = readers.distance(readers.read_peft(out), want)
-    assert d <= 1e-6, f"{site} differs by {d:.1e}"
-    assert np.abs(makers.peft_logits(base, out, IDS) - makers.peft_logits(base, None, IDS)).max() > 1e-2
-
-
-ACCEPTED = [
-    ("wrapped twice", tensors(lambda t: {"base_model.model." + k: v for k, v in t.items()})),
-    ("default names", tensors(lambda t: {k.replace(".weight", ".default.weight"): v for k, v in t.items()})),
-    ("unknown but off", lambda f: makers.edit_config(f, use_magic_lora=False, magic_config=None, magic_list=[], magic_name="", magic_map={})),
-    ("integer-valued alpha", raw_config('"lora_alpha": 8', '"lora_alpha": 8.0')),
-]
-
-
-def gguf_without_alpha():
-    base = base_of("llama")
-    source = makers.make_gguf(base, path("in", "no-alpha.gguf"), alpha=None)
-    out = fresh("no alpha peft")
-    refuses(out, ["alpha", "--alpha"], "convert", source, out, "--to", "peft", "--model", base.folder)
-    ask("convert", source, out, "--to", "peft", "--model", base.folder, "--alpha", "2", "--dtype", "f32")
-    d, site = readers.distance(readers.read_peft(out), makers.expected_pairs(base, 0.5))
-    assert d <= 1e-6, f"{site} differs by {d:.1e}"
-
-
-def mlx_without_scale():
-    base = base_of("llama")
-    source = makers.make_mlx(base, path("in", "no-scale"))
-    config = json.load(open(os.path.join(source, "adapter_config.json")))
-    del config["lora_parameters"]["scale"]
-    makers.edit_config(source, **config)
-    out = fresh("no scale peft")
-    refuses(out, ["scale"], "convert", source, out, "--to", "peft", "--model", base.folder)
-
-
-def foreign_broken(kind, share):
-    base = base_of("llama")
-    file = path("in", f"cut-{share}" + (".gguf" if kind == "gguf" else ".safetensors"))
-    makers.make_gguf(base, file) if kind == "gguf" else makers.make_kohya(base, file)
-    os.truncate(file, int(os.path.getsize(file) * share))
-    out = fresh("cut peft")
-    refuses(out, [os.path.basename(file)], "convert", file, out, "--to", "peft", "--model", base.folder)
-
-
-def warned(name, word, settings, change=None):
-    base = base_of("llama")
-    source = makers.make_peft(base, path("in", "warn-" + name.replace(" ", "-")), **settings)
-    if change:
-        change(source)
-    said = ask("inspect", source)
-    texts = [w["code"] + " " + w["text"] for w in said["warnings"]]
-    assert any(word in t.lower() for t in texts), f"warnings {texts}"
-    quiet = ask("inspect", makers.make_peft(base, path("in", "quiet")))
-    assert not any(word in (w["code"] + " " + w["text"]).lower() for w in quiet["warnings"]), f"an ordinary adapter is warned about too: {quiet['warnings']}"
-
-
-WARNINGS = [
-    ("rank pattern alone", "rank_pattern", dict(rank_pattern={"q_proj": 2})), ("alpha zero", "zero", dict(lora_alpha=0)),
-    ("untrained", "untrained", {}, tensors(lambda t: {k: v * 0 if ".lora_B" in k else v for k, v in t.items()})), ("scale large", "scale", dict(lora_alpha=400)),
-    ("scale small", "scale", dict(lora_alpha=0.01)),
-]
-
-
-def pickles(name):
-    folder = os.path.join(MATERIAL, "adapters", name)
-    if not os.path.exists(folder):
-        raise Skip("shared material is missing")
-    at = folder if name == "bloom-560m" else os.path.join(folder, os.listdir(folder)[0])
-    out = fresh("pickle gguf")
-    words = {"lfs-pointers": ["lfs"], "loralib-roberta": ["pickle"], "bloom-560m": ["enable_lora"]}[name]
-    refuses(out, words, "convert", at, out, "--to", "peft")
-
-
-def real_mlx():
-    folder = os.path.join(MATERIAL, "adapters", "mlx-qwen2.5-0.5b-r8")
-    if not os.path.exists(folder):
-        raise Skip("shared material is missing")
-    said = ask("inspect", folder)
-    assert said["format"] == "mlx" and len(said["sites"]) == 8 and all(x["scale"] == 10 for x in said["sites"]), said
-    raw = load_file(os.path.join(folder, "adapters.safetensors"))
-    for x in said["sites"]:
-        a, b = (raw[f"{x['name']}.lora_{c}"].double().numpy() for c in "ab")
-        norm = 10 * np.linalg.norm(a @ b)
-        assert abs(x["norm_update"] - norm) <= 1e-6 * norm and x["shape"] == [b.shape[1], a.shape[0]], x
-
-
-if run("convert", "--help", status=None).returncode:
-    print("skip adapter_convert this program has no convert")
-    sys.exit(0)
 for family in bases.CONFIGS:
     four = [k for k in FOUR if not (family == "bloom" and k == "mlx")]
     check(f"adapter_convert chain {family} folded", chained, family, "folded", four)
@@ -549,34 +299,9 @@ check("adapter_convert mlx layout", mlx_layout)
 for family in ("llama", "mistral"):
     check(f"adapter_convert heads {family}", gguf_heads, family)
 check("adapter_convert gguf without base", gguf_without_base)
-for name, settings, kinds, words in REFUSALS:
-    for kind in kinds:
-        check(f"adapter_convert refuses {name} {kind}", refused, name, settings, kind, words)
-for kind in ("peft", "mlx"):
-    check(f"adapter_convert alpha zero is off {kind}", zero_is_off, kind)
-for kind in FOUR:
-    check(f"adapter_convert some zero {kind}", some_zero, kind)
-check("adapter_convert kohya dora", kohya_dora)
-check("adapter_convert overwrite", overwrite)
 check("adapter_convert kohya metadata", kohya_metadata)
 check("adapter_convert kohya unnamed", kohya_unnamed)
 for alpha, dtype, s in ((None, torch.float32, 1.0), (0.3, torch.float32, 0.075), (-2.0, torch.float16, -0.5), (1.5, torch.bfloat16, 0.375), (2, torch.int64, 0.5)):
     check(f"adapter_convert kohya alpha {alpha} {dtype}".replace("torch.", ""), kohya_alphas, alpha, dtype, s)
 check("adapter_convert diffusion", diffusion)
-for name, words, change in BROKEN:
-    check(f"adapter_convert broken {name}", broken, name, words, change)
-check("adapter_convert supplied alpha", supplied_alpha)
-check("adapter_convert other shape", other_shape)
-for name, change in ACCEPTED:
-    check(f"adapter_convert accepts {name}", accepted, name, change)
-check("adapter_convert gguf without alpha", gguf_without_alpha)
-check("adapter_convert mlx without scale", mlx_without_scale)
-for kind in ("gguf", "kohya"):
-    for share in (0.02, 0.5, 0.95):
-        check(f"adapter_convert cut {kind} {share}", foreign_broken, kind, share)
-for case in WARNINGS:
-    check(f"adapter_convert warns {case[0]}", warned, *case)
-for name in ("bloom-560m", "loralib-roberta", "lfs-pointers"):
-    check(f"adapter_convert refuses {name}", pickles, name)
-check("adapter_convert real mlx", real_mlx)
 finish(WORK)

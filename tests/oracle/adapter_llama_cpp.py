@@ -26,8 +26,6 @@ if not os.path.exists(GGUF):
     skip("shared material (stories260k) is missing")
 if llama.missing():
     skip(llama.missing())
-if run("convert", "--help", status=None).returncode:
-    skip("this program has no convert")
 
 IDS = json.load(open(os.path.join(STORIES, "golden_logits.json")))["ids"][:48]
 BASE = bases.Base(STORIES)

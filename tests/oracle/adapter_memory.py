@@ -76,9 +76,7 @@ def all_of(dtype):
         os.remove(path("out.gguf"))
 
 
-if any(run(c, "--help", status=None).returncode for c in ("inspect", "convert", "resize")):
-    print("skip adapter_memory this program lacks inspect, convert or resize")
-elif shutil.disk_usage(WORK).free < 4 << 30:
+if shutil.disk_usage(WORK).free < 4 << 30:
     print(f"skip adapter_memory {WORK} has less than 4 GiB free")
 else:
     for dtype in ("bf16", "f32"):
