@@ -22,7 +22,7 @@ static void keep_warning(void *user, ar_log_level level, const char *line) {
 
 static int start(void **state) {
     (void)state;
-    return ar_runtime_new(&rt, &(ar_runtime_options){.log = keep_warning}, NULL);
+    return ar_runtime_new(&rt, &(ar_runtime_options){.log = keep_warning}, NULL) != AR_OK;
 }
 
 static int stop(void **state) {

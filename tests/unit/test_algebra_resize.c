@@ -22,7 +22,7 @@ static void count_warnings(void *user, ar_log_level level, const char *line) {
 
 static int start(void **state) {
     (void)state;
-    return ar_runtime_new(&rt, &(ar_runtime_options){.log = count_warnings}, NULL);
+    return ar_runtime_new(&rt, &(ar_runtime_options){.log = count_warnings}, NULL) != AR_OK;
 }
 
 static int stop(void **state) {
