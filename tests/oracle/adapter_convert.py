@@ -148,7 +148,7 @@ def tied(kind, target):
     base = base_of("llama-tied")
     source = makers.make_peft(base, path("in", "tied-" + target), target_modules=[target, "q_proj"])
     out = fresh(f"tied {target} {kind}")
-    refuses(out, ["tied"], "convert", source, out, "--to", kind, "--model", base.folder)
+    refuses(out, [target], "convert", source, out, "--to", kind, "--model", base.folder)
 
 
 def dtypes(kind, dtype):
