@@ -8,7 +8,7 @@ import filecmp, json, os, shutil, subprocess, sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import numpy as np
 from lib import bases, llama, readers
-from lib.program import ROOT, ask, check, finish, run, workspace
+from lib.program import ROOT, ask, check, finish, workspace
 from safetensors.torch import load_file
 
 HERE = os.path.join(ROOT, "conformance")

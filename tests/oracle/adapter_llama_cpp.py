@@ -78,6 +78,14 @@ def trained():
     return score("--adapter", out), path("trained.gguf"), 1
 
 
+def merged():
+    """`merge` into a GGUF base: llama.cpp reads the new weights."""
+    source, out = path("in-rslora"), path("merged.gguf")
+    run("merge", "--model", GGUF, "--adapter", source, "--out", out)
+    mine, (theirs,) = score("--adapter", source), llama.ask(out, IDS, [(None, 1)])
+    return agrees((mine,), theirs, 1e-4)
+
+
 def attempt(make, *args):
     try:
         return make(*args)
@@ -105,4 +113,5 @@ base, *answers = llama.ask(GGUF, IDS, [(None, 1)] + [made[name][1:] for name in 
 answers = dict(zip(good, answers))
 for name, case in made.items():
     check(f"adapter_llama_cpp {name}", agrees, case, answers.get(name), 5e-3 if name == "f16" else 1e-4)
+check("adapter_llama_cpp merged", merged)
 finish(WORK)

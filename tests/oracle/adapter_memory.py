@@ -4,7 +4,7 @@ convert and resize in at most 300 MiB of resident memory, mapped files included.
 import json, os, shutil, struct, subprocess, sys, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib.program import PROGRAM, check, finish, run, workspace
+from lib.program import PROGRAM, check, finish, workspace
 
 import numpy as np
 

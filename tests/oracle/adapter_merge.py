@@ -8,7 +8,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import numpy as np
 import torch
 from lib import bases, makers, readers
-from lib.program import ask, check, finish, refuses, run, workspace
+from lib.program import ROOT, ask, check, finish, refuses, run, workspace
 from peft import PeftModel
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -152,11 +152,15 @@ def carried():
 
 
 def checked():
-    """--check runs prompts through both; a merge that rounds a small update away is told apart from an exact one."""
-    base, folder = base_of("llama"), adapter(base_of("llama"), "llama-standard")
-    shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "demo", "base", "tokenizer.json"), base.folder)
-    said = ask("merge", "--model", base.folder, "--adapter", folder, "--out", fresh(), "--check", "2")
-    assert said["min_survival"] > 0.999
+    """--check runs prompts through both: an exact merge agrees, one whose rounding ate the update does not."""
+    base, out = base_of("llama"), fresh()
+    shutil.copy(os.path.join(ROOT, "demo", "base", "tokenizer.json"), base.folder)
+    differs = {}
+    for dtype in ("f32", "bf16"):
+        said = ask("merge", "--model", base.folder, "--adapter", adapter(base, "llama-standard"), "--out", out, "--dtype", dtype, "--check", "2", "--overwrite")["check"]
+        assert said["prompts"] == 2 and 0 <= said["mean"] <= said["max_logprob_difference"], said
+        differs[dtype] = said["max_logprob_difference"]
+    assert differs["f32"] <= 1e-3 and differs["bf16"] > 20 * differs["f32"], differs
 
 
 def refused(name, family, word, **settings):
