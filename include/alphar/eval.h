@@ -30,7 +30,9 @@ typedef struct ar_session_options {
 
 AR_API ar_status ar_session_open(ar_session **out, const ar_runtime *rt, const ar_session_options *o, ar_error *err);
 AR_API void ar_session_free(ar_session *s); /* NULL is fine */
+/* NULL where the base comes without one: then only ids can be asked about, and the second says what is missing. */
 AR_API const ar_tokenizer *ar_session_tokenizer(const ar_session *s);
+AR_API ar_status ar_session_need_tokenizer(const ar_session *s, ar_error *err);
 AR_API const ar_model *ar_session_model(const ar_session *s);
 
 /* ---- eval: mean loss over the supervised tokens of a file ---------------------------------------------------- */

@@ -42,7 +42,8 @@ static ar_status check_site(const ar_pair *p, const ar_name_map *map, const stru
     if (base && ar__base_info(base)->is_tied && ar__names_find(&found, map, p->site) &&
         (found.row->kind == AR_MODULE_EMBEDDING || found.row->kind == AR_MODULE_HEAD))
         s = ar__fail(err, AR_ERR_UNSUPPORTED,
-                     "site '%s': the base's embedding and head are one tensor, of which llama.cpp cannot adapt one side: merge the adapter "
+                     "site '%s': the base's embedding and head are tied: one tensor, of which llama.cpp cannot adapt one side: merge the "
+                     "adapter "
                      "instead (alphar merge)",
                      p->site);
     else if (p->kernel[0])

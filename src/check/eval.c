@@ -33,7 +33,8 @@ static ar_status load(ar_dataset **out, const ar_session *s, const ar_eval_optio
                          .train_on_all = o->train_on_all,
                          .skip_bad = o->skip_bad,
                          .log = &s->rt->log};
-    ar_status st = ar__dataset_load(out, o->data, s->tokenizer, &d, &stats, err);
+    ar_status st = ar_session_need_tokenizer(s, err);
+    if (!st) st = ar__dataset_load(out, o->data, s->tokenizer, &d, &stats, err);
     if (!st && stats.max_id >= a->vocab)
         st = ar__fail(err, AR_ERR_MISMATCH, "%s: the tokenizer gave id %d, the base's vocabulary has %lld", o->data, stats.max_id,
                       (long long)a->vocab);

@@ -175,7 +175,8 @@ static ar_status prepare(generation *g, ar_error *err) {
 ar_status ar_generate(ar_generate_result *result, ar_session *s, const char *prompt, const ar_generate_options *o, ar_error *err) {
     generation g = {.s = s, .o = o, .r = result};
     *result = (ar_generate_result){0};
-    ar_status st = ar_tokenizer_encode(&result->prompt_ids, s->tokenizer, prompt, strlen(prompt), AR_TOKENIZE_SPECIAL, err);
+    ar_status st = ar_session_need_tokenizer(s, err);
+    if (!st) st = ar_tokenizer_encode(&result->prompt_ids, s->tokenizer, prompt, strlen(prompt), AR_TOKENIZE_SPECIAL, err);
     if (!st) st = check(s, o, result->prompt_ids.count, err);
     if (!st) st = ar__session_check_ids(s, result->prompt_ids.id, result->prompt_ids.count, err);
     if (!st) st = prepare(&g, err);

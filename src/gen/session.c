@@ -52,7 +52,7 @@ static void add_eos(ar_session *s, int64_t id) {
 
 /* The union of tokenizer, config.json and generation_config.json. */
 static ar_status collect_eos(ar_session *s, const char *model_path, ar_error *err) {
-    add_eos(s, ar_tokenizer_eos(s->tokenizer));
+    if (s->tokenizer) add_eos(s, ar_tokenizer_eos(s->tokenizer));
     for (int i = 0; i < s->model->arch.eos_count; i++) add_eos(s, s->model->arch.eos[i]);
     char *path = ar__path_join(model_path, "generation_config.json");
     json_t *config = NULL;
@@ -68,6 +68,14 @@ static ar_status collect_eos(ar_session *s, const char *model_path, ar_error *er
     return st;
 }
 
+/* A base without a tokenizer can still be asked about ids. */
+static ar_status open_tokenizer(ar_session *s, const char *path, ar_error *err) {
+    ar_status st = ar_tokenizer_open(&s->tokenizer, path, &s->no_tokenizer);
+    if (st == AR_ERR_NOT_FOUND) return AR_OK;
+    if (st && err) *err = s->no_tokenizer;
+    return st;
+}
+
 ar_status ar_session_open(ar_session **out, const ar_runtime *rt, const ar_session_options *o, ar_error *err) {
     *out = NULL;
     if ((o->has_scale || o->has_alpha) && !o->adapter_count)
@@ -76,7 +84,7 @@ ar_status ar_session_open(ar_session **out, const ar_runtime *rt, const ar_sessi
     if (!s) return ar__fail_memory(err, "session");
     s->rt = rt;
     ar_status st = ar_model_open(&s->model, rt, o->model, err);
-    if (!st) st = ar_tokenizer_open(&s->tokenizer, o->model, err);
+    if (!st) st = open_tokenizer(s, o->model, err);
     if (!st) st = collect_eos(s, o->model, err);
     if (!st && o->adapter_count) st = open_adapters(s, o, err);
     if (st) {
@@ -97,6 +105,13 @@ void ar_session_free(ar_session *s) {
 }
 
 const ar_tokenizer *ar_session_tokenizer(const ar_session *s) { return s->tokenizer; }
+
+ar_status ar_session_need_tokenizer(const ar_session *s, ar_error *err) {
+    if (s->tokenizer) return AR_OK;
+    if (err) *err = s->no_tokenizer;
+    return s->no_tokenizer.status;
+}
+
 const ar_model *ar_session_model(const ar_session *s) { return s->model; }
 
 ar_segment ar__session_segment(const ar_session *s, size_t samples) {

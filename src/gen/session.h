@@ -9,7 +9,8 @@
 struct ar_session {
     const ar_runtime *rt;
     ar_model *model;
-    ar_tokenizer *tokenizer;
+    ar_tokenizer *tokenizer;         /* NULL: the base has none, and only ids can be asked about */
+    ar_error no_tokenizer;           /* what ar_session_need_tokenizer says then */
     ar_adapter *adapter;             /* NULL: the base alone */
     ar_attachment *attachment;       /* NULL likewise */
     bool stacked;                    /* the adapter is the sum of several */
