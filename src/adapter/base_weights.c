@@ -62,7 +62,8 @@ static void name_weight(ar_buf *out, ar_base_weight *w, const ar_base *base, con
 
 static void set_shape(ar_base_weight *w) {
     int64_t rest = 1;
-    for (int i = 1; i < w->dims; i++) rest *= w->shape[i];
+    for (int i = 1; i < w->dims; i++)
+        if (__builtin_mul_overflow(rest, w->shape[i], &rest)) rest = 0; /* the file has no such bytes: some size is 0 */
     w->n_out = w->dims ? w->shape[0] : 1;
     w->n_in = rest;
     if (!w->is_conv1d) return;
