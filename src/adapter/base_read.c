@@ -68,6 +68,13 @@ ar_status ar__base_read_bias(float *dst, const ar_base *base, const ar_base_weig
     return s;
 }
 
+/* Rows that lie together are given back as soon as they are read: an embedding is larger than the memory to spare. */
+static void forget_rows(const ar_base_weight *w, int64_t first, int64_t count) {
+    const ar_dtype_info *type = ar__dtype(w->type);
+    size_t row = (size_t)w->n_in / type->block * type->bytes;
+    if (w->order == AR_ROWS_SAME && !w->is_conv1d) ar__filemap_forget((const char *)w->data + (size_t)first * row, (size_t)count * row);
+}
+
 static double sum_squares(const float *x, size_t n) {
     double sum = 0;
     for (size_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
@@ -93,6 +100,7 @@ ar_status ar__base_norm2(double *out, const ar_base *base, const ar_base_weight 
             ar_status t = x ? ar__base_read_rows(x, base, w, first, count, &mine) : ar__fail_memory(&mine, w->tensor);
             if (!t) {
                 part[k] = sum_squares(x, (size_t)(count * w->n_in));
+                forget_rows(w, first, count);
                 continue;
             }
 #pragma omp critical(base_norm2)
