@@ -52,6 +52,7 @@ def concat(count):
         ranks = sum(x[p].rank for x in (readers.read(at, base) for at, _ in parts) if p in x)
         assert g.rank == ranks, f"{p}: rank {g.rank}, the sources have {ranks}"
     delta = makers.peft_deltas(base, out)
+    assert set(delta) == set(got), f"PEFT makes other sites of it: {sorted(set(delta) ^ set(got))[:3]}"
     assert all(norm(delta[p] - got[p].delta) <= 1e-10 * norm(delta[p]) for p in got), "PEFT reads another update"
     return compare(got, summed(parts), 1e-6)
 
@@ -156,6 +157,17 @@ def dare_mean():
     assert abs(np.mean(slope) - 1) < 0.02, f"the mean is {np.mean(slope):.3f} of the update"
 
 
+def apart():
+    """Sources without a common site: PEFT makes no sites of their product (every target in every layer)."""
+    base, out = base_of(), fresh()
+    a = made("apart-a", target_modules=["q_proj"], layers_to_transform=[0])
+    b = made("apart-b", target_modules=["up_proj"], layers_to_transform=[2], r=7, use_rslora=True)
+    run("combine", out, a, b, "--method", "concat")
+    delta, want = makers.peft_deltas(base, out), summed([(a, 1), (b, 1)])
+    assert set(delta) == set(want), f"sites {sorted(set(delta) ^ set(want))}"
+    assert all(norm(delta[p] - want[p]) <= 1e-6 * norm(want[p]) for p in want)
+
+
 def combine_refuses(name, settings, word):
     out = fresh()
     refuses(out, [word], "combine", out, made("combine-" + name, **settings), made("rescale-plain"))
@@ -171,6 +183,7 @@ def combine_diffusion():
 for count in (2, 3, 4):
     check(f"adapter_combine concat {count}", concat, count)
 check("adapter_combine with itself", concat_same)
+check("adapter_combine apart", apart)
 for flag, value in (("--rank", "1"), ("--rank", "4"), ("--rank", "16"), ("--energy", "0.95")):
     check(f"adapter_combine svd {flag} {value}", svd, flag, value)
 for rank, density in ((WHOLE_RANK, 0.5), (WHOLE_RANK, 0.25), ("4", 0.5)):
