@@ -57,6 +57,18 @@ def some_zero(kind):
     return "folded"
 
 
+def out_of_range(alpha, kind):
+    """A fold that f16 cannot hold, above or below, is found by the proof, and no file stays; f32 and bf16 hold it."""
+    base = base_of("llama")
+    source = makers.make_peft(base, path("in", f"range-{alpha}"), alpha_pattern={"q_proj": alpha})
+    out = fresh(f"range {kind}")
+    refuses(out, [], "convert", source, out, "--to", kind, "--model", base.folder, "--dtype", "f16")
+    for dtype, bound in (("f32", 1e-6), ("bf16", 2.0**-7)):
+        out, _ = convert(source, kind, f"range {dtype}", base, dtype=dtype)
+        d, site = readers.distance(readers.read(out, base), readers.read_peft(source))
+        assert d <= bound, f"{dtype}: {site} differs by {d:.1e}"
+
+
 def kohya_dora():
     base = base_of("llama")
     file = makers.make_kohya(base, path("in", "dora.safetensors"))
@@ -336,6 +348,9 @@ for kind in ("peft", "mlx"):
 for kind in FOUR:
     check(f"adapter_edges some zero {kind}", some_zero, kind)
 check("adapter_edges kohya dora", kohya_dora)
+for alpha in (8e6, 8e-7):
+    for kind in ("gguf", "mlx"):
+        check(f"adapter_edges out of range {alpha} {kind}", out_of_range, alpha, kind)
 check("adapter_edges overwrite", overwrite)
 for name, words, change in BROKEN:
     check(f"adapter_edges broken {name}", broken, name, words, change)
