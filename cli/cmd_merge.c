@@ -22,7 +22,7 @@ enum { ROWS = 20, WORTH_SHOWING = 100000000 };
 static const char *const dtypes[] = {"keep", "f32", "f16", "bf16"};
 
 static const cli_option options[] = {
-    {.name = "out", .kind = CLI_STRING, .at = AT(out), .value = "DIR", .flags = CLI_REQUIRED},
+    {.name = "out", .kind = CLI_STRING, .at = AT(out), .value = "DIR|FILE.gguf", .flags = CLI_REQUIRED},
     {.name = "overwrite", .kind = CLI_FLAG, .at = AT(overwrite), .help = "the merged folder; replace an earlier merge there"},
     {.name = "dtype",
      .kind = CLI_CHOICE,
@@ -130,6 +130,9 @@ static int run(cli *c, const cli_args *args) {
     ar_session_options so = {.has_scale = o.has_scale, .has_alpha = o.has_alpha, .scale = o.scale, .alpha = o.alpha};
     ar_session *before = NULL;
     ar_runtime *rt;
+    const char *dot = strrchr(o.model, '.');
+    if (v->check && dot && !strcmp(dot, ".gguf"))
+        return cli_fail_usage(c, "--check: found a GGUF base, which Alphar does not run; wanted a folder, or no --check");
     if (!o.adapter_count) return cli_fail_usage(c, "--adapter is missing, wanted what is to be merged");
     if (o.has_alpha && o.has_scale) return cli_fail_usage(c, "found --alpha and --scale, wanted one of them");
     if (o.has_alpha) o.adapter_options.has_alpha = true;
@@ -144,7 +147,7 @@ static int run(cli *c, const cli_args *args) {
 const cli_command cli_merge = {
     .name = "merge",
     .summary = "Merges adapters into the weights of their base, and says what rounding ate.",
-    .usage = "alphar merge --model FOLDER --adapter PATH[:X]… --out DIR [options]",
+    .usage = "alphar merge --model BASE --adapter PATH[:X]… --out DIR|FILE.gguf [options]",
     .example = "alphar merge --model demo/base --adapter my-adapter --out merged --check 4",
     .options = options,
     .shared = cli_session_options,

@@ -1,8 +1,8 @@
 /* Families as data.  Most share their rows, so that a family is a list of groups and what is its own.
  *
  * GGUF writes no output.weight where the head is tied to the embedding (some writers copy it all the same), gemma's
- * never.  gpt_neox's head is embed_out in checkpoints and up to transformers 4, lm_head since.  mixtral's experts have no
- * rows.  gemma3's token_embd may have fewer rows than embed_tokens: rows that no token uses are left out. */
+ * never.  gpt_neox's head is embed_out in checkpoints and up to transformers 4, lm_head since, which comes first because
+ * PEFT looks for that.  mixtral's experts have no rows.  gemma3's token_embd may have fewer rows than embed_tokens: rows that no token uses are left out. */
 #include <stddef.h>
 
 #include "arch/names.h"
@@ -30,7 +30,7 @@ static const ar_name_row top_phi[] = {EMBEDDING("model.embed_tokens", "token_emb
 static const ar_name_row top_gpt2[] = {EMBEDDING("transformer.wte", "token_embd"), EMBEDDING("transformer.wpe", "position_embd"),
                                        NORM("transformer.ln_f", "output_norm"), HEAD("lm_head", "output"), END};
 static const ar_name_row top_gpt_neox[] = {EMBEDDING("gpt_neox.embed_in", "token_embd"), NORM("gpt_neox.final_layer_norm", "output_norm"),
-                                           HEAD("embed_out", "output"), HEAD("lm_head", "output"), END};
+                                           HEAD("lm_head", "output"), HEAD("embed_out", "output"), END};
 static const ar_name_row top_bloom[] = {EMBEDDING("transformer.word_embeddings", "token_embd"),
                                         NORM("transformer.word_embeddings_layernorm", "token_embd_norm"),
                                         NORM("transformer.ln_f", "output_norm"), HEAD("lm_head", "output"), END};
@@ -117,7 +117,7 @@ static const ar_name_map table[] = {
      .layers = "layers.",
      .top = top_gpt_neox,
      .group = {attention_gpt_neox, mlp_megatron, norms},
-     .mlx = {{"gpt_neox.layers.", "model.h."}, {"gpt_neox.", "model."}, {"embed_out", "model.embed_out"}, {"lm_head", "model.embed_out"}}},
+     .mlx = {{"gpt_neox.layers.", "model.h."}, {"gpt_neox.", "model."}, {"lm_head", "model.embed_out"}, {"embed_out", "model.embed_out"}}},
     {.gguf = "bloom",
      .model_type = {"bloom"},
      .prefix = "transformer.",

@@ -30,7 +30,7 @@ def report(name, problem=None):
 
 def build_tool():
     flags = os.environ.get("TOOL_FLAGS", "").split()
-    libs = subprocess.run(["pkg-config", "--libs", "jansson", "libpcre2-8"], capture_output=True, text=True, check=True).stdout.split()
+    libs = subprocess.run(["pkg-config", "--libs", "jansson", "libpcre2-8", "openblas", "lapacke"], capture_output=True, text=True, check=True).stdout.split()
     cmd = [os.environ.get("CC", "cc"), "-std=c17", "-D_GNU_SOURCE", "-O1", "-g", *flags, f"-I{ROOT}/include", f"-I{ROOT}/src", "-o", TOOL,
            f"{ROOT}/tests/oracle/peft_tool.c", f"{BUILD}/libalphar.a", *libs, "-fopenmp", "-lm"]
     subprocess.run(cmd, check=True)

@@ -110,7 +110,7 @@ static void a_renamed_head_is_one_tensor(void **state) {
     const ar_name_map *neox = ar__names_for_gguf("gptneox");
     expect_same(neox, "embed_out", "lm_head", true);
     expect_same(neox, "embed_out", "gpt_neox.embed_in", false);
-    expect_hf(neox, "output", "embed_out");
+    expect_hf(neox, "output", "lm_head");
 }
 
 static void unknown_paths_are_named(void **state) {
