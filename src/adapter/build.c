@@ -62,32 +62,6 @@ static ar_status add_wholes(ar_adapter *ad, const ar_module *mod, ar_target targ
     return s;
 }
 
-/* A layer or pattern that meets nothing is a slip of the one who gave it. */
-static ar_status check_reach(const ar_adapter_settings *s, const ar_module_list *base, ar_error *err) {
-    int64_t last = -1;
-    for (int i = 0; i < base->count; i++)
-        if (base->at[i].layer > last) last = base->at[i].layer;
-    for (size_t i = 0; i < s->layer_count; i++)
-        if (s->layers[i] > last)
-            return ar__fail(err, AR_ERR_USAGE, "layers: found %lld, the base's layers are 0 to %lld", (long long)s->layers[i],
-                            (long long)last);
-    return AR_OK;
-}
-
-static ar_status check_patterns(const char *option, const ar_pattern_set *set, const ar_adapter *ad, ar_error *err) {
-    for (size_t k = 0; k < set->patterns->count; k++) {
-        bool hit = false;
-        for (size_t i = 0; !hit && i < ad->pair_count; i++) {
-            ar_status s = ar__regex_match(&hit, NULL, set->regex[k], ad->pair[i].site, err);
-            if (s) return s;
-        }
-        if (!hit)
-            return ar__fail(err, AR_ERR_USAGE, "%s: '%s' matches no site, such as '%s'", option, set->patterns->at[k].key,
-                            ad->pair_count ? ad->pair[0].site : "none");
-    }
-    return AR_OK;
-}
-
 static ar_status fill(ar_adapter *ad, const ar_module_list *base, const ar_target *target, uint64_t seed, ar_error *err) {
     ar_pattern_set ranks, alphas = {0};
     ar_status s = ar__pattern_set_init(&ranks, &ad->settings.rank_pattern, err);
@@ -96,8 +70,6 @@ static ar_status fill(ar_adapter *ad, const ar_module_list *base, const ar_targe
         if (target[i] == AR_TARGET_PAIR) s = add_pair(ad, &base->at[i], &ranks, &alphas, seed, err);
         if (!s) s = add_wholes(ad, &base->at[i], target[i], err);
     }
-    if (!s) s = check_patterns("rank-pattern", &ranks, ad, err);
-    if (!s) s = check_patterns("alpha-pattern", &alphas, ad, err);
     ar__pattern_set_release(&ranks);
     ar__pattern_set_release(&alphas);
     return s;
@@ -118,8 +90,7 @@ ar_status ar__adapter_build(ar_adapter **out, const ar_adapter_settings *setting
     if (s || (s = ar__adapter_new(&ad, err))) return s;
     ar_target *target = ar__alloc((size_t)module_count, sizeof *target);
     if (!target || !take_settings(&ad->settings, settings)) s = ar__fail_memory(err, "adapter");
-    if (!s && !(s = check_reach(&ad->settings, &base, err)) && !(s = ar__targets_resolve(target, &ad->settings, &base, err)) &&
-        !(s = fill(ad, &base, target, seed, err)))
+    if (!s && !(s = ar__targets_resolve(target, &ad->settings, &base, err)) && !(s = fill(ad, &base, target, seed, err)))
         s = ar__targets_describe(&ad->settings, target, &base, err);
     free(target);
     if (s)

@@ -2,7 +2,8 @@
  *
  * GGUF writes no output.weight where the head is tied to the embedding (some writers copy it all the same), gemma's
  * never.  gpt_neox's head is embed_out in checkpoints and up to transformers 4, lm_head since, which comes first because
- * PEFT looks for that.  mixtral's experts have no rows.  gemma3's token_embd may have fewer rows than embed_tokens: rows that no token uses are left out. */
+ * PEFT looks for that.  mixtral's experts have no rows.  gemma3's token_embd may have fewer rows than embed_tokens: rows that no token uses
+ * are left out. */
 #include <stddef.h>
 
 #include "arch/names.h"

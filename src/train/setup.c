@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/targets.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "train/init_adapter.h"
@@ -76,6 +77,29 @@ static void fill_wholes(ar_trainer *t) {
     }
 }
 
+/* PEFT lets a layer or pattern that meets nothing pass; to someone who types it, it is a slip. */
+static ar_status check_layers(const ar_adapter_settings *s, const ar_arch *a, ar_error *err) {
+    for (size_t i = 0; i < s->layer_count; i++)
+        if (s->layers[i] >= a->layers)
+            return ar__fail(err, AR_ERR_USAGE, "layers: found %lld, the base's layers are 0 to %lld", (long long)s->layers[i],
+                            (long long)a->layers - 1);
+    return AR_OK;
+}
+
+static ar_status check_patterns(const char *option, const ar_patterns *patterns, const ar_adapter *ad, ar_error *err) {
+    ar_pattern_set set;
+    ar_status s = ar__pattern_set_init(&set, patterns, err);
+    for (size_t k = 0; !s && k < patterns->count; k++) {
+        bool hit = false;
+        for (size_t i = 0; !s && !hit && i < ad->pair_count; i++) s = ar__regex_match(&hit, NULL, set.regex[k], ad->pair[i].site, err);
+        if (!s && !hit)
+            s = ar__fail(err, AR_ERR_USAGE, "%s: '%s' matches no site, such as '%s'", option, patterns->at[k].key,
+                         ad->pair_count ? ad->pair[0].site : "none");
+    }
+    ar__pattern_set_release(&set);
+    return s;
+}
+
 static ar_status make_adapter(ar_trainer *t, ar_error *err) {
     static const char *const defaults[] = {"q_proj", "v_proj"};
     ar_adapter_settings settings;
@@ -85,8 +109,13 @@ static ar_status make_adapter(ar_trainer *t, ar_error *err) {
         ar__settings_release(&settings);
     if (s) return s;
     ar_module *modules = listed_modules(&count, t->model);
-    s = modules ? ar__adapter_build(&t->adapter, &settings, modules, count, defaults, 2, t->o.seed, err) : ar__fail_memory(err, "modules");
+    s = check_layers(&settings, &t->model->arch, err);
+    if (!s)
+        s = modules ? ar__adapter_build(&t->adapter, &settings, modules, count, defaults, 2, t->o.seed, err)
+                    : ar__fail_memory(err, "modules");
     free(modules);
+    if (!s && t->o.rank_pattern_count) s = check_patterns("rank-pattern", &settings.rank_pattern, t->adapter, err);
+    if (!s && t->o.alpha_pattern_count) s = check_patterns("alpha-pattern", &settings.alpha_pattern, t->adapter, err);
     ar__settings_release(&settings);
     if (!s) fill_wholes(t);
     return s;
