@@ -16,12 +16,12 @@ static const cli_command *const commands[] = {
     &cli_inspect, &cli_diff,     &cli_advise,                 /* looking at adapters, */
     &cli_convert, &cli_rescale,  &cli_resize,                 /* changing one, */
     &cli_combine, &cli_merge,    &cli_extract,                /* making one of several, a model of one, one of two models */
+    NULL,
 };
-enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static int print_overview(cli *c) {
     printf("alphar %s: LoRA fine-tuning on CPUs in which alpha is right.\nUsage: alphar COMMAND [options]\n\n", ar_version());
-    for (int i = 0; i < COMMANDS; i++) printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    for (int i = 0; commands[i]; i++) printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
     puts("\n'alphar COMMAND --help' lists a command's options; 'alphar --version' says what runs here.\nExample:\n"
          "  alphar train --model demo/base --data demo/task/train.jsonl --out my-adapter");
     return cli_finish(c);
@@ -45,7 +45,7 @@ static int print_version(cli *c) {
 }
 
 static const cli_command *find(const char *name) {
-    for (int i = 0; i < COMMANDS; i++)
+    for (int i = 0; commands[i]; i++)
         if (!strcmp(commands[i]->name, name)) return commands[i];
     return NULL;
 }
@@ -53,7 +53,7 @@ static const cli_command *find(const char *name) {
 static int unknown_command(cli *c, const char *name) {
     const char *near = NULL;
     size_t best = SIZE_MAX;
-    for (int i = 0; i < COMMANDS; i++) near = cli_nearest(name, commands[i]->name, near, &best);
+    for (int i = 0; commands[i]; i++) near = cli_nearest(name, commands[i]->name, near, &best);
     if (near) return cli_fail_usage(c, "unknown command '%.60s', did you mean '%s'?", name, near);
     return cli_fail_usage(c, "unknown command '%.60s', wanted one that 'alphar --help' lists", name);
 }

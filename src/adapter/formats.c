@@ -10,18 +10,18 @@
 #include "base/mem.h"
 #include "format/safetensors.h"
 
-static const ar_format *const formats[] = {&ar__format_mlx, &ar__format_peft, &ar__format_gguf, &ar__format_kohya};
+static const ar_format *const formats[] = {&ar__format_mlx, &ar__format_peft, &ar__format_gguf, &ar__format_kohya, NULL};
 
 const ar_format *ar__format_named(const char *name) {
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
-        if (!strcmp(formats[i]->name, name)) return formats[i];
-    return NULL;
+    const ar_format *const *f = formats;
+    while (*f && strcmp((*f)->name, name) != 0) f++;
+    return *f;
 }
 
 const ar_format *ar__format_of(const char *path) {
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
-        if (formats[i]->is_it(path)) return formats[i];
-    return NULL;
+    const ar_format *const *f = formats;
+    while (*f && !(*f)->is_it(path)) f++;
+    return *f;
 }
 
 /* Nothing of ours: say what it is instead, as far as that can be told. */

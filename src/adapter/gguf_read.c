@@ -84,7 +84,7 @@ static ar_status add_pair(struct gguf_reader *r, const char *stem, const ar_gguf
     if (!s) {
         ar_pair_shape shape = {.site = path.data, .n_in = a->ne[embedding ? 1 : 0], .n_out = b->ne[1], .is_embedding = embedding};
         shape.rank = (int)b->ne[0];
-        shape.alpha = r->alpha ? r->alpha : shape.rank;
+        shape.alpha = r->alpha != 0 ? r->alpha : shape.rank;
         shape.has_gguf_rows = name.row->order != AR_ROWS_SAME && !r->heads;
         s = ar__adapter_add_stored(&p, r->ad, &shape, err);
     }

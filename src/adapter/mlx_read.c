@@ -46,11 +46,15 @@ struct reader {
 };
 
 static struct tensor tensor_at(const struct reader *r, int i) {
-    const ar_st_tensor *x = r->st ? ar__st_at(r->st, i) : NULL;
-    const ar_npz_array *y = r->st ? NULL : ar__npz_at(r->npz, i);
-    struct tensor t = x ? (struct tensor){x->name, x->dtype_name, x->dtype, x->dims, {0}, x->count, x->data}
-                        : (struct tensor){y->name, y->dtype_name, y->dtype, y->dims, {0}, y->count, y->data};
-    memcpy(t.shape, x ? x->shape : y->shape, sizeof t.shape);
+    if (r->st) {
+        const ar_st_tensor *x = ar__st_at(r->st, i);
+        struct tensor t = {x->name, x->dtype_name, x->dtype, x->dims, {0}, x->count, x->data};
+        memcpy(t.shape, x->shape, sizeof t.shape);
+        return t;
+    }
+    const ar_npz_array *y = ar__npz_at(r->npz, i);
+    struct tensor t = {y->name, y->dtype_name, y->dtype, y->dims, {0}, y->count, y->data};
+    memcpy(t.shape, y->shape, sizeof t.shape);
     return t;
 }
 
