@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "session.h"
+
 #define AT(member) offsetof(struct adapter_values, member)
 
 #define READ_OPTIONS                                                                                                                       \
@@ -125,4 +127,17 @@ int cli_need_positional(cli *c, const cli_args *args, int count) {
     if (args->positional_count == count) return CLI_OK;
     return cli_fail_usage(c, "found %d argument%s without dashes, wanted %d: %s", args->positional_count,
                           args->positional_count == 1 ? "" : "s", count, args->command->usage);
+}
+
+int cli_with_adapter(cli *c, const cli_args *args, int (*work)(cli *c, const cli_args *args, ar_adapter *ad, const ar_runtime *rt)) {
+    ar_adapter *ad = NULL;
+    ar_runtime *rt = NULL;
+    bool writes = cli_option_find(args->command, "overwrite") >= 0;
+    int code = writes ? cli_adapter_check_free(c, args, args->positional[1]) : CLI_OK;
+    if (!code) code = cli_adapter_open(&ad, c, args, args->positional[0]);
+    if (!code) code = cli_runtime_open(&rt, c, args);
+    if (!code) code = work(c, args, ad, rt);
+    ar_adapter_free(ad);
+    ar_runtime_free(rt);
+    return code;
 }

@@ -34,6 +34,9 @@ void cli_print_proof(const char *path, const ar_proof *proof);
 
 /* The folder that holds a path, for intermediate numbers: "." or what stands before the last '/'. */
 const char *cli_folder_of(char *buffer, size_t size, const char *path);
+/* Opens the first argument's adapter and a runtime, and calls work; releases both.  A command with --overwrite writes its
+ * second argument, which must then be free. */
+int cli_with_adapter(cli *c, const cli_args *args, int (*work)(cli *c, const cli_args *args, ar_adapter *ad, const ar_runtime *rt));
 /* Exactly `count` arguments without dashes, named by the usage line. */
 int cli_need_positional(cli *c, const cli_args *args, int count);
 

@@ -59,24 +59,22 @@ static int finish(cli *c, const char *path, const ar_proof *proof, const ar_sess
     return cli_finish(c);
 }
 
-static int run(cli *c, const cli_args *args) {
+static int convert(cli *c, const cli_args *args, ar_adapter *ad, const ar_runtime *rt) {
     const struct values *v = args->values;
-    ar_adapter *ad = NULL;
-    ar_runtime *rt = NULL;
     ar_proof proof;
     ar_session_difference logits = {0};
-    int code = cli_need_positional(c, args, 2);
-    if (!code && !v->adapter.to) code = cli_fail_usage(c, "--to is missing, wanted --to peft, gguf, mlx or kohya");
-    if (!code && v->prove == PROVE_LOGITS && !v->adapter.model) code = cli_fail_usage(c, "--prove logits: wanted --model with it");
-    if (!code) code = cli_adapter_check_free(c, args, args->positional[1]);
-    if (!code) code = cli_adapter_open(&ad, c, args, args->positional[0]);
-    if (!code) code = cli_runtime_open(&rt, c, args);
-    if (!code) code = cli_adapter_write(&proof, c, args, ad, rt, args->positional[1], "keep");
+    int code = cli_adapter_write(&proof, c, args, ad, rt, args->positional[1], "keep");
     if (!code && v->prove == PROVE_LOGITS) code = prove_logits(&logits, c, args, rt);
-    if (!code) code = finish(c, args->positional[1], &proof, &logits, v->adapter.to);
-    ar_adapter_free(ad);
-    ar_runtime_free(rt);
-    return code;
+    return code ? code : finish(c, args->positional[1], &proof, &logits, v->adapter.to);
+}
+
+static int run(cli *c, const cli_args *args) {
+    const struct values *v = args->values;
+    int code = cli_need_positional(c, args, 2);
+    if (code) return code;
+    if (!v->adapter.to) return cli_fail_usage(c, "--to is missing, wanted --to peft, gguf, mlx or kohya");
+    if (v->prove == PROVE_LOGITS && !v->adapter.model) return cli_fail_usage(c, "--prove logits: wanted --model with it");
+    return cli_with_adapter(c, args, convert);
 }
 
 const cli_command cli_convert = {

@@ -60,35 +60,33 @@ static void print_table(ar_difference *d, bool all) {
     printf("%zu sites in both, s·B·A apart by at most %.3e (relative)\n", d->count, d->max_relative);
 }
 
-static int diff(cli *c, const cli_args *args, ar_adapter *a, ar_adapter *b, const ar_runtime *rt) {
-    const struct values *v = args->values;
-    ar_difference d;
-    ar_error err;
-    if (ar_adapter_diff(&d, a, b, rt, &err)) return cli_fail(c, &err);
-    bool apart = !(d.max_relative <= v->tolerance) || d.only_in_a_count || d.only_in_b_count;
+static int show(cli *c, const struct values *v, ar_difference *d) {
+    bool apart = !(d->max_relative <= v->tolerance) || d->only_in_a_count || d->only_in_b_count;
     int code;
     if (c->json) {
-        code = cli_print_json(c, to_json(&d));
+        code = cli_print_json(c, to_json(d));
     } else {
-        print_table(&d, v->all);
+        print_table(d, v->all);
         code = cli_finish(c);
     }
-    ar_difference_release(&d);
     return code == CLI_OK && apart ? CLI_FAILED : code;
 }
 
-static int run(cli *c, const cli_args *args) {
-    ar_adapter *a = NULL, *b = NULL;
-    ar_runtime *rt = NULL;
-    int code = cli_need_positional(c, args, 2);
-    if (!code) code = cli_adapter_open(&a, c, args, args->positional[0]);
-    if (!code) code = cli_adapter_open(&b, c, args, args->positional[1]);
-    if (!code) code = cli_runtime_open(&rt, c, args);
-    if (!code) code = diff(c, args, a, b, rt);
-    ar_adapter_free(a);
+static int diff(cli *c, const cli_args *args, ar_adapter *a, const ar_runtime *rt) {
+    ar_adapter *b;
+    ar_difference d;
+    ar_error err;
+    int code = cli_adapter_open(&b, c, args, args->positional[1]);
+    if (code) return code;
+    code = ar_adapter_diff(&d, a, b, rt, &err) ? cli_fail(c, &err) : show(c, args->values, &d);
+    ar_difference_release(&d);
     ar_adapter_free(b);
-    ar_runtime_free(rt);
     return code;
+}
+
+static int run(cli *c, const cli_args *args) {
+    int code = cli_need_positional(c, args, 2);
+    return code ? code : cli_with_adapter(c, args, diff);
 }
 
 const cli_command cli_diff = {

@@ -100,15 +100,8 @@ static int inspect(cli *c, const cli_args *args, ar_adapter *ad, const ar_runtim
 }
 
 static int run(cli *c, const cli_args *args) {
-    ar_adapter *ad = NULL;
-    ar_runtime *rt = NULL;
     int code = cli_need_positional(c, args, 1);
-    if (!code) code = cli_adapter_open(&ad, c, args, args->positional[0]);
-    if (!code) code = cli_runtime_open(&rt, c, args);
-    if (!code) code = inspect(c, args, ad, rt);
-    ar_adapter_free(ad);
-    ar_runtime_free(rt);
-    return code;
+    return code ? code : cli_with_adapter(c, args, inspect);
 }
 
 const cli_command cli_inspect = {

@@ -61,28 +61,26 @@ static int finish(cli *c, const char *path, const ar_proof *proof, size_t change
     return cli_finish(c);
 }
 
-static int run(cli *c, const cli_args *args) {
+static int rescale(cli *c, const cli_args *args, ar_adapter *ad, const ar_runtime *rt) {
     const struct values *v = args->values;
-    ar_adapter *ad = NULL;
-    ar_runtime *rt = NULL;
+    const char *out = args->positional[1];
+    char folder[4096];
     ar_proof proof;
     ar_error err;
     size_t changed;
-    const char *out = args->positional_count > 1 ? args->positional[1] : NULL;
     ar_rescale_options o = {.sites = v->sites, .keep_function = v->keep_function, .model = v->adapter.model};
-    int code = cli_need_positional(c, args, 2);
-    if (!code) code = read_kind(&o, c, args);
-    if (!code) code = cli_adapter_check_free(c, args, out);
-    if (!code) code = cli_adapter_open(&ad, c, args, args->positional[0]);
-    if (!code) code = cli_runtime_open(&rt, c, args);
-    char folder[4096];
-    if (!code) o.scratch = cli_folder_of(folder, sizeof folder, out);
+    o.scratch = cli_folder_of(folder, sizeof folder, out);
+    int code = read_kind(&o, c, args);
     if (!code && ar_adapter_rescale(&changed, ad, rt, &o, &err)) code = cli_fail(c, &err);
     if (!code) code = cli_adapter_write(&proof, c, args, ad, rt, out, "keep");
-    if (!code) code = finish(c, out, &proof, changed);
-    ar_adapter_free(ad);
-    ar_runtime_free(rt);
-    return code;
+    return code ? code : finish(c, out, &proof, changed);
+}
+
+static int run(cli *c, const cli_args *args) {
+    ar_rescale_options ignored;
+    int code = cli_need_positional(c, args, 2);
+    if (!code) code = read_kind(&ignored, c, args); /* wrong usage shows before anything is opened */
+    return code ? code : cli_with_adapter(c, args, rescale);
 }
 
 const cli_command cli_rescale = {

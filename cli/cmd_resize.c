@@ -43,18 +43,10 @@ static int resize(cli *c, const cli_args *args, ar_adapter *ad, const ar_runtime
 }
 
 static int run(cli *c, const cli_args *args) {
-    ar_adapter *ad = NULL;
-    ar_runtime *rt = NULL;
     int given = cli_given(args, "rank") + cli_given(args, "energy") + cli_given(args, "max-error");
     int code = cli_need_positional(c, args, 2);
     if (!code && given != 1) code = cli_fail_usage(c, "found %d of --rank, --energy and --max-error, wanted one", given);
-    if (!code) code = cli_adapter_check_free(c, args, args->positional[1]);
-    if (!code) code = cli_adapter_open(&ad, c, args, args->positional[0]);
-    if (!code) code = cli_runtime_open(&rt, c, args);
-    if (!code) code = resize(c, args, ad, rt);
-    ar_adapter_free(ad);
-    ar_runtime_free(rt);
-    return code;
+    return code ? code : cli_with_adapter(c, args, resize);
 }
 
 const cli_command cli_resize = {
