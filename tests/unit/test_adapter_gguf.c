@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "adapter/formats.h"
+#include "dense.h"
 #include "format/gguf.h"
 #include "kern/runtime.h"
 #include "util.h"
@@ -36,7 +37,6 @@ static ar_adapter *make(const struct site *sites) {
     ar_adapter *ad;
     assert_ok(ar__adapter_new(&ad, &err), err);
     for (uint64_t seed = 1; sites->name; sites++, seed += 2) {
-        ar_pair *p;
         ar_pair_shape shape = {.site = sites->name,
                                .n_out = sites->n_out,
                                .n_in = sites->n_in,
@@ -45,13 +45,7 @@ static ar_adapter *make(const struct site *sites) {
                                .policy = sites->policy,
                                .is_embedding = sites->embedding,
                                .dora = sites->dora};
-        assert_ok(ar__adapter_add_pair(&p, ad, &shape, &err), err);
-        size_t na = (size_t)(p->rank * p->n_in), nb = (size_t)(p->n_out * p->rank);
-        float *a = random_f32(na, seed, 1), *b = random_f32(nb, seed + 1, 1);
-        memcpy(p->a, a, na * sizeof *a);
-        memcpy(p->b, b, nb * sizeof *b);
-        free(a);
-        free(b);
+        dense_add_pair(ad, &shape, seed);
         ad->settings.rank = sites->rank;
         ad->settings.alpha = sites->alpha;
         ad->settings.policy = sites->policy;

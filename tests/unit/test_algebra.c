@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "adapter/adapter.h"
+#include "dense.h"
 #include "kern/runtime.h"
 #include "util.h"
 
@@ -32,14 +33,8 @@ static ar_adapter *make(double alpha, uint64_t seed) {
     ar_adapter *ad;
     assert_ok(ar__adapter_new(&ad, &err), err);
     for (size_t i = 0; i < 3; i++) {
-        ar_pair *p;
-        ar_pair_shape shape = {.site = sites[i].name, .n_out = 70, .n_in = 33, .rank = sites[i].rank, .alpha = alpha};
-        assert_ok(ar__adapter_add_pair(&p, ad, &shape, &err), err);
-        float *a = random_f32(33u * 8, seed + i, 1), *b = random_f32(70u * 8, seed + 10 + i, 1);
-        memcpy(p->a, a, 33u * (size_t)p->rank * sizeof *a);
-        memcpy(p->b, b, 70u * (size_t)p->rank * sizeof *b);
-        free(a);
-        free(b);
+        dense_add_pair(ad, &(ar_pair_shape){.site = sites[i].name, .n_out = 70, .n_in = 33, .rank = sites[i].rank, .alpha = alpha},
+                       seed + 10 * i);
     }
     ad->settings.rank = 4;
     ad->settings.alpha = alpha;
@@ -49,17 +44,8 @@ static ar_adapter *make(double alpha, uint64_t seed) {
 /* s·B·A, dense; caller frees. */
 static double *dense(const ar_pair *p) {
     double *d = calloc((size_t)(p->n_out * p->n_in), sizeof *d);
-    for (int64_t i = 0; i < p->n_out; i++)
-        for (int j = 0; j < p->rank; j++)
-            for (int64_t k = 0; k < p->n_in; k++)
-                d[i * p->n_in + k] += p->scale * (double)p->b[i * p->rank + j] * (double)p->a[j * p->n_in + k];
+    dense_add_update(d, p, 1);
     return d;
-}
-
-static double norm(const double *x, const double *y, size_t n) {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += (x[i] - (y ? y[i] : 0)) * (x[i] - (y ? y[i] : 0));
-    return sqrt(sum);
 }
 
 static void figures_are_those_of_the_dense_update(void **state) {
@@ -71,7 +57,7 @@ static void figures_are_those_of_the_dense_update(void **state) {
     assert_int_equal(x.count, 3);
     double squares = 0;
     for (size_t i = 0; i < 3; i++) {
-        double *d = dense(&ad->pair[i]), n = norm(d, NULL, 70 * 33);
+        double *d = dense(&ad->pair[i]), n = dense_norm(d, 70 * 33);
         assert_near(x.sites[i].norm_update, n, 1e-9 * n);
         assert_true(x.sites[i].stable_rank > 1 && x.sites[i].stable_rank <= ad->pair[i].rank);
         assert_true(x.sites[i].rank_90 <= x.sites[i].rank_99 && x.sites[i].rank_99 <= ad->pair[i].rank && x.sites[i].rank_90 > 1);
@@ -138,7 +124,7 @@ static void differences_are_those_of_the_dense_updates(void **state) {
     assert_string_equal(d.only_in_b[0], "other");
     double *x = dense(&a->pair[1]), *y = dense(&c->pair[1]), largest = 0;
     for (size_t i = 0; i < 70 * 33; i++) largest = fmax(largest, fabs(x[i] - y[i]));
-    assert_near(d.sites[1].relative, norm(x, y, 70 * 33) / norm(x, NULL, 70 * 33), 1e-5);
+    assert_near(d.sites[1].relative, dense_distance(x, y, 70 * 33) / dense_norm(x, 70 * 33), 1e-5);
     assert_near(d.sites[1].max_abs, largest, 1e-4);
     free(x);
     free(y);
