@@ -153,3 +153,22 @@ const char *ar__base_match_text(ar_base_match match) {
     if (match == AR_BASE_OTHER_ARCHITECTURE) return "names or shapes of the weights differ";
     return match == AR_BASE_OTHER_WEIGHTS ? "the weights have other values (another model of the same shape, or a fine-tuned one)" : "";
 }
+
+ar_status ar__base_warn(const ar_adapter *ad, const ar_base *base, const ar_log *log, ar_error *err) {
+    ar_base_match match;
+    ar_status s = ar__base_compare(&match, ad, base, err);
+    if (!s && match != AR_BASE_UNKNOWN && match != AR_BASE_SAME)
+        ar__log_warn(log, "%s was trained on another base than %s: %s", ad->place ? ad->place : "the adapter", ar__base_info(base)->path,
+                     ar__base_match_text(match));
+    return s;
+}
+
+ar_status ar__base_warn_path(const ar_adapter *ad, const char *path, const ar_log *log, ar_error *err) {
+    ar_base *base;
+    if (!ar__adapter_note(ad, "base.weights")) return AR_OK;
+    ar_status s = ar__base_open(&base, path, err);
+    if (s) return s;
+    s = ar__base_warn(ad, base, log, err);
+    ar__base_close(base);
+    return s;
+}

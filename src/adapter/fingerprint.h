@@ -10,6 +10,7 @@
 
 #include "adapter/adapter.h"
 #include "adapter/base_weights.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 enum { AR_FINGERPRINT_CHARS = 17 };
@@ -38,6 +39,10 @@ typedef enum ar_base_match {
 } ar_base_match;
 /* Whether the adapter was trained on this base, by its notes. */
 ar_status ar__base_compare(ar_base_match *out, const ar_adapter *ad, const ar_base *base, ar_error *err);
+
+/* Says so where it was trained on another.  _path: opens the base for it. */
+ar_status ar__base_warn(const ar_adapter *ad, const ar_base *base, const ar_log *log, ar_error *err);
+ar_status ar__base_warn_path(const ar_adapter *ad, const char *path, const ar_log *log, ar_error *err);
 
 /* What differs, for people; "" where nothing does. */
 const char *ar__base_match_text(ar_base_match match);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/fingerprint.h"
 #include "adapter/weighted.h"
 #include "base/fail.h"
 #include "base/file.h"
@@ -18,6 +19,7 @@ static ar_status open_one(ar_adapter **out, const char *text, const ar_session_o
     how.log_user = log->user;
     ar_status st = ar__weighted_split(&path, &factor, text, err);
     if (!st) st = ar_adapter_open(out, path, &how, err);
+    if (!st) st = ar__base_warn_path(*out, o->model, log, err);
     if (!st) st = ar__adapter_load(*out, err);
     if (!st && o->has_scale) st = ar_adapter_set_scale(*out, o->scale, err);
     if (!st && o->has_alpha) st = ar_adapter_set_alpha(*out, o->alpha, err);

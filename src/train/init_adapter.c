@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/fingerprint.h"
 #include "base/fail.h"
 
 static ar_status differs(const ar_train_options *o, const char *what, const char *name, ar_error *err) {
@@ -82,11 +83,31 @@ ar_status ar__init_adapter_settings(ar_adapter_settings *s, const ar_train_optio
     return ok ? AR_OK : ar__fail_memory(err, o->init_adapter);
 }
 
+/* Habits that change more than they seem to.  The function itself is kept; this is about how it trains on. */
+static void warn_of_changes(const ar_adapter *from, const ar_train_options *o, const ar_log *log) {
+    const ar_adapter_settings *old = &from->settings;
+    const char *noted = ar__adapter_note(from, "train.lr");
+    double rate = noted ? strtod(noted, NULL) : 0, s_old = old->rank > 0 ? ar__policy_scale(old->policy, old->alpha, old->rank) : 0;
+    double s = ar__policy_scale(o->policy, o->alpha, o->rank), ratio = s_old != 0 && rate > 0 ? s * o->lr / (s_old * rate) : 1;
+    if (o->rank > old->rank && o->alpha == old->alpha)
+        ar__log_warn(log, "%s: rank goes from %d to %d while alpha stays %g, so that s falls from %g to %g; --alpha %g keeps it",
+                     o->init_adapter, old->rank, o->rank, o->alpha, s_old, s, ar__policy_alpha(o->policy, s_old, o->rank));
+    if (o->policy != old->policy && o->alpha == old->alpha)
+        ar__log_warn(log, "%s: the policy goes from %s to %s while alpha stays %g, so that s goes from %g to %g; --alpha %g keeps it",
+                     o->init_adapter, ar_policy_name(old->policy), ar_policy_name(o->policy), o->alpha, s_old, s,
+                     ar__policy_alpha(o->policy, s_old, o->rank));
+    if (ratio > 2 || ratio < 0.5)
+        ar__log_warn(log, "%s: was trained with s·lr = %g, this run has %g: more than twice as %s", o->init_adapter, s_old * rate,
+                     s * o->lr, ratio > 1 ? "fast" : "slow");
+}
+
 ar_status ar__init_adapter(ar_adapter *ad, const ar_train_options *o, const ar_log *log, ar_error *err) {
     ar_adapter *from = NULL;
     ar_status s = ar_adapter_open(&from, o->init_adapter, NULL, err);
     if (!s) s = check_sites(ad, from, o, err);
+    if (!s) s = ar__base_warn_path(from, o->model, log, err);
     if (!s) s = ar__adapter_load(from, err);
+    if (!s) warn_of_changes(from, o, log);
     size_t changed = 0;
     for (size_t i = 0; !s && i < ad->pair_count; i++) {
         const ar_pair *old = ar__adapter_find_pair(from, ad->pair[i].site);

@@ -52,6 +52,15 @@ static ar_status check_source(const ar_adapter *ad, double weight, ar_error *err
 
 static bool differ(const char *a, const char *b) { return a && b && strcmp(a, b) != 0; }
 
+/* A known way to get twice the strength without asking for it. */
+static void warn_of_repeats(const struct combination *x) {
+    for (size_t i = 1; i < x->count; i++)
+        for (size_t j = 0; j < i; j++)
+            if (x->source[i]->place && x->source[j]->place && !strcmp(x->source[i]->place, x->source[j]->place))
+                ar__log_warn(&x->rt->log, "%s is given twice: its update enters with the sum of both weights, %g", place_of(x->source[i]),
+                             x->weight[i] + x->weight[j]);
+}
+
 static void warn_of_bases(const struct combination *x) {
     const ar_adapter *first = x->source[0];
     for (size_t i = 1; i < x->count; i++) {
@@ -210,6 +219,7 @@ static ar_status combine_all(struct combination *x, ar_error *err) {
     ar_status s = AR_OK;
     for (size_t i = 0; !s && i < x->count; i++) s = check_source(x->source[i], x->weight[i], err);
     if (!s) warn_of_bases(x);
+    if (!s) warn_of_repeats(x);
     if (!s && x->o->scratch) s = ar__adapter_use_spool(x->out, x->o->scratch, err);
     for (size_t i = 0; i < x->count; i++)
         for (size_t j = 0; !s && j < x->source[i]->pair_count; j++)

@@ -104,14 +104,6 @@ static void warn_lossy(const ar_merge_result *r, const ar_merging *m) {
             lossy, r->count, r->sites[worst].name, r->sites[worst].survival);
 }
 
-static ar_status warn_other_base(const ar_merging *m, const ar_adapter *ad, const char *name, ar_error *err) {
-    ar_base_match match;
-    ar_status s = ar__base_compare(&match, ad, m->base, err);
-    if (!s && match != AR_BASE_UNKNOWN && match != AR_BASE_SAME)
-        ar__log_warn(&m->rt->log, "%s was trained on another base than %s: %s", name, m->o->model, ar__base_match_text(match));
-    return s;
-}
-
 static ar_status open_all(ar_merging *m, ar_error *err) {
     const ar_merge_options *o = m->o;
     ar_status s;
@@ -122,7 +114,7 @@ static ar_status open_all(ar_merging *m, ar_error *err) {
     for (int i = 0; !s && i < o->adapter_count; i++) {
         ar_adapter **ad = &m->adapter[m->adapter_count++];
         s = open_adapter(ad, o->adapters[i], o, err);
-        if (!s) s = warn_other_base(m, *ad, o->adapters[i], err);
+        if (!s) s = ar__base_warn(*ad, m->base, &m->rt->log, err);
     }
     return s;
 }
