@@ -5,7 +5,7 @@
 
 #include "kern/runtime.h"
 
-void ar__gemm(const ar_runtime *rt, const ar_gemm *g) {
+static void run_one(const ar_runtime *rt, const ar_gemm *g) {
     if (g->m == 0 || g->n == 0) return;
     for (int i = 0; i < AR_GEMM_BACKENDS && rt->gemm[i]; i++) {
         if (!rt->gemm[i]->accepts(rt, g)) continue;
@@ -14,38 +14,70 @@ void ar__gemm(const ar_runtime *rt, const ar_gemm *g) {
     }
 }
 
+/* Scale and bias, for backends that leave them to the seam. */
+static void finish(const ar_runtime *rt, const ar_gemm *g) {
+    if (!g->has_scale && !g->bias) return;
+#pragma omp parallel for num_threads(ar__team(rt, g->m * g->n)) schedule(static)
+    for (size_t i = 0; i < g->m; i++) {
+        float *c = g->c + i * g->c_ld;
+        if (g->has_scale)
+            for (size_t j = 0; j < g->n; j++) c[j] *= g->scale;
+        if (g->bias)
+            for (size_t j = 0; j < g->n; j++) c[j] += g->bias[j];
+    }
+}
+
+static ar_gemm term_alone(const ar_gemm *g, const ar_gemm_term *t) {
+    return (ar_gemm){.m = t->last - t->first,
+                     .n = g->n,
+                     .k = t->k,
+                     .a = t->a,
+                     .a_row = t->a_ld,
+                     .a_col = 1,
+                     .b = t->b,
+                     .b_type = t->b_type,
+                     .b_ld = t->b_ld,
+                     .b_rows = t->b_rows,
+                     .c = g->c + t->first * g->c_ld,
+                     .c_ld = g->c_ld,
+                     .accumulate = true};
+}
+
+void ar__gemm(const ar_runtime *rt, const ar_gemm *g) {
+    run_one(rt, g);
+    for (size_t t = 0; t < g->term_count; t++) {
+        ar_gemm term = term_alone(g, &g->terms[t]);
+        run_one(rt, &term);
+    }
+    finish(rt, g);
+}
+
+void ar__gemm_group(const ar_runtime *rt, const ar_gemm *g, size_t count) {
+    for (size_t i = 0; i < count; i++) ar__gemm(rt, &g[i]);
+}
+
+ar_gemm ar__gemm_forward(float *y, const float *x, const void *w, ar_dtype t, size_t m, size_t n, size_t k) {
+    return (ar_gemm){
+        .m = m, .n = n, .k = k, .a = x, .a_row = k, .a_col = 1, .b = w, .b_type = t, .b_ld = k, .b_rows = true, .c = y, .c_ld = n};
+}
+
+ar_gemm ar__gemm_backward(float *dx, const float *dy, const void *w, ar_dtype t, size_t m, size_t n, size_t k) {
+    return (ar_gemm){
+        .m = m, .n = k, .k = n, .a = dy, .a_row = n, .a_col = 1, .b = w, .b_type = t, .b_ld = k, .b_rows = false, .c = dx, .c_ld = k};
+}
+
 void ar__gemm_xwt(const ar_runtime *rt, float *y, const float *x, const void *w, ar_dtype t, size_t m, size_t n, size_t k,
                   bool accumulate) {
-    ar__gemm(rt, &(ar_gemm){.m = m,
-                            .n = n,
-                            .k = k,
-                            .a = x,
-                            .a_row = k,
-                            .a_col = 1,
-                            .b = w,
-                            .b_type = t,
-                            .b_ld = k,
-                            .b_rows = true,
-                            .c = y,
-                            .c_ld = n,
-                            .accumulate = accumulate});
+    ar_gemm g = ar__gemm_forward(y, x, w, t, m, n, k);
+    g.accumulate = accumulate;
+    ar__gemm(rt, &g);
 }
 
 void ar__gemm_dyw(const ar_runtime *rt, float *dx, const float *dy, const void *w, ar_dtype t, size_t m, size_t n, size_t k,
                   bool accumulate) {
-    ar__gemm(rt, &(ar_gemm){.m = m,
-                            .n = k,
-                            .k = n,
-                            .a = dy,
-                            .a_row = n,
-                            .a_col = 1,
-                            .b = w,
-                            .b_type = t,
-                            .b_ld = k,
-                            .b_rows = false,
-                            .c = dx,
-                            .c_ld = k,
-                            .accumulate = accumulate});
+    ar_gemm g = ar__gemm_backward(dx, dy, w, t, m, n, k);
+    g.accumulate = accumulate;
+    ar__gemm(rt, &g);
 }
 
 void ar__gemm_dytx(const ar_runtime *rt, float *dw, const float *dy, const float *x, size_t m, size_t n, size_t k) {

@@ -2,6 +2,10 @@
  *
  *     C[m, n] (+)= A[m, k] · B        A, C f32; B any weight dtype, stored [n][k] ("rows of W", forward) or [k][n]
  *
+ * or, in full, what a linear with its pairs asks for in one pass over C:
+ *
+ *     C (+)= A · B  +  for each term: rows first..last of C += A_t · B_t  +  bias
+ *
  * Every backend cuts the product into tiles of a fixed shape and sums over k in one fixed order, so a row of C has
  * the same bits whatever m, the threads, or the rows beside it.  The reference is the definition. */
 #ifndef AR_KERN_GEMM_H
@@ -19,6 +23,19 @@ enum {
     AR_GEMM_RIGHT_FLOATS = 2 * AR_GEMM_NC * AR_GEMM_KC /* packed block, and its f32 copy where the dtype needs one */
 };
 
+/* More that is added to C in the same pass: a pair, forward [X | su]·[W ; B]^T, backward [dY | du]·[W ; A].
+ * Each term is summed over its own k and then added, so that a row has the same bits however the rows are segmented. */
+typedef struct ar_gemm_term {
+    size_t first, last; /* the rows of C that it belongs to */
+    size_t k;
+    const float *a; /* [last - first, k], dense rows of a_ld elements */
+    size_t a_ld;
+    const void *b; /* as in ar_gemm */
+    ar_dtype b_type;
+    size_t b_ld;
+    bool b_rows;
+} ar_gemm_term;
+
 typedef struct ar_gemm {
     size_t m, n, k;
     const float *a;
@@ -30,6 +47,14 @@ typedef struct ar_gemm {
     float *c;
     size_t c_ld;
     bool accumulate; /* += */
+    /* What follows may be left zero. */
+    bool is_weight;            /* B is a weight of the base: the runtime's `compute` decides the arithmetic; else f32 */
+    const ar_gemm_term *terms; /* added in this order, always in f32 */
+    size_t term_count;
+    const float *bias; /* [n], added last */
+    bool has_scale;    /* C = scale · (A · B): neither accumulate, terms nor bias then */
+    float scale;
+    bool after; /* in a group: starts when all before it are done (its terms read what they wrote) */
 } ar_gemm;
 
 typedef struct ar_gemm_backend {
@@ -42,6 +67,17 @@ extern const ar_gemm_backend ar__gemm_own, ar__gemm_openblas, ar__gemm_reference
 
 /* Runs the product on the first backend that accepts it, with the runtime's threads. */
 void ar__gemm(const ar_runtime *rt, const ar_gemm *g);
+
+/* Several products of one left operand (same m, k, a, a_row, a_col): q, k, v or gate, up, and the A of their pairs.
+ * A is packed once, the columns of all are shared out together.  Same bits as one by one.  A linear with its pair:
+ *
+ *     forward    { su = scale X·A^T }  { Y = X·W^T, terms {su, B rows}, bias, after }
+ *     backward   { du = scale dY·B }   { dX (+)= dY·W, terms {du, A not rows}, after }                       */
+void ar__gemm_group(const ar_runtime *rt, const ar_gemm *g, size_t count);
+
+/* The two directions of a product with a row-major weight [n, k], filled in for the calls above. */
+ar_gemm ar__gemm_forward(float *y, const float *x, const void *w, ar_dtype t, size_t m, size_t n, size_t k);
+ar_gemm ar__gemm_backward(float *dx, const float *dy, const void *w, ar_dtype t, size_t m, size_t n, size_t k);
 
 /* Y[m, n] (+)= X[m, k] · W^T, W stored [n, k]; and dX[m, k] (+)= dY[m, n] · W.  Dense rows. */
 void ar__gemm_xwt(const ar_runtime *rt, float *y, const float *x, const void *w, ar_dtype t, size_t m, size_t n, size_t k, bool accumulate);
