@@ -38,6 +38,7 @@ TEST_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(sort $(filter-out $(UNIT),$(wildcard t
 FUZZ     := $(patsubst fuzz/fuzz_%.c,%,$(sort $(wildcard fuzz/fuzz_*.c)))
 FUZZ_BIN := $(FUZZ:%=$(BUILD)/tests/fuzz_%)
 FUZZ_SECONDS ?= 60
+CHECKASM := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard tests/checkasm/*.c)))
 BENCH_BIN := $(patsubst bench/%.c,$(BUILD)/bench/%,$(sort $(wildcard bench/bench_*.c)))
 
 .PHONY: all help deps deps-check demo test unit lint format asan fuzz fuzz-programs bench install clean
@@ -85,6 +86,9 @@ $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(TEST_OBJ) $(BUILD)/libalphar.a
 	@mkdir -p $(@D)
 	$(CC) -o $@ $< $(TEST_OBJ) $(BUILD)/libalphar.a -lcmocka $(LDLIBS_)
 
+$(BUILD)/checkasm: $(CHECKASM) $(BUILD)/libalphar.a
+	$(CC) -o $@ $(CHECKASM) $(BUILD)/libalphar.a $(LDLIBS_)
+
 # A fuzz target twice: over its seeds as a test, and with libFuzzer.  Both see maps as heap blocks (fuzz/fuzz.c).
 FUZZ_WRAP := $(foreach f,open close forget,-Wl,--wrap=ar__filemap_$(f))
 $(BUILD)/tests/fuzz_%: $(BUILD)/fuzz/fuzz_%.o $(BUILD)/fuzz/fuzz.o $(BUILD)/fuzz/main.o $(BUILD)/libalphar.a
@@ -99,7 +103,7 @@ $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libalphar.a
 	$(CC) -o $@ $< $(BUILD)/libalphar.a $(LDLIBS_)
 
 # ---- using ---------------------------------------------------------------------------------------------------
-unit: $(UNIT_BIN) $(FUZZ_BIN)
+unit: $(UNIT_BIN) $(FUZZ_BIN) $(BUILD)/checkasm
 
 test: all unit
 	@BUILD=$(BUILD) tests/run
@@ -147,4 +151,4 @@ install: all
 clean:
 	rm -rf $(BUILD)
 
--include $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(UNIT_BIN:$(BUILD)/tests/%=$(BUILD)/tests/unit/%.d) $(wildcard $(BUILD)/fuzz/*.d)
+-include $(CHECKASM:.o=.d) $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(UNIT_BIN:$(BUILD)/tests/%=$(BUILD)/tests/unit/%.d) $(wildcard $(BUILD)/fuzz/*.d)

@@ -1,7 +1,9 @@
-/* OpenBLAS on fixed 64-row tiles, single-threaded inside each job: bit-stable for any thread count and any m.
+/* OpenBLAS on fixed tiles of 16 rows, single-threaded inside each job: the same bits for any thread count and any m.
  *
- * (Its own threading, and edge rows, change results: measured on Debian's 0.3.21.)  A job is NC columns; B's block is
- * widened to f32 per slice of k; rows past the end are zeros in a padded copy of the last tile. */
+ * Its own threading changes results, and so does the place of a row in a larger tile (measured on Debian's 0.3.21, the
+ * Haswell kernels: rows 12.. of 64 sum in another order).  16 rows as the *columns* of the call were the same on every
+ * core type that it has kernels for, so the call computes C^T.  A job is NC columns; B's block is widened to f32 per
+ * slice of k; rows past the end are zeros.  Kept as a second opinion: slower than our own. */
 #include <cblas.h>
 #include <omp.h>
 #include <string.h>
@@ -9,7 +11,7 @@
 #include "kern/gemm.h"
 #include "kern/runtime.h"
 
-enum { ROWS = 64 };
+enum { ROWS = 16 };
 
 static size_t min_of(size_t a, size_t b) { return a < b ? a : b; }
 
@@ -28,21 +30,22 @@ static void widen_block(float *dst, const ar_gemm *g, size_t j0, size_t cols, si
 static void run_tile(const ar_gemm *g, const float *block, float *spare, size_t i0, size_t j0, size_t cols, size_t p0, size_t len) {
     size_t rows = min_of(ROWS, g->m - i0);
     float *left = spare, *out = spare + (size_t)ROWS * AR_GEMM_KC;
+    blasint ld = len ? (blasint)len : 1;
     memset(left, 0, sizeof *left * ROWS * len);
     for (size_t i = 0; i < rows; i++)
         for (size_t p = 0; p < len; p++) left[i * len + p] = g->a[(i0 + i) * g->a_row + (p0 + p) * g->a_col];
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, g->b_rows ? CblasTrans : CblasNoTrans, ROWS, AR_GEMM_NC, (blasint)len, 1.0f, left,
-                (blasint)len, block, g->b_rows ? (blasint)len : AR_GEMM_NC, 0.0f, out, AR_GEMM_NC);
+    cblas_sgemm(CblasRowMajor, g->b_rows ? CblasNoTrans : CblasTrans, CblasTrans, AR_GEMM_NC, ROWS, (blasint)len, 1.0f, block,
+                g->b_rows ? ld : AR_GEMM_NC, left, ld, 0.0f, out, ROWS);
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < cols; j++) {
             float *c = &g->c[(i0 + i) * g->c_ld + j0 + j];
-            *c = g->accumulate || p0 > 0 ? *c + out[i * AR_GEMM_NC + j] : out[i * AR_GEMM_NC + j];
+            *c = g->accumulate || p0 > 0 ? *c + out[j * ROWS + i] : out[j * ROWS + i];
         }
 }
 
 static bool accepts(const ar_runtime *rt, const ar_gemm *g) {
     (void)rt;
-    return ar__dtype(g->b_type)->is_weight && g->k > 0;
+    return ar__dtype(g->b_type)->is_weight;
 }
 
 static void run(const ar_runtime *rt, const ar_gemm *g) {
@@ -51,7 +54,7 @@ static void run(const ar_runtime *rt, const ar_gemm *g) {
     for (size_t job = 0; job < blocks; job++) {
         float *block = ar__runtime_right(rt, omp_get_thread_num()), *spare = block + (size_t)AR_GEMM_NC * AR_GEMM_KC;
         size_t j = job * AR_GEMM_NC, cols = min_of(AR_GEMM_NC, g->n - j);
-        for (size_t p = 0; p < g->k; p += AR_GEMM_KC) {
+        for (size_t p = 0; p < g->k || p == 0; p += AR_GEMM_KC) {
             size_t len = min_of(AR_GEMM_KC, g->k - p);
             widen_block(block, g, j, cols, p, len);
             for (size_t i = 0; i < g->m; i += ROWS) run_tile(g, block, spare, i, j, cols, p, len);

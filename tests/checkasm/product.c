@@ -1,0 +1,96 @@
+#include "product.h"
+
+#include "base/mem.h"
+
+bool product_setup_open(product_setup *s, const char *isa, const char *backend, bool bf16) {
+    *s = (product_setup){.backend = backend, .bf16 = bf16};
+    for (int i = 0; i < PRODUCT_THREADS; i++) {
+        ar_error err;
+        ar_runtime_options o = {.isa = isa, .backend = backend, .threads = i + 1};
+        if (ar_runtime_new(&s->rt[i], &o, &err)) {
+            check_skip(isa, backend, err.message);
+            product_setup_close(s);
+            return false;
+        }
+    }
+    return true;
+}
+
+void product_setup_close(product_setup *s) {
+    for (int i = 0; i < PRODUCT_THREADS; i++) ar_runtime_free(s->rt[i]);
+}
+
+product product_new(size_t m, size_t n, size_t k, ar_dtype t, bool b_rows, bool transposed, bool accumulate) {
+    product p = {.transposed = transposed};
+    size_t a_ld = (transposed ? m : k) + check_below(5), b_ld = (b_rows ? k : n) + check_below(5), c_ld = n + check_below(5);
+    size_t bytes = ar__dtype(t)->bytes;
+    /* the last row ends where its elements end: reading the stride's tail would be reading outside */
+    size_t a_count = transposed ? (k ? (k - 1) * a_ld + m : 0) : (m - 1) * a_ld + k, b_rows_count = b_rows ? n : k;
+    size_t b_count = b_rows_count ? (b_rows_count - 1) * b_ld + (b_rows ? k : n) : 0, c_count = (m - 1) * c_ld + n;
+    p.a = check_block_new(a_count * sizeof(float), 4 * check_below(16));
+    p.b = check_block_new(b_count * bytes, bytes * check_below(16));
+    p.c = check_block_new(c_count * sizeof(float), 4 * check_below(16));
+    p.before = check_block_new(c_count * sizeof(float), 0);
+    check_fill(check_f32(&p.a), a_count);
+    check_fill_type(p.b.data, t, b_count);
+    check_fill(check_f32(&p.before), c_count);
+    p.g = (ar_gemm){.m = m,
+                    .n = n,
+                    .k = k,
+                    .a = check_f32(&p.a),
+                    .a_row = transposed ? 1 : a_ld,
+                    .a_col = transposed ? a_ld : 1,
+                    .b = p.b.data,
+                    .b_type = t,
+                    .b_ld = b_ld,
+                    .b_rows = b_rows,
+                    .c = check_f32(&p.c),
+                    .c_ld = c_ld,
+                    .accumulate = accumulate};
+    p.wide = ar__alloc(n * k + 1, sizeof *p.wide);
+    if (!p.wide) abort();
+    for (size_t j = 0; j < n; j++)
+        for (size_t q = 0; q < k; q++) p.wide[j * k + q] = product_b(p.g.b, t, b_ld, b_rows, q, j);
+    product_reset(&p);
+    return p;
+}
+
+void product_reset(product *p) { memcpy(p->c.data, p->before.data, p->before.bytes); }
+
+void product_free(product *p) {
+    check_block_free(&p->a);
+    check_block_free(&p->b);
+    check_block_free(&p->c);
+    check_block_free(&p->before);
+    free(p->wide);
+}
+
+float product_b(const void *b, ar_dtype t, size_t ld, bool rows, size_t p, size_t j) {
+    float v;
+    ar__dtype(t)->to_f32(&v, (const char *)b + (rows ? j * ld + p : p * ld + j) * ar__dtype(t)->bytes, 1);
+    return v;
+}
+
+float product_round(float x) {
+    uint16_t h;
+    ar__dtype(AR_BF16)->from_f32(&h, &x, 1);
+    return ar__bf16_to_f32(h);
+}
+
+double product_exact(const product_setup *s, const product *x, size_t i, size_t j, double *size) {
+    const ar_gemm *g = &x->g;
+    double sum = 0;
+    *size = 0;
+    for (size_t p = 0; p < g->k; p++) {
+        float a = g->a[i * g->a_row + p * g->a_col], b = x->wide[j * g->k + p];
+        double v = s->bf16 ? (double)product_round(a) * (double)product_round(b) : (double)a * (double)b;
+        sum += v;
+        *size += fabs(v);
+    }
+    return sum;
+}
+
+void product_describe(char *out, size_t room, const product *p) {
+    snprintf(out, room, "%zux%zux%zu%s%s", p->g.m, p->g.n, p->g.k, p->transposed ? ", a transposed" : "",
+             p->g.accumulate ? ", accumulating" : "");
+}
