@@ -71,6 +71,7 @@ int cli_adapter_check_free(cli *c, const cli_args *args, const char *path) {
     const struct adapter_values *v = args->values;
     static const char *const inside[] = {"adapter_config.json", "adapter_model.safetensors", "adapters.safetensors"};
     struct stat st;
+    if (!*path) return cli_fail_usage(c, "the output has no name: found an empty argument");
     if (v->overwrite || stat(path, &st)) return CLI_OK;
     bool taken = !S_ISDIR(st.st_mode);
     for (size_t i = 0; !taken && i < sizeof inside / sizeof *inside; i++) {

@@ -80,7 +80,7 @@ typedef struct ar_write_options {
     const char *model;   /* the base, for names and head counts that the format needs; NULL: not given */
     int heads, kv_heads; /* the same by hand, for a base of llama.cpp's architecture llama */
     bool fold;           /* multiply s into B first, so that the file's scale is 1 */
-    bool overwrite;
+    bool overwrite;      /* replace an adapter of this format; nothing else is ever replaced */
 } ar_write_options;
 
 /* What reading the written file back, by the format's own rule, showed. */
@@ -96,6 +96,7 @@ typedef struct ar_proof {
 
 /* Writes the adapter in a format, reads it back by the format's own rule and compares s·B·A per site; past the bound
  * nothing is left.  The file or folder takes its name when all of that is done.  proof may be NULL.
+ * An output that is, holds or lies in something that the adapter was made of, or in the model, is an error, whatever overwrite says.
  * Errors: AR_ERR_UNSUPPORTED names what the format cannot hold; AR_ERR_MISMATCH a failed proof. */
 AR_API ar_status ar_adapter_write(ar_proof *proof, ar_adapter *ad, const ar_runtime *rt, const char *path, const ar_write_options *options,
                                   ar_error *err);

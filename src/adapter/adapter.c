@@ -49,6 +49,7 @@ void ar_adapter_free(ar_adapter *ad) {
     ar__settings_release(&ad->settings);
     ar__strings_release(&ad->note_keys);
     ar__strings_release(&ad->note_values);
+    ar__strings_release(&ad->inputs);
     ar__spool_free(ad->spool);
     while (ad->kept_count) {
         struct ar_kept *k = &ad->kept[--ad->kept_count];
@@ -66,6 +67,9 @@ static float *matrix(int64_t rows, int64_t columns) {
 }
 
 static ar_status check_shape(const ar_pair_shape *s, ar_error *err) {
+    for (const char *p = s->site; *p; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            return ar__fail(err, AR_ERR_FORMAT, "site '%s': a control character in the name", s->site);
     if (s->rank < 1) return ar__fail(err, AR_ERR_VALUE, "site '%s': rank %d, wanted at least 1", s->site, s->rank);
     if (s->n_in < 1 || s->n_out < 1)
         return ar__fail(err, AR_ERR_VALUE, "site '%s': shape [%lld, %lld], wanted positive sizes", s->site, (long long)s->n_out,

@@ -62,6 +62,7 @@ struct ar_adapter {
     ar_strings note_keys, note_values; /* provenance: metadata "alphar.KEY" */
     const char *format;                /* a row's name in adapter/formats.c */
     char *place;                       /* path it was read from, for messages; NULL: made in memory */
+    ar_strings inputs;                 /* paths of what it was made of, which no output may be */
     ar_spool *spool;                   /* NULL: new pairs stay in memory */
     struct ar_kept {
         void *handle;
@@ -95,6 +96,7 @@ ar_status ar__adapter_keep(ar_adapter *ad, void *handle, void (*close)(void *han
 /* Settings, notes and format of another; and its whole tensors, whose numbers stay in the other's file, so that it has to
  * live longer. */
 ar_status ar__adapter_copy_settings(ar_adapter *out, const ar_adapter *from, ar_error *err);
+ar_status ar__adapter_copy_inputs(ar_adapter *out, const ar_adapter *from, ar_error *err);
 ar_status ar__adapter_copy_wholes(ar_adapter *out, const ar_adapter *from, ar_error *err);
 
 /* New pairs' numbers go to an unlinked file in dir as soon as they are settled. */
@@ -141,6 +143,10 @@ void ar__pair_init(ar_pair *pair, uint64_t seed);
  * ar__targets_describe does. */
 ar_status ar__adapter_build(ar_adapter **out, const ar_adapter_settings *settings, const ar_module *modules, int module_count,
                             const char *const *default_targets, int default_count, uint64_t seed, ar_error *err);
+
+/* The first pair whose site the settings' targets do not select (PEFT would ignore its tensors); SIZE_MAX: none, or no
+ * targets are given.  Errors: a pattern that does not compile. */
+ar_status ar__adapter_unselected(size_t *out, const ar_adapter *ad, ar_error *err);
 
 /* Does the base have what the adapter adapts?  Sites and whole tensors must be modules of the base with these shapes,
  * and the settings must select every site (PEFT would ignore one that they do not). */

@@ -12,7 +12,13 @@ ar_status ar__adapter_copy_settings(ar_adapter *out, const ar_adapter *from, ar_
     for (size_t i = 0; !s && i < from->note_keys.count; i++)
         s = ar__adapter_set_note(out, from->note_keys.at[i], from->note_values.at[i], err);
     out->format = from->format;
-    return s;
+    return s ? s : ar__adapter_copy_inputs(out, from, err);
+}
+
+ar_status ar__adapter_copy_inputs(ar_adapter *out, const ar_adapter *from, ar_error *err) {
+    bool ok = true;
+    for (size_t i = 0; ok && i < from->inputs.count; i++) ok = ar__strings_add(&out->inputs, from->inputs.at[i]);
+    return ok ? AR_OK : ar__fail_memory(err, "adapter");
 }
 
 ar_status ar__adapter_copy_wholes(ar_adapter *out, const ar_adapter *from, ar_error *err) {

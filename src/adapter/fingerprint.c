@@ -158,8 +158,8 @@ ar_status ar__base_warn(const ar_adapter *ad, const ar_base *base, const ar_log 
     ar_base_match match;
     ar_status s = ar__base_compare(&match, ad, base, err);
     if (!s && match != AR_BASE_UNKNOWN && match != AR_BASE_SAME)
-        ar__log_warn(log, "%s was trained on another base than %s: %s", ad->place ? ad->place : "the adapter", ar__base_info(base)->path,
-                     ar__base_match_text(match));
+        ar__log_warn(log, "%s was trained on another base than %s: %s", ad->inputs.count ? ad->inputs.at[0] : "the adapter",
+                     ar__base_info(base)->path, ar__base_match_text(match));
     return s;
 }
 

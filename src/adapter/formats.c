@@ -1,6 +1,7 @@
 /* The table of formats, and opening an adapter of any. */
 #include "adapter/formats.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,16 +25,45 @@ const ar_format *ar__format_of(const char *path) {
     return *f;
 }
 
+static bool has_pickle(const char *dir) {
+    static const char *const ends[] = {".bin", ".pt", ".pth", ".ckpt"};
+    DIR *d = opendir(dir);
+    bool found = false;
+    for (struct dirent *e; d && !found && (e = readdir(d));) {
+        const char *dot = strrchr(e->d_name, '.');
+        for (size_t i = 0; dot && !found && i < sizeof ends / sizeof *ends; i++) found = !strcmp(dot, ends[i]);
+    }
+    if (d) closedir(d);
+    return found;
+}
+
 /* Nothing of ours: say what it is instead, as far as that can be told. */
 static ar_status refuse(const char *path, ar_error *err) {
     ar_st_set *st;
     if (!ar__path_exists(path)) return ar__fail(err, AR_ERR_NOT_FOUND, "%s: no such adapter", path);
+    if (ar__path_is_dir(path) && has_pickle(path))
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "%s: no " AR_PEFT_CONFIG
+                        ", and weights in a Python pickle, which can run code when read; wanted safetensors: convert "
+                        "it where you trust it, with torch.load(..., weights_only=True) and safetensors.torch.save_file",
+                        path);
     if (ar__path_is_dir(path)) return ar__fail(err, AR_ERR_NOT_FOUND, "%s: no " AR_PEFT_CONFIG ", so this is no adapter folder", path);
     ar_status s = ar__st_open(&st, path, err); /* has words of its own for pointers and pickles */
     if (s) return s;
     ar__st_close(st);
     return ar__fail(err, AR_ERR_UNSUPPORTED,
                     "%s: a safetensors file without kohya pairs; of a PEFT or MLX adapter, wanted its folder (which holds alpha)", path);
+}
+
+/* Does the base have these weights?  Names that only a kohya file knows cannot be looked up. */
+static ar_status check_sites(const ar_adapter *ad, const ar_base *base, ar_error *err) {
+    for (size_t i = 0; i < ad->pair_count; i++) {
+        const ar_pair *p = &ad->pair[i];
+        const ar_base_weight *w;
+        ar_status s = ar__pair_is_foreign(p) ? AR_OK : ar__base_need(&w, base, p, err);
+        if (s) return s;
+    }
+    return AR_OK;
 }
 
 ar_status ar_adapter_open(ar_adapter **out, const char *path, const ar_adapter_options *options, ar_error *err) {
@@ -47,7 +77,15 @@ ar_status ar_adapter_open(ar_adapter **out, const char *path, const ar_adapter_o
     ar_status s = c.options.model ? ar__base_open(&base, c.options.model, err) : AR_OK;
     c.base = base;
     if (!s) s = format->read(out, &c, err);
+    if (!s && base && (s = check_sites(*out, base, err))) {
+        ar_adapter_free(*out);
+        *out = NULL;
+    }
     ar__base_close(base);
-    if (!s) (*out)->format = format->name;
-    return s;
+    if (s) return s;
+    (*out)->format = format->name;
+    if (ar__strings_add(&(*out)->inputs, path)) return AR_OK;
+    ar_adapter_free(*out);
+    *out = NULL;
+    return ar__fail_memory(err, path);
 }

@@ -13,6 +13,7 @@
 #include "base/log.h"
 
 struct ar_base; /* adapter/base_weights.h */
+struct ar_base_weight;
 
 /* What a reader may ask beside the file. */
 typedef struct ar_read_context {
@@ -46,6 +47,9 @@ typedef struct ar_format {
 extern const ar_format ar__format_peft, ar__format_gguf, ar__format_mlx, ar__format_kohya;
 const ar_format *ar__format_named(const char *name); /* NULL: no such format */
 const ar_format *ar__format_of(const char *path);    /* by what stands there; NULL: none of them */
+
+/* The base's weight at the pair's site.  Errors: AR_ERR_MISMATCH where there is none, or one of another shape. */
+ar_status ar__base_need(const struct ar_base_weight **out, const struct ar_base *base, const ar_pair *p, ar_error *err);
 
 /* A factor on its way into a file: read, multiplied, laid out, rounded once from double, put.  An ar_stream_fn with the
  * struct as user; the adapter outlives the writer. */

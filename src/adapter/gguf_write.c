@@ -73,7 +73,10 @@ static ar_status check_gguf(const ar_adapter *ad, const ar_write_context *c, ar_
                               "H,KV for a base of architecture llama)");
     ar__gguf_heads(&heads, &kv_heads, ad, c->base, c->heads, c->kv_heads);
     for (size_t i = 0; !s && i < ad->pair_count; i++) s = check_site(&ad->pair[i], map, c->base, heads, err);
-    if (!s && (float)ar__most_common(ad, alpha_of) == 0)
+    double alpha = ar__most_common(ad, alpha_of);
+    if (!s && alpha != 0 && !isnormal((float)alpha))
+        s = ar__fail(err, AR_ERR_UNSUPPORTED, "alpha %g does not fit the format's f32; --fold moves it into B", alpha);
+    if (!s && alpha == 0)
         s = ar__fail(
             err, AR_ERR_UNSUPPORTED,
             "alpha is 0, which turns the adapter off here, but llama.cpp takes 0 for s = 1 and would turn it on: --fold multiplies "

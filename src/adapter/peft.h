@@ -17,7 +17,8 @@ ar_status ar__peft_config_parse(ar_adapter_settings *out, const json_t *root, co
 
 /* One switch for all sites: DoRA and lora_bias everywhere or nowhere. */
 ar_status ar__peft_check(const ar_adapter *ad, const ar_write_context *c, ar_error *err);
-ar_status ar__peft_config_write(const ar_adapter *ad, const char *path, ar_error *err);
+/* *alpha: what lora_alpha says. */
+ar_status ar__peft_config_write(double *alpha, const ar_adapter *ad, const char *path, ar_error *err);
 ar_status ar__peft_read(ar_adapter **out, const ar_read_context *c, ar_error *err);
 
 /* What a tensor's key says.  path is malloc'ed: the site, or the tensor's whole name for AR_PEFT_WHOLE. */

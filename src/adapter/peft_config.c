@@ -57,6 +57,7 @@ static const struct {
     {"use_bdlora", "BD-LoRA's factors are block-diagonal"},
     {"megatron_config", "its layers are Megatron's"},
     {"use_qalora", "QA-LoRA pools the input in groups"},
+    {"enable_lora", "old PEFT's MergedLinear, in which one A serves several outputs and B is grouped: no plain pair"},
     {"ensure_weight_tying", "it ties the adapters of embedding and head"},
 };
 

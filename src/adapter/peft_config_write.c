@@ -15,6 +15,7 @@ struct writer {
     json_t *root;
     double *alpha;   /* per pair, by the settings' policy */
     unsigned digits; /* the fewest that give every number back */
+    bool by_site;    /* the settings' targets do not select all sites: name these instead */
     bool failed;
 };
 
@@ -48,7 +49,7 @@ static void put_names(struct writer *w, const char *key, const ar_names *names) 
 /* Targets that nobody named are the sites themselves: full paths match exactly. */
 static void put_targets(struct writer *w) {
     const ar_names *names = &w->ad->settings.targets;
-    if (names->regex || names->list.count || names->is_empty) {
+    if (!w->by_site && (names->regex || names->list.count || names->is_empty)) {
         put_names(w, "target_modules", names);
         return;
     }
@@ -59,10 +60,11 @@ static void put_targets(struct writer *w) {
 
 static void put_layers(struct writer *w) {
     const ar_adapter_settings *s = &w->ad->settings;
-    json_t *layers = s->layer_count ? json_array() : json_null();
-    for (size_t i = 0; i < s->layer_count; i++) json_array_append_new(layers, json_integer(s->layers[i]));
+    size_t count = w->by_site ? 0 : s->layer_count; /* full paths are chosen whatever the layers */
+    json_t *layers = count ? json_array() : json_null();
+    for (size_t i = 0; i < count; i++) json_array_append_new(layers, json_integer(s->layers[i]));
     put(w, "layers_to_transform", layers);
-    put(w, "layers_pattern", s->layers_pattern.count ? list_of(&s->layers_pattern) : json_null());
+    put(w, "layers_pattern", count && s->layers_pattern.count ? list_of(&s->layers_pattern) : json_null());
 }
 
 /* ^escaped\.path: matches this site and no other. */
@@ -98,7 +100,7 @@ static double common(double wanted, const double *x, size_t n) {
     return n ? x[best] : wanted;
 }
 
-static ar_status put_alpha(struct writer *w, ar_error *err) {
+static ar_status put_alpha(double *out, struct writer *w, ar_error *err) {
     const ar_adapter *ad = w->ad;
     size_t n = ad->pair_count;
     double *rank = ar__alloc(n, sizeof *rank);
@@ -113,6 +115,7 @@ static ar_status put_alpha(struct writer *w, ar_error *err) {
         if (rank[i] != r) put_pattern(w, ranks, ad->pair[i].site, json_integer((json_int_t)rank[i]));
         if (w->alpha[i] != alpha) put_pattern(w, alphas, ad->pair[i].site, number(w, w->alpha[i]));
     }
+    *out = alpha;
     put(w, "r", json_integer((json_int_t)r));
     put(w, "lora_alpha", number(w, alpha));
     put(w, "rank_pattern", ranks);
@@ -163,15 +166,16 @@ static void put_rest(struct writer *w) {
     put(w, "auto_mapping", json_null());
     put(w, "revision", json_null());
     if (first && first->b_bias) put(w, "lora_bias", json_true());
-    if (s->exclude.regex || s->exclude.list.count) put_names(w, "exclude_modules", &s->exclude);
+    if (!w->by_site && (s->exclude.regex || s->exclude.list.count)) put_names(w, "exclude_modules", &s->exclude);
 }
 
-ar_status ar__peft_config_write(const ar_adapter *ad, const char *path, ar_error *err) {
+ar_status ar__peft_config_write(double *alpha, const ar_adapter *ad, const char *path, ar_error *err) {
     struct writer w = {.ad = ad, .root = json_object(), .alpha = ar__alloc(ad->pair_count, sizeof *w.alpha), .digits = 15};
     char *text = NULL;
-    ar_status s = AR_OK;
-    if ((!w.root || !w.alpha)) s = ar__fail_memory(err, path);
-    if (!s && !(s = put_alpha(&w, err))) {
+    size_t unselected;
+    ar_status s = w.root && w.alpha ? ar__adapter_unselected(&unselected, ad, err) : ar__fail_memory(err, path);
+    w.by_site = !s && unselected != SIZE_MAX;
+    if (!s && !(s = put_alpha(alpha, &w, err))) {
         put_targets(&w);
         put_layers(&w);
         put_rest(&w);

@@ -205,12 +205,24 @@ static ar_status read_tensors(struct reader *r, ar_error *err) {
     return s;
 }
 
+static ar_status check_targets(const struct reader *r, ar_error *err) {
+    size_t i;
+    ar_status s = ar__adapter_unselected(&i, r->ad, err);
+    if (s) return ar__fail_at(err, s, AR_PEFT_CONFIG);
+    if (i == SIZE_MAX) return AR_OK;
+    return ar__fail(err, AR_ERR_MISMATCH,
+                    "%s: site '%s' has a pair, but target_modules of " AR_PEFT_CONFIG
+                    " (with exclude_modules and layers_to_transform) do not "
+                    "select it, so that PEFT would ignore it: correct the configuration",
+                    r->place, r->ad->pair[i].site);
+}
+
 static ar_status read_all(struct reader *r, ar_error *err) {
     const ar_provenance rule = {.source = AR_PEFT_CONFIG, .trust = r->c->options.trust};
     ar_status s;
     (void)((s = ar__pattern_set_init(&r->ranks, &r->ad->settings.rank_pattern, err)) ||
            (s = ar__pattern_set_init(&r->alphas, &r->ad->settings.alpha_pattern, err)) || (s = read_tensors(r, err)) ||
-           (s = ar__provenance_read(r->ad, r->st, r->place, &rule, err)));
+           (s = check_targets(r, err)) || (s = ar__provenance_read(r->ad, r->st, r->place, &rule, err)));
     ar__pattern_set_release(&r->ranks);
     ar__pattern_set_release(&r->alphas);
     for (size_t i = 0; i < r->count; i++) free(r->site[i].path);

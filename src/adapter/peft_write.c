@@ -105,7 +105,7 @@ static ar_status write_peft(ar_write_context *c, const ar_adapter *ad, ar_error 
     char *weights = ar__path_join(c->path, AR_PEFT_WEIGHTS), *config = ar__path_join(c->path, AR_PEFT_CONFIG);
     ar_status s = w.emit && w.whole && weights && config ? ar__st_writer_new(&w.st, err) : ar__fail_memory(err, c->path);
     if (!s) s = write_weights(&w, weights, err);
-    if (!s) s = ar__peft_config_write(ad, config, err);
+    if (!s) s = ar__peft_config_write(&c->alpha, ad, config, err);
     ar__st_writer_free(w.st);
     ar__buf_release(&w.key);
     free(weights);

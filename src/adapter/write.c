@@ -22,21 +22,41 @@ struct stage {
     bool made_folder;
 };
 
-static ar_status check_free(const struct stage *st, bool overwrite, ar_error *err) {
-    bool taken = !st->format->files && ar__path_exists(st->path);
-    if (st->format->files && ar__path_exists(st->path) && !ar__path_is_dir(st->path))
-        return ar__fail(err, AR_ERR_EXISTS, "%s: is a file, %s adapters are folders", st->path, st->format->name);
-    if (!st->format->files && ar__path_is_dir(st->path))
-        return ar__fail(err, AR_ERR_EXISTS, "%s: is a folder, %s adapters are files", st->path, st->format->name);
-    for (const char *const *f = st->format->files; f && *f; f++) {
+static ar_status keep_input(const struct stage *st, const char *input, ar_error *err) {
+    bool over = input && (ar__path_lies_in(input, st->path) || (st->format->files && ar__path_lies_in(st->path, input)));
+    return over ? ar__fail(err, AR_ERR_EXISTS, "%s: is, holds or lies in the input %s; give another name", st->path, input) : AR_OK;
+}
+
+/* No input is ever written over, whatever --overwrite says. */
+static ar_status check_inputs(const struct stage *st, const ar_adapter *ad, const ar_write_options *o, ar_error *err) {
+    ar_status s = keep_input(st, o->model, err);
+    for (size_t i = 0; !s && i < ad->inputs.count; i++) s = keep_input(st, ad->inputs.at[i], err);
+    return s;
+}
+
+static bool has_files(const struct stage *st) {
+    for (const char *const *f = st->format->files; *f; f++) {
         char *file = ar__path_join(st->path, *f);
-        if (!file) return ar__fail_memory(err, st->path);
-        taken |= ar__path_exists(file);
+        bool there = file && ar__path_exists(file);
         free(file);
+        if (!there) return false;
     }
-    if (taken && !overwrite)
-        return ar__fail(err, AR_ERR_EXISTS, "%s: there is an adapter already; give another name or --overwrite", st->path);
-    return AR_OK;
+    return true;
+}
+
+/* A new name, an empty folder, or with overwrite an adapter of the same format. */
+static ar_status check_free(const struct stage *st, bool overwrite, ar_error *err) {
+    const char *name = st->format->name;
+    bool folder = ar__path_is_dir(st->path);
+    if (!*st->path) return ar__fail(err, AR_ERR_USAGE, "the output has no name");
+    if (!ar__path_exists(st->path) || (folder && st->format->files && ar__dir_is_empty(st->path))) return AR_OK;
+    if (st->format->files && !folder)
+        return ar__fail(err, AR_ERR_EXISTS, "%s: is a file, %s adapters are folders; give another name", st->path, name);
+    if (!st->format->files && folder)
+        return ar__fail(err, AR_ERR_EXISTS, "%s: is a folder, %s adapters are files; give another name", st->path, name);
+    bool same = ar__format_of(st->path) == st->format && (!folder || has_files(st));
+    if (!same) return ar__fail(err, AR_ERR_EXISTS, "%s: is there already and is no %s adapter; give another name", st->path, name);
+    return overwrite ? AR_OK : ar__fail(err, AR_ERR_EXISTS, "%s: there is an adapter already; give another name or --overwrite", st->path);
 }
 
 static ar_status stage_open(struct stage *st, ar_error *err) {
@@ -196,7 +216,9 @@ ar_status ar_adapter_write(ar_proof *proof, ar_adapter *ad, const ar_runtime *rt
     ar_proof own;
     ar_status s;
     if (!st.format) return ar__fail(err, AR_ERR_USAGE, "format '%s': wanted peft, gguf, mlx or kohya", name);
-    if ((s = read_options(&c, o, err)) || (s = check_free(&st, o->overwrite, err)) || (s = open_base(&base, ad, o, err))) return s;
+    if ((s = read_options(&c, o, err)) || (s = check_inputs(&st, ad, o, err)) || (s = check_free(&st, o->overwrite, err)) ||
+        (s = open_base(&base, ad, o, err)))
+        return s;
     c.base = base;
     s = write_checked(proof ? proof : &own, &st, rt, ad, &c, o->fold, err);
     stage_close(&st, s != AR_OK);
@@ -204,11 +226,25 @@ ar_status ar_adapter_write(ar_proof *proof, ar_adapter *ad, const ar_runtime *rt
     return s;
 }
 
+/* A training's folder holds its other files too, and which folders a training may take is its own rule. */
+static ar_status check_save(const struct stage *st, bool overwrite, ar_error *err) {
+    if (ar__path_exists(st->path) && !ar__path_is_dir(st->path))
+        return ar__fail(err, AR_ERR_EXISTS, "%s: is a file, peft adapters are folders", st->path);
+    for (const char *const *f = st->format->files; *f; f++) {
+        char *file = ar__path_join(st->path, *f);
+        bool taken = file && ar__path_exists(file);
+        free(file);
+        if (taken && !overwrite)
+            return ar__fail(err, AR_ERR_EXISTS, "%s: there is an adapter already; give another folder or --overwrite", st->path);
+    }
+    return AR_OK;
+}
+
 ar_status ar_adapter_save(const ar_adapter *ad, const char *dir, bool overwrite, ar_error *err) {
     struct stage st = {.format = &ar__format_peft, .path = dir};
     ar_write_context c = {.dtype = AR_F32};
     ar_status s;
-    if ((s = check_free(&st, overwrite, err)) || (s = st.format->check(ad, &c, err))) return s;
+    if ((s = check_save(&st, overwrite, err)) || (s = st.format->check(ad, &c, err))) return s;
     if (!(s = stage_open(&st, err))) {
         c.path = st.temporary;
         if (!(s = st.format->write(&c, ad, err))) s = install(&st, err);

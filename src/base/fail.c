@@ -10,6 +10,9 @@ static void set(ar_error *err, ar_status status, const char *format, va_list ap)
 static void set(ar_error *err, ar_status status, const char *format, va_list ap) {
     err->status = status;
     vsnprintf(err->message, sizeof err->message, format, ap);
+    /* Names come from files: none of them may break the line or steer a terminal. */
+    for (char *p = err->message; *p; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f) *p = '?';
 }
 
 ar_status ar__fail(ar_error *err, ar_status status, const char *format, ...) {

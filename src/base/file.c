@@ -219,6 +219,15 @@ const char *ar__path_base(const char *path) {
     return slash ? slash + 1 : path;
 }
 
+bool ar__dir_is_empty(const char *path) {
+    DIR *d = opendir(path);
+    if (!d) return false;
+    bool empty = true;
+    for (struct dirent *e; empty && (e = readdir(d));) empty = !strcmp(e->d_name, ".") || !strcmp(e->d_name, "..");
+    closedir(d);
+    return empty;
+}
+
 ar_status ar__dir_make(const char *path, ar_error *err) {
     char *copy = ar__strdup(path);
     if (!copy) return ar__fail_memory(err, path);

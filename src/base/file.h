@@ -47,6 +47,7 @@ ar_status ar__file_write(const char *path, const void *bytes, size_t n, ar_error
 
 bool ar__path_exists(const char *path);
 bool ar__path_is_dir(const char *path);
+bool ar__dir_is_empty(const char *path); /* false where it cannot be read */
 /* Is `path` the folder itself, or does it lie somewhere below it?  Links do not hide it. */
 bool ar__path_lies_in(const char *path, const char *dir);
 /* `dir/name`, malloc'ed; NULL when memory runs out. */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/base_weights.h"
 #include "adapter/kohya.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -346,15 +347,23 @@ static void paths_come_from_underscored_names(void **state) {
     ar__kohya_names_release(&names);
 }
 
-/* demo/base: a tied llama. */
+/* Names by demo/base, a tied llama.  Its shapes are others, which ar_adapter_open would not take. */
+static ar_status read_on_demo(ar_adapter **out, const char *path, ar_error *err) {
+    ar_base *base;
+    ar_status s = ar__base_open(&base, "demo/base", err);
+    const ar_read_context c = {.path = path, .base = base};
+    if (!s) s = ar__kohya_read(out, &c, err);
+    ar__base_close(base);
+    return s;
+}
+
 static void paths_come_from_the_base(void **state) {
     (void)state;
     ar_error err;
     ar_adapter *ad;
-    const ar_adapter_options o = {.model = "demo/base"};
     const char *path =
         file((struct tensor[]){PAIR(Q, 4), PAIR("lora_te_layers_0_mlp_up_proj", 4), PAIR("lora_te_lm_head", 4), PAIR(UNET, 4), END}, NULL);
-    assert_ok(ar_adapter_open(&ad, path, &o, &err), err);
+    assert_ok(read_on_demo(&ad, path, &err), err);
     assert_string_equal(ar__adapter_find_pair(ad, "model.layers.0.self_attn.q_proj")->key, Q);
     assert_string_equal(ar__adapter_find_pair(ad, "model.layers.0.mlp.up_proj")->key, "lora_te_layers_0_mlp_up_proj");
     assert_non_null(ar__adapter_find_pair(ad, "lm_head"));
@@ -369,13 +378,13 @@ static void paths_come_from_the_base(void **state) {
     ad = open_file(file((struct tensor[]){PAIR(Q, 4), END}, (const char *[]){"ss_sd_model_name", "demo/base", NULL}));
     write_as("kohya", ad, out, NULL, NULL);
     ar_adapter_free(ad);
-    assert_ok(ar_adapter_open(&ad, out, &o, &err), err);
+    assert_ok(read_on_demo(&ad, out, &err), err);
     assert_non_null(ar__adapter_find_pair(ad, "model.layers.0.self_attn.q_proj"));
     ar_adapter_free(ad);
-    assert_error(ar_adapter_open(&ad, file((struct tensor[]){PAIR("lora_te_model_layers_99_mlp_up_proj", 4), END}, NULL), &o, &err),
+    assert_error(read_on_demo(&ad, file((struct tensor[]){PAIR("lora_te_model_layers_99_mlp_up_proj", 4), END}, NULL), &err),
                  AR_ERR_MISMATCH, err, "'lora_te_model_layers_99_mlp_up_proj' is no module of the base");
-    assert_error(ar_adapter_open(&ad, file((struct tensor[]){PAIR("lora_te_model_embed_tokens", 4), END}, NULL), &o, &err),
-                 AR_ERR_UNSUPPORTED, err, "is an embedding of the base");
+    assert_error(read_on_demo(&ad, file((struct tensor[]){PAIR("lora_te_model_embed_tokens", 4), END}, NULL), &err), AR_ERR_UNSUPPORTED,
+                 err, "is an embedding of the base");
 }
 
 #define META(text)                                                                                                                         \

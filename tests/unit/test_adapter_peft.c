@@ -10,7 +10,7 @@
 #include "format/safetensors.h"
 #include "util.h"
 
-#define CONFIG "\"peft_type\":\"LORA\",\"r\":2,\"lora_alpha\":4,\"target_modules\":[\"q\"]"
+#define CONFIG "\"peft_type\":\"LORA\",\"r\":2,\"lora_alpha\":4,\"target_modules\":[\"q\",\"v\",\"e\"]"
 #define P "base_model.model."
 
 /* A tensor of ones but for an optional last element. */
@@ -89,7 +89,7 @@ static void fields_are_handled_harmless_or_refused(void **state) {
     refuse_config(CONFIG ",\"trainable_token_indices\":[1]", AR_ERR_UNSUPPORTED, "'trainable_token_indices' is on");
     refuse_config(CONFIG ",\"use_qalora\":true", AR_ERR_UNSUPPORTED, "'use_qalora' is on");
     refuse_config(CONFIG ",\"kasa_config\":{\"a\":1}", AR_ERR_UNSUPPORTED, "'kasa_config' is on");
-    refuse_config(CONFIG ",\"enable_lora\":[true,false,true]", AR_ERR_UNSUPPORTED, "'enable_lora' is on and unknown");
+    refuse_config(CONFIG ",\"enable_lora\":[true,false,true]", AR_ERR_UNSUPPORTED, "MergedLinear");
     refuse_config(CONFIG ",\"init_lora_weights\":\"pissa_niter_4\"", AR_ERR_UNSUPPORTED, "changed the base's weights");
     refuse_config(CONFIG ",\"init_lora_weights\":\"lora_ga\"", AR_ERR_UNSUPPORTED, "changed the base's weights");
     refuse_config(CONFIG ",\"init_lora_weights\":\"new\"", AR_ERR_UNSUPPORTED, "which is unknown");

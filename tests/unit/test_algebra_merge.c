@@ -67,7 +67,9 @@ static const char *base(const char *dir, const char *config, const struct tensor
     return folder(dir, "config.json", config, "model.safetensors", t);
 }
 
-#define LORA "\"peft_type\":\"LORA\",\"r\":3,\"lora_alpha\":6,\"target_modules\":[\"x\"]"
+#define LORA                                                                                                                               \
+    "\"peft_type\":\"LORA\",\"r\":3,\"lora_alpha\":6,\"target_modules\":[\"q_proj\",\"k_proj\",\"v_proj\",\"o_proj\",\"gate_proj\",\"up_"  \
+    "proj\",\"down_proj\",\"embed_tokens\",\"lm_head\",\"c_attn\",\"c_proj\",\"c_fc\"]"
 static const char *adapter(const char *dir, const char *more, const struct tensor *t) {
     char config[400];
     snprintf(config, sizeof config, "{%s%s}", LORA, more);
@@ -333,7 +335,8 @@ static void what_does_not_fit_is_refused_by_name(void **state) {
                                foreign[] = {PAIR("model.layers.7.self_attn.q_proj", DIM, OUT), END};
     static const struct tensor twice[] = {PAIR(Q_NAME, DIM, OUT), PAIR("layers.0.self_attn.q_proj", DIM, OUT), END};
     static const struct tensor larger[] = {{P EMBED ".weight", AR_F32, 2, {VOCAB + 1, DIM}}, END};
-    must_not(b, (const char *const[]){adapter("a15", "", wrong)}, 1, AR_ERR_MISMATCH, Q_NAME "' has 24 inputs and 32 outputs");
+    must_not(b, (const char *const[]){adapter("a15", "", wrong)}, 1, AR_ERR_MISMATCH,
+             Q_NAME "': the adapter is for a weight of [32, 24], the base has [24, 32]");
     must_not(b, (const char *const[]){adapter("a16", "", foreign)}, 1, AR_ERR_MISMATCH,
              "no tensor for 'model.layers.7.self_attn.q_proj.weight'");
     must_not(b, (const char *const[]){adapter("a17", "", twice)}, 1, AR_ERR_FORMAT, "are one module of the base");

@@ -218,6 +218,7 @@ static ar_status copy_settings(struct combination *x, ar_error *err) {
 static ar_status combine_all(struct combination *x, ar_error *err) {
     ar_status s = AR_OK;
     for (size_t i = 0; !s && i < x->count; i++) s = check_source(x->source[i], x->weight[i], err);
+    for (size_t i = 0; !s && i < x->count; i++) s = ar__adapter_copy_inputs(x->out, x->source[i], err);
     if (!s) warn_of_bases(x);
     if (!s) warn_of_repeats(x);
     if (!s && x->o->scratch) s = ar__adapter_use_spool(x->out, x->o->scratch, err);

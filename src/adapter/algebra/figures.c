@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "adapter/formats.h"
 #include "base/fail.h"
 #include "base/mem.h"
 #include "ops/linalg.h"
@@ -45,15 +46,10 @@ ar_status ar__pair_norms(ar_norms *out, const ar_runtime *rt, const ar_adapter *
 }
 
 ar_status ar__site_weight_norm(double *out, const ar_base *base, const ar_pair *p, ar_error *err) {
-    const ar_base_weight *w = ar__base_find(base, p->site);
-    int64_t rows = p->is_embedding ? p->n_in : p->n_out, columns = p->is_embedding ? p->n_out : p->n_in;
+    const ar_base_weight *w;
     double norm2;
-    if (!w) return ar__fail(err, AR_ERR_MISMATCH, "site '%s': the base has no such weight: the adapter was made for another base", p->site);
-    if (w->n_out != rows || w->n_in != columns)
-        return ar__fail(err, AR_ERR_MISMATCH,
-                        "site '%s': the adapter is for a weight of [%lld, %lld], the base has [%lld, %lld]: it was made for another base",
-                        p->site, (long long)rows, (long long)columns, (long long)w->n_out, (long long)w->n_in);
-    ar_status s = ar__base_norm2(&norm2, base, w, err);
+    ar_status s = ar__base_need(&w, base, p, err);
+    if (!s) s = ar__base_norm2(&norm2, base, w, err);
     if (!s) *out = sqrt(norm2);
     return s;
 }

@@ -101,7 +101,8 @@ ar_status ar_adapter_rescale(size_t *changed, ar_adapter *ad, const ar_runtime *
     if (options->kind == AR_RESCALE_STRENGTH) s = ar__base_open(&x.base, options->model, err);
     if (!s && options->scratch && options->keep_function) s = ar__adapter_use_spool(ad, options->scratch, err);
     if (!s && options->sites && !ar__patterns_add(&one, options->sites, 1)) s = ar__fail_memory(err, "sites");
-    if (!s && options->sites) s = ar__pattern_set_init(&x.sites, &one, err);
+    if (!s && options->sites && (s = ar__pattern_set_init(&x.sites, &one, err)) == AR_ERR_VALUE)
+        s = ar__fail_at(err, AR_ERR_USAGE, "sites");
     if (!s) s = rescale_all(&x, err);
     ar__pattern_set_release(&x.sites);
     ar__patterns_release(&one);
