@@ -55,13 +55,24 @@ static ar_status refuse(const char *path, ar_error *err) {
                     "%s: a safetensors file without kohya pairs; of a PEFT or MLX adapter, wanted its folder (which holds alpha)", path);
 }
 
-/* Does the base have these weights?  Names that only a kohya file knows cannot be looked up. */
+/* Are there tensors below this module, though no weight (`.qweight` and the like)? */
+static bool has_parts(const ar_base *base, const char *site) {
+    size_t n = strlen(site);
+    for (int i = 0; i < ar__base_count(base); i++) {
+        const char *name = ar__base_at(base, i)->tensor;
+        if (!strncmp(name, site, n) && name[n] == '.') return true;
+    }
+    return false;
+}
+
+/* Does the base have these weights?  Names that only a kohya file knows cannot be looked up, and what to say of a quantised
+ * weight is for whoever needs its numbers. */
 static ar_status check_sites(const ar_adapter *ad, const ar_base *base, ar_error *err) {
     for (size_t i = 0; i < ad->pair_count; i++) {
         const ar_pair *p = &ad->pair[i];
         const ar_base_weight *w;
         ar_status s = ar__pair_is_foreign(p) ? AR_OK : ar__base_need(&w, base, p, err);
-        if (s) return s;
+        if (s && (w || !has_parts(base, p->site))) return s;
     }
     return AR_OK;
 }

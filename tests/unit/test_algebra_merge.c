@@ -338,7 +338,7 @@ static void what_does_not_fit_is_refused_by_name(void **state) {
     must_not(b, (const char *const[]){adapter("a15", "", wrong)}, 1, AR_ERR_MISMATCH,
              Q_NAME "': the adapter is for a weight of [32, 24], the base has [24, 32]");
     must_not(b, (const char *const[]){adapter("a16", "", foreign)}, 1, AR_ERR_MISMATCH,
-             "no tensor for 'model.layers.7.self_attn.q_proj.weight'");
+             "site 'model.layers.7.self_attn.q_proj': the base has no such weight");
     must_not(b, (const char *const[]){adapter("a17", "", twice)}, 1, AR_ERR_FORMAT, "are one module of the base");
     must_not(b, (const char *const[]){adapter("a18", "", larger)}, 1, AR_ERR_MISMATCH, "vocabulary was extended");
     static const struct tensor gptq[] = {{Q_NAME ".qweight", AR_F32, 2, {OUT, DIM}}, END};

@@ -15,7 +15,7 @@
 #include "kern/gemm.h"
 #include "ops/linalg.h"
 
-enum { ROWS = 256, COLUMNS = 512 }; /* of a tile of D, which stays in cache */
+enum { ROWS = 512, COLUMNS = 1024 }; /* of a tile of D, which stays in cache */
 
 struct comparison {
     const ar_runtime *rt;
@@ -26,15 +26,28 @@ struct comparison {
     double sum, max_abs;
 };
 
-static void add_tile(struct comparison *c, size_t n) {
-    double total = 0, most = c->max_abs;
-    for (size_t i = 0; i < n; i++) {
-        double v = (double)c->out[i];
-        total += v * v;
-        if (!(fabs(v) <= most)) most = fabs(v); /* NaN stays */
+/* Sums of squares and largest values by row, each by one thread, then added in order. */
+static void add_tile(struct comparison *c, size_t rows, size_t columns) {
+    double sums[ROWS];
+    float most[ROWS];
+#pragma omp parallel for num_threads(ar__team(c->rt, rows * columns)) schedule(static)
+    for (size_t i = 0; i < rows; i++) {
+        const float *x = c->out + i * columns;
+        double sum = 0;
+        float largest = 0;
+#pragma omp simd reduction(+ : sum) reduction(max : largest)
+        for (size_t j = 0; j < columns; j++) {
+            float size = fabsf(x[j]);
+            sum += (double)x[j] * (double)x[j];
+            largest = size > largest ? size : largest;
+        }
+        sums[i] = sum;
+        most[i] = largest;
     }
-    c->sum += total;
-    c->max_abs = most;
+    for (size_t i = 0; i < rows; i++) {
+        c->sum += sums[i];
+        if ((double)most[i] > c->max_abs) c->max_abs = (double)most[i];
+    }
 }
 
 static void stack_rows(const struct comparison *c, size_t first, size_t rows) {
@@ -66,7 +79,7 @@ static void add_differences(struct comparison *c) {
                                        .b_ld = c->n_in,
                                        .c = c->out,
                                        .c_ld = columns});
-            add_tile(c, rows * columns);
+            add_tile(c, rows, columns);
         }
     }
 }
@@ -109,7 +122,7 @@ static ar_status compare_loaded(ar_distance *out, struct comparison *c, ar_error
     if (!s) s = stack_factors(c, err);
     if (!s) {
         add_differences(c);
-        *out = (ar_distance){norm > 0 ? sqrt(c->sum) / norm : 0, c->max_abs};
+        *out = (ar_distance){norm > 0 ? sqrt(c->sum) / norm : 0, isnan(c->sum) ? NAN : c->max_abs};
     }
     free(c->a);
     free(c->left);
