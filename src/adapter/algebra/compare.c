@@ -30,7 +30,7 @@ struct comparison {
 static void add_tile(struct comparison *c, size_t rows, size_t columns) {
     double sums[ROWS];
     float most[ROWS];
-#pragma omp parallel for num_threads(ar__team(c->rt, rows * columns)) schedule(static)
+#pragma omp parallel for num_threads(ar__team(c->rt, rows *columns)) schedule(static)
     for (size_t i = 0; i < rows; i++) {
         const float *x = c->out + i * columns;
         double sum = 0;
