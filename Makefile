@@ -87,7 +87,7 @@ $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(TEST_OBJ) $(BUILD)/libalphar.a
 	$(CC) -o $@ $< $(TEST_OBJ) $(BUILD)/libalphar.a -lcmocka $(LDLIBS_)
 
 $(BUILD)/checkasm: $(CHECKASM) $(BUILD)/libalphar.a
-	$(CC) -o $@ $(CHECKASM) $(BUILD)/libalphar.a $(LDLIBS_)
+	$(CC) -o $@ $(CHECKASM) $(BUILD)/libalphar.a $(LDLIBS_) -ldl
 
 # A fuzz target twice: over its seeds as a test, and with libFuzzer.  Both see maps as heap blocks (fuzz/fuzz.c).
 FUZZ_WRAP := $(foreach f,open close forget,-Wl,--wrap=ar__filemap_$(f))

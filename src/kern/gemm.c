@@ -3,14 +3,24 @@
 
 #include <omp.h>
 
+#include "kern/panels.h"
 #include "kern/runtime.h"
 
-static void run_one(const ar_runtime *rt, const ar_gemm *g) {
-    if (g->m == 0 || g->n == 0) return;
-    for (int i = 0; i < AR_GEMM_BACKENDS && rt->gemm[i]; i++) {
-        if (!rt->gemm[i]->accepts(rt, g)) continue;
-        rt->gemm[i]->run(rt, g);
-        return;
+bool ar__gemm_in_bf16(const ar_runtime *rt, const ar_gemm *g) { return rt->bf16 && g->is_weight; }
+
+static const ar_gemm_backend *choose(const ar_runtime *rt, const ar_gemm *g) {
+    int i = 0;
+    while (!rt->gemm[i]->accepts(rt, g)) i++;
+    return rt->gemm[i]; /* the last accepts all */
+}
+
+static void run_plain(const ar_runtime *rt, const ar_gemm *g) {
+    const ar_gemm_backend *b = choose(rt, g);
+    if (b->panels) {
+        ar_panels panels = b->panels(rt, g);
+        if (!ar__packed_group(rt, g, &panels, 1)) ar__packed_deep(rt, g, &panels);
+    } else {
+        b->run(rt, g);
     }
 }
 
@@ -43,17 +53,34 @@ static ar_gemm term_alone(const ar_gemm *g, const ar_gemm_term *t) {
                      .accumulate = true};
 }
 
-void ar__gemm(const ar_runtime *rt, const ar_gemm *g) {
-    run_one(rt, g);
+/* Step by step what a packed group does in one pass; the same sums in the same order. */
+static void run_in_steps(const ar_runtime *rt, const ar_gemm *g) {
+    ar_gemm plain = *g;
+    plain.term_count = 0;
+    plain.bias = NULL;
+    plain.has_scale = false;
+    run_plain(rt, &plain);
     for (size_t t = 0; t < g->term_count; t++) {
         ar_gemm term = term_alone(g, &g->terms[t]);
-        run_one(rt, &term);
+        if (term.m > 0 && term.k > 0) run_plain(rt, &term);
     }
     finish(rt, g);
 }
 
+void ar__gemm(const ar_runtime *rt, const ar_gemm *g) { ar__gemm_group(rt, g, 1); }
+
 void ar__gemm_group(const ar_runtime *rt, const ar_gemm *g, size_t count) {
-    for (size_t i = 0; i < count; i++) ar__gemm(rt, &g[i]);
+    enum { MOST = 12 };
+    ar_panels panels[MOST];
+    bool packed = count <= MOST && count > 0 && g[0].m > 0;
+    for (size_t i = 0; i < count && packed; i++) {
+        const ar_gemm_backend *b = choose(rt, &g[i]);
+        packed = b->panels != NULL && g[i].n > 0;
+        if (packed) panels[i] = b->panels(rt, &g[i]);
+    }
+    if (packed && ar__packed_group(rt, g, panels, count)) return;
+    for (size_t i = 0; i < count; i++)
+        if (g[i].m > 0 && g[i].n > 0) run_in_steps(rt, &g[i]);
 }
 
 ar_gemm ar__gemm_forward(float *y, const float *x, const void *w, ar_dtype t, size_t m, size_t n, size_t k) {

@@ -16,11 +16,12 @@
 #include "kern/kernels.h"
 
 enum {
-    AR_GEMM_BACKENDS = 4,
-    AR_GEMM_KC = 512,                                  /* slice of k that is packed at a time; a multiple of every dtype's block */
-    AR_GEMM_MC = 2016,                                 /* rows of A packed at a time; a multiple of every tile's mr */
-    AR_GEMM_NC = 256,                                  /* columns in one thread's job */
-    AR_GEMM_RIGHT_FLOATS = 2 * AR_GEMM_NC * AR_GEMM_KC /* packed block, and its f32 copy where the dtype needs one */
+    AR_GEMM_BACKENDS = 6,
+    AR_GEMM_KC = 512,                                  /* a slice of k; a multiple of every dtype's block */
+    AR_GEMM_NC = 256,                                  /* most columns in one thread's job */
+    AR_GEMM_LEFT_BYTES = 16 << 20,                     /* packed rows of A, shared by the threads; touched as needed */
+    AR_GEMM_RIGHT_BYTES = AR_GEMM_NC * AR_GEMM_KC * 4, /* a thread's packed block of B, and as much again for a copy */
+    AR_GEMM_RIGHT_FLOATS = 2 * AR_GEMM_NC * AR_GEMM_KC /* both */
 };
 
 /* More that is added to C in the same pass: a pair, forward [X | su]·[W ; B]^T, backward [dY | du]·[W ; A].
@@ -57,13 +58,20 @@ typedef struct ar_gemm {
     bool after; /* in a group: starts when all before it are done (its terms read what they wrote) */
 } ar_gemm;
 
+/* A backend either runs plain products (no terms, bias, scale: the seam does those), or says on which panels the packed
+ * product is to run. */
+struct ar_panels;
 typedef struct ar_gemm_backend {
     const char *name;
     bool (*accepts)(const ar_runtime *rt, const ar_gemm *g);
     void (*run)(const ar_runtime *rt, const ar_gemm *g);
+    struct ar_panels (*panels)(const ar_runtime *rt, const ar_gemm *g); /* NULL: run */
 } ar_gemm_backend;
 
-extern const ar_gemm_backend ar__gemm_own, ar__gemm_openblas, ar__gemm_reference;
+extern const ar_gemm_backend ar__gemm_matrix, ar__gemm_bf16, ar__gemm_own, ar__gemm_openblas, ar__gemm_reference;
+
+/* Whether both operands are to be rounded to bf16 (sums stay f32). */
+bool ar__gemm_in_bf16(const ar_runtime *rt, const ar_gemm *g);
 
 /* Runs the product on the first backend that accepts it, with the runtime's threads. */
 void ar__gemm(const ar_runtime *rt, const ar_gemm *g);

@@ -27,13 +27,15 @@ static void widen_block(float *dst, const ar_gemm *g, size_t j0, size_t cols, si
         for (size_t p = 0; p < len; p++) t->to_f32(dst + p * AR_GEMM_NC, base + (p0 + p) * row_bytes + j0 / t->block * t->bytes, cols);
 }
 
-static void run_tile(const ar_gemm *g, const float *block, float *spare, size_t i0, size_t j0, size_t cols, size_t p0, size_t len) {
+static void run_tile(const ar_gemm *g, bool bf16, const float *block, float *spare, size_t i0, size_t j0, size_t cols, size_t p0,
+                     size_t len) {
     size_t rows = min_of(ROWS, g->m - i0);
     float *left = spare, *out = spare + (size_t)ROWS * AR_GEMM_KC;
     blasint ld = len ? (blasint)len : 1;
     memset(left, 0, sizeof *left * ROWS * len);
     for (size_t i = 0; i < rows; i++)
         for (size_t p = 0; p < len; p++) left[i * len + p] = g->a[(i0 + i) * g->a_row + (p0 + p) * g->a_col];
+    if (bf16) ar__round_to_bf16(left, ROWS * len);
     cblas_sgemm(CblasRowMajor, g->b_rows ? CblasNoTrans : CblasTrans, CblasTrans, AR_GEMM_NC, ROWS, (blasint)len, 1.0f, block,
                 g->b_rows ? ld : AR_GEMM_NC, left, ld, 0.0f, out, ROWS);
     for (size_t i = 0; i < rows; i++)
@@ -49,6 +51,7 @@ static bool accepts(const ar_runtime *rt, const ar_gemm *g) {
 }
 
 static void run(const ar_runtime *rt, const ar_gemm *g) {
+    bool bf16 = ar__gemm_in_bf16(rt, g);
     size_t blocks = (g->n + AR_GEMM_NC - 1) / AR_GEMM_NC;
 #pragma omp parallel for num_threads(rt->threads) schedule(dynamic, 1)
     for (size_t job = 0; job < blocks; job++) {
@@ -57,9 +60,10 @@ static void run(const ar_runtime *rt, const ar_gemm *g) {
         for (size_t p = 0; p < g->k || p == 0; p += AR_GEMM_KC) {
             size_t len = min_of(AR_GEMM_KC, g->k - p);
             widen_block(block, g, j, cols, p, len);
-            for (size_t i = 0; i < g->m; i += ROWS) run_tile(g, block, spare, i, j, cols, p, len);
+            if (bf16) ar__round_to_bf16(block, AR_GEMM_NC * len);
+            for (size_t i = 0; i < g->m; i += ROWS) run_tile(g, bf16, block, spare, i, j, cols, p, len);
         }
     }
 }
 
-const ar_gemm_backend ar__gemm_openblas = {"openblas", accepts, run};
+const ar_gemm_backend ar__gemm_openblas = {"openblas", accepts, run, NULL};

@@ -1,131 +1,371 @@
-/* The packed product (Goto & van de Geijn, 2008, in the shape of BLIS).
+/* The packed product (Goto & van de Geijn, 2008, in the shape of BLIS), for one product or a group with one left operand.
  *
- *   for each slice of k (KC):            all threads pack A's slice:   left  [panel of mr rows][k][mr]
- *     for each job = (NC columns, MC rows) one thread packs B's block: right [sliver of nr columns][k][nr]
- *       for each panel, sliver:          one register tile C[mr, nr] += left · right
+ *   for each block of rows (as many as rt->left holds, a multiple of AR_TILE_ROWS), in one parallel region:
+ *     pack the rows of A, all of k, once per arithmetic in use                     | shared by the group
+ *     for each stage (up to the next member that says `after`):
+ *       pack the rows of the terms' A
+ *       jobs = (member, columns, rows) from one counter; a job owns its part of C:
+ *         for each batch of slices of k whose right blocks fit a thread's buffer:
+ *           pack the right blocks; for each AR_TILE_ROWS rows, slice, panel, sliver: one register tile C (+)= left · right
+ *         then scale and bias
  *
- * An element of C is stored by the first slice and added to by the others, always whole slices in ascending k; edges
- * run the same tile on zero-padded operands into a spare tile.  So its bits depend on its row, its column and k alone. */
+ * An element of C is stored by the first slice and added to by the others, always whole slices in ascending k, then the
+ * terms; edges run the same tile on zero-padded operands into a spare one.  The slices depend on k alone.  So the bits
+ * depend on the element's row, column and k: not on m, threads, row blocks, columns per job, or who shares the group. */
 #include <omp.h>
-#include <string.h>
 
-#include "kern/gemm.h"
+#include "kern/panels.h"
 #include "kern/runtime.h"
 
+enum {
+    MEMBERS = 12,
+    FACTORS = 48,            /* A·B pairs in a group: products and terms */
+    LINE = 64,               /* packed operands begin at multiples of it */
+    BLOCK_BYTES = 192 << 10, /* of a packed right block: what stays in L2 beside the streams */
+    LONG_BYTES = 448 << 10,  /* the same where k takes several slices: the packed A is streamed once per column block */
+    ONE_SLICE = 1024,
+    SLICE = 512
+};
+
+/* One A·B: the product itself or a term. */
+typedef struct factor {
+    ar_panels panels;
+    size_t first, last; /* rows of C */
+    size_t k, slice;
+    ar_right right;
+    const float *a; /* row `first` */
+    size_t a_row, a_col;
+    char *left; /* packed; of the product itself shared by the members of one arithmetic */
+    bool shared;
+} factor;
+
+typedef struct member {
+    const ar_gemm *g;
+    size_t factor, factor_count;
+    size_t columns, parts, jobs; /* columns per job; row parts */
+} member;
+
+typedef struct group {
+    const ar_runtime *rt;
+    size_t count, factor_count;
+    member member[MEMBERS];
+    factor factor[FACTORS];
+    size_t row0, rows; /* the block at hand */
+} group;
+
 static size_t min_of(size_t a, size_t b) { return a < b ? a : b; }
+static size_t max_of(size_t a, size_t b) { return a > b ? a : b; }
+static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
-/* One panel of `width` columns from k rows that each hold their columns contiguously: copy, zero the rest. */
-static void copy_panel(float *dst, size_t width, const float *src, size_t ld, size_t cols, size_t k) {
-    for (size_t p = 0; p < k; p++) {
-        memcpy(dst + p * width, src + p * ld, cols * sizeof *dst);
-        if (cols < width) memset(dst + p * width + cols, 0, (width - cols) * sizeof *dst);
+/* bf16 elements are half as wide, so a slice of the same bytes is twice as deep. */
+static size_t slice_of(size_t k, size_t bytes) {
+    size_t wider = sizeof(float) / bytes;
+    return k <= ONE_SLICE * wider ? max_of(k, 1) : SLICE * wider;
+}
+
+static size_t left_bytes(const factor *f, size_t rows) {
+    return round_up(round_up(rows, f->panels.mr) * ar__panels_depth(&f->panels, f->k) * f->panels.bytes, LINE);
+}
+
+/* ---- preparing a group ---- */
+
+static void add_factor(group *gr, member *m, factor f) {
+    f.slice = m->factor_count == 0 ? slice_of(f.k, f.panels.bytes) : min_of(f.k, SLICE);
+    gr->factor[gr->factor_count++] = f;
+    m->factor_count++;
+}
+
+static bool prepare(group *gr, const ar_runtime *rt, const ar_gemm *g, const ar_panels *panels, size_t count) {
+    *gr = (group){.rt = rt, .count = count};
+    if (count > MEMBERS) return false;
+    for (size_t i = 0; i < count; i++) {
+        member *m = &gr->member[i];
+        *m = (member){.g = &g[i], .factor = gr->factor_count};
+        if (gr->factor_count + 1 + g[i].term_count > FACTORS) return false;
+        add_factor(gr, m,
+                   (factor){panels[i],
+                            0,
+                            g[i].m,
+                            g[i].k,
+                            0,
+                            {g[i].b, g[i].b_type, g[i].b_ld, g[i].b_rows},
+                            g[i].a,
+                            g[i].a_row,
+                            g[i].a_col,
+                            NULL,
+                            false});
+        for (size_t t = 0; t < g[i].term_count; t++) {
+            const ar_gemm_term *e = &g[i].terms[t];
+            add_factor(gr, m,
+                       (factor){ar__panels_f32(&rt->kern, false),
+                                e->first,
+                                e->last,
+                                e->k,
+                                0,
+                                {e->b, e->b_type, e->b_ld, e->b_rows},
+                                e->a,
+                                e->a_ld,
+                                1,
+                                NULL,
+                                false});
+        }
+    }
+    return true;
+}
+
+/* A factor uses the packed rows of an earlier member's A where operand and arithmetic are the same. */
+static const factor *same_left(const group *gr, size_t at) {
+    const factor *f = &gr->factor[at];
+    for (size_t i = 0; i < gr->count; i++) {
+        const factor *e = &gr->factor[gr->member[i].factor];
+        if (e >= f) break;
+        if (e->a == f->a && e->k == f->k && e->a_row == f->a_row && e->a_col == f->a_col && e->panels.bf16 == f->panels.bf16 &&
+            e->panels.rounded == f->panels.rounded && f->first == 0 && f->last == e->last)
+            return e;
+    }
+    return NULL;
+}
+
+/* Gives every factor its place in rt->left for `rows` rows; returns the bytes needed. */
+static size_t place(group *gr, size_t rows) {
+    size_t at = 0;
+    for (size_t i = 0; i < gr->factor_count; i++) {
+        factor *f = &gr->factor[i];
+        const factor *same = same_left(gr, i);
+        f->shared = same != NULL;
+        f->left = same ? same->left : (char *)gr->rt->left + at;
+        if (!same) at += left_bytes(f, rows);
+    }
+    return at;
+}
+
+/* Columns per job, then row parts: fewer and larger is cheaper (A's panels are read again for every block of columns, B's
+ * block is packed again for every part), but every thread needs a few. */
+static void divide(const group *gr, member *m) {
+    const factor *f = &gr->factor[m->factor];
+    size_t nr = f->panels.nr, threads = (size_t)gr->rt->threads, n = m->g->n;
+    size_t deep = min_of(f->slice, max_of(f->k, 1)) * f->panels.bytes, fits = (f->k > f->slice ? LONG_BYTES : BLOCK_BYTES) / deep;
+    size_t columns = max_of(min_of(fits, AR_GEMM_NC) / nr * nr, nr);
+    while (threads > 1 && columns > 2 * nr && n / columns < 4 * threads) columns -= nr;
+    m->columns = columns;
+    size_t blocks = (n + columns - 1) / columns, most = (gr->rows + AR_TILE_ROWS - 1) / AR_TILE_ROWS;
+    m->parts = threads > 1 && blocks < 3 * threads ? min_of(most, (3 * threads + blocks - 1) / blocks) : 1;
+    m->jobs = blocks * m->parts;
+}
+
+/* ---- packing A ---- */
+
+/* Panel i of the factor within the block: the rows of C it covers, relative to the block; false where there are none. */
+static bool panel_rows(const group *gr, const factor *f, size_t i, size_t *from, size_t *to) {
+    size_t first = f->first > gr->row0 ? f->first - gr->row0 : 0, last = f->last > gr->row0 ? f->last - gr->row0 : 0;
+    *from = max_of(first, i * f->panels.mr);
+    *to = min_of(min_of(last, gr->rows), (i + 1) * f->panels.mr);
+    return *from < *to;
+}
+
+static void pack_left(const group *gr, const factor *f) {
+    size_t panels = (gr->rows + f->panels.mr - 1) / f->panels.mr;
+    size_t bytes = f->panels.mr * ar__panels_depth(&f->panels, f->k) * f->panels.bytes;
+#pragma omp for schedule(static) nowait
+    for (size_t i = 0; i < panels; i++) {
+        size_t from, to;
+        if (!panel_rows(gr, f, i, &from, &to)) continue;
+        const float *a = f->a + (gr->row0 + from - f->first) * f->a_row;
+        ar__panels_left(&f->panels, f->left + i * bytes, a, f->a_row, f->a_col, to - from, f->k);
     }
 }
 
-static void pack_left_panel(const ar_kernels *kn, float *dst, const float *a, size_t a_row, size_t a_col, size_t rows, size_t k) {
-    if (a_col == 1)
-        kn->interleave(dst, (size_t)kn->mr, a, a_row, rows, k);
-    else
-        copy_panel(dst, (size_t)kn->mr, a, a_col, rows, k);
+/* ---- a job ---- */
+
+typedef struct slice {
+    const factor *f;
+    size_t p0, len, depth;
+    const char *right;
+} slice;
+
+/* From one slice to the next, the product's own first (one of length 0 where k is 0), then the terms'. */
+static bool next_slice(const group *gr, const member *m, slice *s) {
+    const factor *base = &gr->factor[m->factor], *last = base + m->factor_count;
+    if (!s->f)
+        s->f = base;
+    else if ((s->p0 += s->len) >= s->f->k) {
+        do s->f++;
+        while (s->f < last && s->f->k == 0);
+        s->p0 = 0;
+    }
+    if (s->f == last) return false;
+    s->len = min_of(s->f->slice, s->f->k - s->p0);
+    s->depth = ar__panels_depth(&s->f->panels, s->len);
+    return true;
 }
 
-void ar__pack_left(const ar_kernels *kn, float *dst, const float *a, size_t a_row, size_t a_col, size_t m, size_t k) {
-    size_t mr = (size_t)kn->mr;
-    for (size_t i = 0; i < m; i += mr) pack_left_panel(kn, dst + i * k, a + i * a_row, a_row, a_col, min_of(mr, m - i), k);
+static size_t right_bytes(const slice *s, size_t cols) {
+    return round_up(round_up(cols, s->f->panels.nr) * s->depth * s->f->panels.bytes, LINE);
 }
 
-void ar__pack_right(const ar_kernels *kn, float *dst, const float *b, size_t b_ld, bool b_rows, size_t n, size_t k) {
-    size_t nr = (size_t)kn->nr;
-    for (size_t j = 0; j < n; j += nr) {
-        size_t cols = min_of(nr, n - j);
-        if (b_rows)
-            kn->interleave(dst + j * k, nr, b + j * b_ld, b_ld, cols, k);
-        else
-            copy_panel(dst + j * k, nr, b + j, b_ld, cols, k);
+/* One slice on rows r0..r1 of the block. */
+static void multiply(const group *gr, const member *m, const slice *s, size_t r0, size_t r1, size_t j0, size_t cols) {
+    const ar_gemm *g = m->g;
+    const factor *f = s->f;
+    size_t mr = f->panels.mr, depth = ar__panels_depth(&f->panels, f->k), from, to;
+    bool first = f == &gr->factor[m->factor] && s->p0 == 0;
+    for (size_t i = r0 / mr; i * mr < r1; i++) {
+        if (!panel_rows(gr, f, i, &from, &to)) continue;
+        ar__panels_multiply(&f->panels, g->c + (gr->row0 + from) * g->c_ld + j0, g->c_ld,
+                            f->left + (i * depth + s->p0) * mr * f->panels.bytes, s->right, f->panels.nr * s->depth, to - from, cols,
+                            s->depth, !first || g->accumulate);
     }
 }
 
-void ar__gemm_packed(const ar_kernels *kn, float *c, size_t c_ld, const float *left, const float *right, size_t m, size_t n, size_t k,
-                     bool accumulate) {
-    size_t mr = (size_t)kn->mr, nr = (size_t)kn->nr;
-    _Alignas(64) float spare[AR_TILE_MAX_MR * AR_TILE_MAX_NR];
-    for (size_t i = 0; i < m; i += mr) {
-        size_t rows = min_of(mr, m - i);
-        for (size_t j = 0; j < n; j += nr) {
-            size_t cols = min_of(nr, n - j);
-            float *to = c + i * c_ld + j;
-            if (rows == mr && cols == nr) {
-                kn->tile(k, left + i * k, right + j * k, to, c_ld, accumulate);
-                continue;
-            }
-            kn->tile(k, left + i * k, right + j * k, spare, nr, false);
-            for (size_t r = 0; r < rows; r++)
-                for (size_t q = 0; q < cols; q++) to[r * c_ld + q] = (accumulate ? to[r * c_ld + q] : 0.0f) + spare[r * nr + q];
+static void finish(const group *gr, const ar_gemm *g, size_t r0, size_t r1, size_t j0, size_t cols) {
+    for (size_t i = r0; i < r1; i++) {
+        float *c = g->c + (gr->row0 + i) * g->c_ld + j0;
+        if (g->has_scale)
+            for (size_t j = 0; j < cols; j++) c[j] *= g->scale;
+        if (g->bias)
+            for (size_t j = 0; j < cols; j++) c[j] += g->bias[j0 + j];
+    }
+}
+
+/* Packs the right blocks of as many slices as fit the buffer; returns how many.  *more: whether others follow. */
+static size_t pack_batch(const group *gr, const member *m, slice *batch, size_t most, slice *next, bool *more, char *buffer, size_t j0,
+                         size_t cols) {
+    size_t n = 0, used = 0;
+    float *wide = (float *)(void *)(buffer + AR_GEMM_RIGHT_BYTES);
+    do {
+        size_t bytes = right_bytes(next, cols);
+        if (n == most || (n > 0 && used + bytes > AR_GEMM_RIGHT_BYTES)) break;
+        batch[n] = *next;
+        batch[n++].right = buffer + used;
+        ar__panels_right(&next->f->panels, buffer + used, wide, &next->f->right, j0, cols, next->p0, next->len);
+        used += bytes;
+        *more = next_slice(gr, m, next);
+    } while (*more);
+    return n;
+}
+
+static void run_job(const group *gr, const member *m, size_t job, char *buffer) {
+    enum { BATCH = 8 };
+    size_t j0 = job / m->parts * m->columns, cols = min_of(m->columns, m->g->n - j0);
+    size_t chunks = (gr->rows + AR_TILE_ROWS - 1) / AR_TILE_ROWS, part = job % m->parts;
+    size_t first = chunks * part / m->parts * AR_TILE_ROWS, last = min_of(chunks * (part + 1) / m->parts * AR_TILE_ROWS, gr->rows);
+    slice batch[BATCH], next = {0};
+    for (bool more = next_slice(gr, m, &next); more;) {
+        size_t n = pack_batch(gr, m, batch, BATCH, &next, &more, buffer, j0, cols);
+        for (size_t r = first; r < last; r += AR_TILE_ROWS) {
+            size_t end = min_of(r + AR_TILE_ROWS, last);
+            for (size_t i = 0; i < n; i++) multiply(gr, m, &batch[i], r, end, j0, cols);
+            if (!more) finish(gr, m->g, r, end, j0, cols);
         }
     }
 }
 
-/* B's block of columns j0..j0+cols, slice p0..p0+len, from any dtype. */
-static void pack_block(const ar_runtime *rt, float *dst, float *wide, const ar_gemm *g, size_t j0, size_t cols, size_t p0, size_t len) {
-    const ar_kernels *kn = &rt->kern;
-    const ar_dtype_info *t = ar__dtype(g->b_type);
-    size_t row_bytes = g->b_ld / t->block * t->bytes, nr = (size_t)kn->nr;
-    const char *base = g->b;
-    if (g->b_type == AR_F32) {
-        const float *b = g->b;
-        ar__pack_right(kn, dst, g->b_rows ? b + j0 * g->b_ld + p0 : b + p0 * g->b_ld + j0, g->b_ld, g->b_rows, cols, len);
-    } else if (g->b_rows && g->b_type == AR_BF16) {
-        const uint16_t *b = g->b;
-        for (size_t j = 0; j < cols; j += nr)
-            kn->interleave_bf16(dst + j * len, nr, b + (j0 + j) * g->b_ld + p0, g->b_ld, min_of(nr, cols - j), len);
-    } else if (g->b_rows) {
-        for (size_t j = 0; j < cols; j++) t->to_f32(wide + j * len, base + (j0 + j) * row_bytes + p0 / t->block * t->bytes, len);
-        ar__pack_right(kn, dst, wide, len, true, cols, len);
-    } else {
-        for (size_t p = 0; p < len; p++) t->to_f32(wide + p * cols, base + (p0 + p) * row_bytes + j0 / t->block * t->bytes, cols);
-        ar__pack_right(kn, dst, wide, cols, false, cols, len);
+/* ---- running ---- */
+
+/* The members from `first` up to the next that waits for others. */
+static size_t stage_end(const group *gr, size_t first) {
+    size_t end = first + 1;
+    while (end < gr->count && !gr->member[end].g->after) end++;
+    return end;
+}
+
+static void run_stage(const group *gr, size_t first, size_t end, char *buffer) {
+    size_t jobs = 0;
+    for (size_t i = first; i < end; i++) {
+        const member *m = &gr->member[i];
+        for (size_t f = 1; f < m->factor_count; f++) pack_left(gr, &gr->factor[m->factor + f]);
+        jobs += m->jobs;
     }
-}
-
-/* Few columns would leave threads idle: then the rows are split too (which packs B's block once more per part). */
-static size_t row_parts(const ar_runtime *rt, size_t rows, size_t blocks) {
-    size_t parts = 1, threads = (size_t)rt->threads;
-    while (blocks * parts < 2 * threads && rows / (parts + 1) >= 96) parts++;
-    return parts;
-}
-
-static void run_slice(const ar_runtime *rt, const ar_gemm *g, size_t i0, size_t rows, size_t p0, size_t len, bool accumulate) {
-    const ar_kernels *kn = &rt->kern;
-    size_t mr = (size_t)kn->mr, panels = (rows + mr - 1) / mr, blocks = (g->n + AR_GEMM_NC - 1) / AR_GEMM_NC;
-    size_t parts = row_parts(rt, rows, blocks), part_panels = (panels + parts - 1) / parts;
-    const float *a = g->a + i0 * g->a_row + p0 * g->a_col;
-#pragma omp parallel num_threads(ar__team(rt, rows * g->n * len / 16))
-    {
-        float *right = ar__runtime_right(rt, omp_get_thread_num());
-#pragma omp for schedule(static)
-        for (size_t i = 0; i < panels; i++)
-            pack_left_panel(kn, rt->left + i * mr * len, a + i * mr * g->a_row, g->a_row, g->a_col, min_of(mr, rows - i * mr), len);
+#pragma omp barrier
 #pragma omp for schedule(dynamic, 1)
-        for (size_t job = 0; job < blocks * parts; job++) {
-            size_t j = job / parts * AR_GEMM_NC, cols = min_of(AR_GEMM_NC, g->n - j);
-            size_t first = job % parts * part_panels * mr;
-            if (first >= rows) continue;
-            pack_block(rt, right, right + AR_GEMM_NC * AR_GEMM_KC, g, j, cols, p0, len);
-            ar__gemm_packed(kn, g->c + (i0 + first) * g->c_ld + j, g->c_ld, rt->left + first * len, right,
-                            min_of(part_panels * mr, rows - first), cols, len, accumulate);
-        }
+    for (size_t job = 0; job < jobs; job++) {
+        size_t i = first, at = job;
+        while (at >= gr->member[i].jobs) at -= gr->member[i++].jobs;
+        run_job(gr, &gr->member[i], at, buffer);
     }
 }
 
-static bool accepts(const ar_runtime *rt, const ar_gemm *g) {
+static const ar_bf16_tile *unit_in_use(const group *gr) {
+    for (size_t i = 0; i < gr->count; i++) {
+        const ar_bf16_tile *t = gr->factor[gr->member[i].factor].panels.bf16;
+        if (t && t->begin) return t;
+    }
+    return NULL;
+}
+
+static void run_block(group *gr, size_t work) {
+    for (size_t i = 0; i < gr->count; i++) divide(gr, &gr->member[i]);
+    const ar_bf16_tile *unit = unit_in_use(gr);
+#pragma omp parallel num_threads(ar__team(gr->rt, work / 16))
+    {
+        char *buffer = (char *)ar__runtime_right(gr->rt, omp_get_thread_num());
+        if (unit) unit->begin();
+        for (size_t i = 0; i < gr->count; i++)
+            if (!gr->factor[gr->member[i].factor].shared) pack_left(gr, &gr->factor[gr->member[i].factor]);
+        for (size_t i = 0; i < gr->count; i = stage_end(gr, i)) run_stage(gr, i, stage_end(gr, i), buffer);
+        if (unit) unit->end();
+    }
+}
+
+/* The most rows, cut evenly, whose packed operands fit; 0 where not even the fewest do. */
+static size_t block_rows(group *gr, size_t m) {
+    size_t chunks = (m + AR_TILE_ROWS - 1) / AR_TILE_ROWS, fit = AR_GEMM_LEFT_BYTES / max_of(place(gr, AR_TILE_ROWS), 1);
+    if (fit == 0) return 0;
+    size_t blocks = (chunks + fit - 1) / fit;
+    return (chunks + blocks - 1) / blocks * AR_TILE_ROWS;
+}
+
+bool ar__packed_group(const ar_runtime *rt, const ar_gemm *g, const ar_panels *panels, size_t count) {
+    group gr;
+    if (!prepare(&gr, rt, g, panels, count)) return false;
+    size_t m = g[0].m, rows = block_rows(&gr, m), columns = 0;
+    if (rows == 0) return false;
+    place(&gr, rows);
+    for (size_t i = 0; i < count; i++) columns += g[i].n;
+    for (gr.row0 = 0; gr.row0 < m; gr.row0 += rows) {
+        gr.rows = min_of(rows, m - gr.row0);
+        run_block(&gr, gr.rows * columns * max_of(g[0].k, 1));
+    }
+    return true;
+}
+
+/* k too deep for even the fewest rows: parts of it one after the other. */
+void ar__packed_deep(const ar_runtime *rt, const ar_gemm *g, const ar_panels *panels) {
+    enum { PART = AR_GEMM_LEFT_BYTES / (AR_TILE_ROWS * sizeof(float)) / 1024 * 1024 };
+    ar_gemm part = *g;
+    ar_right b = {g->b, g->b_type, g->b_ld, g->b_rows};
+    for (size_t p = 0; p < g->k; p += PART) {
+        part.k = min_of(PART, g->k - p);
+        part.a = g->a + p * g->a_col;
+        part.b = g->b_rows ? ar__right_element(&b, 0, p) : ar__right_element(&b, p, 0);
+        part.accumulate = g->accumulate || p > 0;
+        ar__packed_group(rt, &part, panels, 1);
+    }
+}
+
+static bool accepts_own(const ar_runtime *rt, const ar_gemm *g) {
     (void)rt;
     return ar__dtype(g->b_type)->is_weight;
 }
 
-static void run(const ar_runtime *rt, const ar_gemm *g) {
-    for (size_t i = 0; i < g->m; i += AR_GEMM_MC)
-        for (size_t p = 0; p < g->k || p == 0; p += AR_GEMM_KC)
-            run_slice(rt, g, i, min_of(AR_GEMM_MC, g->m - i), p, min_of(AR_GEMM_KC, g->k - p), g->accumulate || p > 0);
+static ar_panels panels_own(const ar_runtime *rt, const ar_gemm *g) { return ar__panels_f32(&rt->kern, ar__gemm_in_bf16(rt, g)); }
+
+/* X and dY lie in rows; a transposed left operand belongs to gradients, which are f32. */
+static bool accepts_bf16(const ar_runtime *rt, const ar_gemm *g, const ar_bf16_tile *t) {
+    return t->run && ar__gemm_in_bf16(rt, g) && g->a_col == 1 && ar__dtype(g->b_type)->is_weight;
 }
 
-const ar_gemm_backend ar__gemm_own = {"own", accepts, run};
+static bool accepts_vector(const ar_runtime *rt, const ar_gemm *g) { return accepts_bf16(rt, g, &rt->kern.bf16); }
+static bool accepts_matrix(const ar_runtime *rt, const ar_gemm *g) { return accepts_bf16(rt, g, &rt->kern.matrix); }
+static ar_panels panels_vector(const ar_runtime *rt, const ar_gemm *g) {
+    (void)g;
+    return ar__panels_bf16(&rt->kern, &rt->kern.bf16);
+}
+static ar_panels panels_matrix(const ar_runtime *rt, const ar_gemm *g) {
+    (void)g;
+    return ar__panels_bf16(&rt->kern, &rt->kern.matrix);
+}
+
+const ar_gemm_backend ar__gemm_own = {"own", accepts_own, NULL, panels_own};
+const ar_gemm_backend ar__gemm_bf16 = {"bf16", accepts_vector, NULL, panels_vector};
+const ar_gemm_backend ar__gemm_matrix = {"bf16-matrix", accepts_matrix, NULL, panels_matrix};

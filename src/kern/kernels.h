@@ -9,7 +9,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { AR_TILE_MAX_MR = 16, AR_TILE_MAX_NR = 64 };
+enum { AR_TILE_MAX_MR = 32, AR_TILE_MAX_NR = 64, AR_TILE_ROWS = 96 /* a multiple of every mr */ };
+
+/* Products of bf16 operands summed in f32.  Packed k is a whole number of kr (zeros behind the last); what a panel's
+ * bytes look like is between left and run, a sliver's is always pairs of k: [k / 2][nr][2]. */
+typedef struct ar_bf16_tile {
+    int mr, nr, kr; /* kr even */
+    void (*run)(size_t k, const uint16_t *a, const uint16_t *b, float *c, size_t ldc, bool accumulate);
+    /* One panel: `rows` rows of f32, ld apart, rounded to nearest even; rows..mr are zeros. */
+    void (*left)(uint16_t *dst, const float *src, size_t ld, size_t rows, size_t k);
+    /* One sliver, from rows of k elements (right_rows) or from k rows of `cols` elements; cols..nr are zeros. */
+    void (*right_rows)(uint16_t *dst, const uint16_t *src, size_t ld, size_t cols, size_t k);
+    void (*right_columns)(uint16_t *dst, const uint16_t *src, size_t ld, size_t cols, size_t k);
+    void (*begin)(void); /* around a thread's tiles; NULL: nothing to set up */
+    void (*end)(void);
+} ar_bf16_tile;
 
 /* One AdamW step with its constants formed in double; see train/optim.h for the formula. */
 typedef struct ar_adamw_step {
@@ -31,6 +45,13 @@ typedef struct ar_kernels {
      * rows..width of dst are zeroed. */
     void (*interleave)(float *dst, size_t width, const float *src, size_t src_ld, size_t rows, size_t k);
     void (*interleave_bf16)(float *dst, size_t width, const uint16_t *src, size_t src_ld, size_t rows, size_t k);
+    void (*interleave_f16)(float *dst, size_t width, const uint16_t *src, size_t src_ld, size_t rows, size_t k);
+    /* dst[p * width + i] = src[p * ld + i]: `cols` columns of k rows; columns cols..width of dst are zeroed. */
+    void (*copy_f32)(float *dst, size_t width, const float *src, size_t ld, size_t cols, size_t k);
+    void (*copy_bf16)(float *dst, size_t width, const uint16_t *src, size_t ld, size_t cols, size_t k);
+    void (*copy_f16)(float *dst, size_t width, const uint16_t *src, size_t ld, size_t cols, size_t k);
+
+    ar_bf16_tile bf16, matrix; /* vector and matrix units for bf16; run is NULL where there are none */
 
     /* Dot products of one vector with a row of a weight: decoding, one token at a time. */
     float (*dot)(const float *x, const float *y, size_t n);

@@ -52,6 +52,10 @@ static inline __m256 load_bf16(const void *src, size_t at) {
     __m128i h = _mm_loadu_si128((const __m128i *)((const uint16_t *)src + at));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
 }
+static inline __m256 load_f16(const void *src, size_t at) {
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)((const uint16_t *)src + at)));
+}
+static inline float one_f16(const void *src, size_t at) { return _cvtsh_ss(((const uint16_t *)src)[at]); }
 static inline float one_f32(const void *src, size_t at) { return ((const float *)src)[at]; }
 static inline float one_bf16(const void *src, size_t at) { return ar__bf16_to_f32(((const uint16_t *)src)[at]); }
 
@@ -79,6 +83,30 @@ static void interleave_bf16(float *dst, size_t width, const uint16_t *src, size_
     for (size_t i = 0; i < width; i += 8) interleave8(dst, width, i, src, src_ld, rows, k, load_bf16, one_bf16);
 }
 
+static void interleave_f16(float *dst, size_t width, const uint16_t *src, size_t src_ld, size_t rows, size_t k) {
+    for (size_t i = 0; i < width; i += 8) interleave8(dst, width, i, src, src_ld, rows, k, load_f16, one_f16);
+}
+
+static inline __attribute__((always_inline)) void copy_rows(float *dst, size_t width, const void *src, size_t ld, size_t cols, size_t k,
+                                                            __m256 (*load)(const void *, size_t), float (*one)(const void *, size_t)) {
+    for (size_t p = 0; p < k; p++) {
+        size_t i = 0;
+        for (; i + 8 <= cols; i += 8) _mm256_storeu_ps(dst + p * width + i, load(src, p * ld + i));
+        for (; i < cols; i++) dst[p * width + i] = one(src, p * ld + i);
+        for (; i < width; i++) dst[p * width + i] = 0.0f;
+    }
+}
+
+static void copy_f32(float *dst, size_t width, const float *src, size_t ld, size_t cols, size_t k) {
+    copy_rows(dst, width, src, ld, cols, k, load_f32, one_f32);
+}
+static void copy_bf16(float *dst, size_t width, const uint16_t *src, size_t ld, size_t cols, size_t k) {
+    copy_rows(dst, width, src, ld, cols, k, load_bf16, one_bf16);
+}
+static void copy_f16(float *dst, size_t width, const uint16_t *src, size_t ld, size_t cols, size_t k) {
+    copy_rows(dst, width, src, ld, cols, k, load_f16, one_f16);
+}
+
 void ar__kernels_avx2(ar_kernels *k) {
     k->isa = "avx2";
     k->mr = MR;
@@ -86,5 +114,9 @@ void ar__kernels_avx2(ar_kernels *k) {
     k->tile = tile;
     k->interleave = interleave;
     k->interleave_bf16 = interleave_bf16;
+    k->interleave_f16 = interleave_f16;
+    k->copy_f32 = copy_f32;
+    k->copy_bf16 = copy_bf16;
+    k->copy_f16 = copy_f16;
     elem_fill(k);
 }

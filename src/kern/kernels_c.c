@@ -15,21 +15,49 @@ static void tile(size_t k, const float *a, const float *b, float *c, size_t ldc,
         }
 }
 
-static void interleave(float *dst, size_t width, const float *src, size_t src_ld, size_t rows, size_t k) {
+typedef float (*widener)(const void *src, size_t at);
+static inline float from_f32(const void *src, size_t at) { return ((const float *)src)[at]; }
+static inline float from_bf16(const void *src, size_t at) { return ar__bf16_to_f32(((const uint16_t *)src)[at]); }
+static inline float from_f16(const void *src, size_t at) { return ar__f16_to_f32(((const uint16_t *)src)[at]); }
+
+/* dst[p][i] = src[i * across + p * along] */
+static inline __attribute__((always_inline)) void gather(float *dst, size_t width, const void *src, size_t across, size_t along,
+                                                         size_t count, size_t k, widener from) {
     for (size_t p = 0; p < k; p++) {
-        for (size_t i = 0; i < rows; i++) dst[p * width + i] = src[i * src_ld + p];
-        for (size_t i = rows; i < width; i++) dst[p * width + i] = 0.0f;
+        for (size_t i = 0; i < count; i++) dst[p * width + i] = from(src, i * across + p * along);
+        for (size_t i = count; i < width; i++) dst[p * width + i] = 0.0f;
     }
 }
 
-static void interleave_bf16(float *dst, size_t width, const uint16_t *src, size_t src_ld, size_t rows, size_t k) {
-    for (size_t p = 0; p < k; p++) {
-        for (size_t i = 0; i < rows; i++) dst[p * width + i] = ar__bf16_to_f32(src[i * src_ld + p]);
-        for (size_t i = rows; i < width; i++) dst[p * width + i] = 0.0f;
-    }
+static void interleave(float *dst, size_t width, const float *src, size_t ld, size_t rows, size_t k) {
+    gather(dst, width, src, ld, 1, rows, k, from_f32);
+}
+static void interleave_bf16(float *dst, size_t width, const uint16_t *src, size_t ld, size_t rows, size_t k) {
+    gather(dst, width, src, ld, 1, rows, k, from_bf16);
+}
+static void interleave_f16(float *dst, size_t width, const uint16_t *src, size_t ld, size_t rows, size_t k) {
+    gather(dst, width, src, ld, 1, rows, k, from_f16);
+}
+static void copy_f32(float *dst, size_t width, const float *src, size_t ld, size_t cols, size_t k) {
+    gather(dst, width, src, 1, ld, cols, k, from_f32);
+}
+static void copy_bf16(float *dst, size_t width, const uint16_t *src, size_t ld, size_t cols, size_t k) {
+    gather(dst, width, src, 1, ld, cols, k, from_bf16);
+}
+static void copy_f16(float *dst, size_t width, const uint16_t *src, size_t ld, size_t cols, size_t k) {
+    gather(dst, width, src, 1, ld, cols, k, from_f16);
 }
 
 void ar__kernels_c(ar_kernels *k) {
-    *k = (ar_kernels){.isa = "c", .mr = MR, .nr = NR, .tile = tile, .interleave = interleave, .interleave_bf16 = interleave_bf16};
+    *k = (ar_kernels){.isa = "c",
+                      .mr = MR,
+                      .nr = NR,
+                      .tile = tile,
+                      .interleave = interleave,
+                      .interleave_bf16 = interleave_bf16,
+                      .interleave_f16 = interleave_f16,
+                      .copy_f32 = copy_f32,
+                      .copy_bf16 = copy_bf16,
+                      .copy_f16 = copy_f16};
     elem_fill(k);
 }

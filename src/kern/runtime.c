@@ -31,19 +31,39 @@ static ar_status choose_isa(ar_runtime *rt, const char *wanted, ar_error *err) {
     return AR_OK;
 }
 
+static bool available(const ar_runtime *rt, const ar_gemm_backend *b) {
+    if (b == &ar__gemm_matrix) return rt->bf16 && rt->kern.matrix.run;
+    if (b == &ar__gemm_bf16) return rt->bf16 && rt->kern.bf16.run;
+    return true;
+}
+
+/* A backend asked for by name stands alone, but for bf16's, which leave f32 products to our own. */
 static ar_status choose_backends(ar_runtime *rt, const char *wanted, ar_error *err) {
-    enum { COUNT = 3 };
-    const ar_gemm_backend *const all[COUNT] = {&ar__gemm_own, &ar__gemm_openblas, &ar__gemm_reference};
+    static const ar_gemm_backend *const all[] = {&ar__gemm_matrix, &ar__gemm_bf16, &ar__gemm_own, &ar__gemm_openblas, &ar__gemm_reference};
+    enum { COUNT = sizeof all / sizeof *all };
     int n = 0;
-    bool any = !wanted || !*wanted || !strcmp(wanted, "auto");
+    bool any = !wanted || !*wanted || !strcmp(wanted, "auto"), bf16 = !any && !strncmp(wanted, "bf16", 4);
     for (int i = 0; i < COUNT; i++)
-        if (any || !strcmp(wanted, all[i]->name)) rt->gemm[n++] = all[i];
-    if (n == 0) return ar__fail(err, AR_ERR_VALUE, "product backend '%s': wanted auto, own, openblas or reference", wanted);
+        if (available(rt, all[i]) && (any || !strcmp(wanted, all[i]->name) || (bf16 && n > 0 && all[i] == &ar__gemm_own)))
+            rt->gemm[n++] = all[i];
+    if (n == 0)
+        return ar__fail(err, AR_ERR_VALUE,
+                        "product backend '%s': wanted auto, own, openblas or reference, or with bf16 arithmetic where the CPU has it bf16 "
+                        "or bf16-matrix",
+                        wanted);
     for (int i = 0; i < n; i++) {
         size_t at = strlen(rt->backend_line);
         snprintf(rt->backend_line + at, sizeof rt->backend_line - at, "%s%s", i ? ", " : "", rt->gemm[i]->name);
     }
     return AR_OK;
+}
+
+static bool take_scratch(ar_runtime *rt) {
+    size_t right = (size_t)rt->threads * AR_GEMM_RIGHT_FLOATS * sizeof(float);
+    if (!ar__arena_init(&rt->scratch, AR_GEMM_LEFT_BYTES + right)) return false;
+    rt->left = ar__arena_take(&rt->scratch, AR_GEMM_LEFT_BYTES);
+    rt->right = ar__arena_take(&rt->scratch, right);
+    return true;
 }
 
 ar_status ar_runtime_new(ar_runtime **out, const ar_runtime_options *options, ar_error *err) {
@@ -56,9 +76,7 @@ ar_status ar_runtime_new(ar_runtime **out, const ar_runtime_options *options, ar
     if (!rt) return ar__fail_memory(err, "runtime");
     rt->threads = o->threads ? o->threads : ar__cpu_count();
     rt->log = (ar_log){o->log, o->log_user};
-    rt->left = ar__alloc((size_t)AR_GEMM_MC * AR_GEMM_KC, sizeof(float));
-    rt->right = ar__alloc((size_t)rt->threads * AR_GEMM_RIGHT_FLOATS, sizeof(float));
-    ar_status s = rt->left && rt->right ? AR_OK : ar__fail_memory(err, "runtime");
+    ar_status s = take_scratch(rt) ? AR_OK : ar__fail_memory(err, "runtime");
     if (!s) s = choose_isa(rt, o->isa ? o->isa : getenv("ALPHAR_ISA"), err);
     if (!s) s = choose_backends(rt, o->backend ? o->backend : getenv("ALPHAR_GEMM"), err);
     if (s) {
@@ -72,8 +90,7 @@ ar_status ar_runtime_new(ar_runtime **out, const ar_runtime_options *options, ar
 
 void ar_runtime_free(ar_runtime *rt) {
     if (!rt) return;
-    free(rt->left);
-    free(rt->right);
+    ar__arena_release(&rt->scratch);
     free(rt);
 }
 

@@ -4,6 +4,7 @@
 
 #include "alphar/runtime.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "kern/gemm.h"
 #include "kern/kernels.h"
 
@@ -11,7 +12,9 @@ struct ar_runtime {
     int threads;
     ar_kernels kern;
     const ar_gemm_backend *gemm[AR_GEMM_BACKENDS]; /* in order of preference, NULL-terminated unless full */
+    bool bf16;                                     /* products with weights of the base round their operands to bf16 */
     /* For one product at a time: panels of the left operand, shared; a block of the right one and a copy per thread. */
+    ar_arena scratch;
     float *left;
     float *right; /* threads * AR_GEMM_RIGHT_FLOATS */
     ar_log log;

@@ -10,45 +10,62 @@ static shape random_shape(size_t width, size_t k) {
     return (shape){width, rows, k, 0};
 }
 
-static float at_f32(const void *src, size_t i) { return ((const float *)src)[i]; }
-static float at_bf16(const void *src, size_t i) { return ar__bf16_to_f32(((const uint16_t *)src)[i]); }
+typedef void (*pack)(float *dst, size_t width, const void *src, size_t ld, size_t count, size_t k);
 
-/* One call: source rows lie `ld` apart (columns of k, or rows of width where `side`), at an odd address. */
-static void one(check_failure *f, const ar_kernels *kn, shape s, ar_dtype t) {
-    size_t bytes = ar__dtype(t)->bytes;
-    s.ld = s.k + check_below(9);
-    check_block src = check_block_new(s.rows * s.ld * bytes + bytes, bytes * check_below(16));
+/* One call: the source's rows lie ld apart, at an odd address; across: it is `count` rows of k, else k rows of `count`. */
+static void one(check_failure *f, pack kernel, shape s, ar_dtype t, bool across) {
+    size_t bytes = ar__dtype(t)->bytes, stored = across ? s.rows : s.k;
+    s.ld = (across ? s.k : s.rows) + check_below(9);
+    size_t count = stored ? (stored - 1) * s.ld + (across ? s.k : s.rows) : 0;
+    check_block src = check_block_new(count * bytes, bytes * check_below(16));
     check_block dst = check_block_new(s.width * s.k * sizeof(float), 0);
-    check_fill_type(src.data, t, s.rows * s.ld);
+    check_fill_type(src.data, t, count);
     float *to = check_f32(&dst);
-    if (t == AR_F32)
-        kn->interleave(to, s.width, check_f32(&src), s.ld, s.rows, s.k);
-    else
-        kn->interleave_bf16(to, s.width, (const uint16_t *)(const void *)src.data, s.ld, s.rows, s.k);
+    kernel(to, s.width, src.data, s.ld, s.rows, s.k);
     for (size_t p = 0; p < s.k; p++)
         for (size_t i = 0; i < s.width; i++) {
-            float wanted = i >= s.rows ? 0.0f : t == AR_F32 ? at_f32(src.data, i * s.ld + p) : at_bf16(src.data, i * s.ld + p);
+            float wanted = 0.0f;
+            if (i < s.rows) ar__dtype(t)->to_f32(&wanted, src.data + (across ? i * s.ld + p : p * s.ld + i) * bytes, 1);
             if (!check_same_bits(&to[p * s.width + i], &wanted, sizeof wanted))
-                check_fail(f, "%zu of %zu rows, k %zu, ld %zu: [%zu][%zu] is %a, wanted %a", s.rows, s.width, s.k, s.ld, p, i,
+                check_fail(f, "%zu of %zu, k %zu, ld %zu: [%zu][%zu] is %a, wanted %a", s.rows, s.width, s.k, s.ld, p, i,
                            (double)to[p * s.width + i], (double)wanted);
         }
-    if (!check_block_intact(&dst)) check_fail(f, "%zu of %zu rows, k %zu: written outside", s.rows, s.width, s.k);
+    if (!check_block_intact(&dst)) check_fail(f, "%zu of %zu, k %zu: written outside", s.rows, s.width, s.k);
     check_block_free(&src);
     check_block_free(&dst);
 }
 
-static void check_interleave(const ar_kernels *kn, ar_dtype t, const char *name) {
+static void check_pack(const ar_kernels *kn, const char *name, pack kernel, ar_dtype t, bool across) {
     check_failure f = {0};
     size_t widths[2] = {(size_t)kn->mr, (size_t)kn->nr};
     for (int w = 0; w < 2; w++) {
         for (size_t k = 0; k < CHECK_SMALL; k++)
-            for (int again = 0; again < 3; again++) one(&f, kn, random_shape(widths[w], k), t);
-        one(&f, kn, random_shape(widths[w], 515), t);
+            for (int again = 0; again < 3; again++) one(&f, kernel, random_shape(widths[w], k), t, across);
+        one(&f, kernel, random_shape(widths[w], 515), t, across);
     }
     check_result(kn->isa, name, check_text(&f));
 }
 
+/* Slots of one shape but for the type of the source. */
+#define SLOT(name, type)                                                                                                                   \
+    static const ar_kernels *name##_table;                                                                                                 \
+    static void call_##name(float *dst, size_t width, const void *src, size_t ld, size_t count, size_t k) {                                \
+        name##_table->name(dst, width, (const type *)src, ld, count, k);                                                                   \
+    }
+SLOT(interleave, float)
+SLOT(interleave_bf16, uint16_t)
+SLOT(interleave_f16, uint16_t)
+SLOT(copy_f32, float)
+SLOT(copy_bf16, uint16_t)
+SLOT(copy_f16, uint16_t)
+
 void check_packing(const ar_runtime *rt) {
-    check_interleave(&rt->kern, AR_F32, "interleave");
-    check_interleave(&rt->kern, AR_BF16, "interleave_bf16");
+    const ar_kernels *kn = &rt->kern;
+#define CHECK(name, type, across) (name##_table = kn, check_pack(kn, #name, call_##name, type, across))
+    CHECK(interleave, AR_F32, true);
+    CHECK(interleave_bf16, AR_BF16, true);
+    CHECK(interleave_f16, AR_F16, true);
+    CHECK(copy_f32, AR_F32, false);
+    CHECK(copy_bf16, AR_BF16, false);
+    CHECK(copy_f16, AR_F16, false);
 }

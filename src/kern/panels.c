@@ -1,0 +1,135 @@
+#include "kern/panels.h"
+
+static size_t min_of(size_t a, size_t b) { return a < b ? a : b; }
+
+ar_panels ar__panels_f32(const ar_kernels *kn, bool rounded) {
+    return (ar_panels){.kn = kn, .rounded = rounded, .mr = (size_t)kn->mr, .nr = (size_t)kn->nr, .kr = 1, .bytes = sizeof(float)};
+}
+
+ar_panels ar__panels_bf16(const ar_kernels *kn, const ar_bf16_tile *t) {
+    return (ar_panels){.kn = kn, .bf16 = t, .mr = (size_t)t->mr, .nr = (size_t)t->nr, .kr = (size_t)t->kr, .bytes = sizeof(uint16_t)};
+}
+
+void ar__panels_left(const ar_panels *p, void *dst, const float *a, size_t a_row, size_t a_col, size_t rows, size_t k) {
+    if (p->bf16)
+        p->bf16->left(dst, a, a_row, rows, k);
+    else if (a_col == 1)
+        p->kn->interleave(dst, p->mr, a, a_row, rows, k);
+    else
+        p->kn->copy_f32(dst, p->mr, a, a_col, rows, k);
+    if (p->rounded) ar__round_to_bf16(dst, p->mr * k);
+}
+
+const void *ar__right_element(const ar_right *b, size_t row, size_t col) {
+    const ar_dtype_info *t = ar__dtype(b->type);
+    return (const char *)b->b + (row * b->ld + col) / t->block * t->bytes;
+}
+
+/* The same block of a type that no kernel reads, as f32 in the same orientation. */
+static ar_right widen(float *wide, const ar_right *b, size_t j0, size_t cols, size_t p0, size_t len) {
+    const ar_dtype_info *t = ar__dtype(b->type);
+    if (b->rows)
+        for (size_t j = 0; j < cols; j++) t->to_f32(wide + j * len, ar__right_element(b, j0 + j, p0), len);
+    else
+        for (size_t q = 0; q < len; q++) t->to_f32(wide + q * cols, ar__right_element(b, p0 + q, j0), cols);
+    return (ar_right){wide, AR_F32, b->rows ? len : cols, b->rows};
+}
+
+static void right_f32(const ar_panels *p, float *dst, float *wide, const ar_right *b, size_t j0, size_t cols, size_t p0, size_t len) {
+    const ar_kernels *kn = p->kn;
+    ar_right w = *b;
+    if (w.type != AR_F32 && w.type != AR_BF16 && w.type != AR_F16) {
+        w = widen(wide, b, j0, cols, p0, len);
+        j0 = p0 = 0;
+    }
+    for (size_t j = 0; j < cols; j += p->nr) {
+        size_t n = min_of(p->nr, cols - j);
+        const void *from = w.rows ? ar__right_element(&w, j0 + j, p0) : ar__right_element(&w, p0, j0 + j);
+        float *to = dst + j * len;
+        if (w.type == AR_F32)
+            (w.rows ? kn->interleave : kn->copy_f32)(to, p->nr, from, w.ld, n, len);
+        else if (w.type == AR_BF16)
+            (w.rows ? kn->interleave_bf16 : kn->copy_bf16)(to, p->nr, from, w.ld, n, len);
+        else
+            (w.rows ? kn->interleave_f16 : kn->copy_f16)(to, p->nr, from, w.ld, n, len);
+        if (p->rounded && w.type != AR_BF16) ar__round_to_bf16(to, p->nr * len);
+    }
+}
+
+/* The same block rounded to bf16. */
+static ar_right narrow(uint16_t *half, const ar_right *b, size_t j0, size_t cols, size_t p0, size_t len) {
+    enum { PART = 1024 }; /* a multiple of every dtype's block */
+    float part[PART];
+    size_t rows = b->rows ? cols : len, width = b->rows ? len : cols;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t q = 0; q < width; q += PART) {
+            size_t n = min_of(PART, width - q);
+            ar__dtype(b->type)->to_f32(part, b->rows ? ar__right_element(b, j0 + i, p0 + q) : ar__right_element(b, p0 + i, j0 + q), n);
+            ar__dtype(AR_BF16)->from_f32(half + i * width + q, part, n);
+        }
+    return (ar_right){half, AR_BF16, width, b->rows};
+}
+
+static void right_bf16(const ar_panels *p, uint16_t *dst, float *wide, const ar_right *b, size_t j0, size_t cols, size_t p0, size_t len) {
+    ar_right w = *b;
+    if (w.type != AR_BF16) {
+        w = narrow((uint16_t *)(void *)wide, b, j0, cols, p0, len);
+        j0 = p0 = 0;
+    }
+    size_t depth = ar__panels_depth(p, len);
+    for (size_t j = 0; j < cols; j += p->nr) {
+        size_t n = min_of(p->nr, cols - j);
+        const void *from = w.rows ? ar__right_element(&w, j0 + j, p0) : ar__right_element(&w, p0, j0 + j);
+        (w.rows ? p->bf16->right_rows : p->bf16->right_columns)(dst + j * depth, from, w.ld, n, len);
+    }
+}
+
+void ar__panels_right(const ar_panels *p, void *dst, float *wide, const ar_right *b, size_t j0, size_t cols, size_t p0, size_t len) {
+    if (p->bf16)
+        right_bf16(p, dst, wide, b, j0, cols, p0, len);
+    else
+        right_f32(p, dst, wide, b, j0, cols, p0, len);
+}
+
+static void tile(const ar_panels *p, size_t k, const char *a, const char *b, float *c, size_t c_ld, bool accumulate) {
+    if (p->bf16)
+        p->bf16->run(k, (const uint16_t *)(const void *)a, (const uint16_t *)(const void *)b, c, c_ld, accumulate);
+    else
+        p->kn->tile(k, (const float *)(const void *)a, (const float *)(const void *)b, c, c_ld, accumulate);
+}
+
+void ar__panels_multiply(const ar_panels *p, float *c, size_t c_ld, const void *panel, const void *slivers, size_t sliver, size_t rows,
+                         size_t cols, size_t k, bool accumulate) {
+    _Alignas(64) float spare[AR_TILE_MAX_MR * AR_TILE_MAX_NR];
+    for (size_t j = 0; j < cols; j += p->nr) {
+        size_t n = min_of(p->nr, cols - j);
+        const char *b = (const char *)slivers + j / p->nr * sliver * p->bytes;
+        if (rows == p->mr && n == p->nr) {
+            tile(p, k, panel, b, c + j, c_ld, accumulate);
+            continue;
+        }
+        tile(p, k, panel, b, spare, p->nr, false);
+        for (size_t i = 0; i < rows; i++)
+            for (size_t q = 0; q < n; q++) {
+                float *to = &c[i * c_ld + j + q], v = spare[i * p->nr + q];
+                *to = accumulate ? *to + v : v;
+            }
+    }
+}
+
+void ar__pack_left(const ar_kernels *kn, float *dst, const float *a, size_t a_row, size_t a_col, size_t m, size_t k) {
+    ar_panels p = ar__panels_f32(kn, false);
+    for (size_t i = 0; i < m; i += p.mr) ar__panels_left(&p, dst + i * k, a + i * a_row, a_row, a_col, min_of(p.mr, m - i), k);
+}
+
+void ar__pack_right(const ar_kernels *kn, float *dst, const float *b, size_t b_ld, bool b_rows, size_t n, size_t k) {
+    ar_panels p = ar__panels_f32(kn, false);
+    ar__panels_right(&p, dst, NULL, &(ar_right){b, AR_F32, b_ld, b_rows}, 0, n, 0, k);
+}
+
+void ar__gemm_packed(const ar_kernels *kn, float *c, size_t c_ld, const float *left, const float *right, size_t m, size_t n, size_t k,
+                     bool accumulate) {
+    ar_panels p = ar__panels_f32(kn, false);
+    for (size_t i = 0; i < m; i += p.mr)
+        ar__panels_multiply(&p, c + i * c_ld, c_ld, left + i * k, right, p.nr * k, min_of(p.mr, m - i), n, k, accumulate);
+}
