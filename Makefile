@@ -27,7 +27,7 @@ LDLIBS_  := $(SANITIZE) -fopenmp $(shell pkg-config --libs $(PACKAGES) 2>/dev/nu
 ARCH := $(shell uname -m)
 SRC  := $(sort $(wildcard src/*/*.c src/*/*/*.c))
 ifneq ($(ARCH),x86_64)
-SRC  := $(filter-out %_avx2.c %_avx512.c,$(SRC))
+SRC  := $(filter-out %_avx2.c %_avx512.c %_avx512bf16.c %_amx.c,$(SRC))
 endif
 CLI  := $(sort $(wildcard cli/*.c))
 UNIT := $(sort $(wildcard tests/unit/test_*.c))
@@ -67,7 +67,11 @@ deps-check:
 # ---- compiling -----------------------------------------------------------------------------------------------
 # A kernel file is named after its ISA; only these files may use its instructions.
 $(BUILD)/src/kern/%_avx2.o:   ISA := -mavx2 -mfma -mf16c -O3
-$(BUILD)/src/kern/%_avx512.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512 -O3
+AVX512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512 -O3
+$(BUILD)/src/kern/%_avx512bf16.o: ISA := $(AVX512) -mavx512bf16
+$(BUILD)/src/kern/%_amx.o:    ISA := $(AVX512) -mavx512bf16 -mamx-tile -mamx-bf16
+$(BUILD)/tests/checkasm/%_avx512.o: ISA := $(AVX512) -mavx512bf16 -mamx-tile -mamx-bf16
+$(BUILD)/src/kern/%_avx512.o: ISA := $(AVX512)
 
 $(BUILD)/%.o: %.c Makefile | deps-check
 	@mkdir -p $(@D)

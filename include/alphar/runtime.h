@@ -10,11 +10,17 @@ extern "C" {
 
 typedef struct ar_runtime ar_runtime;
 
+/* Arithmetic of the products with the base's weights: bf16 rounds both operands and sums in f32.  Everything else
+ * (pairs, norms, attention, the optimizer) is f32 in both.  auto: bf16 where the CPU has matrix units for it. */
+typedef enum ar_compute { AR_COMPUTE_F32, AR_COMPUTE_BF16, AR_COMPUTE_AUTO } ar_compute;
+
 typedef struct ar_runtime_options {
-    int threads;         /* 0: the cores that this process may use */
-    const char *isa;     /* "c", "avx2", "avx512"; NULL: environment ALPHAR_ISA, else the best the CPU has */
-    const char *backend; /* "own", "openblas", "reference"; NULL: environment ALPHAR_GEMM, else the first that accepts */
-    ar_log_fn log;       /* NULL: silence */
+    int threads;     /* 0: the cores that this process may use */
+    const char *isa; /* "c", "avx2", "avx512"; NULL: environment ALPHAR_ISA, else the best the CPU has */
+    const char
+        *backend; /* "own", "openblas", "reference", "bf16", "bf16-matrix"; NULL: environment ALPHAR_GEMM, else the first that accepts */
+    ar_compute compute; /* default f32 */
+    ar_log_fn log;      /* NULL: silence */
     void *log_user;
 } ar_runtime_options;
 
@@ -23,6 +29,7 @@ typedef struct ar_runtime_options {
 AR_API ar_status ar_runtime_new(ar_runtime **out, const ar_runtime_options *options, ar_error *err);
 AR_API void ar_runtime_free(ar_runtime *rt); /* NULL is fine */
 AR_API int ar_runtime_threads(const ar_runtime *rt);
+AR_API ar_compute ar_runtime_compute(const ar_runtime *rt); /* f32 or bf16: what auto became */
 /* One line each for `--version`: the ISA in use with the CPU's features; the backends in order of preference. */
 AR_API const char *ar_runtime_isa(const ar_runtime *rt);
 AR_API const char *ar_runtime_backends(const ar_runtime *rt);

@@ -24,7 +24,6 @@ typedef enum ar_method { AR_METHOD_LORA, AR_METHOD_FULL } ar_method;
 typedef enum ar_schedule { AR_SCHEDULE_COSINE, AR_SCHEDULE_LINEAR, AR_SCHEDULE_CONSTANT } ar_schedule;
 typedef enum ar_optimizer { AR_OPTIMIZER_ADAMW, AR_OPTIMIZER_SGD } ar_optimizer;
 typedef enum ar_switch { AR_SWITCH_AUTO, AR_SWITCH_ON, AR_SWITCH_OFF } ar_switch;
-typedef enum ar_compute { AR_COMPUTE_AUTO, AR_COMPUTE_F32, AR_COMPUTE_BF16 } ar_compute;
 
 /* One progress report; numbers of the step just done. */
 typedef struct ar_progress {

@@ -5,6 +5,7 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
 #endif
 
 ar_cpu ar__cpu_detect(void) {
@@ -16,9 +17,18 @@ ar_cpu ar__cpu_detect(void) {
                __builtin_cpu_supports("avx512vl");
     unsigned a, b, cx, d;
     if (__get_cpuid_count(7, 1, &a, &b, &cx, &d)) c.avx512_bf16 = c.avx512 && (a >> 5 & 1);
-    if (__get_cpuid_count(7, 0, &a, &b, &cx, &d)) c.amx_bf16 = (d >> 22 & 1) && (d >> 24 & 1);
+    if (__get_cpuid_count(7, 0, &a, &b, &cx, &d)) c.amx_bf16 = c.avx512_bf16 && (d >> 22 & 1) && (d >> 24 & 1);
 #endif
     return c;
+}
+
+bool ar__cpu_enable_amx(void) {
+#if defined(__x86_64__)
+    enum { REQUEST_XCOMP_PERMISSION = 0x1023, XTILEDATA = 18 }; /* Linux, arch/x86/include/uapi/asm/prctl.h; XCR0 bit */
+    return syscall(SYS_arch_prctl, REQUEST_XCOMP_PERMISSION, XTILEDATA) == 0;
+#else
+    return false;
+#endif
 }
 
 int ar__cpu_count(void) {

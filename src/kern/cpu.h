@@ -9,6 +9,8 @@ typedef struct ar_cpu {
 } ar_cpu;
 
 ar_cpu ar__cpu_detect(void);
+/* Asks Linux for the tile registers, once per process; false where it refuses. */
+bool ar__cpu_enable_amx(void);
 int ar__cpu_count(void); /* cores that this process may use */
 
 #endif

@@ -76,5 +76,7 @@ typedef struct ar_kernels {
 void ar__kernels_c(ar_kernels *k);
 void ar__kernels_avx2(ar_kernels *k);
 void ar__kernels_avx512(ar_kernels *k);
+void ar__kernels_avx512bf16(ar_kernels *k);
+void ar__kernels_amx(ar_kernels *k);
 
 #endif

@@ -22,7 +22,11 @@ static ar_status choose_isa(ar_runtime *rt, const char *wanted, ar_error *err) {
     if ((want512 && !cpu.avx512) || (want2 && !cpu.avx2))
         return ar__fail(err, AR_ERR_UNSUPPORTED, "ISA %s: this CPU does not have it", wanted);
     if (cpu.avx2 && (all || want2 || want512)) ar__kernels_avx2(&rt->kern);
-    if (cpu.avx512 && (all || want512)) ar__kernels_avx512(&rt->kern);
+    if (cpu.avx512 && (all || want512)) {
+        ar__kernels_avx512(&rt->kern);
+        if (cpu.avx512_bf16) ar__kernels_avx512bf16(&rt->kern);
+        if (cpu.amx_bf16 && ar__cpu_enable_amx()) ar__kernels_amx(&rt->kern);
+    }
 #endif
     if (!known) return ar__fail(err, AR_ERR_VALUE, "ISA '%s': wanted auto, c, avx2 or avx512", wanted);
     snprintf(rt->isa_line, sizeof rt->isa_line, "%s (CPU has:%s%s%s%s%s)", rt->kern.isa, cpu.avx2 ? " avx2" : "",
@@ -78,6 +82,7 @@ ar_status ar_runtime_new(ar_runtime **out, const ar_runtime_options *options, ar
     rt->log = (ar_log){o->log, o->log_user};
     ar_status s = take_scratch(rt) ? AR_OK : ar__fail_memory(err, "runtime");
     if (!s) s = choose_isa(rt, o->isa ? o->isa : getenv("ALPHAR_ISA"), err);
+    rt->bf16 = o->compute == AR_COMPUTE_BF16 || (o->compute == AR_COMPUTE_AUTO && rt->kern.matrix.run);
     if (!s) s = choose_backends(rt, o->backend ? o->backend : getenv("ALPHAR_GEMM"), err);
     if (s) {
         ar_runtime_free(rt);
@@ -94,6 +99,7 @@ void ar_runtime_free(ar_runtime *rt) {
     free(rt);
 }
 
+ar_compute ar_runtime_compute(const ar_runtime *rt) { return rt->bf16 ? AR_COMPUTE_BF16 : AR_COMPUTE_F32; }
 int ar_runtime_threads(const ar_runtime *rt) { return rt->threads; }
 const char *ar_runtime_isa(const ar_runtime *rt) { return rt->isa_line; }
 const char *ar_runtime_backends(const ar_runtime *rt) { return rt->backend_line; }

@@ -146,6 +146,7 @@ void bench_all(const char *isa, int threads) {
         printf("%s: %s\n", isa, err.message);
         return;
     }
+    if (f32->kern.bf16.run) ar_runtime_new(&bf16, &(ar_runtime_options){.isa = isa, .threads = threads, .compute = AR_COMPUTE_BF16}, &err);
     rivals r = find_rivals();
     omp_set_num_threads(threads);
     if (r.blas_threads) r.blas_threads(threads);

@@ -6,16 +6,16 @@
 
 enum { CHAINS = 24, ROUNDS = 1 << 20 };
 
-#define PROBE(name, isa, type, set, op, chains)                          \
-    __attribute__((target(isa), noinline)) static void name(float *out) { \
-        type acc[chains], x = set(1e-9f), y = set(0.5f);                  \
-        for (int i = 0; i < chains; i++) acc[i] = set((float)i);          \
-        __asm__ volatile("" : "+v"(x), "+v"(y));                          \
-        for (int r = 0; r < ROUNDS; r++) {                                \
-            _Pragma("GCC unroll 24") for (int i = 0; i < chains; i++) acc[i] = op; \
-        }                                                                 \
-        for (int i = 1; i < chains; i++) acc[0] += acc[i];                \
-        *out = acc[0][0];                                                 \
+#define PROBE(name, isa, type, set, op, chains)                                                                                            \
+    __attribute__((target(isa), noinline)) static void name(float *out) {                                                                  \
+        type acc[chains], x = set(1e-9f), y = set(0.5f);                                                                                   \
+        for (int i = 0; i < chains; i++) acc[i] = set((float)i);                                                                           \
+        __asm__ volatile("" : "+v"(x), "+v"(y));                                                                                           \
+        for (int r = 0; r < ROUNDS; r++) {                                                                                                 \
+            _Pragma("GCC unroll 24") for (int i = 0; i < chains; i++) acc[i] = op;                                                         \
+        }                                                                                                                                  \
+        for (int i = 1; i < chains; i++) acc[0] += acc[i];                                                                                 \
+        *out = acc[0][0];                                                                                                                  \
     }
 
 PROBE(probe_avx2, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps(x, y, acc[i]), 12)

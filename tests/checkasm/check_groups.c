@@ -131,16 +131,23 @@ static void check_group(check_failure *f, const product_setup *s) {
     }
 }
 
+static void check_backend(const char *isa, const char *backend, bool bf16) {
+    product_setup s;
+    check_failure f = {0};
+    char name[64];
+    snprintf(name, sizeof name, "group/%s%s", backend, bf16 ? "-as-bf16" : "");
+    if (!product_setup_open(&s, isa, backend, bf16)) return;
+    for (int i = 0; i < 40; i++) check_group(&f, &s);
+    product_setup_close(&s);
+    check_result(isa, name, check_text(&f));
+}
+
 void check_groups(const ar_runtime *rt) {
     static const char *const backends[] = {"own", "openblas", "reference"};
-    for (size_t b = 0; b < sizeof backends / sizeof *backends; b++) {
-        product_setup s;
-        check_failure f = {0};
-        char name[64];
-        snprintf(name, sizeof name, "group/%s", backends[b]);
-        if (!product_setup_open(&s, rt->kern.isa, backends[b], false)) continue;
-        for (int i = 0; i < 40; i++) check_group(&f, &s);
-        product_setup_close(&s);
-        check_result(rt->kern.isa, name, check_text(&f));
-    }
+    for (size_t b = 0; b < sizeof backends / sizeof *backends; b++)
+        for (int bf16 = 0; bf16 < 2; bf16++) check_backend(rt->kern.isa, backends[b], bf16 != 0);
+    if (!rt->kern.bf16.run) return;
+    check_backend(rt->kern.isa, "bf16", true);
+    check_backend(rt->kern.isa, "modelled", true);
+    if (rt->kern.matrix.run) check_backend(rt->kern.isa, "bf16-matrix", true);
 }

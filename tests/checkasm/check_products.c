@@ -72,26 +72,47 @@ static void check_kind(const product_setup *s, const char *isa, ar_dtype t, bool
     for (int i = 0; i < 14; i++) {
         size_t k = i == 0 ? 0 : random_size(70, 300);
         product p = product_new(random_size(40, 120), random_size(70, 300), k, t, b_rows, transposed, check_below(2));
+        p.g.is_weight = s->bf16;
         check_one(&f, s, &p);
         product_free(&p);
     }
     product deep = product_new(7, 33, 1025 + check_below(600), t, b_rows, transposed, true);
+    deep.g.is_weight = s->bf16;
     check_one(&f, s, &deep);
     product_free(&deep);
     product wide = product_new(3 + check_below(200), 515, 40, t, b_rows, transposed, false);
+    wide.g.is_weight = s->bf16;
     check_one(&f, s, &wide);
     product_free(&wide);
     check_result(isa, name, check_text(&f));
 }
 
-void check_products(const ar_runtime *rt) {
-    static const char *const backends[] = {"own", "openblas", "reference"};
+/* bf16 arithmetic is for weights, whose left operands lie in rows. */
+static void check_backend(const char *isa, const char *backend, bool bf16) {
     static const ar_dtype types[] = {AR_F32, AR_F16, AR_BF16};
-    for (size_t b = 0; b < sizeof backends / sizeof *backends; b++) {
-        product_setup s;
-        if (!product_setup_open(&s, rt->kern.isa, backends[b], false)) continue;
-        for (size_t t = 0; t < 3; t++)
-            for (int kind = 0; kind < 4; kind++) check_kind(&s, rt->kern.isa, types[t], kind & 1, kind & 2);
-        product_setup_close(&s);
+    product_setup s;
+    if (!product_setup_open(&s, isa, backend, bf16)) return;
+    for (size_t t = 0; t < 3; t++)
+        for (int kind = 0; kind < (bf16 ? 2 : 4); kind++) check_kind(&s, isa, types[t], kind & 1, kind & 2);
+    product_setup_close(&s);
+}
+
+void check_products(const ar_runtime *rt) {
+    const char *isa = rt->kern.isa;
+    check_backend(isa, "own", false);
+    check_backend(isa, "openblas", false);
+    check_backend(isa, "reference", false);
+    check_backend(isa, "own", true);
+    check_backend(isa, "openblas", true);
+    check_backend(isa, "reference", true);
+    if (!rt->kern.bf16.run) {
+        check_skip(isa, "product/bf16", "no bf16 instructions in this set or CPU");
+        return;
     }
+    check_backend(isa, "bf16", true);
+    check_backend(isa, "modelled", true);
+    if (rt->kern.matrix.run)
+        check_backend(isa, "bf16-matrix", true);
+    else
+        check_skip(isa, "product/bf16-matrix", "this CPU has no AMX: the kernels ran on a model of its instructions");
 }

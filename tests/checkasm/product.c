@@ -2,16 +2,31 @@
 
 #include "base/mem.h"
 
+#if defined(__x86_64__)
+void check_kernels_amx_modelled(ar_kernels *k);
+
+static void use_model(ar_runtime *rt) {
+    check_kernels_amx_modelled(&rt->kern);
+    rt->gemm[0] = &ar__gemm_matrix;
+    rt->gemm[1] = &ar__gemm_own;
+}
+#else
+static void use_model(ar_runtime *rt) { (void)rt; }
+#endif
+
 bool product_setup_open(product_setup *s, const char *isa, const char *backend, bool bf16) {
+    bool modelled = !strcmp(backend, "modelled");
     *s = (product_setup){.backend = backend, .bf16 = bf16};
     for (int i = 0; i < PRODUCT_THREADS; i++) {
         ar_error err;
-        ar_runtime_options o = {.isa = isa, .backend = backend, .threads = i + 1};
+        ar_runtime_options o = {
+            .isa = isa, .backend = modelled ? "bf16" : backend, .threads = i + 1, .compute = bf16 ? AR_COMPUTE_BF16 : AR_COMPUTE_F32};
         if (ar_runtime_new(&s->rt[i], &o, &err)) {
             check_skip(isa, backend, err.message);
             product_setup_close(s);
             return false;
         }
+        if (modelled) use_model(s->rt[i]);
     }
     return true;
 }

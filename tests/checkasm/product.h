@@ -7,8 +7,8 @@
 enum { PRODUCT_THREADS = 3 };
 
 typedef struct product_setup {
-    const char *backend;
-    bool bf16; /* both operands are rounded to bf16 first */
+    const char *backend; /* "modelled": bf16-matrix on a model of the unit */
+    bool bf16;           /* products are asked for in bf16: both operands rounded first */
     ar_runtime *rt[PRODUCT_THREADS];
 } product_setup;
 

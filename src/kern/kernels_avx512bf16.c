@@ -1,0 +1,60 @@
+/* AVX512-BF16: a 12x32 tile of vdpbf16ps, which adds two products to each sum. */
+#include "kern/kernels.h"
+#include "kern/pairs512.h"
+
+enum { MR = 12, NR = 32, KR = 2 };
+
+static void run(size_t k, const uint16_t *a, const uint16_t *b, float *c, size_t ldc, bool accumulate) {
+    __m512 acc[MR][2];
+#pragma GCC unroll 12
+    for (int i = 0; i < MR; i++) acc[i][0] = acc[i][1] = _mm512_setzero_ps();
+    for (size_t p = 0; p < k; p += 2) {
+        const char *left = (const char *)(a + p * MR), *right = (const char *)(b + p * NR);
+        __m512bh b0 = (__m512bh)_mm512_load_si512(right), b1 = (__m512bh)_mm512_load_si512(right + 64);
+        _mm_prefetch(right + 2048, _MM_HINT_T0);
+        _mm_prefetch(right + 2048 + 64, _MM_HINT_T0);
+#pragma GCC unroll 12
+        for (int i = 0; i < MR; i++) {
+            int pair;
+            memcpy(&pair, left + 4 * i, sizeof pair);
+            __m512bh x = (__m512bh)_mm512_set1_epi32(pair);
+            acc[i][0] = _mm512_dpbf16_ps(acc[i][0], x, b0);
+            acc[i][1] = _mm512_dpbf16_ps(acc[i][1], x, b1);
+        }
+    }
+#pragma GCC unroll 12
+    for (int i = 0; i < MR; i++) {
+        float *to = c + (size_t)i * ldc;
+        if (accumulate) {
+            acc[i][0] = _mm512_add_ps(_mm512_loadu_ps(to), acc[i][0]);
+            acc[i][1] = _mm512_add_ps(_mm512_loadu_ps(to + 16), acc[i][1]);
+        }
+        _mm512_storeu_ps(to, acc[i][0]);
+        _mm512_storeu_ps(to + 16, acc[i][1]);
+    }
+}
+
+static size_t depth_of(size_t k) { return (k + KR - 1) / KR * KR; }
+
+static void left(uint16_t *dst, const float *src, size_t ld, size_t rows, size_t k) {
+    uint32_t *to = (uint32_t *)(void *)dst;
+    for (size_t p = 0; p < k; p += 32) {
+        __m512i r[16];
+        for (size_t i = 0; i < 16; i++) r[i] = i < rows ? round32(src + i * ld + p, k - p) : _mm512_setzero_si512();
+        transpose16(r);
+        for (size_t q = 0; q < 16 && p / 2 + q < depth_of(k) / 2; q++) _mm512_mask_storeu_epi32(to + (p / 2 + q) * MR, first16(MR), r[q]);
+    }
+}
+
+static void right_rows(uint16_t *dst, const uint16_t *src, size_t ld, size_t cols, size_t k) {
+    pairs_of_rows(dst, NR, src, ld, cols, k, depth_of(k));
+}
+
+static void right_columns(uint16_t *dst, const uint16_t *src, size_t ld, size_t cols, size_t k) {
+    pairs_of_columns(dst, NR, src, ld, cols, k, depth_of(k));
+}
+
+void ar__kernels_avx512bf16(ar_kernels *k) {
+    k->bf16 = (ar_bf16_tile){
+        .mr = MR, .nr = NR, .kr = KR, .run = run, .left = left, .right_rows = right_rows, .right_columns = right_columns};
+}
