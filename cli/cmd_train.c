@@ -47,7 +47,7 @@ static int run(cli *c, const cli_args *args) {
     if (code) return code;
     if (!o.data) return cli_fail_usage(c, "--data is missing, wanted a JSON Lines file");
     if (!o.out) return cli_fail_usage(c, "--out is missing, wanted the folder for the result");
-    if ((code = cli_runtime_open(&rt, c, args))) return code;
+    if ((code = cli_runtime_open(&rt, c, args, o.compute))) return code;
     o.on_progress = show;
     o.should_stop = cli_interrupted;
     o.user = c;

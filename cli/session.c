@@ -2,8 +2,6 @@
 
 #define AT(member) offsetof(struct session_values, member)
 
-enum { COMPUTE_F32, COMPUTE_AUTO, COMPUTE_BF16 };
-
 const cli_option cli_session_options[] = {
     {.name = "model",
      .kind = CLI_STRING,
@@ -21,13 +19,13 @@ const cli_option cli_session_options[] = {
      .at = AT(trust),
      .value = "neither|config|metadata",
      .help = "where an adapter's files disagree on s"},
-    {.name = "compute", .kind = CLI_CHOICE, .at = AT(compute), .value = "f32|auto|bf16", .help = "arithmetic of the products"},
+    {.name = "compute", .kind = CLI_CHOICE, .at = AT(compute), .value = "f32|bf16|auto", .help = "arithmetic of the products"},
     {0},
 };
 
-int cli_runtime_open(ar_runtime **out, cli *c, const cli_args *args) {
+int cli_runtime_open(ar_runtime **out, cli *c, const cli_args *args, ar_compute compute) {
     ar_error err;
-    ar_runtime_options o = {.threads = (int)cli_common_of(args)->threads, .log = cli_log, .log_user = c};
+    ar_runtime_options o = {.threads = (int)cli_common_of(args)->threads, .compute = compute, .log = cli_log, .log_user = c};
     return ar_runtime_new(out, &o, &err) ? cli_fail(c, &err) : CLI_OK;
 }
 
@@ -36,10 +34,9 @@ int cli_session_open(ar_session **out, ar_runtime **rt, cli *c, const cli_args *
     ar_error err;
     *out = NULL;
     *rt = NULL;
-    if (v->compute == COMPUTE_BF16) return cli_fail_usage(c, "--compute bf16: this command computes in f32, wanted f32 or auto");
     if ((o->has_scale || o->has_alpha) && !v->adapter.count)
         return cli_fail_usage(c, "--%s: wanted --adapter with it", o->has_scale ? "scale" : "alpha");
-    int code = cli_runtime_open(rt, c, args);
+    int code = cli_runtime_open(rt, c, args, (ar_compute)v->compute);
     if (code) return code;
     o->model = v->model;
     o->adapter_options.trust = (ar_trust)v->trust;

@@ -18,7 +18,7 @@ struct session_values {
 extern const cli_option cli_session_options[];
 
 /* With --threads, logging to stderr.  Returns the exit status, told already; *out is NULL unless CLI_OK. */
-int cli_runtime_open(ar_runtime **out, cli *c, const cli_args *args);
+int cli_runtime_open(ar_runtime **out, cli *c, const cli_args *args, ar_compute compute);
 /* Fills model and adapter of *o, which the caller may have given a scale or alpha, and opens runtime and session.  An
  * alpha also stands in for one that the adapter's file lacks. */
 int cli_session_open(ar_session **out, ar_runtime **rt, cli *c, const cli_args *args, ar_session_options *o);

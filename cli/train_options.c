@@ -238,7 +238,8 @@ static void map_optimizer(ar_train_options *o, const struct train_values *v) {
     o->clip = v->clip;
     o->checkpoint_layers = (ar_switch)v->checkpoint_layers;
     o->memory = (int64_t)v->memory;
-    o->compute = (ar_compute)v->compute;
+    static const ar_compute computes[] = {AR_COMPUTE_AUTO, AR_COMPUTE_F32, AR_COMPUTE_BF16};
+    o->compute = computes[v->compute];
 }
 
 int cli_train_map(ar_train_options *out, cli *c, const cli_args *args) {

@@ -73,8 +73,8 @@ typedef struct ar_train_options {
     ar_optimizer optimizer;
     double weight_decay, beta1, beta2, eps, clip; /* 0, 0.9, 0.999, 1e-8, 1 */
     ar_switch checkpoint_layers;
-    int64_t memory; /* bytes for everything but the mapped base; 0: what the machine has free */
-    ar_compute compute;
+    int64_t memory;     /* bytes for everything but the mapped base; 0: what the machine has free */
+    ar_compute compute; /* what the runtime was made for; training takes the runtime's (ar_runtime_compute) */
 
     const char *init_adapter; /* start from this adapter's pairs */
     const char *eval_data;

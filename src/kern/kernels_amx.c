@@ -11,10 +11,6 @@
 #include "kern/kernels.h"
 #include "kern/pairs512.h"
 
-#ifdef AR_AMX_MODEL
-#include AR_AMX_MODEL /* the instructions in plain C, for machines without them */
-#endif
-
 enum { MR = 32, NR = 32, KR = 32, HALF = 16 };
 
 /* Intel SDM, TILECFG: palette 1, every tile 16 rows of 64 bytes. */

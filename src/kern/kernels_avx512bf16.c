@@ -55,6 +55,6 @@ static void right_columns(uint16_t *dst, const uint16_t *src, size_t ld, size_t 
 }
 
 void ar__kernels_avx512bf16(ar_kernels *k) {
-    k->bf16 = (ar_bf16_tile){
-        .mr = MR, .nr = NR, .kr = KR, .run = run, .left = left, .right_rows = right_rows, .right_columns = right_columns};
+    k->bf16 =
+        (ar_bf16_tile){.mr = MR, .nr = NR, .kr = KR, .run = run, .left = left, .right_rows = right_rows, .right_columns = right_columns};
 }

@@ -39,7 +39,7 @@ static void dora_fwd(const ar_runtime *rt, float *y, const ar_linear *lin, const
         return;
     }
     assert(wide && "the plan knows which sites have DoRA");
-    ar__gemm_xwt(rt, wide, x_dropped, lin->w.data, lin->w.type, m, n, k, false);
+    ar__gemm_weight_xwt(rt, wide, x_dropped, lin->w.data, lin->w.type, m, n, k, false);
 #pragma omp parallel for num_threads(ar__team(rt, m *n)) schedule(static)
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < n; j++) y[i * n + j] -= wide[i * n + j];
@@ -85,7 +85,7 @@ void ar__linear_fwd(const ar_runtime *rt, float *y, float *su, const ar_linear *
     if (rows->decoding && rows->count == 1)
         ar__gemv(rt, y, x, lin->w.data, lin->w.type, n, k);
     else
-        ar__gemm_xwt(rt, y, x, lin->w.data, lin->w.type, rows->count, n, k, false);
+        ar__gemm_weight_xwt(rt, y, x, lin->w.data, lin->w.type, rows->count, n, k, false);
     for (size_t i = 0; i < rows->segment_count; i++) {
         const ar_segment *seg = &rows->segments[i];
         const ar_pair_op *p = ar__segment_pair(seg, lin->site);
@@ -122,7 +122,7 @@ static void dora_bwd(const ar_runtime *rt, float *dz, const float *dy, const ar_
                      const float *su, const ar_rows *rows, const ar_segment *seg, float *z) {
     size_t n = lin->w.rows, k = lin->w.cols, r0 = rows->start[seg->first], m = rows->start[seg->last] - r0;
     if (p->dmagnitude) {
-        ar__gemm_xwt(rt, z + r0 * n, in + r0 * k, lin->w.data, lin->w.type, m, n, k, false);
+        ar__gemm_weight_xwt(rt, z + r0 * n, in + r0 * k, lin->w.data, lin->w.type, m, n, k, false);
         ar__pair_up(rt, z + r0 * n, p, su, m, n);
         column_sums(rt, p->dmagnitude, dy, z, p->inv_norm, rows, seg->first, seg->last, n);
     }
@@ -144,7 +144,7 @@ static void dora_dropout_dx(const ar_runtime *rt, float *dx, float *tmp, float *
                             const ar_pair_op *p, const float *du, const ar_rows *rows, const ar_segment *seg) {
     size_t n = lin->w.rows, k = lin->w.cols, r0 = rows->start[seg->first], m = rows->start[seg->last] - r0;
     scale_columns(rt, dz + r0 * n, dy + r0 * n, p->gain, 1.0f, m, n);
-    ar__gemm_dyw(rt, tmp + r0 * k, dz + r0 * n, lin->w.data, lin->w.type, m, n, k, false);
+    ar__gemm_weight_dyw(rt, tmp + r0 * k, dz + r0 * n, lin->w.data, lin->w.type, m, n, k, false);
     ar__pair_down_bwd(rt, tmp + r0 * k, p, du, m, k);
     drop_segment(rt, dx, tmp, rows, seg, p, k, true);
 }
@@ -184,7 +184,7 @@ static void base_dx(const ar_runtime *rt, float *dx, bool accumulate, const floa
             scale_columns(rt, scaled + r0 * n, dy + r0 * n, p->gain, 0.0f, m, n);
             from = scaled;
         }
-        ar__gemm_dyw(rt, dx + r0 * k, from + r0 * n, lin->w.data, lin->w.type, m, n, k, accumulate);
+        ar__gemm_weight_dyw(rt, dx + r0 * k, from + r0 * n, lin->w.data, lin->w.type, m, n, k, accumulate);
     }
 }
 

@@ -66,8 +66,6 @@ static ar_status check_ranges(const ar_train_options *o, ar_error *err) {
 ar_status ar__train_options_check(const ar_train_options *o, ar_error *err) {
     ar_status s = check_ranges(o, err);
     if (s) return s;
-    if (o->compute == AR_COMPUTE_BF16)
-        return ar__fail(err, AR_ERR_USAGE, "compute: bf16 products are not in this build; use --compute f32");
     if (o->alpha_given && !isfinite(o->alpha)) return ar__fail(err, AR_ERR_USAGE, "alpha: found %g, wanted a finite number", o->alpha);
     if (o->alpha_given && o->alpha <= 0.0)
         return ar__fail(err, AR_ERR_USAGE,
@@ -199,9 +197,10 @@ json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, uint64
                   "schedule", schedules[o->schedule], "warmup", o->warmup, "optimizer", optimizers[o->optimizer], "weight-decay",
                   o->weight_decay, "beta1", o->beta1, "beta2", o->beta2, "eps", o->eps, "clip", o->clip);
     json_t *l = json_pack("{s:s, s:I, s:s, s:o, s:o, s:I, s:i, s:I, s:i, s:i, s:I}", "checkpoint-layers", switches[o->checkpoint_layers],
-                          "memory", (json_int_t)o->memory, "compute", "f32", "init-adapter", text_or_null(o->init_adapter), "eval-data",
-                          text_or_null(o->eval_data), "eval-every", (json_int_t)o->eval_every, "early-stop", o->early_stop, "save-every",
-                          (json_int_t)o->save_every, "keep", o->keep, "strength-every", o->strength_every, "seed", (json_int_t)o->seed);
+                          "memory", (json_int_t)o->memory, "compute", o->compute == AR_COMPUTE_BF16 ? "bf16" : "f32", "init-adapter",
+                          text_or_null(o->init_adapter), "eval-data", text_or_null(o->eval_data), "eval-every", (json_int_t)o->eval_every,
+                          "early-stop", o->early_stop, "save-every", (json_int_t)o->save_every, "keep", o->keep, "strength-every",
+                          o->strength_every, "seed", (json_int_t)o->seed);
     bool ok = j && k && l && !json_object_update(j, k) && !json_object_update(j, l);
     json_decref(k);
     json_decref(l);

@@ -171,6 +171,8 @@ static void set_budget(ar_trainer *t) {
 
 ar_status ar__trainer_open(ar_trainer *t, const ar_runtime *rt, const ar_train_options *o, bool needs_data, ar_error *err) {
     *t = (ar_trainer){.rt = rt, .o = *o, .eval_loss = -1.0, .strength = -1.0, .best_eval = INFINITY};
+    t->o.compute = ar_runtime_compute(rt);
+    if (t->o.compute == AR_COMPUTE_BF16) ar__log_info(&rt->log, "compute bf16: products with the base's weights on %s", rt->gemm[0]->name);
     ar_status s = ar__train_options_check(o, err);
     t->asked_alpha = o->alpha_given;
     if (!s && o->init_adapter) s = ar__init_adapter_options(&t->o, err);
