@@ -26,8 +26,12 @@ LDLIBS_  := $(SANITIZE) -fopenmp $(shell pkg-config --libs $(PACKAGES) 2>/dev/nu
 
 ARCH := $(shell uname -m)
 SRC  := $(sort $(wildcard src/*/*.c src/*/*/*.c))
+X86  := %_avx2.c %_avx512.c %_avx512bf16.c %_amx.c
 ifneq ($(ARCH),x86_64)
-SRC  := $(filter-out %_avx2.c %_avx512.c %_avx512bf16.c %_amx.c,$(SRC))
+SRC  := $(filter-out $(X86),$(SRC))
+endif
+ifneq ($(ARCH),aarch64)
+SRC  := $(filter-out %_neon.c,$(SRC))
 endif
 CLI  := $(sort $(wildcard cli/*.c))
 UNIT := $(sort $(wildcard tests/unit/test_*.c))
@@ -38,10 +42,14 @@ TEST_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(sort $(filter-out $(UNIT),$(wildcard t
 FUZZ     := $(patsubst fuzz/fuzz_%.c,%,$(sort $(wildcard fuzz/fuzz_*.c)))
 FUZZ_BIN := $(FUZZ:%=$(BUILD)/tests/fuzz_%)
 FUZZ_SECONDS ?= 60
-CHECKASM := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard tests/checkasm/*.c)))
+CHECKASM_SRC := $(sort $(wildcard tests/checkasm/*.c))
+ifneq ($(ARCH),x86_64)
+CHECKASM_SRC := $(filter-out $(X86),$(CHECKASM_SRC))
+endif
+CHECKASM := $(CHECKASM_SRC:%.c=$(BUILD)/%.o)
 BENCH_BIN := $(patsubst bench/%.c,$(BUILD)/bench/%,$(sort $(wildcard bench/bench_*.c)))
 
-.PHONY: all help deps deps-check demo test unit lint format asan fuzz fuzz-programs bench install clean
+.PHONY: all help deps deps-check demo test unit checkasm-arm64 lint format asan fuzz fuzz-programs bench install clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -53,6 +61,7 @@ help:
 	@echo 'make demo       fine-tune the embedded model, generate at several alphas (a minute)'
 	@echo 'make test       all tests'
 	@echo 'make asan       the unit and command tests under address and undefined-behaviour sanitizers'
+	@echo 'make checkasm-arm64   the kernels on aarch64, under qemu'
 	@echo 'make lint       layers, formatting, clang-tidy, warnings'
 	@echo 'make fuzz       libFuzzer on every reader, FUZZ_SECONDS=$(FUZZ_SECONDS) each (needs clang)'
 	@echo 'make bench      paired benchmarks'
@@ -106,8 +115,27 @@ $(BUILD)/libfuzzer/%: $(BUILD)/fuzz/fuzz_%.o $(BUILD)/fuzz/fuzz.o $(BUILD)/libal
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libalphar.a
 	$(CC) -o $@ $< $(BUILD)/libalphar.a $(LDLIBS_)
 
+# checkasm for aarch64, with nothing but base and kern in it, run by qemu.
+ARM64_CC  ?= aarch64-linux-gnu-gcc
+ARM64_RUN ?= qemu-aarch64 -L /usr/aarch64-linux-gnu
+ARM64_SRC := $(filter-out $(X86) %/gemm_openblas.c,$(wildcard src/base/*.c src/kern/*.c tests/checkasm/*.c tests/checkasm/alone/*.c))
+ARM64_OBJ := $(ARM64_SRC:%.c=$(BUILD)/arm64/%.o)
+
+$(BUILD)/arm64/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(ARM64_CC) $(CFLAGS_) -MMD -MP -c -o $@ $<
+
+$(BUILD)/arm64/checkasm: $(ARM64_OBJ)
+	$(ARM64_CC) -o $@ $(ARM64_OBJ) -fopenmp -lm -lpthread -ldl
+
 # ---- using ---------------------------------------------------------------------------------------------------
 unit: $(UNIT_BIN) $(FUZZ_BIN) $(BUILD)/checkasm
+
+checkasm-arm64:
+	@for tool in $(firstword $(ARM64_CC)) $(firstword $(ARM64_RUN)); do command -v $$tool >/dev/null || \
+	  { echo "make checkasm-arm64 needs $$tool: apt-get install gcc-aarch64-linux-gnu qemu-user" >&2; exit 1; }; done
+	@$(MAKE) --no-print-directory $(BUILD)/arm64/checkasm
+	OMP_WAIT_POLICY=passive $(ARM64_RUN) $(BUILD)/arm64/checkasm
 
 test: all unit
 	@BUILD=$(BUILD) tests/run
@@ -155,4 +183,4 @@ install: all
 clean:
 	rm -rf $(BUILD)
 
--include $(CHECKASM:.o=.d) $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(UNIT_BIN:$(BUILD)/tests/%=$(BUILD)/tests/unit/%.d) $(wildcard $(BUILD)/fuzz/*.d)
+-include $(CHECKASM:.o=.d) $(ARM64_OBJ:.o=.d) $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(UNIT_BIN:$(BUILD)/tests/%=$(BUILD)/tests/unit/%.d) $(wildcard $(BUILD)/fuzz/*.d)

@@ -16,7 +16,7 @@ typedef enum ar_compute { AR_COMPUTE_F32, AR_COMPUTE_BF16, AR_COMPUTE_AUTO } ar_
 
 typedef struct ar_runtime_options {
     int threads;     /* 0: the cores that this process may use */
-    const char *isa; /* "c", "avx2", "avx512"; NULL: environment ALPHAR_ISA, else the best the CPU has */
+    const char *isa; /* "c", "avx2", "avx512", "neon"; NULL: environment ALPHAR_ISA, else the best the CPU has */
     const char
         *backend; /* "own", "openblas", "reference", "bf16", "bf16-matrix"; NULL: environment ALPHAR_GEMM, else the first that accepts */
     ar_compute compute; /* default f32 */

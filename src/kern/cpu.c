@@ -18,6 +18,8 @@ ar_cpu ar__cpu_detect(void) {
     unsigned a, b, cx, d;
     if (__get_cpuid_count(7, 1, &a, &b, &cx, &d)) c.avx512_bf16 = c.avx512 && (a >> 5 & 1);
     if (__get_cpuid_count(7, 0, &a, &b, &cx, &d)) c.amx_bf16 = c.avx512_bf16 && (d >> 22 & 1) && (d >> 24 & 1);
+#elif defined(__aarch64__)
+    c.neon = true; /* part of the architecture */
 #endif
     return c;
 }

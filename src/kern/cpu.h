@@ -5,7 +5,7 @@
 #include <stdbool.h>
 
 typedef struct ar_cpu {
-    bool avx2, avx512, avx512_bf16, amx_bf16; /* avx2 includes FMA and F16C; avx512 is F+BW+DQ+VL */
+    bool avx2, avx512, avx512_bf16, amx_bf16, neon; /* avx2 includes FMA and F16C; avx512 is F+BW+DQ+VL */
 } ar_cpu;
 
 ar_cpu ar__cpu_detect(void);

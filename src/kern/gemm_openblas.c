@@ -66,4 +66,6 @@ static void run(const ar_runtime *rt, const ar_gemm *g) {
     }
 }
 
+void ar__openblas_prepare(void) { openblas_set_num_threads(1); }
+
 const ar_gemm_backend ar__gemm_openblas = {"openblas", accepts, run, NULL};

@@ -78,5 +78,6 @@ void ar__kernels_avx2(ar_kernels *k);
 void ar__kernels_avx512(ar_kernels *k);
 void ar__kernels_avx512bf16(ar_kernels *k);
 void ar__kernels_amx(ar_kernels *k);
+void ar__kernels_neon(ar_kernels *k);
 
 #endif

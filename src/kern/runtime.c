@@ -1,7 +1,6 @@
 /* Builds the runtime: which ISA, which backends, how many threads.  Decided once, never changed. */
 #include "kern/runtime.h"
 
-#include <cblas.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,10 +27,15 @@ static ar_status choose_isa(ar_runtime *rt, const char *wanted, ar_error *err) {
         if (cpu.amx_bf16 && ar__cpu_enable_amx()) ar__kernels_amx(&rt->kern);
     }
 #endif
-    if (!known) return ar__fail(err, AR_ERR_VALUE, "ISA '%s': wanted auto, c, avx2 or avx512", wanted);
-    snprintf(rt->isa_line, sizeof rt->isa_line, "%s (CPU has:%s%s%s%s%s)", rt->kern.isa, cpu.avx2 ? " avx2" : "",
-             cpu.avx512 ? " avx512" : "", cpu.avx512_bf16 ? " avx512-bf16" : "", cpu.amx_bf16 ? " amx-bf16" : "",
-             cpu.avx2 ? "" : " nothing that Alphar has kernels for");
+#if defined(__aarch64__)
+    bool want_neon = !all && !strcmp(wanted, "neon");
+    known = known || want_neon;
+    if (all || want_neon) ar__kernels_neon(&rt->kern);
+#endif
+    if (!known) return ar__fail(err, AR_ERR_VALUE, "ISA '%s': wanted auto, c, avx2, avx512 or neon, of those that the CPU has", wanted);
+    snprintf(rt->isa_line, sizeof rt->isa_line, "%s (CPU has:%s%s%s%s%s%s)", rt->kern.isa, cpu.avx2 ? " avx2" : "",
+             cpu.avx512 ? " avx512" : "", cpu.avx512_bf16 ? " avx512-bf16" : "", cpu.amx_bf16 ? " amx-bf16" : "", cpu.neon ? " neon" : "",
+             cpu.avx2 || cpu.neon ? "" : " nothing that Alphar has kernels for");
     return AR_OK;
 }
 
@@ -88,7 +92,7 @@ ar_status ar_runtime_new(ar_runtime **out, const ar_runtime_options *options, ar
         ar_runtime_free(rt);
         return s;
     }
-    openblas_set_num_threads(1); /* our tiles are the parallelism */
+    ar__openblas_prepare();
     *out = rt;
     return AR_OK;
 }
