@@ -21,8 +21,8 @@ enum {
     MEMBERS = 12,
     FACTORS = 48,            /* A·B pairs in a group: products and terms */
     LINE = 64,               /* packed operands begin at multiples of it */
-    BLOCK_BYTES = 192 << 10, /* of a packed right block: what stays in L2 beside the streams */
-    LONG_BYTES = 448 << 10,  /* the same where k takes several slices: the packed A is streamed once per column block */
+    BLOCK_BYTES = 256 << 10, /* of a packed right block: what stays in L2 beside the streams */
+    LONG_BYTES = 512 << 10,  /* the same where k takes several slices: the packed A is streamed once per column block */
     ONE_SLICE = 1024,
     SLICE = 512
 };
@@ -70,7 +70,7 @@ static size_t left_bytes(const factor *f, size_t rows) {
 /* ---- preparing a group ---- */
 
 static void add_factor(group *gr, member *m, factor f) {
-    f.slice = m->factor_count == 0 ? slice_of(f.k, f.panels.bytes) : min_of(f.k, SLICE);
+    f.slice = m->factor_count == 0 ? slice_of(f.k, f.panels.bytes) : min_of(f.k, AR_GEMM_KC);
     gr->factor[gr->factor_count++] = f;
     m->factor_count++;
 }
@@ -163,15 +163,24 @@ static bool panel_rows(const group *gr, const factor *f, size_t i, size_t *from,
     return *from < *to;
 }
 
+/* Where panel i of the slice at p0 (depth deep) begins: slice after slice, so that a job reads on and on. */
+static char *left_panel(const group *gr, const factor *f, size_t i, size_t p0, size_t depth) {
+    size_t rows = round_up(gr->rows, f->panels.mr);
+    return f->left + (rows * p0 + i * f->panels.mr * depth) * f->panels.bytes;
+}
+
 static void pack_left(const group *gr, const factor *f) {
     size_t panels = (gr->rows + f->panels.mr - 1) / f->panels.mr;
-    size_t bytes = f->panels.mr * ar__panels_depth(&f->panels, f->k) * f->panels.bytes;
 #pragma omp for schedule(static) nowait
     for (size_t i = 0; i < panels; i++) {
         size_t from, to;
         if (!panel_rows(gr, f, i, &from, &to)) continue;
         const float *a = f->a + (gr->row0 + from - f->first) * f->a_row;
-        ar__panels_left(&f->panels, f->left + i * bytes, a, f->a_row, f->a_col, to - from, f->k);
+        for (size_t p = 0; p < f->k; p += f->slice) {
+            size_t len = min_of(f->slice, f->k - p);
+            ar__panels_left(&f->panels, left_panel(gr, f, i, p, ar__panels_depth(&f->panels, len)), a + p * f->a_col, f->a_row, f->a_col,
+                            to - from, len);
+        }
     }
 }
 
@@ -207,13 +216,12 @@ static size_t right_bytes(const slice *s, size_t cols) {
 static void multiply(const group *gr, const member *m, const slice *s, size_t r0, size_t r1, size_t j0, size_t cols) {
     const ar_gemm *g = m->g;
     const factor *f = s->f;
-    size_t mr = f->panels.mr, depth = ar__panels_depth(&f->panels, f->k), from, to;
+    size_t mr = f->panels.mr, from, to;
     bool first = f == &gr->factor[m->factor] && s->p0 == 0;
     for (size_t i = r0 / mr; i * mr < r1; i++) {
         if (!panel_rows(gr, f, i, &from, &to)) continue;
-        ar__panels_multiply(&f->panels, g->c + (gr->row0 + from) * g->c_ld + j0, g->c_ld,
-                            f->left + (i * depth + s->p0) * mr * f->panels.bytes, s->right, f->panels.nr * s->depth, to - from, cols,
-                            s->depth, !first || g->accumulate);
+        ar__panels_multiply(&f->panels, g->c + (gr->row0 + from) * g->c_ld + j0, g->c_ld, left_panel(gr, f, i, s->p0, s->depth), s->right,
+                            f->panels.nr * s->depth, to - from, cols, s->depth, !first || g->accumulate);
     }
 }
 

@@ -98,10 +98,18 @@ static void tile(const ar_panels *p, size_t k, const char *a, const char *b, flo
         p->kn->tile(k, (const float *)(const void *)a, (const float *)(const void *)b, c, c_ld, accumulate);
 }
 
+/* The next panel, a share of it per sliver: the packed A comes from afar, once per block of columns.  (A hint: it may
+ * point past the end.) */
+static void fetch(const char *from, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, 0, 2);
+}
+
 void ar__panels_multiply(const ar_panels *p, float *c, size_t c_ld, const void *panel, const void *slivers, size_t sliver, size_t rows,
                          size_t cols, size_t k, bool accumulate) {
     _Alignas(64) float spare[AR_TILE_MAX_MR * AR_TILE_MAX_NR];
+    size_t panel_bytes = p->mr * k * p->bytes, share = panel_bytes / ((cols + p->nr - 1) / p->nr) + 64;
     for (size_t j = 0; j < cols; j += p->nr) {
+        fetch((const char *)panel + panel_bytes + j / p->nr * share, share);
         size_t n = min_of(p->nr, cols - j);
         const char *b = (const char *)slivers + j / p->nr * sliver * p->bytes;
         if (rows == p->mr && n == p->nr) {

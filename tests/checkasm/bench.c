@@ -156,6 +156,7 @@ void bench_all(const char *isa, int threads) {
                 job j = {.m = rows[m], .n = shapes[s][0], .k = shapes[s][1], .forward = !(kind & 1), .type = kind & 2 ? AR_F32 : AR_BF16};
                 bench_shape(isa, f32, bf16, &r, j, threads);
             }
+    for (size_t m = 0; m < 2; m++) bench_group(f32, rows[m], threads);
     ar_runtime_free(bf16);
     ar_runtime_free(f32);
 }

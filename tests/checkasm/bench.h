@@ -18,4 +18,6 @@ double bench_quartile(const bench_stat *s, int upper);
 /* GFLOP/s per core of fused multiply-adds on registers alone, for the instruction set; 0: no probe. */
 double bench_peak(const char *isa, bool bf16, int threads);
 
+void bench_group(const ar_runtime *rt, size_t m, int threads);
+
 #endif
