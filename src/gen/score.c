@@ -36,8 +36,10 @@ ar_status ar_score(double *logprobs, ar_session *s, const int32_t *ids, size_t c
         size_t start[2] = {0, count};
         double sum;
         ar_segment seg = ar__session_segment(s, 1);
-        ar_batch b = {
-            .rows = {.count = count, .samples = 1, .start = start, .segments = &seg, .segment_count = 1}, .ids = ids, .targets = targets};
+        ar_batch b = {.rows = {.count = count, .samples = 1, .start = start, .segments = &seg, .segment_count = 1},
+                      .ids = ids,
+                      .targets = targets,
+                      .all_rows = logits_path != NULL};
         for (size_t i = 0; i < count; i++) targets[i] = i + 1 < count ? ids[i + 1] : -1;
         ar__pass_forward(p, &b, NULL);
         ar__pass_loss(p, &b, &sum, nll, 0.0f);

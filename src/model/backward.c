@@ -4,14 +4,26 @@
 
 #include "model/forward.h"
 
-static void mlp_backward(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows) {
+/* The norm's output again, where a linear behind it asks for its input. */
+static void norm_again(ar_pass *p, const ar_norm *norm, const float *x, const float *rstd, const ar_rows *rows,
+                       const ar_linear *const *behind, int count) {
+    for (int i = 0; i < count; i++)
+        if (ar__linear_needs_input(behind[i], rows)) {
+            ar__norm_again(p->model->rt, p->h, rstd, norm, x, rows->count, (size_t)p->model->arch.dim);
+            return;
+        }
+}
+
+static void mlp_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows) {
     const ar_runtime *rt = p->model->rt;
+    const ar_layer *l = &p->model->layers[layer];
     size_t dim = (size_t)p->model->arch.dim, ff = (size_t)p->model->arch.ff;
-    ar__swiglu(p, a, rows);
-    ar__linear_bwd(rt, p->dact, false, p->dx, &l->down, p->act, a->su[AR_SLOT_DOWN], rows, &p->linear);
+    if (ar__linear_needs_input(&l->down, rows)) ar__swiglu(p, a, rows);
+    if (ar__pass_level(p, layer) < AR_LEVEL_ALL) ar__linear_su(rt, a->su[AR_SLOT_DOWN], &l->down, p->act, rows, &p->linear);
+    ar__linear_bwd(rt, p->act, false, p->dx, &l->down, p->act, a->su[AR_SLOT_DOWN], rows, &p->linear);
 #pragma omp parallel for num_threads(ar__team(rt, rows->count *ff * 8)) schedule(static)
-    for (size_t i = 0; i < rows->count; i++) rt->kern.silu_mul_bwd(a->gate + i * ff, a->up + i * ff, p->dact + i * ff, ff);
-    ar__norm_fwd(rt, p->h, NULL, &l->mlp_norm, a->mid, rows->count, dim);
+    for (size_t i = 0; i < rows->count; i++) rt->kern.silu_mul_bwd(a->gate + i * ff, a->up + i * ff, p->act + i * ff, ff);
+    norm_again(p, &l->mlp_norm, a->mid, a->rstd_mlp, rows, (const ar_linear *[]){&l->gate, &l->up}, 2);
     ar__linear_bwd(rt, p->dh, false, a->gate, &l->gate, p->h, a->su[AR_SLOT_GATE], rows, &p->linear);
     ar__linear_bwd(rt, p->dh, true, a->up, &l->up, p->h, a->su[AR_SLOT_UP], rows, &p->linear);
     ar__norm_bwd(rt, p->dx, true, p->dh, &l->mlp_norm, a->mid, a->rstd_mlp, rows, 1, dim);
@@ -29,30 +41,38 @@ static void rotate_backward(ar_pass *p, const ar_layer *l, const ar_acts *a, con
     ar__norm_bwd(rt, p->dk, false, p->dk, &l->k_norm, a->k, a->rstd_k, rows, kv_heads, d);
 }
 
-static void attention_backward(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, bool below) {
+static void attention_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, bool below) {
     const ar_model *m = p->model;
     const ar_runtime *rt = m->rt;
+    const ar_layer *l = &m->layers[layer];
+    const ar_rows *behind = ar__rows_behind(p, layer, rows);
     ar_attention at = ar__layer_attention(m, l);
-    ar__linear_bwd(rt, p->datt, false, p->dx, &l->o, a->att, a->su[AR_SLOT_O], rows, &p->linear);
-    ar__rotate(p, l, a, rows, 0);
-    ar__attention_bwd(rt, p->dq, p->dk, p->dv, p->dsum, p->datt, p->q_rot, p->k_rot, a->v, a->att, a->lse, &at, p->blocks, p->block_count,
-                      p->attention);
+    size_t dim = (size_t)m->arch.dim;
+    const float *q, *k;
+    ar__linear_bwd(rt, p->datt, false, p->dx, &l->o, a->att, a->su[AR_SLOT_O], behind, &p->linear);
+    if (behind != rows) {
+        ar__tail_put(&p->tail, p->datt, rows->count, l->o.w.cols);
+        ar__tail_put(&p->tail, a->att, rows->count, l->o.w.cols);
+        ar__tail_put(&p->tail, p->dx, rows->count, dim);
+    }
+    ar__rotate(p, l, a, rows, 0, false, &q, &k);
+    ar__attention_bwd(rt, p->dq, p->dk, p->dv, p->dsum, p->datt, q, k, a->v, a->att, a->lse, &at, p->blocks, p->block_count, p->attention);
     rotate_backward(p, l, a, rows);
     float *dh = below || l->attn_norm.dw ? p->dh : NULL;
-    ar__norm_fwd(rt, p->h, NULL, &l->attn_norm, a->x, rows->count, (size_t)m->arch.dim);
+    norm_again(p, &l->attn_norm, a->x, a->rstd_attn, rows, (const ar_linear *[]){&l->q, &l->k, &l->v}, 3);
     ar__linear_bwd(rt, dh, false, p->dq, &l->q, p->h, a->su[AR_SLOT_Q], rows, &p->linear);
     ar__linear_bwd(rt, dh, true, p->dk, &l->k, p->h, a->su[AR_SLOT_K], rows, &p->linear);
     ar__linear_bwd(rt, dh, true, p->dv, &l->v, p->h, a->su[AR_SLOT_V], rows, &p->linear);
-    if (dh) ar__norm_bwd(rt, below ? p->dx : NULL, true, dh, &l->attn_norm, a->x, a->rstd_attn, rows, 1, (size_t)m->arch.dim);
+    if (dh) ar__norm_bwd(rt, below ? p->dx : NULL, true, dh, &l->attn_norm, a->x, a->rstd_attn, rows, 1, dim);
 }
 
 void ar__pass_backward(ar_pass *p, const ar_batch *b) {
     const ar_model *m = p->model;
     for (int l = (int)m->arch.layers - 1; l >= p->spec.lowest_layer; l--) {
-        ar_acts *a = &p->acts[l];
-        if (p->spec.recompute) ar__layer_forward(p, (size_t)l, &b->rows, NULL, NULL);
-        mlp_backward(p, &m->layers[l], a, &b->rows);
-        attention_backward(p, &m->layers[l], a, &b->rows, l > p->spec.lowest_layer || p->spec.embed_grad);
+        size_t layer = (size_t)l;
+        if (ar__pass_level(p, layer) < AR_LEVEL_ALL) ar__layer_forward(p, layer, &b->rows, NULL, NULL);
+        mlp_backward(p, layer, &p->acts[l], ar__rows_behind(p, layer, &b->rows));
+        attention_backward(p, layer, &p->acts[l], &b->rows, l > p->spec.lowest_layer || p->spec.embed_grad);
     }
     if (p->spec.embed_grad) ar__embedding_bwd(m->rt, p->dx, &m->embed, b->ids, p->su_embed, &b->rows, &p->linear);
 }

@@ -20,19 +20,23 @@ ar_attention ar__layer_attention(const ar_model *m, const ar_layer *l) {
                           .scale = (float)(1.0 / __builtin_sqrt((double)a->head_dim))};
 }
 
-void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, size_t past) {
+void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, size_t past, bool turn, const float **q, const float **k) {
     const ar_arch *ar = &p->model->arch;
     const ar_runtime *rt = p->model->rt;
     size_t d = (size_t)ar->head_dim, heads = (size_t)ar->heads, kv_heads = (size_t)ar->kv_heads;
-    const float *q = a->q, *k = a->k;
+    float *to_q = a->q, *to_k = a->k;
     if (ar->qk_norm) {
-        ar__norm_fwd(rt, p->q_rot, a->rstd_q, &l->q_norm, a->q, rows->count * heads, d);
-        ar__norm_fwd(rt, p->k_rot, a->rstd_k, &l->k_norm, a->k, rows->count * kv_heads, d);
-        q = p->q_rot;
-        k = p->k_rot;
+        to_q = p->q_rot;
+        to_k = p->k_rot;
+        ar__norm_fwd(rt, to_q, a->rstd_q, &l->q_norm, a->q, rows->count * heads, d);
+        ar__norm_fwd(rt, to_k, a->rstd_k, &l->k_norm, a->k, rows->count * kv_heads, d);
     }
-    ar__rope_apply(rt, p->q_rot, q, &p->rope, rows, past, heads, 1);
-    ar__rope_apply(rt, p->k_rot, k, &p->rope, rows, past, kv_heads, 1);
+    if (ar->qk_norm || turn) {
+        ar__rope_apply(rt, to_q, to_q, &p->rope, rows, past, heads, 1);
+        ar__rope_apply(rt, to_k, to_k, &p->rope, rows, past, kv_heads, 1);
+    }
+    *q = to_q;
+    *k = to_k;
 }
 
 static void attend(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, ar_kv_cache *cache) {
@@ -40,41 +44,56 @@ static void attend(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, ar
     const ar_layer *l = &m->layers[layer];
     ar_attention at = ar__layer_attention(m, l);
     size_t past = cache ? cache->past : 0, kv = (size_t)(m->arch.kv_heads * m->arch.head_dim);
-    const float *k = p->k_rot, *v = a->v;
-    ar__rotate(p, l, a, rows, past);
+    const float *q, *k, *v = a->v;
+    ar__rotate(p, l, a, rows, past, true, &q, &k);
     if (cache) {
-        memcpy(cache->k[layer] + past * kv, p->k_rot, rows->count * kv * sizeof(float));
-        memcpy(cache->v[layer] + past * kv, a->v, rows->count * kv * sizeof(float));
+        memcpy(cache->k[layer] + past * kv, k, rows->count * kv * sizeof(float));
+        memcpy(cache->v[layer] + past * kv, v, rows->count * kv * sizeof(float));
         k = cache->k[layer];
         v = cache->v[layer];
     }
-    ar__attention_fwd(m->rt, a->att, a->lse, p->q_rot, k, v, &at, p->blocks, p->block_count, past, p->attention);
+    ar__attention_fwd(m->rt, a->att, a->lse, q, k, v, &at, p->blocks, p->block_count, past, p->attention);
+}
+
+/* x to the residual in `mid`, and its norm in p->h. */
+static void attention_forward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, ar_kv_cache *cache) {
+    const ar_model *m = p->model;
+    const ar_runtime *rt = m->rt;
+    const ar_layer *l = &m->layers[layer];
+    const ar_rows *behind = ar__rows_behind(p, layer, rows);
+    size_t dim = (size_t)m->arch.dim;
+    const float *x = a->x;
+    ar__norm_fwd(rt, p->h, a->rstd_attn, &l->attn_norm, x, rows->count, dim);
+    ar__linear_fwd(rt, a->q, a->su[AR_SLOT_Q], &l->q, p->h, rows, &p->linear);
+    ar__linear_fwd(rt, a->k, a->su[AR_SLOT_K], &l->k, p->h, rows, &p->linear);
+    ar__linear_fwd(rt, a->v, a->su[AR_SLOT_V], &l->v, p->h, rows, &p->linear);
+    attend(p, layer, a, rows, cache);
+    if (behind != rows) {
+        ar__tail_take(&p->tail, a->att, a->att, l->o.w.cols);
+        ar__tail_take(&p->tail, p->h, a->x, dim);
+        x = p->h;
+    }
+    ar__linear_fwd(rt, a->mid, a->su[AR_SLOT_O], &l->o, a->att, behind, &p->linear);
+    ar__norm_fwd_add(rt, p->h, a->rstd_mlp, &l->mlp_norm, a->mid, x, behind->count, dim);
 }
 
 void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cache *cache, float *out) {
     const ar_model *m = p->model;
     const ar_runtime *rt = m->rt;
     const ar_layer *l = &m->layers[layer];
+    const ar_rows *behind = ar__rows_behind(p, layer, rows);
     ar_acts *a = &p->acts[layer];
-    size_t t = rows->count, dim = (size_t)m->arch.dim;
-    ar__norm_fwd(rt, p->h, a->rstd_attn, &l->attn_norm, a->x, t, dim);
-    ar__linear_fwd(rt, a->q, a->su[AR_SLOT_Q], &l->q, p->h, rows, &p->linear);
-    ar__linear_fwd(rt, a->k, a->su[AR_SLOT_K], &l->k, p->h, rows, &p->linear);
-    ar__linear_fwd(rt, a->v, a->su[AR_SLOT_V], &l->v, p->h, rows, &p->linear);
-    attend(p, layer, a, rows, cache);
-    ar__linear_fwd(rt, a->mid, a->su[AR_SLOT_O], &l->o, a->att, rows, &p->linear);
-    add(rt, a->mid, a->x, t * dim);
-    ar__norm_fwd(rt, p->h, a->rstd_mlp, &l->mlp_norm, a->mid, t, dim);
-    ar__linear_fwd(rt, a->gate, a->su[AR_SLOT_GATE], &l->gate, p->h, rows, &p->linear);
-    ar__linear_fwd(rt, a->up, a->su[AR_SLOT_UP], &l->up, p->h, rows, &p->linear);
-    if (!out && !a->su[AR_SLOT_DOWN]) return; /* formed again for backward, which needs no output */
-    ar__swiglu(p, a, rows);
-    if (out) {
-        ar__linear_fwd(rt, out, a->su[AR_SLOT_DOWN], &l->down, p->act, rows, &p->linear);
-        add(rt, out, a->mid, t * dim);
-    } else {
-        ar__linear_su(rt, a->su[AR_SLOT_DOWN], &l->down, p->act, rows, &p->linear);
-    }
+    size_t dim = (size_t)m->arch.dim;
+    if (out || ar__pass_level(p, layer) < AR_LEVEL_ATTENTION)
+        attention_forward(p, layer, a, rows, cache);
+    else
+        ar__norm_again(rt, p->h, a->rstd_mlp, &l->mlp_norm, a->mid, behind->count, dim);
+    ar__linear_fwd(rt, a->gate, a->su[AR_SLOT_GATE], &l->gate, p->h, behind, &p->linear);
+    ar__linear_fwd(rt, a->up, a->su[AR_SLOT_UP], &l->up, p->h, behind, &p->linear);
+    if (!out) return;
+    ar__swiglu(p, a, behind);
+    ar__linear_fwd(rt, out, a->su[AR_SLOT_DOWN], &l->down, p->act, behind, &p->linear);
+    add(rt, out, a->mid, behind->count * dim);
 }
 
 void ar__swiglu(ar_pass *p, const ar_acts *a, const ar_rows *rows) {
@@ -104,6 +123,7 @@ void ar__pass_forward(ar_pass *p, const ar_batch *b, ar_kv_cache *cache) {
     size_t layers = (size_t)m->arch.layers;
     prepare_rope(p, &b->rows, cache ? cache->past : 0);
     p->block_count = ar__attention_blocks(p->blocks, &b->rows);
+    ar__tail_begin(p, b);
     ar__embedding_fwd(m->rt, p->acts[0].x, p->su_embed, &m->embed, b->ids, &b->rows);
     for (size_t l = 0; l < layers; l++) ar__layer_forward(p, l, &b->rows, cache, p->acts[l + 1].x);
     if (cache) cache->past += b->rows.count;

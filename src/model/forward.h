@@ -5,11 +5,19 @@
 #include "model/pass.h"
 
 ar_attention ar__layer_attention(const ar_model *m, const ar_layer *l);
-/* acts[layer].x to `out`.  out NULL: only what backward needs, without the last product. */
+/* acts[layer].x to `out`.  out NULL: only what backward needs and the layer did not keep, without the last product. */
 void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cache *cache, float *out);
-/* p->q_rot and p->k_rot from the raw q and k: norms where the record has them, then RoPE. */
-void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, size_t past);
+/* The rows behind the layer's attention: all of them, or the tail. */
+const ar_rows *ar__rows_behind(const ar_pass *p, size_t layer, const ar_rows *rows);
+/* q and k as attention takes them.  Where the family norms them they are formed in p->q_rot and p->k_rot from the raw ones;
+ * else they are turned in place (turn), or were before. */
+void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, size_t past, bool turn, const float **q, const float **k);
 /* p->act = silu(gate) * up */
 void ar__swiglu(ar_pass *p, const ar_acts *a, const ar_rows *rows);
+/* The rows with a target, or none left out. */
+void ar__tail_begin(ar_pass *p, const ar_batch *b);
+/* dst[i] = src[row[i]], and back with zeros between; both in place. */
+void ar__tail_take(const ar_tail *t, float *x, const float *from, size_t width);
+void ar__tail_put(const ar_tail *t, float *x, size_t rows, size_t width);
 
 #endif

@@ -3,14 +3,15 @@
  * A chunk is filled with pieces: runs of up to `chunk` supervised rows of one sample, cut at multiples of `chunk` within
  * the sample, never split over chunks.  To the linear a piece is a sample, so the head's own gradients are summed piece
  * by piece, in an order that does not depend on the micro-batch. */
+#include <assert.h>
 #include <string.h>
 
 #include "model/pass.h"
 #include "ops/loss.h"
 
-/* Where filling goes on: sample, row within the batch. */
+/* Where filling goes on: sample, row within the batch, rows taken before. */
 typedef struct cursor {
-    size_t sample, row;
+    size_t sample, row, taken;
 } cursor;
 
 static size_t piece_length(const ar_pass *p, const ar_batch *b, cursor c) {
@@ -41,6 +42,8 @@ static bool fill_chunk(ar_pass *p, const ar_batch *b, cursor *c, ar_rows *rows) 
         while (n) {
             if (b->targets[c->row] >= 0) {
                 p->chunk_row[rows->count] = c->row;
+                p->chunk_at[rows->count] = p->tail.on ? c->taken : c->row;
+                c->taken++;
                 p->chunk_target[rows->count++] = b->targets[c->row];
                 n--;
             }
@@ -72,17 +75,17 @@ static void chunk_backward(ar_pass *p, const ar_rows *rows) {
     size_t d = (size_t)m->arch.dim;
     ar__linear_bwd(m->rt, p->chunk_dh, false, p->logits, &m->head, p->chunk_h, p->su_head, rows, &p->linear);
     ar__norm_bwd(m->rt, p->chunk_dh, false, p->chunk_dh, &m->norm, p->chunk_x, p->chunk_rstd, rows, 1, d);
-    for (size_t i = 0; i < rows->count; i++) memcpy(p->dx + p->chunk_row[i] * d, p->chunk_dh + i * d, d * sizeof *p->dx);
+    for (size_t i = 0; i < rows->count; i++) memcpy(p->dx + p->chunk_at[i] * d, p->chunk_dh + i * d, d * sizeof *p->dx);
 }
 
 void ar__pass_loss(ar_pass *p, const ar_batch *b, double *sample_nll, float *token_nll, float grad_scale) {
     const ar_model *m = p->model;
-    cursor c = {0, b->rows.samples ? b->rows.start[0] : 0};
+    cursor c = {.row = b->rows.samples ? b->rows.start[0] : 0};
     ar_rows rows;
     for (size_t s = 0; s < b->rows.samples; s++) sample_nll[s] = 0.0;
-    if (grad_scale != 0.0f) memset(p->dx, 0, b->rows.count * (size_t)m->arch.dim * sizeof *p->dx);
+    if (grad_scale != 0.0f && !p->tail.on) memset(p->dx, 0, b->rows.count * (size_t)m->arch.dim * sizeof *p->dx);
     while (fill_chunk(p, b, &c, &rows)) {
-        gather(p, p->chunk_row, rows.count);
+        gather(p, p->chunk_at, rows.count);
         ar__linear_fwd(m->rt, p->logits, p->su_head, &m->head, p->chunk_h, &rows, &p->linear);
         ar__cross_entropy(m->rt, p->chunk_nll, p->logits, p->chunk_target, rows.count, (size_t)m->arch.vocab, grad_scale);
         for (size_t q = 0; q < rows.samples; q++)
@@ -92,6 +95,21 @@ void ar__pass_loss(ar_pass *p, const ar_batch *b, double *sample_nll, float *tok
             }
         if (grad_scale != 0.0f) chunk_backward(p, &rows);
     }
+}
+
+/* Where a row of the batch lies among the final hidden states. */
+static size_t final_row(const ar_tail *t, size_t row) {
+    size_t low = 0, high = t->rows.count;
+    if (!t->on) return row;
+    while (high - low > 1) {
+        size_t mid = (low + high) / 2;
+        if (t->row[mid] <= row)
+            low = mid;
+        else
+            high = mid;
+    }
+    assert(t->row[low] == row);
+    return low;
 }
 
 void ar__pass_logits(ar_pass *p, float *logits, const ar_batch *b, const size_t *row, size_t count) {
@@ -107,7 +125,8 @@ void ar__pass_logits(ar_pass *p, float *logits, const ar_batch *b, const size_t 
                         .segments = &seg,
                         .segment_count = b->rows.segment_count ? 1 : 0,
                         .decoding = b->rows.decoding};
-        gather(p, row + at, n);
+        for (size_t i = 0; i < n; i++) p->chunk_at[i] = final_row(&p->tail, row[at + i]);
+        gather(p, p->chunk_at, n);
         ar__linear_fwd(m->rt, logits + at * (size_t)m->arch.vocab, p->su_head, &m->head, p->chunk_h, &rows, &p->linear);
     }
 }

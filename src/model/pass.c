@@ -23,7 +23,23 @@ static ar_attention attention_of(const ar_model *m) {
     return (ar_attention){.heads = (size_t)m->arch.heads, .kv_heads = (size_t)m->arch.kv_heads, .head_dim = (size_t)m->arch.head_dim};
 }
 
-static void place_acts(ar_pass *p, ar_acts *a, int64_t layer, bool any_layer) {
+ar_level ar__pass_level(const ar_pass *p, size_t layer) {
+    const ar_pass_spec *s = &p->spec;
+    size_t lowest = (size_t)s->lowest_layer;
+    if (!s->train || layer < lowest) return AR_LEVEL_NOTHING;
+    layer -= lowest;
+    return layer < s->again ? AR_LEVEL_X : layer - s->again < s->mlp_again ? AR_LEVEL_ATTENTION : AR_LEVEL_ALL;
+}
+
+/* s A x of one slot; layer SIZE_MAX: wide enough for any. */
+static float *place_su(ar_pass *p, size_t layer, ar_slot slot) {
+    size_t r = 0, layers = (size_t)p->model->arch.layers;
+    for (size_t l = 0; l < layers; l++)
+        if (layer == l || layer == SIZE_MAX) r = max_of(r, rank_at(&p->spec, ar__module_at((int64_t)l, slot)));
+    return r ? ar__arena_f32(&p->arena, p->spec.tokens * r) : NULL;
+}
+
+static void place_attention_acts(ar_pass *p, ar_acts *a, size_t layer) {
     const ar_arch *ar = &p->model->arch;
     size_t t = p->spec.tokens, d = (size_t)ar->dim, q = (size_t)(ar->heads * ar->head_dim), kv = (size_t)(ar->kv_heads * ar->head_dim);
     ar_arena *m = &p->arena;
@@ -33,38 +49,62 @@ static void place_acts(ar_pass *p, ar_acts *a, int64_t layer, bool any_layer) {
     a->v = ar__arena_f32(m, t * kv);
     a->att = ar__arena_f32(m, t * q);
     a->lse = ar__arena_f32(m, t * (size_t)ar->heads);
-    a->gate = ar__arena_f32(m, t * (size_t)ar->ff);
-    a->up = ar__arena_f32(m, t * (size_t)ar->ff);
     a->rstd_attn = ar__arena_f32(m, t);
     a->rstd_mlp = ar__arena_f32(m, t);
     a->rstd_q = ar->qk_norm ? ar__arena_f32(m, t * (size_t)ar->heads) : NULL;
     a->rstd_k = ar->qk_norm ? ar__arena_f32(m, t * (size_t)ar->kv_heads) : NULL;
-    for (int s = 0; s < AR_SLOT_COUNT; s++) {
-        size_t r = 0;
-        for (int64_t l = any_layer ? 0 : layer; l < (any_layer ? ar->layers : layer + 1); l++)
-            r = max_of(r, rank_at(&p->spec, ar__module_at(l, (ar_slot)s)));
-        a->su[s] = r ? ar__arena_f32(m, t * r) : NULL;
+    for (int s = AR_SLOT_Q; s <= AR_SLOT_O; s++) a->su[s] = place_su(p, layer, (ar_slot)s);
+}
+
+static void place_mlp_acts(ar_pass *p, ar_acts *a, size_t layer) {
+    size_t floats = p->spec.tokens * (size_t)p->model->arch.ff;
+    a->gate = ar__arena_f32(&p->arena, floats);
+    a->up = ar__arena_f32(&p->arena, floats);
+    for (int s = AR_SLOT_GATE; s <= AR_SLOT_DOWN; s++) a->su[s] = place_su(p, layer, (ar_slot)s);
+}
+
+static void borrow_attention(ar_acts *a, const ar_acts *from) {
+    ar_acts own = *a;
+    *a = *from;
+    a->x = own.x;
+    a->gate = own.gate;
+    a->up = own.up;
+    for (int s = AR_SLOT_GATE; s <= AR_SLOT_DOWN; s++) a->su[s] = own.su[s];
+}
+
+static void borrow_mlp(ar_acts *a, const ar_acts *from) {
+    a->gate = from->gate;
+    a->up = from->up;
+    for (int s = AR_SLOT_GATE; s <= AR_SLOT_DOWN; s++) a->su[s] = from->su[s];
+}
+
+/* Layers that keep no x pass it on in one buffer, which the last layer's output takes as well: it is dead before p->dh,
+ * whose memory that is, comes into use. */
+static void place_kept(ar_pass *p) {
+    size_t layers = (size_t)p->model->arch.layers;
+    bool lends = ar__pass_level(p, 0) != AR_LEVEL_ALL && ar__pass_level(p, layers - 1) == AR_LEVEL_ALL;
+    for (size_t l = 0; l <= layers; l++) {
+        ar_level level = l < layers ? ar__pass_level(p, l) : AR_LEVEL_NOTHING;
+        size_t whose = lends && l == layers - 1 ? SIZE_MAX : l;
+        p->acts[l].x = level == AR_LEVEL_NOTHING ? p->dh : ar__arena_f32(&p->arena, p->spec.tokens * (size_t)p->model->arch.dim);
+        if (level >= AR_LEVEL_ATTENTION) place_attention_acts(p, &p->acts[l], whose);
+        if (level == AR_LEVEL_ALL) place_mlp_acts(p, &p->acts[l], whose);
     }
 }
 
-/* Training keeps every layer's activations, or (recompute) only x and one shared set; otherwise two x take turns. */
-static void place_kept(ar_pass *p) {
-    size_t layers = (size_t)p->model->arch.layers, floats = p->spec.tokens * (size_t)p->model->arch.dim;
-    bool each = p->spec.train && !p->spec.recompute;
-    for (size_t l = 0; l <= layers; l++) {
-        if (p->spec.train || l < 2)
-            p->acts[l].x = ar__arena_f32(&p->arena, floats);
-        else
-            p->acts[l].x = p->acts[l & 1].x;
+/* One set for all layers that keep less: the top layer's, or one of its own, which the head may overwrite. */
+static void place_shared(ar_pass *p) {
+    size_t layers = (size_t)p->model->arch.layers;
+    ar_acts set = p->acts[layers - 1];
+    if (ar__pass_level(p, 0) == AR_LEVEL_ALL) return;
+    if (ar__pass_level(p, layers - 1) != AR_LEVEL_ALL) {
+        if (ar__pass_level(p, 0) < AR_LEVEL_ATTENTION) place_attention_acts(p, &set, SIZE_MAX);
+        place_mlp_acts(p, &set, SIZE_MAX);
     }
     for (size_t l = 0; l < layers; l++) {
-        if (each || l == 0) {
-            place_acts(p, &p->acts[l], (int64_t)l, !each);
-        } else {
-            float *x = p->acts[l].x;
-            p->acts[l] = p->acts[0];
-            p->acts[l].x = x;
-        }
+        ar_level level = ar__pass_level(p, l);
+        if (level < AR_LEVEL_ATTENTION) borrow_attention(&p->acts[l], &set);
+        if (level < AR_LEVEL_ALL) borrow_mlp(&p->acts[l], &set);
     }
 }
 
@@ -94,7 +134,10 @@ static void place_common(ar_pass *p) {
     ar_attention at = attention_of(p->model);
     p->h = ar__arena_f32(m, floats);
     p->dx = p->spec.train ? ar__arena_f32(m, floats) : NULL;
-    p->dh = p->spec.train ? ar__arena_f32(m, floats) : NULL;
+    p->dh = ar__arena_f32(m, floats);
+    p->tail.row = ar__arena_take(m, t * sizeof *p->tail.row);
+    p->tail.position = ar__arena_take(m, t * sizeof *p->tail.position);
+    p->tail.start = ar__arena_take(m, (p->spec.samples + 1) * sizeof *p->tail.start);
     p->rope.half = (size_t)a->head_dim / 2;
     p->rope.positions = p->spec.longest;
     p->rope.cos = ar__arena_f32(m, p->spec.longest * p->rope.half);
@@ -110,8 +153,8 @@ static void place_attention(ar_pass *p) {
     const ar_arch *a = &p->model->arch;
     size_t t = p->spec.tokens, q = t * (size_t)(a->heads * a->head_dim), kv = t * (size_t)(a->kv_heads * a->head_dim);
     ar_arena *m = &p->arena;
-    p->q_rot = ar__arena_f32(m, q);
-    p->k_rot = ar__arena_f32(m, kv);
+    p->q_rot = a->qk_norm ? ar__arena_f32(m, q) : NULL;
+    p->k_rot = a->qk_norm ? ar__arena_f32(m, kv) : NULL;
     if (!p->spec.train) return;
     p->dq = ar__arena_f32(m, q);
     p->dk = ar__arena_f32(m, kv);
@@ -125,6 +168,7 @@ static void place_head(ar_pass *p) {
     ar_arena *m = &p->arena;
     size_t c = p->chunk, d = (size_t)a->dim;
     p->chunk_row = ar__arena_take(m, c * sizeof *p->chunk_row);
+    p->chunk_at = ar__arena_take(m, c * sizeof *p->chunk_at);
     p->chunk_target = ar__arena_take(m, c * sizeof *p->chunk_target);
     p->piece_start = ar__arena_take(m, (c + 1) * sizeof *p->piece_start);
     p->piece_key = ar__arena_take(m, c * sizeof *p->piece_key);
@@ -141,14 +185,15 @@ static void place_head(ar_pass *p) {
 }
 
 static void place(ar_pass *p) {
-    place_kept(p);
     place_common(p);
-    ar_mark mark = ar__arena_mark(&p->arena);
+    place_kept(p);
+    ar_mark kept = ar__arena_mark(&p->arena);
+    place_shared(p);
+    ar_mark shared = ar__arena_mark(&p->arena);
     place_attention(p);
-    ar__arena_reset(&p->arena, mark);
+    ar__arena_reset(&p->arena, shared);
     p->act = ar__arena_f32(&p->arena, p->spec.tokens * (size_t)p->model->arch.ff);
-    p->dact = p->spec.train ? ar__arena_f32(&p->arena, p->spec.tokens * (size_t)p->model->arch.ff) : NULL;
-    ar__arena_reset(&p->arena, mark);
+    ar__arena_reset(&p->arena, kept);
     place_head(p);
 }
 

@@ -1,13 +1,14 @@
 /* One forward (and backward) over a batch of rows: what is kept, what is formed again, and where it all lies.
  *
- * The layout is decided before the first step and is the very memory then used (decision 4 of docs/design.md):
+ * The layout is decided before the first step and is the very memory then used (decision 4 of docs/design.md).  Of each layer
+ * a training keeps one of three things (ar_level); which, the plan chooses layer by layer:
  *
- *   arena | kept: x of every layer, and per layer (or once, when layers are recomputed) the activations of struct
- *         |       ar_acts                                                                      [training only: per layer]
- *         | common: norm output, gradients of the residual stream, rope tables, scratch of linears and attention
- *         | the larger of { attention's buffers } { the MLP's buffers } { the head's chunk }, which never live together
+ *   arena | common: the residual stream, norm output, gradients of both, rope tables, scratch of linears and attention
+ *         | kept: x of every layer from the lowest that trains; mid, q, k, v, attention; gate, up         [training only]
+ *         | the larger of { one set of what is not kept, attention's or the MLP's buffers } { the head's chunk }
  *
- * Nothing is allocated after ar__pass_new. */
+ * The set of what is not kept is the top layer's own where that layer is kept: forward writes it last, backward is done
+ * with it first.  Nothing is allocated after ar__pass_new. */
 #ifndef AR_MODEL_PASS_H
 #define AR_MODEL_PASS_H
 
@@ -22,16 +23,19 @@ typedef struct ar_pass_spec {
     const int *ranks;                /* per module: largest rank of a pair there; NULL: no pairs at all */
     bool dora, dropout;              /* some pair has it */
     bool train;                      /* backward will be called */
-    bool recompute;                  /* keep x per layer only */
+    size_t again, mlp_again;         /* layers that keep x alone, the lowest ones; and above these, that keep all but gate and up */
     int lowest_layer;                /* backward stops below this layer; layers + 1: only the head trains */
     bool embed_grad;                 /* something below layer 0 trains */
 } ar_pass_spec;
 
-/* Kept activations of one layer. */
+/* What a layer keeps from forward to backward.  A layer below the lowest that trains keeps nothing. */
+typedef enum ar_level { AR_LEVEL_NOTHING, AR_LEVEL_X, AR_LEVEL_ATTENTION, AR_LEVEL_ALL } ar_level;
+
+/* Activations of one layer. */
 typedef struct ar_acts {
     float *x;         /* [T, dim] its input */
     float *mid;       /* [T, dim] residual after attention */
-    float *q, *k, *v; /* before q/k norm and RoPE */
+    float *q, *k, *v; /* q, k after RoPE; but raw where the family norms them, whose backward reads them */
     float *att, *lse; /* attention output, log-sum-exp [T, heads] */
     float *gate, *up;
     float *rstd_attn, *rstd_mlp, *rstd_q, *rstd_k;
@@ -44,14 +48,23 @@ typedef struct ar_kv_cache {
     float **k, **v; /* [layers] of [capacity, kv_heads * head_dim] */
 } ar_kv_cache;
 
+/* The rows that the last layer needs behind its attention: those with a target.  Keys and values are formed of all. */
+typedef struct ar_tail {
+    bool on;
+    ar_rows rows; /* samples and segments of the batch, its rows left out */
+    size_t *row, *start, *position;
+} ar_tail;
+
 typedef struct ar_pass {
     const ar_model *model;
     ar_pass_spec spec;
     ar_arena arena;
-    ar_acts *acts;                                     /* [layers + 1]; the last holds only x: the final hidden states */
-    float *h, *dx, *dh;                                /* [T, dim] */
-    float *q_rot, *k_rot, *dq, *dk, *dv, *datt, *dsum; /* attention's */
-    float *act, *dact;                                 /* the MLP's */
+    ar_acts *acts;                     /* [layers + 1]; the last holds only x: the final hidden states */
+    float *h, *dx, *dh;                /* [T, dim] */
+    float *q_rot, *k_rot;              /* attention's; NULL unless the family norms q and k */
+    float *dq, *dk, *dv, *datt, *dsum; /* its backward's */
+    float *act;                        /* the MLP's product, then its gradient */
+    ar_tail tail;
     ar_linear_scratch linear;
     float *attention; /* all threads' scratch */
     ar_rope rope;
@@ -60,7 +73,7 @@ typedef struct ar_pass {
     size_t block_count;
     float *su_embed; /* [T, r] */
     /* the head's chunk */
-    size_t chunk, *chunk_row, *piece_start;
+    size_t chunk, *chunk_row, *chunk_at, *piece_start; /* chunk_row: in the batch; chunk_at: in the final hidden states */
     uint64_t *piece_key;
     ar_segment *piece_segments;
     size_t *piece_sample;
@@ -73,10 +86,12 @@ typedef struct ar_batch {
     ar_rows rows;
     const int32_t *ids;
     const int32_t *targets; /* -1: not supervised; NULL: none are */
+    bool all_rows;          /* final hidden states of rows without a target are wanted too (as they are without targets) */
 } ar_batch;
 
 ar_status ar__pass_new(ar_pass **out, const ar_model *m, const ar_pass_spec *spec, ar_error *err);
 void ar__pass_free(ar_pass *p);
+ar_level ar__pass_level(const ar_pass *p, size_t layer);
 /* Bytes that ar__pass_new would allocate: the arena, and what stands beside it. */
 size_t ar__pass_bytes(const ar_model *m, const ar_pass_spec *spec);
 /* Rows of logits that are formed at a time. */
@@ -94,7 +109,7 @@ void ar__pass_loss(ar_pass *p, const ar_batch *b, double *sample_nll, float *tok
 /* Continues from ar__pass_loss down to the lowest layer that trains. */
 void ar__pass_backward(ar_pass *p, const ar_batch *b);
 
-/* Logits [count, vocab] of given rows after forward. */
+/* Logits [count, vocab] of given rows after forward, rows with a target unless all were wanted. */
 void ar__pass_logits(ar_pass *p, float *logits, const ar_batch *b, const size_t *row, size_t count);
 
 ar_status ar__kv_new(ar_kv_cache **out, const ar_model *m, size_t capacity, ar_error *err);

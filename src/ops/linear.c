@@ -25,7 +25,8 @@ static void drop_segment(const ar_runtime *rt, float *dst, const float *x, const
                          size_t n, bool accumulate) {
     for (size_t s = seg->first; s < seg->last; s++) {
         size_t r0 = rows->start[s];
-        ar__dropout(rt, dst + r0 * n, x + r0 * n, rows->start[s + 1] - r0, n, p, rows->key[s], accumulate);
+        ar__dropout(rt, dst + r0 * n, x + r0 * n, rows->position ? rows->position + r0 : NULL, rows->start[s + 1] - r0, n, p, rows->key[s],
+                    accumulate);
     }
 }
 
@@ -149,58 +150,69 @@ static void dora_dropout_dx(const ar_runtime *rt, float *dx, float *tmp, float *
     drop_segment(rt, dx, tmp, rows, seg, p, k, true);
 }
 
-static void segment_bwd(const ar_runtime *rt, float *dx, const float *dy, const ar_linear *lin, const ar_pair_op *p, const float *x,
-                        const float *su, const ar_rows *rows, const ar_segment *seg, const ar_linear_scratch *scratch) {
+/* The segment's own gradients; leaves dz in scratch->dz (DoRA) and du in `du`. */
+static void segment_grads(const ar_runtime *rt, float *du, const float *dy, const ar_linear *lin, const ar_pair_op *p, const float *x,
+                          const float *su, const ar_rows *rows, const ar_segment *seg, const ar_linear_scratch *scratch) {
     size_t n = lin->w.rows, k = lin->w.cols, r0 = rows->start[seg->first], m = rows->start[seg->last] - r0;
     const float *in = dropped_input(rt, x, rows, seg, p, k, scratch), *dz = dy;
     if (p->gain) {
         dora_bwd(rt, scratch->dz, dy, lin, p, in, su, rows, seg, scratch->wide);
         dz = scratch->dz;
     }
-    ar__pair_up_bwd(rt, scratch->du, p, dz + r0 * n, m, n);
-    pair_grads(rt, p, dz, in, su, scratch->du, rows, seg, lin);
-    if (!dx) return;
+    ar__pair_up_bwd(rt, du, p, dz + r0 * n, m, n);
+    pair_grads(rt, p, dz, in, su, du, rows, seg, lin);
+}
+
+/* What the pair sends to dx. */
+static void segment_dx(const ar_runtime *rt, float *dx, const float *dy, const ar_linear *lin, const ar_pair_op *p, const float *du,
+                       const ar_rows *rows, const ar_segment *seg, const ar_linear_scratch *scratch) {
+    size_t k = lin->w.cols, r0 = rows->start[seg->first], m = rows->start[seg->last] - r0;
     if (p->dropout == 0.0f) {
-        ar__pair_down_bwd(rt, dx + r0 * k, p, scratch->du, m, k);
+        ar__pair_down_bwd(rt, dx + r0 * k, p, du, m, k);
     } else if (p->gain) {
-        dora_dropout_dx(rt, dx, scratch->dropped, scratch->dz, dy, lin, p, scratch->du, rows, seg);
+        dora_dropout_dx(rt, dx, scratch->dropped, scratch->dz, dy, lin, p, du, rows, seg);
     } else {
         memset(scratch->dropped + r0 * k, 0, m * k * sizeof *dx);
-        ar__pair_down_bwd(rt, scratch->dropped + r0 * k, p, scratch->du, m, k);
+        ar__pair_down_bwd(rt, scratch->dropped + r0 * k, p, du, m, k);
         drop_segment(rt, dx, scratch->dropped, rows, seg, p, k, true);
     }
 }
 
-/* The base's share of dx.  A DoRA segment without dropout sends g * dy through W, everything else dy. */
+/* The base's share of dx.  A DoRA segment without dropout sends g * dy through W (segment_grads left it in dz), everything
+ * else dy. */
 static void base_dx(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_linear *lin, const ar_rows *rows,
-                    float *scaled) {
+                    const float *dz) {
     size_t n = lin->w.rows, k = lin->w.cols;
     for (size_t i = 0; i < rows->segment_count || i == 0; i++) {
         const ar_segment *seg = rows->segment_count ? &rows->segments[i] : NULL;
         const ar_pair_op *p = seg ? ar__segment_pair(seg, lin->site) : NULL;
         size_t r0 = seg ? rows->start[seg->first] : 0, m = (seg ? rows->start[seg->last] : rows->count) - r0;
-        const float *from = dy;
-        if (p && p->gain && p->dropout == 0.0f) {
-            scale_columns(rt, scaled + r0 * n, dy + r0 * n, p->gain, 0.0f, m, n);
-            from = scaled;
-        }
+        const float *from = p && p->gain && p->dropout == 0.0f ? dz : dy;
         ar__gemm_weight_dyw(rt, dx + r0 * k, from + r0 * n, lin->w.data, lin->w.type, m, n, k, accumulate);
     }
 }
 
+bool ar__linear_needs_input(const ar_linear *lin, const ar_rows *rows) { return lin->dw || su_width(rows, lin->site) > 0; }
+
 void ar__linear_bwd(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_linear *lin, const float *x,
                     const float *su, const ar_rows *rows, const ar_linear_scratch *scratch) {
     size_t n = lin->w.rows, k = lin->w.cols, width = (size_t)su_width(rows, lin->site);
-    if (dx) base_dx(rt, dx, accumulate, dy, lin, rows, scratch->dz);
     for (size_t i = 0; i < rows->segment_count; i++) {
         const ar_segment *seg = &rows->segments[i];
         const ar_pair_op *p = ar__segment_pair(seg, lin->site);
-        if (p) segment_bwd(rt, dx, dy, lin, p, x, su + rows->start[seg->first] * width, rows, seg, scratch);
+        size_t at = rows->start[seg->first] * width;
+        if (p) segment_grads(rt, scratch->du + at, dy, lin, p, x, su + at, rows, seg, scratch);
     }
     if (lin->dbias) column_sums(rt, lin->dbias, dy, NULL, NULL, rows, 0, rows->samples, n);
-    if (lin->dw)
-        for (size_t s = 0; s < rows->samples; s++) {
-            size_t r0 = rows->start[s];
-            ar__gemm_dytx(rt, lin->dw, dy + r0 * n, x + r0 * k, rows->start[s + 1] - r0, n, k);
-        }
+    for (size_t s = 0; lin->dw && s < rows->samples; s++) {
+        size_t r0 = rows->start[s];
+        ar__gemm_dytx(rt, lin->dw, dy + r0 * n, x + r0 * k, rows->start[s + 1] - r0, n, k);
+    }
+    if (!dx) return; /* from here on x may be overwritten: dx may be its memory */
+    base_dx(rt, dx, accumulate, dy, lin, rows, scratch->dz);
+    for (size_t i = 0; i < rows->segment_count; i++) {
+        const ar_segment *seg = &rows->segments[i];
+        const ar_pair_op *p = ar__segment_pair(seg, lin->site);
+        if (p) segment_dx(rt, dx, dy, lin, p, scratch->du + rows->start[seg->first] * width, rows, seg, scratch);
+    }
 }

@@ -35,9 +35,13 @@ void ar__linear_fwd(const ar_runtime *rt, float *y, float *su, const ar_linear *
 void ar__linear_su(const ar_runtime *rt, float *su, const ar_linear *lin, const float *x, const ar_rows *rows,
                    const ar_linear_scratch *scratch);
 
-/* dx (+)= the gradient of x (NULL: not wanted); the gradients of pairs, weight and bias are added to where they are wanted. */
+/* dx (+)= the gradient of x (NULL: not wanted); the gradients of pairs, weight and bias are added to where they are wanted.
+ * dx may be the memory of x.  x is not read where ar__linear_needs_input says so. */
 void ar__linear_bwd(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_linear *lin, const float *x,
                     const float *su, const ar_rows *rows, const ar_linear_scratch *scratch);
+
+/* Whether backward reads the input: for a weight that trains or for a pair. */
+bool ar__linear_needs_input(const ar_linear *lin, const ar_rows *rows);
 
 /* The pair of a segment at a site, NULL if there is none. */
 const ar_pair_op *ar__segment_pair(const ar_segment *seg, int site);

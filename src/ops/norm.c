@@ -2,14 +2,36 @@
 
 #include <math.h>
 
+static void norm_row(float *y, const float *x, const float *w, float r, size_t n) {
+    for (size_t j = 0; j < n; j++) y[j] = w[j] * (x[j] * r);
+}
+
+static float rstd_of(const ar_runtime *rt, const ar_norm *norm, const float *x, size_t n) {
+    return 1.0f / sqrtf(rt->kern.sum_squares(x, n) / (float)n + norm->eps);
+}
+
 void ar__norm_fwd(const ar_runtime *rt, float *y, float *rstd, const ar_norm *norm, const float *x, size_t rows, size_t n) {
 #pragma omp parallel for num_threads(ar__team(rt, rows *n)) schedule(static)
     for (size_t i = 0; i < rows; i++) {
-        const float *from = x + i * n;
-        float r = 1.0f / sqrtf(rt->kern.sum_squares(from, n) / (float)n + norm->eps);
+        float r = rstd_of(rt, norm, x + i * n, n);
         if (rstd) rstd[i] = r;
-        for (size_t j = 0; j < n; j++) y[i * n + j] = norm->w[j] * (from[j] * r);
+        norm_row(y + i * n, x + i * n, norm->w, r, n);
     }
+}
+
+void ar__norm_fwd_add(const ar_runtime *rt, float *y, float *rstd, const ar_norm *norm, float *sum, const float *add, size_t rows,
+                      size_t n) {
+#pragma omp parallel for num_threads(ar__team(rt, rows *n * 2)) schedule(static)
+    for (size_t i = 0; i < rows; i++) {
+        rt->kern.axpy(sum + i * n, 1.0f, add + i * n, n);
+        rstd[i] = rstd_of(rt, norm, sum + i * n, n);
+        norm_row(y + i * n, sum + i * n, norm->w, rstd[i], n);
+    }
+}
+
+void ar__norm_again(const ar_runtime *rt, float *y, const float *rstd, const ar_norm *norm, const float *x, size_t rows, size_t n) {
+#pragma omp parallel for num_threads(ar__team(rt, rows *n)) schedule(static)
+    for (size_t i = 0; i < rows; i++) norm_row(y + i * n, x + i * n, norm->w, rstd[i], n);
 }
 
 /* dw, sample by sample, so that its bits do not depend on the micro-batch. */
@@ -36,10 +58,13 @@ void ar__norm_bwd(const ar_runtime *rt, float *dx, bool accumulate, const float 
     for (size_t i = 0; i < rows->count * per_row; i++) {
         const float *g = dy + i * n, *from = x + i * n;
         float lanes[16] = {0}, dot = 0.0f, r = rstd[i];
-        for (size_t j = 0; j < n; j++) lanes[j & 15] += norm->w[j] * g[j] * from[j];
+        size_t j = 0;
+        for (; j + 16 <= n; j += 16)
+            for (size_t l = 0; l < 16; l++) lanes[l] += norm->w[j + l] * g[j + l] * from[j + l];
+        for (; j < n; j++) lanes[j & 15] += norm->w[j] * g[j] * from[j];
         for (int l = 0; l < 16; l++) dot += lanes[l];
         float pull = r * r * dot / (float)n;
-        for (size_t j = 0; j < n; j++) {
+        for (j = 0; j < n; j++) {
             float v = r * (norm->w[j] * g[j] - from[j] * pull);
             dx[i * n + j] = accumulate ? dx[i * n + j] + v : v;
         }

@@ -2,8 +2,8 @@
 
 #include "base/rng.h"
 
-void ar__dropout(const ar_runtime *rt, float *dst, const float *x, size_t rows, size_t width, const ar_pair_op *p, uint64_t sample_key,
-                 bool accumulate) {
+void ar__dropout(const ar_runtime *rt, float *dst, const float *x, const size_t *position, size_t rows, size_t width, const ar_pair_op *p,
+                 uint64_t sample_key, bool accumulate) {
     ar_rng g = ar__rng_stream(p->seed, AR_RNG_DROPOUT, p->site_hash, sample_key);
     uint32_t bound = (uint32_t)((double)p->dropout * 4294967296.0);
     float keep = 1.0f / (1.0f - p->dropout);
@@ -12,7 +12,7 @@ void ar__dropout(const ar_runtime *rt, float *dst, const float *x, size_t rows, 
     for (size_t r = 0; r < rows; r++)
         for (size_t q = 0; q < blocks; q++) {
             uint32_t w[4];
-            ar__rng_block(w, &g, r * blocks + q);
+            ar__rng_block(w, &g, (position ? position[r] : r) * blocks + q);
             for (size_t i = q * 4; i < width && i < q * 4 + 4; i++) {
                 float v = w[i & 3] < bound ? 0.0f : x[r * width + i] * keep;
                 dst[r * width + i] = accumulate ? dst[r * width + i] + v : v;

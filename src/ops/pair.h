@@ -26,10 +26,10 @@ typedef struct ar_pair_op {
     uint64_t seed, site_hash; /* of the dropout stream */
 } ar_pair_op;
 
-/* d(x): rows [row0, row0 + rows) of one sample, at positions from 0, into dst.  Masked entries become 0, others are
- * divided by 1 - dropout.  With accumulate dst += mask * x instead: the backward of the same mask. */
-void ar__dropout(const ar_runtime *rt, float *dst, const float *x, size_t rows, size_t width, const ar_pair_op *p, uint64_t sample_key,
-                 bool accumulate);
+/* d(x): rows of one sample, at the given positions (NULL: from 0), into dst.  Masked entries become 0, others are divided by
+ * 1 - dropout.  With accumulate dst += mask * x instead: the backward of the same mask. */
+void ar__dropout(const ar_runtime *rt, float *dst, const float *x, const size_t *position, size_t rows, size_t width, const ar_pair_op *p,
+                 uint64_t sample_key, bool accumulate);
 
 /* su[rows, rank] = s A x */
 void ar__pair_down(const ar_runtime *rt, float *su, const ar_pair_op *p, const float *x, size_t rows, size_t n_in);

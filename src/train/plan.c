@@ -34,13 +34,14 @@ ar_pass_spec ar__plan_spec(const ar_trainer *t, const ar_choice *c, size_t longe
                           .dora = t->attachment && t->attachment->dora_count,
                           .dropout = t->o.dropout > 0.0,
                           .train = true,
-                          .recompute = c->recompute,
+                          .again = c->again,
+                          .mlp_again = c->mlp_again,
                           .lowest_layer = t->list.lowest_layer,
                           .embed_grad = t->list.embed};
 }
 
-static ar_choice try_choice(const ar_trainer *t, size_t longest, int rows, bool recompute) {
-    ar_choice c = {.micro_rows = rows, .recompute = recompute};
+static ar_choice try_choice(const ar_trainer *t, size_t longest, int rows, size_t again, size_t mlp_again) {
+    ar_choice c = {.micro_rows = rows, .again = again, .mlp_again = mlp_again};
     c.tokens = ar__batcher_tokens(longest, (size_t)t->o.batch, t->o.max_length, rows, t->o.pack);
     ar_pass_spec spec = ar__plan_spec(t, &c, longest);
     c.bytes = ar__pass_bytes(t->model, &spec);
@@ -48,20 +49,30 @@ static ar_choice try_choice(const ar_trainer *t, size_t longest, int rows, bool 
     return c;
 }
 
-/* The most rows up to the target that fit with everything kept; failing that one row, kept or recomputed. */
+/* As few layers formed again as fit: their MLPs first, which hold most bytes for the time that they take, then whole ones.
+ * The top layer is kept as long as any is, since it lends the others its memory. */
+static ar_choice fewest_again(const ar_trainer *t, size_t longest, int rows) {
+    size_t n = (size_t)t->model->arch.layers - (size_t)t->list.lowest_layer;
+    ar_choice c = {0};
+    for (size_t i = 1; i + 1 < 2 * n; i++) {
+        c = i < n ? try_choice(t, longest, rows, 0, i) : try_choice(t, longest, rows, i - n + 1, 2 * n - 2 - i);
+        if (c.fits) return c;
+    }
+    return try_choice(t, longest, rows, n, 0);
+}
+
+/* The most rows up to the target that fit with everything kept; failing that the fewest rows, and layers formed again. */
 ar_choice ar__plan_choose(const ar_trainer *t, size_t longest) {
     int most = t->o.batch, least = 1;
     if (t->o.micro_batch > 0) most = least = t->o.micro_batch < t->o.batch ? t->o.micro_batch : t->o.batch;
-    bool may_keep = t->o.checkpoint_layers != AR_SWITCH_ON, may_recompute = t->o.checkpoint_layers != AR_SWITCH_OFF;
+    size_t layers = t->o.checkpoint_layers == AR_SWITCH_ON ? SIZE_MAX : 0;
     ar_choice c = {0};
-    for (int pass = may_keep ? 0 : 1; pass < (may_recompute ? 2 : 1); pass++)
-        for (int rows = most; rows >= least; rows = rows > least ? (rows + 1) / 2 : rows - 1) {
-            if (rows < least) break;
-            c = try_choice(t, longest, rows, pass == 1);
-            if (c.fits && (rows == least || c.tokens <= ROW_TARGET_TOKENS)) return c;
-            if (rows == least) break;
-        }
-    return c;
+    for (int rows = most;; rows = (rows + 1) / 2) {
+        if (rows < least || rows == 1) rows = least;
+        c = try_choice(t, longest, rows, layers, 0);
+        if (rows == least || (c.fits && c.tokens <= ROW_TARGET_TOKENS)) break;
+    }
+    return c.fits || t->o.checkpoint_layers != AR_SWITCH_AUTO ? c : fewest_again(t, longest, least);
 }
 
 static int64_t base_bytes(const ar_model *m) {
@@ -127,7 +138,7 @@ ar_status ar_plan_training(ar_plan *plan, const ar_runtime *rt, const ar_train_o
         plan->parameters = ar_model_parameters(t.model);
         plan->flops_per_token = flops_per_token(&t, longest);
         plan->micro_batch = t.choice.micro_rows;
-        plan->checkpoint_layers = t.choice.recompute;
+        plan->checkpoint_layers = t.choice.again + t.choice.mlp_again > 0;
         plan->max_length = t.o.max_length;
         plan->fits = t.choice.fits;
         plan->memory = t.o.memory ? t.o.memory : t.budget > 0 ? t.budget + t.fixed_bytes : 0;

@@ -40,10 +40,11 @@ ar_status ar__record_write(const ar_trainer *t, const char *dir, ar_error *err) 
     if (!path) return ar__fail_memory(err, dir);
     json_t *settings = ar__train_settings_json(&t->o, t->steps, ar__data_hash(t->data));
     json_t *j = settings ? json_pack("{s:s, s:o, s:{s:i, s:b, s:I, s:I, s:s, s:s, s:I, s:I, s:I}}", "alphar", ar_version(), "settings",
-                                     settings, "resolved", "micro-batch", t->choice.micro_rows, "checkpoint-layers", t->choice.recompute,
-                                     "activation-bytes", (json_int_t)t->choice.bytes, "trainable", (json_int_t)t->list.total, "isa",
-                                     t->rt->kern.isa, "backend", t->rt->gemm[0]->name, "samples", (json_int_t)ar__dataset_count(t->data),
-                                     "tokens", (json_int_t)t->stats.tokens, "supervised", (json_int_t)t->stats.supervised)
+                                     settings, "resolved", "micro-batch", t->choice.micro_rows, "checkpoint-layers",
+                                     t->choice.again + t->choice.mlp_again > 0, "activation-bytes", (json_int_t)t->choice.bytes,
+                                     "trainable", (json_int_t)t->list.total, "isa", t->rt->kern.isa, "backend", t->rt->gemm[0]->name,
+                                     "samples", (json_int_t)ar__dataset_count(t->data), "tokens", (json_int_t)t->stats.tokens, "supervised",
+                                     (json_int_t)t->stats.supervised)
                          : NULL;
     ar_status s = write_json(j, path, err);
     json_decref(j);

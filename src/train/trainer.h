@@ -9,9 +9,9 @@
 /* What the plan decided. */
 typedef struct ar_choice {
     int micro_rows;
-    bool recompute;
-    size_t tokens; /* most in a micro-batch */
-    size_t bytes;  /* of the pass */
+    size_t again, mlp_again; /* layers that are computed again in backward: whole, their MLP (struct ar_pass_spec) */
+    size_t tokens;           /* most in a micro-batch */
+    size_t bytes;            /* of the pass */
     bool fits;
 } ar_choice;
 

@@ -113,11 +113,20 @@ small small_open(const small_case *c, const size_t *lengths, int threads, const 
                          .dora = c->dora,
                          .dropout = c->dropout > 0.0,
                          .train = true,
-                         .recompute = recompute,
+                         .again = recompute ? SIZE_MAX : 0,
                          .lowest_layer = s.list.lowest_layer,
                          .embed_grad = s.list.embed};
     must(ar__pass_new(&s.pass, s.model, &spec, &err), &err);
     return s;
+}
+
+void small_keep(small *s, size_t again, size_t mlp_again) {
+    ar_error err;
+    ar_pass_spec spec = s->pass->spec;
+    spec.again = again;
+    spec.mlp_again = mlp_again;
+    ar__pass_free(s->pass);
+    must(ar__pass_new(&s->pass, s->model, &spec, &err), &err);
 }
 
 void small_close(small *s) {

@@ -33,6 +33,8 @@ enum { SMALL_VOCAB = 61 };
 /* lengths: zero-terminated sample lengths. */
 small small_open(const small_case *c, const size_t *lengths, int threads, const char *isa, const char *backend, bool recompute);
 void small_close(small *s);
+/* A new pass that forms these layers again (struct ar_pass_spec). */
+void small_keep(small *s, size_t again, size_t mlp_again);
 /* Mean loss; with gradients they are formed anew. */
 double small_loss(small *s, bool gradients);
 /* The same, sample by sample in batches of their own. */

@@ -31,6 +31,7 @@ static const small_case cases[] = {
     {"mistral, window", MISTRAL, "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
     {"qwen2, embedding and head as sites", QWEN2, "q_proj,embed_tokens,lm_head", NULL, false, false, 0.0, AR_BIAS_NONE},
     {"qwen2, embedding with dora", QWEN2, "v_proj,embed_tokens", NULL, true, false, 0.0, AR_BIAS_NONE},
+    {"qwen2, head alone", QWEN2, "lm_head", NULL, false, false, 0.0, AR_BIAS_NONE},
     {"qwen2, head saved whole", QWEN2, "down_proj", "lm_head,norm", false, false, 0.0, AR_BIAS_LORA_ONLY},
     {"qwen3, q/k norms", QWEN3, "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
     {"qwen3, norms saved", QWEN3, "o_proj", "q_norm,k_norm,input_layernorm,embed_tokens", false, false, 0.0, AR_BIAS_NONE},
@@ -112,6 +113,25 @@ static void packing_recomputing_and_threads_change_no_bit(void **state) {
     (void)state;
 }
 
+/* Every way to keep two layers, against keeping both. */
+static void what_is_kept_changes_no_bit(void **state) {
+    static const size_t ways[][2] = {{1, 0}, {0, 1}, {1, 1}, {0, 2}, {2, 0}};
+    for (int c = 0; c < CASES; c++) {
+        small a = small_open(&cases[c], lengths, 2, NULL, NULL, false), b = small_open(&cases[c], lengths, 2, NULL, NULL, false);
+        double la = small_loss(&a, true);
+        for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+            char what[64];
+            snprintf(what, sizeof what, "forming %zu layers and %zu MLPs again", ways[i][0], ways[i][1]);
+            small_keep(&b, ways[i][0], ways[i][1]);
+            assert_true(small_loss(&b, true) == la);
+            assert_same_gradients(&a, &b, what, cases[c].name);
+        }
+        small_close(&a);
+        small_close(&b);
+    }
+    (void)state;
+}
+
 /* The other ISAs and backends against plain C over the reference product. */
 static void every_kernel_gives_the_same_within_rounding(void **state) {
     static const char *const isas[] = {"c", "avx2", "avx512"}, *const backends[] = {"own", "openblas"};
@@ -142,6 +162,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradient_is_the_slope),
         cmocka_unit_test(packing_recomputing_and_threads_change_no_bit),
+        cmocka_unit_test(what_is_kept_changes_no_bit),
         cmocka_unit_test(every_kernel_gives_the_same_within_rounding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
