@@ -64,9 +64,8 @@ static void attention_forward(ar_pass *p, size_t layer, ar_acts *a, const ar_row
     size_t dim = (size_t)m->arch.dim;
     const float *x = a->x;
     ar__norm_fwd(rt, p->h, a->rstd_attn, &l->attn_norm, x, rows->count, dim);
-    ar__linear_fwd(rt, a->q, a->su[AR_SLOT_Q], &l->q, p->h, rows, &p->linear);
-    ar__linear_fwd(rt, a->k, a->su[AR_SLOT_K], &l->k, p->h, rows, &p->linear);
-    ar__linear_fwd(rt, a->v, a->su[AR_SLOT_V], &l->v, p->h, rows, &p->linear);
+    ar_linear_out qkv[] = {{&l->q, a->q, a->su[AR_SLOT_Q]}, {&l->k, a->k, a->su[AR_SLOT_K]}, {&l->v, a->v, a->su[AR_SLOT_V]}};
+    ar__linears_fwd(rt, qkv, 3, p->h, rows, &p->linear);
     attend(p, layer, a, rows, cache);
     if (behind != rows) {
         ar__tail_take(&p->tail, a->att, a->att, l->o.w.cols);
@@ -88,8 +87,8 @@ void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cach
         attention_forward(p, layer, a, rows, cache);
     else
         ar__norm_again(rt, p->h, a->rstd_mlp, &l->mlp_norm, a->mid, behind->count, dim);
-    ar__linear_fwd(rt, a->gate, a->su[AR_SLOT_GATE], &l->gate, p->h, behind, &p->linear);
-    ar__linear_fwd(rt, a->up, a->su[AR_SLOT_UP], &l->up, p->h, behind, &p->linear);
+    ar_linear_out mlp[] = {{&l->gate, a->gate, a->su[AR_SLOT_GATE]}, {&l->up, a->up, a->su[AR_SLOT_UP]}};
+    ar__linears_fwd(rt, mlp, 2, p->h, behind, &p->linear);
     if (!out) return;
     ar__swiglu(p, a, behind);
     ar__linear_fwd(rt, out, a->su[AR_SLOT_DOWN], &l->down, p->act, behind, &p->linear);

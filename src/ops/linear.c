@@ -1,53 +1,15 @@
-/* Forward and backward of the linear; derivation in docs/backward.md. */
-#include "ops/linear.h"
+/* Forward and backward of the linear; derivation in docs/backward.md.
+ *
+ * Linears of one input run as one group of products, which packs that input once:
+ *     su_i = s A_i x  for all,  then  y_i = x W_i^T + su_i B_i^T + b_i  in one pass over each y */
+#include "ops/linear_impl.h"
 
 #include <assert.h>
-#include <string.h>
+
+enum { GROUP = 3, TERMS = 16 };
 
 const ar_pair_op *ar__segment_pair(const ar_segment *seg, int site) {
     return seg->pairs && site >= 0 && seg->pairs[site].rank > 0 ? &seg->pairs[site] : NULL;
-}
-
-static void add_bias(const ar_runtime *rt, float *y, const float *bias, size_t rows, size_t n) {
-#pragma omp parallel for num_threads(ar__team(rt, rows *n)) schedule(static)
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < n; j++) y[i * n + j] += bias[j];
-}
-
-/* dst = src * (gain - less), column by column */
-static void scale_columns(const ar_runtime *rt, float *dst, const float *src, const float *gain, float less, size_t rows, size_t n) {
-#pragma omp parallel for num_threads(ar__team(rt, rows *n)) schedule(static)
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < n; j++) dst[i * n + j] = src[i * n + j] * (gain[j] - less);
-}
-
-static void drop_segment(const ar_runtime *rt, float *dst, const float *x, const ar_rows *rows, const ar_segment *seg, const ar_pair_op *p,
-                         size_t n, bool accumulate) {
-    for (size_t s = seg->first; s < seg->last; s++) {
-        size_t r0 = rows->start[s];
-        ar__dropout(rt, dst + r0 * n, x + r0 * n, rows->position ? rows->position + r0 : NULL, rows->start[s + 1] - r0, n, p, rows->key[s],
-                    accumulate);
-    }
-}
-
-/* y = g * (Wx + B su), or under dropout y = Wx + (g - 1) * W d(x) + g * B su.  `wide` holds the part that g scales. */
-static void dora_fwd(const ar_runtime *rt, float *y, const ar_linear *lin, const ar_pair_op *p, const float *x_dropped, const float *su,
-                     size_t m, float *wide) {
-    size_t n = lin->w.rows, k = lin->w.cols;
-    if (!x_dropped) {
-        ar__pair_up(rt, y, p, su, m, n);
-        scale_columns(rt, y, y, p->gain, 0.0f, m, n);
-        return;
-    }
-    assert(wide && "the plan knows which sites have DoRA");
-    ar__gemm_weight_xwt(rt, wide, x_dropped, lin->w.data, lin->w.type, m, n, k, false);
-#pragma omp parallel for num_threads(ar__team(rt, m *n)) schedule(static)
-    for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++) y[i * n + j] -= wide[i * n + j];
-    ar__pair_up(rt, wide, p, su, m, n);
-#pragma omp parallel for num_threads(ar__team(rt, m *n)) schedule(static)
-    for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++) y[i * n + j] += wide[i * n + j] * p->gain[j];
 }
 
 static int su_width(const ar_rows *rows, int site) {
@@ -59,12 +21,18 @@ static int su_width(const ar_rows *rows, int site) {
     return r;
 }
 
-/* The segment's input after dropout: x itself where there is none. */
-static const float *dropped_input(const ar_runtime *rt, const float *x, const ar_rows *rows, const ar_segment *seg, const ar_pair_op *p,
-                                  size_t k, const ar_linear_scratch *scratch) {
-    if (p->dropout == 0.0f) return x;
-    drop_segment(rt, scratch->dropped, x, rows, seg, p, k, false);
-    return scratch->dropped;
+bool ar__linear_needs_input(const ar_linear *lin, const ar_rows *rows) { return lin->dw || su_width(rows, lin->site) > 0; }
+
+static bool covers_all(const ar_rows *rows, const ar_segment *seg) {
+    return rows->start[seg->first] == 0 && rows->start[seg->last] == rows->count;
+}
+
+static bool has_gain(const ar_rows *rows, int site) {
+    for (size_t i = 0; i < rows->segment_count; i++) {
+        const ar_pair_op *p = ar__segment_pair(&rows->segments[i], site);
+        if (p && p->gain) return true;
+    }
+    return false;
 }
 
 void ar__linear_su(const ar_runtime *rt, float *su, const ar_linear *lin, const float *x, const ar_rows *rows,
@@ -75,59 +43,115 @@ void ar__linear_su(const ar_runtime *rt, float *su, const ar_linear *lin, const 
         const ar_pair_op *p = ar__segment_pair(seg, lin->site);
         if (!p) continue;
         size_t r0 = rows->start[seg->first];
-        const float *in = dropped_input(rt, x, rows, seg, p, k, scratch);
+        const float *in = ar__dropped_input(rt, x, rows, seg, p, k, scratch);
         ar__pair_down(rt, su + r0 * width, p, in + r0 * k, rows->start[seg->last] - r0, k);
+    }
+}
+
+/* The terms that the segments' pairs add to y (forward) or dx (backward): `in` is su or du. */
+static size_t pair_terms(ar_gemm_term *terms, const ar_linear *lin, const float *in, const ar_rows *rows, bool backward) {
+    size_t n = 0, width = (size_t)su_width(rows, lin->site);
+    for (size_t i = 0; i < rows->segment_count; i++) {
+        const ar_segment *seg = &rows->segments[i];
+        const ar_pair_op *p = ar__segment_pair(seg, lin->site);
+        if (!p || p->gain || (backward && p->dropout > 0.0f)) continue;
+        size_t r = (size_t)p->rank, r0 = rows->start[seg->first];
+        terms[n++] = (ar_gemm_term){.first = r0,
+                                    .last = rows->start[seg->last],
+                                    .k = r,
+                                    .a = in + r0 * width,
+                                    .a_ld = r,
+                                    .b = backward ? p->a : p->b,
+                                    .b_type = AR_F32,
+                                    .b_ld = backward ? lin->w.cols : r,
+                                    .b_rows = !backward};
+    }
+    return n;
+}
+
+/* su as a member of the group, where one pair sees the whole input. */
+static bool su_in_group(ar_gemm *g, const ar_linear_out *out, const float *x, const ar_rows *rows) {
+    const ar_pair_op *p =
+        rows->segment_count == 1 && covers_all(rows, rows->segments) ? ar__segment_pair(rows->segments, out->lin->site) : NULL;
+    if (!p || p->dropout > 0.0f) return false;
+    *g = ar__gemm_forward(out->su, x, p->a, AR_F32, rows->count, (size_t)p->rank, out->lin->w.cols);
+    g->has_scale = true;
+    g->scale = (float)p->scale;
+    return true;
+}
+
+static void run_dora(const ar_runtime *rt, const ar_linear_out *out, const float *x, const ar_rows *rows,
+                     const ar_linear_scratch *scratch) {
+    size_t n = out->lin->w.rows, k = out->lin->w.cols, width = (size_t)su_width(rows, out->lin->site);
+    for (size_t i = 0; i < rows->segment_count; i++) {
+        const ar_segment *seg = &rows->segments[i];
+        const ar_pair_op *p = ar__segment_pair(seg, out->lin->site);
+        if (!p || !p->gain) continue;
+        size_t r0 = rows->start[seg->first], m = rows->start[seg->last] - r0;
+        const float *in = p->dropout > 0.0f ? ar__dropped_input(rt, x, rows, seg, p, k, scratch) + r0 * k : NULL;
+        ar__dora_fwd(rt, out->y + r0 * n, out->lin, p, in, out->su + r0 * width, m, scratch->wide ? scratch->wide + r0 * n : NULL);
+    }
+}
+
+static void add_bias(const ar_runtime *rt, float *y, const float *bias, size_t rows, size_t n) {
+#pragma omp parallel for num_threads(ar__team(rt, rows *n)) schedule(static)
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < n; j++) y[i * n + j] += bias[j];
+}
+
+/* One row: a dot product for each output. */
+static void decode(const ar_runtime *rt, const ar_linear_out *out, const float *x, const ar_rows *rows) {
+    const ar_linear *lin = out->lin;
+    const ar_pair_op *p = rows->segment_count ? ar__segment_pair(&rows->segments[0], lin->site) : NULL;
+    ar__gemv(rt, out->y, x, lin->w.data, lin->w.type, lin->w.rows, lin->w.cols);
+    if (p) {
+        ar__pair_down(rt, out->su, p, x, 1, lin->w.cols);
+        if (p->gain)
+            ar__dora_fwd(rt, out->y, lin, p, NULL, out->su, 1, NULL);
+        else
+            ar__pair_up(rt, out->y, p, out->su, 1, lin->w.rows);
+    }
+    if (lin->bias) add_bias(rt, out->y, lin->bias, 1, lin->w.rows);
+}
+
+void ar__linears_fwd(const ar_runtime *rt, const ar_linear_out *out, size_t count, const float *x, const ar_rows *rows,
+                     const ar_linear_scratch *scratch) {
+    ar_gemm g[2 * GROUP] = {0};
+    ar_gemm_term terms[GROUP][TERMS];
+    size_t pairs = 0;
+    assert(count <= GROUP && rows->segment_count <= TERMS);
+    if (rows->decoding && rows->count == 1) {
+        for (size_t i = 0; i < count; i++) decode(rt, &out[i], x, rows);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (su_in_group(&g[pairs], &out[i], x, rows))
+            pairs++;
+        else
+            ar__linear_su(rt, out[i].su, out[i].lin, x, rows, scratch);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const ar_linear *lin = out[i].lin;
+        ar_gemm *y = &g[pairs + i];
+        *y = ar__gemm_forward(out[i].y, x, lin->w.data, lin->w.type, rows->count, lin->w.rows, lin->w.cols);
+        y->is_weight = true;
+        y->terms = terms[i];
+        y->term_count = pair_terms(terms[i], lin, out[i].su, rows, false);
+        y->bias = has_gain(rows, lin->site) ? NULL : lin->bias;
+        y->after = i == 0 && pairs > 0;
+    }
+    ar__gemm_group(rt, g, pairs + count);
+    for (size_t i = 0; i < count; i++) {
+        const ar_linear *lin = out[i].lin;
+        if (!has_gain(rows, lin->site)) continue;
+        run_dora(rt, &out[i], x, rows, scratch);
+        if (lin->bias) add_bias(rt, out[i].y, lin->bias, rows->count, lin->w.rows);
     }
 }
 
 void ar__linear_fwd(const ar_runtime *rt, float *y, float *su, const ar_linear *lin, const float *x, const ar_rows *rows,
                     const ar_linear_scratch *scratch) {
-    size_t n = lin->w.rows, k = lin->w.cols, width = (size_t)su_width(rows, lin->site);
-    if (rows->decoding && rows->count == 1)
-        ar__gemv(rt, y, x, lin->w.data, lin->w.type, n, k);
-    else
-        ar__gemm_weight_xwt(rt, y, x, lin->w.data, lin->w.type, rows->count, n, k, false);
-    for (size_t i = 0; i < rows->segment_count; i++) {
-        const ar_segment *seg = &rows->segments[i];
-        const ar_pair_op *p = ar__segment_pair(seg, lin->site);
-        if (!p) continue;
-        size_t r0 = rows->start[seg->first], m = rows->start[seg->last] - r0;
-        const float *in = dropped_input(rt, x, rows, seg, p, k, scratch) + r0 * k;
-        float *u = su + r0 * width;
-        ar__pair_down(rt, u, p, in, m, k);
-        if (p->gain)
-            dora_fwd(rt, y + r0 * n, lin, p, p->dropout > 0.0f ? in : NULL, u, m, scratch->wide ? scratch->wide + r0 * n : NULL);
-        else
-            ar__pair_up(rt, y + r0 * n, p, u, m, n);
-    }
-    if (lin->bias) add_bias(rt, y, lin->bias, rows->count, n);
-}
-
-/* Column sums of dy (times z, where given) over each sample, added sample by sample. */
-static void column_sums(const ar_runtime *rt, float *out, const float *dy, const float *z, const float *scale, const ar_rows *rows,
-                        size_t first, size_t last, size_t n) {
-#pragma omp parallel for num_threads(ar__team(rt, rows->count *n)) schedule(static)
-    for (size_t j0 = 0; j0 < n; j0 += 64) {
-        size_t len = n - j0 < 64 ? n - j0 : 64;
-        for (size_t s = first; s < last; s++) {
-            float sum[64] = {0};
-            for (size_t i = rows->start[s]; i < rows->start[s + 1]; i++)
-                for (size_t j = 0; j < len; j++) sum[j] += z ? dy[i * n + j0 + j] * z[i * n + j0 + j] : dy[i * n + j0 + j];
-            for (size_t j = 0; j < len; j++) out[j0 + j] += scale ? sum[j] * scale[j0 + j] : sum[j];
-        }
-    }
-}
-
-/* dz = g * dy on the segment's rows; dm from z = W d(x) + B su, which is formed again rather than kept. */
-static void dora_bwd(const ar_runtime *rt, float *dz, const float *dy, const ar_linear *lin, const ar_pair_op *p, const float *in,
-                     const float *su, const ar_rows *rows, const ar_segment *seg, float *z) {
-    size_t n = lin->w.rows, k = lin->w.cols, r0 = rows->start[seg->first], m = rows->start[seg->last] - r0;
-    if (p->dmagnitude) {
-        ar__gemm_weight_xwt(rt, z + r0 * n, in + r0 * k, lin->w.data, lin->w.type, m, n, k, false);
-        ar__pair_up(rt, z + r0 * n, p, su, m, n);
-        column_sums(rt, p->dmagnitude, dy, z, p->inv_norm, rows, seg->first, seg->last, n);
-    }
-    scale_columns(rt, dz + r0 * n, dy + r0 * n, p->gain, 0.0f, m, n);
+    ar__linears_fwd(rt, &(ar_linear_out){lin, y, su}, 1, x, rows, scratch);
 }
 
 static void pair_grads(const ar_runtime *rt, const ar_pair_op *p, const float *dz, const float *in, const float *su, const float *du,
@@ -140,79 +164,86 @@ static void pair_grads(const ar_runtime *rt, const ar_pair_op *p, const float *d
     }
 }
 
-/* dx of a DoRA segment under dropout: dy W + mask * ((g - 1) * dy W + du A). */
-static void dora_dropout_dx(const ar_runtime *rt, float *dx, float *tmp, float *dz, const float *dy, const ar_linear *lin,
-                            const ar_pair_op *p, const float *du, const ar_rows *rows, const ar_segment *seg) {
+/* The segment's own gradients.  du: formed here unless it is there; dz stays in scratch->dz (DoRA). */
+static void segment_grads(const ar_runtime *rt, float *du, bool have_du, const float *dy, const ar_linear *lin, const ar_pair_op *p,
+                          const float *x, const float *su, const ar_rows *rows, const ar_segment *seg, const ar_linear_scratch *scratch) {
     size_t n = lin->w.rows, k = lin->w.cols, r0 = rows->start[seg->first], m = rows->start[seg->last] - r0;
-    scale_columns(rt, dz + r0 * n, dy + r0 * n, p->gain, 1.0f, m, n);
-    ar__gemm_weight_dyw(rt, tmp + r0 * k, dz + r0 * n, lin->w.data, lin->w.type, m, n, k, false);
-    ar__pair_down_bwd(rt, tmp + r0 * k, p, du, m, k);
-    drop_segment(rt, dx, tmp, rows, seg, p, k, true);
-}
-
-/* The segment's own gradients; leaves dz in scratch->dz (DoRA) and du in `du`. */
-static void segment_grads(const ar_runtime *rt, float *du, const float *dy, const ar_linear *lin, const ar_pair_op *p, const float *x,
-                          const float *su, const ar_rows *rows, const ar_segment *seg, const ar_linear_scratch *scratch) {
-    size_t n = lin->w.rows, k = lin->w.cols, r0 = rows->start[seg->first], m = rows->start[seg->last] - r0;
-    const float *in = dropped_input(rt, x, rows, seg, p, k, scratch), *dz = dy;
+    const float *in = ar__dropped_input(rt, x, rows, seg, p, k, scratch), *dz = dy;
     if (p->gain) {
-        dora_bwd(rt, scratch->dz, dy, lin, p, in, su, rows, seg, scratch->wide);
+        ar__dora_bwd(rt, scratch->dz, dy, lin, p, in, su, rows, seg, scratch->wide);
         dz = scratch->dz;
     }
-    ar__pair_up_bwd(rt, du, p, dz + r0 * n, m, n);
+    if (!have_du) ar__pair_up_bwd(rt, du, p, dz + r0 * n, m, n);
     pair_grads(rt, p, dz, in, su, du, rows, seg, lin);
 }
 
-/* What the pair sends to dx. */
-static void segment_dx(const ar_runtime *rt, float *dx, const float *dy, const ar_linear *lin, const ar_pair_op *p, const float *du,
-                       const ar_rows *rows, const ar_segment *seg, const ar_linear_scratch *scratch) {
-    size_t k = lin->w.cols, r0 = rows->start[seg->first], m = rows->start[seg->last] - r0;
-    if (p->dropout == 0.0f) {
-        ar__pair_down_bwd(rt, dx + r0 * k, p, du, m, k);
-    } else if (p->gain) {
-        dora_dropout_dx(rt, dx, scratch->dropped, scratch->dz, dy, lin, p, du, rows, seg);
-    } else {
-        memset(scratch->dropped + r0 * k, 0, m * k * sizeof *dx);
-        ar__pair_down_bwd(rt, scratch->dropped + r0 * k, p, du, m, k);
-        drop_segment(rt, dx, scratch->dropped, rows, seg, p, k, true);
-    }
-}
-
-/* The base's share of dx.  A DoRA segment without dropout sends g * dy through W (segment_grads left it in dz), everything
- * else dy. */
-static void base_dx(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_linear *lin, const ar_rows *rows,
-                    const float *dz) {
-    size_t n = lin->w.rows, k = lin->w.cols;
-    for (size_t i = 0; i < rows->segment_count || i == 0; i++) {
-        const ar_segment *seg = rows->segment_count ? &rows->segments[i] : NULL;
-        const ar_pair_op *p = seg ? ar__segment_pair(seg, lin->site) : NULL;
-        size_t r0 = seg ? rows->start[seg->first] : 0, m = (seg ? rows->start[seg->last] : rows->count) - r0;
-        const float *from = p && p->gain && p->dropout == 0.0f ? dz : dy;
-        ar__gemm_weight_dyw(rt, dx + r0 * k, from + r0 * n, lin->w.data, lin->w.type, m, n, k, accumulate);
-    }
-}
-
-bool ar__linear_needs_input(const ar_linear *lin, const ar_rows *rows) { return lin->dw || su_width(rows, lin->site) > 0; }
-
-void ar__linear_bwd(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_linear *lin, const float *x,
-                    const float *su, const ar_rows *rows, const ar_linear_scratch *scratch) {
+static void all_grads(const ar_runtime *rt, bool have_du, const float *dy, const ar_linear *lin, const float *x, const float *su,
+                      const ar_rows *rows, const ar_linear_scratch *scratch) {
     size_t n = lin->w.rows, k = lin->w.cols, width = (size_t)su_width(rows, lin->site);
     for (size_t i = 0; i < rows->segment_count; i++) {
         const ar_segment *seg = &rows->segments[i];
         const ar_pair_op *p = ar__segment_pair(seg, lin->site);
         size_t at = rows->start[seg->first] * width;
-        if (p) segment_grads(rt, scratch->du + at, dy, lin, p, x, su + at, rows, seg, scratch);
+        if (p) segment_grads(rt, scratch->du + at, have_du, dy, lin, p, x, su + at, rows, seg, scratch);
     }
-    if (lin->dbias) column_sums(rt, lin->dbias, dy, NULL, NULL, rows, 0, rows->samples, n);
+    if (lin->dbias) ar__column_sums(rt, lin->dbias, dy, NULL, NULL, rows, 0, rows->samples, n);
     for (size_t s = 0; lin->dw && s < rows->samples; s++) {
         size_t r0 = rows->start[s];
         ar__gemm_dytx(rt, lin->dw, dy + r0 * n, x + r0 * k, rows->start[s + 1] - r0, n, k);
     }
-    if (!dx) return; /* from here on x may be overwritten: dx may be its memory */
-    base_dx(rt, dx, accumulate, dy, lin, rows, scratch->dz);
+}
+
+/* dx of segments of which some have DoRA: without dropout those send g * dy through W (segment_grads left it in dz), all
+ * others dy. */
+static void dora_base_dx(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_linear *lin, const ar_rows *rows,
+                         const float *dz) {
+    size_t n = lin->w.rows, k = lin->w.cols;
     for (size_t i = 0; i < rows->segment_count; i++) {
         const ar_segment *seg = &rows->segments[i];
         const ar_pair_op *p = ar__segment_pair(seg, lin->site);
-        if (p) segment_dx(rt, dx, dy, lin, p, scratch->du + rows->start[seg->first] * width, rows, seg, scratch);
+        size_t r0 = rows->start[seg->first], m = rows->start[seg->last] - r0;
+        const float *from = p && p->gain && p->dropout == 0.0f ? dz : dy;
+        ar_gemm g = ar__gemm_backward(dx + r0 * k, from + r0 * n, lin->w.data, lin->w.type, m, n, k);
+        g.is_weight = true;
+        g.accumulate = accumulate;
+        ar__gemm(rt, &g);
+    }
+}
+
+/* dx with the terms of plain pairs; with `own` also their du, in the same group. */
+static void plain_dx(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_linear *lin, const ar_rows *rows,
+                     float *du, const ar_pair_op *own) {
+    size_t n = lin->w.rows, k = lin->w.cols;
+    ar_gemm g[2] = {0};
+    ar_gemm_term terms[TERMS];
+    if (own) {
+        g[0] = ar__gemm_backward(du, dy, own->b, AR_F32, rows->count, n, (size_t)own->rank);
+        g[0].has_scale = true;
+        g[0].scale = (float)own->scale;
+    }
+    ar_gemm *x = &g[own != NULL];
+    *x = ar__gemm_backward(dx, dy, lin->w.data, lin->w.type, rows->count, n, k);
+    x->is_weight = true;
+    x->accumulate = accumulate;
+    x->terms = terms;
+    x->term_count = pair_terms(terms, lin, du, rows, true);
+    x->after = own != NULL;
+    ar__gemm_group(rt, g, own ? 2 : 1);
+}
+
+void ar__linear_bwd(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_linear *lin, const float *x,
+                    const float *su, const ar_rows *rows, const ar_linear_scratch *scratch) {
+    bool gain = has_gain(rows, lin->site), apart = dx && dx != x, whole = rows->segment_count == 1 && covers_all(rows, rows->segments);
+    const ar_pair_op *own = apart && whole && !gain ? ar__segment_pair(rows->segments, lin->site) : NULL;
+    assert(rows->segment_count <= TERMS);
+    if (!own) all_grads(rt, false, dy, lin, x, su, rows, scratch);
+    if (dx && gain) dora_base_dx(rt, dx, accumulate, dy, lin, rows, scratch->dz);
+    if (dx && !gain) plain_dx(rt, dx, accumulate, dy, lin, rows, scratch->du, own);
+    if (own) all_grads(rt, true, dy, lin, x, su, rows, scratch);
+    for (size_t i = 0; dx && i < rows->segment_count; i++) {
+        const ar_segment *seg = &rows->segments[i];
+        const ar_pair_op *p = ar__segment_pair(seg, lin->site);
+        float *du = scratch->du + rows->start[seg->first] * (size_t)su_width(rows, lin->site);
+        if (p && (p->gain || p->dropout > 0.0f)) ar__special_dx(rt, dx, dy, lin, p, du, rows, seg, scratch);
     }
 }

@@ -31,6 +31,14 @@ typedef struct ar_linear_scratch {
 void ar__linear_fwd(const ar_runtime *rt, float *y, float *su, const ar_linear *lin, const float *x, const ar_rows *rows,
                     const ar_linear_scratch *scratch);
 
+/* The same for several linears of one input (up to three): q, k, v; gate, up. */
+typedef struct ar_linear_out {
+    const ar_linear *lin;
+    float *y, *su;
+} ar_linear_out;
+void ar__linears_fwd(const ar_runtime *rt, const ar_linear_out *out, size_t count, const float *x, const ar_rows *rows,
+                     const ar_linear_scratch *scratch);
+
 /* su alone: what backward keeps, without the product. */
 void ar__linear_su(const ar_runtime *rt, float *su, const ar_linear *lin, const float *x, const ar_rows *rows,
                    const ar_linear_scratch *scratch);
