@@ -1,12 +1,13 @@
-/* Loss at one or many alphas.  Each alpha is an attachment of its own over the same adapter and the same base. */
+/* Loss at one or many alphas.  Each alpha is an attachment of its own over the same adapter and the same base; one pass over
+ * the data serves all. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "base/fail.h"
-#include "gen/session.h"
-#include "train/batcher.h"
+#include "base/mem.h"
+#include "check/losses.h"
 
-enum { BATCH = 64, TOKENS = 1024 };
+enum { TOKENS = 1024 };
 
 void ar_eval_options_init(ar_eval_options *o) { *o = (ar_eval_options){.max_length = 1024, .pack = true}; }
 
@@ -59,42 +60,56 @@ static void describe(ar_eval_result *r, const ar_adapter *ad) {
         r->has_alpha = r->has_alpha && ad->pair[i].alpha == r->alpha && ad->pair[i].scale == r->scale;
 }
 
-static ar_status evaluate_at(ar_eval_result *r, ar_session *s, ar_pass *p, ar_batcher *b, ar_error *err) {
-    ar_attachment *at = NULL;
-    ar_status st = s->adapter ? ar__attach_new(&at, s->model, s->adapter, 1.0, err) : AR_OK;
-    if (st) return st;
-    size_t tokens, supervised;
-    describe(r, s->adapter);
-    r->loss = ar__mean_loss(p, b, at ? at->ops : NULL, &tokens, &supervised);
-    r->perplexity = exp(r->loss);
-    r->tokens = (int64_t)tokens;
-    r->supervised = (int64_t)supervised;
-    ar__attach_free(at);
-    if (isfinite(r->loss)) return AR_OK;
-    return ar__session_not_finite(s, "the losses", err);
+/* One attachment for each value, described as it is made. */
+static ar_status attach_all(ar_attachment **at, const ar_pair_op **pairs, ar_eval_result *r, ar_session *s, const ar_eval_options *o,
+                            size_t count, ar_error *err) {
+    ar_status st = AR_OK;
+    for (size_t i = 0; !st && i < count; i++) {
+        if (o->alphas) st = ar_adapter_set_alpha(s->adapter, o->alphas[i], err);
+        if (o->scales) st = ar_adapter_set_scale(s->adapter, o->scales[i], err);
+        if (!st && s->adapter) st = ar__attach_new(&at[i], s->model, s->adapter, 1.0, err);
+        if (st) break;
+        pairs[i] = at[i] ? at[i]->ops : NULL;
+        describe(&r[i], s->adapter);
+        if (o->alphas) r[i].alpha = o->alphas[i];
+    }
+    return st;
+}
+
+static ar_status evaluate(ar_eval_result *r, ar_session *s, ar_batcher *b, const ar_eval_options *o, ar_error *err) {
+    size_t count = o->alphas || o->scales ? (size_t)o->count : 1, tokens, supervised;
+    ar_attachment **at = ar__alloc(count, sizeof(ar_attachment *));
+    const ar_pair_op **pairs = ar__alloc(count, sizeof(const ar_pair_op *));
+    double *loss = ar__alloc(count, sizeof *loss);
+    ar_status st = at && pairs && loss ? attach_all(at, pairs, r, s, o, count, err) : ar__fail_memory(err, "adapter");
+    if (!st) st = ar__losses(loss, &tokens, &supervised, s, b, pairs, count, err);
+    for (size_t i = 0; !st && i < count; i++) {
+        r[i].loss = loss[i];
+        r[i].perplexity = exp(loss[i]);
+        r[i].tokens = (int64_t)tokens;
+        r[i].supervised = (int64_t)supervised;
+        if (!isfinite(loss[i])) st = ar__session_not_finite(s, "the losses", err);
+    }
+    for (size_t i = 0; at && i < count; i++) ar__attach_free(at[i]);
+    free(at);
+    free(pairs);
+    free(loss);
+    return st;
 }
 
 ar_status ar_eval(ar_eval_result *results, ar_session *s, const ar_eval_options *o, ar_error *err) {
     ar_dataset *data = NULL;
-    ar_pass *p = NULL;
     ar_batcher b = {0};
     ar_status st = check(s, o, err);
     if (!st) st = load(&data, s, o, err);
     if (!st) {
         int rows = rows_at_a_time(s, data, o->max_length);
         bool pack = o->pack && rows_at_a_time(s, data, 2) > 1;
-        size_t longest = (size_t)ar__dataset_longest(data), tokens = ar__batcher_tokens(longest, BATCH, o->max_length, rows, pack);
-        st = ar__batcher_init(&b, data, BATCH, tokens, o->max_length, rows, pack, err);
-        if (!st) st = ar__session_pass(&p, s, tokens, BATCH, longest, err);
+        size_t longest = (size_t)ar__dataset_longest(data);
+        size_t tokens = ar__batcher_tokens(longest, AR_LOSSES_BATCH, o->max_length, rows, pack);
+        st = ar__batcher_init(&b, data, AR_LOSSES_BATCH, tokens, o->max_length, rows, pack, err);
     }
-    int count = o->alphas || o->scales ? o->count : 0;
-    if (!st && !count) st = evaluate_at(&results[0], s, p, &b, err);
-    for (int i = 0; !st && i < count; i++) {
-        st = o->alphas ? ar_adapter_set_alpha(s->adapter, o->alphas[i], err) : ar_adapter_set_scale(s->adapter, o->scales[i], err);
-        if (!st) st = evaluate_at(&results[i], s, p, &b, err);
-        if (!st && o->alphas) results[i].alpha = o->alphas[i];
-    }
-    ar__pass_free(p);
+    if (!st) st = evaluate(results, s, &b, o, err);
     ar__batcher_release(&b);
     ar__dataset_free(data);
     return st;
