@@ -15,6 +15,7 @@ typedef struct generation {
     ar_pass *prefill, *pass;
     ar_kv_cache *cache;
     float *logits;
+    int32_t *targets; /* of the prompt: a mark on its last token, whose logits are wanted */
     uint8_t *seen;
     ar_candidate *room;
     size_t sent; /* bytes of text given to on_text */
@@ -57,7 +58,9 @@ static ar_status check(const ar_session *s, const ar_generate_options *o, size_t
 static void advance(generation *g, ar_pass *p, const int32_t *ids, size_t n) {
     size_t start[2] = {0, n}, last = n - 1;
     ar_segment seg = ar__session_segment(g->s, 1);
-    ar_batch b = {.rows = {.count = n, .samples = 1, .start = start, .segments = &seg, .segment_count = 1, .decoding = true}, .ids = ids};
+    ar_batch b = {.rows = {.count = n, .samples = 1, .start = start, .segments = &seg, .segment_count = 1, .decoding = true},
+                  .ids = ids,
+                  .targets = n > 1 ? g->targets : NULL};
     ar__pass_forward(p, &b, g->cache);
     ar__pass_logits(p, g->logits, &b, &last, 1);
 }
@@ -164,10 +167,12 @@ static ar_status prepare(generation *g, ar_error *err) {
     g->logits = ar__alloc(vocab, sizeof *g->logits);
     g->seen = ar__alloc(vocab, sizeof *g->seen);
     g->room = ar__alloc(vocab, sizeof *g->room);
-    if (!g->logits || !g->seen || !g->room) return ar__fail_memory(err, "generate");
+    g->targets = ar__alloc(n, sizeof *g->targets);
+    if (!g->logits || !g->seen || !g->room || !g->targets) return ar__fail_memory(err, "generate");
     ar_status st = ar__kv_new(&g->cache, s->model, length, err);
     if (!st) st = ar__session_pass(&g->prefill, s, n, 1, length, err);
     if (!st) st = ar__session_pass(&g->pass, s, 1, 1, length, err);
+    for (size_t i = 0; i < n; i++) g->targets[i] = i + 1 < n ? -1 : 0;
     for (size_t i = 0; !st && i < n; i++) g->seen[g->r->prompt_ids.id[i]] = 1;
     return st;
 }
@@ -190,6 +195,7 @@ ar_status ar_generate(ar_generate_result *result, ar_session *s, const char *pro
     ar__pass_free(g.pass);
     ar__kv_free(g.cache, s->model);
     free(g.logits);
+    free(g.targets);
     free(g.seen);
     free(g.room);
     return st;

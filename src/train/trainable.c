@@ -6,6 +6,18 @@
 #include "base/fail.h"
 #include "base/mem.h"
 
+/* What one tensor of `count` numbers takes of the state, in bytes: `copies` of them. */
+static size_t state_bytes(size_t count, size_t copies) { return (count * sizeof(float) + 63) / 64 * 64 * copies; }
+
+/* The memory of the state, zeroed by all threads: its first touch is much of what a start costs. */
+static ar_status reserve(ar_trainables *t, const ar_runtime *rt, size_t bytes, ar_error *err) {
+    enum { STRETCH = 2 << 20 };
+    if (!ar__arena_init(&t->state, bytes)) return ar__fail_memory(err, "gradients and optimizer state");
+#pragma omp parallel for num_threads(ar__team(rt, bytes / 4)) schedule(static)
+    for (size_t at = 0; at < bytes; at += STRETCH) memset(t->state.base + at, 0, bytes - at < STRETCH ? bytes - at : STRETCH);
+    return AR_OK;
+}
+
 static ar_status add(ar_trainables *t, const char *path, const char *suffix, ar_role role, float *value, size_t count, double factor,
                      bool moments, ar_error *err) {
     ar_trainable *list = ar__grow(t->at, &t->cap, t->count + 1, sizeof *list);
@@ -15,10 +27,10 @@ static ar_status add(ar_trainables *t, const char *path, const char *suffix, ar_
     ar_buf name = {0};
     ar__buf_printf(&name, "%s%s", path, suffix);
     *x = (ar_trainable){.name = name.data, .role = role, .value = value, .count = count, .rate_factor = factor};
-    x->grad = ar__alloc(count, sizeof(float));
-    x->m = moments ? ar__alloc(count, sizeof(float)) : NULL;
-    x->v = moments ? ar__alloc(count, sizeof(float)) : NULL;
-    if (name.failed || !x->grad || (moments && (!x->m || !x->v))) return ar__fail_memory(err, path);
+    x->grad = ar__arena_f32(&t->state, count);
+    x->m = moments ? ar__arena_f32(&t->state, count) : NULL;
+    x->v = moments ? ar__arena_f32(&t->state, count) : NULL;
+    if (name.failed) return ar__fail_memory(err, path);
     t->total += count;
     return AR_OK;
 }
@@ -60,12 +72,10 @@ static void wire(ar_model *m, size_t module, bool bias, float *grad) {
 }
 
 /* A tied tensor: the head's products go into grad, the embedding's rows into a buffer of their own. */
-static ar_status wire_tied(ar_trainable *x, ar_model *m, ar_error *err) {
-    x->grad_tied = ar__alloc(x->count, sizeof(float));
-    if (!x->grad_tied) return ar__fail_memory(err, x->name);
+static void wire_tied(ar_trainables *t, ar_trainable *x, ar_model *m) {
+    x->grad_tied = ar__arena_f32(&t->state, x->count);
     m->head.dw = x->grad;
     m->embed.dw = x->grad_tied;
-    return AR_OK;
 }
 
 static ar_status add_whole(ar_trainables *t, ar_model *m, const ar_whole *w, bool moments, ar_error *err) {
@@ -84,9 +94,31 @@ static ar_status add_whole(ar_trainables *t, ar_model *m, const ar_whole *w, boo
     return AR_OK;
 }
 
+static size_t adapter_state(const ar_adapter *ad, size_t copies) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < ad->pair_count; i++) {
+        const ar_pair *p = &ad->pair[i];
+        bytes += state_bytes((size_t)p->rank * (size_t)p->n_in, copies) + state_bytes((size_t)p->rank * (size_t)p->n_out, copies);
+        if (p->magnitude) bytes += state_bytes((size_t)p->n_out, copies);
+    }
+    for (size_t i = 0; i < ad->whole_count; i++) bytes += state_bytes(ad->whole[i].count, copies);
+    return bytes;
+}
+
+static size_t model_state(const ar_model *m, size_t copies) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < m->module_count; i++) {
+        const ar_module *mod = &m->modules[i];
+        if (!mod->path || (m->tied && i == ar__module_head(&m->arch))) continue;
+        bytes += state_bytes((size_t)mod->n_out * (size_t)mod->n_in, copies + (i == 0 && m->tied));
+        if (mod->has_bias) bytes += state_bytes((size_t)mod->n_out, copies);
+    }
+    return bytes;
+}
+
 ar_status ar__trainables_from_adapter(ar_trainables *out, ar_model *m, ar_attachment *at, double lr_ratio, bool moments, ar_error *err) {
     *out = (ar_trainables){.lowest_layer = (int)m->arch.layers};
-    ar_status s = AR_OK;
+    ar_status s = reserve(out, m->rt, adapter_state(at->adapter, moments ? 3 : 1), err);
     for (size_t i = 0; !s && i < at->adapter->pair_count; i++) s = add_pair(out, at, &at->adapter->pair[i], lr_ratio, moments, err);
     for (size_t i = 0; !s && i < at->adapter->whole_count; i++) s = add_whole(out, m, &at->adapter->whole[i], moments, err);
     if (s) ar__trainables_release(out);
@@ -95,7 +127,7 @@ ar_status ar__trainables_from_adapter(ar_trainables *out, ar_model *m, ar_attach
 
 ar_status ar__trainables_from_model(ar_trainables *out, ar_model *m, bool moments, ar_error *err) {
     *out = (ar_trainables){.lowest_layer = 0, .embed = true};
-    ar_status s = AR_OK;
+    ar_status s = reserve(out, m->rt, model_state(m, moments ? 3 : 1), err);
     for (size_t i = 0; !s && i < m->module_count; i++) {
         const ar_module *mod = &m->modules[i];
         if (!mod->path || (m->tied && i == ar__module_head(&m->arch))) continue;
@@ -103,7 +135,7 @@ ar_status ar__trainables_from_model(ar_trainables *out, ar_model *m, bool moment
         size_t n = (size_t)mod->n_out * (size_t)mod->n_in;
         if ((s = add(out, mod->path, ".weight", AR_ROLE_WEIGHT, m->owned[i].weight, n, 1.0, moments, err))) break;
         wire(m, i, false, out->at[out->count - 1].grad);
-        if (i == 0 && m->tied && (s = wire_tied(&out->at[out->count - 1], m, err))) break;
+        if (i == 0 && m->tied) wire_tied(out, &out->at[out->count - 1], m);
         if (!mod->has_bias) continue;
         if ((s = add(out, mod->path, ".bias", AR_ROLE_BIAS, m->owned[i].bias, (size_t)mod->n_out, 1.0, moments, err))) break;
         wire(m, i, true, out->at[out->count - 1].grad);
@@ -113,14 +145,9 @@ ar_status ar__trainables_from_model(ar_trainables *out, ar_model *m, bool moment
 }
 
 void ar__trainables_release(ar_trainables *t) {
-    for (size_t i = 0; i < t->count; i++) {
-        free(t->at[i].name);
-        free(t->at[i].grad);
-        free(t->at[i].grad_tied);
-        free(t->at[i].m);
-        free(t->at[i].v);
-    }
+    for (size_t i = 0; i < t->count; i++) free(t->at[i].name);
     free(t->at);
+    ar__arena_release(&t->state);
     *t = (ar_trainables){0};
 }
 

@@ -21,6 +21,7 @@ typedef struct ar_trainable {
 typedef struct ar_trainables {
     ar_trainable *at;
     size_t count, cap, total; /* total: numbers in all */
+    ar_arena state;           /* gradients and moments */
     int lowest_layer;         /* lowest layer with a trainable; the number of layers if only the head has */
     bool embed;               /* the embedding trains */
 } ar_trainables;
