@@ -4,6 +4,15 @@
 #include <assert.h>
 #include <string.h>
 
+/* y = x W^T or, backward, x W: products with the base's weight, in the arithmetic that those have. */
+static void times_weight(const ar_runtime *rt, float *y, const float *x, const ar_linear *lin, size_t m, bool backward) {
+    const ar_weight *w = &lin->w;
+    ar_gemm g = backward ? ar__gemm_backward(y, x, w->data, w->type, m, w->rows, w->cols)
+                         : ar__gemm_forward(y, x, w->data, w->type, m, w->rows, w->cols);
+    g.is_weight = true;
+    ar__gemm(rt, &g);
+}
+
 /* dst = src * (gain - less), column by column */
 static void scale_columns(const ar_runtime *rt, float *dst, const float *src, const float *gain, float less, size_t rows, size_t n) {
 #pragma omp parallel for num_threads(ar__team(rt, rows *n)) schedule(static)
@@ -23,14 +32,14 @@ static void drop_segment(const ar_runtime *rt, float *dst, const float *x, const
 /* y = g * (Wx + B su), or under dropout y = Wx + (g - 1) * W d(x) + g * B su.  `wide` holds the part that g scales. */
 void ar__dora_fwd(const ar_runtime *rt, float *y, const ar_linear *lin, const ar_pair_op *p, const float *x_dropped, const float *su,
                   size_t m, float *wide) {
-    size_t n = lin->w.rows, k = lin->w.cols;
+    size_t n = lin->w.rows;
     if (!x_dropped) {
         ar__pair_up(rt, y, p, su, m, n);
         scale_columns(rt, y, y, p->gain, 0.0f, m, n);
         return;
     }
     assert(wide && "the plan knows which sites have DoRA");
-    ar__gemm_xwt(rt, wide, x_dropped, lin->w.data, lin->w.type, m, n, k, false);
+    times_weight(rt, wide, x_dropped, lin, m, false);
 #pragma omp parallel for num_threads(ar__team(rt, m *n)) schedule(static)
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < n; j++) y[i * n + j] -= wide[i * n + j];
@@ -68,7 +77,7 @@ void ar__dora_bwd(const ar_runtime *rt, float *dz, const float *dy, const ar_lin
                   const float *su, const ar_rows *rows, const ar_segment *seg, float *z) {
     size_t n = lin->w.rows, k = lin->w.cols, r0 = rows->start[seg->first], m = rows->start[seg->last] - r0;
     if (p->dmagnitude) {
-        ar__gemm_xwt(rt, z + r0 * n, in + r0 * k, lin->w.data, lin->w.type, m, n, k, false);
+        times_weight(rt, z + r0 * n, in + r0 * k, lin, m, false);
         ar__pair_up(rt, z + r0 * n, p, su, m, n);
         ar__column_sums(rt, p->dmagnitude, dy, z, p->inv_norm, rows, seg->first, seg->last, n);
     }
@@ -80,7 +89,7 @@ static void dora_dropout_dx(const ar_runtime *rt, float *dx, float *tmp, float *
                             const ar_pair_op *p, const float *du, const ar_rows *rows, const ar_segment *seg) {
     size_t n = lin->w.rows, k = lin->w.cols, r0 = rows->start[seg->first], m = rows->start[seg->last] - r0;
     scale_columns(rt, dz + r0 * n, dy + r0 * n, p->gain, 1.0f, m, n);
-    ar__gemm_dyw(rt, tmp + r0 * k, dz + r0 * n, lin->w.data, lin->w.type, m, n, k, false);
+    times_weight(rt, tmp + r0 * k, dz + r0 * n, lin, m, true);
     ar__pair_down_bwd(rt, tmp + r0 * k, p, du, m, k);
     drop_segment(rt, dx, tmp, rows, seg, p, k, true);
 }
