@@ -5,26 +5,14 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
-#include "base/file.h"
+#include "base/proc.h"
 #include "base/rng.h"
 #include "train/trainer.h"
 
 enum { ROW_TARGET_TOKENS = 1024 }; /* more at a time gains little: the weights are packed once per that many rows */
 
-/* A "Key:   123 kB" line of a /proc file, in bytes; -1 if it is not there. */
-static int64_t proc_bytes(const char *path, const char *key) {
-    ar_buf text = {0};
-    int64_t kb = -1;
-    if (ar__file_read(&text, path, 1 << 20, NULL) == AR_OK) {
-        const char *at = strstr(text.data, key);
-        if (at) kb = strtoll(at + strlen(key), NULL, 10);
-    }
-    ar__buf_release(&text);
-    return kb < 0 ? -1 : kb * 1024;
-}
-
-int64_t ar__memory_available(void) { return proc_bytes("/proc/meminfo", "MemAvailable:"); }
-int64_t ar__memory_anonymous(void) { return proc_bytes("/proc/self/status", "RssAnon:"); }
+int64_t ar__memory_available(void) { return ar__proc_bytes("/proc/meminfo", "MemAvailable:"); }
+int64_t ar__memory_anonymous(void) { return ar__proc_bytes("/proc/self/status", "RssAnon:"); }
 
 ar_pass_spec ar__plan_spec(const ar_trainer *t, const ar_choice *c, size_t longest) {
     return (ar_pass_spec){.tokens = c->tokens,

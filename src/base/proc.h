@@ -1,0 +1,12 @@
+/* What the kernel says of this process and this machine; Linux's /proc. */
+#ifndef AR_BASE_PROC_H
+#define AR_BASE_PROC_H
+
+#include <stdint.h>
+
+/* The bytes of a `Key:   123 kB` line of a /proc file; -1 where it is not there. */
+int64_t ar__proc_bytes(const char *path, const char *key);
+/* Lets the peak of resident memory (VmHWM) start again from what is resident now; does nothing where that is refused. */
+void ar__proc_reset_peak(void);
+
+#endif
