@@ -64,7 +64,7 @@ help:
 	@echo 'make checkasm-arm64   the kernels on aarch64, under qemu'
 	@echo 'make lint       layers, formatting, clang-tidy, warnings'
 	@echo 'make fuzz       libFuzzer on every reader, FUZZ_SECONDS=$(FUZZ_SECONDS) each (needs clang)'
-	@echo 'make bench      paired benchmarks'
+	@echo 'make bench      paired benchmarks; PARTS="products machine …" for some of them'
 	@echo 'make install    PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 
 deps:
@@ -112,8 +112,11 @@ $(BUILD)/libfuzzer/%: $(BUILD)/fuzz/fuzz_%.o $(BUILD)/fuzz/fuzz.o $(BUILD)/libal
 	@mkdir -p $(@D)
 	$(CC) -fsanitize=fuzzer $(FUZZ_WRAP) -o $@ $(BUILD)/fuzz/fuzz_$*.o $(BUILD)/fuzz/fuzz.o $(BUILD)/libalphar.a $(LDLIBS_)
 
+# oneDNN is a rival of the benchmarks and nothing else: left out where it is not installed.
+ONEDNN := $(if $(wildcard /usr/include/dnnl.h /usr/include/*/dnnl.h),dnnl,none)
+$(BUILD)/bench/bench_products: $(BUILD)/bench/onednn_$(ONEDNN).o
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libalphar.a
-	$(CC) -o $@ $< $(BUILD)/libalphar.a $(LDLIBS_)
+	$(CC) -o $@ $(filter %.o,$^) $(BUILD)/libalphar.a $(if $(filter %_dnnl.o,$^),-ldnnl) $(LDLIBS_)
 
 # checkasm for aarch64, with nothing but base and kern in it, run by qemu.
 ARM64_CC  ?= aarch64-linux-gnu-gcc
@@ -165,7 +168,7 @@ format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
 bench: all $(BENCH_BIN)
-	@BUILD=$(BUILD) bench/run
+	@BUILD=$(BUILD) bench/run $(PARTS)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/alphar $(DESTDIR)$(PREFIX)/lib/pkgconfig

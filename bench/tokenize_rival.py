@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""Encoding speed against Hugging Face's tokenizers, one thread each, in turns: medians and their ratio.
+"""Encoding speed against Hugging Face's tokenizers, one thread each, in turns; rows go to bench/results.csv.
 
-    bench/tokenize_rival.py [--bench build/bench/bench_tokenize] [--passes 7]     needs: tokenizers; ../shared/material"""
+    bench/tokenize_rival.py [--rounds 7]     needs: tokenizers; ../shared/material"""
 import argparse
 import os
-import statistics
 import subprocess
 import tempfile
 import time
@@ -12,6 +11,8 @@ import time
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
 import tokenizers
+
+import table
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MATERIAL = os.path.join(ROOT, "..", "shared", "material")
@@ -29,10 +30,12 @@ def rival(tokenizer, lines):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--bench", default=os.path.join(ROOT, "build", "bench", "bench_tokenize"))
-    parser.add_argument("--passes", type=int, default=7)
+    table.arguments(parser)
     args = parser.parse_args()
-    print(f"{'tokenizer':10} {'data':28} {'MB':>6} {'alphar MB/s':>12} {'rival MB/s':>11} {'ratio':>6}")
+    args.threads = 1
+    out = table.open_table(args)
+    program = os.path.join(args.build, "bench", "bench_tokenize")
+    versions = f"tokenizers {tokenizers.__version__}"
     for name in NAMES:
         path = os.path.join(MATERIAL, "tokenizers", name, "tokenizer.json")
         start = time.perf_counter()
@@ -45,10 +48,10 @@ def main():
                 f.write("\n".join(lines))
                 f.flush()
                 size = os.path.getsize(f.name)
-                ours = subprocess.Popen([args.bench, path, f.name, "0"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                ours = subprocess.Popen([program, path, f.name, "0"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
                 first = float(ours.stdout.readline().split()[1])
                 a, b = [], []
-                for _ in range(args.passes):
+                for _ in range(args.rounds):
                     ours.stdin.write("go\n")
                     ours.stdin.flush()
                     seconds, count = ours.stdout.readline().split()
@@ -58,9 +61,9 @@ def main():
                     assert int(count) == rival_count, (name, data, count, rival_count)
                 ours.stdin.close()
                 ours.wait()
-            x, y = statistics.median(a), statistics.median(b)
-            print(f"{name:10} {data:28} {size / 1e6:6.2f} {size / x / 1e6:12.1f} {size / y / 1e6:11.1f} {y / x:6.2f}")
-        print(f"{name:10} {'open, seconds':28} {'':6} {first:12.3f} {opened:11.3f} {opened / first:6.2f}")
+            rate = lambda seconds: [size / t / 1e6 for t in seconds]
+            out.add("tokenizing", f"{name}, {data}", "tokenizers", "MB/s", rate(a), rate(b), versions=versions)
+        out.add("tokenizing", f"{name}, opening", "tokenizers", "s", first, opened, [first / opened], versions)
 
 
 if __name__ == "__main__":

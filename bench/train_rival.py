@@ -1,102 +1,217 @@
 #!/usr/bin/env python3
-"""Training speed and memory against PEFT (f32): the same random weights, tokens, rank and targets, in turns in one run.
+"""Training speed and memory against PEFT: the same random weights, batches, targets, rank and checkpointing, step by step in turns.
 
-    bench/train_rival.py [--program build/alphar] [--hidden 896 --layers 24 …] [--tokens 512] [--rounds 5] [--rank 16]
+    bench/train_rival.py [SHAPE …] [--tokens 512 2048] [--case plain chat] [--dtype bf16 f32] [--checkpoint off on] [--rounds 5]
 
-A round trains a few steps with each, in processes of their own; the first step of each (loading, first touch) is not
-counted.  Prints one JSON line: medians of tokens/s, their ratio per round with its spread, peak resident bytes.
-Defaults are the shape of Qwen2.5-0.5B.  Needs torch, transformers, peft; the tokenizer is the embedded base's."""
-import argparse, json, os, resource, shutil, statistics, subprocess, sys, tempfile, time
+Both are processes that stay open; a round is a step of each.  Cases: plain, one sample of --tokens tokens, all supervised; chat, a
+batch of eight prompts and completions of uneven lengths, --tokens in all, one third supervised.  PEFT runs at its best: of fp32,
+bf16, bf16 with bf16 adapters and autocast what two steps of the first case showed (or --mode), and for uneven lengths the
+better of one padded batch and sample after sample.  That both do the same work is proved by the first loss.
+Rows go to bench/results.csv.  Needs torch, transformers, peft, tokenizers."""
+import argparse, json, os, random, subprocess, sys, tempfile, time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+import shapes, table
 
-
-def model_config(a):
-    import transformers
-    return transformers.Qwen2Config(hidden_size=a.hidden, intermediate_size=a.intermediate, num_hidden_layers=a.layers, num_attention_heads=a.heads,
-                                    num_key_value_heads=a.kv_heads, vocab_size=a.vocab, tie_word_embeddings=True, max_position_embeddings=4096,
-                                    bos_token_id=0, eos_token_id=1)
+MODES = ("fp32", "bf16", "bf16-noauto", "autocast")
+SHARES = (0.03, 0.05, 0.06, 0.09, 0.12, 0.15, 0.2, 0.3)  # of the tokens of a chat batch, sample by sample
 
 
-def peft_steps(a):
-    """A child process: `steps` steps, seconds of each on stdout."""
-    import torch, transformers, peft
+# ---- the rival: a process of its own ----------------------------------------------------------------------------------------
+def rival_samples(a):
+    """(ids, first supervised position) as Alphar makes them: docs/data.md."""
+    import tokenizers
+    with open(os.path.join(a.model, "tokenizer_config.json")) as f:
+        eos = json.load(f).get("eos_token")
+    tok = tokenizers.Tokenizer.from_file(os.path.join(a.model, "tokenizer.json"))
+    samples = []
+    for line in open(a.data, encoding="utf-8"):
+        line = json.loads(line)
+        ids = tok.encode(line.get("text") or line["prompt"], add_special_tokens=True).ids
+        first = len(ids) if "prompt" in line else 1
+        ids += tok.encode(line.get("completion", ""), add_special_tokens=False).ids
+        eos_id = tok.token_to_id(eos["content"] if isinstance(eos, dict) else eos)
+        ids += [] if ids[-1] == eos_id else [eos_id]
+        samples.append((ids[:a.length], first))
+    return samples
+
+
+def rival(a):
+    import peft, torch, transformers
     torch.set_num_threads(a.threads)
-    model = transformers.AutoModelForCausalLM.from_pretrained(a.model, dtype=torch.float32, attn_implementation="sdpa")
-    model = peft.get_peft_model(model, peft.LoraConfig(r=a.rank, lora_alpha=2 * a.rank, target_modules="all-linear", task_type="CAUSAL_LM"))
+    torch.manual_seed(1)
+    bf16 = a.mode.startswith("bf16")
+    model = transformers.AutoModelForCausalLM.from_pretrained(a.model, dtype=torch.bfloat16 if bf16 else torch.float32, attn_implementation="sdpa")
+    config = peft.LoraConfig(r=a.rank, lora_alpha=2 * a.rank, target_modules="all-linear", task_type="CAUSAL_LM")
+    model = peft.get_peft_model(model, config, autocast_adapter_dtype=a.mode != "bf16-noauto")
+    if a.checkpoint == "on":
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.enable_input_require_grads()
     model.train()
     opt = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-4, weight_decay=0.0, fused=True)
-    seconds = []
-    for _ in range(a.steps):
-        ids = torch.randint(0, a.vocab, (1, a.tokens))
-        start = time.perf_counter()
-        model(input_ids=ids, labels=ids).loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    samples = rival_samples(a)
+    supervised = sum(len(ids) - first for ids, first in samples)
+    groups = [[s] for s in samples] if a.apart else [samples]
+    batches = []
+    for group in groups:
+        width = max(len(ids) for ids, _ in group)
+        ids = torch.zeros(len(group), width, dtype=torch.long)
+        labels, mask = torch.full_like(ids, -100), torch.zeros_like(ids)
+        for i, (sample, first) in enumerate(group):
+            ids[i, :len(sample)] = torch.tensor(sample)
+            labels[i, first:len(sample)] = ids[i, first:len(sample)]
+            mask[i, :len(sample)] = 1
+        batches.append(dict(input_ids=ids, labels=labels, attention_mask=None if bool(mask.all()) else mask))
+    print("opened 0", flush=True)
+    for _ in sys.stdin:
+        start, total = time.perf_counter(), 0.0
+        for batch in batches:
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=a.mode == "autocast"):
+                loss = model(**batch, num_items_in_batch=supervised).loss
+            loss.backward()
+            total += loss.item()
+        torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
         opt.step()
         opt.zero_grad(set_to_none=True)
-        seconds.append(time.perf_counter() - start)
-    print(json.dumps(dict(seconds=seconds, peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)))
+        print(f"{time.perf_counter() - start:.6f} {total:.7f} {sum(len(ids) for ids, _ in samples)} {supervised}", flush=True)
 
 
-def rival_round(a, work):
-    command = [sys.executable, os.path.abspath(__file__), "--child", "--model", work + "/model"]
-    for name in ("tokens", "rank", "steps", "vocab", "threads"):
-        command += ["--" + name, str(getattr(a, name))]
-    env = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS")}
-    r = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout.splitlines()[-1])
-    return a.tokens / statistics.median(r["seconds"][1:]), r["peak"]
+# ---- the driver -------------------------------------------------------------------------------------------------------------
+class Side:
+    """A process that makes one step per line; `seconds`, `loss` and `work` (tokens, supervised) of the last."""
+
+    def __init__(self, command):
+        began = time.perf_counter()
+        self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.opened = self.answer()[1]
+        self.started = time.perf_counter() - began
+
+    def answer(self):
+        line = self.child.stdout.readline()
+        if not line:
+            raise SystemExit(f"ended early: {' '.join(self.child.args)}")
+        return line.split()
+
+    def step(self):
+        self.child.stdin.write("go\n")
+        self.child.stdin.flush()
+        seconds, self.loss, *work = map(float, self.answer())
+        self.work = tuple(map(int, work))
+        return seconds
+
+    def memory(self):
+        """(RssAnon, RssFile, VmHWM) in MiB."""
+        with open(f"/proc/{self.child.pid}/status") as f:
+            status = dict(line.split(":", 1) for line in f)
+        return tuple(int(status[key].split()[0]) / 1024 for key in ("RssAnon", "RssFile", "VmHWM"))
+
+    def close(self):
+        self.child.stdin.close()
+        self.child.wait()
 
 
-def own_round(a, work):
-    out = work + "/out"
-    command = [a.program, "train", "--model", work + "/model", "--data", work + "/data.jsonl", "--out", out, "--overwrite", "--quiet", "--batch", "1",
-               "--steps", str(a.steps), "--max-length", str(a.tokens), "--rank", str(a.rank), "--threads", str(a.threads), "--strength-every", "0"]
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    _, status, usage = os.wait4(child.pid, 0)
-    if status:
-        raise SystemExit(child.stderr.read().decode())
-    lines = [json.loads(l) for l in open(out + "/metrics.jsonl")]
-    return statistics.median(l["tokens"] / l["seconds"] for l in lines[1:]), usage.ru_maxrss * 1024
+def write_data(path, case, tokens):
+    rng = random.Random(1)
+    with open(os.path.join(table.HERE, "..", "demo", "task", "train.jsonl"), encoding="utf-8") as f:
+        words = " ".join(json.loads(line)["prompt"] for line in f).split()
+    text = lambda n: " ".join(rng.choice(words) for _ in range(max(int(n), 1)))
+    with open(path, "w", encoding="utf-8") as f:
+        if case == "plain":
+            f.write(json.dumps(dict(text=text(tokens))) + "\n")
+        else:
+            for share in SHARES:  # the words of the task are about 1.7 tokens each
+                n = share * tokens / 1.7
+                f.write(json.dumps(dict(prompt=text(n * 2 / 3), completion=" " + text(n / 3))) + "\n")
 
 
-def cpu_name():
-    for line in open("/proc/cpuinfo"):
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return "unknown"
+class Pair:
+    """Both sides of one case."""
+
+    def __init__(self, a, model, case, tokens, checkpoint, work):
+        self.a, self.checkpoint, self.case = a, checkpoint, case
+        self.model, self.data = model, os.path.join(work, f"{case}-{tokens}.jsonl")
+        self.length, self.batch = (tokens, 1) if case == "plain" else (4096, len(SHARES))
+        write_data(self.data, case, tokens)
+
+    def own(self, checkpoint):
+        return Side([os.path.join(self.a.build, "bench", "bench_train"), self.model, self.data, str(self.length), str(self.batch), str(self.a.rank),
+                     str(self.a.threads), checkpoint, self.a.compute])
+
+    def rival(self, mode, apart):
+        command = [sys.executable, os.path.abspath(__file__), "--rival", "--model", self.model, "--data", self.data, "--length", str(self.length), "--rank",
+                   str(self.a.rank), "--threads", str(self.a.threads), "--mode", mode, "--checkpoint", self.checkpoint]
+        return Side(command + (["--apart"] if apart else []))
+
+    def second_step(self, mode, apart):
+        side = self.rival(mode, apart)
+        side.step()
+        seconds = side.step()
+        side.close()
+        print(f"  PEFT {mode}{', sample by sample' if apart else ''}: {side.work[0] / seconds:.1f} tokens/s", flush=True)
+        return seconds
+
+
+def measure(a, out, name, pair, mode):
+    """The rows of one case: tokens/s and memory against PEFT."""
+    apart = pair.case == "chat" and pair.second_step(mode, True) < pair.second_step(mode, False)
+    own, rival = pair.own(pair.checkpoint), pair.rival(mode, apart)
+    own.step(), rival.step()
+    if own.work != rival.work or abs(own.loss - rival.loss) > (1e-4 if mode == "fp32" and a.compute == "f32" else 5e-3) * own.loss:
+        raise SystemExit(f"{name}: not the same work: {own.work} {own.loss} against {rival.work} {rival.loss}")
+    seconds = [(own.step(), rival.step()) for _ in range(a.rounds)]
+    memory, theirs = own.memory(), rival.memory()
+    label = f"PEFT {mode}" + (", one by one" if apart else "")
+    import peft, torch, transformers
+    versions = f"torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}"
+    out.add("training", name, label, "tokens/s", [own.work[0] / o for o, _ in seconds], [rival.work[0] / r for _, r in seconds], versions=versions)
+    out.add("memory", name + ", peak resident", label, "MiB", memory[2], theirs[2], [memory[2] / theirs[2]], versions)
+    out.add("memory", name + ", of that own (RssAnon)", label, "MiB", memory[0], theirs[0], [memory[0] / theirs[0]], versions)
+    out.add("start", name + ", start to first layer", label, "s", float(own.opened), rival.started, [float(own.opened) / rival.started], versions)
+    own.close(), rival.close()
+
+
+def checkpoint_cost(a, out, name, pair):
+    """Own steps with layers kept and with layers computed again, in turns."""
+    kept, again = pair.own("off"), pair.own("on")
+    kept.step(), again.step()
+    seconds = [(again.step(), kept.step()) for _ in range(a.rounds)]
+    out.add("checkpointing", name, "own, layers kept", "s", [x for x, _ in seconds], [y for _, y in seconds])
+    kept.close(), again.close()
 
 
 def main():
-    p = argparse.ArgumentParser()
-    for name, value in dict(hidden=896, intermediate=4864, layers=24, heads=14, kv_heads=2, vocab=151936, tokens=512, rank=16, steps=4, rounds=5,
-                            threads=len(os.sched_getaffinity(0))).items():
-        p.add_argument("--" + name.replace("_", "-"), type=int, default=value)
-    p.add_argument("--program", default=os.path.join(ROOT, "build", "alphar"))
-    p.add_argument("--child", action="store_true")
-    p.add_argument("--model")
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("shapes", nargs="*", default=[])
+    p.add_argument("--tokens", type=int, nargs="*", default=[512, 2048])
+    p.add_argument("--case", nargs="*", default=["plain", "chat"], choices=("plain", "chat"))
+    p.add_argument("--dtype", nargs="*", default=["bf16"], choices=("bf16", "f32"))
+    p.add_argument("--checkpoint", default="off", choices=("off", "on"))
+    p.add_argument("--checkpoint-cost", action="store_true", help="own steps kept against recomputed, and nothing else")
+    p.add_argument("--rank", type=int, default=16)
+    p.add_argument("--compute", default="auto", choices=("auto", "f32", "bf16"))
+    p.add_argument("--mode", choices=MODES, help="PEFT's, instead of trying all")
+    p.add_argument("--bases", default=os.environ.get("ALPHAR_BENCH_BASES"), help="folder that keeps the random bases; else a temporary one")
+    table.arguments(p)
+    for name in ("--model", "--data", "--length"):
+        p.add_argument(name, help=argparse.SUPPRESS, **(dict(type=int) if name == "--length" else {}))
+    for name in ("--rival", "--apart"):
+        p.add_argument(name, help=argparse.SUPPRESS, action="store_true")
     a = p.parse_args()
-    if a.child:
-        return peft_steps(a)
-    import torch, transformers, peft
+    if a.rival:
+        return rival(a)
+    out, mode = table.open_table(a), a.mode
     with tempfile.TemporaryDirectory() as work:
-        torch.manual_seed(1)
-        transformers.AutoModelForCausalLM.from_config(model_config(a)).save_pretrained(work + "/model")
-        for name in ("tokenizer.json", "tokenizer_config.json"):
-            shutil.copy(os.path.join(ROOT, "demo", "base", name), work + "/model")
-        story = " ".join(json.loads(l)["prompt"] for l in open(os.path.join(ROOT, "demo", "task", "train.jsonl")))
-        with open(work + "/data.jsonl", "w") as f:
-            f.write(json.dumps(dict(text=story)) + "\n")
-        own, rival = [], []
-        for _ in range(a.rounds):
-            own.append(own_round(a, work))
-            rival.append(rival_round(a, work))
-    ratios = sorted(o[0] / r[0] for o, r in zip(own, rival))
-    print(json.dumps(dict(tokens=a.tokens, rank=a.rank, layers=a.layers, hidden=a.hidden, threads=a.threads,
-                          alphar_tokens_per_s=round(statistics.median(o[0] for o in own), 1), peft_tokens_per_s=round(statistics.median(r[0] for r in rival), 1),
-                          ratio=round(statistics.median(ratios), 2), spread=[round(ratios[0], 2), round(ratios[-1], 2)],
-                          alphar_peak_mib=max(o[1] for o in own) >> 20, peft_peak_mib=max(r[1] for r in rival) >> 20, cpu=cpu_name(),
-                          isa=subprocess.run([a.program, "--version"], capture_output=True, text=True).stdout.splitlines()[1],
-                          torch=torch.__version__, transformers=transformers.__version__, peft=peft.__version__)))
+        for shape in a.shapes or ["SmolLM2-135M", "Qwen2.5-0.5B", "Qwen3-0.6B", "TinyLlama-1.1B"]:
+            for dtype in a.dtype:
+                base = shapes.write(shape, os.path.join(a.bases or work, f"{shape}-{dtype}"), dtype)
+                for tokens in a.tokens:
+                    for case in a.case:
+                        pair = Pair(a, base, case, tokens, a.checkpoint, work)
+                        name = f"{shape}, {dtype} file, {tokens} tokens{', chat' if case == 'chat' else ''}{', checkpointing' if a.checkpoint == 'on' else ''}"
+                        if a.checkpoint_cost:
+                            checkpoint_cost(a, out, name, pair)
+                            continue
+                        mode = mode or min(MODES, key=lambda m: pair.second_step(m, False))
+                        measure(a, out, name, pair, mode)
 
 
 if __name__ == "__main__":

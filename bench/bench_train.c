@@ -1,0 +1,73 @@
+/* One training step for every line on stdin, as `alphar train` makes them; bench/train_rival.py drives this program and
+ * the rival in turns.
+ *
+ *     bench_train MODEL DATA MAX_LENGTH BATCH RANK THREADS auto|on|off COMPUTE
+ *
+ * Prints `opened SECONDS` (to the first layer), then for every step `SECONDS LOSS TOKENS SUPERVISED`. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "train/trainer.h"
+
+static int failed(const ar_error *err) {
+    fprintf(stderr, "bench_train: %s\n", err->message);
+    return 1;
+}
+
+static int choice(const char *text, const char *const *names) {
+    for (int i = 0; names[i]; i++)
+        if (!strcmp(text, names[i])) return i;
+    fprintf(stderr, "bench_train: not understood: %s\n", text);
+    exit(2);
+}
+
+static int serve(ar_trainer *t) {
+    ar_error err;
+    char line[16];
+    while (fgets(line, sizeof line, stdin)) {
+        double began = ar__clock_seconds();
+        if (ar__trainer_step(t, &err)) return failed(&err);
+        printf("%.6f %.7f %zu %zu\n", ar__clock_seconds() - began, t->loss, t->step_tokens, t->step_supervised);
+        fflush(stdout);
+    }
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    static const char *const switches[] = {"auto", "on", "off", NULL}, *const computes[] = {"auto", "f32", "bf16", NULL};
+    if (argc != 9) {
+        fprintf(stderr, "usage: bench_train MODEL DATA MAX_LENGTH BATCH RANK THREADS auto|on|off auto|f32|bf16\n");
+        return 2;
+    }
+    ar_train_options o;
+    ar_train_options_init(&o);
+    o.model = argv[1];
+    o.data = argv[2];
+    o.max_length = (int)strtol(argv[3], NULL, 10);
+    o.batch = (int)strtol(argv[4], NULL, 10);
+    o.rank = (int)strtol(argv[5], NULL, 10);
+    o.checkpoint_layers = (ar_switch)choice(argv[7], switches);
+    o.compute = (ar_compute)choice(argv[8], computes);
+    o.steps = 1 << 20;
+    o.shuffle = false;
+    o.schedule = AR_SCHEDULE_CONSTANT;
+    o.warmup = 0;
+    ar_runtime_options ro = {.threads = (int)strtol(argv[6], NULL, 10)};
+    ar_runtime *rt;
+    ar_trainer t;
+    ar_error err;
+    double began = ar__clock_seconds();
+    if (ar_runtime_new(&rt, &ro, &err)) return failed(&err);
+    ar_status s = ar__trainer_open(&t, rt, &o, true, &err);
+    if (!s) s = ar__trainer_allocate(&t, &err);
+    if (!s) {
+        printf("opened %.4f\n", ar__clock_seconds() - began);
+        fflush(stdout);
+    }
+    int code = s ? failed(&err) : serve(&t);
+    ar__trainer_close(&t);
+    ar_runtime_free(rt);
+    return code;
+}
