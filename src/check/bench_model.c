@@ -57,7 +57,7 @@ ar_status ar__bench_train(ar_bench_round *r, const ar_runtime *rt, const ar_trai
     if (!s) s = steps(r, &t, err);
     if (!s) {
         r->step_flops = useful_flops(&plan, &t);
-        r->checkpoint_layers = t.choice.recompute;
+        r->checkpoint_layers = plan.checkpoint_layers;
         r->plan_train = plan.tokens_per_second;
         r->plan_anonymous = plan.anonymous_bytes;
         r->parameters = plan.parameters;
