@@ -36,7 +36,7 @@ static int serve(ar_trainer *t) {
 }
 
 int main(int argc, char **argv) {
-    static const char *const switches[] = {"auto", "on", "off", NULL}, *const computes[] = {"auto", "f32", "bf16", NULL};
+    static const char *const switches[] = {"auto", "on", "off", NULL}, *const computes[] = {"f32", "bf16", "auto", NULL};
     if (argc != 9) {
         fprintf(stderr, "usage: bench_train MODEL DATA MAX_LENGTH BATCH RANK THREADS auto|on|off auto|f32|bf16\n");
         return 2;
@@ -49,12 +49,11 @@ int main(int argc, char **argv) {
     o.batch = (int)strtol(argv[4], NULL, 10);
     o.rank = (int)strtol(argv[5], NULL, 10);
     o.checkpoint_layers = (ar_switch)choice(argv[7], switches);
-    o.compute = (ar_compute)choice(argv[8], computes);
     o.steps = 1 << 20;
     o.shuffle = false;
     o.schedule = AR_SCHEDULE_CONSTANT;
     o.warmup = 0;
-    ar_runtime_options ro = {.threads = (int)strtol(argv[6], NULL, 10)};
+    ar_runtime_options ro = {.threads = (int)strtol(argv[6], NULL, 10), .compute = (ar_compute)choice(argv[8], computes)};
     ar_runtime *rt;
     ar_trainer t;
     ar_error err;

@@ -11,7 +11,7 @@ struct values {
     const char *model;
     bool config_only;
     int64_t rank, tokens, rounds;
-    int compute; /* in the order of ar_compute */
+    int compute;
 };
 #define AT(member) offsetof(struct values, member)
 
@@ -47,7 +47,7 @@ static const cli_option options[] = {
      .min = 1,
      .max = 999,
      .help = "everything in turns, so often; medians are printed"},
-    {.name = "compute", .kind = CLI_CHOICE, .at = AT(compute), .value = "auto|f32|bf16", .help = "arithmetic of the products in training"},
+    {.name = "compute", .kind = CLI_CHOICE, .at = AT(compute), .value = "auto|f32|bf16", .help = "arithmetic of the products with W"},
     {0},
 };
 
@@ -61,7 +61,8 @@ static json_t *to_json(const ar_bench_result *r, const struct values *v, const a
                                 "threads", r->threads, "product_flops", range(&r->product), "product_backend", r->product_backend,
                                 "product_dtype", r->product_dtype, "reading_bytes", range(&r->reading));
     json_t *train =
-        json_pack("{s:i, s:I, s:I, s:o, s:o, s:o, s:o, s:b, s:I, s:I, s:I}", "rank", r->rank, "tokens", (json_int_t)r->tokens, "supervised",
+        json_pack("{s:i, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:b, s:I, s:I, s:I}", "rank", r->rank, "compute",
+                  ar_runtime_compute(rt) == AR_COMPUTE_BF16 ? "bf16" : "f32", "tokens", (json_int_t)r->tokens, "supervised",
                   (json_int_t)r->supervised, "start_seconds", range(&r->start), "tokens_per_second", range(&r->train), "flops_per_step",
                   cli_json_real(r->step_flops), "mfu", range(&r->mfu), "checkpoint_layers", r->checkpoint_layers, "anonymous_bytes",
                   (json_int_t)r->anonymous_bytes, "file_bytes", (json_int_t)r->file_bytes, "peak_bytes", (json_int_t)r->peak_bytes);
@@ -115,7 +116,8 @@ static int run(cli *c, const cli_args *args) {
     ar_bench_result result;
     ar_runtime *rt;
     ar_error err;
-    int code = cli_runtime_open(&rt, c, args);
+    static const ar_compute computes[] = {AR_COMPUTE_AUTO, AR_COMPUTE_F32, AR_COMPUTE_BF16};
+    int code = cli_runtime_open(&rt, c, args, computes[v->compute]);
     if (code) return code;
     ar_bench_options_init(&o);
     o.model = v->model;
@@ -123,7 +125,6 @@ static int run(cli *c, const cli_args *args) {
     o.rank = (int)v->rank;
     o.tokens = (int)v->tokens;
     o.rounds = (int)v->rounds;
-    o.compute = (ar_compute)v->compute;
     o.seed = (uint64_t)v->common.seed;
     o.should_stop = cli_interrupted;
     if (ar_bench(&result, rt, &o, &err)) {

@@ -19,7 +19,6 @@ typedef struct ar_bench_options {
     int rank;                        /* 16, on all linears */
     int tokens;                      /* 512 a training step: one sample of random text */
     int rounds;                      /* 5 */
-    ar_compute compute;              /* of training */
     uint64_t seed;                   /* 1 */
     bool (*should_stop)(void *user); /* polled between rounds; true: AR_ERR_INTERRUPTED */
     void *user;
@@ -34,7 +33,7 @@ typedef struct ar_bench_result {
     int threads, rounds, rank;
     int64_t parameters;
     int64_t weight_bytes; /* that decoding reads for a token: all linears and the head, as the file has them */
-    /* The machine: FLOP/s of the best of products [512, 2048] x [2048, 2048], of which backend and weight type; bytes/s
+    /* The machine: FLOP/s of the best of products, in the arithmetic of training, [512, 2048] x [2048, 2048], of which backend and weight type; bytes/s
      * that all threads read from memory. */
     ar_bench_range product, reading;
     const char *product_backend, *product_dtype;

@@ -164,7 +164,6 @@ static ar_status run(bench *b, const ar_log *log, ar_error *err) {
     t.steps = 1 << 20;
     t.schedule = AR_SCHEDULE_CONSTANT;
     t.lr = 1e-6; /* random targets have nothing to teach */
-    t.compute = o->compute;
     t.seed = o->seed;
     for (int i = 0; i < o->rounds; i++) {
         if (o->should_stop && o->should_stop(o->user)) return ar__fail(err, AR_ERR_INTERRUPTED, "bench: interrupted");

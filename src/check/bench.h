@@ -16,8 +16,8 @@ typedef struct ar_bench_product {
     ar_dtype type;
 } ar_bench_product;
 
-/* Those that this runtime can run: every backend but the reference (which stands alone only where nothing else does),
- * with f32 and bf16 weights.  Returns their number. */
+/* Those of the arithmetic that this runtime computes in: bf16's backends where it does, and every other but the reference
+ * (which stands alone only where nothing else does), with f32 and bf16 weights.  Returns their number. */
 int ar__bench_products(ar_bench_product list[AR_BENCH_PRODUCTS], const ar_runtime *rt);
 /* FLOP/s of each, medians of products that take turns. */
 ar_status ar__bench_product_rates(double *rate, const ar_runtime *rt, const ar_bench_product *list, int count, ar_error *err);

@@ -13,11 +13,13 @@
 enum { M = 512, N = 2048, K = 2048, MAX_RUNS = 64, READ_PASSES = 3 };
 static const double PRODUCT_SECONDS = 0.3; /* for all products of one turn */
 
+static bool is_bf16(const ar_gemm_backend *b) { return b == &ar__gemm_matrix || b == &ar__gemm_bf16; }
+
 int ar__bench_products(ar_bench_product list[AR_BENCH_PRODUCTS], const ar_runtime *rt) {
     int count = 0;
     for (int i = 0; i < AR_GEMM_BACKENDS && rt->gemm[i]; i++) {
         if (rt->gemm[i] == &ar__gemm_reference && i > 0) continue;
-        list[count++] = (ar_bench_product){rt->gemm[i], AR_F32};
+        if (!is_bf16(rt->gemm[i])) list[count++] = (ar_bench_product){rt->gemm[i], AR_F32};
         list[count++] = (ar_bench_product){rt->gemm[i], AR_BF16};
     }
     return count;
@@ -35,8 +37,8 @@ ar_bench_range ar__bench_range(double *x, int n) {
 
 static double time_product(const ar_runtime *rt, const ar_bench_product *p, float *c, const float *a, const void *w) {
     ar_gemm g = ar__gemm_forward(c, a, w, p->type, M, N, K);
-    g.is_weight = true;
-    ar_runtime alone = *rt; /* with this backend and no other */
+    g.is_weight = is_bf16(p->backend); /* or the others would round too */
+    ar_runtime alone = *rt;            /* with this backend and no other */
     alone.gemm[0] = p->backend;
     alone.gemm[1] = NULL;
     double began = ar__clock_seconds();
