@@ -10,8 +10,8 @@
 #include "kern/runtime.h"
 #include "train/trainer.h"
 
-enum { M = 512, N = 2048, K = 2048, MAX_RUNS = 64, READ_PASSES = 3 };
-static const double PRODUCT_SECONDS = 0.3; /* for all products of one turn */
+enum { M = 512, N = 2048, K = 2048, MAX_RUNS = 64 };
+static const double TURN_SECONDS = 0.3; /* for all products of one turn, or for reading */
 
 static bool is_bf16(const ar_gemm_backend *b) { return b == &ar__gemm_matrix || b == &ar__gemm_bf16; }
 
@@ -51,7 +51,7 @@ static void time_all(double *rate, const ar_runtime *rt, const ar_bench_product 
     double seconds[AR_BENCH_PRODUCTS][MAX_RUNS];
     int runs = 0;
     for (int i = 0; i < count; i++) time_product(rt, &list[i], c, a, list[i].type == AR_F32 ? (void *)w32 : w16); /* warm up */
-    for (double began = ar__clock_seconds(); runs < MAX_RUNS && (runs < 3 || ar__clock_seconds() - began < PRODUCT_SECONDS); runs++)
+    for (double began = ar__clock_seconds(); runs < MAX_RUNS && (runs < 3 || ar__clock_seconds() - began < TURN_SECONDS); runs++)
         for (int i = 0; i < count; i++) seconds[i][runs] = time_product(rt, &list[i], c, a, list[i].type == AR_F32 ? (void *)w32 : w16);
     for (int i = 0; i < count; i++) rate[i] = 2.0 * M * N * K / ar__bench_range(seconds[i], runs).median;
 }
@@ -99,17 +99,18 @@ static uint64_t read_words(const uint64_t *p, size_t words, int threads) {
 ar_status ar__bench_reading(double *rate, const ar_runtime *rt, ar_error *err) {
     size_t bytes = reading_bytes(), words = bytes / sizeof(uint64_t);
     uint64_t *p = ar__alloc(words, sizeof *p);
-    double seconds[READ_PASSES];
+    double seconds[MAX_RUNS];
+    int runs = 0;
     volatile uint64_t sum = 0; /* so that the reads are wanted */
     if (!p) return ar__fail_memory(err, "bench: reading");
     for (size_t i = 0; i < words; i += 512) p[i] = i; /* every page its own */
-    for (int i = 0; i < READ_PASSES; i++) {
+    for (double start = ar__clock_seconds(); runs < MAX_RUNS && (runs < 3 || ar__clock_seconds() - start < TURN_SECONDS); runs++) {
         double began = ar__clock_seconds();
         sum += read_words(p, words, rt->threads);
-        seconds[i] = ar__clock_seconds() - began;
+        seconds[runs] = ar__clock_seconds() - began;
     }
     (void)sum;
     free(p);
-    *rate = (double)bytes / ar__bench_range(seconds, READ_PASSES).median;
+    *rate = (double)bytes / ar__bench_range(seconds, runs).median;
     return AR_OK;
 }
