@@ -24,7 +24,8 @@ enum {
     BLOCK_BYTES = 256 << 10, /* of a packed right block: what stays in L2 beside the streams */
     LONG_BYTES = 512 << 10,  /* the same where k takes several slices: the packed A is streamed once per column block */
     ONE_SLICE = 1024,
-    SLICE = 512
+    SLICE = 512,
+    ROWS_ENOUGH = 192 /* in a block, so that packing B again for the next does not count */
 };
 
 /* One A·B: the product itself or a term. */
@@ -69,13 +70,14 @@ static size_t left_bytes(const factor *f, size_t rows) {
 
 /* ---- preparing a group ---- */
 
-static void add_factor(group *gr, member *m, factor f) {
-    f.slice = m->factor_count == 0 ? slice_of(f.k, f.panels.bytes) : min_of(f.k, AR_GEMM_KC);
+static void add_factor(group *gr, member *m, factor f, size_t whole_k) {
+    f.slice = m->factor_count == 0 ? min_of(slice_of(whole_k, f.panels.bytes), max_of(f.k, 1)) : min_of(f.k, AR_GEMM_KC);
     gr->factor[gr->factor_count++] = f;
     m->factor_count++;
 }
 
-static bool prepare(group *gr, const ar_runtime *rt, const ar_gemm *g, const ar_panels *panels, size_t count) {
+/* whole_k: of the product that g may be a part of. */
+static bool prepare(group *gr, const ar_runtime *rt, const ar_gemm *g, const ar_panels *panels, size_t count, size_t whole_k) {
     *gr = (group){.rt = rt, .count = count};
     if (count > MEMBERS) return false;
     for (size_t i = 0; i < count; i++) {
@@ -93,7 +95,8 @@ static bool prepare(group *gr, const ar_runtime *rt, const ar_gemm *g, const ar_
                             g[i].a_row,
                             g[i].a_col,
                             NULL,
-                            false});
+                            false},
+                   whole_k);
         for (size_t t = 0; t < g[i].term_count; t++) {
             const ar_gemm_term *e = &g[i].terms[t];
             add_factor(gr, m,
@@ -107,7 +110,8 @@ static bool prepare(group *gr, const ar_runtime *rt, const ar_gemm *g, const ar_
                                 e->a_ld,
                                 1,
                                 NULL,
-                                false});
+                                false},
+                       e->k);
         }
     }
     return true;
@@ -315,17 +319,17 @@ static void run_block(group *gr, size_t work) {
     }
 }
 
-/* The most rows, cut evenly, whose packed operands fit; 0 where not even the fewest do. */
+/* The most rows, cut evenly, whose packed operands fit; 0 where those are too few to be worth packing B again. */
 static size_t block_rows(group *gr, size_t m) {
     size_t chunks = (m + AR_TILE_ROWS - 1) / AR_TILE_ROWS, fit = AR_GEMM_LEFT_BYTES / max_of(place(gr, AR_TILE_ROWS), 1);
-    if (fit == 0) return 0;
+    if (fit * AR_TILE_ROWS < ROWS_ENOUGH && fit < chunks) return 0;
     size_t blocks = (chunks + fit - 1) / fit;
     return (chunks + blocks - 1) / blocks * AR_TILE_ROWS;
 }
 
-bool ar__packed_group(const ar_runtime *rt, const ar_gemm *g, const ar_panels *panels, size_t count) {
+static bool run_group(const ar_runtime *rt, const ar_gemm *g, const ar_panels *panels, size_t count, size_t whole_k) {
     group gr;
-    if (!prepare(&gr, rt, g, panels, count)) return false;
+    if (!prepare(&gr, rt, g, panels, count, whole_k)) return false;
     size_t m = g[0].m, rows = block_rows(&gr, m), columns = 0;
     if (rows == 0) return false;
     place(&gr, rows);
@@ -337,17 +341,26 @@ bool ar__packed_group(const ar_runtime *rt, const ar_gemm *g, const ar_panels *p
     return true;
 }
 
-/* k too deep for even the fewest rows: parts of it one after the other. */
+bool ar__packed_group(const ar_runtime *rt, const ar_gemm *g, const ar_panels *panels, size_t count) {
+    return run_group(rt, g, panels, count, g[0].k);
+}
+
+/* k too deep for many rows: as many as fit with a part of k, then the next part.  Parts are whole slices. */
 void ar__packed_deep(const ar_runtime *rt, const ar_gemm *g, const ar_panels *panels) {
-    enum { PART = AR_GEMM_LEFT_BYTES / (AR_TILE_ROWS * sizeof(float)) / 1024 * 1024 };
+    enum { MOST_ROWS = 6 * AR_TILE_ROWS };
+    size_t most = AR_GEMM_LEFT_BYTES / panels->bytes / MOST_ROWS / ONE_SLICE * ONE_SLICE;
     ar_gemm part = *g;
     ar_right b = {g->b, g->b_type, g->b_ld, g->b_rows};
-    for (size_t p = 0; p < g->k; p += PART) {
-        part.k = min_of(PART, g->k - p);
-        part.a = g->a + p * g->a_col;
-        part.b = g->b_rows ? ar__right_element(&b, 0, p) : ar__right_element(&b, p, 0);
-        part.accumulate = g->accumulate || p > 0;
-        ar__packed_group(rt, &part, panels, 1);
+    for (size_t i = 0; i < g->m; i += MOST_ROWS) {
+        part.m = min_of(MOST_ROWS, g->m - i);
+        part.c = g->c + i * g->c_ld;
+        for (size_t p = 0; p < g->k; p += most) {
+            part.k = min_of(most, g->k - p);
+            part.a = g->a + i * g->a_row + p * g->a_col;
+            part.b = g->b_rows ? ar__right_element(&b, 0, p) : ar__right_element(&b, p, 0);
+            part.accumulate = g->accumulate || p > 0;
+            run_group(rt, &part, panels, 1, g->k);
+        }
     }
 }
 

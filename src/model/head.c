@@ -1,8 +1,8 @@
 /* The head and the loss, on supervised rows only, a chunk at a time: the logits never exist as a whole.
  *
- * A chunk is filled with pieces: runs of up to `chunk` supervised rows of one sample, cut at multiples of `chunk` within
+ * A chunk is filled with pieces: runs of up to `piece` supervised rows of one sample, cut at multiples of `piece` within
  * the sample, never split over chunks.  To the linear a piece is a sample, so the head's own gradients are summed piece
- * by piece, in an order that does not depend on the micro-batch. */
+ * by piece, in an order that depends neither on the micro-batch nor on how many pieces a chunk holds. */
 #include <assert.h>
 #include <string.h>
 
@@ -16,7 +16,7 @@ typedef struct cursor {
 
 static size_t piece_length(const ar_pass *p, const ar_batch *b, cursor c) {
     size_t n = 0;
-    for (size_t i = c.row; i < b->rows.start[c.sample + 1] && n < p->chunk; i++) n += b->targets[i] >= 0;
+    for (size_t i = c.row; i < b->rows.start[c.sample + 1] && n < p->piece; i++) n += b->targets[i] >= 0;
     return n;
 }
 

@@ -9,12 +9,12 @@
 
 static size_t max_of(size_t a, size_t b) { return a > b ? a : b; }
 
-/* Floats of logits held at a time: enough rows to feed the product, never the whole matrix. */
-enum { LOGIT_FLOATS = 16 << 20, CHUNK_MIN = 24, CHUNK_MAX = 504 };
+/* Floats of a piece's logits: enough rows to feed the product, never the whole matrix. */
+enum { PIECE_FLOATS = 16 << 20, PIECE_MIN = 24, PIECE_MAX = 504 };
 
-size_t ar__head_chunk(const ar_model *m) {
-    size_t rows = LOGIT_FLOATS / (size_t)m->arch.vocab / 12 * 12; /* whole tiles of every ISA but AVX2's 6, which divides 12 */
-    return rows < CHUNK_MIN ? CHUNK_MIN : rows > CHUNK_MAX ? CHUNK_MAX : rows;
+size_t ar__head_piece(const ar_model *m) {
+    size_t rows = PIECE_FLOATS / (size_t)m->arch.vocab / 12 * 12; /* whole tiles of every ISA but AVX2's 6, which divides 12 */
+    return rows < PIECE_MIN ? PIECE_MIN : rows > PIECE_MAX ? PIECE_MAX : rows;
 }
 
 static size_t rank_at(const ar_pass_spec *s, size_t module) { return s->ranks ? (size_t)s->ranks[module] : 0; }
@@ -202,7 +202,8 @@ static ar_pass *measured(const ar_model *m, const ar_pass_spec *spec) {
     if (!p) return NULL;
     p->model = m;
     p->spec = *spec;
-    p->chunk = ar__head_chunk(m);
+    p->piece = ar__head_piece(m);
+    p->chunk = p->piece * max_of(spec->head_pieces, 1);
     p->acts = ar__alloc((size_t)m->arch.layers + 1, sizeof *p->acts);
     if (!p->acts) {
         free(p);

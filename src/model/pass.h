@@ -26,6 +26,7 @@ typedef struct ar_pass_spec {
     size_t again, mlp_again;         /* layers that keep x alone, the lowest ones; and above these, that keep all but gate and up */
     int lowest_layer;                /* backward stops below this layer; layers + 1: only the head trains */
     bool embed_grad;                 /* something below layer 0 trains */
+    size_t head_pieces;              /* of the head's rows that are held at a time; 0: one */
 } ar_pass_spec;
 
 /* What a layer keeps from forward to backward.  A layer below the lowest that trains keeps nothing. */
@@ -73,7 +74,7 @@ typedef struct ar_pass {
     size_t block_count;
     float *su_embed; /* [T, r] */
     /* the head's chunk */
-    size_t chunk, *chunk_row, *chunk_at, *piece_start; /* chunk_row: in the batch; chunk_at: in the final hidden states */
+    size_t piece, chunk, *chunk_row, *chunk_at, *piece_start; /* chunk_row: in the batch; chunk_at: in the final hidden states */
     uint64_t *piece_key;
     ar_segment *piece_segments;
     size_t *piece_sample;
@@ -94,8 +95,8 @@ void ar__pass_free(ar_pass *p);
 ar_level ar__pass_level(const ar_pass *p, size_t layer);
 /* Bytes that ar__pass_new would allocate: the arena, and what stands beside it. */
 size_t ar__pass_bytes(const ar_model *m, const ar_pass_spec *spec);
-/* Rows of logits that are formed at a time. */
-size_t ar__head_chunk(const ar_model *m);
+/* Rows of logits in a piece: the fewest that are formed at a time. */
+size_t ar__head_piece(const ar_model *m);
 
 /* Runs all layers.  cache (may be NULL): one sample, its keys and values are appended and its positions go on from
  * cache->past, which is advanced. */

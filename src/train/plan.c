@@ -9,7 +9,10 @@
 #include "base/rng.h"
 #include "train/trainer.h"
 
-enum { ROW_TARGET_TOKENS = 1024 }; /* more at a time gains little: the weights are packed once per that many rows */
+enum {
+    ROW_TARGET_TOKENS = 1024, /* more at a time gains little: the weights are packed once per that many rows */
+    HEAD_ROWS = 512           /* nor does more of the head */
+};
 
 int64_t ar__memory_available(void) { return ar__proc_bytes("/proc/meminfo", "MemAvailable:"); }
 int64_t ar__memory_anonymous(void) { return ar__proc_bytes("/proc/self/status", "RssAnon:"); }
@@ -25,15 +28,32 @@ ar_pass_spec ar__plan_spec(const ar_trainer *t, const ar_choice *c, size_t longe
                           .again = c->again,
                           .mlp_again = c->mlp_again,
                           .lowest_layer = t->list.lowest_layer,
-                          .embed_grad = t->list.embed};
+                          .embed_grad = t->list.embed,
+                          .head_pieces = c->head_pieces};
+}
+
+static void measure_choice(const ar_trainer *t, ar_choice *c, size_t longest) {
+    ar_pass_spec spec = ar__plan_spec(t, c, longest);
+    c->bytes = ar__pass_bytes(t->model, &spec);
+    c->fits = t->budget <= 0 || (int64_t)c->bytes <= t->budget;
 }
 
 static ar_choice try_choice(const ar_trainer *t, size_t longest, int rows, size_t again, size_t mlp_again) {
     ar_choice c = {.micro_rows = rows, .again = again, .mlp_again = mlp_again};
     c.tokens = ar__batcher_tokens(longest, (size_t)t->o.batch, t->o.max_length, rows, t->o.pack);
-    ar_pass_spec spec = ar__plan_spec(t, &c, longest);
-    c.bytes = ar__pass_bytes(t->model, &spec);
-    c.fits = t->budget <= 0 || (int64_t)c.bytes <= t->budget;
+    measure_choice(t, &c, longest);
+    return c;
+}
+
+/* What is left goes to the head, which packs its weight once per chunk: as many pieces as help. */
+static ar_choice widen_head(const ar_trainer *t, size_t longest, ar_choice c) {
+    size_t piece = ar__head_piece(t->model), rows = c.tokens < HEAD_ROWS ? c.tokens : HEAD_ROWS;
+    for (size_t n = (rows + piece - 1) / piece; n > 1 && c.fits; n--) {
+        ar_choice wide = c;
+        wide.head_pieces = n;
+        measure_choice(t, &wide, longest);
+        if (wide.fits) return wide;
+    }
     return c;
 }
 
@@ -60,7 +80,8 @@ ar_choice ar__plan_choose(const ar_trainer *t, size_t longest) {
         c = try_choice(t, longest, rows, layers, 0);
         if (rows == least || (c.fits && c.tokens <= ROW_TARGET_TOKENS)) break;
     }
-    return c.fits || t->o.checkpoint_layers != AR_SWITCH_AUTO ? c : fewest_again(t, longest, least);
+    if (!c.fits && t->o.checkpoint_layers == AR_SWITCH_AUTO) c = fewest_again(t, longest, least);
+    return widen_head(t, longest, c);
 }
 
 static int64_t base_bytes(const ar_model *m) {

@@ -10,6 +10,7 @@
 typedef struct ar_choice {
     int micro_rows;
     size_t again, mlp_again; /* layers that are computed again in backward: whole, their MLP (struct ar_pass_spec) */
+    size_t head_pieces;      /* that are formed at a time */
     size_t tokens;           /* most in a micro-batch */
     size_t bytes;            /* of the pass */
     bool fits;

@@ -120,13 +120,23 @@ small small_open(const small_case *c, const size_t *lengths, int threads, const 
     return s;
 }
 
-void small_keep(small *s, size_t again, size_t mlp_again) {
+static void new_pass(small *s, const ar_pass_spec *spec) {
     ar_error err;
+    ar__pass_free(s->pass);
+    must(ar__pass_new(&s->pass, s->model, spec, &err), &err);
+}
+
+void small_keep(small *s, size_t again, size_t mlp_again) {
     ar_pass_spec spec = s->pass->spec;
     spec.again = again;
     spec.mlp_again = mlp_again;
-    ar__pass_free(s->pass);
-    must(ar__pass_new(&s->pass, s->model, &spec, &err), &err);
+    new_pass(s, &spec);
+}
+
+void small_keep_pieces(small *s, size_t head_pieces) {
+    ar_pass_spec spec = s->pass->spec;
+    spec.head_pieces = head_pieces;
+    new_pass(s, &spec);
 }
 
 void small_close(small *s) {

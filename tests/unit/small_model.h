@@ -35,6 +35,7 @@ small small_open(const small_case *c, const size_t *lengths, int threads, const 
 void small_close(small *s);
 /* A new pass that forms these layers again (struct ar_pass_spec). */
 void small_keep(small *s, size_t again, size_t mlp_again);
+void small_keep_pieces(small *s, size_t head_pieces); /* the same for the head's chunk */
 /* Mean loss; with gradients they are formed anew. */
 double small_loss(small *s, bool gradients);
 /* The same, sample by sample in batches of their own. */

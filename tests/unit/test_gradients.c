@@ -132,6 +132,23 @@ static void what_is_kept_changes_no_bit(void **state) {
     (void)state;
 }
 
+/* A head with a pair of its own, samples longer than a piece: what a chunk holds must not show in the sums. */
+static void the_size_of_the_heads_chunk_changes_no_bit(void **state) {
+    static const size_t long_ones[] = {800, 40, 1700, 0};
+    static const small_case with_head = {"qwen2, head", QWEN2, "q_proj,lm_head", NULL, false, false, 0.25, AR_BIAS_NONE};
+    small a = small_open(&with_head, long_ones, 2, NULL, NULL, false), b = small_open(&with_head, long_ones, 2, NULL, NULL, false);
+    double la = small_loss(&a, true);
+    for (size_t pieces = 2; pieces < 6; pieces++) {
+        small_keep_pieces(&b, pieces);
+        assert_int_equal(b.pass->chunk, pieces * a.pass->chunk);
+        assert_true(small_loss(&b, true) == la);
+        assert_same_gradients(&a, &b, "a larger chunk", with_head.name);
+    }
+    small_close(&a);
+    small_close(&b);
+    (void)state;
+}
+
 /* The other ISAs and backends against plain C over the reference product. */
 static void every_kernel_gives_the_same_within_rounding(void **state) {
     static const char *const isas[] = {"c", "avx2", "avx512"}, *const backends[] = {"own", "openblas"};
@@ -163,6 +180,7 @@ int main(void) {
         cmocka_unit_test(gradient_is_the_slope),
         cmocka_unit_test(packing_recomputing_and_threads_change_no_bit),
         cmocka_unit_test(what_is_kept_changes_no_bit),
+        cmocka_unit_test(the_size_of_the_heads_chunk_changes_no_bit),
         cmocka_unit_test(every_kernel_gives_the_same_within_rounding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
