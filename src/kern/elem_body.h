@@ -10,11 +10,23 @@
 
 enum { LANES = 16 };
 
+typedef union bits {
+    float f;
+    uint32_t u;
+} bits;
+
+/* test ? a : b without a branch, which the compiler would not turn into one either. */
+static inline float pick(int test, float a, float b) {
+    uint32_t mask = 0u - (uint32_t)test;
+    bits x = {.f = a}, y = {.f = b}, r = {.u = (x.u & mask) | (y.u & ~mask)};
+    return r.f;
+}
+
 /* exp(x) for x <= 88: x = n ln 2 + r, |r| <= ln 2 / 2, a degree-6 polynomial in r, n added to the exponent.
  * Coefficients: Cephes expf. */
 static inline float exp_fast(float x) {
-    float keep = x < -87.0f ? 0.0f : 1.0f;
-    x = x < -87.0f ? -87.0f : x;
+    int tiny = x < -87.0f;
+    x = pick(tiny, -87.0f, x);
     float shifted = x * 1.44269504088896341f + 12582912.0f; /* 1.5 * 2^23: the integer lands in the low mantissa bits */
     float n = shifted - 12582912.0f;
     float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
@@ -25,12 +37,9 @@ static inline float exp_fast(float x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
-    union {
-        float f;
-        int32_t i;
-    } s = {.f = shifted};
-    s.i = (int32_t)((uint32_t)(s.i + 127) << 23); /* the low bits of the shifted number are n in two's complement */
-    return p * s.f * keep;
+    bits s = {.f = shifted};
+    s.u = (s.u + 127) << 23; /* the low bits of the shifted number are n in two's complement */
+    return pick(tiny, 0.0f, p * s.f);
 }
 
 static inline float lane_sum(const float acc[LANES]) {
@@ -89,8 +98,8 @@ static float exp_sum(float *x, float shift, size_t n) {
 }
 
 static inline float sigmoid(float x) {
-    float e = exp_fast(x < 0.0f ? x : -x); /* e <= 1: no overflow on either side */
-    return (x < 0.0f ? e : 1.0f) / (1.0f + e);
+    float e = exp_fast(-fabsf(x)); /* e <= 1: no overflow on either side */
+    return pick(x < 0.0f, e, 1.0f) / (1.0f + e);
 }
 
 static void silu_mul(float *restrict h, const float *restrict gate, const float *restrict up, size_t n) {
