@@ -33,8 +33,8 @@ typedef struct ar_bench_result {
     int threads, rounds, rank;
     int64_t parameters;
     int64_t weight_bytes; /* that decoding reads for a token: all linears and the head, as the file has them */
-    /* The machine: FLOP/s of the best of products, in the arithmetic of training, [512, 2048] x [2048, 2048], of which backend and weight type; bytes/s
-     * that all threads read from memory. */
+    /* The machine: FLOP/s of the best of products, in the arithmetic of training, [512, 2048] x [2048, 2048], of which backend and weight
+     * type; bytes/s that all threads read from memory. */
     ar_bench_range product, reading;
     const char *product_backend, *product_dtype;
     /* A training step. */

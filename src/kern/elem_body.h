@@ -57,13 +57,19 @@ static float dot(const float *x, const float *y, size_t n) {
     return lane_sum(acc);
 }
 
-static float dot_bf16(const uint16_t *w, const float *x, size_t n) {
-    float acc[LANES] = {0};
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int l = 0; l < LANES; l++) acc[l] += ar__bf16_to_f32(w[i + (size_t)l]) * x[i + (size_t)l];
-    for (int l = 0; i < n; i++, l++) acc[l] += ar__bf16_to_f32(w[i]) * x[i];
-    return lane_sum(acc);
+static void dots(float out[AR_DOTS], const float *w, size_t ld, size_t rows, const float *x, size_t n) {
+    for (size_t i = 0; i < rows; i++) out[i] = dot(w + i * ld, x, n);
+}
+
+static void dots_bf16(float out[AR_DOTS], const uint16_t *w, size_t ld, size_t rows, const float *x, size_t n) {
+    for (size_t r = 0; r < rows; r++) {
+        float acc[LANES] = {0};
+        size_t i = 0;
+        for (; i + LANES <= n; i += LANES)
+            for (int l = 0; l < LANES; l++) acc[l] += ar__bf16_to_f32(w[r * ld + i + (size_t)l]) * x[i + (size_t)l];
+        for (int l = 0; i < n; i++, l++) acc[l] += ar__bf16_to_f32(w[r * ld + i]) * x[i];
+        out[r] = lane_sum(acc);
+    }
 }
 
 static void axpy(float *restrict y, float a, const float *restrict x, size_t n) {
@@ -126,7 +132,8 @@ static void adamw(float *restrict w, float *restrict m, float *restrict v, const
 
 static void elem_fill(ar_kernels *k) {
     k->dot = dot;
-    k->dot_bf16 = dot_bf16;
+    k->dots = dots;
+    k->dots_bf16 = dots_bf16;
     k->axpy = axpy;
     k->sum_squares = sum_squares;
     k->max = max_of;

@@ -134,26 +134,3 @@ void ar__gemm_dytx(const ar_runtime *rt, float *dw, const float *dy, const float
                             .c_ld = k,
                             .accumulate = true});
 }
-
-void ar__gemv(const ar_runtime *rt, float *y, const float *x, const void *w, ar_dtype t, size_t n, size_t k) {
-    const ar_kernels *kn = &rt->kern;
-    const ar_dtype_info *info = ar__dtype(t);
-    size_t row_bytes = k / info->block * info->bytes;
-#pragma omp parallel for num_threads(ar__team(rt, n *k)) schedule(static)
-    for (size_t j = 0; j < n; j++) {
-        const char *row = (const char *)w + j * row_bytes;
-        if (t == AR_F32) {
-            y[j] = kn->dot((const float *)(const void *)row, x, k);
-        } else if (t == AR_BF16) {
-            y[j] = kn->dot_bf16((const uint16_t *)(const void *)row, x, k);
-        } else {
-            float part[AR_GEMM_KC], sum = 0.0f;
-            for (size_t p = 0; p < k; p += AR_GEMM_KC) {
-                size_t len = k - p < AR_GEMM_KC ? k - p : AR_GEMM_KC;
-                info->to_f32(part, row + p / info->block * info->bytes, len);
-                sum += kn->dot(part, x + p, len);
-            }
-            y[j] = sum;
-        }
-    }
-}

@@ -108,7 +108,16 @@ void ar__pack_right(const ar_kernels *kn, float *dst, const float *b, size_t b_l
 void ar__gemm_packed(const ar_kernels *kn, float *c, size_t c_ld, const float *left, const float *right, size_t m, size_t n, size_t k,
                      bool accumulate);
 
-/* y[n] = W[n, k] x, one row: decoding.  Not bit-equal to the tiles. */
-void ar__gemv(const ar_runtime *rt, float *y, const float *x, const void *w, ar_dtype t, size_t n, size_t k);
+/* y[rows, n] (+)= x[rows, k] W[n, k]^T for few rows: decoding.  Not bit-equal to the tiles. */
+typedef struct ar_gemv {
+    float *y;
+    const void *w;
+    ar_dtype type;
+    size_t n;
+    bool accumulate;
+} ar_gemv;
+
+/* Several with the same x. */
+void ar__gemv(const ar_runtime *rt, const ar_gemv *v, size_t count, const float *x, size_t rows, size_t k);
 
 #endif

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { AR_TILE_MAX_MR = 32, AR_TILE_MAX_NR = 64, AR_TILE_ROWS = 96 /* a multiple of every mr */ };
+enum { AR_TILE_MAX_MR = 32, AR_TILE_MAX_NR = 64, AR_TILE_ROWS = 96 /* a multiple of every mr */, AR_DOTS = 4 };
 
 /* Products of bf16 operands summed in f32.  Packed k is a whole number of kr (zeros behind the last); what a panel's
  * bytes look like is between left and run, a sliver's is always pairs of k: [k / 2][nr][2]. */
@@ -53,9 +53,10 @@ typedef struct ar_kernels {
 
     ar_bf16_tile bf16, matrix; /* vector and matrix units for bf16; run is NULL where there are none */
 
-    /* Dot products of one vector with a row of a weight: decoding, one token at a time. */
     float (*dot)(const float *x, const float *y, size_t n);
-    float (*dot_bf16)(const uint16_t *w, const float *x, size_t n);
+    /* out[i] = dot of row i with x, for `rows` rows, at most AR_DOTS, ld apart. */
+    void (*dots)(float out[AR_DOTS], const float *w, size_t ld, size_t rows, const float *x, size_t n);
+    void (*dots_bf16)(float out[AR_DOTS], const uint16_t *w, size_t ld, size_t rows, const float *x, size_t n);
 
     /* y += a x */
     void (*axpy)(float *y, float a, const float *x, size_t n);

@@ -107,6 +107,46 @@ static void copy_f16(float *dst, size_t width, const uint16_t *src, size_t ld, s
     copy_rows(dst, width, src, ld, cols, k, load_f16, one_f16);
 }
 
+/* Four rows at a time hide the latency of the additions; a row that is not there repeats the last.  Four short streams
+ * are too much for the hardware's prefetching, so the next four rows are asked for here (a hint: they may not be there). */
+static inline __attribute__((always_inline)) void four_dots(float out[AR_DOTS], const void *w, size_t bytes, size_t ld, size_t rows,
+                                                            const float *x, size_t n, __m256 (*load)(const void *, size_t),
+                                                            float (*one)(const void *, size_t)) {
+    __m256 low[AR_DOTS], high[AR_DOTS];
+    size_t from[AR_DOTS], i = 0;
+    float lanes[AR_DOTS][LANES];
+#pragma GCC unroll 4
+    for (size_t r = 0; r < AR_DOTS; r++) {
+        low[r] = high[r] = _mm256_setzero_ps();
+        from[r] = (r < rows ? r : rows - 1) * ld;
+    }
+    for (; i + LANES <= n; i += LANES) {
+        __m256 a = _mm256_loadu_ps(x + i), b = _mm256_loadu_ps(x + i + 8);
+#pragma GCC unroll 4
+        for (size_t r = 0; r < AR_DOTS; r++) {
+            _mm_prefetch((const char *)w + (from[r] + AR_DOTS * ld + i) * bytes, _MM_HINT_T0);
+            low[r] = _mm256_add_ps(low[r], _mm256_mul_ps(load(w, from[r] + i), a));
+            high[r] = _mm256_add_ps(high[r], _mm256_mul_ps(load(w, from[r] + i + 8), b));
+        }
+    }
+#pragma GCC unroll 4
+    for (size_t r = 0; r < AR_DOTS; r++) {
+        _mm256_storeu_ps(lanes[r], low[r]);
+        _mm256_storeu_ps(lanes[r] + 8, high[r]);
+    }
+    for (size_t r = 0; r < AR_DOTS && r < rows; r++) {
+        for (size_t l = 0; i + l < n; l++) lanes[r][l] += one(w, from[r] + i + l) * x[i + l];
+        out[r] = lane_sum(lanes[r]);
+    }
+}
+
+static void dots256(float out[AR_DOTS], const float *w, size_t ld, size_t rows, const float *x, size_t n) {
+    four_dots(out, w, sizeof *w, ld, rows, x, n, load_f32, one_f32);
+}
+static void dots256_bf16(float out[AR_DOTS], const uint16_t *w, size_t ld, size_t rows, const float *x, size_t n) {
+    four_dots(out, w, sizeof *w, ld, rows, x, n, load_bf16, one_bf16);
+}
+
 void ar__kernels_avx2(ar_kernels *k) {
     k->isa = "avx2";
     k->mr = MR;
@@ -119,4 +159,6 @@ void ar__kernels_avx2(ar_kernels *k) {
     k->copy_bf16 = copy_bf16;
     k->copy_f16 = copy_f16;
     elem_fill(k);
+    k->dots = dots256;
+    k->dots_bf16 = dots256_bf16;
 }

@@ -32,10 +32,50 @@ static void tile(size_t k, const float *a, const float *b, float *c, size_t ldc,
     }
 }
 
+static inline __m512 load_f32(const void *w, size_t at, __mmask16 there) { return _mm512_maskz_loadu_ps(there, (const float *)w + at); }
+static inline __m512 load_bf16(const void *w, size_t at, __mmask16 there) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(there, (const uint16_t *)w + at)), 16));
+}
+
+/* Four rows at a time hide the latency of the additions; a row that is not there repeats the last.  Four short streams
+ * are too much for the hardware's prefetching, so the next four rows are asked for here (a hint: they may not be there). */
+static inline __attribute__((always_inline)) void four_dots(float out[AR_DOTS], const void *w, size_t bytes, size_t ld, size_t rows,
+                                                            const float *x, size_t n, __m512 (*load)(const void *, size_t, __mmask16)) {
+    __m512 acc[AR_DOTS];
+    size_t from[AR_DOTS];
+    float lanes[AR_DOTS][LANES];
+#pragma GCC unroll 4
+    for (size_t r = 0; r < AR_DOTS; r++) {
+        acc[r] = _mm512_setzero_ps();
+        from[r] = (r < rows ? r : rows - 1) * ld;
+    }
+    for (size_t i = 0; i < n; i += LANES) {
+        __mmask16 there = n - i < LANES ? (__mmask16)((1u << (n - i)) - 1) : 0xffff;
+        __m512 part = _mm512_maskz_loadu_ps(there, x + i);
+#pragma GCC unroll 4
+        for (size_t r = 0; r < AR_DOTS; r++) {
+            _mm_prefetch((const char *)w + (from[r] + AR_DOTS * ld + i) * bytes, _MM_HINT_T0);
+            acc[r] = _mm512_mask_add_ps(acc[r], there, acc[r], _mm512_mul_ps(load(w, from[r] + i, there), part));
+        }
+    }
+#pragma GCC unroll 4
+    for (size_t r = 0; r < AR_DOTS; r++) _mm512_storeu_ps(lanes[r], acc[r]);
+    for (size_t r = 0; r < AR_DOTS && r < rows; r++) out[r] = lane_sum(lanes[r]);
+}
+
+static void dots512(float out[AR_DOTS], const float *w, size_t ld, size_t rows, const float *x, size_t n) {
+    four_dots(out, w, sizeof *w, ld, rows, x, n, load_f32);
+}
+static void dots512_bf16(float out[AR_DOTS], const uint16_t *w, size_t ld, size_t rows, const float *x, size_t n) {
+    four_dots(out, w, sizeof *w, ld, rows, x, n, load_bf16);
+}
+
 void ar__kernels_avx512(ar_kernels *k) {
     k->isa = "avx512";
     k->mr = MR;
     k->nr = NR;
     k->tile = tile;
     elem_fill(k);
+    k->dots = dots512;
+    k->dots_bf16 = dots512_bf16;
 }

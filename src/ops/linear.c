@@ -99,19 +99,30 @@ static void add_bias(const ar_runtime *rt, float *y, const float *bias, size_t r
         for (size_t j = 0; j < n; j++) y[i * n + j] += bias[j];
 }
 
-/* One row: a dot product for each output. */
-static void decode(const ar_runtime *rt, const ar_linear_out *out, const float *x, const ar_rows *rows) {
+/* The pair's part of rows that are decoded. */
+static void decode_pair(const ar_runtime *rt, const ar_linear_out *out, const float *x, const ar_rows *rows, const ar_segment *seg) {
     const ar_linear *lin = out->lin;
-    const ar_pair_op *p = rows->segment_count ? ar__segment_pair(&rows->segments[0], lin->site) : NULL;
-    ar__gemv(rt, out->y, x, lin->w.data, lin->w.type, lin->w.rows, lin->w.cols);
-    if (p) {
-        ar__pair_down(rt, out->su, p, x, 1, lin->w.cols);
-        if (p->gain)
-            ar__dora_fwd(rt, out->y, lin, p, NULL, out->su, 1, NULL);
-        else
-            ar__pair_up(rt, out->y, p, out->su, 1, lin->w.rows);
+    const ar_pair_op *p = ar__segment_pair(seg, lin->site);
+    if (!p) return;
+    size_t r0 = rows->start[seg->first], m = rows->start[seg->last] - r0, r = (size_t)p->rank, n = lin->w.rows, k = lin->w.cols;
+    float *su = out->su + r0 * (size_t)su_width(rows, lin->site), *y = out->y + r0 * n;
+    ar__gemv(rt, &(ar_gemv){.y = su, .w = p->a, .type = AR_F32, .n = r}, 1, x + r0 * k, m, k);
+    for (size_t i = 0; i < m * r; i++) su[i] *= (float)p->scale;
+    ar__gemv(rt, &(ar_gemv){.y = y, .w = p->b, .type = AR_F32, .n = n, .accumulate = true}, 1, su, m, r);
+    if (p->gain) ar__dora_gain(rt, y, p, m, n);
+}
+
+/* Every row is a step of a sequence of its own: dot products with the rows of W, A and B. */
+static void decode(const ar_runtime *rt, const ar_linear_out *out, size_t count, const float *x, const ar_rows *rows) {
+    ar_gemv w[GROUP] = {0};
+    for (size_t i = 0; i < count; i++)
+        w[i] = (ar_gemv){.y = out[i].y, .w = out[i].lin->w.data, .type = out[i].lin->w.type, .n = out[i].lin->w.rows};
+    ar__gemv(rt, w, count, x, rows->count, out[0].lin->w.cols);
+    for (size_t i = 0; i < count; i++) {
+        const ar_linear *lin = out[i].lin;
+        for (size_t s = 0; s < rows->segment_count; s++) decode_pair(rt, &out[i], x, rows, &rows->segments[s]);
+        if (lin->bias) add_bias(rt, out[i].y, lin->bias, rows->count, lin->w.rows);
     }
-    if (lin->bias) add_bias(rt, out->y, lin->bias, 1, lin->w.rows);
 }
 
 void ar__linears_fwd(const ar_runtime *rt, const ar_linear_out *out, size_t count, const float *x, const ar_rows *rows,
@@ -120,8 +131,8 @@ void ar__linears_fwd(const ar_runtime *rt, const ar_linear_out *out, size_t coun
     ar_gemm_term terms[GROUP][TERMS];
     size_t pairs = 0;
     assert(count <= GROUP && rows->segment_count <= TERMS);
-    if (rows->decoding && rows->count == 1) {
-        for (size_t i = 0; i < count; i++) decode(rt, &out[i], x, rows);
+    if (rows->decoding && rows->count == rows->samples) {
+        decode(rt, out, count, x, rows);
         return;
     }
     for (size_t i = 0; i < count; i++) {

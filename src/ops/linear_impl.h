@@ -11,6 +11,7 @@ const float *ar__dropped_input(const ar_runtime *rt, const float *x, const ar_ro
 /* y, the base's product on a segment of m rows, becomes what DoRA says (without the bias). */
 void ar__dora_fwd(const ar_runtime *rt, float *y, const ar_linear *lin, const ar_pair_op *p, const float *x_dropped, const float *su,
                   size_t m, float *wide);
+void ar__dora_gain(const ar_runtime *rt, float *y, const ar_pair_op *p, size_t m, size_t n); /* y *= g, column by column */
 /* dz = g * dy on the segment's rows, and the gradient of the magnitudes. */
 void ar__dora_bwd(const ar_runtime *rt, float *dz, const float *dy, const ar_linear *lin, const ar_pair_op *p, const float *in,
                   const float *su, const ar_rows *rows, const ar_segment *seg, float *z);

@@ -29,13 +29,17 @@ static void drop_segment(const ar_runtime *rt, float *dst, const float *x, const
     }
 }
 
+void ar__dora_gain(const ar_runtime *rt, float *y, const ar_pair_op *p, size_t m, size_t n) {
+    scale_columns(rt, y, y, p->gain, 0.0f, m, n);
+}
+
 /* y = g * (Wx + B su), or under dropout y = Wx + (g - 1) * W d(x) + g * B su.  `wide` holds the part that g scales. */
 void ar__dora_fwd(const ar_runtime *rt, float *y, const ar_linear *lin, const ar_pair_op *p, const float *x_dropped, const float *su,
                   size_t m, float *wide) {
     size_t n = lin->w.rows;
     if (!x_dropped) {
         ar__pair_up(rt, y, p, su, m, n);
-        scale_columns(rt, y, y, p->gain, 0.0f, m, n);
+        ar__dora_gain(rt, y, p, m, n);
         return;
     }
     assert(wide && "the plan knows which sites have DoRA");

@@ -25,7 +25,7 @@ typedef struct ar_rows {
     size_t samples;
     const size_t *start;    /* samples + 1 offsets */
     const size_t *position; /* of each row in its sample, where rows were left out; NULL: 0, 1, 2, … in each */
-    bool decoding;          /* a single row may take the vector path: faster, other rounding */
+    bool decoding;          /* samples of one row each may take the vector path: faster, other rounding */
     const uint64_t *key;    /* per sample: its place in the training stream, for dropout; NULL outside training */
     const ar_segment *segments;
     size_t segment_count;

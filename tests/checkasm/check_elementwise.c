@@ -1,6 +1,6 @@
 /* The element-wise kernels.  Contract: the same bits on every instruction set; and plain C is right, which is shown
  * against double arithmetic while the instruction set at hand is "c". */
-#include "checkasm.h"
+#include "product.h"
 
 static const size_t odd_sizes[] = {127, 1000, 4099};
 enum { ODD = sizeof odd_sizes / sizeof *odd_sizes, SIZES = CHECK_SMALL + ODD, MOST = 4099 };
@@ -57,37 +57,64 @@ static void one_number(check_failure *f, const char *what, size_t n, float got, 
         check_fail(f, "%s n %zu: found %a, wanted %a to %g", what, n, (double)wanted, exact, bound);
 }
 
+/* Rows of a matrix with x, up to four, f32 or bf16. */
+static void check_rows_of_dots(const ar_kernels *k, const ar_kernels *c, bool half) {
+    check_failure f = {0};
+    for (size_t s = 0; s < SIZES; s++) {
+        size_t n = size_of(s), rows = 1 + check_below(AR_DOTS), ld = n + check_below(9), size = half ? 2 : 4, have = (rows - 1) * ld + n;
+        operands o = operands_new(n, true);
+        const float *x = check_f32(&o.in[0]);
+        check_block w = check_block_new(have * size, size * check_below(16));
+        check_fill_type(w.data, half ? AR_BF16 : AR_F32, have);
+        float got[AR_DOTS + 1], wanted[AR_DOTS];
+        got[rows] = 17.0f;
+        if (half) {
+            k->dots_bf16(got, (const uint16_t *)(const void *)w.data, ld, rows, x, n);
+            c->dots_bf16(wanted, (const uint16_t *)(const void *)w.data, ld, rows, x, n);
+        } else {
+            k->dots(got, check_f32(&w), ld, rows, x, n);
+            c->dots(wanted, check_f32(&w), ld, rows, x, n);
+        }
+        if (got[rows] != 17.0f) check_fail(&f, "n %zu: wrote past %zu rows", n, rows);
+        for (size_t i = 0; i < rows; i++) {
+            double exact = 0, sum = 0;
+            for (size_t j = 0; j < n; j++) {
+                double v = (double)x[j] * (double)product_b(w.data, half ? AR_BF16 : AR_F32, ld, true, j, i);
+                exact += v;
+                sum += fabs(v);
+            }
+            one_number(&f, half ? "dots_bf16" : "dots", n, got[i], wanted[i], exact, check_gamma(n + 1) * sum);
+        }
+        check_block_free(&w);
+        operands_free(&o);
+    }
+    check_result(k->isa, half ? "dots_bf16" : "dots", check_text(&f));
+}
+
 static void check_dots(const ar_kernels *k, const ar_kernels *c) {
-    check_failure dot = {0}, dot16 = {0}, squares = {0}, most = {0};
+    check_failure dot = {0}, squares = {0}, most = {0};
     for (size_t s = 0; s < SIZES; s++) {
         size_t n = size_of(s);
         operands o = operands_new(n, true);
         const float *x = check_f32(&o.in[0]), *y = check_f32(&o.in[1]);
-        check_block half = check_block_new(n * 2, 2 * check_below(32));
-        check_fill_type(half.data, AR_BF16, n);
-        const uint16_t *w = (const uint16_t *)(const void *)half.data;
-        double xy = 0, xy_size = 0, wx = 0, wx_size = 0, xx = 0;
+        double xy = 0, xy_size = 0, xx = 0;
         float top = -INFINITY;
         for (size_t i = 0; i < n; i++) {
-            double v = (double)ar__bf16_to_f32(w[i]);
             xy += (double)x[i] * (double)y[i];
             xy_size += fabs((double)x[i] * (double)y[i]);
-            wx += v * (double)x[i];
-            wx_size += fabs(v * (double)x[i]);
             xx += (double)x[i] * (double)x[i];
             if (x[i] > top) top = x[i];
         }
         one_number(&dot, "dot", n, k->dot(x, y, n), c->dot(x, y, n), xy, check_gamma(n + 1) * xy_size);
-        one_number(&dot16, "dot_bf16", n, k->dot_bf16(w, x, n), c->dot_bf16(w, x, n), wx, check_gamma(n + 1) * wx_size);
         one_number(&squares, "sum_squares", n, k->sum_squares(x, n), c->sum_squares(x, n), xx, check_gamma(n + 1) * xx);
         float got = k->max(x, n), wanted = c->max(x, n);
         if (got != wanted || wanted != top)
             check_fail(&most, "max n %zu: found %a, plain C %a, wanted %a", n, (double)got, (double)wanted, (double)top);
-        check_block_free(&half);
         operands_free(&o);
     }
     check_result(k->isa, "dot", check_text(&dot));
-    check_result(k->isa, "dot_bf16", check_text(&dot16));
+    check_rows_of_dots(k, c, false);
+    check_rows_of_dots(k, c, true);
     check_result(k->isa, "sum_squares", check_text(&squares));
     check_result(k->isa, "max", check_text(&most));
 }
