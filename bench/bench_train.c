@@ -1,7 +1,7 @@
 /* One training step for every line on stdin, as `alphar train` makes them; bench/train_rival.py drives this program and
  * the rival in turns.
  *
- *     bench_train MODEL DATA MAX_LENGTH BATCH RANK THREADS auto|on|off COMPUTE
+ *     bench_train MODEL DATA MAX_LENGTH BATCH RANK THREADS auto|on|off COMPUTE MEMORY      (of its own, in MiB; 0: all that is free)
  *
  * Prints `opened SECONDS` (to the first layer), then for every step `SECONDS LOSS TOKENS SUPERVISED`. */
 #include <stdio.h>
@@ -37,8 +37,8 @@ static int serve(ar_trainer *t) {
 
 int main(int argc, char **argv) {
     static const char *const switches[] = {"auto", "on", "off", NULL}, *const computes[] = {"f32", "bf16", "auto", NULL};
-    if (argc != 9) {
-        fprintf(stderr, "usage: bench_train MODEL DATA MAX_LENGTH BATCH RANK THREADS auto|on|off auto|f32|bf16\n");
+    if (argc != 10) {
+        fprintf(stderr, "usage: bench_train MODEL DATA MAX_LENGTH BATCH RANK THREADS auto|on|off auto|f32|bf16 MIB\n");
         return 2;
     }
     ar_train_options o;
@@ -49,6 +49,7 @@ int main(int argc, char **argv) {
     o.batch = (int)strtol(argv[4], NULL, 10);
     o.rank = (int)strtol(argv[5], NULL, 10);
     o.checkpoint_layers = (ar_switch)choice(argv[7], switches);
+    o.memory = (int64_t)strtol(argv[9], NULL, 10) << 20;
     o.steps = 1 << 20;
     o.shuffle = false;
     o.schedule = AR_SCHEDULE_CONSTANT;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs `alphar bench` on random bases of known shapes and appends what it says to bench/results.csv.
 
-    bench/machine.py [SHAPE …] [--tokens 512 2048] [--rounds 5]          needs nothing but the program"""
+    bench/machine.py [SHAPE …] [--tokens 512 2048] [--compute f32] [--rounds 5]       needs nothing but the program"""
 import argparse, json, os, subprocess, tempfile
 
 import shapes, table
@@ -33,6 +33,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("shapes", nargs="*", default=[])
     p.add_argument("--tokens", type=int, nargs="*", default=[512, 2048])
+    p.add_argument("--compute", default="auto", choices=("auto", "f32", "bf16"))
     table.arguments(p)
     a = p.parse_args()
     out = table.open_table(a)
@@ -41,8 +42,9 @@ def main():
             base = shapes.write(shape, os.path.join(work, shape), config_only=True)
             for tokens in a.tokens:
                 command = [os.path.join(a.build, "alphar"), "bench", "--model", base, "--config-only", "--tokens", str(tokens), "--rounds", str(a.rounds),
-                           "--threads", str(a.threads), "--json", "--quiet"]
-                rows(out, f"{shape}, bf16 file, {tokens} tokens", json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+                           "--threads", str(a.threads), "--compute", a.compute, "--json", "--quiet"]
+                name = f"{shape}, bf16 file, {tokens} tokens" + (", bf16 arithmetic" if a.compute == "bf16" else "")
+                rows(out, name, json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
 """Training speed and memory against PEFT: the same random weights, batches, targets, rank and checkpointing, step by step in turns.
 
-    bench/train_rival.py [SHAPE …] [--tokens 512 2048] [--case plain chat] [--dtype bf16 f32] [--checkpoint off on] [--rounds 5]
+    bench/train_rival.py [SHAPE …] [--tokens 512 2048] [--case plain chat] [--dtype bf16 f32] [--checkpoint off on]
+                         [--memory MIB] [--rounds 5]
 
 Both are processes that stay open; a round is a step of each.  Cases: plain, one sample of --tokens tokens, all supervised; chat, a
 batch of eight prompts and completions of uneven lengths, --tokens in all, one third supervised.  PEFT runs at its best: of fp32,
 bf16, bf16 with bf16 adapters and autocast the one whose best of three steps of the first case was best (or --mode), and for uneven lengths the
-better of one padded batch and sample after sample.  That both do the same work is proved by the first loss.
+better of one padded batch and sample after sample.  With ALPHAR_ISA=avx2 PEFT is held to AVX2 as well.  With --memory Alphar keeps
+what fits in so many MiB of its own, and PEFT everything.  That both do the same work is proved by the first loss.
 Rows go to bench/results.csv.  Needs torch, transformers, peft, tokenizers."""
 import argparse, json, os, random, subprocess, sys, tempfile, time
 
 import shapes, table
 
+HELD_TO_AVX2 = dict(DNNL_MAX_CPU_ISA="AVX2", ATEN_CPU_CAPABILITY="avx2", MKL_ENABLE_INSTRUCTIONS="AVX2")
 MODES = ("fp32", "bf16", "bf16-noauto", "autocast")
 SHARES = (0.03, 0.05, 0.06, 0.09, 0.12, 0.15, 0.2, 0.3)  # of the tokens of a chat batch, sample by sample
 
@@ -133,8 +136,9 @@ class Pair:
         write_data(self.data, case, tokens)
 
     def own(self, checkpoint):
+        checkpoint = "auto" if self.a.memory else checkpoint
         return Side([os.path.join(self.a.build, "bench", "bench_train"), self.model, self.data, str(self.length), str(self.batch), str(self.a.rank),
-                     str(self.a.threads), checkpoint, self.a.compute])
+                     str(self.a.threads), checkpoint, self.a.compute, str(self.a.memory)])
 
     def rival(self, mode, apart):
         command = [sys.executable, os.path.abspath(__file__), "--rival", "--model", self.model, "--data", self.data, "--length", str(self.length), "--rank",
@@ -189,6 +193,7 @@ def main():
     p.add_argument("--checkpoint-cost", action="store_true", help="own steps kept against recomputed, and nothing else")
     p.add_argument("--rank", type=int, default=16)
     p.add_argument("--compute", default="auto", choices=("auto", "f32", "bf16"))
+    p.add_argument("--memory", type=int, default=0, metavar="MIB", help="of Alphar's own, beside the base's pages")
     p.add_argument("--mode", choices=MODES, help="PEFT's, instead of trying all")
     p.add_argument("--bases", default=os.environ.get("ALPHAR_BENCH_BASES"), help="folder that keeps the random bases; else a temporary one")
     table.arguments(p)
@@ -200,6 +205,8 @@ def main():
     if a.rival:
         return rival(a)
     out, mode = table.open_table(a), a.mode
+    if os.environ.get("ALPHAR_ISA") == "avx2":
+        os.environ.update(HELD_TO_AVX2)
     with tempfile.TemporaryDirectory() as work:
         for shape in a.shapes or ["SmolLM2-135M", "Qwen2.5-0.5B", "Qwen3-0.6B", "TinyLlama-1.1B"]:
             for dtype in a.dtype:
@@ -208,6 +215,8 @@ def main():
                     for case in a.case:
                         pair = Pair(a, base, case, tokens, a.checkpoint, work)
                         name = f"{shape}, {dtype} file, {tokens} tokens{', chat' if case == 'chat' else ''}{', checkpointing' if a.checkpoint == 'on' else ''}"
+                        name += f", --memory {a.memory}M" if a.memory else ""
+                        name += ", bf16 arithmetic" if a.compute == "bf16" else ""
                         if a.checkpoint_cost:
                             checkpoint_cost(a, out, name, pair)
                             continue
