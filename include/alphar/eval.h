@@ -73,6 +73,8 @@ typedef struct ar_session_difference {
 AR_API ar_status ar_sessions_compare(ar_session_difference *out, ar_session *a, ar_session *b, int prompts, uint64_t seed, ar_error *err);
 
 /* ---- generate ------------------------------------------------------------------------------------------------ */
+struct ar_generate_result;
+
 typedef struct ar_generate_options {
     int max_tokens;        /* 128 */
     double temperature;    /* 0: greedy */
@@ -85,6 +87,9 @@ typedef struct ar_generate_options {
     /* Receives text as it becomes final (whole UTF-8 characters, never part of a stop string); NULL: none.
      * Returning false stops generation. */
     bool (*on_text)(void *user, const char *text, size_t n);
+    /* Receives each complete result, in the order of the prompts; NULL: none.  Returning false stops generation: what was
+     * not handed over yet may be incomplete. */
+    bool (*on_result)(void *user, int prompt, const struct ar_generate_result *result);
     void *user;
 } ar_generate_options;
 
@@ -92,13 +97,18 @@ typedef enum ar_stopped { AR_STOPPED_EOS, AR_STOPPED_LENGTH, AR_STOPPED_STOP } a
 
 typedef struct ar_generate_result {
     ar_ids prompt_ids, ids; /* ids: without the EOS that ended it */
-    char *text;             /* decoded ids, cut before a stop string */
+    char *text;             /* decoded ids, cut before a stop string; NULL while it is incomplete */
     ar_stopped stopped;
 } ar_generate_result;
 
 AR_API void ar_generate_options_init(ar_generate_options *o);
 /* prompt: text, encoded with the tokenizer's special tokens.  Caller releases the result, also after an error. */
 AR_API ar_status ar_generate(ar_generate_result *result, ar_session *s, const char *prompt, const ar_generate_options *o, ar_error *err);
+/* The same for `count` prompts, whose tokens are formed together: the base's weights are read once for a token of each of up
+ * to 16 of them.  results [count]; each is what ar_generate says for that prompt alone with the seed o->seed + its index,
+ * to the bit.  on_text is called where count is 1 alone.  An error about one prompt ends all. */
+AR_API ar_status ar_generate_batch(ar_generate_result *results, ar_session *s, const char *const *prompts, int count,
+                                   const ar_generate_options *o, ar_error *err);
 AR_API void ar_generate_result_release(ar_generate_result *r);
 
 #ifdef __cplusplus

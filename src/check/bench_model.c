@@ -94,7 +94,7 @@ static ar_status decode(ar_bench_round *r, ar_session *s, ar_pass **prefill, ar_
     int32_t ids[PROMPT + DECODE];
     for (size_t i = 0; i < PROMPT + DECODE; i++) ids[i] = (int32_t)(ar__rng_u64(&g, i) % vocab);
     *logits = ar__alloc(vocab, sizeof **logits);
-    ar_status st = *logits ? ar__kv_new(cache, s->model, PROMPT + DECODE, err) : ar__fail_memory(err, "bench: decoding");
+    ar_status st = *logits ? ar__kv_new(cache, s->model, 1, PROMPT + DECODE, err) : ar__fail_memory(err, "bench: decoding");
     if (!st) st = ar__session_pass(prefill, s, PROMPT, 1, PROMPT + DECODE, err);
     if (!st) st = ar__session_pass(pass, s, 1, 1, PROMPT + DECODE, err);
     if (st) return st;

@@ -1,25 +1,39 @@
-/* Generation: prefill once, then one token at a time over the key/value cache; text comes out as soon as it is final. */
+/* Generation: a prompt goes through the model at once, then one token at a time over the key/value cache.
+ *
+ * Several prompts are answered together, so that the base's weights are read once for a token of each:
+ *
+ *     sequences of the cache   0: prompt 4   1: prompt 1   2: free   3: prompt 2     order  0 1 3 | 2
+ *     a step                   one row of each at work -> logits -> one token each   active 3
+ *
+ * An answer that ends leaves its sequence to the next prompt.  No row's bits depend on its neighbours', so neither does a text. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/fail.h"
 #include "base/mem.h"
-#include "gen/sampler.h"
-#include "gen/session.h"
+#include "base/proc.h"
+#include "gen/answer.h"
+
+enum { MAX_TOGETHER = 16, PREFILL = 512 }; /* prompts at work; tokens of several prompts in one pass */
 
 typedef struct generation {
     ar_session *s;
-    const ar_generate_options *o;
-    ar_generate_result *r;
+    ar_generate_options o;
+    ar_generate_result *results;
+    size_t count, begun, told; /* prompts: given, taken up, of which on_result was told */
+    bool *ended;               /* [count] */
+    bool stop;                 /* the listener wants no more */
+    size_t together, active;
+    size_t order[MAX_TOGETHER]; /* sequences: those at work, then the free ones */
+    ar_answer answer[MAX_TOGETHER];
+    size_t room_tokens; /* of the prefill */
     ar_pass *prefill, *pass;
     ar_kv_cache *cache;
-    float *logits;
-    int32_t *targets; /* of the prompt: a mark on its last token, whose logits are wanted */
-    uint8_t *seen;
-    ar_candidate *room;
-    size_t sent; /* bytes of text given to on_text */
-    int limit;   /* tokens to make at most: asked for, and within the positions that the base was made for */
+    float *logits;          /* [together, vocab] */
+    ar_candidate *room;     /* [vocab] */
+    int32_t *ids, *targets; /* [room_tokens] of a prefill; a mark on each prompt's last token, whose logits are wanted */
 } generation;
 
 void ar_generate_options_init(ar_generate_options *o) {
@@ -33,7 +47,7 @@ void ar_generate_result_release(ar_generate_result *r) {
     *r = (ar_generate_result){0};
 }
 
-static ar_status check(const ar_session *s, const ar_generate_options *o, size_t prompt, ar_error *err) {
+static ar_status check_options(const ar_generate_options *o, ar_error *err) {
     if (o->max_tokens < 0) return ar__fail(err, AR_ERR_VALUE, "max-tokens: found %d, wanted 0 or more", o->max_tokens);
     if (!(o->temperature >= 0.0) || !isfinite(o->temperature))
         return ar__fail(err, AR_ERR_VALUE, "temperature: found %g, wanted 0 or more", o->temperature);
@@ -44,159 +58,206 @@ static ar_status check(const ar_session *s, const ar_generate_options *o, size_t
         return ar__fail(err, AR_ERR_VALUE, "repeat-penalty: found %g, wanted above 0", o->repeat_penalty);
     for (int i = 0; i < o->stop_count; i++)
         if (!*o->stops[i]) return ar__fail(err, AR_ERR_VALUE, "stop: an empty string would stop at once");
-    if (prompt == 0) return ar__fail(err, AR_ERR_VALUE, "prompt: no tokens, and the tokenizer adds no BOS; give at least a character");
+    return AR_OK;
+}
+
+static ar_status check_prompt(const ar_session *s, const ar_generate_options *o, const ar_ids *prompt, ar_error *err) {
     const ar_arch *a = &s->model->arch;
-    if (a->rope.kind == AR_ROPE_DYNAMIC && (int64_t)(prompt + (size_t)o->max_tokens) > a->max_positions)
+    if (prompt->count == 0)
+        return ar__fail(err, AR_ERR_VALUE, "prompt: no tokens, and the tokenizer adds no BOS; give at least a character");
+    if (a->rope.kind == AR_ROPE_DYNAMIC && (int64_t)(prompt->count + (size_t)o->max_tokens) > a->max_positions)
         return ar__fail(err, AR_ERR_UNSUPPORTED,
                         "%zu tokens of prompt and %d more pass the original maximum of %lld under RoPE 'dynamic', whose frequencies change "
                         "with the length; use a base with yarn or linear, or --max-tokens",
-                        prompt, o->max_tokens, (long long)a->max_positions);
-    return AR_OK;
+                        prompt->count, o->max_tokens, (long long)a->max_positions);
+    return ar__session_check_ids(s, prompt->id, prompt->count, err);
 }
 
-/* One batch of ids through the model; logits of the last. */
-static void advance(generation *g, ar_pass *p, const int32_t *ids, size_t n) {
-    size_t start[2] = {0, n}, last = n - 1;
-    ar_segment seg = ar__session_segment(g->s, 1);
-    ar_batch b = {.rows = {.count = n, .samples = 1, .start = start, .segments = &seg, .segment_count = 1, .decoding = true},
-                  .ids = ids,
-                  .targets = n > 1 ? g->targets : NULL};
-    ar__pass_forward(p, &b, g->cache);
-    ar__pass_logits(p, g->logits, &b, &last, 1);
+/* Says which prompt an error is about, where there are several. */
+static ar_status about(const generation *g, size_t index, ar_status s, ar_error *err) {
+    char place[40];
+    if (!s || g->count == 1) return s;
+    snprintf(place, sizeof place, "prompt %zu", index + 1);
+    return ar__fail_at(err, s, place);
 }
 
-/* Length of the longest tail of text that could still become a stop string or the rest of a character. */
-static size_t held_back(const char *text, size_t n, const ar_generate_options *o) {
-    size_t hold = 0;
-    for (int i = 0; i < o->stop_count; i++) {
-        size_t len = strlen(o->stops[i]);
-        for (size_t k = len - 1; k > hold; k--)
-            if (k <= n && !memcmp(text + n - k, o->stops[i], k)) hold = k;
+static ar_status encode(generation *g, const char *const *prompts, ar_error *err) {
+    ar_status st = ar_session_need_tokenizer(g->s, err);
+    if (!st) st = check_options(&g->o, err);
+    for (size_t i = 0; !st && i < g->count; i++) {
+        ar_ids *ids = &g->results[i].prompt_ids;
+        st = ar_tokenizer_encode(ids, g->s->tokenizer, prompts[i], strlen(prompts[i]), AR_TOKENIZE_SPECIAL, err);
+        if (!st) st = check_prompt(g->s, &g->o, ids, err);
+        st = about(g, i, st, err);
     }
-    size_t broken = n >= 3 && !memcmp(text + n - 3, "\xef\xbf\xbd", 3) ? 3 : 0; /* U+FFFD: perhaps half a character */
-    while (broken && n >= broken + 3 && !memcmp(text + n - broken - 3, "\xef\xbf\xbd", 3)) broken += 3;
-    return hold > broken ? hold : broken;
+    return st;
 }
 
-static size_t find_stop(const char *text, size_t n, const ar_generate_options *o) {
-    size_t at = n;
-    for (int i = 0; i < o->stop_count; i++) {
-        const char *hit = strstr(text, o->stops[i]);
-        if (hit && (size_t)(hit - text) < at) at = (size_t)(hit - text);
-    }
-    return at;
+static void warn_limit(const generation *g, size_t index, int limit) {
+    size_t positions = (size_t)g->s->model->arch.max_positions;
+    char which[40] = "this prompt";
+    if (g->count > 1) snprintf(which, sizeof which, "prompt %zu", index + 1);
+    ar__log_warn(&g->s->rt->log, "max-tokens: the base was made for %zu positions, so that %d tokens are left behind %s", positions, limit,
+                 which);
 }
 
-/* Decodes what there is, sends what is final.  *done: a stop string came, or the listener wants no more. */
-static ar_status update_text(generation *g, bool last, bool *done, ar_error *err) {
-    ar_generate_result *r = g->r;
-    size_t n;
-    free(r->text);
-    r->text = NULL;
-    ar_status s = ar_tokenizer_decode(&r->text, &n, g->s->tokenizer, r->ids.id, r->ids.count, true, err);
-    if (s) return s;
-    size_t stop = find_stop(r->text, n, g->o);
-    if (stop < n) {
-        r->text[stop] = '\0';
-        r->stopped = AR_STOPPED_STOP;
-        *done = last = true;
-        n = stop;
-    }
-    size_t ready = last ? n : n - held_back(r->text, n, g->o);
-    if (g->o->on_text && ready > g->sent) {
-        if (!g->o->on_text(g->o->user, r->text + g->sent, ready - g->sent)) *done = true;
-        g->sent = ready;
-    }
-    return AR_OK;
-}
-
-static bool is_eos(const ar_session *s, int32_t id) {
-    for (int i = 0; i < s->eos_count; i++)
-        if (s->eos[i] == id) return true;
-    return false;
-}
-
-static bool append(ar_ids *ids, int32_t id) {
-    int32_t *list = ar__grow(ids->id, &ids->cap, ids->count + 1, sizeof *list);
-    if (!list) return false;
-    ids->id = list;
-    list[ids->count++] = id;
-    return true;
-}
-
-static bool all_finite(const float *x, size_t n) {
-    float sum = 0; /* NaN and infinity survive multiplication by 0 */
-    for (size_t i = 0; i < n; i++) sum += x[i] * 0.0F;
-    return sum == 0;
-}
-
-static ar_status decode_loop(generation *g, ar_error *err) {
-    ar_generate_result *r = g->r;
-    size_t vocab = (size_t)g->s->model->arch.vocab;
-    bool done = false;
-    ar_status s = AR_OK;
-    r->stopped = AR_STOPPED_LENGTH;
-    for (int i = 0; i < g->limit && !done && !s; i++) {
-        if (!all_finite(g->logits, vocab))
-            return ar__fail(err, AR_ERR_NUMERIC, "the logits of token %d are no numbers; is the base damaged, or alpha far too large?", i);
-        int32_t id = ar__sample(g->logits, vocab, g->seen, g->room, g->o, (uint64_t)i);
-        if (is_eos(g->s, id)) {
-            r->stopped = AR_STOPPED_EOS;
-            break;
-        }
-        if (!append(&r->ids, id)) return ar__fail_memory(err, "generate");
-        g->seen[id] = 1;
-        s = update_text(g, false, &done, err);
-        if (!s && !done && i + 1 < g->limit) advance(g, g->pass, &id, 1);
-    }
-    bool ignored = false;
-    return s ? s : update_text(g, true, &ignored, err);
+/* As many sequences as have room in half of the memory that there is; what they say does not depend on it. */
+static size_t choose_together(const generation *g, size_t length) {
+    int64_t available = ar__proc_bytes("/proc/meminfo", "MemAvailable:");
+    size_t most = g->count < MAX_TOGETHER ? g->count : MAX_TOGETHER, bytes = ar__kv_bytes(g->s->model, length);
+    if (available < 0) return most;
+    size_t fit = (size_t)available / 2 / bytes;
+    return fit < 1 ? 1 : fit < most ? fit : most;
 }
 
 static ar_status prepare(generation *g, ar_error *err) {
     ar_session *s = g->s;
-    size_t n = g->r->prompt_ids.count, vocab = (size_t)s->model->arch.vocab, positions = (size_t)s->model->arch.max_positions;
-    size_t left = positions > n ? positions - n : 0;
-    g->limit = g->o->max_tokens;
-    if (left && (size_t)g->limit > left) {
-        g->limit = (int)left;
-        ar__log_warn(&s->rt->log, "max-tokens: the base was made for %zu positions, so that %d tokens are left behind this prompt",
-                     positions, g->limit);
+    size_t vocab = (size_t)s->model->arch.vocab, longest = 0, length = 0, sum = 0;
+    for (size_t i = 0; i < g->count; i++) {
+        size_t n = g->results[i].prompt_ids.count;
+        int limit = ar__answer_limit(s, &g->o, n);
+        size_t whole = n + (size_t)limit;
+        if (limit < g->o.max_tokens) warn_limit(g, i, limit);
+        if (n > longest) longest = n;
+        if (whole > length) length = whole;
+        if (sum < PREFILL) sum += n;
     }
-    size_t length = n + (size_t)g->limit;
-    g->logits = ar__alloc(vocab, sizeof *g->logits);
-    g->seen = ar__alloc(vocab, sizeof *g->seen);
+    g->room_tokens = longest > PREFILL ? longest : sum < PREFILL ? sum : PREFILL;
+    g->together = choose_together(g, length);
+    for (size_t i = 0; i < g->together; i++) g->order[i] = i;
+    size_t logits;
+    g->logits = ar__mul(&logits, g->together, vocab) ? ar__alloc(logits, sizeof *g->logits) : NULL;
     g->room = ar__alloc(vocab, sizeof *g->room);
-    g->targets = ar__alloc(n, sizeof *g->targets);
-    if (!g->logits || !g->seen || !g->room || !g->targets) return ar__fail_memory(err, "generate");
-    ar_status st = ar__kv_new(&g->cache, s->model, length, err);
-    if (!st) st = ar__session_pass(&g->prefill, s, n, 1, length, err);
-    if (!st) st = ar__session_pass(&g->pass, s, 1, 1, length, err);
-    for (size_t i = 0; i < n; i++) g->targets[i] = i + 1 < n ? -1 : 0;
-    for (size_t i = 0; !st && i < n; i++) g->seen[g->r->prompt_ids.id[i]] = 1;
+    g->ids = ar__alloc(g->room_tokens, sizeof *g->ids);
+    g->targets = ar__alloc(g->room_tokens, sizeof *g->targets);
+    g->ended = ar__alloc(g->count, sizeof *g->ended);
+    if (!g->logits || !g->room || !g->ids || !g->targets || !g->ended) return ar__fail_memory(err, "generate");
+    ar_status st = ar__kv_new(&g->cache, s->model, g->together, length, err);
+    if (!st) st = ar__session_pass(&g->prefill, s, g->room_tokens, g->together, length, err);
+    if (!st) st = ar__session_pass(&g->pass, s, g->together, g->together, length, err);
     return st;
 }
 
-ar_status ar_generate(ar_generate_result *result, ar_session *s, const char *prompt, const ar_generate_options *o, ar_error *err) {
-    generation g = {.s = s, .o = o, .r = result};
-    *result = (ar_generate_result){0};
-    ar_status st = ar_session_need_tokenizer(s, err);
-    if (!st) st = ar_tokenizer_encode(&result->prompt_ids, s->tokenizer, prompt, strlen(prompt), AR_TOKENIZE_SPECIAL, err);
-    if (!st) st = check(s, o, result->prompt_ids.count, err);
-    if (!st) st = ar__session_check_ids(s, result->prompt_ids.id, result->prompt_ids.count, err);
-    if (!st) st = prepare(&g, err);
-    if (!st) {
-        advance(&g, g.prefill, result->prompt_ids.id, result->prompt_ids.count);
-        ar__pass_free(g.prefill);
-        g.prefill = NULL;
-        st = decode_loop(&g, err);
+/* The samples through the model, each behind what its sequence holds; logits of the last row of each. */
+static void advance(generation *g, ar_pass *p, const size_t *start, size_t samples, const size_t *sequence) {
+    size_t last[MAX_TOGETHER];
+    ar_segment seg = ar__session_segment(g->s, samples);
+    ar_batch b = {
+        .rows = {.count = start[samples], .samples = samples, .start = start, .segments = &seg, .segment_count = 1, .decoding = true},
+        .ids = g->ids,
+        .targets = start[samples] > samples ? g->targets : NULL,
+        .sequence = sequence};
+    for (size_t i = 0; i < samples; i++) last[i] = start[i + 1] - 1;
+    ar__pass_forward(p, &b, g->cache);
+    ar__pass_logits(p, g->logits, &b, last, samples);
+}
+
+static void tell(generation *g) {
+    while (!g->stop && g->told < g->count && g->ended[g->told]) {
+        if (g->o.on_result && !g->o.on_result(g->o.user, (int)g->told, &g->results[g->told])) g->stop = true;
+        g->told++;
     }
+}
+
+/* The answer in order[at] is complete: its sequence becomes the first of the free ones. */
+static ar_status end(generation *g, size_t at, ar_error *err) {
+    size_t sequence = g->order[at];
+    ar_answer *a = &g->answer[sequence];
+    ar_status st = ar__answer_end(a, err);
+    if (st) return st;
+    ar__answer_release(a);
+    g->order[at] = g->order[--g->active];
+    g->order[g->active] = sequence;
+    g->ended[a->index] = true;
+    tell(g);
+    return AR_OK;
+}
+
+/* One token for each of order[first, first + n), whose logits there are.  Backwards: end() moves only what was seen to. */
+static ar_status draw(generation *g, size_t first, size_t n, ar_error *err) {
+    size_t vocab = (size_t)g->s->model->arch.vocab;
+    ar_status st = AR_OK;
+    for (size_t i = n; !st && i-- > 0;) {
+        ar_answer *a = &g->answer[g->order[first + i]];
+        size_t index = a->index;
+        if (!a->done) st = ar__answer_draw(a, g->logits + i * vocab, g->room, err);
+        if (!st && a->done) st = end(g, first + i, err);
+        st = about(g, index, st, err);
+    }
+    return st;
+}
+
+/* A prompt of one token shares no pass with longer ones: it takes the path of decoding, whose rounding is another. */
+static bool fits(const generation *g, const size_t *start, size_t samples) {
+    if (g->active == g->together || g->begun == g->count) return false;
+    size_t n = g->results[g->begun].prompt_ids.count;
+    return samples == 0 || ((n == 1) == (start[1] == 1) && n <= g->room_tokens - start[samples]);
+}
+
+static ar_status begin_next(generation *g, size_t at, ar_error *err) {
+    size_t sequence = g->order[g->active++], index = g->begun++;
+    const ar_ids *prompt = &g->results[index].prompt_ids;
+    memcpy(g->ids + at, prompt->id, prompt->count * sizeof *g->ids);
+    for (size_t i = 0; i < prompt->count; i++) g->targets[at + i] = i + 1 < prompt->count ? -1 : 0;
+    g->cache->past[sequence] = 0;
+    return ar__answer_begin(&g->answer[sequence], g->s, &g->o, index, &g->results[index], err);
+}
+
+/* Prompts that wait, onto free sequences. */
+static ar_status take_up(generation *g, ar_error *err) {
+    size_t start[MAX_TOGETHER + 1] = {0}, samples = 0, first = g->active;
+    ar_status st = AR_OK;
+    for (; !st && fits(g, start, samples); samples++) {
+        start[samples + 1] = start[samples] + g->results[g->begun].prompt_ids.count;
+        st = begin_next(g, start[samples], err);
+    }
+    if (st) return st;
+    advance(g, g->prefill, start, samples, g->order + first);
+    if (g->begun == g->count) {
+        ar__pass_free(g->prefill);
+        g->prefill = NULL;
+    }
+    return draw(g, first, samples, err);
+}
+
+static ar_status step(generation *g, ar_error *err) {
+    size_t start[MAX_TOGETHER + 1];
+    for (size_t i = 0; i <= g->active; i++) start[i] = i;
+    for (size_t i = 0; i < g->active; i++) {
+        const ar_ids *ids = &g->answer[g->order[i]].r->ids;
+        g->ids[i] = ids->id[ids->count - 1];
+    }
+    advance(g, g->pass, start, g->active, g->order);
+    return draw(g, 0, g->active, err);
+}
+
+static ar_status run(generation *g, ar_error *err) {
+    ar_status st = AR_OK;
+    while (!st && !g->stop && g->told < g->count) st = g->active < g->together && g->begun < g->count ? take_up(g, err) : step(g, err);
+    return st;
+}
+
+ar_status ar_generate_batch(ar_generate_result *results, ar_session *s, const char *const *prompts, int count, const ar_generate_options *o,
+                            ar_error *err) {
+    if (count < 0) return ar__fail(err, AR_ERR_VALUE, "prompts: found %d, wanted 0 or more", count);
+    generation g = {.s = s, .o = *o, .results = results, .count = (size_t)count};
+    if (count > 1) g.o.on_text = NULL;
+    for (int i = 0; i < count; i++) results[i] = (ar_generate_result){0};
+    ar_status st = encode(&g, prompts, err);
+    if (!st && count) st = prepare(&g, err);
+    if (!st) st = run(&g, err);
+    for (size_t i = 0; i < MAX_TOGETHER; i++) ar__answer_release(&g.answer[i]);
     ar__pass_free(g.prefill);
     ar__pass_free(g.pass);
     ar__kv_free(g.cache, s->model);
     free(g.logits);
-    free(g.targets);
-    free(g.seen);
     free(g.room);
+    free(g.ids);
+    free(g.targets);
+    free(g.ended);
     return st;
+}
+
+ar_status ar_generate(ar_generate_result *result, ar_session *s, const char *prompt, const ar_generate_options *o, ar_error *err) {
+    return ar_generate_batch(result, s, &prompt, 1, o, err);
 }

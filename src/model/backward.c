@@ -34,8 +34,8 @@ static void rotate_backward(ar_pass *p, const ar_layer *l, const ar_acts *a, con
     const ar_arch *ar = &p->model->arch;
     const ar_runtime *rt = p->model->rt;
     size_t d = (size_t)ar->head_dim, heads = (size_t)ar->heads, kv_heads = (size_t)ar->kv_heads;
-    ar__rope_apply(rt, p->dq, p->dq, &p->rope, rows, 0, heads, -1);
-    ar__rope_apply(rt, p->dk, p->dk, &p->rope, rows, 0, kv_heads, -1);
+    ar__rope_apply(rt, p->dq, p->dq, &p->rope, rows, NULL, heads, -1);
+    ar__rope_apply(rt, p->dk, p->dk, &p->rope, rows, NULL, kv_heads, -1);
     if (!ar->qk_norm) return;
     ar__norm_bwd(rt, p->dq, false, p->dq, &l->q_norm, a->q, a->rstd_q, rows, heads, d);
     ar__norm_bwd(rt, p->dk, false, p->dk, &l->k_norm, a->k, a->rstd_k, rows, kv_heads, d);
@@ -55,7 +55,7 @@ static void attention_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_ro
         ar__tail_put(&p->tail, a->att, rows->count, l->o.w.cols);
         ar__tail_put(&p->tail, p->dx, rows->count, dim);
     }
-    ar__rotate(p, l, a, rows, 0, false, &q, &k);
+    ar__rotate(p, l, a, rows, NULL, false, &q, &k);
     ar__attention_bwd(rt, p->dq, p->dk, p->dv, p->dsum, p->datt, q, k, a->v, a->att, a->lse, &at, p->blocks, p->block_count, p->attention);
     rotate_backward(p, l, a, rows);
     float *dh = below || l->attn_norm.dw ? p->dh : NULL;

@@ -20,7 +20,8 @@ ar_attention ar__layer_attention(const ar_model *m, const ar_layer *l) {
                           .scale = (float)(1.0 / __builtin_sqrt((double)a->head_dim))};
 }
 
-void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, size_t past, bool turn, const float **q, const float **k) {
+void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, const size_t *past, bool turn, const float **q,
+                const float **k) {
     const ar_arch *ar = &p->model->arch;
     const ar_runtime *rt = p->model->rt;
     size_t d = (size_t)ar->head_dim, heads = (size_t)ar->heads, kv_heads = (size_t)ar->kv_heads;
@@ -39,20 +40,28 @@ void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, 
     *k = to_k;
 }
 
+/* The rows of each sample behind what the cache has of it. */
+static void store(const ar_pass *p, float *to, const float *from, size_t width) {
+    for (size_t i = 0; i < p->block_count; i++) {
+        const ar_block *b = &p->blocks[i];
+        memcpy(to + (b->keys + b->position) * width, from + b->row * width, b->count * width * sizeof *to);
+    }
+}
+
 static void attend(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, ar_kv_cache *cache) {
     const ar_model *m = p->model;
     const ar_layer *l = &m->layers[layer];
     ar_attention at = ar__layer_attention(m, l);
-    size_t past = cache ? cache->past : 0, kv = (size_t)(m->arch.kv_heads * m->arch.head_dim);
+    size_t kv = (size_t)(m->arch.kv_heads * m->arch.head_dim);
     const float *q, *k, *v = a->v;
-    ar__rotate(p, l, a, rows, past, true, &q, &k);
+    ar__rotate(p, l, a, rows, cache ? cache->begin : NULL, true, &q, &k);
     if (cache) {
-        memcpy(cache->k[layer] + past * kv, k, rows->count * kv * sizeof(float));
-        memcpy(cache->v[layer] + past * kv, v, rows->count * kv * sizeof(float));
+        store(p, cache->k[layer], k, kv);
+        store(p, cache->v[layer], v, kv);
         k = cache->k[layer];
         v = cache->v[layer];
     }
-    ar__attention_fwd(m->rt, a->att, a->lse, q, k, v, &at, p->blocks, p->block_count, past, p->attention);
+    ar__attention_fwd(m->rt, a->att, a->lse, q, k, v, &at, p->blocks, p->block_count, p->attention);
 }
 
 /* x to the residual in `mid`, and its norm in p->h. */
@@ -103,11 +112,11 @@ void ar__swiglu(ar_pass *p, const ar_acts *a, const ar_rows *rows) {
 }
 
 /* Frequencies depend on the length only under dynamic scaling past the original maximum. */
-static void prepare_rope(ar_pass *p, const ar_rows *rows, size_t past) {
+static void prepare_rope(ar_pass *p, const ar_rows *rows, const size_t *past) {
     const ar_arch *a = &p->model->arch;
     size_t length = 1;
     for (size_t s = 0; a->rope.kind == AR_ROPE_DYNAMIC && s < rows->samples; s++) {
-        size_t n = rows->start[s + 1] - rows->start[s] + past;
+        size_t n = rows->start[s + 1] - rows->start[s] + (past ? past[s] : 0);
         if (n > (size_t)a->max_positions && n > length) length = n;
     }
     if (p->rope_length == length) return;
@@ -120,10 +129,12 @@ static void prepare_rope(ar_pass *p, const ar_rows *rows, size_t past) {
 void ar__pass_forward(ar_pass *p, const ar_batch *b, ar_kv_cache *cache) {
     const ar_model *m = p->model;
     size_t layers = (size_t)m->arch.layers;
-    prepare_rope(p, &b->rows, cache ? cache->past : 0);
-    p->block_count = ar__attention_blocks(p->blocks, &b->rows);
+    const size_t *past = cache ? cache->begin : NULL, *keys = cache ? cache->keys : NULL;
+    if (cache) ar__kv_begin(cache, b);
+    prepare_rope(p, &b->rows, past);
+    p->block_count = ar__attention_blocks(p->blocks, &b->rows, past, keys);
     ar__tail_begin(p, b);
     ar__embedding_fwd(m->rt, p->acts[0].x, p->su_embed, &m->embed, b->ids, &b->rows);
     for (size_t l = 0; l < layers; l++) ar__layer_forward(p, l, &b->rows, cache, p->acts[l + 1].x);
-    if (cache) cache->past += b->rows.count;
+    if (cache) ar__kv_end(cache, b);
 }

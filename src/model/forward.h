@@ -10,8 +10,9 @@ void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cach
 /* The rows behind the layer's attention: all of them, or the tail. */
 const ar_rows *ar__rows_behind(const ar_pass *p, size_t layer, const ar_rows *rows);
 /* q and k as attention takes them.  Where the family norms them they are formed in p->q_rot and p->k_rot from the raw ones;
- * else they are turned in place (turn), or were before. */
-void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, size_t past, bool turn, const float **q, const float **k);
+ * else they are turned in place (turn), or were before.  past: per sample, as ar__rope_apply takes it. */
+void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, const size_t *past, bool turn, const float **q,
+                const float **k);
 /* p->act = silu(gate) * up */
 void ar__swiglu(ar_pass *p, const ar_acts *a, const ar_rows *rows);
 /* The rows with a target, or none left out. */

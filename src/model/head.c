@@ -112,16 +112,16 @@ static size_t final_row(const ar_tail *t, size_t row) {
     return low;
 }
 
+/* Decoding, each row is a sample of its own, as it was in the layers. */
 void ar__pass_logits(ar_pass *p, float *logits, const ar_batch *b, const size_t *row, size_t count) {
     const ar_model *m = p->model;
-    size_t start[2] = {0, 0};
     for (size_t at = 0; at < count; at += p->chunk) {
-        size_t n = count - at < p->chunk ? count - at : p->chunk;
-        ar_segment seg = b->rows.segment_count ? (ar_segment){0, 1, b->rows.segments[0].pairs} : (ar_segment){0};
-        start[1] = n;
+        size_t n = count - at < p->chunk ? count - at : p->chunk, samples = b->rows.decoding ? n : 1;
+        ar_segment seg = b->rows.segment_count ? (ar_segment){0, samples, b->rows.segments[0].pairs} : (ar_segment){0};
+        for (size_t i = 0; i <= samples; i++) p->piece_start[i] = i * (n / samples);
         ar_rows rows = {.count = n,
-                        .samples = 1,
-                        .start = start,
+                        .samples = samples,
+                        .start = p->piece_start,
                         .segments = &seg,
                         .segment_count = b->rows.segment_count ? 1 : 0,
                         .decoding = b->rows.decoding};

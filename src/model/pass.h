@@ -43,10 +43,12 @@ typedef struct ar_acts {
     float *su[AR_SLOT_COUNT]; /* s A x of each site, for slots that carry pairs */
 } ar_acts;
 
-/* Keys and values of one sequence, per layer, after RoPE. */
+/* Keys and values of several sequences, per layer, after RoPE.  A sequence begins anew when its past is set to 0. */
 typedef struct ar_kv_cache {
-    size_t capacity, past;
-    float **k, **v; /* [layers] of [capacity, kv_heads * head_dim] */
+    size_t sequences, capacity;
+    size_t *past;         /* [sequences] tokens that each holds */
+    float **k, **v;       /* [layers] of [sequences, capacity, kv_heads * head_dim] */
+    size_t *begin, *keys; /* [sequences] of the batch at work, per sample: position of its first row, row of its first key */
 } ar_kv_cache;
 
 /* The rows that the last layer needs behind its attention: those with a target.  Keys and values are formed of all. */
@@ -88,6 +90,7 @@ typedef struct ar_batch {
     const int32_t *ids;
     const int32_t *targets; /* -1: not supervised; NULL: none are */
     bool all_rows;          /* final hidden states of rows without a target are wanted too (as they are without targets) */
+    const size_t *sequence; /* with a cache, per sample: which of the cache's it goes on; NULL: 0, 1, 2, … */
 } ar_batch;
 
 ar_status ar__pass_new(ar_pass **out, const ar_model *m, const ar_pass_spec *spec, ar_error *err);
@@ -98,8 +101,8 @@ size_t ar__pass_bytes(const ar_model *m, const ar_pass_spec *spec);
 /* Rows of logits in a piece: the fewest that are formed at a time. */
 size_t ar__head_piece(const ar_model *m);
 
-/* Runs all layers.  cache (may be NULL): one sample, its keys and values are appended and its positions go on from
- * cache->past, which is advanced. */
+/* Runs all layers.  cache (may be NULL): each sample goes on a sequence of it, one that no other sample does: its keys and
+ * values are appended, its positions go on from the sequence's past, which is advanced. */
 void ar__pass_forward(ar_pass *p, const ar_batch *b, ar_kv_cache *cache);
 
 /* Loss of the supervised tokens after forward: nll sums per sample in sample_nll [samples] (double), and each token's
@@ -113,7 +116,12 @@ void ar__pass_backward(ar_pass *p, const ar_batch *b);
 /* Logits [count, vocab] of given rows after forward, rows with a target unless all were wanted. */
 void ar__pass_logits(ar_pass *p, float *logits, const ar_batch *b, const size_t *row, size_t count);
 
-ar_status ar__kv_new(ar_kv_cache **out, const ar_model *m, size_t capacity, ar_error *err);
+/* Memory for `sequences` of up to `capacity` tokens; ar__kv_bytes: of one, SIZE_MAX where it cannot be counted. */
+ar_status ar__kv_new(ar_kv_cache **out, const ar_model *m, size_t sequences, size_t capacity, ar_error *err);
+size_t ar__kv_bytes(const ar_model *m, size_t capacity);
 void ar__kv_free(ar_kv_cache *c, const ar_model *m);
+/* What ar__pass_forward does to the cache before its layers and behind them. */
+void ar__kv_begin(ar_kv_cache *c, const ar_batch *b);
+void ar__kv_end(ar_kv_cache *c, const ar_batch *b);
 
 #endif

@@ -9,11 +9,11 @@ enum { BLOCK = AR_ATTENTION_BLOCK };
 static size_t min_of(size_t a, size_t b) { return a < b ? a : b; }
 static size_t max_of(size_t a, size_t b) { return a > b ? a : b; }
 
-size_t ar__attention_blocks(ar_block *out, const ar_rows *rows) {
+size_t ar__attention_blocks(ar_block *out, const ar_rows *rows, const size_t *past, const size_t *keys) {
     size_t n = 0;
     for (size_t s = 0; s < rows->samples; s++) {
-        size_t first = rows->start[s], length = rows->start[s + 1] - first;
-        for (size_t i = 0; i < length; i += BLOCK) out[n++] = (ar_block){first, length, first + i, min_of(BLOCK, length - i)};
+        size_t first = rows->start[s], count = rows->start[s + 1] - first, p = past ? past[s] : 0, k = keys ? keys[s] : first;
+        for (size_t i = 0; i < count; i += BLOCK) out[n++] = (ar_block){first + i, min_of(BLOCK, count - i), k, p + i, p + count};
     }
     return n;
 }
@@ -99,10 +99,10 @@ static void online_softmax(const ar_kernels *kn, const ar_attention *at, float *
 }
 
 static void fwd_block(const ar_runtime *rt, float *o, float *lse, const float *q, const float *k, const float *v, const ar_attention *at,
-                      const ar_block *b, size_t past, size_t kv_head, const scratch *sc) {
+                      const ar_block *b, size_t kv_head, const scratch *sc) {
     const ar_kernels *kn = &rt->kern;
     size_t group = at->heads / at->kv_heads, d = at->head_dim, ld = at->heads * d, kv_ld = at->kv_heads * d;
-    size_t q0 = b->row - b->start + past, keys = q0 + b->count;
+    size_t q0 = b->position, keys = q0 + b->count;
     for (size_t i = 0; i < group * BLOCK; i++) {
         sc->m[i] = -INFINITY;
         sc->l[i] = 0.0f;
@@ -110,7 +110,7 @@ static void fwd_block(const ar_runtime *rt, float *o, float *lse, const float *q
     memset(sc->acc[0], 0, group * BLOCK * d * sizeof(float));
     for (size_t k0 = first_key(at, q0); k0 < keys; k0 += BLOCK) {
         size_t cols = min_of(BLOCK, keys - k0);
-        const float *kb = k + (b->start + k0) * kv_ld + kv_head * d, *vb = v + (b->start + k0) * kv_ld + kv_head * d;
+        const float *kb = k + (b->keys + k0) * kv_ld + kv_head * d, *vb = v + (b->keys + k0) * kv_ld + kv_head * d;
         ar__pack_right(kn, sc->right[0], kb, kv_ld, true, cols, d);
         ar__pack_right(kn, sc->right[1], vb, kv_ld, false, d, cols);
         for (size_t g = 0; g < group; g++) {
@@ -133,13 +133,13 @@ static void fwd_block(const ar_runtime *rt, float *o, float *lse, const float *q
 }
 
 void ar__attention_fwd(const ar_runtime *rt, float *o, float *lse, const float *q, const float *k, const float *v, const ar_attention *at,
-                       const ar_block *blocks, size_t block_count, size_t past, float *memory) {
+                       const ar_block *blocks, size_t block_count, float *memory) {
 #pragma omp parallel num_threads(ar__team(rt, block_count * at->heads * AR_ATTENTION_BLOCK * at->head_dim * 8))
     {
         scratch sc = cut_scratch(at, memory);
 #pragma omp for schedule(dynamic, 1)
         for (size_t t = 0; t < block_count * at->kv_heads; t++) /* long blocks (late queries) first */
-            fwd_block(rt, o, lse, q, k, v, at, &blocks[block_count - 1 - t / at->kv_heads], past, t % at->kv_heads, &sc);
+            fwd_block(rt, o, lse, q, k, v, at, &blocks[block_count - 1 - t / at->kv_heads], t % at->kv_heads, &sc);
     }
 }
 
@@ -154,7 +154,7 @@ typedef struct bwd_args {
  * In: sc->left[0] = q, sc->left[1] = do, sc->right[0] = k, sc->right[1] = v, packed.  Out: sc->p = p, sc->s = ds. */
 static void bwd_tile(const ar_kernels *kn, const bwd_args *a, const ar_block *b, size_t head, size_t k0, size_t cols, const scratch *sc) {
     const ar_attention *at = a->at;
-    size_t q0 = b->row - b->start;
+    size_t q0 = b->position;
     ar__gemm_packed(kn, sc->p, cols, sc->left[0], sc->right[0], b->count, cols, at->head_dim, false);
     ar__gemm_packed(kn, sc->s, cols, sc->left[1], sc->right[1], b->count, cols, at->head_dim, false);
     scale_tile(sc->p, b->count * cols, at->scale);
@@ -170,9 +170,9 @@ static void bwd_tile(const ar_kernels *kn, const bwd_args *a, const ar_block *b,
 static void bwd_queries(const ar_runtime *rt, float *dq, const bwd_args *a, const ar_block *b, size_t kv_head, const scratch *sc) {
     const ar_kernels *kn = &rt->kern;
     const ar_attention *at = a->at;
-    size_t group = at->heads / at->kv_heads, d = at->head_dim, q0 = b->row - b->start, keys = q0 + b->count;
+    size_t group = at->heads / at->kv_heads, d = at->head_dim, q0 = b->position, keys = q0 + b->count;
     for (size_t k0 = first_key(at, q0); k0 < keys; k0 += BLOCK) {
-        size_t cols = min_of(BLOCK, keys - k0), at_key = (b->start + k0) * a->kv_ld + kv_head * d;
+        size_t cols = min_of(BLOCK, keys - k0), at_key = (b->keys + k0) * a->kv_ld + kv_head * d;
         ar__pack_right(kn, sc->right[0], a->k + at_key, a->kv_ld, true, cols, d);
         ar__pack_right(kn, sc->right[1], a->v + at_key, a->kv_ld, true, cols, d);
         ar__pack_right(kn, sc->right[2], a->k + at_key, a->kv_ld, false, d, cols);
@@ -191,13 +191,13 @@ static void bwd_queries(const ar_runtime *rt, float *dq, const bwd_args *a, cons
 static void bwd_keys(const ar_runtime *rt, float *dk, float *dv, const bwd_args *a, const ar_block *kb, size_t kv_head, const scratch *sc) {
     const ar_kernels *kn = &rt->kern;
     const ar_attention *at = a->at;
-    size_t group = at->heads / at->kv_heads, d = at->head_dim, k0 = kb->row - kb->start, cols = kb->count;
+    size_t group = at->heads / at->kv_heads, d = at->head_dim, k0 = kb->position, cols = kb->count;
     size_t at_key = kb->row * a->kv_ld + kv_head * d;
     ar__pack_right(kn, sc->right[0], a->k + at_key, a->kv_ld, true, cols, d);
     ar__pack_right(kn, sc->right[1], a->v + at_key, a->kv_ld, true, cols, d);
     bool first = true;
     for (size_t i = k0; i < kb->length && first_key(at, i) <= k0; i += BLOCK) {
-        ar_block b = {kb->start, kb->length, kb->start + i, min_of(BLOCK, kb->length - i)};
+        ar_block b = {kb->keys + i, min_of(BLOCK, kb->length - i), kb->keys, i, kb->length};
         for (size_t g = 0; g < group; g++) {
             size_t head = kv_head * group + g, at_query = b.row * a->ld + head * d;
             ar__pack_left(kn, sc->left[0], a->q + at_query, a->ld, 1, b.count, d);

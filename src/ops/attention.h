@@ -20,23 +20,27 @@ typedef struct ar_attention {
     float scale;
 } ar_attention;
 
-/* Rows [row, row + count) of one sample whose first row is `start` and which has `length` rows. */
+/* Queries of one sample, and where its keys lie:
+ *
+ *     q, o | … | row, row + count | …          k, v | … | keys: position 0, 1, 2, … | …
+ *
+ * The first query is at `position` of its sample, whose last one is at `length` - 1.  Without a cache keys + position = row. */
 typedef struct ar_block {
-    size_t start, length, row, count;
+    size_t row, count, keys, position, length;
 } ar_block;
 
-/* Cuts the samples into blocks; `out` holds at least count / AR_ATTENTION_BLOCK + samples of them. Returns how many. */
-size_t ar__attention_blocks(ar_block *out, const ar_rows *rows);
+/* Cuts the samples into blocks; `out` holds at least count / AR_ATTENTION_BLOCK + samples of them. Returns how many.
+ * past, keys (per sample; both or none): positions before the sample's first row, and the row of its first key in a cache. */
+size_t ar__attention_blocks(ar_block *out, const ar_rows *rows, const size_t *past, const size_t *keys);
 
 /* Floats of scratch that one thread needs, forward and backward. */
 size_t ar__attention_scratch(const ar_attention *at);
 
-/* q, o [rows, heads * head_dim]; lse [rows, heads]; k, v [past + rows, kv_heads * head_dim].
- * With past > 0 (decoding) there is one sample, and its first query is at position past. */
+/* q, o [rows, heads * head_dim]; lse [rows, heads]; k, v [rows, or those of a cache, kv_heads * head_dim]. */
 void ar__attention_fwd(const ar_runtime *rt, float *o, float *lse, const float *q, const float *k, const float *v, const ar_attention *at,
-                       const ar_block *blocks, size_t block_count, size_t past, float *scratch);
+                       const ar_block *blocks, size_t block_count, float *scratch);
 
-/* dq, dk, dv are written.  dsum [rows, heads]: memory for D. */
+/* dq, dk, dv are written; not for blocks with a cache.  dsum [rows, heads]: memory for D. */
 void ar__attention_bwd(const ar_runtime *rt, float *dq, float *dk, float *dv, float *dsum, const float *d_o, const float *q, const float *k,
                        const float *v, const float *o, const float *lse, const ar_attention *at, const ar_block *blocks, size_t block_count,
                        float *scratch);

@@ -20,7 +20,7 @@ static void rotate_row(float *to, const float *from, const float *c, const float
         }
 }
 
-void ar__rope_apply(const ar_runtime *rt, float *y, const float *x, const ar_rope *t, const ar_rows *rows, size_t past, size_t heads,
+void ar__rope_apply(const ar_runtime *rt, float *y, const float *x, const ar_rope *t, const ar_rows *rows, const size_t *past, size_t heads,
                     int direction) {
     size_t half = t->half, width = heads * 2 * half;
 #pragma omp parallel for num_threads(ar__team(rt, rows->count *width)) schedule(static)
@@ -33,7 +33,7 @@ void ar__rope_apply(const ar_runtime *rt, float *y, const float *x, const ar_rop
             else
                 high = mid;
         }
-        size_t position = past + i - rows->start[low];
+        size_t position = i - rows->start[low] + (past ? past[low] : 0);
         rotate_row(y + i * width, x + i * width, t->cos + position * half, t->sin + position * half, heads, half,
                    direction > 0 ? 1.0f : -1.0f);
     }

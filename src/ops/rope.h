@@ -18,9 +18,9 @@ typedef struct ar_rope {
 /* Fills the table's memory (given) from `half` frequencies; both functions are multiplied by scale (yarn). */
 void ar__rope_fill(ar_rope *t, const float *inv_freq, float scale);
 
-/* y = rotate(x), both [rows, heads, 2 * half]; the first row of each sample is at position `past`. y may be x.
+/* y = rotate(x), both [rows, heads, 2 * half]; the first row of each sample is at past[sample] (NULL: 0). y may be x.
  * direction +1: forward, -1: backward. */
-void ar__rope_apply(const ar_runtime *rt, float *y, const float *x, const ar_rope *t, const ar_rows *rows, size_t past, size_t heads,
+void ar__rope_apply(const ar_runtime *rt, float *y, const float *x, const ar_rope *t, const ar_rows *rows, const size_t *past, size_t heads,
                     int direction);
 
 #endif
