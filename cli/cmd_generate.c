@@ -1,5 +1,6 @@
-/* alphar generate: text that continues a prompt. */
+/* alphar generate: text that continues a prompt, or several at once. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "commands.h"
@@ -8,7 +9,8 @@
 
 struct values {
     struct session_values session;
-    const char *prompt;
+    cli_list prompt;
+    const char *prompts;
     int64_t max_tokens, top_k;
     double temperature, top_p, min_p, repeat_penalty, scale, alpha;
     cli_list stop;
@@ -16,7 +18,12 @@ struct values {
 #define AT(member) offsetof(struct values, member)
 
 static const cli_option options[] = {
-    {.name = "prompt", .kind = CLI_STRING, .at = AT(prompt), .value = "P", .flags = CLI_REQUIRED, .help = "what the text continues"},
+    {.name = "prompt", .kind = CLI_LIST, .at = AT(prompt), .value = "P"},
+    {.name = "prompts",
+     .kind = CLI_STRING,
+     .at = AT(prompts),
+     .value = "FILE.jsonl",
+     .help = "what the text continues; repeat, or a file's prompts"},
     {.name = "max-tokens", .kind = CLI_INT, .at = AT(max_tokens), .value = "N", .initial = "128", .min = 1, .max = 1 << 24},
     {.name = "stop", .kind = CLI_LIST, .at = AT(stop), .value = "S", .help = "end after N, or before this text; repeat"},
     {.name = "temperature",
@@ -53,7 +60,37 @@ static json_t *to_json(const ar_generate_result *r) {
                      "prompt_ids", cli_json_ids(r->prompt_ids.id, r->prompt_ids.count), "stopped", stopped[r->stopped]);
 }
 
-static void map_options(ar_generate_options *o, const cli *c, const struct values *v) {
+/* What a command that prints several texts passes through ar_generate_options.user. */
+struct printing {
+    cli *c;
+    const char *const *prompts;
+    int code;
+};
+
+/* Says which text follows: the prompt's first 60 bytes, on one line. */
+static void print_heading(int index, const char *prompt) {
+    enum { MOST = 60 };
+    size_t n = strlen(prompt), shown = n < MOST ? n : MOST;
+    while (shown < n && shown > 0 && ((unsigned char)prompt[shown] & 0xc0) == 0x80) shown--;
+    printf("%s==> %d: ", index ? "\n" : "", index + 1);
+    for (size_t i = 0; i < shown; i++) putchar((unsigned char)prompt[i] < 0x20 || prompt[i] == 0x7f ? ' ' : prompt[i]);
+    printf("%s <==\n", shown < n ? "…" : "");
+}
+
+static bool print_result(void *user, int index, const ar_generate_result *r) {
+    struct printing *p = user;
+    if (p->c->json) {
+        p->code = cli_print_json(p->c, to_json(r));
+    } else {
+        print_heading(index, p->prompts[index]);
+        fwrite(r->text, 1, strlen(r->text), stdout);
+        putchar('\n');
+        p->code = cli_finish(p->c);
+    }
+    return p->code == CLI_OK;
+}
+
+static void map_options(ar_generate_options *o, const struct values *v) {
     ar_generate_options_init(o);
     o->max_tokens = (int)v->max_tokens;
     o->temperature = v->temperature;
@@ -64,23 +101,15 @@ static void map_options(ar_generate_options *o, const cli *c, const struct value
     o->stops = v->stop.items;
     o->stop_count = (int)v->stop.count;
     o->seed = (uint64_t)v->session.common.seed;
-    o->on_text = c->json ? NULL : stream;
 }
 
-static int run(cli *c, const cli_args *args) {
-    const struct values *v = args->values;
-    bool has_scale = cli_given(args, "scale"), has_alpha = cli_given(args, "alpha");
-    ar_session_options so = {.has_scale = has_scale, .has_alpha = has_alpha, .scale = v->scale, .alpha = v->alpha};
-    ar_generate_options o;
-    ar_generate_result result = {0};
-    ar_session *session;
-    ar_runtime *rt;
+/* One text streams as it comes. */
+static int generate_one(cli *c, ar_session *session, const char *prompt, ar_generate_options *o) {
+    ar_generate_result result;
     ar_error err;
-    if (has_scale && has_alpha) return cli_fail_usage(c, "found --scale and --alpha, wanted one of them");
-    int code = cli_session_open(&session, &rt, c, args, &so);
-    if (code) return code;
-    map_options(&o, c, v);
-    if (ar_generate(&result, session, v->prompt, &o, &err)) {
+    int code;
+    o->on_text = c->json ? NULL : stream;
+    if (ar_generate(&result, session, prompt, o, &err)) {
         code = cli_fail(c, &err);
     } else if (c->json) {
         code = cli_print_json(c, to_json(&result));
@@ -89,14 +118,54 @@ static int run(cli *c, const cli_args *args) {
         code = cli_finish(c);
     }
     ar_generate_result_release(&result);
+    return code;
+}
+
+static int generate_several(cli *c, ar_session *session, const char *const *prompts, int count, ar_generate_options *o) {
+    struct printing printing = {.c = c, .prompts = prompts, .code = CLI_OK};
+    ar_error err;
+    ar_generate_result *results = calloc((size_t)count, sizeof *results);
+    if (!results) return cli_fail_memory(c);
+    o->on_result = print_result;
+    o->user = &printing;
+    if (ar_generate_batch(results, session, prompts, count, o, &err)) printing.code = cli_fail(c, &err);
+    for (int i = 0; i < count; i++) ar_generate_result_release(&results[i]);
+    free(results);
+    return printing.code;
+}
+
+static int generate(cli *c, const cli_args *args, const char *const *prompts, int count) {
+    const struct values *v = args->values;
+    ar_session_options so = {
+        .has_scale = cli_given(args, "scale"), .has_alpha = cli_given(args, "alpha"), .scale = v->scale, .alpha = v->alpha};
+    ar_generate_options o;
+    ar_session *session;
+    ar_runtime *rt;
+    int code = cli_session_open(&session, &rt, c, args, &so);
+    if (code) return code;
+    map_options(&o, v);
+    code = count == 1 ? generate_one(c, session, prompts[0], &o) : generate_several(c, session, prompts, count, &o);
     cli_session_close(session, rt);
+    return code;
+}
+
+static int run(cli *c, const cli_args *args) {
+    const struct values *v = args->values;
+    ar_prompts file = {0};
+    ar_error err;
+    if (!v->prompt.count == !v->prompts) return cli_fail_usage(c, "wanted --prompt, once or more, or --prompts FILE.jsonl");
+    if (cli_given(args, "scale") && cli_given(args, "alpha")) return cli_fail_usage(c, "found --scale and --alpha, wanted one of them");
+    if (!v->prompts) return generate(c, args, v->prompt.items, (int)v->prompt.count);
+    if (ar_prompts_load(&file, v->prompts, &err)) return cli_fail(c, &err);
+    int code = generate(c, args, (const char *const *)file.text, file.count);
+    ar_prompts_release(&file);
     return code;
 }
 
 const cli_command cli_generate = {
     .name = "generate",
-    .summary = "Continues a prompt, with or without an adapter, at any alpha.",
-    .usage = "alphar generate --model FOLDER [--adapter PATH] --prompt P [--scale S | --alpha X]",
+    .summary = "Continues a prompt, or several together, with or without an adapter, at any alpha.",
+    .usage = "alphar generate --model FOLDER [--adapter PATH] (--prompt P… | --prompts FILE) [--alpha X]",
     .example = "alphar generate --model demo/base --adapter my-adapter --prompt 'Once upon' --alpha 16",
     .options = options,
     .shared = cli_session_options,

@@ -97,7 +97,7 @@ typedef enum ar_stopped { AR_STOPPED_EOS, AR_STOPPED_LENGTH, AR_STOPPED_STOP } a
 
 typedef struct ar_generate_result {
     ar_ids prompt_ids, ids; /* ids: without the EOS that ended it */
-    char *text;             /* decoded ids, cut before a stop string; NULL while it is incomplete */
+    char *text;             /* decoded ids, cut before a stop string */
     ar_stopped stopped;
 } ar_generate_result;
 
@@ -110,6 +110,17 @@ AR_API ar_status ar_generate(ar_generate_result *result, ar_session *s, const ch
 AR_API ar_status ar_generate_batch(ar_generate_result *results, ar_session *s, const char *const *prompts, int count,
                                    const ar_generate_options *o, ar_error *err);
 AR_API void ar_generate_result_release(ar_generate_result *r);
+
+typedef struct ar_prompts {
+    char **text; /* UTF-8 */
+    int count;
+} ar_prompts;
+
+/* The prompts of a JSON Lines file of training data, as training reads them; what is to be learned behind them may be absent.
+ * Of several fields the first counts: `prompt`, `question` (a line break behind it), `instruction` and `input` (in Alpaca's
+ * text), `text`.  Errors: AR_ERR_FORMAT `FILE:LINE: …`.  Caller releases. */
+AR_API ar_status ar_prompts_load(ar_prompts *out, const char *path, ar_error *err);
+AR_API void ar_prompts_release(ar_prompts *p); /* safe on a zeroed one */
 
 #ifdef __cplusplus
 }

@@ -101,33 +101,57 @@ static ar_status read_text(ar_parts *out, ar_error *err) {
     return s;
 }
 
-/* Says what the object has instead, and which half of a pair is missing. */
-static ar_status no_fields(const json_t *root, ar_error *err) {
+static ar_status no_fields(const json_t *root, const char *wanted, ar_error *err) {
+    ar_buf names = {0};
+    void *it = json_object_iter((json_t *)(uintptr_t)root);
+    for (; it && names.len < 200; it = json_object_iter_next((json_t *)(uintptr_t)root, it))
+        ar__buf_printf(&names, "%s'%.60s'", names.len ? ", " : "", json_object_iter_key(it));
+    ar_status s = ar__fail(err, AR_ERR_FORMAT, "found %s%s, wanted %s", names.len ? "the fields " : "no fields",
+                           names.data ? names.data : "", wanted);
+    ar__buf_release(&names);
+    return s;
+}
+
+/* Says which half of a pair is missing, or what the object has instead. */
+static ar_status no_parts(const json_t *root, ar_error *err) {
     static const char *const pairs[][2] = {{"prompt", "completion"}, {"question", "answer"}, {"instruction", "output"}};
     for (size_t i = 0; i < 3; i++)
         for (int k = 0; k < 2; k++)
             if (has(root, pairs[i][k]))
                 return ar__fail(err, AR_ERR_FORMAT, "found '%s' without '%s', wanted both", pairs[i][k], pairs[i][1 - k]);
-    ar_buf names = {0};
-    void *it = json_object_iter((json_t *)(uintptr_t)root);
-    for (; it && names.len < 200; it = json_object_iter_next((json_t *)(uintptr_t)root, it))
-        ar__buf_printf(&names, "%s'%.60s'", names.len ? ", " : "", json_object_iter_key(it));
-    ar_status s = ar__fail(err, AR_ERR_FORMAT, "found %s%s, wanted prompt + completion, question + answer, instruction + output, or text",
-                           names.len ? "the fields " : "no fields", names.data ? names.data : "");
-    ar__buf_release(&names);
-    return s;
+    return no_fields(root, "prompt + completion, question + answer, instruction + output, or text", err);
+}
+
+static ar_status refuse_messages(const json_t *root, ar_error *err) {
+    if (!has(root, "messages")) return AR_OK;
+    return ar__fail(err, AR_ERR_UNSUPPORTED,
+                    "found 'messages', wanted prompt + completion or text: chat templates are not read, write each conversation out");
 }
 
 static ar_status read_fields(ar_parts *out, ar_error *err) {
     const json_t *root = out->root;
-    if (has(root, "messages"))
-        return ar__fail(err, AR_ERR_UNSUPPORTED,
-                        "found 'messages', wanted prompt + completion or text: chat templates are not read, write each conversation out");
+    ar_status s = refuse_messages(root, err);
+    if (s) return s;
     if (has(root, "prompt") && has(root, "completion")) return read_two(out, AR_DATA_COMPLETION, "prompt", "completion", err);
     if (has(root, "question") && has(root, "answer")) return read_question(out, err);
     if (has(root, "instruction") && has(root, "output")) return read_alpaca(out, err);
     if (has(root, "text")) return read_text(out, err);
-    return no_fields(root, err);
+    return no_parts(root, err);
+}
+
+/* Absent halves are empty to the readers of pairs. */
+static ar_status read_prompt(ar_parts *out, ar_error *err) {
+    const json_t *root = out->root;
+    ar_status s = refuse_messages(root, err);
+    if (s) return s;
+    if (has(root, "prompt")) return read_two(out, AR_DATA_COMPLETION, "prompt", "completion", err);
+    if (has(root, "question")) return read_question(out, err);
+    if (has(root, "instruction")) return read_alpaca(out, err);
+    if (!has(root, "text")) return no_fields(root, "prompt, question, instruction or text", err);
+    s = read_text(out, err);
+    out->prompt = out->learned;
+    out->prompt_size = out->learned_size;
+    return s;
 }
 
 static ar_status parse(ar_parts *out, const ar_line *line, ar_error *err) {
@@ -154,6 +178,13 @@ ar_status ar__parts_read(ar_parts *out, const ar_line *line, ar_error *err) {
     ar_status s;
     *out = (ar_parts){0};
     if ((s = parse(out, line, err)) || (s = read_fields(out, err))) ar__parts_release(out);
+    return s;
+}
+
+ar_status ar__parts_read_prompt(ar_parts *out, const ar_line *line, ar_error *err) {
+    ar_status s;
+    *out = (ar_parts){0};
+    if ((s = parse(out, line, err)) || (s = read_prompt(out, err))) ar__parts_release(out);
     return s;
 }
 

@@ -30,6 +30,8 @@ typedef struct ar_parts {
 /* AR_ERR_FORMAT: the line is bad (the message lacks file and line, which the caller puts in front);
  * AR_ERR_UNSUPPORTED: `messages`. */
 ar_status ar__parts_read(ar_parts *out, const ar_line *line, ar_error *err);
+/* For the prompt alone, which is set: what would be learned may be absent, and a plain text is a prompt. */
+ar_status ar__parts_read_prompt(ar_parts *out, const ar_line *line, ar_error *err);
 void ar__parts_release(ar_parts *p); /* safe on a zeroed one */
 
 /* Alpaca's text with %s-free placeholders, for the log: "…### Instruction:\n{instruction}…", newlines as \n. */

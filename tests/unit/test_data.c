@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alphar/eval.h"
 #include "alphar/tokenizer.h"
 #include "base/mem.h"
 #include "data/dataset.h"
@@ -363,6 +364,30 @@ static void utf8_is_checked_as_the_standard_says(void **state) {
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_int_equal(ar__utf8_bad_at(bad[i], strlen(bad[i])), 0);
 }
 
+static void prompts_are_those_of_training(void **state) {
+    (void)state;
+    const char *path = temp_text("prompts.jsonl", "\xef\xbb\xbf{\"prompt\":\"ab\",\"completion\":\"cd\"}\r\n\n{\"prompt\":\"\"}\n"
+                                                  "{\"question\":\"q\",\"answer\":null}\n{\"instruction\":\"I\",\"input\":\"N\"}\n"
+                                                  "{\"prompt\":null,\"text\":\"t \\u00e9\"}");
+    static const char *const want[] = {
+        "ab", "", "q\n",
+        "Below is an instruction that describes a task, paired with an input that provides further context. Write a response that "
+        "appropriately completes the request.\n\n### Instruction:\nI\n\n### Input:\nN\n\n### Response:\n",
+        "t \xc3\xa9"};
+    ar_prompts got;
+    ar_error err;
+    assert_ok(ar_prompts_load(&got, path, &err), err);
+    assert_int_equal(got.count, 5);
+    for (int i = 0; i < 5; i++) assert_string_equal(got.text[i], want[i]);
+    ar_prompts_release(&got);
+    path = temp_text("prompts.jsonl", "{\"text\":\"a\"}\n\n{\"answer\":\"a\"}\n");
+    assert_error(ar_prompts_load(&got, path, &err), AR_ERR_FORMAT, err, "prompts.jsonl:3: found the fields 'answer', wanted prompt");
+    assert_int_equal(got.count, 0);
+    path = temp_text("prompts.jsonl", "[{\"text\":\"a\"}]");
+    assert_error(ar_prompts_load(&got, path, &err), AR_ERR_FORMAT, err, "JSON array");
+    ar_prompts_release(&got);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(fields_are_told_in_order, reset),
@@ -381,6 +406,7 @@ int main(void) {
         cmocka_unit_test_setup(a_very_long_line_is_one_sample, reset),
         cmocka_unit_test_setup(threads_change_nothing, reset),
         cmocka_unit_test(utf8_is_checked_as_the_standard_says),
+        cmocka_unit_test(prompts_are_those_of_training),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

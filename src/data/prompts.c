@@ -1,0 +1,48 @@
+/* The prompts of a file of training data, one of each line. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "alphar/eval.h"
+#include "base/fail.h"
+#include "data/parts.h"
+
+static ar_status add(ar_prompts *p, size_t *cap, const ar_line *line, ar_error *err) {
+    ar_parts parts;
+    ar_status s = ar__parts_read_prompt(&parts, line, err);
+    if (s) return s;
+    char **list = p->count < INT32_MAX ? ar__grow(p->text, cap, (size_t)p->count + 1, sizeof *list) : NULL;
+    if (list) p->text = list;
+    if (strlen(parts.prompt) < parts.prompt_size)
+        s = ar__fail(err, AR_ERR_FORMAT, "found a NUL character in the prompt, wanted text");
+    else if (!list || !(list[p->count] = ar__strndup(parts.prompt, parts.prompt_size)))
+        s = ar__fail_memory(err, "prompts");
+    else
+        p->count++;
+    ar__parts_release(&parts);
+    return s;
+}
+
+ar_status ar_prompts_load(ar_prompts *out, const char *path, ar_error *err) {
+    ar_lines lines;
+    ar_line line;
+    size_t cap = 0;
+    *out = (ar_prompts){0};
+    ar_status s = ar__lines_open(&lines, path, err);
+    if (s) return s;
+    while (!s && ar__lines_next(&line, &lines)) {
+        if (!(s = add(out, &cap, &line, err))) continue;
+        ar_buf place = {0};
+        ar__buf_printf(&place, "%s:%zu", path, line.number);
+        ar__fail_at(err, s, place.data ? place.data : path);
+        ar__buf_release(&place);
+    }
+    ar__lines_close(&lines);
+    if (s) ar_prompts_release(out);
+    return s;
+}
+
+void ar_prompts_release(ar_prompts *p) {
+    for (int i = 0; i < p->count; i++) free(p->text[i]);
+    free(p->text);
+    *p = (ar_prompts){0};
+}
