@@ -22,7 +22,7 @@ int ar__answer_limit(const ar_session *s, const ar_generate_options *o, size_t p
 /* r: holds the prompt's ids.  Copies *o. */
 ar_status ar__answer_begin(ar_answer *out, const ar_session *s, const ar_generate_options *o, size_t index, ar_generate_result *r,
                            ar_error *err);
-/* Draws the next token from logits [vocab], which are changed; room [vocab].  Sets done. */
+/* Draws the next token from logits [vocab], which are changed; room [2 * vocab].  Sets done. */
 ar_status ar__answer_draw(ar_answer *a, float *logits, ar_candidate *room, ar_error *err);
 /* The whole text, once it is done. */
 ar_status ar__answer_end(ar_answer *a, ar_error *err);

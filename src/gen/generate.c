@@ -32,7 +32,7 @@ typedef struct generation {
     ar_pass *prefill, *pass;
     ar_kv_cache *cache;
     float *logits;          /* [together, vocab] */
-    ar_candidate *room;     /* [vocab] */
+    ar_candidate *room;     /* [2 * vocab] */
     int32_t *ids, *targets; /* [room_tokens] of a prefill; a mark on each prompt's last token, whose logits are wanted */
 } generation;
 
@@ -127,7 +127,7 @@ static ar_status prepare(generation *g, ar_error *err) {
     for (size_t i = 0; i < g->together; i++) g->order[i] = i;
     size_t logits;
     g->logits = ar__mul(&logits, g->together, vocab) ? ar__alloc(logits, sizeof *g->logits) : NULL;
-    g->room = ar__alloc(vocab, sizeof *g->room);
+    g->room = ar__alloc(2 * vocab, sizeof *g->room);
     g->ids = ar__alloc(g->room_tokens, sizeof *g->ids);
     g->targets = ar__alloc(g->room_tokens, sizeof *g->targets);
     g->ended = ar__alloc(g->count, sizeof *g->ended);

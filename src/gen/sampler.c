@@ -1,14 +1,37 @@
 #include "gen/sampler.h"
 
 #include <math.h>
-#include <stdlib.h>
+#include <string.h>
 
 #include "base/rng.h"
 
-static int by_logit(const void *x, const void *y) {
-    const ar_candidate *a = x, *b = y;
-    if (a->logit != b->logit) return a->logit < b->logit ? 1 : -1;
-    return a->id < b->id ? -1 : a->id > b->id;
+/* A key that grows where the logit falls; both zeros have one. */
+static uint32_t key_of(float logit) {
+    uint32_t bits;
+    logit += 0.0f;
+    memcpy(&bits, &logit, sizeof bits);
+    return bits >> 31 ? bits : ~(bits | 1u << 31);
+}
+
+/* Largest logit first, the lower id first among equals: the list comes in the order of the ids and three stable passes of
+ * eleven bits keep it.  The result lies in `to`. */
+static void sort(ar_candidate *to, ar_candidate *from, size_t n) {
+    enum { BITS = 11, PASSES = 3, BUCKETS = 1 << BITS };
+    size_t at[PASSES][BUCKETS] = {0};
+    for (size_t i = 0; i < n; i++)
+        for (int p = 0; p < PASSES; p++) at[p][key_of(from[i].logit) >> (p * BITS) & (BUCKETS - 1)]++;
+    for (int p = 0; p < PASSES; p++) {
+        size_t first = 0;
+        for (int b = 0; b < BUCKETS; b++) {
+            size_t count = at[p][b];
+            at[p][b] = first;
+            first += count;
+        }
+        for (size_t i = 0; i < n; i++) to[at[p][key_of(from[i].logit) >> (p * BITS) & (BUCKETS - 1)]++] = from[i];
+        ar_candidate *swap = to;
+        to = from;
+        from = swap;
+    }
 }
 
 static int32_t largest(const float *logits, size_t vocab) {
@@ -27,9 +50,9 @@ static void penalise(float *logits, size_t vocab, const uint8_t *seen, double pe
 static size_t filter(const ar_candidate *c, size_t n, const ar_generate_options *o) {
     if (o->top_k > 0 && (size_t)o->top_k < n) n = (size_t)o->top_k;
     double total = 0.0, sum = 0.0, top = (double)c[0].logit;
-    for (size_t i = 0; i < n; i++) total += exp((double)c[i].logit - top);
     if (o->top_p < 1.0) {
         size_t keep = 0;
+        for (size_t i = 0; i < n; i++) total += exp((double)c[i].logit - top);
         while (keep < n && (keep == 0 || sum < o->top_p * total)) sum += exp((double)c[keep++].logit - top);
         n = keep;
     }
@@ -42,7 +65,8 @@ int32_t ar__sample(float *logits, size_t vocab, const uint8_t *seen, ar_candidat
     if (o->repeat_penalty != 1.0) penalise(logits, vocab, seen, o->repeat_penalty);
     if (o->temperature <= 0.0) return largest(logits, vocab);
     for (size_t i = 0; i < vocab; i++) room[i] = (ar_candidate){(float)((double)logits[i] / o->temperature), (int32_t)i};
-    qsort(room, vocab, sizeof *room, by_logit);
+    sort(room + vocab, room, vocab);
+    room += vocab;
     size_t n = filter(room, vocab, o);
     double total = 0.0, sum = 0.0;
     for (size_t i = 0; i < n; i++) total += exp((double)room[i].logit - (double)room[0].logit);

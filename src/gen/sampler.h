@@ -12,7 +12,7 @@ typedef struct ar_candidate {
     int32_t id;
 } ar_candidate;
 
-/* logits [vocab] are changed; seen [vocab]: 1 for ids that the penalty falls on; room [vocab].  position tells the draw
+/* logits [vocab] are changed; seen [vocab]: 1 for ids that the penalty falls on; room [2 * vocab].  position tells the draw
  * of one token from that of the next. */
 int32_t ar__sample(float *logits, size_t vocab, const uint8_t *seen, ar_candidate *room, const ar_generate_options *o, uint64_t position);
 
