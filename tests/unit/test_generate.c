@@ -92,7 +92,7 @@ static bool in_order(void *user, int index, const ar_generate_result *r) {
 
 static void assert_same(const ar_generate_result *got, const ar_generate_result *want, const char *base_name, int k) {
     bool same = got->ids.count == want->ids.count && got->stopped == want->stopped && !strcmp(got->text, want->text) &&
-                !memcmp(got->ids.id, want->ids.id, want->ids.count * sizeof *want->ids.id);
+                (!want->ids.count || !memcmp(got->ids.id, want->ids.id, want->ids.count * sizeof *want->ids.id));
     if (!same) fail_msg("%s, prompt %d: together '%s', alone '%s'", base_name, k, got->text, want->text);
     assert_int_equal(got->prompt_ids.count, want->prompt_ids.count);
 }
