@@ -93,12 +93,16 @@ static ar_status encode(generation *g, const char *const *prompts, ar_error *err
     return st;
 }
 
-static void warn_limit(const generation *g, size_t index, int limit) {
+/* `fewer` prompts leave no positions for all the tokens asked for, one of them but `least`. */
+static void warn_limit(const generation *g, size_t fewer, int least) {
     size_t positions = (size_t)g->s->model->arch.max_positions;
-    char which[40] = "this prompt";
-    if (g->count > 1) snprintf(which, sizeof which, "prompt %zu", index + 1);
-    ar__log_warn(&g->s->rt->log, "max-tokens: the base was made for %zu positions, so that %d tokens are left behind %s", positions, limit,
-                 which);
+    if (g->count == 1)
+        ar__log_warn(&g->s->rt->log, "max-tokens: the base was made for %zu positions, so that %d tokens are left behind this prompt",
+                     positions, least);
+    else
+        ar__log_warn(&g->s->rt->log,
+                     "max-tokens: the base was made for %zu positions, so that fewer are left behind %zu prompt%s, %d at least", positions,
+                     fewer, fewer == 1 ? "" : "s", least);
 }
 
 /* As many sequences as have room in half of the memory that there is; what they say does not depend on it. */
@@ -112,16 +116,19 @@ static size_t choose_together(const generation *g, size_t length) {
 
 static ar_status prepare(generation *g, ar_error *err) {
     ar_session *s = g->s;
-    size_t vocab = (size_t)s->model->arch.vocab, longest = 0, length = 0, sum = 0;
+    size_t vocab = (size_t)s->model->arch.vocab, longest = 0, length = 0, sum = 0, fewer = 0;
+    int least = g->o.max_tokens;
     for (size_t i = 0; i < g->count; i++) {
         size_t n = g->results[i].prompt_ids.count;
         int limit = ar__answer_limit(s, &g->o, n);
         size_t whole = n + (size_t)limit;
-        if (limit < g->o.max_tokens) warn_limit(g, i, limit);
+        if (limit < g->o.max_tokens) fewer++;
+        if (limit < least) least = limit;
         if (n > longest) longest = n;
         if (whole > length) length = whole;
         if (sum < PREFILL) sum += n;
     }
+    if (fewer) warn_limit(g, fewer, least);
     g->room_tokens = longest > PREFILL ? longest : sum < PREFILL ? sum : PREFILL;
     g->together = choose_together(g, length);
     for (size_t i = 0; i < g->together; i++) g->order[i] = i;

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "check/random_base.h"
 #include "dense.h"
+#include "gen/sampler.h"
 #include "gen/session.h"
 #include "util.h"
 
@@ -285,10 +286,41 @@ static void logits_are_the_same(void **state) {
         }
 }
 
+/* ---- the sampler's order: larger logits first, lower ids first among equals, the zeros equal ------------------- */
+
+static void the_likeliest_are_drawn_from(void **state) {
+    enum { N = 300, MOST = 40 };
+    float *logits = random_f32(N, 4, 2.0f), copy[N];
+    uint8_t seen[N] = {0};
+    ar_candidate room[2 * N];
+    (void)state;
+    for (size_t i = 0; i < N; i++) logits[i] = (float)(int)(logits[i] * 2.0f) * (i % 7 ? 0.5f : -0.5f) - (i % 5 ? 0.0f : 9.0f);
+    for (size_t i = 0; i < N; i++)
+        if (logits[i] > 0.0f) logits[i] = i % 3 ? 0.0f : -0.0f; /* the zeros come first */
+    for (int top = 1; top <= MOST; top += 13) {
+        bool drawn[N] = {0};
+        ar_generate_options o = options(1);
+        o.temperature = 3.0;
+        o.top_k = top;
+        for (uint64_t at = 0; at < 4000; at++) {
+            memcpy(copy, logits, sizeof copy);
+            drawn[ar__sample(copy, N, seen, room, &o, at)] = true;
+        }
+        for (size_t i = 0; i < N; i++) {
+            int before = 0;
+            for (size_t j = 0; j < N; j++) before += logits[j] > logits[i] || (logits[j] == logits[i] && j < i);
+            assert_int_equal(drawn[i], before < top);
+        }
+    }
+    free(logits);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(greedy_texts_are_the_same), cmocka_unit_test(drawn_texts_are_the_same),  cmocka_unit_test(answers_end_one_by_one),
-        cmocka_unit_test(the_listener_may_stop),     cmocka_unit_test(an_error_names_its_prompt), cmocka_unit_test(logits_are_the_same),
+        cmocka_unit_test(greedy_texts_are_the_same),    cmocka_unit_test(drawn_texts_are_the_same),
+        cmocka_unit_test(answers_end_one_by_one),       cmocka_unit_test(the_listener_may_stop),
+        cmocka_unit_test(an_error_names_its_prompt),    cmocka_unit_test(logits_are_the_same),
+        cmocka_unit_test(the_likeliest_are_drawn_from),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
