@@ -87,10 +87,15 @@ static void interleave_f16(float *dst, size_t width, const uint16_t *src, size_t
     for (size_t i = 0; i < width; i += 8) interleave8(dst, width, i, src, src_ld, rows, k, load_f16, one_f16);
 }
 
-static inline __attribute__((always_inline)) void copy_rows(float *dst, size_t width, const void *src, size_t ld, size_t cols, size_t k,
-                                                            __m256 (*load)(const void *, size_t), float (*one)(const void *, size_t)) {
+/* Rows are far apart, and few bytes of each are wanted: too little for the hardware's prefetching to see a stream. */
+static inline __attribute__((always_inline)) void copy_rows(float *dst, size_t width, const void *src, size_t bytes, size_t ld, size_t cols,
+                                                            size_t k, __m256 (*load)(const void *, size_t),
+                                                            float (*one)(const void *, size_t)) {
+    enum { AHEAD = 16, CACHE_LINE = 64 };
     for (size_t p = 0; p < k; p++) {
+        const char *later = (const char *)src + (p + AHEAD) * ld * bytes;
         size_t i = 0;
+        for (size_t at = 0; at < cols * bytes; at += CACHE_LINE) _mm_prefetch(later + at, _MM_HINT_T0);
         for (; i + 8 <= cols; i += 8) _mm256_storeu_ps(dst + p * width + i, load(src, p * ld + i));
         for (; i < cols; i++) dst[p * width + i] = one(src, p * ld + i);
         for (; i < width; i++) dst[p * width + i] = 0.0f;
@@ -98,13 +103,13 @@ static inline __attribute__((always_inline)) void copy_rows(float *dst, size_t w
 }
 
 static void copy_f32(float *dst, size_t width, const float *src, size_t ld, size_t cols, size_t k) {
-    copy_rows(dst, width, src, ld, cols, k, load_f32, one_f32);
+    copy_rows(dst, width, src, sizeof *src, ld, cols, k, load_f32, one_f32);
 }
 static void copy_bf16(float *dst, size_t width, const uint16_t *src, size_t ld, size_t cols, size_t k) {
-    copy_rows(dst, width, src, ld, cols, k, load_bf16, one_bf16);
+    copy_rows(dst, width, src, sizeof *src, ld, cols, k, load_bf16, one_bf16);
 }
 static void copy_f16(float *dst, size_t width, const uint16_t *src, size_t ld, size_t cols, size_t k) {
-    copy_rows(dst, width, src, ld, cols, k, load_f16, one_f16);
+    copy_rows(dst, width, src, sizeof *src, ld, cols, k, load_f16, one_f16);
 }
 
 /* Four rows at a time hide the latency of the additions; a row that is not there repeats the last.  Four short streams

@@ -54,11 +54,14 @@ static inline void pairs_of_rows(uint16_t *dst, size_t width, const uint16_t *sr
         }
 }
 
-/* k rows of `cols` elements: two rows become one of pairs. */
+/* k rows of `cols` elements: two rows become one of pairs.  Few bytes of each row are wanted, too few for the hardware's
+ * prefetching to see a stream. */
 static inline void pairs_of_columns(uint16_t *dst, size_t width, const uint16_t *src, size_t ld, size_t cols, size_t k, size_t depth) {
     uint32_t *to = (uint32_t *)(void *)dst;
     for (size_t p = 0; p < depth; p += 2)
         for (size_t j = 0; j < width; j += 16) {
+            _mm_prefetch((const char *)(src + (p + 16) * ld + j), _MM_HINT_T0);
+            _mm_prefetch((const char *)(src + (p + 17) * ld + j), _MM_HINT_T0);
             __mmask16 there = first16(j < cols ? cols - j : 0), even = p < k ? there : 0, odd = p + 1 < k ? there : 0;
             __m512i lo = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(even, src + p * ld + j));
             __m512i hi = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(odd, src + (p + 1) * ld + j));
