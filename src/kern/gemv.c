@@ -3,10 +3,12 @@
  *
  * y[i][j] has the bits of a run with row i alone: lanes of the dot product, then lanes in order.  The tiles round
  * otherwise. */
+#include <omp.h>
+
 #include "kern/gemm.h"
 #include "kern/runtime.h"
 
-enum { QUAD = AR_DOTS, ROWS = 16 /* of x at a time */ };
+enum { QUAD = AR_DOTS, ROWS = 16 /* of x at a time */, WIDEN = 3 /* from as many x on bf16 is widened once, not for each */ };
 
 /* f32 and bf16 have kernels; of others a part at a time is widened, for all x. */
 static void quad(const ar_kernels *kn, const ar_gemv *v, size_t j, size_t count, const float *x, size_t rows, size_t k) {
@@ -32,6 +34,13 @@ static void quad(const ar_kernels *kn, const ar_gemv *v, size_t j, size_t count,
         }
 }
 
+/* The same rows of bf16 in f32, in the thread's scratch. */
+static ar_gemv widened(const ar_runtime *rt, const ar_gemv *v, size_t j, size_t count, size_t k) {
+    float *wide = (float *)(void *)ar__runtime_right(rt, omp_get_thread_num());
+    rt->kern.copy_bf16(wide, k, (const uint16_t *)v->w + j * k, k, k, count);
+    return (ar_gemv){.y = v->y + j, .w = wide, .type = AR_F32, .n = v->n, .accumulate = v->accumulate};
+}
+
 void ar__gemv(const ar_runtime *rt, const ar_gemv *v, size_t count, const float *x, size_t rows, size_t k) {
     size_t quads = 0, work = 0;
     for (size_t g = 0; g < count; g++) {
@@ -43,11 +52,10 @@ void ar__gemv(const ar_runtime *rt, const ar_gemv *v, size_t count, const float 
         const ar_gemv *of = v;
         size_t j = at;
         while (j >= (of->n + QUAD - 1) / QUAD) j -= (of++->n + QUAD - 1) / QUAD;
-        size_t left = of->n - j * QUAD;
-        ar_gemv here = *of;
-        for (size_t i = 0; i < rows; i += ROWS) {
-            here.y = of->y + i * of->n;
-            quad(&rt->kern, &here, j * QUAD, left < QUAD ? left : QUAD, x + i * k, rows - i < ROWS ? rows - i : ROWS, k);
-        }
+        size_t row = j * QUAD, rest = of->n - row < QUAD ? of->n - row : QUAD;
+        bool wide = of->type == AR_BF16 && rows >= WIDEN && QUAD * k <= AR_GEMM_RIGHT_FLOATS;
+        ar_gemv here = wide ? widened(rt, of, row, rest, k) : *of;
+        for (size_t i = 0; i < rows; i += ROWS, here.y += ROWS * of->n)
+            quad(&rt->kern, &here, wide ? 0 : row, rest, x + i * k, rows - i < ROWS ? rows - i : ROWS, k);
     }
 }
