@@ -82,9 +82,9 @@ def rival(a):
 class Side:
     """A process that makes one step per line; `seconds`, `loss` and `work` (tokens, supervised) of the last."""
 
-    def __init__(self, command):
+    def __init__(self, command, **environment):
         began = time.perf_counter()
-        self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.child = subprocess.Popen(command, env=dict(os.environ, **environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.opened = self.answer()[1]
         self.started = time.perf_counter() - began
 
@@ -138,7 +138,7 @@ class Pair:
     def own(self, checkpoint):
         checkpoint = "auto" if self.a.memory else checkpoint
         return Side([os.path.join(self.a.build, "bench", "bench_train"), self.model, self.data, str(self.length), str(self.batch), str(self.a.rank),
-                     str(self.a.threads), checkpoint, self.a.compute, str(self.a.memory)])
+                     str(self.a.threads), checkpoint, self.a.compute, str(self.a.memory)], GOMP_SPINCOUNT="2000")  # as `alphar` runs itself
 
     def rival(self, mode, apart):
         command = [sys.executable, os.path.abspath(__file__), "--rival", "--model", self.model, "--data", self.data, "--length", str(self.length), "--rank",
