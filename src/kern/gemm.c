@@ -93,30 +93,19 @@ ar_gemm ar__gemm_backward(float *dx, const float *dy, const void *w, ar_dtype t,
         .m = m, .n = k, .k = n, .a = dy, .a_row = n, .a_col = 1, .b = w, .b_type = t, .b_ld = k, .b_rows = false, .c = dx, .c_ld = k};
 }
 
-static void run_with(const ar_runtime *rt, ar_gemm g, bool accumulate, bool is_weight) {
+static void run_with(const ar_runtime *rt, ar_gemm g, bool accumulate) {
     g.accumulate = accumulate;
-    g.is_weight = is_weight;
     ar__gemm(rt, &g);
 }
 
 void ar__gemm_xwt(const ar_runtime *rt, float *y, const float *x, const void *w, ar_dtype t, size_t m, size_t n, size_t k,
                   bool accumulate) {
-    run_with(rt, ar__gemm_forward(y, x, w, t, m, n, k), accumulate, false);
+    run_with(rt, ar__gemm_forward(y, x, w, t, m, n, k), accumulate);
 }
 
 void ar__gemm_dyw(const ar_runtime *rt, float *dx, const float *dy, const void *w, ar_dtype t, size_t m, size_t n, size_t k,
                   bool accumulate) {
-    run_with(rt, ar__gemm_backward(dx, dy, w, t, m, n, k), accumulate, false);
-}
-
-void ar__gemm_weight_xwt(const ar_runtime *rt, float *y, const float *x, const void *w, ar_dtype t, size_t m, size_t n, size_t k,
-                         bool accumulate) {
-    run_with(rt, ar__gemm_forward(y, x, w, t, m, n, k), accumulate, true);
-}
-
-void ar__gemm_weight_dyw(const ar_runtime *rt, float *dx, const float *dy, const void *w, ar_dtype t, size_t m, size_t n, size_t k,
-                         bool accumulate) {
-    run_with(rt, ar__gemm_backward(dx, dy, w, t, m, n, k), accumulate, true);
+    run_with(rt, ar__gemm_backward(dx, dy, w, t, m, n, k), accumulate);
 }
 
 void ar__gemm_dytx(const ar_runtime *rt, float *dw, const float *dy, const float *x, size_t m, size_t n, size_t k) {

@@ -93,11 +93,6 @@ ar_gemm ar__gemm_backward(float *dx, const float *dy, const void *w, ar_dtype t,
 void ar__gemm_xwt(const ar_runtime *rt, float *y, const float *x, const void *w, ar_dtype t, size_t m, size_t n, size_t k, bool accumulate);
 void ar__gemm_dyw(const ar_runtime *rt, float *dx, const float *dy, const void *w, ar_dtype t, size_t m, size_t n, size_t k,
                   bool accumulate);
-/* The same with W a weight of the base, which the runtime's `compute` is about. */
-void ar__gemm_weight_xwt(const ar_runtime *rt, float *y, const float *x, const void *w, ar_dtype t, size_t m, size_t n, size_t k,
-                         bool accumulate);
-void ar__gemm_weight_dyw(const ar_runtime *rt, float *dx, const float *dy, const void *w, ar_dtype t, size_t m, size_t n, size_t k,
-                         bool accumulate);
 /* dW[n, k] += dY[m, n]^T · X[m, k] */
 void ar__gemm_dytx(const ar_runtime *rt, float *dw, const float *dy, const float *x, size_t m, size_t n, size_t k);
 

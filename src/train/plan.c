@@ -7,6 +7,7 @@
 #include "base/fail.h"
 #include "base/proc.h"
 #include "base/rng.h"
+#include "kern/gemm.h"
 #include "train/trainer.h"
 
 enum {
@@ -32,10 +33,22 @@ ar_pass_spec ar__plan_spec(const ar_trainer *t, const ar_choice *c, size_t longe
                           .head_pieces = c->head_pieces};
 }
 
+static size_t max_of(size_t a, size_t b) { return a > b ? a : b; }
+
+/* The left operands of products lie packed, all of k, up to a limit; the memory is the runtime's, but untouched so far. */
+static size_t packing_bytes(const ar_trainer *t, const ar_choice *c) {
+    const ar_arch *a = &t->model->arch;
+    size_t chunk = ar__head_piece(t->model) * max_of(c->head_pieces, 1), rows = chunk < c->tokens ? chunk : c->tokens;
+    size_t widest = max_of(max_of((size_t)a->dim, (size_t)a->ff), (size_t)(a->heads * a->head_dim));
+    size_t left = max_of(c->tokens * widest, rows * (size_t)a->vocab) * sizeof(float);
+    return (left < AR_GEMM_LEFT_BYTES ? left : AR_GEMM_LEFT_BYTES) + (size_t)t->rt->threads * AR_GEMM_RIGHT_BYTES;
+}
+
 static void measure_choice(const ar_trainer *t, ar_choice *c, size_t longest) {
     ar_pass_spec spec = ar__plan_spec(t, c, longest);
     c->bytes = ar__pass_bytes(t->model, &spec);
-    c->fits = t->budget <= 0 || (int64_t)c->bytes <= t->budget;
+    c->packing = packing_bytes(t, c);
+    c->fits = t->budget <= 0 || (int64_t)(c->bytes + c->packing) <= t->budget;
 }
 
 static ar_choice try_choice(const ar_trainer *t, size_t longest, int rows, size_t again, size_t mlp_again) {
@@ -151,7 +164,7 @@ ar_status ar_plan_training(ar_plan *plan, const ar_runtime *rt, const ar_train_o
         plan->max_length = t.o.max_length;
         plan->fits = t.choice.fits;
         plan->memory = t.o.memory ? t.o.memory : t.budget > 0 ? t.budget + t.fixed_bytes : 0;
-        plan->other_bytes = t.fixed_bytes - state;
+        plan->other_bytes = t.fixed_bytes - state + (int64_t)t.choice.packing;
         plan->anonymous_bytes = plan->adapter_bytes + plan->activation_bytes + plan->other_bytes;
         if (timed) s = measure(&plan->tokens_per_second, &t, longest, err);
     }

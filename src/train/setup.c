@@ -196,7 +196,7 @@ ar_status ar__trainer_allocate(ar_trainer *t, ar_error *err) {
     if (!t->choice.fits && t->o.memory)
         return ar__fail(err, AR_ERR_MEMORY,
                         "memory: the smallest plan needs %zu MiB, the limit is %lld MiB; use a smaller --max-length or more --memory",
-                        (t->choice.bytes + (size_t)t->fixed_bytes) >> 20, (long long)(t->o.memory >> 20));
+                        (t->choice.bytes + t->choice.packing + (size_t)t->fixed_bytes) >> 20, (long long)(t->o.memory >> 20));
     if (!t->choice.fits)
         ar__log_warn(&t->rt->log, "the smallest plan needs %zu MiB, more than this machine has free", t->choice.bytes >> 20);
     ar_pass_spec spec = ar__plan_spec(t, &t->choice, longest);

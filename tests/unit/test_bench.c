@@ -86,7 +86,6 @@ static void a_bare_configuration_is_enough(void **state) {
     assert_int_equal(r.threads, 2);
     const ar_bench_range *all[] = {&r.product, &r.reading, &r.start, &r.train, &r.mfu, &r.plan_train, &r.decode, &r.decode_share};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) assert_range(all[i]);
-    assert_true(r.mfu.least <= 1.05);
     assert_true(r.product_backend && r.product_dtype);
     assert_true(r.anonymous_bytes > 0 && r.file_bytes > 0 && r.plan_anonymous_bytes > 0);
     assert_true(r.peak_bytes >= r.anonymous_bytes);

@@ -369,11 +369,10 @@ static void prompts_are_those_of_training(void **state) {
     const char *path = temp_text("prompts.jsonl", "\xef\xbb\xbf{\"prompt\":\"ab\",\"completion\":\"cd\"}\r\n\n{\"prompt\":\"\"}\n"
                                                   "{\"question\":\"q\",\"answer\":null}\n{\"instruction\":\"I\",\"input\":\"N\"}\n"
                                                   "{\"prompt\":null,\"text\":\"t \\u00e9\"}");
-    static const char *const want[] = {
-        "ab", "", "q\n",
+    static const char alpaca[] =
         "Below is an instruction that describes a task, paired with an input that provides further context. Write a response that "
-        "appropriately completes the request.\n\n### Instruction:\nI\n\n### Input:\nN\n\n### Response:\n",
-        "t \xc3\xa9"};
+        "appropriately completes the request.\n\n### Instruction:\nI\n\n### Input:\nN\n\n### Response:\n";
+    static const char *const want[] = {"ab", "", "q\n", alpaca, "t \xc3\xa9"};
     ar_prompts got;
     ar_error err;
     assert_ok(ar_prompts_load(&got, path, &err), err);
