@@ -5,6 +5,7 @@
  * The machine is measured on both sides of what it is compared with, so that a ratio means one stretch of time. */
 #include "check/bench.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -127,6 +128,7 @@ static const ar_bench_product *winner(const bench *b) {
 static void summarize(ar_bench_result *out, const bench *b) {
     const ar_bench_round *first = &b->rounds[0].model;
     const ar_bench_product *product = winner(b);
+    assert(product->backend && "every runtime has one");
     *out = (ar_bench_result){.threads = b->rt.threads,
                              .rounds = b->o->rounds,
                              .rank = b->o->rank,

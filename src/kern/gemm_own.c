@@ -149,10 +149,10 @@ static void divide(const group *gr, member *m) {
     const factor *f = &gr->factor[m->factor];
     size_t nr = f->panels.nr, threads = (size_t)gr->rt->threads, n = m->g->n;
     size_t deep = min_of(f->slice, max_of(f->k, 1)) * f->panels.bytes, fits = (f->k > f->slice ? LONG_BYTES : BLOCK_BYTES) / deep;
-    size_t columns = max_of(min_of(fits, AR_GEMM_NC) / nr * nr, nr);
-    while (threads > 1 && columns > 2 * nr && n / columns < 4 * threads) columns -= nr;
-    m->columns = columns;
-    size_t blocks = (n + columns - 1) / columns, most = (gr->rows + AR_TILE_ROWS - 1) / AR_TILE_ROWS;
+    size_t slivers = max_of(min_of(fits, AR_GEMM_NC) / nr, 1);
+    while (threads > 1 && slivers > 2 && n / (slivers * nr) < 4 * threads) slivers--;
+    m->columns = slivers * nr;
+    size_t blocks = (n + m->columns - 1) / m->columns, most = (gr->rows + AR_TILE_ROWS - 1) / AR_TILE_ROWS;
     m->parts = threads > 1 && blocks < 3 * threads ? min_of(most, (3 * threads + blocks - 1) / blocks) : 1;
     m->jobs = blocks * m->parts;
 }

@@ -50,7 +50,7 @@ static inline __attribute__((always_inline)) void four_dots(float out[AR_DOTS], 
         from[r] = (r < rows ? r : rows - 1) * ld;
     }
     for (size_t i = 0; i < n; i += LANES) {
-        __mmask16 there = n - i < LANES ? (__mmask16)((1u << (n - i)) - 1) : 0xffff;
+        __mmask16 there = (__mmask16)(n - i < LANES ? (1u << (n - i)) - 1 : 0xffffu);
         __m512 part = _mm512_maskz_loadu_ps(there, x + i);
 #pragma GCC unroll 4
         for (size_t r = 0; r < AR_DOTS; r++) {

@@ -47,11 +47,11 @@ static bool available(const ar_runtime *rt, const ar_gemm_backend *b) {
 
 /* A backend asked for by name stands alone, but for bf16's, which leave f32 products to our own. */
 static ar_status choose_backends(ar_runtime *rt, const char *wanted, ar_error *err) {
-    static const ar_gemm_backend *const all[] = {&ar__gemm_matrix, &ar__gemm_bf16, &ar__gemm_own, &ar__gemm_openblas, &ar__gemm_reference};
-    enum { COUNT = sizeof all / sizeof *all };
+    static const ar_gemm_backend *const all[AR_GEMM_BACKENDS] = {&ar__gemm_matrix, &ar__gemm_bf16, &ar__gemm_own, &ar__gemm_openblas,
+                                                                 &ar__gemm_reference};
     int n = 0;
     bool any = !wanted || !*wanted || !strcmp(wanted, "auto"), bf16 = !any && !strncmp(wanted, "bf16", 4);
-    for (int i = 0; i < COUNT; i++)
+    for (int i = 0; i < AR_GEMM_BACKENDS && all[i]; i++)
         if (available(rt, all[i]) && (any || !strcmp(wanted, all[i]->name) || (bf16 && n > 0 && all[i] == &ar__gemm_own)))
             rt->gemm[n++] = all[i];
     if (n == 0)
