@@ -205,6 +205,10 @@ static update run(const setup *su, change ch) {
         ar__attach_refresh(s.at);
     }
     update u = update_of(s.adapter);
+    for (size_t i = 0; i < s.list.count; i++) {
+        free(s.list.at[i].m);
+        free(s.list.at[i].v);
+    }
     small_close(&s);
     return u;
 }
