@@ -6,12 +6,14 @@
 #include "base/log.h"
 
 typedef struct ar_data_options {
-    int max_length;    /* tokens kept of a sample; ≥ 1 */
-    int threads;       /* that parse and encode; 0 counts as 1.  No influence on the result */
-    int32_t eos_id;    /* the base's first eos id, used where the tokenizer names none; -1: none */
-    bool train_on_all; /* prompts are learned too */
-    bool skip_bad;     /* count bad lines instead of failing at the first */
-    const ar_log *log; /* NULL: silence */
+    int max_length;     /* tokens kept of a sample; ≥ 1 */
+    int threads;        /* that parse and encode; 0 counts as 1.  No influence on the result */
+    int32_t eos_id;     /* the base's first eos id, used where the tokenizer names none; -1: none */
+    bool train_on_all;  /* prompts are learned too */
+    bool skip_bad;      /* count bad lines instead of failing at the first */
+    size_t ahead_bytes; /* files from this size on are tokenized by a thread while their first samples are used; 0: none */
+    int32_t vocab;      /* the base's: no file is read ahead with a tokenizer that has more ids */
+    const ar_log *log;  /* NULL: silence */
 } ar_data_options;
 
 typedef struct ar_data_stats {
@@ -39,12 +41,22 @@ static inline int32_t ar__sample_target(const ar_sample *s, int i) { return i + 
 
 typedef struct ar_dataset ar_dataset;
 
-/* Errors: AR_ERR_FORMAT `FILE:LINE: …` for a bad line, an empty file, a JSON array; AR_ERR_UNSUPPORTED for `messages`;
+/* The whole file is read, or (ahead) found to be good: the same samples in the same order, the same errors.  What is
+ * known only of samples that were tokenized may come later: their ids (ar__dataset_need), what was cut, stats
+ * (ar__dataset_finish).  Ahead, longest is a bound where finding it would take long.
+ * Errors: AR_ERR_FORMAT `FILE:LINE: …` for a bad line, an empty file, a JSON array; AR_ERR_UNSUPPORTED for `messages`;
  * AR_ERR_VALUE when no sample is left.  Warns about what was cut, dropped and skipped, and about a missing EOS.
  * stats (may be NULL) is filled on success.  Caller frees with ar__dataset_free. */
 ar_status ar__dataset_load(ar_dataset **out, const char *path, const ar_tokenizer *tk, const ar_data_options *options, ar_data_stats *stats,
                            ar_error *err);
-void ar__dataset_free(ar_dataset *ds); /* NULL is fine */
+void ar__dataset_free(ar_dataset *ds); /* NULL is fine; ends the thread */
+/* Before ar__dataset_at while the dataset is being read.  One thread at a time. */
+ar_status ar__dataset_need(ar_dataset *ds, const uint32_t *sample, int count, ar_error *err);
+bool ar__dataset_is_reading(const ar_dataset *ds);
+/* Once all is read, which `wait` sees to: warns about what was cut, completes stats, and the dataset is not being read any
+ * more.  Otherwise, or where it was not being read, nothing happens.  Errors: those of the thread. */
+ar_status ar__dataset_finish(ar_dataset *ds, bool wait, ar_data_stats *stats, ar_error *err);
+size_t ar__dataset_bytes_to_come(const ar_dataset *ds); /* a guess */
 size_t ar__dataset_count(const ar_dataset *ds);
 ar_sample ar__dataset_at(const ar_dataset *ds, size_t i); /* asserts i < count */
 int ar__dataset_longest(const ar_dataset *ds);            /* tokens of the longest sample kept */

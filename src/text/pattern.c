@@ -98,6 +98,8 @@ ar_status ar__pattern_regex(ar_pattern **out, const char *s, size_t n, ar_error 
     return status;
 }
 
+bool ar__pattern_is_literal(const ar_pattern *p) { return p->literal && p->literal_len; }
+
 void ar__pattern_free(ar_pattern *p) {
     if (!p) return;
     free(p->literal);

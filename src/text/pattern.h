@@ -22,7 +22,8 @@ void ar__matcher_free(ar_matcher *m);
 
 ar_status ar__pattern_literal(ar_pattern **out, const char *s, size_t n, ar_error *err);
 ar_status ar__pattern_regex(ar_pattern **out, const char *s, size_t n, ar_error *err);
-void ar__pattern_free(ar_pattern *p); /* NULL is fine */
+void ar__pattern_free(ar_pattern *p);             /* NULL is fine */
+bool ar__pattern_is_literal(const ar_pattern *p); /* a string that is not empty */
 
 /* The rewritten expression, appended to out (the first half of ar__pattern_regex). */
 ar_status ar__pattern_rewrite(ar_buf *out, const char *s, size_t n, ar_error *err);

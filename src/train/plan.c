@@ -148,6 +148,7 @@ static ar_status measure(double *rate, ar_trainer *t, size_t longest, ar_error *
 ar_status ar_plan_training(ar_plan *plan, const ar_runtime *rt, const ar_train_options *o, bool timed, ar_error *err) {
     ar_trainer t;
     ar_status s = ar__trainer_open(&t, rt, o, o->data != NULL, err);
+    if (!s && t.data) s = ar__dataset_finish(t.data, true, &t.stats, err); /* warns about what is cut */
     *plan = (ar_plan){0};
     if (!s) {
         size_t longest = t.data ? (size_t)ar__dataset_longest(t.data) : (size_t)t.o.max_length;

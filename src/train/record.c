@@ -35,16 +35,20 @@ static ar_status write_json(json_t *j, const char *path, ar_error *err) {
     return s;
 }
 
+static json_t *count_or_null(bool known, size_t n) { return known ? json_integer((json_int_t)n) : json_null(); }
+
 ar_status ar__record_write(const ar_trainer *t, const char *dir, ar_error *err) {
     char *path = ar__path_join(dir, "run.json");
     if (!path) return ar__fail_memory(err, dir);
-    json_t *settings = ar__train_settings_json(&t->o, t->steps, ar__data_hash(t->data));
-    json_t *j = settings ? json_pack("{s:s, s:o, s:{s:i, s:b, s:I, s:I, s:s, s:s, s:I, s:I, s:I}}", "alphar", ar_version(), "settings",
+    bool known = !ar__dataset_is_reading(t->data);
+    uint64_t hash = known ? ar__data_hash(t->data) : 0;
+    json_t *settings = ar__train_settings_json(&t->o, t->steps, known ? &hash : NULL);
+    json_t *j = settings ? json_pack("{s:s, s:o, s:{s:i, s:b, s:I, s:I, s:s, s:s, s:I, s:o, s:o}}", "alphar", ar_version(), "settings",
                                      settings, "resolved", "micro-batch", t->choice.micro_rows, "checkpoint-layers",
                                      t->choice.again + t->choice.mlp_again > 0, "activation-bytes", (json_int_t)t->choice.bytes,
                                      "trainable", (json_int_t)t->list.total, "isa", t->rt->kern.isa, "backend", t->rt->gemm[0]->name,
-                                     "samples", (json_int_t)ar__dataset_count(t->data), "tokens", (json_int_t)t->stats.tokens, "supervised",
-                                     (json_int_t)t->stats.supervised)
+                                     "samples", (json_int_t)ar__dataset_count(t->data), "tokens", count_or_null(known, t->stats.tokens),
+                                     "supervised", count_or_null(known, t->stats.supervised))
                          : NULL;
     ar_status s = write_json(j, path, err);
     json_decref(j);
@@ -57,7 +61,8 @@ ar_status ar__record_check(const ar_trainer *t, const char *dir, ar_error *err) 
     json_t *old = NULL, *now = NULL;
     ar_status s = path ? AR_OK : ar__fail_memory(err, dir);
     if (!s && ar__path_exists(path)) {
-        now = ar__train_settings_json(&t->o, t->steps, ar__data_hash(t->data));
+        uint64_t hash = ar__data_hash(t->data);
+        now = ar__train_settings_json(&t->o, t->steps, &hash);
         s = now ? ar__json_load_object(&old, path, 1 << 24, err) : ar__fail_memory(err, dir);
         if (!s) s = ar__train_settings_agree(json_object_get(old, "settings"), now, path, err);
     }

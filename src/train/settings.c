@@ -179,17 +179,17 @@ static json_t *list_of(const char *const *items, int count) {
     return a;
 }
 
-json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, uint64_t data_hash) {
+json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, const uint64_t *data_hash) {
     char hash[32];
-    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)data_hash);
-    json_t *j =
-        json_pack("{s:s, s:o, s:o, s:s, s:s, s:b, s:o, s:i, s:f, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:s}", "method",
-                  methods[o->method], "model", text_or_null(o->model), "data", text_or_null(o->data), "data-hash", hash, "init",
-                  o->init_random ? "random" : "base", "train-on-all", o->train_on_all, "model-config", text_or_null(o->model_config),
-                  "rank", o->rank, "alpha", o->alpha, "policy", ar_policy_name(o->policy), "dora", o->dora, "targets",
-                  text_or_null(o->targets), "exclude", text_or_null(o->exclude), "layers", text_or_null(o->layers), "rank-pattern",
-                  list_of(o->rank_patterns, o->rank_pattern_count), "alpha-pattern", list_of(o->alpha_patterns, o->alpha_pattern_count),
-                  "dropout", o->dropout, "modules-to-save", text_or_null(o->modules_to_save), "bias", biases[o->bias]);
+    if (data_hash) snprintf(hash, sizeof hash, "%016llx", (unsigned long long)*data_hash);
+    json_t *j = json_pack(
+        "{s:s, s:o, s:o, s:o, s:s, s:b, s:o, s:i, s:f, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:s}", "method", methods[o->method],
+        "model", text_or_null(o->model), "data", text_or_null(o->data), "data-hash", text_or_null(data_hash ? hash : NULL), "init",
+        o->init_random ? "random" : "base", "train-on-all", o->train_on_all, "model-config", text_or_null(o->model_config), "rank", o->rank,
+        "alpha", o->alpha, "policy", ar_policy_name(o->policy), "dora", o->dora, "targets", text_or_null(o->targets), "exclude",
+        text_or_null(o->exclude), "layers", text_or_null(o->layers), "rank-pattern", list_of(o->rank_patterns, o->rank_pattern_count),
+        "alpha-pattern", list_of(o->alpha_patterns, o->alpha_pattern_count), "dropout", o->dropout, "modules-to-save",
+        text_or_null(o->modules_to_save), "bias", biases[o->bias]);
     json_t *k =
         json_pack("{s:f, s:I, s:i, s:i, s:i, s:b, s:b, s:b, s:f, s:f, s:f, s:s, s:f, s:s, s:f, s:f, s:f, s:f, s:f}", "epochs", o->epochs,
                   "steps", (json_int_t)steps, "batch", o->batch, "micro-batch", o->micro_batch, "max-length", o->max_length, "pack",
@@ -236,6 +236,7 @@ ar_status ar__train_settings_agree(const json_t *before, const json_t *now, cons
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)now, key, value) {
         const json_t *old = json_object_get(before, key);
+        if (json_is_null(old) && !strcmp(key, "data-hash")) continue; /* was killed before its first checkpoint */
         if (!may_change(key) && !json_equal(old, value)) return differ(place, key, old, value, err);
     }
     json_int_t then = json_integer_value(json_object_get(before, "steps")), wanted = json_integer_value(json_object_get(now, "steps"));

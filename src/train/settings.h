@@ -13,8 +13,8 @@ ar_status ar__train_options_check(const ar_train_options *o, ar_error *err);
 /* The adapter settings that the options describe; base is the name to record. */
 ar_status ar__train_adapter_settings(ar_adapter_settings *out, const ar_train_options *o, ar_error *err);
 
-/* Every setting by its option's name.  NULL when memory runs out. */
-json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, uint64_t data_hash);
+/* Every setting by its option's name.  NULL when memory runs out.  data_hash NULL: not known yet, no checkpoint either. */
+json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, const uint64_t *data_hash);
 /* Do the settings of a resumed run (`before`) allow `now`?  The first difference that matters is an error that names
  * both values. */
 ar_status ar__train_settings_agree(const json_t *before, const json_t *now, const char *place, ar_error *err);

@@ -10,6 +10,8 @@
 #include "train/settings.h"
 #include "train/trainer.h"
 
+enum { AHEAD_BYTES = 1 << 20 }; /* smaller files are tokenized before a thread for it would pay */
+
 static ar_status open_base(ar_trainer *t, ar_error *err) {
     const ar_train_options *o = &t->o;
     ar_status s =
@@ -26,16 +28,20 @@ static ar_status open_base(ar_trainer *t, ar_error *err) {
     return ar_tokenizer_open(&t->tokenizer, t->tokenizer_path, err);
 }
 
-static ar_status load_data(ar_dataset **out, ar_trainer *t, const char *path, ar_data_stats *stats, ar_error *err) {
+/* ahead: a large file may be tokenized while the first steps run, unless samples can be longer than the base was made for. */
+static ar_status load_data(ar_dataset **out, ar_trainer *t, const char *path, bool ahead, ar_data_stats *stats, ar_error *err) {
     const ar_arch *a = &t->model->arch;
     ar_data_options d = {.max_length = t->o.max_length,
                          .threads = t->rt->threads,
                          .eos_id = a->eos_count ? a->eos[0] : -1,
                          .train_on_all = t->o.train_on_all,
                          .skip_bad = t->o.skip_bad,
+                         .ahead_bytes = ahead && t->o.max_length <= a->max_positions ? AHEAD_BYTES : 0,
+                         .vocab = (int32_t)(a->vocab < INT32_MAX ? a->vocab : INT32_MAX),
                          .log = &t->rt->log};
     ar_status s = ar__dataset_load(out, path, t->tokenizer, &d, stats, err);
-    if (!s && stats->max_id >= a->vocab)
+    if (s || ar__dataset_is_reading(*out)) return s;
+    if (stats->max_id >= a->vocab)
         s = ar__fail(err, AR_ERR_MISMATCH,
                      "%s: the tokenizer gave id %d, the base's vocabulary has %lld; tokenizer and base belong to different models", path,
                      stats->max_id, (long long)a->vocab);
@@ -165,6 +171,7 @@ static void set_budget(ar_trainer *t) {
     for (int i = 0; t->model->files && i < ar__st_count(t->model->files); i++) base += (int64_t)ar__st_at(t->model->files, i)->bytes;
     int64_t now = ar__memory_anonymous(), room = available / 10 * 9 - base;
     t->fixed_bytes = now > 0 ? now : 0; /* ar__alloc touches what it gives, so the state counts already */
+    if (t->data) t->fixed_bytes += (int64_t)ar__dataset_bytes_to_come(t->data);
     if (t->o.memory) room = t->o.memory - t->fixed_bytes;
     t->budget = !t->o.memory && available <= 0 ? 0 : room > 1 ? room : 1;
 }
@@ -180,9 +187,11 @@ ar_status ar__trainer_open(ar_trainer *t, const ar_runtime *rt, const ar_train_o
     if (!t->o.targets && !t->o.init_adapter && t->o.method == AR_METHOD_LORA) t->o.targets = "all-linear";
     if (!s && needs_data && !o->data) s = ar__fail(err, AR_ERR_VALUE, "data: not given");
     if (!s) s = open_base(t, err);
-    if (!s && needs_data) s = load_data(&t->data, t, o->data, &t->stats, err);
+    /* A resumed run compares its samples with those of before, and rows without packing are as long as the longest sample:
+     * both want all of them first. */
+    if (!s && needs_data) s = load_data(&t->data, t, o->data, !o->resume && o->pack, &t->stats, err);
     ar_data_stats eval_stats;
-    if (!s && needs_data && o->eval_data) s = load_data(&t->eval_data, t, o->eval_data, &eval_stats, err);
+    if (!s && needs_data && o->eval_data) s = load_data(&t->eval_data, t, o->eval_data, false, &eval_stats, err);
     if (!s) s = open_trainables(t, err);
     if (!s && needs_data) s = open_stream(t, err);
     if (!s) set_budget(t);

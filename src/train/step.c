@@ -23,6 +23,8 @@ static ar_status not_finite(const ar_trainer *t, int64_t step, const char *what,
 ar_status ar__trainer_gradients(ar_trainer *t, int64_t step, ar_error *err) {
     uint64_t first = (uint64_t)(step - 1) * (uint64_t)t->o.batch;
     int count = ar__stream_get(t->samples, &t->stream, (uint64_t)step);
+    ar_status s = ar__dataset_need(t->data, t->samples, count, err);
+    if (s) return s;
     t->step_supervised = ar__batcher_begin(&t->batcher, t->samples, count, first, &t->step_tokens);
     ar__trainables_zero_grad(t->rt, &t->list);
     float scale = (float)(1.0 / (double)t->step_supervised);
@@ -31,7 +33,7 @@ ar_status ar__trainer_gradients(ar_trainer *t, int64_t step, ar_error *err) {
     for (const ar_batch *b; (b = ar__batcher_next(&t->batcher, ops));) {
         ar__pass_forward(t->pass, b, NULL);
         ar__pass_loss(t->pass, b, t->sample_nll, NULL, scale);
-        for (size_t s = 0; s < b->rows.samples; s++) sum += t->sample_nll[s];
+        for (size_t i = 0; i < b->rows.samples; i++) sum += t->sample_nll[i];
         ar__pass_backward(t->pass, b);
     }
     ar__trainables_join_grad(t->rt, &t->list);

@@ -40,9 +40,20 @@ static ar_status prepare_output(run *r, ar_error *err) {
     return s;
 }
 
+/* When all samples are read, run.json gets what is known only now.  wait: see to it. */
+static ar_status settle_data(run *r, bool wait, ar_error *err) {
+    ar_trainer *t = &r->t;
+    if (!ar__dataset_is_reading(t->data)) return AR_OK;
+    ar_status s = ar__dataset_finish(t->data, wait, &t->stats, err);
+    return s || ar__dataset_is_reading(t->data) ? s : ar__record_write(t, r->dir, err);
+}
+
+/* Where there is a checkpoint there is a whole run.json, so that --resume can compare. */
 static ar_status save(run *r, ar_error *err) {
+    ar_status s = settle_data(r, true, err);
+    if (!s) s = ar__checkpoint_save(&r->t, r->dir, err);
     r->last_save = ar__clock_seconds();
-    return ar__checkpoint_save(&r->t, r->dir, err);
+    return s;
 }
 
 /* Steps between evaluations: as asked, or one epoch. */
@@ -124,6 +135,7 @@ static ar_status loop(run *r, ar_error *err) {
                             r->dir, (long long)t->step, (long long)t->steps);
         }
         s = one_step(r, err);
+        if (!s) s = settle_data(r, false, err);
         if (!s && save_due(r)) s = save(r, err);
     }
     return s;

@@ -1,0 +1,261 @@
+/* Reading a file of samples, or finding it good.  Lines are taken in blocks, worked on by all threads, then added in file
+ * order by one, so that neither the result nor the first error depends on the number of threads. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "data/reader.h"
+
+enum { CHUNK_IDS = 1 << 16 };
+
+/* Room for `count` ids and marks: ids first, marks behind them. */
+static ar_chunk *room(ar_dataset *ds, size_t count) {
+    ar_chunk *c = ds->chunks;
+    if (c && c->cap - c->used >= count) return c;
+    size_t cap = count > CHUNK_IDS ? count : CHUNK_IDS;
+    c = malloc(sizeof *c + cap * (sizeof *c->ids + sizeof *c->learned)); /* count < 2^31 */
+    if (!c) return NULL;
+    *c = (ar_chunk){.next = ds->chunks, .ids = (int32_t *)(c + 1), .cap = cap};
+    c->learned = (uint8_t *)(c->ids + cap);
+    ds->chunks = c;
+    return c;
+}
+
+static ar_status put(ar_reader *r, ar_entry *entry, const ar_encoded *encoded, size_t count, size_t line, ar_error *err) {
+    size_t first = encoded->first_target;
+    ar_chunk *c = room(r->ds, count);
+    if (!c) return ar__fail_memory(err, "samples");
+    int32_t *ids = c->ids + c->used;
+    uint8_t *learned = c->learned + c->used;
+    memcpy(ids, encoded->ids.id, count * sizeof *ids);
+    memset(learned, 0, first);
+    memset(learned + first, 1, count - first);
+    c->used += count;
+    entry->learned = learned;
+    entry->line = line;
+    entry->count = (int)count;
+    entry->supervised = (int)(count - first);
+    r->stats.tokens += count;
+    r->stats.supervised += count - first;
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] > r->stats.max_id) r->stats.max_id = ids[i];
+    entry->ids = ids;
+    return AR_OK;
+}
+
+ar_status ar__reader_store(ar_reader *r, ar_entry *entry, const ar_encoded *encoded, size_t line, bool *kept, ar_error *err) {
+    size_t whole = encoded->ids.count, limit = (size_t)r->options.max_length;
+    size_t count = whole > limit ? limit : whole, first = encoded->first_target;
+    r->stats.cut += whole > limit;
+    if (whole > r->stats.longest) r->stats.longest = whole;
+    *kept = first < count;
+    if (*kept) return put(r, entry, encoded, count, line, err);
+    r->stats.dropped++;
+    if (first < whole) {
+        r->stats.dropped_cut++;
+        if (!r->shortest_cut_prompt || first < r->shortest_cut_prompt) r->shortest_cut_prompt = first;
+    }
+    return AR_OK;
+}
+
+static void tell_alpaca(ar_reader *r, ar_data_kind kind) {
+    if (kind != AR_DATA_ALPACA || r->alpaca_told) return;
+    r->alpaca_told = true;
+    ar__log_info(r->options.log, "%s: instruction samples are written as: %s", r->path, ar__parts_alpaca_text());
+}
+
+static ar_status reserve(ar_reader *r, ar_error *err) {
+    ar_dataset *ds = r->ds;
+    ar_entry *entries = ar__grow(ds->entries, &ds->entry_cap, ds->count + 1, sizeof *entries);
+    if (entries) ds->entries = entries;
+    if (!entries || !r->ahead) return entries ? AR_OK : ar__fail_memory(err, "samples");
+    ar_pending *pending = ar__grow(r->pending, &r->pending_cap, ds->count + 1, sizeof *pending);
+    if (pending) r->pending = pending;
+    return pending ? AR_OK : ar__fail_memory(err, "samples");
+}
+
+static ar_status add(ar_reader *r, const ar_slot *slot, ar_error *err) {
+    ar_dataset *ds = r->ds;
+    bool kept = true;
+    tell_alpaca(r, slot->sure ? slot->kind : slot->encoded.kind);
+    ar_status s = reserve(r, err);
+    if (!s && !slot->sure) s = ar__reader_store(r, &ds->entries[ds->count], &slot->encoded, slot->line.number, &kept, err);
+    if (s || !kept) return s;
+    if (r->ahead) r->pending[ds->count] = (ar_pending){slot->line, slot->sure ? (uint32_t)slot->most : 0};
+    if (slot->sure)
+        r->pending_bytes += slot->line.size;
+    else if (ds->entries[ds->count].count > ds->longest)
+        ds->longest = ds->entries[ds->count].count;
+    ds->count++;
+    return AR_OK;
+}
+
+void ar__reader_place(ar_error *e, const ar_reader *r, ar_status status, size_t line) {
+    char place[512];
+    snprintf(place, sizeof place, "%s:%zu", r->path, line);
+    ar__fail_at(e, status, place);
+}
+
+/* A line that failed: the error of the whole load, or one more to skip. */
+static ar_status refuse(ar_reader *r, const ar_slot *slot, ar_error *err) {
+    ar_error e = slot->error;
+    bool bad_line = slot->status == AR_ERR_FORMAT || slot->status == AR_ERR_VALUE;
+    ar__reader_place(&e, r, bad_line ? AR_ERR_FORMAT : slot->status, slot->line.number);
+    if (bad_line && r->options.skip_bad) {
+        if (!r->stats.bad++) r->first_bad = e;
+        return AR_OK;
+    }
+    if (err) *err = e;
+    return e.status;
+}
+
+static size_t fill(ar_reader *r) {
+    size_t n = 0, bytes = 0;
+    for (; n < AR_BLOCK && bytes < AR_BLOCK_BYTES && ar__lines_next(&r->slots[n].line, &r->lines); n++) bytes += r->slots[n].line.size;
+    return n;
+}
+
+static void work_block(ar_reader *r, int n) {
+#pragma omp parallel for schedule(dynamic, 4) num_threads(r->options.threads > 1 ? r->options.threads : 1)
+    for (int i = 0; i < n; i++) {
+        ar_slot *slot = &r->slots[i];
+        slot->status = AR_OK;
+        slot->sure = r->ahead && ar__ahead_is_sure(slot, r);
+        if (slot->sure) continue;
+        slot->status = ar__encode(&slot->encoded, &slot->line, r->tk, r->eos, r->options.train_on_all, &slot->error);
+    }
+}
+
+static ar_status read_all(ar_reader *r, ar_error *err) {
+    size_t n;
+    while ((n = fill(r))) {
+        work_block(r, (int)n);
+        r->stats.lines += n;
+        for (size_t i = 0; i < n; i++) {
+            ar_status s = r->slots[i].status ? refuse(r, &r->slots[i], err) : add(r, &r->slots[i], err);
+            if (s) return s;
+            if (r->slots[i].encoded.ids.cap > AR_KEPT_IDS) ar_ids_release(&r->slots[i].encoded.ids);
+        }
+    }
+    return AR_OK;
+}
+
+static ar_status check_left(const ar_reader *r, ar_error *err) {
+    const ar_data_stats *st = &r->stats;
+    const char *path = r->path;
+    if (r->ds->count) return AR_OK;
+    if (st->bad == st->lines)
+        return ar__fail(err, AR_ERR_VALUE, "%s: all %zu lines are bad, wanted samples; the first: %.700s", path, st->lines,
+                        r->first_bad.message);
+    if (st->dropped_cut)
+        return ar__fail(
+            err, AR_ERR_VALUE,
+            "%s: no sample is left of %zu: in %zu the prompt alone fills the %d tokens of --max-length, so that nothing is left "
+            "to learn; raise it above %zu (the shortest of these prompts)",
+            path, st->lines, st->dropped_cut, r->options.max_length, r->shortest_cut_prompt);
+    return ar__fail(err, AR_ERR_VALUE, "%s: no sample is left of %zu: each is a single token, wanted at least two (one to learn)", path,
+                    st->lines);
+}
+
+static void report(const ar_reader *r) {
+    const ar_data_stats *st = &r->stats;
+    const ar_log *log = r->options.log;
+    const char *path = r->path;
+    if (r->eos < 0)
+        ar__log_warn(log,
+                     "%s: neither the tokenizer nor the base names an end-of-sequence token: none is appended, so the model does not "
+                     "learn to stop",
+                     path);
+    if (st->bad)
+        ar__log_warn(log, "%s: %zu of %zu lines are bad and were skipped; the first: %s", path, st->bad, st->lines, r->first_bad.message);
+    if (st->dropped)
+        ar__log_warn(log, "%s: %zu of %zu samples were dropped: nothing is left to learn (in %zu the prompt alone fills --max-length)",
+                     path, st->dropped, st->lines - st->bad, st->dropped_cut);
+}
+
+void ar__reader_report_cut(const ar_reader *r) {
+    const ar_data_stats *st = &r->stats;
+    if (st->cut)
+        ar__log_warn(r->options.log, "%s: %zu of %zu samples were cut at --max-length %d (the longest has %zu tokens)", r->path, st->cut,
+                     st->lines - st->bad, r->options.max_length, st->longest);
+}
+
+static void release_slots(ar_reader *r) {
+    for (size_t i = 0; r->slots && i < AR_BLOCK; i++) ar_ids_release(&r->slots[i].encoded.ids);
+    free(r->slots);
+    r->slots = NULL;
+}
+
+void ar__reader_free(ar_reader *r) {
+    if (!r) return;
+    r->stop = true;
+    if (r->started) pthread_join(r->thread, NULL);
+    release_slots(r);
+    ar_ids_release(&r->asked.ids);
+    ar__lines_close(&r->lines);
+    pthread_mutex_destroy(&r->lock);
+    free(r->pending);
+    free(r->path);
+    free(r);
+}
+
+/* Whether the file is to be read ahead: it is large, and its lines and ids can be judged without the tokenizer. */
+static void decide(ar_reader *r) {
+    const ar_data_options *o = &r->options;
+    if (!o->ahead_bytes || r->lines.map.size < o->ahead_bytes || o->max_length < 2 || !ar__token_bound(&r->bound, r->tk)) return;
+    r->ahead = r->bound.ids <= o->vocab && r->eos < o->vocab;
+    r->eos_is_mark = r->eos >= 0 && ar__token_is_mark(r->tk, r->eos);
+}
+
+static ar_status load(ar_reader *r, ar_error *err) {
+    ar_status s = ar__lines_open(&r->lines, r->path, err);
+    if (s) return s;
+    decide(r);
+    r->slots = ar__alloc(AR_BLOCK, sizeof *r->slots);
+    if (!r->slots) return ar__fail_memory(err, r->path);
+    if ((s = read_all(r, err)) || (s = check_left(r, err))) return s;
+    report(r);
+    if (r->ahead && (s = ar__ahead_start(r, err))) return s;
+    if (!r->ahead) ar__reader_report_cut(r);
+    release_slots(r);
+    return AR_OK;
+}
+
+static ar_reader *reader_new(const char *path, const ar_tokenizer *tk, const ar_data_options *options) {
+    ar_reader *r = ar__alloc(1, sizeof *r);
+    if (!r) return NULL;
+    int32_t eos = ar_tokenizer_eos(tk);
+    r->tk = tk;
+    r->options = *options;
+    r->eos = eos >= 0 ? eos : options->eos_id;
+    r->stats.max_id = -1;
+    pthread_mutex_init(&r->lock, NULL);
+    r->path = ar__strdup(path);
+    r->ds = ar__alloc(1, sizeof *r->ds);
+    if (r->path && r->ds) return r;
+    ar__dataset_free(r->ds);
+    ar__reader_free(r);
+    return NULL;
+}
+
+ar_status ar__dataset_load(ar_dataset **out, const char *path, const ar_tokenizer *tk, const ar_data_options *options, ar_data_stats *stats,
+                           ar_error *err) {
+    *out = NULL;
+    if (options->max_length < 1) return ar__fail(err, AR_ERR_VALUE, "--max-length: found %d, wanted at least 1", options->max_length);
+    ar_reader *r = reader_new(path, tk, options);
+    if (!r) return ar__fail_memory(err, path);
+    ar_status s = load(r, err);
+    ar_dataset *ds = r->ds;
+    ds->reader = r;
+    if (stats && !s && !r->ahead) *stats = r->stats;
+    if (s || !r->ahead) {
+        ds->reader = NULL;
+        ar__reader_free(r);
+    }
+    if (s)
+        ar__dataset_free(ds);
+    else
+        *out = ds;
+    return s;
+}
