@@ -11,6 +11,8 @@ static bool is_known_char(const ar_bpe *m, const char *s, size_t n) {
     return n && ar__utf8_size(s[0]) == n && ar__bpe_symbol(m, s, n) >= 0;
 }
 
+static bool is_in_utf8(int byte) { return byte < 0xc0 || (byte > 0xc1 && byte < 0xf5); }
+
 /* Whatever a byte is, the model starts it as one symbol that has an id. */
 static bool knows_bytes(const ar_tokenizer *tk, bool mapped) {
     const ar_bpe *m = &tk->bpe;
@@ -18,6 +20,7 @@ static bool knows_bytes(const ar_tokenizer *tk, bool mapped) {
     for (int b = 0; all && b < 256; b++) {
         ar_buf image = {0};
         char byte = (char)b;
+        if (!is_in_utf8(b)) continue;
         if (mapped) ar__bytemap_put(&image, &byte, 1);
         all = mapped ? !image.failed && is_known_char(m, image.data, image.len) : m->byte_id[b] >= 0;
         ar__buf_release(&image);
