@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fail.h"
@@ -110,22 +111,61 @@ static ar_status find_longest(ar_reader *r, ar_error *err) {
 
 /* ---- the thread ------------------------------------------------------------------------------------------------*/
 
-static void *read_on(void *user) {
+/* After PACE_BYTES of text the thread rests for so many times as long as they took: it must not slow the training, and a step
+ * asks for its own samples anyway. */
+enum { PACE_BYTES = 64 << 10, PACE_REST = 7 };
+
+static int64_t cpu_nanoseconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void rest(const ar_reader *r, int64_t took) {
+    struct timespec t = {.tv_sec = took * PACE_REST / 1000000000, .tv_nsec = took * PACE_REST % 1000000000};
+    if (!r->stop) nanosleep(&t, NULL);
+}
+
+static void *read_behind(void *user) {
     ar_reader *r = user;
     ar_encoded encoded = {0};
+    size_t bytes = 0;
+    int64_t began = cpu_nanoseconds();
+    setpriority(PRIO_PROCESS, (id_t)gettid(), LOWEST_PRIORITY);
     for (size_t i = 0; !r->status && i < r->ds->count && !r->stop; i++) {
+        if (r->ds->entries[i].ids) continue;
         r->status = read_one(r, i, &encoded, &r->error);
         if (encoded.ids.cap > AR_KEPT_IDS) ar_ids_release(&encoded.ids);
+        if ((bytes += r->pending[i].line.size) < PACE_BYTES) continue;
+        rest(r, cpu_nanoseconds() - began);
+        bytes = 0;
+        began = cpu_nanoseconds();
     }
     ar_ids_release(&encoded.ids);
     r->done = true;
     return NULL;
 }
 
-/* It takes what the training leaves: a step asks for its own samples anyway. */
-static void *read_behind(void *user) {
-    setpriority(PRIO_PROCESS, (id_t)gettid(), LOWEST_PRIORITY);
-    return read_on(user);
+/* With all threads: somebody waits. */
+static ar_status read_rest(ar_reader *r, ar_error *err) {
+    ar_status first = AR_OK;
+#pragma omp parallel num_threads(r->options.threads > 1 ? r->options.threads : 1)
+    {
+        ar_encoded mine = {0};
+        ar_error e;
+#pragma omp for schedule(dynamic, 16)
+        for (size_t i = 0; i < r->ds->count; i++) {
+            ar_status s = read_one(r, i, &mine, &e);
+            if (!s) continue;
+#pragma omp critical(ar_read_rest)
+            if (!first) {
+                first = s;
+                if (err) *err = e;
+            }
+        }
+        ar_ids_release(&mine.ids);
+    }
+    return first;
 }
 
 ar_status ar__ahead_start(ar_reader *r, ar_error *err) {
@@ -134,7 +174,7 @@ ar_status ar__ahead_start(ar_reader *r, ar_error *err) {
     ar_status s = find_longest(r, err);
     if (s) return s;
     r->started = pthread_create(&r->thread, NULL, read_behind, r) == 0;
-    if (!r->started) read_on(r);
+    r->done = !r->started; /* then the rest is read when the first step is done */
     return AR_OK;
 }
 
@@ -149,14 +189,12 @@ bool ar__dataset_is_reading(const ar_dataset *ds) { return ds->reader != NULL; }
 ar_status ar__dataset_finish(ar_dataset *ds, bool wait, ar_data_stats *stats, ar_error *err) {
     ar_reader *r = ds->reader;
     if (!r || (!wait && !r->done)) return AR_OK;
-    ar_status s = AR_OK;
-    /* From the other end, and not only waiting: on a busy machine the thread's priority may leave it nothing. */
-    for (size_t i = ds->count; !s && i-- > 0 && !r->done;) s = read_one(r, i, &r->asked, err);
-    if (s) return s;
+    if (wait) r->stop = true;
     if (r->started) pthread_join(r->thread, NULL);
     r->started = false;
     if (r->status && err) *err = r->error;
-    if (r->status) return r->status;
+    ar_status s = r->status ? r->status : read_rest(r, err);
+    if (s) return s;
     ar__reader_report_cut(r);
     *stats = r->stats;
     ds->reader = NULL;
