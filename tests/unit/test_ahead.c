@@ -86,7 +86,7 @@ static void the_scanner_never_promises_what_the_parser_refuses(void **state) {
         char text[400];
         const char *from = good[pick(&g, &at, sizeof good / sizeof *good)];
         size_t n = strlen(from);
-        memcpy(text, from, n);
+        snprintf(text, sizeof text, "%s", from);
         for (uint32_t k = 1 + pick(&g, &at, 3); k; k--) {
             size_t where = pick(&g, &at, (uint32_t)n);
             char byte = bytes[pick(&g, &at, sizeof bytes - 1)];
