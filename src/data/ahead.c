@@ -10,30 +10,41 @@
 
 #include "base/fail.h"
 #include "data/reader.h"
-#include "data/scan.h"
 
 /* So much text is tokenized at most to find the longest sample; so many samples at a time. */
 enum { SEARCH_BYTES = 256 << 10, SEARCH_AT_ONCE = 16, LOWEST_PRIORITY = 19 };
 
-static size_t most_tokens(const ar_token_bound *b, const ar_extent *text) { return b->fixed + text->ascii + b->other * text->other; }
+static size_t most_tokens(const ar_token_bound *b, const char *text, size_t n) {
+    size_t other = 0;
+    for (size_t i = 0; i < n; i++) other += (unsigned char)text[i] >= 0x80;
+    return b->fixed + (n - other) + b->other * other;
+}
+
+/* Whether something is left to learn, whatever the tokens are. */
+static bool judge(size_t *most, const ar_parts *p, const ar_reader *r) {
+    size_t limit = (size_t)r->options.max_length;
+    if (!p->learned_size) return false;
+    *most = most_tokens(&r->bound, p->learned, p->learned_size) + 1; /* EOS */
+    if (p->kind == AR_DATA_TEXT) {
+        /* Two tokens, of which the second is learned: one of the text and a special one, be it the EOS that is appended. */
+        if (!r->bound.specials && !(r->eos_is_mark && ar__token_starts_word(p->learned[0]))) return false;
+    } else {
+        size_t prompt = most_tokens(&r->bound, p->prompt, p->prompt_size);
+        if (!p->prompt_size || prompt >= limit) return false; /* perhaps nothing is left */
+        *most += prompt;
+    }
+    if (*most > limit) *most = limit;
+    return true;
+}
 
 bool ar__ahead_is_sure(ar_slot *slot, const ar_reader *r) {
-    ar_scanned sc;
-    size_t limit = (size_t)r->options.max_length;
-    if (!ar__scan_line(&sc, &slot->line) || !sc.first) return false;
-    slot->kind = sc.kind;
-    slot->most = most_tokens(&r->bound, &sc.learned) + 1; /* EOS */
-    if (sc.kind == AR_DATA_TEXT) {
-        /* Two tokens, of which the second is learned: one of the text and a special one, be it the EOS that is appended. */
-        if (!r->bound.specials && !(r->eos_is_mark && ar__token_starts_word(sc.first))) return false;
-    } else {
-        size_t prompt = most_tokens(&r->bound, &sc.prompt);
-        if (!sc.prompt.ascii && !sc.prompt.other) return false;
-        if (prompt >= limit) return false; /* perhaps nothing is left to learn */
-        slot->most += prompt;
-    }
-    if (slot->most > limit) slot->most = limit;
-    return true;
+    ar_parts parts;
+    ar_error err; /* a bad line is read again, by whom its error counts */
+    if (ar__parts_read(&parts, &slot->line, &err)) return false;
+    slot->kind = parts.kind;
+    bool sure = judge(&slot->most, &parts, r);
+    ar__parts_release(&parts);
+    return sure;
 }
 
 /* ---- one sample ------------------------------------------------------------------------------------------------*/

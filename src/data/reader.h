@@ -1,7 +1,7 @@
 /* The inside of ar_dataset: its samples, and what reads them from the file.
  *
  *     eager    block of lines → parsed and encoded by all threads → added in file order
- *     ahead    block of lines → scanned by all threads → entries without ids, which a thread fills in file order
+ *     ahead    block of lines → parsed by all threads → entries without ids, which a thread fills in file order
  *              while the samples of a step are encoded by who asks for them, where the thread has not come by yet
  *
  * An entry's ids are written once, under the reader's lock, and are the last that is written of it. */

@@ -1,4 +1,5 @@
-/* Reading ahead: what the scanner and the bound promise holds, and samples, counts and errors are those of reading at once. */
+/* Reading ahead: what the bound promises holds, and samples, counts and errors are those of reading at once. */
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,7 +7,6 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "data/dataset.h"
-#include "data/scan.h"
 #include "text/bound.h"
 #include "util.h"
 
@@ -19,91 +19,6 @@ static ar_tokenizer *open_tokenizer(const char *path) {
     ar_error err;
     assert_ok(ar_tokenizer_open(&tk, path, &err), err);
     return tk;
-}
-
-/* ---- the scanner -----------------------------------------------------------------------------------------------*/
-
-/* Where the scanner says yes, the parser must read the same. */
-static bool agrees(const char *text, size_t n) {
-    ar_line line = {text, n, 1};
-    ar_scanned sc;
-    ar_parts parts;
-    ar_error err;
-    if (!ar__scan_line(&sc, &line)) return false;
-    assert_ok(ar__parts_read(&parts, &line, &err), err);
-    assert_int_equal(sc.kind, parts.kind);
-    assert_int_equal(sc.learned.ascii + sc.learned.other, parts.learned_size);
-    assert_int_equal(sc.first == 0, parts.learned_size == 0);
-    size_t other = 0;
-    for (size_t i = 0; i < parts.learned_size; i++) other += (unsigned char)parts.learned[i] >= 0x80;
-    assert_int_equal(sc.learned.other, other);
-    if (sc.kind == AR_DATA_ALPACA)
-        assert_true(sc.prompt.ascii + sc.prompt.other >= parts.prompt_size);
-    else
-        assert_int_equal(sc.prompt.ascii + sc.prompt.other, parts.prompt_size);
-    ar__parts_release(&parts);
-    return true;
-}
-
-static const char *const good[] = {
-    "{\"text\":\"a plain text of some length, so that eight bytes at a time are looked at\"}",
-    "{ \"prompt\" : \"ab\\n\\\"\\\\\\u00e9\\u4e2d\\ud83d\\ude00 \xc3\xa9\xe4\xb8\xad\xf0\x9f\x98\x80\" , \"completion\" : \"\\u0041\" }",
-    "{\"question\":\"why\",\"answer\":\"because\",\"id\":-12.50,\"tags\":[1,0,[],{},true,false,null,\"x\"],\"meta\":{\"a\":{\"b\":\"c\"}}}",
-    "{\"instruction\":\"do\",\"input\":\"\",\"output\":\"done\",\"text\":null,\"messages\":null}",
-    "{\"instruction\":\"do \xc3\xa9\",\"input\":\"with \xc3\xa9 this\",\"output\":\"done\"}",
-    "{\"prompt\":\"\",\"completion\":\"\",\"\":\"no name\"}",
-    "{\"text\":\"a\",\"question\":\"without answer\"}"};
-
-static void the_scanner_reads_ordinary_lines(void **state) {
-    (void)state;
-    for (size_t i = 0; i < sizeof good / sizeof *good; i++) assert_true(agrees(good[i], strlen(good[i])));
-    static const char *const left[] = {"{\"text\":\"a\",\"text\":\"b\"}",
-                                       "{\"te\\u0078t\":\"a\"}",
-                                       "{\"text\":\"a\",\"n\":1e999}",
-                                       "{\"text\":\"a\",\"n\":01}",
-                                       "{\"text\":\"\\ud800\"}",
-                                       "{\"text\":\"\\u0000\"}",
-                                       "{\"text\":\"\xed\xa0\x80\"}",
-                                       "{\"text\":\"a\tb\"}",
-                                       "{\"text\":17}",
-                                       "{\"text\":\"a\",}",
-                                       "{\"text\":\"a\"} x",
-                                       "{\"messages\":[],\"text\":\"a\"}",
-                                       "{\"text\":\"a\",\"x\":[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]}",
-                                       "{}",
-                                       "[]",
-                                       "{\"text\":\"a"};
-    for (size_t i = 0; i < sizeof left / sizeof *left; i++) assert_false(agrees(left[i], strlen(left[i])));
-}
-
-static void the_scanner_never_promises_what_the_parser_refuses(void **state) {
-    (void)state;
-    static const char bytes[] = "\"\"\\\\{}[],,::  \t\r\nu0aDd8eE+-.19tfnl\x01\x1f\x7f\xc3\xa9\xe4\xff\xf0";
-    ar_rng g = ar__rng_stream(3, AR_RNG_SAMPLE, 0, 0);
-    uint64_t at = 0;
-    size_t yes = 0;
-    for (int round = 0; round < 60000; round++) {
-        char text[400];
-        const char *from = good[pick(&g, &at, sizeof good / sizeof *good)];
-        size_t n = strlen(from);
-        snprintf(text, sizeof text, "%s", from);
-        for (uint32_t k = 1 + pick(&g, &at, 3); k; k--) {
-            size_t where = pick(&g, &at, (uint32_t)n);
-            char byte = bytes[pick(&g, &at, sizeof bytes - 1)];
-            switch (pick(&g, &at, 3)) {
-            case 0: text[where] = byte; break;
-            case 1:
-                memmove(text + where + 1, text + where, n++ - where);
-                text[where] = byte;
-                break;
-            default: memmove(text + where, text + where + 1, --n - where);
-            }
-        }
-        /* As ar__lines_next hands it out: without space around. */
-        while (n && strchr(" \t\r\n", text[n - 1])) n--;
-        yes += agrees(text, n);
-    }
-    assert_in_range(yes, 10000, 50000);
 }
 
 /* ---- the bound -------------------------------------------------------------------------------------------------*/
@@ -347,8 +262,6 @@ static void freeing_ends_the_thread(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_scanner_reads_ordinary_lines),
-        cmocka_unit_test(the_scanner_never_promises_what_the_parser_refuses),
         cmocka_unit_test(tokens_keep_to_the_bound),
         cmocka_unit_test(tokens_of_the_material_keep_to_the_bound),
         cmocka_unit_test(samples_and_counts_are_the_same),
