@@ -19,11 +19,11 @@ size_t ar__attention_blocks(ar_block *out, const ar_rows *rows, const size_t *pa
 }
 
 /* One thread's scratch:
- *   left[3], right[3]   packed operands of up to BLOCK x max(BLOCK, D), with room for the tile's padding
+ *   left[3], right[4]   packed operands of up to BLOCK x max(BLOCK, D), with room for the tile's padding
  *   s, p                two BLOCK x BLOCK score tiles
  *   acc[2]              group x BLOCK x D accumulators        m, l   group x BLOCK running maxima and sums */
 typedef struct scratch {
-    float *left[3], *right[3], *s, *p, *acc[2], *m, *l;
+    float *left[3], *right[4], *s, *p, *acc[2], *m, *l;
 } scratch;
 
 static size_t operand_floats(const ar_attention *at) {
@@ -33,7 +33,7 @@ static size_t operand_floats(const ar_attention *at) {
 
 size_t ar__attention_scratch(const ar_attention *at) {
     size_t group = at->heads / at->kv_heads;
-    return 6 * operand_floats(at) + 2 * BLOCK * BLOCK + 2 * group * BLOCK * at->head_dim + 2 * group * BLOCK + 16 * 12;
+    return 7 * operand_floats(at) + 2 * BLOCK * BLOCK + 2 * group * BLOCK * at->head_dim + 2 * group * BLOCK + 16 * 12;
 }
 
 static float *take(float **at, size_t n) {
@@ -47,7 +47,7 @@ static scratch cut_scratch(const ar_attention *at, float *memory) {
     float *p = memory + (size_t)omp_get_thread_num() * ((ar__attention_scratch(at) + 15) / 16 * 16);
     scratch s;
     for (int i = 0; i < 3; i++) s.left[i] = take(&p, operand);
-    for (int i = 0; i < 3; i++) s.right[i] = take(&p, operand);
+    for (int i = 0; i < 4; i++) s.right[i] = take(&p, operand);
     s.s = take(&p, BLOCK * BLOCK);
     s.p = take(&p, BLOCK * BLOCK);
     for (int i = 0; i < 2; i++) s.acc[i] = take(&p, group * BLOCK * at->head_dim);
@@ -143,10 +143,11 @@ void ar__attention_fwd(const ar_runtime *rt, float *o, float *lse, const float *
     }
 }
 
-/* What one backward pass reads; the same for all its tiles. */
+/* What one backward pass reads and writes; the same for all its tiles. */
 typedef struct bwd_args {
     const ar_attention *at;
-    const float *d_o, *q, *k, *v, *lse, *dsum;
+    float *dq, *dk, *dv;
+    const float *dsum, *d_o, *q, *k, *v, *lse;
     size_t ld, kv_ld;
 } bwd_args;
 
@@ -167,7 +168,7 @@ static void bwd_tile(const ar_kernels *kn, const bwd_args *a, const ar_block *b,
     }
 }
 
-static void bwd_queries(const ar_runtime *rt, float *dq, const bwd_args *a, const ar_block *b, size_t kv_head, const scratch *sc) {
+static void bwd_queries(const ar_runtime *rt, const bwd_args *a, const ar_block *b, size_t kv_head, const scratch *sc) {
     const ar_kernels *kn = &rt->kern;
     const ar_attention *at = a->at;
     size_t group = at->heads / at->kv_heads, d = at->head_dim, q0 = b->position, keys = q0 + b->count;
@@ -182,19 +183,21 @@ static void bwd_queries(const ar_runtime *rt, float *dq, const bwd_args *a, cons
             ar__pack_left(kn, sc->left[1], a->d_o + at_query, a->ld, 1, b->count, d);
             bwd_tile(kn, a, b, head, k0, cols, sc);
             ar__pack_left(kn, sc->left[2], sc->s, cols, 1, b->count, cols);
-            ar__gemm_packed(kn, dq + at_query, a->ld, sc->left[2], sc->right[2], b->count, d, cols, k0 > first_key(at, q0));
+            ar__gemm_packed(kn, a->dq + at_query, a->ld, sc->left[2], sc->right[2], b->count, d, cols, k0 > first_key(at, q0));
         }
     }
 }
 
-/* dk and dv of the keys in block kb: all later blocks of the same sample send to it. */
-static void bwd_keys(const ar_runtime *rt, float *dk, float *dv, const bwd_args *a, const ar_block *kb, size_t kv_head, const scratch *sc) {
+/* dk and dv of the keys in block kb: all later blocks of the same sample send to it.  with_dq: they take theirs on the way,
+ * which is the same sum if the key blocks of a sample come in order. */
+static void bwd_keys(const ar_runtime *rt, const bwd_args *a, const ar_block *kb, size_t kv_head, bool with_dq, const scratch *sc) {
     const ar_kernels *kn = &rt->kern;
     const ar_attention *at = a->at;
     size_t group = at->heads / at->kv_heads, d = at->head_dim, k0 = kb->position, cols = kb->count;
     size_t at_key = kb->row * a->kv_ld + kv_head * d;
     ar__pack_right(kn, sc->right[0], a->k + at_key, a->kv_ld, true, cols, d);
     ar__pack_right(kn, sc->right[1], a->v + at_key, a->kv_ld, true, cols, d);
+    if (with_dq) ar__pack_right(kn, sc->right[3], a->k + at_key, a->kv_ld, false, d, cols);
     bool first = true;
     for (size_t i = k0; i < kb->length && first_key(at, i) <= k0; i += BLOCK) {
         ar_block b = {kb->keys + i, min_of(BLOCK, kb->length - i), kb->keys, i, kb->length};
@@ -205,29 +208,58 @@ static void bwd_keys(const ar_runtime *rt, float *dk, float *dv, const bwd_args 
             bwd_tile(kn, a, &b, head, k0, cols, sc);
             ar__pack_left(kn, sc->left[2], sc->p, 1, cols, cols, b.count);
             ar__pack_right(kn, sc->right[2], a->d_o + at_query, a->ld, false, d, b.count);
-            ar__gemm_packed(kn, dv + at_key, a->kv_ld, sc->left[2], sc->right[2], cols, d, b.count, !first);
+            ar__gemm_packed(kn, a->dv + at_key, a->kv_ld, sc->left[2], sc->right[2], cols, d, b.count, !first);
             ar__pack_left(kn, sc->left[2], sc->s, 1, cols, cols, b.count);
             ar__pack_right(kn, sc->right[2], a->q + at_query, a->ld, false, d, b.count);
-            ar__gemm_packed(kn, dk + at_key, a->kv_ld, sc->left[2], sc->right[2], cols, d, b.count, !first);
+            ar__gemm_packed(kn, a->dk + at_key, a->kv_ld, sc->left[2], sc->right[2], cols, d, b.count, !first);
             first = false;
+            if (!with_dq) continue;
+            ar__pack_left(kn, sc->left[2], sc->s, cols, 1, b.count, cols);
+            ar__gemm_packed(kn, a->dq + at_query, a->ld, sc->left[2], sc->right[3], b.count, d, cols, k0 > first_key(at, i));
         }
     }
+}
+
+static void bwd_sample(const ar_runtime *rt, const bwd_args *a, const ar_block *first, const ar_block *end, size_t kv_head,
+                       const scratch *sc) {
+    for (const ar_block *b = first; b < end && b->keys == first->keys; b++) bwd_keys(rt, a, b, kv_head, true, sc);
+}
+
+/* A sample's head in one pass takes five products a tile, in two (queries, keys) seven, but then every block is a task of its
+ * own.  One pass where the most that a thread may get of it is less than its part of the two. */
+static bool in_one_pass(const ar_runtime *rt, const ar_attention *at, const ar_block *blocks, size_t count) {
+    size_t threads = (size_t)rt->threads, rounds = (at->kv_heads + threads - 1) / threads;
+    double all = 0.0, longest = 0.0;
+    for (size_t i = 0; i < count; i++) {
+        if (blocks[i].position) continue;
+        double work = (double)blocks[i].length * (double)blocks[i].length;
+        all += work;
+        longest = work > longest ? work : longest;
+    }
+    double part = all * (double)at->kv_heads / (double)threads, most = longest * (double)rounds;
+    return 5.0 * (most > part ? most : part) <= 7.0 * part;
 }
 
 void ar__attention_bwd(const ar_runtime *rt, float *dq, float *dk, float *dv, float *dsum, const float *d_o, const float *q, const float *k,
                        const float *v, const float *o, const float *lse, const ar_attention *at, const ar_block *blocks, size_t block_count,
                        float *memory) {
     size_t d = at->head_dim, rows = block_count ? blocks[block_count - 1].row + blocks[block_count - 1].count : 0;
-    bwd_args a = {.at = at, .d_o = d_o, .q = q, .k = k, .v = v, .lse = lse, .dsum = dsum, .ld = at->heads * d, .kv_ld = at->kv_heads * d};
+    bwd_args a = {at, dq, dk, dv, dsum, d_o, q, k, v, lse, at->heads * d, at->kv_heads * d};
+    bool once = in_one_pass(rt, at, blocks, block_count);
+    size_t tasks = block_count * at->kv_heads;
 #pragma omp parallel num_threads(ar__team(rt, block_count * at->heads * AR_ATTENTION_BLOCK * at->head_dim * 16))
     {
         scratch sc = cut_scratch(at, memory);
 #pragma omp for schedule(static)
         for (size_t i = 0; i < rows * at->heads; i++) dsum[i] = rt->kern.dot(d_o + i * d, o + i * d, d);
 #pragma omp for schedule(dynamic, 1) nowait
-        for (size_t t = 0; t < block_count * at->kv_heads; t++)
-            bwd_queries(rt, dq, &a, &blocks[block_count - 1 - t / at->kv_heads], t % at->kv_heads, &sc);
+        for (size_t t = 0; t < tasks; t++) {
+            const ar_block *b = &blocks[block_count - 1 - t / at->kv_heads];
+            if (!once) bwd_queries(rt, &a, b, t % at->kv_heads, &sc);
+            if (once && b->position == 0) bwd_sample(rt, &a, b, blocks + block_count, t % at->kv_heads, &sc);
+        }
 #pragma omp for schedule(dynamic, 1)
-        for (size_t t = 0; t < block_count * at->kv_heads; t++) bwd_keys(rt, dk, dv, &a, &blocks[t / at->kv_heads], t % at->kv_heads, &sc);
+        for (size_t t = 0; t < tasks; t++)
+            if (!once) bwd_keys(rt, &a, &blocks[t / at->kv_heads], t % at->kv_heads, false, &sc);
     }
 }

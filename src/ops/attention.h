@@ -4,8 +4,9 @@
  *
  * Kept for backward: o and lse_i = log sum_j exp(scale q_i · k_j).  Backward, with D_i = do_i · o_i:
  *     dv_j = sum_i p_ij do_i     ds_ij = p_ij (do_i · v_j - D_i) scale     dq_i = sum_j ds_ij k_j     dk_j = sum_i ds_ij q_i
- * dq is formed per block of queries, dk and dv per block of keys, each by one thread in a fixed order; blocks count
- * from the start of their sample, so a sample's bits do not depend on its neighbours. */
+ * An element of dq sums over blocks of keys, of dk and dv over blocks of queries, in their order, whether a thread takes all
+ * of a sample or a block of it; blocks count from the start of their sample, so a sample's bits do not depend on its
+ * neighbours. */
 #ifndef AR_OPS_ATTENTION_H
 #define AR_OPS_ATTENTION_H
 

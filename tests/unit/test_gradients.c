@@ -99,12 +99,14 @@ static void assert_same_gradients(const small *a, const small *b, const char *wh
             fail_msg("%s: %s changes the gradient of %s", name, what, a->list.at[i].name);
 }
 
+/* Attention's backward takes a sample's head in one pass on one thread, in two on four; windows leave key blocks out. */
 static void packing_recomputing_and_threads_change_no_bit(void **state) {
+    static const size_t some_long[] = {9, 150, 2, 17, 0};
     for (int c = 0; c < CASES; c++) {
-        small a = small_open(&cases[c], lengths, 1, NULL, NULL, false), b = small_open(&cases[c], lengths, 3, NULL, NULL, true);
+        small a = small_open(&cases[c], some_long, 1, NULL, NULL, false), b = small_open(&cases[c], some_long, 4, NULL, NULL, true);
         double la = small_loss(&a, true), lb = small_loss(&b, true);
         assert_true(la == lb);
-        assert_same_gradients(&a, &b, "recomputing on three threads", cases[c].name);
+        assert_same_gradients(&a, &b, "recomputing on four threads", cases[c].name);
         assert_true(small_loss_apart(&b, true) == la);
         assert_same_gradients(&a, &b, "one sample at a time", cases[c].name);
         small_close(&a);
