@@ -8,12 +8,11 @@
 #include <omp.h>
 #include <string.h>
 
+#include "base/size.h"
 #include "kern/gemm.h"
 #include "kern/runtime.h"
 
 enum { ROWS = 16 };
-
-static size_t min_of(size_t a, size_t b) { return a < b ? a : b; }
 
 /* B's block as f32 [cols][len] (b_rows) or [len][NC]; columns past the end are zero so that the shape stays fixed. */
 static void widen_block(float *dst, const ar_gemm *g, size_t j0, size_t cols, size_t p0, size_t len) {
@@ -29,7 +28,7 @@ static void widen_block(float *dst, const ar_gemm *g, size_t j0, size_t cols, si
 
 static void run_tile(const ar_gemm *g, bool bf16, const float *block, float *spare, size_t i0, size_t j0, size_t cols, size_t p0,
                      size_t len) {
-    size_t rows = min_of(ROWS, g->m - i0);
+    size_t rows = ar__min(ROWS, g->m - i0);
     float *left = spare, *out = spare + (size_t)ROWS * AR_GEMM_KC;
     blasint ld = len ? (blasint)len : 1;
     memset(left, 0, sizeof *left * ROWS * len);
@@ -56,9 +55,9 @@ static void run(const ar_runtime *rt, const ar_gemm *g) {
 #pragma omp parallel for num_threads(rt->threads) schedule(dynamic, 1)
     for (size_t job = 0; job < blocks; job++) {
         float *block = ar__runtime_right(rt, omp_get_thread_num()), *spare = block + (size_t)AR_GEMM_NC * AR_GEMM_KC;
-        size_t j = job * AR_GEMM_NC, cols = min_of(AR_GEMM_NC, g->n - j);
+        size_t j = job * AR_GEMM_NC, cols = ar__min(AR_GEMM_NC, g->n - j);
         for (size_t p = 0; p < g->k || p == 0; p += AR_GEMM_KC) {
-            size_t len = min_of(AR_GEMM_KC, g->k - p);
+            size_t len = ar__min(AR_GEMM_KC, g->k - p);
             widen_block(block, g, j, cols, p, len);
             if (bf16) ar__round_to_bf16(block, AR_GEMM_NC * len);
             for (size_t i = 0; i < g->m; i += ROWS) run_tile(g, bf16, block, spare, i, j, cols, p, len);

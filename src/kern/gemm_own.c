@@ -14,166 +14,26 @@
  * depend on the element's row, column and k: not on m, threads, row blocks, columns per job, or who shares the group. */
 #include <omp.h>
 
-#include "kern/panels.h"
-#include "kern/runtime.h"
-
-enum {
-    MEMBERS = 12,
-    FACTORS = 48,            /* A·B pairs in a group: products and terms */
-    LINE = 64,               /* packed operands begin at multiples of it */
-    BLOCK_BYTES = 256 << 10, /* of a packed right block: what stays in L2 beside the streams */
-    LONG_BYTES = 512 << 10,  /* the same where k takes several slices: the packed A is streamed once per column block */
-    ONE_SLICE = 1024,
-    SLICE = 512,
-    ROWS_ENOUGH = 192 /* in a block, so that packing B again for the next does not count */
-};
-
-/* One A·B: the product itself or a term. */
-typedef struct factor {
-    ar_panels panels;
-    size_t first, last; /* rows of C */
-    size_t k, slice;
-    ar_right right;
-    const float *a; /* row `first` */
-    size_t a_row, a_col;
-    char *left; /* packed; of the product itself shared by the members of one arithmetic */
-    bool shared;
-} factor;
-
-typedef struct member {
-    const ar_gemm *g;
-    size_t factor, factor_count;
-    size_t columns, parts, jobs; /* columns per job; row parts */
-} member;
-
-typedef struct group {
-    const ar_runtime *rt;
-    size_t count, factor_count;
-    member member[MEMBERS];
-    factor factor[FACTORS];
-    size_t row0, rows; /* the block at hand */
-} group;
-
-static size_t min_of(size_t a, size_t b) { return a < b ? a : b; }
-static size_t max_of(size_t a, size_t b) { return a > b ? a : b; }
-static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
-
-/* bf16 elements are half as wide, so a slice of the same bytes is twice as deep. */
-static size_t slice_of(size_t k, size_t bytes) {
-    size_t wider = sizeof(float) / bytes;
-    return k <= ONE_SLICE * wider ? max_of(k, 1) : SLICE * wider;
-}
-
-static size_t left_bytes(const factor *f, size_t rows) {
-    return round_up(round_up(rows, f->panels.mr) * ar__panels_depth(&f->panels, f->k) * f->panels.bytes, LINE);
-}
-
-/* ---- preparing a group ---- */
-
-static void add_factor(group *gr, member *m, factor f, size_t whole_k) {
-    f.slice = m->factor_count == 0 ? min_of(slice_of(whole_k, f.panels.bytes), max_of(f.k, 1)) : min_of(f.k, AR_GEMM_KC);
-    gr->factor[gr->factor_count++] = f;
-    m->factor_count++;
-}
-
-/* whole_k: of the product that g may be a part of. */
-static bool prepare(group *gr, const ar_runtime *rt, const ar_gemm *g, const ar_panels *panels, size_t count, size_t whole_k) {
-    *gr = (group){.rt = rt, .count = count};
-    if (count > MEMBERS) return false;
-    for (size_t i = 0; i < count; i++) {
-        member *m = &gr->member[i];
-        *m = (member){.g = &g[i], .factor = gr->factor_count};
-        if (gr->factor_count + 1 + g[i].term_count > FACTORS) return false;
-        add_factor(gr, m,
-                   (factor){panels[i],
-                            0,
-                            g[i].m,
-                            g[i].k,
-                            0,
-                            {g[i].b, g[i].b_type, g[i].b_ld, g[i].b_rows},
-                            g[i].a,
-                            g[i].a_row,
-                            g[i].a_col,
-                            NULL,
-                            false},
-                   whole_k);
-        for (size_t t = 0; t < g[i].term_count; t++) {
-            const ar_gemm_term *e = &g[i].terms[t];
-            add_factor(gr, m,
-                       (factor){ar__panels_f32(&rt->kern, false),
-                                e->first,
-                                e->last,
-                                e->k,
-                                0,
-                                {e->b, e->b_type, e->b_ld, e->b_rows},
-                                e->a,
-                                e->a_ld,
-                                1,
-                                NULL,
-                                false},
-                       e->k);
-        }
-    }
-    return true;
-}
-
-/* A factor uses the packed rows of an earlier member's A where operand and arithmetic are the same. */
-static const factor *same_left(const group *gr, size_t at) {
-    const factor *f = &gr->factor[at];
-    for (size_t i = 0; i < gr->count; i++) {
-        const factor *e = &gr->factor[gr->member[i].factor];
-        if (e >= f) break;
-        if (e->a == f->a && e->k == f->k && e->a_row == f->a_row && e->a_col == f->a_col && e->panels.bf16 == f->panels.bf16 &&
-            e->panels.rounded == f->panels.rounded && f->first == 0 && f->last == e->last)
-            return e;
-    }
-    return NULL;
-}
-
-/* Gives every factor its place in rt->left for `rows` rows; returns the bytes needed. */
-static size_t place(group *gr, size_t rows) {
-    size_t at = 0;
-    for (size_t i = 0; i < gr->factor_count; i++) {
-        factor *f = &gr->factor[i];
-        const factor *same = same_left(gr, i);
-        f->shared = same != NULL;
-        f->left = same ? same->left : (char *)gr->rt->left + at;
-        if (!same) at += left_bytes(f, rows);
-    }
-    return at;
-}
-
-/* Columns per job, then row parts: fewer and larger is cheaper (A's panels are read again for every block of columns, B's
- * block is packed again for every part), but every thread needs a few. */
-static void divide(const group *gr, member *m) {
-    const factor *f = &gr->factor[m->factor];
-    size_t nr = f->panels.nr, threads = (size_t)gr->rt->threads, n = m->g->n;
-    size_t deep = min_of(f->slice, max_of(f->k, 1)) * f->panels.bytes, fits = (f->k > f->slice ? LONG_BYTES : BLOCK_BYTES) / deep;
-    size_t slivers = max_of(min_of(fits, AR_GEMM_NC) / nr, 1);
-    while (threads > 1 && slivers > 2 && n / (slivers * nr) < 4 * threads) slivers--;
-    m->columns = slivers * nr;
-    size_t blocks = (n + m->columns - 1) / m->columns, most = (gr->rows + AR_TILE_ROWS - 1) / AR_TILE_ROWS;
-    m->parts = threads > 1 && blocks < 3 * threads ? min_of(most, (3 * threads + blocks - 1) / blocks) : 1;
-    m->jobs = blocks * m->parts;
-}
+#include "base/size.h"
+#include "kern/gemm_group.h"
 
 /* ---- packing A ---- */
 
 /* Panel i of the factor within the block: the rows of C it covers, relative to the block; false where there are none. */
-static bool panel_rows(const group *gr, const factor *f, size_t i, size_t *from, size_t *to) {
+static bool panel_rows(const ar_group *gr, const ar_factor *f, size_t i, size_t *from, size_t *to) {
     size_t first = f->first > gr->row0 ? f->first - gr->row0 : 0, last = f->last > gr->row0 ? f->last - gr->row0 : 0;
-    *from = max_of(first, i * f->panels.mr);
-    *to = min_of(min_of(last, gr->rows), (i + 1) * f->panels.mr);
+    *from = ar__max(first, i * f->panels.mr);
+    *to = ar__min(ar__min(last, gr->rows), (i + 1) * f->panels.mr);
     return *from < *to;
 }
 
 /* Where panel i of the slice at p0 (depth deep) begins: slice after slice, so that a job reads on and on. */
-static char *left_panel(const group *gr, const factor *f, size_t i, size_t p0, size_t depth) {
-    size_t rows = round_up(gr->rows, f->panels.mr);
+static char *left_panel(const ar_group *gr, const ar_factor *f, size_t i, size_t p0, size_t depth) {
+    size_t rows = ar__round_up(gr->rows, f->panels.mr);
     return f->left + (rows * p0 + i * f->panels.mr * depth) * f->panels.bytes;
 }
 
-static void pack_left(const group *gr, const factor *f) {
+static void pack_left(const ar_group *gr, const ar_factor *f) {
     size_t panels = (gr->rows + f->panels.mr - 1) / f->panels.mr;
 #pragma omp for schedule(static) nowait
     for (size_t i = 0; i < panels; i++) {
@@ -181,7 +41,7 @@ static void pack_left(const group *gr, const factor *f) {
         if (!panel_rows(gr, f, i, &from, &to)) continue;
         const float *a = f->a + (gr->row0 + from - f->first) * f->a_row;
         for (size_t p = 0; p < f->k; p += f->slice) {
-            size_t len = min_of(f->slice, f->k - p);
+            size_t len = ar__min(f->slice, f->k - p);
             ar__panels_left(&f->panels, left_panel(gr, f, i, p, ar__panels_depth(&f->panels, len)), a + p * f->a_col, f->a_row, f->a_col,
                             to - from, len);
         }
@@ -191,14 +51,14 @@ static void pack_left(const group *gr, const factor *f) {
 /* ---- a job ---- */
 
 typedef struct slice {
-    const factor *f;
+    const ar_factor *f;
     size_t p0, len, depth;
     const char *right;
 } slice;
 
 /* From one slice to the next, the product's own first (one of length 0 where k is 0), then the terms'. */
-static bool next_slice(const group *gr, const member *m, slice *s) {
-    const factor *base = &gr->factor[m->factor], *last = base + m->factor_count;
+static bool next_slice(const ar_group *gr, const ar_member *m, slice *s) {
+    const ar_factor *base = &gr->factor[m->factor], *last = base + m->factor_count;
     if (!s->f)
         s->f = base;
     else if ((s->p0 += s->len) >= s->f->k) {
@@ -207,19 +67,19 @@ static bool next_slice(const group *gr, const member *m, slice *s) {
         s->p0 = 0;
     }
     if (s->f == last) return false;
-    s->len = min_of(s->f->slice, s->f->k - s->p0);
+    s->len = ar__min(s->f->slice, s->f->k - s->p0);
     s->depth = ar__panels_depth(&s->f->panels, s->len);
     return true;
 }
 
 static size_t right_bytes(const slice *s, size_t cols) {
-    return round_up(round_up(cols, s->f->panels.nr) * s->depth * s->f->panels.bytes, LINE);
+    return ar__round_up(ar__round_up(cols, s->f->panels.nr) * s->depth * s->f->panels.bytes, AR_PACKED_LINE);
 }
 
 /* One slice on rows r0..r1 of the block. */
-static void multiply(const group *gr, const member *m, const slice *s, size_t r0, size_t r1, size_t j0, size_t cols) {
+static void multiply(const ar_group *gr, const ar_member *m, const slice *s, size_t r0, size_t r1, size_t j0, size_t cols) {
     const ar_gemm *g = m->g;
-    const factor *f = s->f;
+    const ar_factor *f = s->f;
     size_t mr = f->panels.mr, from, to;
     bool first = f == &gr->factor[m->factor] && s->p0 == 0;
     for (size_t i = r0 / mr; i * mr < r1; i++) {
@@ -229,7 +89,7 @@ static void multiply(const group *gr, const member *m, const slice *s, size_t r0
     }
 }
 
-static void finish(const group *gr, const ar_gemm *g, size_t r0, size_t r1, size_t j0, size_t cols) {
+static void finish(const ar_group *gr, const ar_gemm *g, size_t r0, size_t r1, size_t j0, size_t cols) {
     for (size_t i = r0; i < r1; i++) {
         float *c = g->c + (gr->row0 + i) * g->c_ld + j0;
         if (g->has_scale)
@@ -240,8 +100,8 @@ static void finish(const group *gr, const ar_gemm *g, size_t r0, size_t r1, size
 }
 
 /* Packs the right blocks of as many slices as fit the buffer; returns how many.  *more: whether others follow. */
-static size_t pack_batch(const group *gr, const member *m, slice *batch, size_t most, slice *next, bool *more, char *buffer, size_t j0,
-                         size_t cols) {
+static size_t pack_batch(const ar_group *gr, const ar_member *m, slice *batch, size_t most, slice *next, bool *more, char *buffer,
+                         size_t j0, size_t cols) {
     size_t n = 0, used = 0;
     float *wide = (float *)(void *)(buffer + AR_GEMM_RIGHT_BYTES);
     do {
@@ -256,16 +116,16 @@ static size_t pack_batch(const group *gr, const member *m, slice *batch, size_t 
     return n;
 }
 
-static void run_job(const group *gr, const member *m, size_t job, char *buffer) {
+static void run_job(const ar_group *gr, const ar_member *m, size_t job, char *buffer) {
     enum { BATCH = 8 };
-    size_t j0 = job / m->parts * m->columns, cols = min_of(m->columns, m->g->n - j0);
+    size_t j0 = job / m->parts * m->columns, cols = ar__min(m->columns, m->g->n - j0);
     size_t chunks = (gr->rows + AR_TILE_ROWS - 1) / AR_TILE_ROWS, part = job % m->parts;
-    size_t first = chunks * part / m->parts * AR_TILE_ROWS, last = min_of(chunks * (part + 1) / m->parts * AR_TILE_ROWS, gr->rows);
+    size_t first = chunks * part / m->parts * AR_TILE_ROWS, last = ar__min(chunks * (part + 1) / m->parts * AR_TILE_ROWS, gr->rows);
     slice batch[BATCH], next = {0};
     for (bool more = next_slice(gr, m, &next); more;) {
         size_t n = pack_batch(gr, m, batch, BATCH, &next, &more, buffer, j0, cols);
         for (size_t r = first; r < last; r += AR_TILE_ROWS) {
-            size_t end = min_of(r + AR_TILE_ROWS, last);
+            size_t end = ar__min(r + AR_TILE_ROWS, last);
             for (size_t i = 0; i < n; i++) multiply(gr, m, &batch[i], r, end, j0, cols);
             if (!more) finish(gr, m->g, r, end, j0, cols);
         }
@@ -275,16 +135,16 @@ static void run_job(const group *gr, const member *m, size_t job, char *buffer) 
 /* ---- running ---- */
 
 /* The members from `first` up to the next that waits for others. */
-static size_t stage_end(const group *gr, size_t first) {
+static size_t stage_end(const ar_group *gr, size_t first) {
     size_t end = first + 1;
     while (end < gr->count && !gr->member[end].g->after) end++;
     return end;
 }
 
-static void run_stage(const group *gr, size_t first, size_t end, char *buffer) {
+static void run_stage(const ar_group *gr, size_t first, size_t end, char *buffer) {
     size_t jobs = 0;
     for (size_t i = first; i < end; i++) {
-        const member *m = &gr->member[i];
+        const ar_member *m = &gr->member[i];
         for (size_t f = 1; f < m->factor_count; f++) pack_left(gr, &gr->factor[m->factor + f]);
         jobs += m->jobs;
     }
@@ -297,7 +157,7 @@ static void run_stage(const group *gr, size_t first, size_t end, char *buffer) {
     }
 }
 
-static const ar_bf16_tile *unit_in_use(const group *gr) {
+static const ar_bf16_tile *unit_in_use(const ar_group *gr) {
     for (size_t i = 0; i < gr->count; i++) {
         const ar_bf16_tile *t = gr->factor[gr->member[i].factor].panels.bf16;
         if (t && t->begin) return t;
@@ -305,8 +165,8 @@ static const ar_bf16_tile *unit_in_use(const group *gr) {
     return NULL;
 }
 
-static void run_block(group *gr, size_t work) {
-    for (size_t i = 0; i < gr->count; i++) divide(gr, &gr->member[i]);
+static void run_block(ar_group *gr, size_t work) {
+    ar__group_divide(gr);
     const ar_bf16_tile *unit = unit_in_use(gr);
 #pragma omp parallel num_threads(ar__team(gr->rt, work / 16))
     {
@@ -319,24 +179,15 @@ static void run_block(group *gr, size_t work) {
     }
 }
 
-/* The most rows, cut evenly, whose packed operands fit; 0 where those are too few to be worth packing B again. */
-static size_t block_rows(group *gr, size_t m) {
-    size_t chunks = (m + AR_TILE_ROWS - 1) / AR_TILE_ROWS, fit = AR_GEMM_LEFT_BYTES / max_of(place(gr, AR_TILE_ROWS), 1);
-    if (fit * AR_TILE_ROWS < ROWS_ENOUGH && fit < chunks) return 0;
-    size_t blocks = (chunks + fit - 1) / fit;
-    return (chunks + blocks - 1) / blocks * AR_TILE_ROWS;
-}
-
 static bool run_group(const ar_runtime *rt, const ar_gemm *g, const ar_panels *panels, size_t count, size_t whole_k) {
-    group gr;
-    if (!prepare(&gr, rt, g, panels, count, whole_k)) return false;
-    size_t m = g[0].m, rows = block_rows(&gr, m), columns = 0;
+    ar_group gr;
+    if (!ar__group_prepare(&gr, rt, g, panels, count, whole_k)) return false;
+    size_t m = g[0].m, rows = ar__group_rows(&gr, m), columns = 0;
     if (rows == 0) return false;
-    place(&gr, rows);
     for (size_t i = 0; i < count; i++) columns += g[i].n;
     for (gr.row0 = 0; gr.row0 < m; gr.row0 += rows) {
-        gr.rows = min_of(rows, m - gr.row0);
-        run_block(&gr, gr.rows * columns * max_of(g[0].k, 1));
+        gr.rows = ar__min(rows, m - gr.row0);
+        run_block(&gr, gr.rows * columns * ar__max(g[0].k, 1));
     }
     return true;
 }
@@ -348,14 +199,14 @@ bool ar__packed_group(const ar_runtime *rt, const ar_gemm *g, const ar_panels *p
 /* k too deep for many rows: as many as fit with a part of k, then the next part.  Parts are whole slices. */
 void ar__packed_deep(const ar_runtime *rt, const ar_gemm *g, const ar_panels *panels) {
     enum { MOST_ROWS = 6 * AR_TILE_ROWS };
-    size_t most = AR_GEMM_LEFT_BYTES / panels->bytes / MOST_ROWS / ONE_SLICE * ONE_SLICE;
+    size_t most = AR_GEMM_LEFT_BYTES / panels->bytes / MOST_ROWS / AR_ONE_SLICE * AR_ONE_SLICE;
     ar_gemm part = *g;
     ar_right b = {g->b, g->b_type, g->b_ld, g->b_rows};
     for (size_t i = 0; i < g->m; i += MOST_ROWS) {
-        part.m = min_of(MOST_ROWS, g->m - i);
+        part.m = ar__min(MOST_ROWS, g->m - i);
         part.c = g->c + i * g->c_ld;
         for (size_t p = 0; p < g->k; p += most) {
-            part.k = min_of(most, g->k - p);
+            part.k = ar__min(most, g->k - p);
             part.a = g->a + i * g->a_row + p * g->a_col;
             part.b = g->b_rows ? ar__right_element(&b, 0, p) : ar__right_element(&b, p, 0);
             part.accumulate = g->accumulate || p > 0;

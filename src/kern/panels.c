@@ -1,6 +1,6 @@
 #include "kern/panels.h"
 
-static size_t min_of(size_t a, size_t b) { return a < b ? a : b; }
+#include "base/size.h"
 
 ar_panels ar__panels_f32(const ar_kernels *kn, bool rounded) {
     return (ar_panels){.kn = kn, .rounded = rounded, .mr = (size_t)kn->mr, .nr = (size_t)kn->nr, .kr = 1, .bytes = sizeof(float)};
@@ -43,7 +43,7 @@ static void right_f32(const ar_panels *p, float *dst, float *wide, const ar_righ
         j0 = p0 = 0;
     }
     for (size_t j = 0; j < cols; j += p->nr) {
-        size_t n = min_of(p->nr, cols - j);
+        size_t n = ar__min(p->nr, cols - j);
         const void *from = w.rows ? ar__right_element(&w, j0 + j, p0) : ar__right_element(&w, p0, j0 + j);
         float *to = dst + j * len;
         if (w.type == AR_F32)
@@ -63,7 +63,7 @@ static ar_right narrow(uint16_t *half, const ar_right *b, size_t j0, size_t cols
     size_t rows = b->rows ? cols : len, width = b->rows ? len : cols;
     for (size_t i = 0; i < rows; i++)
         for (size_t q = 0; q < width; q += PART) {
-            size_t n = min_of(PART, width - q);
+            size_t n = ar__min(PART, width - q);
             ar__dtype(b->type)->to_f32(part, b->rows ? ar__right_element(b, j0 + i, p0 + q) : ar__right_element(b, p0 + i, j0 + q), n);
             ar__dtype(AR_BF16)->from_f32(half + i * width + q, part, n);
         }
@@ -78,7 +78,7 @@ static void right_bf16(const ar_panels *p, uint16_t *dst, float *wide, const ar_
     }
     size_t depth = ar__panels_depth(p, len);
     for (size_t j = 0; j < cols; j += p->nr) {
-        size_t n = min_of(p->nr, cols - j);
+        size_t n = ar__min(p->nr, cols - j);
         const void *from = w.rows ? ar__right_element(&w, j0 + j, p0) : ar__right_element(&w, p0, j0 + j);
         (w.rows ? p->bf16->right_rows : p->bf16->right_columns)(dst + j * depth, from, w.ld, n, len);
     }
@@ -110,7 +110,7 @@ void ar__panels_multiply(const ar_panels *p, float *c, size_t c_ld, const void *
     size_t panel_bytes = p->mr * k * p->bytes, share = panel_bytes / ((cols + p->nr - 1) / p->nr) + 64;
     for (size_t j = 0; j < cols; j += p->nr) {
         fetch((const char *)panel + panel_bytes + j / p->nr * share, share);
-        size_t n = min_of(p->nr, cols - j);
+        size_t n = ar__min(p->nr, cols - j);
         const char *b = (const char *)slivers + j / p->nr * sliver * p->bytes;
         if (rows == p->mr && n == p->nr) {
             tile(p, k, panel, b, c + j, c_ld, accumulate);
@@ -127,7 +127,7 @@ void ar__panels_multiply(const ar_panels *p, float *c, size_t c_ld, const void *
 
 void ar__pack_left(const ar_kernels *kn, float *dst, const float *a, size_t a_row, size_t a_col, size_t m, size_t k) {
     ar_panels p = ar__panels_f32(kn, false);
-    for (size_t i = 0; i < m; i += p.mr) ar__panels_left(&p, dst + i * k, a + i * a_row, a_row, a_col, min_of(p.mr, m - i), k);
+    for (size_t i = 0; i < m; i += p.mr) ar__panels_left(&p, dst + i * k, a + i * a_row, a_row, a_col, ar__min(p.mr, m - i), k);
 }
 
 void ar__pack_right(const ar_kernels *kn, float *dst, const float *b, size_t b_ld, bool b_rows, size_t n, size_t k) {
@@ -139,5 +139,5 @@ void ar__gemm_packed(const ar_kernels *kn, float *c, size_t c_ld, const float *l
                      bool accumulate) {
     ar_panels p = ar__panels_f32(kn, false);
     for (size_t i = 0; i < m; i += p.mr)
-        ar__panels_multiply(&p, c + i * c_ld, c_ld, left + i * k, right, p.nr * k, min_of(p.mr, m - i), n, k, accumulate);
+        ar__panels_multiply(&p, c + i * c_ld, c_ld, left + i * k, right, p.nr * k, ar__min(p.mr, m - i), n, k, accumulate);
 }

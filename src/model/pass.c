@@ -6,8 +6,7 @@
 #include <string.h>
 
 #include "base/fail.h"
-
-static size_t max_of(size_t a, size_t b) { return a > b ? a : b; }
+#include "base/size.h"
 
 /* Floats of a piece's logits: enough rows to feed the product, never the whole matrix. */
 enum { PIECE_FLOATS = 16 << 20, PIECE_MIN = 24, PIECE_MAX = 504 };
@@ -35,7 +34,7 @@ ar_level ar__pass_level(const ar_pass *p, size_t layer) {
 static float *place_su(ar_pass *p, size_t layer, ar_slot slot) {
     size_t r = 0, layers = (size_t)p->model->arch.layers;
     for (size_t l = 0; l < layers; l++)
-        if (layer == l || layer == SIZE_MAX) r = max_of(r, rank_at(&p->spec, ar__module_at((int64_t)l, slot)));
+        if (layer == l || layer == SIZE_MAX) r = ar__max(r, rank_at(&p->spec, ar__module_at((int64_t)l, slot)));
     return r ? ar__arena_f32(&p->arena, p->spec.tokens * r) : NULL;
 }
 
@@ -110,15 +109,15 @@ static void place_shared(ar_pass *p) {
 
 static void place_linear_scratch(ar_pass *p) {
     const ar_model *m = p->model;
-    size_t in = 0, out = 0, rank = 0, t = max_of(p->spec.tokens, 1);
+    size_t in = 0, out = 0, rank = 0, t = ar__max(p->spec.tokens, 1);
     for (size_t i = 0; i < m->module_count; i++) {
         size_t r = rank_at(&p->spec, i);
         if (!r) continue;
         bool head = i == ar__module_head(&m->arch), embedding = i == 0;
         size_t rows = head ? p->chunk : t, wide = embedding ? (size_t)m->modules[i].n_in : (size_t)m->modules[i].n_out;
-        rank = max_of(rank, rows * r);
-        out = max_of(out, rows * wide);
-        if (!embedding) in = max_of(in, rows * (size_t)m->modules[i].n_in);
+        rank = ar__max(rank, rows * r);
+        out = ar__max(out, rows * wide);
+        if (!embedding) in = ar__max(in, rows * (size_t)m->modules[i].n_in);
     }
     ar_linear_scratch *s = &p->linear;
     s->du = rank ? ar__arena_f32(&p->arena, rank) : NULL;
@@ -203,7 +202,7 @@ static ar_pass *measured(const ar_model *m, const ar_pass_spec *spec) {
     p->model = m;
     p->spec = *spec;
     p->piece = ar__head_piece(m);
-    p->chunk = p->piece * max_of(spec->head_pieces, 1);
+    p->chunk = p->piece * ar__max(spec->head_pieces, 1);
     p->acts = ar__alloc((size_t)m->arch.layers + 1, sizeof *p->acts);
     if (!p->acts) {
         free(p);

@@ -4,16 +4,15 @@
 #include <omp.h>
 #include <string.h>
 
-enum { BLOCK = AR_ATTENTION_BLOCK };
+#include "base/size.h"
 
-static size_t min_of(size_t a, size_t b) { return a < b ? a : b; }
-static size_t max_of(size_t a, size_t b) { return a > b ? a : b; }
+enum { BLOCK = AR_ATTENTION_BLOCK };
 
 size_t ar__attention_blocks(ar_block *out, const ar_rows *rows, const size_t *past, const size_t *keys) {
     size_t n = 0;
     for (size_t s = 0; s < rows->samples; s++) {
         size_t first = rows->start[s], count = rows->start[s + 1] - first, p = past ? past[s] : 0, k = keys ? keys[s] : first;
-        for (size_t i = 0; i < count; i += BLOCK) out[n++] = (ar_block){first + i, min_of(BLOCK, count - i), k, p + i, p + count};
+        for (size_t i = 0; i < count; i += BLOCK) out[n++] = (ar_block){first + i, ar__min(BLOCK, count - i), k, p + i, p + count};
     }
     return n;
 }
@@ -27,8 +26,8 @@ typedef struct scratch {
 } scratch;
 
 static size_t operand_floats(const ar_attention *at) {
-    size_t wide = max_of(BLOCK, at->head_dim) + AR_TILE_MAX_NR;
-    return wide * max_of(BLOCK, at->head_dim);
+    size_t wide = ar__max(BLOCK, at->head_dim) + AR_TILE_MAX_NR;
+    return wide * ar__max(BLOCK, at->head_dim);
 }
 
 size_t ar__attention_scratch(const ar_attention *at) {
@@ -64,8 +63,8 @@ static size_t first_key(const ar_attention *at, size_t q0) {
 
 /* Keys that the query at position i may see within [k0, k0 + cols): [*from, *to) relative to k0. */
 static void visible(const ar_attention *at, size_t i, size_t k0, size_t cols, size_t *from, size_t *to) {
-    *to = i < k0 ? 0 : min_of(cols, i - k0 + 1);
-    *from = at->window && i + 1 > k0 + at->window ? min_of(*to, i + 1 - at->window - k0) : 0;
+    *to = i < k0 ? 0 : ar__min(cols, i - k0 + 1);
+    *from = at->window && i + 1 > k0 + at->window ? ar__min(*to, i + 1 - at->window - k0) : 0;
 }
 
 /* Multiplies the tile by scale and turns the row into exp(s - shift), zero where masked; returns the row's sum. */
@@ -109,7 +108,7 @@ static void fwd_block(const ar_runtime *rt, float *o, float *lse, const float *q
     }
     memset(sc->acc[0], 0, group * BLOCK * d * sizeof(float));
     for (size_t k0 = first_key(at, q0); k0 < keys; k0 += BLOCK) {
-        size_t cols = min_of(BLOCK, keys - k0);
+        size_t cols = ar__min(BLOCK, keys - k0);
         const float *kb = k + (b->keys + k0) * kv_ld + kv_head * d, *vb = v + (b->keys + k0) * kv_ld + kv_head * d;
         ar__pack_right(kn, sc->right[0], kb, kv_ld, true, cols, d);
         ar__pack_right(kn, sc->right[1], vb, kv_ld, false, d, cols);
@@ -173,7 +172,7 @@ static void bwd_queries(const ar_runtime *rt, const bwd_args *a, const ar_block 
     const ar_attention *at = a->at;
     size_t group = at->heads / at->kv_heads, d = at->head_dim, q0 = b->position, keys = q0 + b->count;
     for (size_t k0 = first_key(at, q0); k0 < keys; k0 += BLOCK) {
-        size_t cols = min_of(BLOCK, keys - k0), at_key = (b->keys + k0) * a->kv_ld + kv_head * d;
+        size_t cols = ar__min(BLOCK, keys - k0), at_key = (b->keys + k0) * a->kv_ld + kv_head * d;
         ar__pack_right(kn, sc->right[0], a->k + at_key, a->kv_ld, true, cols, d);
         ar__pack_right(kn, sc->right[1], a->v + at_key, a->kv_ld, true, cols, d);
         ar__pack_right(kn, sc->right[2], a->k + at_key, a->kv_ld, false, d, cols);
@@ -200,7 +199,7 @@ static void bwd_keys(const ar_runtime *rt, const bwd_args *a, const ar_block *kb
     if (with_dq) ar__pack_right(kn, sc->right[3], a->k + at_key, a->kv_ld, false, d, cols);
     bool first = true;
     for (size_t i = k0; i < kb->length && first_key(at, i) <= k0; i += BLOCK) {
-        ar_block b = {kb->keys + i, min_of(BLOCK, kb->length - i), kb->keys, i, kb->length};
+        ar_block b = {kb->keys + i, ar__min(BLOCK, kb->length - i), kb->keys, i, kb->length};
         for (size_t g = 0; g < group; g++) {
             size_t head = kv_head * group + g, at_query = b.row * a->ld + head * d;
             ar__pack_left(kn, sc->left[0], a->q + at_query, a->ld, 1, b.count, d);

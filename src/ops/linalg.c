@@ -11,23 +11,22 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "base/size.h"
 #include "ops/linalg_qr.h"
 
 /* Shares of energy below this are the rounding of f32 factors: "all of it" may leave them out. */
 static const double energy_slack = 1e-14;
 
-static size_t min_of(size_t a, size_t b) { return a < b ? a : b; }
-
 /* Summed from the small end, so that a tail of 1e-20 is seen beside a head of 1. */
 double ar__lost_energy(const double *sigma, size_t count, double rest, size_t rank) {
     double tail = rest > 0.0 ? rest : 0.0, head = 0.0;
     for (size_t i = count; i-- > rank;) tail += sigma[i] * sigma[i];
-    for (size_t i = min_of(rank, count); i-- > 0;) head += sigma[i] * sigma[i];
+    for (size_t i = ar__min(rank, count); i-- > 0;) head += sigma[i] * sigma[i];
     return tail > 0.0 ? tail / (tail + head) : 0.0;
 }
 
 size_t ar__rank_for(const ar_rank_rule *rule, const double *sigma, size_t count, double rest) {
-    size_t cap = rule->rank ? min_of(rule->rank, count) : count;
+    size_t cap = rule->rank ? ar__min(rule->rank, count) : count;
     double allowed = 1.0;
     if (rule->energy <= 0.0 && rule->max_error <= 0.0) return cap;
     if (rule->energy > 0.0) allowed = 1.0 - rule->energy;
@@ -37,7 +36,7 @@ size_t ar__rank_for(const ar_rank_rule *rule, const double *sigma, size_t count,
     size_t rank = count; /* drop from the small end while what is lost stays allowed */
     while (rank > 1 && tail + sigma[rank - 1] * sigma[rank - 1] <= (allowed + energy_slack) * total)
         rank--, tail += sigma[rank] * sigma[rank];
-    return min_of(rank, cap);
+    return ar__min(rank, cap);
 }
 
 void ar__low_rank_release(ar_low_rank *x) {
@@ -69,7 +68,7 @@ static ar_status side_make(side *out, const ar_runtime *rt, const float *x, size
             wide[j * m + i] = (double)x[i * row + j * column];
             bad = bad || !isfinite(wide[j * m + i]);
         }
-    out->rows = min_of(m, r);
+    out->rows = ar__min(m, r);
     if (m < r) {
         out->upper = wide;
     } else {
@@ -106,7 +105,7 @@ static ar_status write_factors(ar_low_rank *out, const ar_runtime *rt, const sid
 
 static ar_status decompose(ar_low_rank *out, const ar_runtime *rt, const side *b, const side *a, size_t m, size_t r, size_t n,
                            const ar_rank_rule *rule, ar_error *err) {
-    size_t p = b->rows, q = a->rows, count = min_of(p, q);
+    size_t p = b->rows, q = a->rows, count = ar__min(p, q);
     double *turned = ar__alloc(r, q * sizeof *turned), *core = ar__alloc(p, q * sizeof *core);
     double *u = ar__alloc(p, count * sizeof *u), *vt = ar__alloc(count, q * sizeof *vt);
     out->sigma = ar__alloc(count, sizeof *out->sigma);

@@ -9,10 +9,9 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "base/size.h"
 
 enum { TILE = 256, BLOCK_FLOATS = 8 << 20, HOLD_FLOATS = 64 << 20 /* 256 MiB: up to here W is made once and kept */ };
-
-static size_t min_of(size_t a, size_t b) { return a < b ? a : b; }
 
 /* The block of rows that starts at row0: in place, or made in the spare. */
 static ar_status block_at(const float **out, ar_operand *o, size_t row0, size_t count, ar_error *err) {
@@ -28,7 +27,7 @@ static ar_status hold(ar_operand *o, ar_error *err) {
     free(o->spare);
     o->spare = all;
     for (size_t i = 0; i < o->w.m; i += o->block) {
-        ar_status s = o->w.rows(o->w.user, all + i * o->w.n, i, min_of(o->block, o->w.m - i), err);
+        ar_status s = o->w.rows(o->w.user, all + i * o->w.n, i, ar__min(o->block, o->w.m - i), err);
         if (s) return s;
     }
     o->w.data = all;
@@ -47,7 +46,7 @@ static ar_status measure(ar_operand *o, ar_error *err) {
     ar_status s = AR_OK;
     for (size_t i = 0; !s && i < o->w.m; i += o->block) {
         const float *rows;
-        size_t count = min_of(o->block, o->w.m - i);
+        size_t count = ar__min(o->block, o->w.m - i);
         if ((s = block_at(&rows, o, i, count, err))) break;
 #pragma omp parallel for num_threads(ar__team(o->rt, count * o->w.n)) schedule(static)
         for (size_t r = 0; r < count; r++) sums[r] = row_norm2(rows + r * o->w.n, o->w.n);
@@ -68,7 +67,7 @@ ar_status ar__operand_init(ar_operand *o, const ar_runtime *rt, const ar_dense *
     o->p = o->tall ? w->n : w->m;
     o->q = o->tall ? w->m : w->n;
     o->block = BLOCK_FLOATS / w->n > 256 ? BLOCK_FLOATS / w->n : 256;
-    o->block = min_of(o->block, w->m);
+    o->block = ar__min(o->block, w->m);
     ar_status s = AR_OK;
     if (!w->data && w->m <= HOLD_FLOATS / w->n) {
         s = hold(o, err);
@@ -114,7 +113,7 @@ static ar_status product(float *out, ar_operand *o, const float *x, size_t l, bo
     size_t m = o->w.m, n = o->w.n;
     for (size_t i = 0; i < m; i += o->block) {
         const float *rows;
-        size_t count = min_of(o->block, m - i);
+        size_t count = ar__min(o->block, m - i);
         ar_status s = block_at(&rows, o, i, count, err);
         if (s) return s;
         if (to_rows)
@@ -146,7 +145,7 @@ static void run_strip(const strip *t, double *tile, size_t at, size_t count) {
     size_t n = t->o->w.n, m = t->o->w.m, x_ld = t->to_rows ? n : m, out_ld = t->to_rows ? m : n, from = t->to_rows ? 0 : t->row0;
     double *out = t->out + at + (t->to_rows ? t->row0 : 0);
     for (size_t d = 0; d < t->depth; d += TILE) {
-        size_t deep = min_of(TILE, t->depth - d), tile_rows = t->to_rows ? count : deep, columns = t->to_rows ? deep : count;
+        size_t deep = ar__min(TILE, t->depth - d), tile_rows = t->to_rows ? count : deep, columns = t->to_rows ? deep : count;
         const float *corner = t->rows + (t->to_rows ? at * n + d : d * n + at);
         for (size_t i = 0; i < tile_rows; i++)
             for (size_t j = 0; j < columns; j++) tile[i * TILE + j] = (double)corner[i * n + j];
@@ -160,12 +159,12 @@ static ar_status wide_product(double *out, ar_operand *o, const double *x, size_
     double *tiles = ar__alloc((size_t)o->rt->threads, TILE * TILE * sizeof *tiles);
     ar_status s = tiles ? AR_OK : ar__fail_memory(err, "dense update");
     for (size_t i = 0; !s && i < o->w.m; i += o->block) {
-        size_t count = min_of(o->block, o->w.m - i), width = to_rows ? count : o->w.n;
+        size_t count = ar__min(o->block, o->w.m - i), width = to_rows ? count : o->w.n;
         strip t = {.o = o, .row0 = i, .depth = to_rows ? o->w.n : count, .k = k, .x = x, .out = out, .to_rows = to_rows};
         if ((s = block_at(&t.rows, o, i, count, err))) break;
 #pragma omp parallel for num_threads(ar__team(o->rt, count * o->w.n)) schedule(static)
         for (size_t at = 0; at < width; at += TILE)
-            run_strip(&t, tiles + (size_t)omp_get_thread_num() * TILE * TILE, at, min_of(TILE, width - at));
+            run_strip(&t, tiles + (size_t)omp_get_thread_num() * TILE * TILE, at, ar__min(TILE, width - at));
     }
     free(tiles);
     return s;
@@ -187,7 +186,7 @@ ar_status ar__operand_gram(double *g, ar_operand *o, ar_error *err) {
     memset(g, 0, o->p * o->p * sizeof *g);
     for (size_t i = 0; !s && i < o->w.m; i += o->block) {
         const float *rows;
-        size_t count = min_of(o->block, o->w.m - i);
+        size_t count = ar__min(o->block, o->w.m - i);
         if (!(s = block_at(&rows, o, i, count, err))) s = ar__gram_columns(part, o->rt, rows, count, o->p, err);
         for (size_t j = 0; !s && j < o->p * o->p; j++) g[j] += part[j];
     }

@@ -15,6 +15,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/size.h"
 #include "ops/linalg_dense.h"
 #include "ops/linalg_qr.h"
 
@@ -22,8 +23,6 @@ enum { OVERSAMPLE = 8, BLOCKS_LEAST = 3, BLOCKS_MOST = 8, BASIS = 1024, MAX_PROD
 static const double tolerance = 2e-5;
 static const double floor_energy = 1e-14; /* a relative error of 1e-7: the factors are rounded to f32 anyway */
 static const double noise = 1e-5;         /* of a basis made with f32 products, as measured: far more than one product's */
-
-static size_t min_of(size_t a, size_t b) { return a < b ? a : b; }
 
 /* Both ways timed, 2000 to 4096 on the small side. */
 bool ar__lanczos_pays(const ar_operand *o, size_t k) { return (k + OVERSAMPLE) * 32 <= o->p; }
@@ -78,7 +77,7 @@ static void lanczos_release(lanczos *z) {
 
 static ar_status lanczos_init(lanczos *z, ar_operand *o, size_t k, uint64_t seed, ar_error *err) {
     size_t l = k + OVERSAMPLE, p = o->p, d = sizeof(double);
-    size_t blocks = min_of(BLOCKS_MOST, BASIS / l);
+    size_t blocks = ar__min(BLOCKS_MOST, BASIS / l);
     size_t cap = (blocks < BLOCKS_LEAST ? BLOCKS_LEAST : blocks) * l; /* the eigenvectors of T cost cap³ at every step */
     *z = (lanczos){.o = o, .k = k, .l = l, .cap = cap};
     z->basis = ar__alloc(p, (cap + l) * d);

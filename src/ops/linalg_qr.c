@@ -9,11 +9,9 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "base/size.h"
 
 enum { LEAF_ROWS = 512, COLUMNS = 16, FACTOR_ROWS = 256 };
-
-static size_t min_of(size_t a, size_t b) { return a < b ? a : b; }
-static size_t max_of(size_t a, size_t b) { return a > b ? a : b; }
 
 static ar_status lapack_failed(const char *what, int info, ar_error *err) {
     if (info == LAPACK_WORK_MEMORY_ERROR || info == LAPACK_TRANSPOSE_MEMORY_ERROR) return ar__fail_memory(err, what);
@@ -31,7 +29,7 @@ void ar__dgemm(const ar_runtime *rt, const ar_dgemm *g) {
 #pragma omp parallel for num_threads(ar__team(rt, g->p * g->q * g->k / 16)) schedule(static)
     for (size_t job = 0; job < jobs; job++) {
         size_t j = job * COLUMNS;
-        cblas_dgemm(CblasColMajor, g->transposed ? CblasTrans : CblasNoTrans, CblasNoTrans, (int)g->p, (int)min_of(COLUMNS, g->q - j),
+        cblas_dgemm(CblasColMajor, g->transposed ? CblasTrans : CblasNoTrans, CblasNoTrans, (int)g->p, (int)ar__min(COLUMNS, g->q - j),
                     (int)g->k, g->alpha, g->x, (int)g->ldx, g->y + j * g->ldy, (int)g->ldy, g->beta, g->c + j * g->ldc, (int)g->ldc);
     }
 }
@@ -98,7 +96,7 @@ static ar_status qr_at_once(double *q, double *upper, size_t m, size_t r, ar_err
 }
 
 ar_status ar__qr(double *q, double *upper, const ar_runtime *rt, size_t m, size_t r, ar_error *err) {
-    leaves t = {.q = q, .m = m, .r = r, .count = m / max_of(LEAF_ROWS, 4 * r)};
+    leaves t = {.q = q, .m = m, .r = r, .count = m / ar__max(LEAF_ROWS, 4 * r)};
     if (t.count < 2) return qr_at_once(q, upper, m, r, err);
     t.stack = ar__alloc(t.count * r, r * sizeof *t.stack);
     if (!t.stack) return ar__fail_memory(err, "QR");
@@ -110,7 +108,7 @@ ar_status ar__qr(double *q, double *upper, const ar_runtime *rt, size_t m, size_
 }
 
 ar_status ar__svd(double *u, double *sigma, double *vt, double *x, size_t p, size_t q, ar_error *err) {
-    int info = LAPACKE_dgesdd(LAPACK_COL_MAJOR, 'S', (int)p, (int)q, x, (int)p, sigma, u, (int)p, vt, (int)min_of(p, q));
+    int info = LAPACKE_dgesdd(LAPACK_COL_MAJOR, 'S', (int)p, (int)q, x, (int)p, sigma, u, (int)p, vt, (int)ar__min(p, q));
     return info ? lapack_failed("dgesdd", info, err) : AR_OK;
 }
 
@@ -128,7 +126,7 @@ ar_status ar__write_factor(float *out, size_t row, size_t column, const ar_runti
     bool failed = false;
 #pragma omp parallel for num_threads(ar__team(rt, m *inner *k)) schedule(static) reduction(|| : failed)
     for (size_t i = 0; i < m; i += FACTOR_ROWS) {
-        size_t rows = min_of(FACTOR_ROWS, m - i);
+        size_t rows = ar__min(FACTOR_ROWS, m - i);
         double *part = ar__alloc(rows * k, sizeof *part);
         failed = failed || !part;
         if (!part) continue;

@@ -10,6 +10,7 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "base/size.h"
 #include "ops/linalg_dense.h"
 #include "ops/linalg_qr.h"
 
@@ -17,8 +18,6 @@ enum {
     SMALL_SIDE = 1024, /* up to here G is formed and decomposed */
     FIRST_RANK = 32    /* where the rank has to be found */
 };
-
-static size_t min_of(size_t a, size_t b) { return a < b ? a : b; }
 
 /* How many of the singular values, whose squares these are, the rule wants. */
 static size_t rank_of_squares(double *square, size_t count, double total, const ar_rank_rule *rule) {
@@ -106,8 +105,8 @@ ar_status ar__top_svd(ar_low_rank *out, const ar_runtime *rt, const ar_dense *w,
     if (!s) s = ar__operand_init(&o, rt, w, err);
     if (s) return s;
     bool grows = rule->energy > 0.0 || rule->max_error > 0.0;
-    size_t cap = rule->rank ? min_of(rule->rank, o.p) : o.p, k = grows ? min_of(cap, FIRST_RANK) : cap;
-    for (;; k = min_of(2 * k, cap)) {
+    size_t cap = rule->rank ? ar__min(rule->rank, o.p) : o.p, k = grows ? ar__min(cap, FIRST_RANK) : cap;
+    for (;; k = ar__min(2 * k, cap)) {
         if ((s = approximate(out, &o, &k, cap, rule, seed, err))) break;
         if (k == cap || is_satisfied(rule, out)) break;
         ar__low_rank_release(out);

@@ -4,13 +4,12 @@
 #include <string.h>
 
 #include "base/fail.h"
-
-static size_t min_of(size_t a, size_t b) { return a < b ? a : b; }
+#include "base/size.h"
 
 size_t ar__batcher_tokens(size_t longest, size_t max_samples, int row_tokens, int micro_rows, bool pack) {
     size_t row = longest;
     if (pack && row < (size_t)row_tokens) row = (size_t)row_tokens;
-    return min_of(row * (size_t)micro_rows, longest * max_samples);
+    return ar__min(row * (size_t)micro_rows, longest * max_samples);
 }
 
 ar_status ar__batcher_init(ar_batcher *out, const ar_dataset *data, size_t max_samples, size_t max_tokens, int row_tokens, int micro_rows,
@@ -87,9 +86,9 @@ double ar__mean_loss(ar_pass *p, ar_batcher *b, const ar_pair_op *pairs, size_t 
     size_t n = ar__dataset_count(b->data), all = 0, targets = 0;
     double sum = 0.0, nll[256];
     uint32_t list[256];
-    size_t take = min_of(b->max_samples, 256);
+    size_t take = ar__min(b->max_samples, 256);
     for (size_t at = 0; at < n; at += take) {
-        int count = (int)min_of(take, n - at);
+        int count = (int)ar__min(take, n - at);
         size_t part;
         for (int i = 0; i < count; i++) list[i] = (uint32_t)(at + (size_t)i);
         targets += ar__batcher_begin(b, list, count, 0, &part);

@@ -7,6 +7,7 @@
 #include "base/fail.h"
 #include "base/proc.h"
 #include "base/rng.h"
+#include "base/size.h"
 #include "kern/gemm.h"
 #include "train/trainer.h"
 
@@ -33,14 +34,12 @@ ar_pass_spec ar__plan_spec(const ar_trainer *t, const ar_choice *c, size_t longe
                           .head_pieces = c->head_pieces};
 }
 
-static size_t max_of(size_t a, size_t b) { return a > b ? a : b; }
-
 /* The left operands of products lie packed, all of k, up to a limit; the memory is the runtime's, but untouched so far. */
 static size_t packing_bytes(const ar_trainer *t, const ar_choice *c) {
     const ar_arch *a = &t->model->arch;
-    size_t chunk = ar__head_piece(t->model) * max_of(c->head_pieces, 1), rows = chunk < c->tokens ? chunk : c->tokens;
-    size_t widest = max_of(max_of((size_t)a->dim, (size_t)a->ff), (size_t)(a->heads * a->head_dim));
-    size_t left = max_of(c->tokens * widest, rows * (size_t)a->vocab) * sizeof(float);
+    size_t chunk = ar__head_piece(t->model) * ar__max(c->head_pieces, 1), rows = chunk < c->tokens ? chunk : c->tokens;
+    size_t widest = ar__max(ar__max((size_t)a->dim, (size_t)a->ff), (size_t)(a->heads * a->head_dim));
+    size_t left = ar__max(c->tokens * widest, rows * (size_t)a->vocab) * sizeof(float);
     return (left < AR_GEMM_LEFT_BYTES ? left : AR_GEMM_LEFT_BYTES) + (size_t)t->rt->threads * AR_GEMM_RIGHT_BYTES;
 }
 
