@@ -7,22 +7,10 @@ import sys
 import tempfile
 import xml.etree.ElementTree
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from lib.pages import ROOT, finish, read, report  # noqa: E402
+
 FIGURES = os.path.join(ROOT, "docs", "figures")
-failed = False
-
-
-def report(good, name, why=""):
-    global failed
-    failed |= not good
-    print(f"ok {name}" if good else f"not ok {name}: {why}")
-
-
-def read(*path):
-    with open(os.path.join(*path), "rb") as f:
-        return f.read()
-
-
 with tempfile.TemporaryDirectory() as work:
     subprocess.run([sys.executable, os.path.join(FIGURES, "make"), work], check=True)
     drawn = sorted(os.listdir(work))
@@ -34,4 +22,4 @@ with tempfile.TemporaryDirectory() as work:
         report(same, f"{name} is what its CSV gives", "run docs/figures/make")
         report(f"(figures/{name})" in page, f"docs/alpha.md shows {name}", "not linked")
         xml.etree.ElementTree.fromstring(read(FIGURES, name))
-sys.exit(failed)
+finish()

@@ -8,24 +8,12 @@ import sys
 import tempfile
 import xml.etree.ElementTree
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from lib.pages import ROOT, finish, read, report  # noqa: E402
+
 RESULTS = os.path.join(ROOT, "bench", "results.csv")
 sys.path.insert(0, os.path.join(ROOT, "bench"))
 import table  # noqa: E402
-
-failed = False
-
-
-def report(good, name, why=""):
-    global failed
-    failed |= not good
-    print(f"ok {name}" if good else f"not ok {name}: {why}")
-
-
-def read(*path):
-    with open(os.path.join(*path), "rb") as f:
-        return f.read()
-
 
 with tempfile.TemporaryDirectory() as work:
     subprocess.run([sys.executable, os.path.join(ROOT, "bench", "page"), work], check=True)
@@ -58,4 +46,4 @@ with tempfile.TemporaryDirectory() as work:
     report(got == ["w, with a comma", "9", "3", "2", "2", "3", "3"], "a ratio is the median of the rounds' own", str(got))
     got = [second[k] for k in ("ours", "theirs", "ratio", "least", "most")]
     report(got == ["0.25", "", "", "", ""], "what has no rival has no ratio", str(got))
-sys.exit(failed)
+finish()
