@@ -139,10 +139,10 @@ void ar__pair_init(ar_pair *pair, uint64_t seed);
 
 /* A new adapter on a base: settings (copied) resolved against the base's modules, pairs with start values, and zeroed
  * whole tensors for modules_to_save and biases; the caller fills those and the magnitudes from the base.
- * default_targets (suffixes) stand in where the settings give none.  The adapter's settings then name the modules as
- * ar__targets_describe does. */
+ * default_targets (suffixes) stand in where the settings give none; threads only share the work.  The adapter's settings then name the
+ * modules as ar__targets_describe does. */
 ar_status ar__adapter_build(ar_adapter **out, const ar_adapter_settings *settings, const ar_module *modules, int module_count,
-                            const char *const *default_targets, int default_count, uint64_t seed, ar_error *err);
+                            const char *const *default_targets, int default_count, uint64_t seed, int threads, ar_error *err);
 
 /* The first pair whose site the settings' targets do not select (PEFT would ignore its tensors); SIZE_MAX: none, or no
  * targets are given.  Errors: a pattern that does not compile. */

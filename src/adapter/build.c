@@ -17,8 +17,7 @@ static ar_status check_settings(const ar_adapter_settings *s, ar_error *err) {
     return AR_OK;
 }
 
-static ar_status add_pair(ar_adapter *ad, const ar_module *mod, const ar_pattern_set *ranks, const ar_pattern_set *alphas, uint64_t seed,
-                          ar_error *err) {
+static ar_status add_pair(ar_adapter *ad, const ar_module *mod, const ar_pattern_set *ranks, const ar_pattern_set *alphas, ar_error *err) {
     const ar_adapter_settings *set = &ad->settings;
     bool embedding = mod->kind == AR_MODULE_EMBEDDING;
     double rank = set->rank, alpha = set->alpha;
@@ -33,10 +32,7 @@ static ar_status add_pair(ar_adapter *ad, const ar_module *mod, const ar_pattern
     shape.is_embedding = embedding;
     shape.dora = set->dora;
     shape.b_bias = set->lora_bias;
-    ar_pair *pair;
-    if ((s = ar__adapter_add_pair(&pair, ad, &shape, err))) return s;
-    ar__pair_init(pair, seed);
-    return AR_OK;
+    return ar__adapter_add_pair(NULL, ad, &shape, err);
 }
 
 /* path.weight or path.bias, unless it is there already */
@@ -62,17 +58,22 @@ static ar_status add_wholes(ar_adapter *ad, const ar_module *mod, ar_target targ
     return s;
 }
 
-static ar_status fill(ar_adapter *ad, const ar_module_list *base, const ar_target *target, uint64_t seed, ar_error *err) {
+static ar_status fill(ar_adapter *ad, const ar_module_list *base, const ar_target *target, ar_error *err) {
     ar_pattern_set ranks, alphas = {0};
     ar_status s = ar__pattern_set_init(&ranks, &ad->settings.rank_pattern, err);
     if (!s) s = ar__pattern_set_init(&alphas, &ad->settings.alpha_pattern, err);
     for (int i = 0; !s && i < base->count; i++) {
-        if (target[i] == AR_TARGET_PAIR) s = add_pair(ad, &base->at[i], &ranks, &alphas, seed, err);
+        if (target[i] == AR_TARGET_PAIR) s = add_pair(ad, &base->at[i], &ranks, &alphas, err);
         if (!s) s = add_wholes(ad, &base->at[i], target[i], err);
     }
     ar__pattern_set_release(&ranks);
     ar__pattern_set_release(&alphas);
     return s;
+}
+
+static void start_pairs(ar_adapter *ad, uint64_t seed, int threads) {
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+    for (size_t i = 0; i < ad->pair_count; i++) ar__pair_init(&ad->pair[i], seed);
 }
 
 static bool take_settings(ar_adapter_settings *out, const ar_adapter_settings *from) {
@@ -82,7 +83,7 @@ static bool take_settings(ar_adapter_settings *out, const ar_adapter_settings *f
 }
 
 ar_status ar__adapter_build(ar_adapter **out, const ar_adapter_settings *settings, const ar_module *modules, int module_count,
-                            const char *const *default_targets, int default_count, uint64_t seed, ar_error *err) {
+                            const char *const *default_targets, int default_count, uint64_t seed, int threads, ar_error *err) {
     ar_module_list base = {modules, module_count, default_targets, default_count};
     ar_adapter *ad;
     *out = NULL;
@@ -90,8 +91,9 @@ ar_status ar__adapter_build(ar_adapter **out, const ar_adapter_settings *setting
     if (s || (s = ar__adapter_new(&ad, err))) return s;
     ar_target *target = ar__alloc((size_t)module_count, sizeof *target);
     if (!target || !take_settings(&ad->settings, settings)) s = ar__fail_memory(err, "adapter");
-    if (!s && !(s = ar__targets_resolve(target, &ad->settings, &base, err)) && !(s = fill(ad, &base, target, seed, err)))
+    if (!s && !(s = ar__targets_resolve(target, &ad->settings, &base, err)) && !(s = fill(ad, &base, target, err)))
         s = ar__targets_describe(&ad->settings, target, &base, err);
+    if (!s) start_pairs(ad, seed, threads);
     free(target);
     if (s)
         ar_adapter_free(ad);

@@ -117,7 +117,7 @@ static ar_status make_adapter(ar_trainer *t, ar_error *err) {
     ar_module *modules = listed_modules(&count, t->model);
     s = check_layers(&settings, &t->model->arch, err);
     if (!s)
-        s = modules ? ar__adapter_build(&t->adapter, &settings, modules, count, defaults, 2, t->o.seed, err)
+        s = modules ? ar__adapter_build(&t->adapter, &settings, modules, count, defaults, 2, t->o.seed, t->rt->threads, err)
                     : ar__fail_memory(err, "modules");
     free(modules);
     if (!s && t->o.rank_pattern_count) s = check_patterns("rank-pattern", &settings.rank_pattern, t->adapter, err);

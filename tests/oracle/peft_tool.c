@@ -61,7 +61,7 @@ static ar_status build(ar_adapter **out, const struct modules *m, const char *co
     *out = NULL;
     ar_status s = ar__peft_config_read(&settings, config, NULL, err);
     if (s) return s;
-    s = ar__adapter_build(out, &settings, m->at, m->count, defaults, 2, 1, err);
+    s = ar__adapter_build(out, &settings, m->at, m->count, defaults, 2, 1, 1, err);
     ar__settings_release(&settings);
     return s;
 }

@@ -51,7 +51,7 @@ static void make_adapter(small *s, const small_case *c) {
     ar_module *list = calloc(s->model->module_count, sizeof *list);
     for (size_t i = 0; i < s->model->module_count; i++)
         if (s->model->modules[i].path) list[count++] = s->model->modules[i];
-    must(ar__adapter_build(&s->adapter, &settings, list, count, NULL, 0, 3, &err), &err);
+    must(ar__adapter_build(&s->adapter, &settings, list, count, NULL, 0, 3, 1, &err), &err);
     ar__settings_release(&settings);
     free(list);
     for (size_t i = 0; i < s->adapter->pair_count; i++) {

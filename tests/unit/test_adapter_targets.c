@@ -43,7 +43,7 @@ static ar_adapter_settings settings(const char *targets, const char *exclude, co
 }
 
 static ar_status build(ar_adapter **out, ar_adapter_settings *s, ar_error *err) {
-    ar_status status = ar__adapter_build(out, s, modules, COUNT, defaults, 2, 1, err);
+    ar_status status = ar__adapter_build(out, s, modules, COUNT, defaults, 2, 1, 2, err);
     ar__settings_release(s);
     return status;
 }
