@@ -3,7 +3,7 @@
  *
  *     bench_train MODEL DATA MAX_LENGTH BATCH RANK THREADS auto|on|off COMPUTE MEMORY      (of its own, in MiB; 0: all that is free)
  *
- * Prints `opened SECONDS` (to the first layer), then for every step `SECONDS LOSS TOKENS SUPERVISED`. */
+ * Prints `opened SECONDS f32|bf16` (to the first layer; the arithmetic in use), then for every step `SECONDS LOSS TOKENS SUPERVISED`. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,10 +60,10 @@ int main(int argc, char **argv) {
     ar_error err;
     double began = ar__clock_seconds();
     if (ar_runtime_new(&rt, &ro, &err)) return failed(&err);
-    ar_status s = ar__trainer_open(&t, rt, &o, true, &err);
+    ar_status s = ar__trainer_open(&t, rt, &o, AR_DATA_AHEAD, &err);
     if (!s) s = ar__trainer_allocate(&t, &err);
     if (!s) {
-        printf("opened %.4f\n", ar__clock_seconds() - began);
+        printf("opened %.4f %s\n", ar__clock_seconds() - began, computes[t.o.compute]);
         fflush(stdout);
     }
     int code = s ? failed(&err) : serve(&t);

@@ -43,8 +43,8 @@ def main():
             for tokens in a.tokens:
                 command = [os.path.join(a.build, "alphar"), "bench", "--model", base, "--config-only", "--tokens", str(tokens), "--rounds", str(a.rounds),
                            "--threads", str(a.threads), "--compute", a.compute, "--json", "--quiet"]
-                name = f"{shape}, bf16 file, {tokens} tokens" + (", bf16 arithmetic" if a.compute == "bf16" else "")
-                rows(out, name, json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+                result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+                rows(out, f"{shape}, bf16 file, {tokens} tokens" + (", bf16 arithmetic" if result["train"]["compute"] == "bf16" else ""), result)
 
 
 if __name__ == "__main__":

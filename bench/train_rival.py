@@ -85,7 +85,7 @@ class Side:
     def __init__(self, command, **environment):
         began = time.perf_counter()
         self.child = subprocess.Popen(command, env=dict(os.environ, **environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.opened = self.answer()[1]
+        self.opened, *self.compute = self.answer()[1:]
         self.started = time.perf_counter() - began
 
     def answer(self):
@@ -160,7 +160,9 @@ def measure(a, out, name, pair, mode):
     apart = pair.case == "chat" and pair.trial(mode, True) < pair.trial(mode, False)
     own, rival = pair.own(pair.checkpoint), pair.rival(mode, apart)
     own.step(), rival.step()
-    if own.work != rival.work or abs(own.loss - rival.loss) > (1e-4 if mode == "fp32" and a.compute == "f32" else 5e-3) * own.loss:
+    rounded = own.compute == ["bf16"]
+    name += ", bf16 arithmetic" if rounded else ""
+    if own.work != rival.work or abs(own.loss - rival.loss) > (1e-4 if mode == "fp32" and not rounded else 5e-3) * own.loss:
         raise SystemExit(f"{name}: not the same work: {own.work} {own.loss} against {rival.work} {rival.loss}")
     seconds = [(own.step(), rival.step()) for _ in range(a.rounds)]
     memory, theirs = own.memory(), rival.memory()
@@ -178,6 +180,7 @@ def checkpoint_cost(a, out, name, pair):
     """Own steps with layers kept and with layers computed again, in turns."""
     kept, again = pair.own("off"), pair.own("on")
     kept.step(), again.step()
+    name += ", bf16 arithmetic" if kept.compute == ["bf16"] else ""
     seconds = [(again.step(), kept.step()) for _ in range(a.rounds)]
     out.add("checkpointing", name, "own, layers kept", "s", [x for x, _ in seconds], [y for _, y in seconds])
     kept.close(), again.close()
@@ -204,6 +207,8 @@ def main():
     a = p.parse_args()
     if a.rival:
         return rival(a)
+    if a.checkpoint_cost and a.memory:
+        p.error("--checkpoint-cost compares layers kept and computed again: not together with --memory")
     out, mode = table.open_table(a), a.mode
     if os.environ.get("ALPHAR_ISA") == "avx2":
         os.environ.update(HELD_TO_AVX2)
@@ -216,7 +221,6 @@ def main():
                         pair = Pair(a, base, case, tokens, a.checkpoint, work)
                         name = f"{shape}, {dtype} file, {tokens} tokens{', chat' if case == 'chat' else ''}{', checkpointing' if a.checkpoint == 'on' else ''}"
                         name += f", --memory {a.memory}M" if a.memory else ""
-                        name += ", bf16 arithmetic" if a.compute == "bf16" else ""
                         if a.checkpoint_cost:
                             checkpoint_cost(a, out, name, pair)
                             continue

@@ -51,7 +51,7 @@ ar_status ar__bench_train(ar_bench_round *r, const ar_runtime *rt, const ar_trai
     if (s) return s;
     ar__proc_reset_peak();
     double began = ar__clock_seconds();
-    s = ar__trainer_open(&t, rt, o, true, err);
+    s = ar__trainer_open(&t, rt, o, AR_DATA_AHEAD, err);
     if (!s) s = ar__trainer_allocate(&t, err);
     r->start = ar__clock_seconds() - began;
     if (!s) s = steps(r, &t, err);

@@ -2,6 +2,7 @@
  *
  * Whoever tokenizes a sample, it comes out the same, and what is counted are sums and maxima: nothing depends on who was
  * first.  Should the file change meanwhile, a line may turn out bad after all; that is an error then. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -49,32 +50,75 @@ bool ar__ahead_is_sure(ar_slot *slot, const ar_reader *r) {
 
 /* ---- one sample ------------------------------------------------------------------------------------------------*/
 
-static ar_status store(ar_reader *r, size_t i, const ar_encoded *encoded, ar_error *err) {
-    ar_entry *e = &r->ds->entries[i];
-    size_t line = r->pending[i].line.number;
-    bool kept = true;
-    pthread_mutex_lock(&r->lock);
-    ar_status s = e->ids ? AR_OK : ar__reader_store(r, e, encoded, line, &kept, err);
-    pthread_mutex_unlock(&r->lock);
-    if (s || kept) return s;
-    return ar__fail(err, AR_ERR_FORMAT, "%s:%zu: found nothing to learn, but had found something before; do not change the file meanwhile",
-                    r->path, line);
+static ar_status changed(const ar_reader *r, size_t line, const char *what, ar_error *err) {
+    return ar__fail(err, AR_ERR_FORMAT, "%s:%zu: %s than before; do not change the file while it is read", r->path, line, what);
 }
 
-static ar_status encode(ar_reader *r, size_t i, ar_encoded *encoded, ar_error *err) {
-    const ar_line *line = &r->pending[i].line;
+static ar_status store(ar_reader *r, size_t i, const ar_encoded *encoded, ar_error *err) {
+    ar_entry *e = &r->ds->entries[i];
+    const ar_pending *p = &r->pending[i];
+    size_t limit = (size_t)r->options.max_length, count = encoded->ids.count < limit ? encoded->ids.count : limit;
+    bool kept = true;
+    if (count > p->most) return changed(r, p->number, "found a longer sample", err); /* buffers are as long as was promised */
+    pthread_mutex_lock(&r->lock);
+    ar_status s = e->ids ? AR_OK : ar__reader_store(r, e, encoded, p->number, &kept, err);
+    pthread_mutex_unlock(&r->lock);
+    return s || kept ? s : changed(r, p->number, "found less to learn", err);
+}
+
+static ar_status fetch(ar_late *l, const ar_reader *r, const ar_pending *p, ar_error *err) {
+    if (l->cap < p->size) {
+        char *grown = ar__grow(l->text, &l->cap, p->size, 1);
+        if (!grown) return ar__fail_memory(err, r->path);
+        l->text = grown;
+    }
+    for (size_t done = 0; done < p->size;) {
+        ssize_t n = pread(r->file, l->text + done, p->size - done, (off_t)(p->at + done));
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return ar__fail(err, AR_ERR_IO, "%s: %s", r->path, strerror(errno));
+        if (n == 0) return changed(r, p->number, "found less of the line", err);
+        done += (size_t)n;
+    }
+    return AR_OK;
+}
+
+static ar_status read_one(ar_reader *r, size_t i, ar_late *l, ar_error *err) {
+    const ar_pending *p = &r->pending[i];
+    if (r->ds->entries[i].ids) return AR_OK;
+    ar_status s = fetch(l, r, p, err);
+    if (s) return s;
+    ar_line line = {l->text, p->size, p->number};
     ar_error e;
-    ar_status s = ar__encode(encoded, line, r->tk, r->eos, r->options.train_on_all, &e);
-    if (!s) return AR_OK;
-    ar__reader_place(&e, r, s, line->number);
-    if (err) *err = e;
+    if ((s = ar__encode(&l->encoded, &line, r->tk, r->eos, r->options.train_on_all, &e))) {
+        ar__reader_place(&e, r, s, line.number);
+        if (err) *err = e;
+        return s;
+    }
+    s = store(r, i, &l->encoded, err);
+    if (l->encoded.ids.cap > AR_KEPT_IDS) ar__late_release(l);
     return s;
 }
 
-static ar_status read_one(ar_reader *r, size_t i, ar_encoded *encoded, ar_error *err) {
-    if (r->ds->entries[i].ids) return AR_OK;
-    ar_status s = encode(r, i, encoded, err);
-    return s ? s : store(r, i, encoded, err);
+/* With all threads; which NULL: the first `count`. */
+static ar_status read_these(ar_reader *r, const uint32_t *which, size_t count, ar_error *err) {
+    ar_status first = AR_OK;
+#pragma omp parallel num_threads(r->options.threads > 1 ? r->options.threads : 1)
+    {
+        ar_late mine = {0};
+        ar_error e;
+#pragma omp for schedule(dynamic, 1)
+        for (size_t k = 0; k < count; k++) {
+            ar_status s = read_one(r, which ? which[k] : k, &mine, &e);
+            if (!s) continue;
+#pragma omp critical(ar_read_these)
+            if (!first) {
+                first = s;
+                if (err) *err = e;
+            }
+        }
+        ar__late_release(&mine);
+    }
+    return first;
 }
 
 /* ---- the longest -----------------------------------------------------------------------------------------------*/
@@ -83,20 +127,6 @@ static int by_most(const void *a, const void *b, void *pending) {
     uint32_t i = *(const uint32_t *)a, k = *(const uint32_t *)b;
     uint32_t x = ((ar_pending *)pending)[i].most, y = ((ar_pending *)pending)[k].most;
     return x != y ? (x < y) - (x > y) : (i > k) - (i < k);
-}
-
-static ar_status read_some(ar_reader *r, const uint32_t *which, int count, ar_error *err) {
-#pragma omp parallel for schedule(dynamic, 1) num_threads(r->options.threads > 1 ? r->options.threads : 1)
-    for (int k = 0; k < count; k++) r->slots[k].status = encode(r, which[k], &r->slots[k].encoded, &r->slots[k].error);
-    for (int k = 0; k < count; k++) {
-        ar_status s = r->slots[k].status;
-        if (s && err) *err = r->slots[k].error;
-        if (!s) s = store(r, which[k], &r->slots[k].encoded, err);
-        if (s) return s;
-        int length = r->ds->entries[which[k]].count;
-        if (length > r->ds->longest) r->ds->longest = length;
-    }
-    return AR_OK;
 }
 
 /* Reads those that could be longest until none is left that could be longer, or enough is read: then the bound stands. */
@@ -110,10 +140,12 @@ static ar_status find_longest(ar_reader *r, ar_error *err) {
     qsort_r(order, n, sizeof *order, by_most, r->pending);
     ar_status s = AR_OK;
     while (!s && at < n && bytes < SEARCH_BYTES && r->pending[order[at]].most > (uint32_t)ds->longest) {
-        int count = n - at < SEARCH_AT_ONCE ? (int)(n - at) : SEARCH_AT_ONCE;
-        for (int k = 0; k < count; k++) bytes += r->pending[order[at + (size_t)k]].line.size;
-        s = read_some(r, order + at, count, err);
-        at += (size_t)count;
+        size_t count = n - at < SEARCH_AT_ONCE ? n - at : SEARCH_AT_ONCE;
+        s = read_these(r, order + at, count, err);
+        for (size_t end = at + count; !s && at < end; at++) {
+            bytes += r->pending[order[at]].size;
+            if (ds->entries[order[at]].count > ds->longest) ds->longest = ds->entries[order[at]].count;
+        }
     }
     if (!s && at < n && r->pending[order[at]].most > (uint32_t)ds->longest) ds->longest = (int)r->pending[order[at]].most;
     free(order);
@@ -123,8 +155,8 @@ static ar_status find_longest(ar_reader *r, ar_error *err) {
 /* ---- the thread ------------------------------------------------------------------------------------------------*/
 
 /* After PACE_BYTES of text the thread rests for so many times as long as they took: it must not slow the training, and a step
- * asks for its own samples anyway. */
-enum { PACE_BYTES = 64 << 10, PACE_REST = 7 };
+ * asks for its own samples anyway.  In short sleeps: whoever ends the training waits for one. */
+enum { PACE_BYTES = 64 << 10, PACE_REST = 7, REST_ONCE = 20 * 1000 * 1000, REST_MOST = 1000 * 1000 * 1000 };
 
 static int64_t cpu_nanoseconds(void) {
     struct timespec t;
@@ -133,56 +165,34 @@ static int64_t cpu_nanoseconds(void) {
 }
 
 static void rest(const ar_reader *r, int64_t took) {
-    struct timespec t = {.tv_sec = took * PACE_REST / 1000000000, .tv_nsec = took * PACE_REST % 1000000000};
-    if (!r->stop) nanosleep(&t, NULL);
+    int64_t left = took < REST_MOST / PACE_REST ? took * PACE_REST : REST_MOST;
+    for (; left > 0 && !r->stop; left -= REST_ONCE) nanosleep(&(struct timespec){.tv_nsec = left < REST_ONCE ? left : REST_ONCE}, NULL);
 }
 
 static void *read_behind(void *user) {
     ar_reader *r = user;
-    ar_encoded encoded = {0};
+    ar_late mine = {0};
     size_t bytes = 0;
     int64_t began = cpu_nanoseconds();
     setpriority(PRIO_PROCESS, (id_t)gettid(), LOWEST_PRIORITY);
     for (size_t i = 0; !r->status && i < r->ds->count && !r->stop; i++) {
         if (r->ds->entries[i].ids) continue;
-        r->status = read_one(r, i, &encoded, &r->error);
-        if (encoded.ids.cap > AR_KEPT_IDS) ar_ids_release(&encoded.ids);
-        if ((bytes += r->pending[i].line.size) < PACE_BYTES) continue;
+        r->status = read_one(r, i, &mine, &r->error);
+        if ((bytes += r->pending[i].size) < PACE_BYTES) continue;
         rest(r, cpu_nanoseconds() - began);
         bytes = 0;
         began = cpu_nanoseconds();
     }
-    ar_ids_release(&encoded.ids);
+    ar__late_release(&mine);
     r->done = true;
     return NULL;
-}
-
-/* With all threads: somebody waits. */
-static ar_status read_rest(ar_reader *r, ar_error *err) {
-    ar_status first = AR_OK;
-#pragma omp parallel num_threads(r->options.threads > 1 ? r->options.threads : 1)
-    {
-        ar_encoded mine = {0};
-        ar_error e;
-#pragma omp for schedule(dynamic, 16)
-        for (size_t i = 0; i < r->ds->count; i++) {
-            ar_status s = read_one(r, i, &mine, &e);
-            if (!s) continue;
-#pragma omp critical(ar_read_rest)
-            if (!first) {
-                first = s;
-                if (err) *err = e;
-            }
-        }
-        ar_ids_release(&mine.ids);
-    }
-    return first;
 }
 
 ar_status ar__ahead_start(ar_reader *r, ar_error *err) {
     if (r->ds->count > UINT32_MAX)
         return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: found %zu samples, wanted at most %u", r->path, r->ds->count, UINT32_MAX);
     ar_status s = find_longest(r, err);
+    ar__lines_close(&r->lines);
     if (s) return s;
     r->started = pthread_create(&r->thread, NULL, read_behind, r) == 0;
     r->done = !r->started; /* then the rest is read when the first step is done */
@@ -204,7 +214,7 @@ ar_status ar__dataset_finish(ar_dataset *ds, bool wait, ar_data_stats *stats, ar
     if (r->started) pthread_join(r->thread, NULL);
     r->started = false;
     if (r->status && err) *err = r->error;
-    ar_status s = r->status ? r->status : read_rest(r, err);
+    ar_status s = r->status ? r->status : read_these(r, NULL, r->ds->count, err);
     if (s) return s;
     ar__reader_report_cut(r);
     *stats = r->stats;
@@ -214,6 +224,5 @@ ar_status ar__dataset_finish(ar_dataset *ds, bool wait, ar_data_stats *stats, ar
 }
 
 size_t ar__dataset_bytes_to_come(const ar_dataset *ds) {
-    /* Five bytes a token, of which text of two bytes rarely makes more. */
-    return ds->reader ? ds->reader->pending_bytes / 2 * (sizeof(int32_t) + sizeof(uint8_t)) : 0;
+    return ds->reader ? ds->reader->pending_tokens * (sizeof(int32_t) + sizeof(uint8_t)) : 0;
 }

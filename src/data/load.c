@@ -1,8 +1,11 @@
 /* Reading a file of samples, or finding it good.  Lines are taken in blocks, worked on by all threads, then added in file
  * order by one, so that neither the result nor the first error depends on the number of threads. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fail.h"
 #include "data/reader.h"
@@ -75,6 +78,13 @@ static ar_status reserve(ar_reader *r, ar_error *err) {
     return pending ? AR_OK : ar__fail_memory(err, "samples");
 }
 
+static ar_pending pending_of(ar_reader *r, const ar_slot *slot) {
+    const ar_line *l = &slot->line;
+    size_t likely = l->size / 2; /* two bytes of text rarely make more than a token */
+    r->pending_tokens += likely < slot->most ? likely : slot->most;
+    return (ar_pending){(uint64_t)(l->text - (const char *)r->lines.map.data), l->size, l->number, (uint32_t)slot->most};
+}
+
 static ar_status add(ar_reader *r, const ar_slot *slot, ar_error *err) {
     ar_dataset *ds = r->ds;
     bool kept = true;
@@ -82,11 +92,8 @@ static ar_status add(ar_reader *r, const ar_slot *slot, ar_error *err) {
     ar_status s = reserve(r, err);
     if (!s && !slot->sure) s = ar__reader_store(r, &ds->entries[ds->count], &slot->encoded, slot->line.number, &kept, err);
     if (s || !kept) return s;
-    if (r->ahead) r->pending[ds->count] = (ar_pending){slot->line, slot->sure ? (uint32_t)slot->most : 0};
-    if (slot->sure)
-        r->pending_bytes += slot->line.size;
-    else if (ds->entries[ds->count].count > ds->longest)
-        ds->longest = ds->entries[ds->count].count;
+    if (r->ahead) r->pending[ds->count] = slot->sure ? pending_of(r, slot) : (ar_pending){0};
+    if (!slot->sure && ds->entries[ds->count].count > ds->longest) ds->longest = ds->entries[ds->count].count;
     ds->count++;
     return AR_OK;
 }
@@ -187,13 +194,20 @@ static void release_slots(ar_reader *r) {
     r->slots = NULL;
 }
 
+void ar__late_release(ar_late *l) {
+    ar_ids_release(&l->encoded.ids);
+    free(l->text);
+    *l = (ar_late){0};
+}
+
 void ar__reader_free(ar_reader *r) {
     if (!r) return;
     r->stop = true;
     if (r->started) pthread_join(r->thread, NULL);
     release_slots(r);
-    ar_ids_release(&r->asked.ids);
+    ar__late_release(&r->asked);
     ar__lines_close(&r->lines);
+    if (r->file >= 0) close(r->file);
     pthread_mutex_destroy(&r->lock);
     free(r->pending);
     free(r->path);
@@ -201,17 +215,20 @@ void ar__reader_free(ar_reader *r) {
 }
 
 /* Whether the file is to be read ahead: it is large, and its lines and ids can be judged without the tokenizer. */
-static void decide(ar_reader *r) {
+static ar_status decide(ar_reader *r, ar_error *err) {
     const ar_data_options *o = &r->options;
-    if (!o->ahead_bytes || r->lines.map.size < o->ahead_bytes || o->max_length < 2 || !ar__token_bound(&r->bound, r->tk)) return;
-    r->ahead = r->bound.ids <= o->vocab && r->eos < o->vocab;
+    if (!o->ahead_bytes || r->lines.map.size < o->ahead_bytes || o->max_length < 2 || !ar__token_bound(&r->bound, r->tk)) return AR_OK;
+    if (r->bound.ids > o->vocab || r->eos >= o->vocab) return AR_OK;
+    r->ahead = true;
     r->eos_is_mark = r->eos >= 0 && ar__token_is_mark(r->tk, r->eos);
+    r->file = open(r->path, O_RDONLY | O_CLOEXEC);
+    return r->file >= 0 ? AR_OK : ar__fail(err, AR_ERR_IO, "%s: %s", r->path, strerror(errno));
 }
 
 static ar_status load(ar_reader *r, ar_error *err) {
     ar_status s = ar__lines_open(&r->lines, r->path, err);
     if (s) return s;
-    decide(r);
+    if ((s = decide(r, err))) return s;
     r->slots = ar__alloc(AR_BLOCK, sizeof *r->slots);
     if (!r->slots) return ar__fail_memory(err, r->path);
     if ((s = read_all(r, err)) || (s = check_left(r, err))) return s;
@@ -230,6 +247,7 @@ static ar_reader *reader_new(const char *path, const ar_tokenizer *tk, const ar_
     r->options = *options;
     r->eos = eos >= 0 ? eos : options->eos_id;
     r->stats.max_id = -1;
+    r->file = -1;
     pthread_mutex_init(&r->lock, NULL);
     r->path = ar__strdup(path);
     r->ds = ar__alloc(1, sizeof *r->ds);

@@ -41,11 +41,19 @@ typedef struct ar_slot {
     ar_error error;
 } ar_slot;
 
-/* A sample that is still to be read. */
+/* A sample that is still to be read: a line of the file, without its end. */
 typedef struct ar_pending {
-    ar_line line;
+    uint64_t at;
+    size_t size, number;
     uint32_t most; /* tokens, after the cut; 0: was read with the index */
 } ar_pending;
+
+/* What whoever reads such a sample needs; reused. */
+typedef struct ar_late {
+    ar_encoded encoded;
+    char *text;
+    size_t cap;
+} ar_late;
 
 typedef struct ar_reader {
     ar_dataset *ds;
@@ -62,9 +70,10 @@ typedef struct ar_reader {
 
     bool ahead, eos_is_mark; /* eos_is_mark: no text that starts with a letter or digit is EOS */
     ar_token_bound bound;
+    int file;            /* once ahead is set; whoever writes to the file meanwhile gets an error, not a fault */
     ar_pending *pending; /* [ds->count] */
-    size_t pending_cap, pending_bytes;
-    ar_encoded asked; /* of the thread that uses the samples */
+    size_t pending_cap, pending_tokens;
+    ar_late asked; /* of the thread that uses the samples */
     pthread_t thread;
     bool started;
     pthread_mutex_t lock; /* chunks, stats */
@@ -90,8 +99,9 @@ ar_status ar__reader_store(ar_reader *r, ar_entry *entry, const ar_encoded *enco
 void ar__reader_place(ar_error *e, const ar_reader *r, ar_status status, size_t line);
 void ar__reader_report_cut(const ar_reader *r);
 void ar__reader_free(ar_reader *r); /* ends its thread; NULL is fine */
+void ar__late_release(ar_late *l);
 
-/* Sets ds->longest, reading what could be longest, and starts the thread. */
+/* Sets ds->longest, reading what could be longest, and starts the thread; the map is not needed any more. */
 ar_status ar__ahead_start(ar_reader *r, ar_error *err);
 /* Whether a line is a usable sample for certain, and its most tokens. */
 bool ar__ahead_is_sure(ar_slot *slot, const ar_reader *r);

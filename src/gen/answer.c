@@ -66,8 +66,9 @@ static ar_status update_text(ar_answer *a, bool last, ar_error *err) {
         n = stop;
     }
     size_t ready = last ? n : n - held_back(r->text, n, &a->o);
-    if (a->o.on_text && ready > a->sent) {
-        if (!a->o.on_text(a->o.user, r->text + a->sent, ready - a->sent)) a->done = true;
+    if (a->o.on_text && ready > a->sent && !a->refused) {
+        a->refused = !a->o.on_text(a->o.user, r->text + a->sent, ready - a->sent);
+        a->done |= a->refused;
         a->sent = ready;
     }
     return AR_OK;

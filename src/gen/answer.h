@@ -14,6 +14,7 @@ typedef struct ar_answer {
     size_t sent;           /* bytes of text given to on_text */
     int limit;             /* tokens to make at most */
     bool done;
+    bool refused; /* on_text wants no more */
 } ar_answer;
 
 /* Tokens that may follow a prompt: as many as asked for, within the positions that the base was made for. */

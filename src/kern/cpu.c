@@ -12,10 +12,11 @@ ar_cpu ar__cpu_detect(void) {
     ar_cpu c = {0};
 #if defined(__x86_64__)
     __builtin_cpu_init(); /* these builtins check XCR0 as well as CPUID */
-    c.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    unsigned a, b, cx, d;
+    bool f16c = __get_cpuid(1, &a, &b, &cx, &d) && (cx >> 29 & 1);
+    c.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && f16c;
     c.avx512 = c.avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                __builtin_cpu_supports("avx512vl");
-    unsigned a, b, cx, d;
     if (__get_cpuid_count(7, 1, &a, &b, &cx, &d)) c.avx512_bf16 = c.avx512 && (a >> 5 & 1);
     if (__get_cpuid_count(7, 0, &a, &b, &cx, &d)) c.amx_bf16 = c.avx512_bf16 && (d >> 22 & 1) && (d >> 24 & 1);
 #elif defined(__aarch64__)

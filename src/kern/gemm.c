@@ -1,17 +1,18 @@
 /* The seam: chooses the backend, and the shapes that the rest of the program asks for. */
 #include "kern/gemm.h"
 
-#include <omp.h>
+#include <assert.h>
 
-#include "kern/panels.h"
-#include "kern/runtime.h"
+#include "base/size.h"
+#include "kern/gemm_group.h"
 
 bool ar__gemm_in_bf16(const ar_runtime *rt, const ar_gemm *g) { return rt->bf16 && g->is_weight; }
 
 static const ar_gemm_backend *choose(const ar_runtime *rt, const ar_gemm *g) {
     int i = 0;
-    while (!rt->gemm[i]->accepts(rt, g)) i++;
-    return rt->gemm[i]; /* the last accepts all */
+    while (rt->gemm[i] && !rt->gemm[i]->accepts(rt, g)) i++;
+    assert(rt->gemm[i] && "the last accepts every dtype that a model's weights may have");
+    return rt->gemm[i];
 }
 
 static void run_plain(const ar_runtime *rt, const ar_gemm *g) {
@@ -37,14 +38,16 @@ static void finish(const ar_runtime *rt, const ar_gemm *g) {
     }
 }
 
-static ar_gemm term_alone(const ar_gemm *g, const ar_gemm_term *t) {
+/* The term's part of k from p on, no longer than a packed group's slice of a term. */
+static ar_gemm term_alone(const ar_gemm *g, const ar_gemm_term *t, size_t p) {
+    ar_right b = {t->b, t->b_type, t->b_ld, t->b_rows};
     return (ar_gemm){.m = t->last - t->first,
                      .n = g->n,
-                     .k = t->k,
-                     .a = t->a,
+                     .k = ar__min(t->k - p, AR_GEMM_KC),
+                     .a = t->a + p,
                      .a_row = t->a_ld,
                      .a_col = 1,
-                     .b = t->b,
+                     .b = t->b_rows ? ar__right_element(&b, 0, p) : ar__right_element(&b, p, 0),
                      .b_type = t->b_type,
                      .b_ld = t->b_ld,
                      .b_rows = t->b_rows,
@@ -60,19 +63,19 @@ static void run_in_steps(const ar_runtime *rt, const ar_gemm *g) {
     plain.bias = NULL;
     plain.has_scale = false;
     run_plain(rt, &plain);
-    for (size_t t = 0; t < g->term_count; t++) {
-        ar_gemm term = term_alone(g, &g->terms[t]);
-        if (term.m > 0 && term.k > 0) run_plain(rt, &term);
-    }
+    for (size_t t = 0; t < g->term_count; t++)
+        for (size_t p = 0; p < g->terms[t].k && g->terms[t].first < g->terms[t].last; p += AR_GEMM_KC) {
+            ar_gemm term = term_alone(g, &g->terms[t], p);
+            run_plain(rt, &term);
+        }
     finish(rt, g);
 }
 
 void ar__gemm(const ar_runtime *rt, const ar_gemm *g) { ar__gemm_group(rt, g, 1); }
 
 void ar__gemm_group(const ar_runtime *rt, const ar_gemm *g, size_t count) {
-    enum { MOST = 12 };
-    ar_panels panels[MOST];
-    bool packed = count <= MOST && count > 0 && g[0].m > 0;
+    ar_panels panels[AR_GROUP_MEMBERS];
+    bool packed = count <= AR_GROUP_MEMBERS && count > 0 && g[0].m > 0;
     for (size_t i = 0; i < count && packed; i++) {
         const ar_gemm_backend *b = choose(rt, &g[i]);
         packed = b->panels != NULL && g[i].n > 0;

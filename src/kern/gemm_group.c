@@ -1,5 +1,7 @@
 #include "kern/gemm_group.h"
 
+#include <assert.h>
+
 #include "base/size.h"
 
 enum {
@@ -82,6 +84,7 @@ static size_t place(ar_group *gr, size_t rows) {
 static void divide(const ar_group *gr, ar_member *m) {
     const ar_factor *f = &gr->factor[m->factor];
     size_t nr = f->panels.nr, threads = (size_t)gr->rt->threads, n = m->g->n;
+    assert(f->slice > 0 && f->panels.bytes > 0);
     size_t deep = ar__min(f->slice, ar__max(f->k, 1)) * f->panels.bytes, fits = (f->k > f->slice ? LONG_BYTES : BLOCK_BYTES) / deep;
     size_t slivers = ar__max(ar__min(fits, AR_GEMM_NC) / nr, 1);
     while (threads > 1 && slivers > 2 && n / (slivers * nr) < 4 * threads) slivers--;

@@ -8,7 +8,7 @@
 
 enum {
     AR_GROUP_MEMBERS = 12,
-    AR_GROUP_FACTORS = 48, /* A·B pairs: products and terms */
+    AR_GROUP_FACTORS = 64, /* A·B pairs: products and terms; q, k, v with 16 segments have 51 */
     AR_PACKED_LINE = 64,   /* packed operands begin at multiples of it */
     AR_ONE_SLICE = 1024    /* k up to which an f32 product is one slice; deeper ones are cut at multiples of its half */
 };

@@ -41,7 +41,7 @@ typedef struct ar_kernels {
      * a: packed [k][mr]; b: packed [k][nr], both 64-byte aligned; c: row stride ldc elements. */
     int mr, nr;
     void (*tile)(size_t k, const float *a, const float *b, float *c, size_t ldc, bool accumulate);
-    /* dst[p * ld + i] = src_i[p]: `rows` rows (stride src_ld elements) of k elements are laid side by side; columns
+    /* dst[p * width + i] = src_i[p]: `rows` rows (stride src_ld elements) of k elements are laid side by side; columns
      * rows..width of dst are zeroed. */
     void (*interleave)(float *dst, size_t width, const float *src, size_t src_ld, size_t rows, size_t k);
     void (*interleave_bf16)(float *dst, size_t width, const uint16_t *src, size_t src_ld, size_t rows, size_t k);

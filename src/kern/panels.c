@@ -25,34 +25,19 @@ const void *ar__right_element(const ar_right *b, size_t row, size_t col) {
     return (const char *)b->b + (row * b->ld + col) / t->block * t->bytes;
 }
 
-/* The same block of a type that no kernel reads, as f32 in the same orientation. */
-static ar_right widen(float *wide, const ar_right *b, size_t j0, size_t cols, size_t p0, size_t len) {
-    const ar_dtype_info *t = ar__dtype(b->type);
-    if (b->rows)
-        for (size_t j = 0; j < cols; j++) t->to_f32(wide + j * len, ar__right_element(b, j0 + j, p0), len);
-    else
-        for (size_t q = 0; q < len; q++) t->to_f32(wide + q * cols, ar__right_element(b, p0 + q, j0), cols);
-    return (ar_right){wide, AR_F32, b->rows ? len : cols, b->rows};
-}
-
-static void right_f32(const ar_panels *p, float *dst, float *wide, const ar_right *b, size_t j0, size_t cols, size_t p0, size_t len) {
+static void right_f32(const ar_panels *p, float *dst, const ar_right *b, size_t j0, size_t cols, size_t p0, size_t len) {
     const ar_kernels *kn = p->kn;
-    ar_right w = *b;
-    if (w.type != AR_F32 && w.type != AR_BF16 && w.type != AR_F16) {
-        w = widen(wide, b, j0, cols, p0, len);
-        j0 = p0 = 0;
-    }
     for (size_t j = 0; j < cols; j += p->nr) {
         size_t n = ar__min(p->nr, cols - j);
-        const void *from = w.rows ? ar__right_element(&w, j0 + j, p0) : ar__right_element(&w, p0, j0 + j);
+        const void *from = b->rows ? ar__right_element(b, j0 + j, p0) : ar__right_element(b, p0, j0 + j);
         float *to = dst + j * len;
-        if (w.type == AR_F32)
-            (w.rows ? kn->interleave : kn->copy_f32)(to, p->nr, from, w.ld, n, len);
-        else if (w.type == AR_BF16)
-            (w.rows ? kn->interleave_bf16 : kn->copy_bf16)(to, p->nr, from, w.ld, n, len);
+        if (b->type == AR_F32)
+            (b->rows ? kn->interleave : kn->copy_f32)(to, p->nr, from, b->ld, n, len);
+        else if (b->type == AR_BF16)
+            (b->rows ? kn->interleave_bf16 : kn->copy_bf16)(to, p->nr, from, b->ld, n, len);
         else
-            (w.rows ? kn->interleave_f16 : kn->copy_f16)(to, p->nr, from, w.ld, n, len);
-        if (p->rounded && w.type != AR_BF16) ar__round_to_bf16(to, p->nr * len);
+            (b->rows ? kn->interleave_f16 : kn->copy_f16)(to, p->nr, from, b->ld, n, len);
+        if (p->rounded && b->type != AR_BF16) ar__round_to_bf16(to, p->nr * len);
     }
 }
 
@@ -70,10 +55,11 @@ static ar_right narrow(uint16_t *half, const ar_right *b, size_t j0, size_t cols
     return (ar_right){half, AR_BF16, width, b->rows};
 }
 
-static void right_bf16(const ar_panels *p, uint16_t *dst, float *wide, const ar_right *b, size_t j0, size_t cols, size_t p0, size_t len) {
+static void right_bf16(const ar_panels *p, uint16_t *dst, uint16_t *copy, const ar_right *b, size_t j0, size_t cols, size_t p0,
+                       size_t len) {
     ar_right w = *b;
     if (w.type != AR_BF16) {
-        w = narrow((uint16_t *)(void *)wide, b, j0, cols, p0, len);
+        w = narrow(copy, b, j0, cols, p0, len);
         j0 = p0 = 0;
     }
     size_t depth = ar__panels_depth(p, len);
@@ -84,11 +70,11 @@ static void right_bf16(const ar_panels *p, uint16_t *dst, float *wide, const ar_
     }
 }
 
-void ar__panels_right(const ar_panels *p, void *dst, float *wide, const ar_right *b, size_t j0, size_t cols, size_t p0, size_t len) {
+void ar__panels_right(const ar_panels *p, void *dst, uint16_t *copy, const ar_right *b, size_t j0, size_t cols, size_t p0, size_t len) {
     if (p->bf16)
-        right_bf16(p, dst, wide, b, j0, cols, p0, len);
+        right_bf16(p, dst, copy, b, j0, cols, p0, len);
     else
-        right_f32(p, dst, wide, b, j0, cols, p0, len);
+        right_f32(p, dst, b, j0, cols, p0, len);
 }
 
 static void tile(const ar_panels *p, size_t k, const char *a, const char *b, float *c, size_t c_ld, bool accumulate) {

@@ -1,7 +1,6 @@
 /* The layout of a pass: one function that is run twice, first to measure, then to place. */
 #include "model/pass.h"
 
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +11,7 @@
 enum { PIECE_FLOATS = 16 << 20, PIECE_MIN = 24, PIECE_MAX = 504 };
 
 size_t ar__head_piece(const ar_model *m) {
-    size_t rows = PIECE_FLOATS / (size_t)m->arch.vocab / 12 * 12; /* whole tiles of every ISA but AVX2's 6, which divides 12 */
+    size_t rows = PIECE_FLOATS / (size_t)m->arch.vocab / 12 * 12; /* whole f32 tiles: of 6 or 12 rows */
     return rows < PIECE_MIN ? PIECE_MIN : rows > PIECE_MAX ? PIECE_MAX : rows;
 }
 

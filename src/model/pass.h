@@ -24,7 +24,7 @@ typedef struct ar_pass_spec {
     bool dora, dropout;              /* some pair has it */
     bool train;                      /* backward will be called */
     size_t again, mlp_again;         /* layers that keep x alone, the lowest ones; and above these, that keep all but gate and up */
-    int lowest_layer;                /* backward stops below this layer; layers + 1: only the head trains */
+    int lowest_layer;                /* backward stops below this layer; layers: only the head trains */
     bool embed_grad;                 /* something below layer 0 trains */
     size_t head_pieces;              /* of the head's rows that are held at a time; 0: one */
 } ar_pass_spec;
@@ -96,7 +96,7 @@ typedef struct ar_batch {
 ar_status ar__pass_new(ar_pass **out, const ar_model *m, const ar_pass_spec *spec, ar_error *err);
 void ar__pass_free(ar_pass *p);
 ar_level ar__pass_level(const ar_pass *p, size_t layer);
-/* Bytes that ar__pass_new would allocate: the arena, and what stands beside it. */
+/* Bytes of the arena that ar__pass_new would allocate. */
 size_t ar__pass_bytes(const ar_model *m, const ar_pass_spec *spec);
 /* Rows of logits in a piece: the fewest that are formed at a time. */
 size_t ar__head_piece(const ar_model *m);

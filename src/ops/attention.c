@@ -20,9 +20,9 @@ size_t ar__attention_blocks(ar_block *out, const ar_rows *rows, const size_t *pa
 /* One thread's scratch:
  *   left[3], right[4]   packed operands of up to BLOCK x max(BLOCK, D), with room for the tile's padding
  *   s, p                two BLOCK x BLOCK score tiles
- *   acc[2]              group x BLOCK x D accumulators        m, l   group x BLOCK running maxima and sums */
+ *   acc                 group x BLOCK x D accumulators        m, l   group x BLOCK running maxima and sums */
 typedef struct scratch {
-    float *left[3], *right[4], *s, *p, *acc[2], *m, *l;
+    float *left[3], *right[4], *s, *p, *acc, *m, *l;
 } scratch;
 
 static size_t operand_floats(const ar_attention *at) {
@@ -32,7 +32,7 @@ static size_t operand_floats(const ar_attention *at) {
 
 size_t ar__attention_scratch(const ar_attention *at) {
     size_t group = at->heads / at->kv_heads;
-    return 7 * operand_floats(at) + 2 * BLOCK * BLOCK + 2 * group * BLOCK * at->head_dim + 2 * group * BLOCK + 16 * 12;
+    return 7 * operand_floats(at) + 2 * BLOCK * BLOCK + group * BLOCK * at->head_dim + 2 * group * BLOCK + 16 * 12;
 }
 
 static float *take(float **at, size_t n) {
@@ -49,7 +49,7 @@ static scratch cut_scratch(const ar_attention *at, float *memory) {
     for (int i = 0; i < 4; i++) s.right[i] = take(&p, operand);
     s.s = take(&p, BLOCK * BLOCK);
     s.p = take(&p, BLOCK * BLOCK);
-    for (int i = 0; i < 2; i++) s.acc[i] = take(&p, group * BLOCK * at->head_dim);
+    s.acc = take(&p, group * BLOCK * at->head_dim);
     s.m = take(&p, group * BLOCK);
     s.l = take(&p, group * BLOCK);
     return s;
@@ -106,14 +106,14 @@ static void fwd_block(const ar_runtime *rt, float *o, float *lse, const float *q
         sc->m[i] = -INFINITY;
         sc->l[i] = 0.0f;
     }
-    memset(sc->acc[0], 0, group * BLOCK * d * sizeof(float));
+    memset(sc->acc, 0, group * BLOCK * d * sizeof(float));
     for (size_t k0 = first_key(at, q0); k0 < keys; k0 += BLOCK) {
         size_t cols = ar__min(BLOCK, keys - k0);
         const float *kb = k + (b->keys + k0) * kv_ld + kv_head * d, *vb = v + (b->keys + k0) * kv_ld + kv_head * d;
         ar__pack_right(kn, sc->right[0], kb, kv_ld, true, cols, d);
         ar__pack_right(kn, sc->right[1], vb, kv_ld, false, d, cols);
         for (size_t g = 0; g < group; g++) {
-            float *acc = sc->acc[0] + g * BLOCK * d;
+            float *acc = sc->acc + g * BLOCK * d;
             ar__pack_left(kn, sc->left[0], q + b->row * ld + (kv_head * group + g) * d, ld, 1, b->count, d);
             ar__gemm_packed(kn, sc->s, cols, sc->left[0], sc->right[0], b->count, cols, d, false);
             scale_tile(sc->s, b->count * cols, at->scale);
@@ -126,7 +126,7 @@ static void fwd_block(const ar_runtime *rt, float *o, float *lse, const float *q
         for (size_t i = 0; i < b->count; i++) {
             size_t head = kv_head * group + g;
             float sum = sc->l[g * BLOCK + i];
-            for (size_t j = 0; j < d; j++) o[(b->row + i) * ld + head * d + j] = sc->acc[0][(g * BLOCK + i) * d + j] / sum;
+            for (size_t j = 0; j < d; j++) o[(b->row + i) * ld + head * d + j] = sc->acc[(g * BLOCK + i) * d + j] / sum;
             if (lse) lse[(b->row + i) * at->heads + head] = sc->m[g * BLOCK + i] + logf(sum);
         }
 }

@@ -44,7 +44,7 @@ void ar__linear_su(const ar_runtime *rt, float *su, const ar_linear *lin, const 
                    const ar_linear_scratch *scratch);
 
 /* dx (+)= the gradient of x (NULL: not wanted); the gradients of pairs, weight and bias are added to where they are wanted.
- * dx may be the memory of x.  x is not read where ar__linear_needs_input says so. */
+ * dx may be the memory of x.  x is not read unless ar__linear_needs_input says so. */
 void ar__linear_bwd(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_linear *lin, const float *x,
                     const float *su, const ar_rows *rows, const ar_linear_scratch *scratch);
 

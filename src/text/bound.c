@@ -50,6 +50,7 @@ static bool bound_normal(ar_token_bound *b, const ar_tokenizer *tk, bool mapped)
 }
 
 static bool bound_pretok(ar_token_bound *b, const ar_tokenizer *tk, bool mapped) {
+    bool bytes = false;
     for (size_t i = 0; i < tk->pretok.count; i++) {
         const ar_pretok_step *s = &tk->pretok.step[i];
         switch (s->kind) {
@@ -62,7 +63,10 @@ static bool bound_pretok(ar_token_bound *b, const ar_tokenizer *tk, bool mapped)
             if (i) return false; /* one for each piece that came before */
             b->fixed++;
             break;
-        case AR_PRETOK_BYTES: break;
+        case AR_PRETOK_BYTES:
+            if (bytes) return false; /* maps what is mapped again: two symbols a byte */
+            bytes = true;
+            break;
         case AR_PRETOK_META:
             if (i || mapped || !is_known_char(&tk->bpe, s->mark, strlen(s->mark))) return false;
             b->fixed++;

@@ -39,8 +39,10 @@ static size_t packing_bytes(const ar_trainer *t, const ar_choice *c) {
     const ar_arch *a = &t->model->arch;
     size_t chunk = ar__head_piece(t->model) * ar__max(c->head_pieces, 1), rows = chunk < c->tokens ? chunk : c->tokens;
     size_t widest = ar__max(ar__max((size_t)a->dim, (size_t)a->ff), (size_t)(a->heads * a->head_dim));
-    size_t left = ar__max(c->tokens * widest, rows * (size_t)a->vocab) * sizeof(float);
-    return (left < AR_GEMM_LEFT_BYTES ? left : AR_GEMM_LEFT_BYTES) + (size_t)t->rt->threads * AR_GEMM_RIGHT_BYTES;
+    /* In bf16 dY lies packed twice in one group: for W, and in f32 for B. */
+    size_t element = sizeof(float) + (t->o.compute == AR_COMPUTE_BF16 ? sizeof(uint16_t) : 0);
+    size_t left = ar__max(c->tokens * widest, rows * (size_t)a->vocab) * element;
+    return ar__min(left, AR_GEMM_LEFT_BYTES) + (size_t)t->rt->threads * AR_GEMM_RIGHT_FLOATS * sizeof(float);
 }
 
 static void measure_choice(const ar_trainer *t, ar_choice *c, size_t longest) {
@@ -146,8 +148,7 @@ static ar_status measure(double *rate, ar_trainer *t, size_t longest, ar_error *
 
 ar_status ar_plan_training(ar_plan *plan, const ar_runtime *rt, const ar_train_options *o, bool timed, ar_error *err) {
     ar_trainer t;
-    ar_status s = ar__trainer_open(&t, rt, o, o->data != NULL, err);
-    if (!s && t.data) s = ar__dataset_finish(t.data, true, &t.stats, err); /* warns about what is cut */
+    ar_status s = ar__trainer_open(&t, rt, o, o->data ? AR_DATA_FIRST : AR_DATA_NOT, err);
     *plan = (ar_plan){0};
     if (!s) {
         size_t longest = t.data ? (size_t)ar__dataset_longest(t.data) : (size_t)t.o.max_length;

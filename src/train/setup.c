@@ -169,14 +169,14 @@ static ar_status open_stream(ar_trainer *t, ar_error *err) {
 static void set_budget(ar_trainer *t) {
     int64_t base = 0, available = ar__memory_available();
     for (int i = 0; t->model->files && i < ar__st_count(t->model->files); i++) base += (int64_t)ar__st_at(t->model->files, i)->bytes;
-    int64_t now = ar__memory_anonymous(), room = available / 10 * 9 - base;
-    t->fixed_bytes = now > 0 ? now : 0; /* ar__alloc touches what it gives, so the state counts already */
-    if (t->data) t->fixed_bytes += (int64_t)ar__dataset_bytes_to_come(t->data);
+    int64_t now = ar__memory_anonymous(), to_come = t->data ? (int64_t)ar__dataset_bytes_to_come(t->data) : 0;
+    int64_t room = available / 10 * 9 - base - to_come;
+    t->fixed_bytes = (now > 0 ? now : 0) + to_come; /* ar__alloc touches what it gives, so the state counts already */
     if (t->o.memory) room = t->o.memory - t->fixed_bytes;
     t->budget = !t->o.memory && available <= 0 ? 0 : room > 1 ? room : 1;
 }
 
-ar_status ar__trainer_open(ar_trainer *t, const ar_runtime *rt, const ar_train_options *o, bool needs_data, ar_error *err) {
+ar_status ar__trainer_open(ar_trainer *t, const ar_runtime *rt, const ar_train_options *o, ar_data_when data, ar_error *err) {
     *t = (ar_trainer){.rt = rt, .o = *o, .eval_loss = -1.0, .strength = -1.0, .best_eval = INFINITY};
     t->o.compute = ar_runtime_compute(rt);
     if (t->o.compute == AR_COMPUTE_BF16) ar__log_info(&rt->log, "compute bf16: products with the base's weights on %s", rt->gemm[0]->name);
@@ -185,15 +185,15 @@ ar_status ar__trainer_open(ar_trainer *t, const ar_runtime *rt, const ar_train_o
     if (!s && o->init_adapter) s = ar__init_adapter_options(&t->o, err);
     if (!t->o.alpha_given) t->o.alpha = 2.0 * t->o.rank;
     if (!t->o.targets && !t->o.init_adapter && t->o.method == AR_METHOD_LORA) t->o.targets = "all-linear";
-    if (!s && needs_data && !o->data) s = ar__fail(err, AR_ERR_VALUE, "data: not given");
+    if (!s && data && !o->data) s = ar__fail(err, AR_ERR_VALUE, "data: not given");
     if (!s) s = open_base(t, err);
     /* A resumed run compares its samples with those of before, and rows without packing are as long as the longest sample:
      * both want all of them first. */
-    if (!s && needs_data) s = load_data(&t->data, t, o->data, !o->resume && o->pack, &t->stats, err);
+    if (!s && data) s = load_data(&t->data, t, o->data, data == AR_DATA_AHEAD && !o->resume && o->pack, &t->stats, err);
     ar_data_stats eval_stats;
-    if (!s && needs_data && o->eval_data) s = load_data(&t->eval_data, t, o->eval_data, false, &eval_stats, err);
+    if (!s && data && o->eval_data) s = load_data(&t->eval_data, t, o->eval_data, false, &eval_stats, err);
     if (!s) s = open_trainables(t, err);
-    if (!s && needs_data) s = open_stream(t, err);
+    if (!s && data) s = open_stream(t, err);
     if (!s) set_budget(t);
     return s;
 }
@@ -207,7 +207,8 @@ ar_status ar__trainer_allocate(ar_trainer *t, ar_error *err) {
                         "memory: the smallest plan needs %zu MiB, the limit is %lld MiB; use a smaller --max-length or more --memory",
                         (t->choice.bytes + t->choice.packing + (size_t)t->fixed_bytes) >> 20, (long long)(t->o.memory >> 20));
     if (!t->choice.fits)
-        ar__log_warn(&t->rt->log, "the smallest plan needs %zu MiB, more than this machine has free", t->choice.bytes >> 20);
+        ar__log_warn(&t->rt->log, "the smallest plan needs %zu MiB, more than this machine has free",
+                     (t->choice.bytes + t->choice.packing) >> 20);
     ar_pass_spec spec = ar__plan_spec(t, &t->choice, longest);
     ar_status s = ar__pass_new(&t->pass, t->model, &spec, err);
     size_t batch = (size_t)t->o.batch;

@@ -178,7 +178,7 @@ ar_status ar_train(ar_train_result *result, const ar_runtime *rt, const ar_train
     if (!o->out) return ar__fail(err, AR_ERR_VALUE, "out: not given");
     ar_status s = ar__output_check(o, err);
     if (s) return s;
-    s = ar__trainer_open(&r.t, rt, o, true, err);
+    s = ar__trainer_open(&r.t, rt, o, AR_DATA_AHEAD, err);
     if (!s) s = ar__trainer_allocate(&r.t, err);
     if (!s) say_what_alpha_is(&r.t);
     bool began = !s;

@@ -47,8 +47,14 @@ typedef struct ar_trainer {
     int64_t best_step, evals_since_best;
 } ar_trainer;
 
-/* Opens everything that can fail because of its input: nothing is written yet.  Without data (a plan) needs_data is false. */
-ar_status ar__trainer_open(ar_trainer *t, const ar_runtime *rt, const ar_train_options *o, bool needs_data, ar_error *err);
+typedef enum ar_data_when {
+    AR_DATA_NOT,   /* a plan may do without */
+    AR_DATA_FIRST, /* all of it before anything else */
+    AR_DATA_AHEAD  /* while the first steps run, where that is possible */
+} ar_data_when;
+
+/* Opens everything that can fail because of its input: nothing is written yet. */
+ar_status ar__trainer_open(ar_trainer *t, const ar_runtime *rt, const ar_train_options *o, ar_data_when data, ar_error *err);
 /* The memory of the steps. */
 ar_status ar__trainer_allocate(ar_trainer *t, ar_error *err);
 void ar__trainer_close(ar_trainer *t);

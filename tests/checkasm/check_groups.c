@@ -1,5 +1,5 @@
 /* Products with terms, bias and scale, and groups of one left operand: against double, and bit for bit against the same
- * products asked for one by one. */
+ * products asked for one by one, and step by step (what is too large for one pass, or has nothing to it, goes so). */
 #include "product.h"
 
 enum { TERMS = 3, MEMBERS = 4 };
@@ -15,7 +15,7 @@ static void add_terms(member *x) {
     ar_gemm *g = &x->p.g;
     size_t at = 0;
     for (int i = 0; i < TERMS; i++) {
-        size_t last = i + 1 == TERMS ? g->m : at + check_below(g->m - at + 1), k = 1 + check_below(40);
+        size_t last = i + 1 == TERMS ? g->m : at + check_below(g->m - at + 1), k = 1 + check_below(check_below(6) ? 40 : 1100);
         if (i + 1 == TERMS && check_below(2)) at = 0;
         bool rows = check_below(2);
         size_t count = last - at, b_ld = (rows ? k : g->n) + check_below(3);
@@ -103,10 +103,20 @@ static size_t make_group(member *x) {
     return count;
 }
 
+static void check_bits(check_failure *f, const product_setup *s, int t, member *x, const check_block *kept, const ar_gemm *g, size_t count,
+                       size_t asked) {
+    for (size_t i = 0; i < count; i++) product_reset(&x[i].p);
+    ar__gemm_group(s->rt[t], g, asked);
+    for (size_t i = 0; i < count; i++)
+        if (!check_same_bits(x[i].p.c.data, kept[i].data, kept[i].bytes))
+            check_fail(f, "%zux%zux%zu, member %zu of %zu%s, %d threads: not the bits of the product alone", g[i].m, g[i].n, g[i].k, i,
+                       count, asked > count ? " in steps" : "", t + 1);
+}
+
 static void check_group(check_failure *f, const product_setup *s) {
     member x[MEMBERS];
     size_t count = make_group(x);
-    ar_gemm g[MEMBERS];
+    ar_gemm g[MEMBERS + 1];
     check_block kept[MEMBERS];
     for (size_t i = 0; i < count; i++) g[i] = x[i].p.g;
     for (size_t i = 0; i < count; i++) {
@@ -117,13 +127,11 @@ static void check_group(check_failure *f, const product_setup *s) {
         kept[i] = check_block_new(x[i].p.c.bytes, 0);
         memcpy(kept[i].data, x[i].p.c.data, x[i].p.c.bytes);
     }
+    g[count] = g[0];
+    g[count].n = 0;
     for (int t = 0; t < PRODUCT_THREADS; t++) {
-        for (size_t i = 0; i < count; i++) product_reset(&x[i].p);
-        ar__gemm_group(s->rt[t], g, count);
-        for (size_t i = 0; i < count; i++)
-            if (!check_same_bits(x[i].p.c.data, kept[i].data, kept[i].bytes))
-                check_fail(f, "%zux%zux%zu, member %zu of %zu, %d threads: not the bits of the product alone", g[i].m, g[i].n, g[i].k, i,
-                           count, t + 1);
+        check_bits(f, s, t, x, kept, g, count, count);
+        check_bits(f, s, t, x, kept, g, count, count + 1);
     }
     for (size_t i = 0; i < count; i++) {
         check_block_free(&kept[i]);

@@ -1,4 +1,4 @@
-"""docs/performance.md and its figure are what bench/page makes of bench/results.csv, and that table is whole.
+"""The tables of README.md and docs/performance.md and its figure are what bench/page makes of bench/results.csv, and that table is whole.
 Prints ok / not ok lines."""
 
 import csv
@@ -17,8 +17,8 @@ import table  # noqa: E402
 
 with tempfile.TemporaryDirectory() as work:
     subprocess.run([sys.executable, os.path.join(ROOT, "bench", "page"), work], check=True)
-    for name in ("performance.md", "performance/roofline.svg"):
-        report(read(work, name) == read(ROOT, "docs", name), f"docs/{name} is what bench/results.csv gives", "run bench/page")
+    for name in ("README.md", "docs/performance.md", "docs/performance/roofline.svg"):
+        report(read(work, name) == read(ROOT, name), f"{name} is what bench/results.csv gives", "run bench/page")
 xml.etree.ElementTree.fromstring(read(ROOT, "docs", "performance", "roofline.svg"))
 report(b"(performance/roofline.svg)" in read(ROOT, "docs", "performance.md"), "docs/performance.md shows the figure", "not linked")
 

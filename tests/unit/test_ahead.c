@@ -99,6 +99,25 @@ static void tokens_of_the_material_keep_to_the_bound(void **state) {
     }
 }
 
+/* What a second mapping of bytes makes of them is two symbols each. */
+static void bytes_mapped_twice_have_no_bound(void **state) {
+    (void)state;
+    static const char once[] = "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}";
+    for (int n = 1; n <= 2; n++) {
+        json_t *j = json_load_file("demo/base/tokenizer.json", 0, NULL), *list = json_array();
+        for (int i = 0; i < n; i++) json_array_append_new(list, json_loads(once, 0, NULL));
+        json_object_set_new(j, "pre_tokenizer", json_pack("{s:s, s:o}", "type", "Sequence", "pretokenizers", list));
+        char *text = json_dumps(j, 0);
+        temp_text("mapped/tokenizer.json", text);
+        ar_tokenizer *tk = open_tokenizer(temp_path("mapped"));
+        ar_token_bound b;
+        assert_int_equal(ar__token_bound(&b, tk), n == 1);
+        ar_tokenizer_free(tk);
+        free(text);
+        json_decref(j);
+    }
+}
+
 /* ---- the dataset -----------------------------------------------------------------------------------------------*/
 
 /* Lines of all kinds: sure ones, such as must be looked at, and with `bad` some bad ones. */
@@ -242,6 +261,37 @@ static void what_cannot_be_judged_is_read_at_once(void **state) {
     ar_tokenizer_free(tk);
 }
 
+/* What was promised of a sample holds for what is there later, or it is an error: buffers are as long as the promise. */
+static void a_file_that_changes_is_told(void **state) {
+    (void)state;
+    ar_tokenizer *tk = open_tokenizer("demo/base");
+    ar_buf before = {0}, after = {0};
+    for (int i = 0; i < 20000; i++) {
+        ar__buf_puts(&before, "{\"text\":\"\\u0061\\u0061\\u0061\\u0061\"}\n");
+        ar__buf_puts(&after, "{\"text\":\"qzxkvjwqpzxkvjwqpzxkvjwq\"}\n");
+    }
+    assert_int_equal(before.len, after.len);
+    ar_data_options options = {.max_length = 64, .threads = 2, .eos_id = -1, .ahead_bytes = 1, .vocab = VOCAB};
+    for (int way = 0; way < 2; way++) {
+        const char *path = temp_file("changed.jsonl", before.data, before.len);
+        ar_dataset *ds;
+        ar_data_stats stats;
+        ar_error err;
+        assert_ok(ar__dataset_load(&ds, path, tk, &options, NULL, &err), err);
+        int longest = ar__dataset_longest(ds);
+        FILE *f = fopen(path, way ? "r+b" : "wb");
+        assert_non_null(f);
+        if (way) assert_int_equal(fwrite(after.data, 1, after.len, f), after.len);
+        fclose(f);
+        assert_error(ar__dataset_finish(ds, true, &stats, &err), AR_ERR_FORMAT, err, "do not change the file");
+        assert_true(longest < 24);
+        ar__dataset_free(ds);
+    }
+    ar__buf_release(&before);
+    ar__buf_release(&after);
+    ar_tokenizer_free(tk);
+}
+
 static void freeing_ends_the_thread(void **state) {
     (void)state;
     ar_tokenizer *tk = open_tokenizer("demo/base");
@@ -264,10 +314,12 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tokens_keep_to_the_bound),
         cmocka_unit_test(tokens_of_the_material_keep_to_the_bound),
+        cmocka_unit_test(bytes_mapped_twice_have_no_bound),
         cmocka_unit_test(samples_and_counts_are_the_same),
         cmocka_unit_test(the_longest_is_bounded_where_finding_it_would_take_long),
         cmocka_unit_test(a_late_bad_line_is_refused_at_once),
         cmocka_unit_test(what_cannot_be_judged_is_read_at_once),
+        cmocka_unit_test(a_file_that_changes_is_told),
         cmocka_unit_test(freeing_ends_the_thread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
