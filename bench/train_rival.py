@@ -14,7 +14,6 @@ import argparse, json, os, random, subprocess, sys, tempfile, time
 
 import shapes, table
 
-HELD_TO_AVX2 = dict(DNNL_MAX_CPU_ISA="AVX2", ATEN_CPU_CAPABILITY="avx2", MKL_ENABLE_INSTRUCTIONS="AVX2")
 MODES = ("fp32", "bf16", "bf16-noauto", "autocast")
 SHARES = (0.03, 0.05, 0.06, 0.09, 0.12, 0.15, 0.2, 0.3)  # of the tokens of a chat batch, sample by sample
 
@@ -210,8 +209,6 @@ def main():
     if a.checkpoint_cost and a.memory:
         p.error("--checkpoint-cost compares layers kept and computed again: not together with --memory")
     out, mode = table.open_table(a), a.mode
-    if os.environ.get("ALPHAR_ISA") == "avx2":
-        os.environ.update(HELD_TO_AVX2)
     with tempfile.TemporaryDirectory() as work:
         for shape in a.shapes or ["SmolLM2-135M", "Qwen2.5-0.5B", "Qwen3-0.6B", "TinyLlama-1.1B"]:
             for dtype in a.dtype:

@@ -1,0 +1,42 @@
+#!/usr/bin/env python3
+"""Decoding several sequences together against one: `alphar generate` on a random base, in turns, appended to bench/results.csv.
+
+    bench/decode_batch.py [SHAPE …] [--sequences 4 16] [--rounds 5]       the bases need torch and transformers
+
+Tokens/s of all sequences together, from the time that STEPS more tokens of each take: opening and prompts fall out."""
+import argparse, os, subprocess, tempfile, time
+
+import shapes, table
+
+FEW, STEPS = 2, 48
+
+
+def seconds(program, base, sequences, tokens, threads):
+    prompts = [x for i in range(sequences) for x in ("--prompt", f"Once upon a time number {i}")]
+    command = [program, "generate", "--model", base, *prompts, "--max-tokens", str(tokens), "--temperature", "0", "--threads", str(threads), "--json"]
+    began = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("shapes", nargs="*", default=["Qwen2.5-0.5B"])
+    p.add_argument("--sequences", type=int, nargs="*", default=[4, 16])
+    p.add_argument("--bases", default=os.environ.get("ALPHAR_BENCH_BASES"), help="folder that keeps the random bases; else a temporary one")
+    table.arguments(p)
+    a = p.parse_args()
+    out, program = table.open_table(a), os.path.join(a.build, "alphar")
+    with tempfile.TemporaryDirectory() as work:
+        for shape in a.shapes:
+            base = shapes.write(shape, os.path.join(a.bases or work, f"{shape}-bf16"))
+            rate = lambda n: n * STEPS / (seconds(program, base, n, FEW + STEPS, a.threads) - seconds(program, base, n, FEW, a.threads))
+            rate(1)  # the file comes into memory
+            for n in a.sequences:
+                pairs = [(rate(n), rate(1)) for _ in range(a.rounds)]
+                out.add("decoding", f"{shape}, bf16 file, {n} sequences together", "own, one sequence", "tokens/s", [x for x, _ in pairs],
+                        [y for _, y in pairs])
+
+
+if __name__ == "__main__":
+    main()
