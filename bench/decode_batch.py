@@ -4,7 +4,7 @@
     bench/decode_batch.py [SHAPE …] [--sequences 4 16] [--rounds 5]       the bases need torch and transformers
 
 Tokens/s of all sequences together, from the time that STEPS more tokens of each take: opening and prompts fall out."""
-import argparse, os, subprocess, tempfile, time
+import argparse, json, os, subprocess, tempfile, time
 
 import shapes, table
 
@@ -19,6 +19,24 @@ def seconds(program, base, sequences, tokens, threads):
     return time.perf_counter() - began
 
 
+def with_whole_vocabulary(base, folder):
+    """The same base with a tokenizer that has a text for every id: random weights draw any of them."""
+    os.makedirs(folder)
+    for name in os.listdir(base):
+        os.symlink(os.path.join(base, name), os.path.join(folder, name))
+    with open(os.path.join(base, "tokenizer.json"), encoding="utf-8") as f:
+        tokenizer = json.load(f)
+    with open(os.path.join(base, "config.json"), encoding="utf-8") as f:
+        size = json.load(f)["vocab_size"]
+    vocab = tokenizer["model"]["vocab"]
+    known = set(vocab.values()) | {t["id"] for t in tokenizer["added_tokens"]}
+    vocab.update({f"<unused{i}>": i for i in range(size) if i not in known})
+    os.remove(os.path.join(folder, "tokenizer.json"))
+    with open(os.path.join(folder, "tokenizer.json"), "w", encoding="utf-8") as f:
+        json.dump(tokenizer, f)
+    return folder
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("shapes", nargs="*", default=["Qwen2.5-0.5B"])
@@ -29,7 +47,8 @@ def main():
     out, program = table.open_table(a), os.path.join(a.build, "alphar")
     with tempfile.TemporaryDirectory() as work:
         for shape in a.shapes:
-            base = shapes.write(shape, os.path.join(a.bases or work, f"{shape}-bf16"))
+            base = os.path.abspath(shapes.write(shape, os.path.join(a.bases or work, f"{shape}-bf16")))
+            base = with_whole_vocabulary(base, os.path.join(work, "whole", shape))
             rate = lambda n: n * STEPS / (seconds(program, base, n, FEW + STEPS, a.threads) - seconds(program, base, n, FEW, a.threads))
             rate(1)  # the file comes into memory
             for n in a.sequences:
