@@ -10,6 +10,7 @@
  *     what    rival    own GFLOP/s    rival GFLOP/s    ratio: median    least    most                                   */
 #include <cblas.h>
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,8 +69,18 @@ static void run_openblas(problem *p) {
     openblas_set_num_threads(1);
 }
 
-static void run_dnnl_f32(problem *p) { onednn_run(p->dnnl[0]); }
-static void run_dnnl_bf16(problem *p) { onednn_run(p->dnnl[1]); }
+/* For oneDNN: OpenBLAS sets OpenMP's number together with its own, and one thread is left of that. */
+static void give_all_threads(const problem *p) { omp_set_num_threads(p->rt->threads); }
+
+static void run_dnnl_f32(problem *p) {
+    give_all_threads(p);
+    onednn_run(p->dnnl[0]);
+}
+
+static void run_dnnl_bf16(problem *p) {
+    give_all_threads(p);
+    onednn_run(p->dnnl[1]);
+}
 
 static double seconds_of(run_fn run, problem *p) {
     double began = ar__clock_seconds();
@@ -118,6 +129,7 @@ static void compare(problem *p, const char *rival, run_fn run, const float *resu
 
 static void meet_rivals(problem *p, bool smallest, int rounds) {
     compare(p, "OpenBLAS", run_openblas, p->y, 1e-2, rounds);
+    give_all_threads(p);
     for (int bf16 = 0; bf16 < 2; bf16++) p->dnnl[bf16] = onednn_open(bf16, p->x, p->w, p->forward, M, p->outer, p->inner);
     if (p->dnnl[0]) compare(p, "oneDNN f32, packed", run_dnnl_f32, onednn_result(p->dnnl[0]), 1e-2, rounds);
     if (p->dnnl[1]) compare(p, "oneDNN bf16, packed", run_dnnl_bf16, onednn_result(p->dnnl[1]), 2e-2, rounds);
