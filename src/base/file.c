@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/fail.h"
@@ -183,6 +184,38 @@ ar_status ar__file_write(const char *path, const void *bytes, size_t n, ar_error
         return s;
     }
     return ar__writer_commit(&w, err);
+}
+
+ar_status ar__file_copy(const char *from, const char *to, ar_error *err) {
+    ar_filemap map;
+    ar_writer w;
+    ar_status s = ar__filemap_open(&map, from, err);
+    if (s) return s;
+    if (!(s = ar__writer_open(&w, to, err))) {
+        s = ar__writer_put(&w, map.data, map.size, err);
+        if (!s) s = ar__writer_commit(&w, err);
+        ar__writer_abort(&w);
+    }
+    ar__filemap_close(&map);
+    return s;
+}
+
+ar_status ar__file_link(const char *from, const char *to, ar_error *err) {
+    ar_buf name = {0};
+    ar__buf_printf(&name, "%s.tmp-%ld", to, (long)getpid());
+    if (name.failed) return ar__fail_memory(err, to);
+    unlink(name.data);
+    bool linked = link(from, name.data) == 0;
+    ar_status s = linked ? ar__path_rename(name.data, to, err) : ar__file_copy(from, to, err);
+    /* Where both names are the same file already, rename(2) does nothing and leaves the first. */
+    if (linked) unlink(name.data);
+    ar__buf_release(&name);
+    return s;
+}
+
+int64_t ar__disk_free(const char *dir) {
+    struct statvfs fs;
+    return statvfs(dir, &fs) == 0 ? (int64_t)fs.f_bavail * (int64_t)fs.f_frsize : -1;
 }
 
 bool ar__path_exists(const char *path) {

@@ -45,6 +45,13 @@ typedef ar_status (*ar_stream_fn)(void *user, ar_writer *w, ar_error *err);
 /* Writes n bytes to path, whole or not at all. */
 ar_status ar__file_write(const char *path, const void *bytes, size_t n, ar_error *err);
 
+/* The bytes of `from` under the name `to`, which appears whole or not at all: a copy, or a second name of the same file
+ * where the file system has such (a copy elsewhere). */
+ar_status ar__file_copy(const char *from, const char *to, ar_error *err);
+ar_status ar__file_link(const char *from, const char *to, ar_error *err);
+/* Bytes that may still be written to the file system that holds the folder; -1 where it does not say. */
+int64_t ar__disk_free(const char *dir);
+
 bool ar__path_exists(const char *path);
 bool ar__path_is_dir(const char *path);
 bool ar__dir_is_empty(const char *path); /* false where it cannot be read */
