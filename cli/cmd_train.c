@@ -1,9 +1,11 @@
 /* alphar train: LoRA (or all weights) on a base, from samples to an adapter folder. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "commands.h"
 #include "interrupt.h"
+#include "resume.h"
 #include "session.h"
 #include "train_options.h"
 
@@ -24,36 +26,83 @@ static void show(void *user, const ar_progress *p) {
     tell_eval(c, p);
 }
 
-static int print_result(cli *c, const ar_train_options *o, const ar_train_result *r) {
+/* "5.10 ▇▆▄▃▂▁ 0.38": the loss from its beginning to its end, both smoothed. */
+static void print_curve(const ar_train_result *r) {
+    static const char *const bar[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+    double least = r->curve[0], most = r->curve[0];
+    for (int i = 1; i < r->curve_count; i++) {
+        least = fmin(least, r->curve[i]);
+        most = fmax(most, r->curve[i]);
+    }
+    if (r->curve_count < 4 || !(most > least)) return;
+    printf("loss %.4f ", r->curve[0]);
+    for (int i = 0; i < r->curve_count; i++) fputs(bar[(int)(7.999 * (r->curve[i] - least) / (most - least))], stdout);
+    printf(" %.4f\n", r->curve[r->curve_count - 1]);
+}
+
+static json_t *result_json(const char *out, const ar_train_result *r) {
     json_t *eval_loss = r->eval_loss < 0 ? json_null() : cli_json_real(r->eval_loss);
-    if (c->json)
-        return cli_print_json(c, json_pack("{s:s, s:I, s:o, s:o, s:o}", "out", o->out, "steps", (json_int_t)r->steps, "loss",
-                                           cli_json_real(r->loss), "eval_loss", eval_loss, "seconds", cli_json_real(r->seconds)));
-    json_decref(eval_loss);
+    return json_pack("{s:s, s:I, s:o, s:o, s:o, s:o}", "out", out, "steps", (json_int_t)r->steps, "loss", cli_json_real(r->loss),
+                     "smoothed_loss", cli_json_real(r->smoothed_loss), "eval_loss", eval_loss, "seconds", cli_json_real(r->seconds));
+}
+
+static int print_result(cli *c, const char *out, const char *did, const ar_train_result *r) {
+    if (c->json) return cli_print_json(c, result_json(out, r));
     cli_progress_end(&c->progress);
-    char time[40];
-    printf("%s: %lld steps in %s, loss %.4f", o->out, (long long)r->steps, cli_duration(time, sizeof time, r->seconds), r->loss);
+    print_curve(r);
+    printf("%s: %s, loss %.4f", out, did, r->smoothed_loss);
     if (r->eval_loss >= 0) printf(", eval loss %.4f", r->eval_loss);
     putchar('\n');
     return cli_finish(c);
 }
 
-static int run(cli *c, const cli_args *args) {
-    ar_train_options o;
+static int finish(cli *c, const cli_args *args, const char *dir) {
+    static const char *const allowed[] = {"finish", "json", "quiet", "threads"};
+    ar_runtime *rt;
+    ar_train_result result;
+    ar_error err;
+    char did[80];
+    const cli_option *o;
+    for (int i = 0; (o = cli_option_at(args->command, i)); i++) {
+        bool fine = !args->given[i] || o->kind == CLI_SECTION;
+        for (size_t k = 0; !fine && k < sizeof allowed / sizeof *allowed; k++) fine = !strcmp(o->name, allowed[k]);
+        if (!fine) return cli_fail_usage(c, "found --finish and --%s, wanted --finish alone: the run's own settings hold", o->name);
+    }
+    int code = cli_runtime_open(&rt, c, args, AR_COMPUTE_F32);
+    if (code) return code;
+    code = ar_train_finish(&result, rt, dir, &err) ? cli_fail(c, &err) : CLI_OK;
+    snprintf(did, sizeof did, "the result of step %lld", (long long)result.steps);
+    if (code == CLI_OK) code = print_result(c, dir, did, &result);
+    ar_runtime_free(rt);
+    return code;
+}
+
+static int train(cli *c, const cli_args *args, ar_train_options *o) {
     ar_train_result result;
     ar_runtime *rt;
     ar_error err;
+    char time[40], did[120];
+    int code = cli_runtime_open(&rt, c, args, o->compute);
+    if (code) return code;
+    o->on_progress = show;
+    o->should_stop = cli_interrupted;
+    o->user = c;
+    code = ar_train(&result, rt, o, &err) ? cli_fail(c, &err) : CLI_OK;
+    snprintf(did, sizeof did, "%lld steps in %s", (long long)result.steps, cli_duration(time, sizeof time, result.seconds));
+    if (code == CLI_OK) code = print_result(c, o->out, did, &result);
+    ar_runtime_free(rt);
+    return code;
+}
+
+static int run(cli *c, const cli_args *args) {
+    const struct train_values *v = args->values;
+    ar_train_options o;
+    if (v->finish) return finish(c, args, v->finish);
     int code = cli_train_map(&o, c, args);
     if (code) return code;
     if (!o.data) return cli_fail_usage(c, "--data is missing, wanted a JSON Lines file");
     if (!o.out) return cli_fail_usage(c, "--out is missing, wanted the folder for the result");
-    if ((code = cli_runtime_open(&rt, c, args, o.compute))) return code;
-    o.on_progress = show;
-    o.should_stop = cli_interrupted;
-    o.user = c;
-    code = ar_train(&result, rt, &o, &err) ? cli_fail(c, &err) : print_result(c, &o, &result);
-    ar_runtime_free(rt);
-    return code;
+    return train(c, args, &o);
 }
 
 const cli_command cli_train = {
@@ -63,6 +112,8 @@ const cli_command cli_train = {
     .example = "alphar train --model demo/base --data demo/task/train.jsonl --out my-adapter --rank 8",
     .options = cli_train_options,
     .values_size = sizeof(struct train_values),
+    .positional_count = 1,
     .finishes_step = true,
+    .prepare = cli_resume_prepare,
     .run = run,
 };

@@ -174,6 +174,7 @@ static int apply(cli_args *args, const struct word *words, int count) {
                  cli_option_at(args->command, words[i].option)->name);
         code = cli_option_set(args, words[i].option, words[i].value, words[i].negated, 2, place);
     }
+    if (code == CLI_OK && args->command->prepare) code = args->command->prepare(args);
     return code == CLI_OK ? check_required(args) : code;
 }
 

@@ -50,8 +50,9 @@ typedef struct cli_command {
     const char *name, *summary, *usage, *example;
     const cli_option *options, *shared; /* its own; those it has in common with another command, or NULL */
     size_t values_size;
-    int positional_count; /* at most so many arguments without dashes */
-    bool finishes_step;   /* the first Ctrl-C only sets the flag of interrupt.h */
+    int positional_count;                  /* at most so many arguments without dashes */
+    bool finishes_step;                    /* the first Ctrl-C only sets the flag of interrupt.h */
+    int (*prepare)(struct cli_args *args); /* fills in options that were not given, before required ones are looked for; or NULL */
     int (*run)(struct cli *cli, const struct cli_args *args);
 } cli_command;
 

@@ -12,7 +12,8 @@ const cli_option cli_train_options[] = {
     {.name = "train-on", .kind = CLI_CHOICE, .at = AT(train_on), .value = "completion|all", .help = "whether prompts are learned too"},
     {.name = "out", .kind = CLI_STRING, .at = AT(out), .value = "DIR"},
     {.name = "overwrite", .kind = CLI_FLAG, .at = AT(overwrite)},
-    {.name = "resume", .kind = CLI_FLAG, .at = AT(resume), .help = "its place; replace it; go on from a checkpoint"},
+    {.name = "resume", .kind = CLI_FLAG, .at = AT(resume), .help = "its place; replace it; go on with it, as it was begun"},
+    {.name = "finish", .kind = CLI_STRING, .at = AT(finish), .value = "DIR", .help = "nothing else: the result of a stopped run"},
     {.name = "method", .kind = CLI_CHOICE, .at = AT(method), .value = "lora|full", .help = "full: train all weights, and DIR is a model"},
     {.name = "init", .kind = CLI_CHOICE, .at = AT(init), .value = "base|random"},
     {.name = "model-config",
@@ -170,6 +171,8 @@ const cli_option cli_train_options[] = {
 
 static int check_together(cli *c, const cli_args *args, const struct train_values *v) {
     if (cli_given(args, "steps") && cli_given(args, "epochs")) return cli_fail_usage(c, "found --steps and --epochs, wanted one of them");
+    if (v->resume && !v->model && !v->model_config && v->out)
+        return cli_fail_usage(c, "--resume: found no run.json in %.200s to go on from, wanted --model and --data again", v->out);
     if (v->resume && v->overwrite) return cli_fail_usage(c, "found --resume and --overwrite, wanted one of them");
     if (v->policy == AR_POLICY_RSLORA && !cli_given(args, "alpha"))
         return cli_fail_usage(c,

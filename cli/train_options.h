@@ -8,7 +8,7 @@
 struct train_values {
     cli_common common;
     /* files */
-    const char *model, *data, *out, *model_config;
+    const char *model, *data, *out, *model_config, *finish;
     bool overwrite, resume;
     int method, init; /* choices stand in the order of the library's enums */
     /* adapter */

@@ -3,7 +3,9 @@
  *   DIR/adapter_config.json, adapter_model.safetensors     the adapter, in PEFT's layout, f32     (method lora)
  *   DIR/config.json, model.safetensors, tokenizer files    the model                              (method full)
  *   DIR/README.md        model card            DIR/run.json       every setting, resolved
- *   DIR/metrics.jsonl    one line a step       DIR/checkpoints/step-N/
+ *   DIR/metrics.jsonl    one line a step       DIR/checkpoints/step-N/     the adapter, and state.safetensors
+ *
+ * From the first checkpoint on DIR is the adapter of the newest one.  One run at a time writes into a folder.
  *
  * The same seed gives the same bits for any number of threads and any micro-batch. */
 #ifndef ALPHAR_TRAIN_H
@@ -91,11 +93,16 @@ typedef struct ar_train_options {
     void *user;
 } ar_train_options;
 
+enum { AR_CURVE_POINTS = 32 };
+
 typedef struct ar_train_result {
     int64_t steps;
-    double loss;      /* of the last step */
-    double eval_loss; /* negative: never evaluated */
+    double loss;          /* of the last step: one batch, noisy */
+    double smoothed_loss; /* mean over the last tenth of the steps, 50 at most */
+    double eval_loss;     /* negative: never evaluated */
     double seconds;
+    int curve_count; /* the loss from the first step to the last, in stretches of equal length */
+    double curve[AR_CURVE_POINTS];
 } ar_train_result;
 
 /* The defaults noted above. */
@@ -103,6 +110,11 @@ AR_API void ar_train_options_init(ar_train_options *o);
 
 /* Trains.  Errors leave no half-written file; AR_ERR_EXISTS where out exists and neither overwrite nor resume is set. */
 AR_API ar_status ar_train(ar_train_result *result, const ar_runtime *rt, const ar_train_options *o, ar_error *err);
+
+/* The result of a run that was stopped, from its newest checkpoint (the best, where it was to stop early): nothing is trained,
+ * and resume may still go on.  With method full this writes the model; an adapter's folder holds it already.
+ * AR_ERR_NOT_FOUND without a whole checkpoint, AR_ERR_EXISTS while a run is writing there. */
+AR_API ar_status ar_train_finish(ar_train_result *result, const ar_runtime *rt, const char *dir, ar_error *err);
 
 /* What a training would need: bytes by purpose, work per token, and a measured guess of its speed. */
 typedef struct ar_plan {

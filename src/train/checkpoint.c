@@ -5,8 +5,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/peft.h"
 #include "base/fail.h"
 #include "base/file.h"
+#include "train/record.h"
+
+#define STATE "state.safetensors"
+#define HALF ".half-" /* begins the names of folders that are being written or removed */
+
+static char *half_path(const char *dir, const char *what) {
+    ar_buf b = {0};
+    ar__buf_printf(&b, "%s/checkpoints/" HALF "%s", dir, what);
+    return b.failed ? NULL : b.data;
+}
 
 static char *step_path(const char *dir, int64_t step, const char *file) {
     ar_buf b = {0};
@@ -50,19 +61,32 @@ static ar_status write_state(const ar_trainer *t, const char *path, ar_error *er
     return s;
 }
 
-/* Step numbers of the whole checkpoints, newest first.  Returns their count; *out is malloc'ed. */
+/* Whether a name in checkpoints/ is that of a checkpoint; *step is its number then. */
+static bool is_step(int64_t *step, const char *name) {
+    char *end;
+    if (strncmp(name, "step-", 5) != 0 || !name[5]) return false;
+    *step = strtoll(name + 5, &end, 10);
+    return !*end;
+}
+
+/* A file that does not open is no checkpoint, whatever its name says. */
+static bool is_whole(const char *dir, int64_t step) {
+    char *path = step_path(dir, step, STATE);
+    ar_st_set *st = NULL;
+    bool opens = path && ar__st_open(&st, path, NULL) == AR_OK;
+    ar__st_close(st);
+    free(path);
+    return opens;
+}
+
+/* Step numbers of the checkpoints, newest first.  Returns their count; *out is malloc'ed. */
 static size_t list_steps(int64_t **out, const char *dir) {
     char *folder = ar__path_join(dir, "checkpoints");
     DIR *d = folder ? opendir(folder) : NULL;
     size_t n = 0, cap = 0;
     *out = NULL;
     for (struct dirent *e; d && (e = readdir(d));) {
-        char *end;
-        if (strncmp(e->d_name, "step-", 5)) continue;
-        int64_t step = strtoll(e->d_name + 5, &end, 10);
-        char *state = *end ? NULL : step_path(dir, step, "state.safetensors");
-        int64_t *list = state && ar__path_exists(state) ? ar__grow(*out, &cap, n + 1, sizeof *list) : NULL;
-        free(state);
+        int64_t step, *list = is_step(&step, e->d_name) ? ar__grow(*out, &cap, n + 1, sizeof *list) : NULL;
         if (!list) continue;
         *out = list;
         size_t at = n++;
@@ -74,42 +98,6 @@ static size_t list_steps(int64_t **out, const char *dir) {
     return n;
 }
 
-static ar_status prune(const ar_trainer *t, const char *dir, ar_error *err) {
-    int64_t *steps;
-    size_t n = list_steps(&steps, dir), kept = 0;
-    ar_status s = AR_OK;
-    for (size_t i = 0; !s && i < n; i++) {
-        if (steps[i] == t->best_step && t->o.early_stop) continue;
-        if (kept++ < (size_t)t->o.keep) continue;
-        char *path = step_path(dir, steps[i], NULL);
-        s = path ? ar__dir_remove(path, err) : ar__fail_memory(err, dir);
-        free(path);
-    }
-    free(steps);
-    return s;
-}
-
-ar_status ar__checkpoint_save(const ar_trainer *t, const char *dir, ar_error *err) {
-    char *folder = step_path(dir, t->step, NULL), *state = step_path(dir, t->step, "state.safetensors");
-    ar_status s = folder && state ? ar__dir_make(folder, err) : ar__fail_memory(err, dir);
-    if (!s) s = write_state(t, state, err);
-    if (s && folder && !ar__path_exists(state)) ar__dir_remove(folder, NULL);
-    if (!s) s = prune(t, dir, err);
-    free(folder);
-    free(state);
-    return s;
-}
-
-/* A file that does not open is no checkpoint, whatever its name says. */
-static bool is_whole(const char *dir, int64_t step) {
-    char *path = step_path(dir, step, "state.safetensors");
-    ar_st_set *st = NULL;
-    bool opens = path && ar__st_open(&st, path, NULL) == AR_OK;
-    ar__st_close(st);
-    free(path);
-    return opens;
-}
-
 int64_t ar__checkpoint_newest(const char *dir) {
     int64_t *steps, newest = -1;
     size_t n = list_steps(&steps, dir);
@@ -117,6 +105,100 @@ int64_t ar__checkpoint_newest(const char *dir) {
         if (is_whole(dir, steps[i])) newest = steps[i];
     free(steps);
     return newest;
+}
+
+void ar__checkpoint_sweep(const char *dir) {
+    char *folder = ar__path_join(dir, "checkpoints");
+    DIR *d = folder ? opendir(folder) : NULL;
+    for (struct dirent *e; d && (e = readdir(d));) {
+        char *path = strncmp(e->d_name, HALF, sizeof HALF - 1) ? NULL : ar__path_join(folder, e->d_name);
+        if (path) ar__dir_remove(path, NULL);
+        free(path);
+    }
+    if (d) closedir(d);
+    free(folder);
+}
+
+/* Another name first: a checkpoint is whole as long as it has its own. */
+static ar_status drop(const char *dir, int64_t step, ar_error *err) {
+    char *path = step_path(dir, step, NULL), *half = half_path(dir, "old");
+    ar_status s = path && half ? AR_OK : ar__fail_memory(err, dir);
+    if (!s) s = ar__dir_remove(half, err);
+    if (!s && ar__path_exists(path)) s = ar__path_rename(path, half, err);
+    if (!s) s = ar__dir_remove(half, err);
+    free(path);
+    free(half);
+    return s;
+}
+
+/* Keeps the newest `keep` and the best; returns how many went. */
+static ar_status prune(size_t *dropped, const ar_trainer *t, const char *dir, size_t keep, ar_error *err) {
+    int64_t *steps;
+    size_t n = list_steps(&steps, dir), kept = 0;
+    ar_status s = AR_OK;
+    *dropped = 0;
+    for (size_t i = 0; !s && i < n; i++) {
+        if (steps[i] == t->best_step && t->o.early_stop) continue;
+        if (kept++ < keep) continue;
+        s = drop(dir, steps[i], err);
+        *dropped += !s;
+    }
+    free(steps);
+    return s;
+}
+
+bool ar__checkpoint_thin(const ar_trainer *t, const char *dir) {
+    size_t dropped;
+    prune(&dropped, t, dir, 1, NULL);
+    return dropped > 0;
+}
+
+int64_t ar__checkpoint_bytes(const ar_trainer *t) {
+    enum { HEADERS = 1 << 16 };
+    int64_t copies = 1 + (t->adapter != NULL) + (t->o.optimizer == AR_OPTIMIZER_ADAMW ? 2 : 0);
+    return (int64_t)t->list.total * (int64_t)sizeof(float) * copies + HEADERS;
+}
+
+static ar_status write_files(ar_trainer *t, const char *folder, ar_error *err) {
+    char *state = ar__path_join(folder, STATE);
+    ar_status s = state ? ar__dir_make(folder, err) : ar__fail_memory(err, folder);
+    if (!s && t->adapter) s = ar__record_provenance(t, err);
+    if (!s && t->adapter) s = ar_adapter_save(t->adapter, folder, false, err);
+    if (!s) s = write_state(t, state, err);
+    if (!s) s = ar__dir_sync(folder, err);
+    free(state);
+    return s;
+}
+
+ar_status ar__checkpoint_save(ar_trainer *t, const char *dir, ar_error *err) {
+    char *folder = step_path(dir, t->step, NULL), *half = half_path(dir, "new");
+    size_t dropped;
+    ar_status s = folder && half ? ar__dir_remove(half, err) : ar__fail_memory(err, dir);
+    if (!s) s = write_files(t, half, err);
+    if (!s && ar__path_exists(folder)) s = drop(dir, t->step, err); /* one that did not open */
+    if (!s) s = ar__path_rename(half, folder, err);
+    if (s && half) ar__dir_remove(half, NULL);
+    if (!s && t->adapter) s = ar__checkpoint_publish(dir, t->step, err);
+    if (!s) s = prune(&dropped, t, dir, (size_t)t->o.keep, err);
+    free(folder);
+    free(half);
+    return s;
+}
+
+/* The file under a second name where the file system can, else a copy; either way it appears at once. */
+static ar_status publish_file(const char *dir, int64_t step, const char *file, bool link_it, ar_error *err) {
+    char *from = step_path(dir, step, file), *to = ar__path_join(dir, file);
+    ar_status s = from && to ? AR_OK : ar__fail_memory(err, dir);
+    if (!s) s = link_it ? ar__file_link(from, to, err) : ar__file_copy(from, to, err);
+    free(from);
+    free(to);
+    return s;
+}
+
+ar_status ar__checkpoint_publish(const char *dir, int64_t step, ar_error *err) {
+    ar_status s = publish_file(dir, step, AR_PEFT_WEIGHTS, true, err);
+    /* A copy, since people edit configurations in place; last, so that there is none without its weights. */
+    return s ? s : publish_file(dir, step, AR_PEFT_CONFIG, false, err);
 }
 
 static ar_status take(float *out, size_t count, const ar_st_set *st, const char *path, const char *name, const char *suffix,
@@ -138,8 +220,17 @@ static double number(const ar_st_set *st, const char *key, double otherwise) {
     return text ? strtod(text, NULL) : otherwise;
 }
 
+double ar__checkpoint_number(const char *dir, int64_t step, const char *key, double otherwise) {
+    char *path = step_path(dir, step, STATE);
+    ar_st_set *st = NULL;
+    if (path && ar__st_open(&st, path, NULL) == AR_OK) otherwise = number(st, key, otherwise);
+    ar__st_close(st);
+    free(path);
+    return otherwise;
+}
+
 static ar_status load(ar_trainer *t, const char *dir, int64_t step, bool values_only, ar_error *err) {
-    char *path = step_path(dir, step, "state.safetensors");
+    char *path = step_path(dir, step, STATE);
     ar_st_set *st = NULL;
     ar_status s = path ? ar__st_open(&st, path, err) : ar__fail_memory(err, dir);
     for (size_t i = 0; !s && i < t->list.count; i++) {

@@ -41,13 +41,26 @@ ar_status ar__metrics_open(ar_metrics *out, const char *dir, int64_t step, ar_er
 void ar__metrics_close(ar_metrics *m) {
     if (m->fd >= 0) close(m->fd);
     free(m->path);
+    ar__buf_release(&m->waiting);
     *m = (ar_metrics){.fd = -1};
 }
 
+ar_status ar__metrics_flush(ar_metrics *m, ar_error *err) {
+    size_t done = 0;
+    ssize_t k = 0;
+    while (done < m->waiting.len && ((k = write(m->fd, m->waiting.data + done, m->waiting.len - done)) > 0 || errno == EINTR))
+        if (k > 0) done += (size_t)k;
+    ar_status s = done == m->waiting.len ? AR_OK : ar__fail_errno(err, "%s: cannot write", m->path);
+    if (done) memmove(m->waiting.data, m->waiting.data + done, m->waiting.len - done);
+    m->waiting.len -= done;
+    return s;
+}
+
 static ar_status put(ar_metrics *m, const char *line, size_t n, ar_error *err) {
-    ssize_t k;
-    while ((k = write(m->fd, line, n)) < 0 && errno == EINTR) {}
-    return k == (ssize_t)n ? AR_OK : ar__fail_errno(err, "%s: cannot write", m->path);
+    ar__buf_add(&m->waiting, line, n);
+    if (m->waiting.failed) return ar__fail_memory(err, m->path);
+    ar__metrics_flush(m, NULL); /* what fails now is tried again, and reported by the next checkpoint */
+    return AR_OK;
 }
 
 ar_status ar__metrics_step(ar_metrics *m, int64_t step, double loss, double lr, double grad_norm, uint64_t tokens, uint64_t supervised,

@@ -1,6 +1,7 @@
 #include "train/output.h"
 
 #include <dirent.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,7 +32,6 @@ void ar__output_abandon(const ar_train_options *o) {
         if (path) ar__dir_remove(path, NULL);
         free(path);
     }
-    rmdir(o->out); /* stays where something else is in it */
 }
 
 /* The settings of the run that left the folder; NULL where none of ours did. */
@@ -45,28 +45,96 @@ static json_t *run_settings(const char *dir) {
     return settings;
 }
 
-/* Holds nothing but what a killed run was about to write. */
+/* Holds nothing but what a killed run was about to write, and the lock. */
 static bool is_empty_dir(const char *dir) {
     DIR *d = opendir(dir);
     bool empty = d != NULL;
     for (struct dirent *e; d && empty && (e = readdir(d));)
-        empty = !strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || strstr(e->d_name, ".tmp-");
+        empty = !strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || !strcmp(e->d_name, AR_LOCK_NAME) || strstr(e->d_name, ".tmp-");
     if (d) closedir(d);
     return empty;
 }
 
-ar_status ar__output_check(const ar_train_options *o, ar_error *err) {
-    if (!ar__path_exists(o->out)) return AR_OK;
-    if (!o->resume && !o->overwrite)
-        return ar__fail(err, AR_ERR_EXISTS, "%s: exists already; give another --out, or --overwrite, or --resume", o->out);
-    ar_status s = check_inputs(o, err);
-    if (s || is_empty_dir(o->out)) return s;
+/* Whoever is at work there is the better explanation. */
+static ar_status fail_taken(const char *dir, ar_error *err) {
+    ar_status s = ar__lock_check(dir, err);
+    return s ? s : ar__fail(err, AR_ERR_EXISTS, "%s: exists already; give another --out, or --overwrite, or --resume", dir);
+}
+
+static ar_status check_left_by_us(const ar_train_options *o, ar_error *err) {
+    if (is_empty_dir(o->out)) return AR_OK;
     json_t *settings = run_settings(o->out);
     if (!settings)
         return ar__fail(err, AR_ERR_EXISTS, "%s: exists and was not left by a run of alphar (no run.json of its own); give another --out",
                         o->out);
     json_decref(settings);
-    return AR_OK;
+    return o->resume || o->overwrite ? AR_OK : fail_taken(o->out, err);
+}
+
+/* The nearest folder above, or dir itself, that is there; malloc'ed. */
+static char *nearest_folder(const char *dir) {
+    char *at = ar__strdup(dir);
+    while (at && !ar__path_exists(at)) {
+        char *up = ar__path_parent(at);
+        free(at);
+        at = up;
+    }
+    return at;
+}
+
+/* The folder appears with the lock in it, so that of several runs that begin at once all but one find it taken. */
+static ar_status make_locked(ar_output *out, ar_error *err) {
+    ar_buf name = {0};
+    ar__buf_printf(&name, "%s.tmp-%ld", out->dir, (long)getpid());
+    char *path = ar__path_join(out->dir, AR_LOCK_NAME);
+    ar_status s = path && !name.failed ? ar__dir_make(name.data, err) : ar__fail_memory(err, out->dir);
+    if (!s) s = ar__lock_take(&out->lock, name.data, err);
+    if (!s && rename(name.data, out->dir) != 0)
+        s = ar__path_exists(out->dir) ? fail_taken(out->dir, err) : ar__fail_errno(err, "%s: cannot create folder", out->dir);
+    if (!s) ar__lock_rename(&out->lock, path);
+    if (s) {
+        ar__lock_drop(&out->lock);
+        if (!name.failed) rmdir(name.data);
+    }
+    ar__buf_release(&name);
+    free(path);
+    return s;
+}
+
+ar_status ar__output_take(ar_output *out, const ar_train_options *o, ar_error *err) {
+    size_t n = strlen(o->out);
+    while (n > 1 && o->out[n - 1] == '/') n--;
+    *out = AR_OUTPUT_NONE;
+    bool there = ar__path_exists(o->out);
+    if (there && !o->resume && !o->overwrite) return fail_taken(o->out, err);
+    ar_status s = there ? check_inputs(o, err) : AR_OK;
+    if (!s && there) s = check_left_by_us(o, err);
+    if (s) return s;
+
+    out->dir = ar__strndup(o->out, n);
+    out->found = nearest_folder(o->out);
+    if (!out->found || !out->dir)
+        s = ar__fail_memory(err, o->out);
+    else
+        s = there ? ar__lock_take(&out->lock, o->out, err) : make_locked(out, err);
+    /* Another run may have come and gone between the first look and the lock. */
+    if (!s) s = check_left_by_us(o, err);
+    if (s) ar__output_drop(out);
+    return s;
+}
+
+void ar__output_drop(ar_output *out) {
+    ar__lock_drop(&out->lock);
+    char *at = out->found && out->dir ? ar__strdup(out->dir) : NULL;
+    while (at && strcmp(at, out->found) != 0 && rmdir(at) == 0) {
+        char *up = ar__path_parent(at);
+        free(at);
+        at = up;
+    }
+    free(at);
+    free(out->found);
+    free(out->dir);
+    *out = AR_OUTPUT_NONE;
 }
 
 ar_status ar__output_clear(const ar_train_options *o, ar_error *err) {

@@ -1,14 +1,26 @@
-/* The output folder of a run: which folders may be taken, and clearing an earlier run out of one. */
+/* The output folder of a run: which folders may be taken, the lock on it, and clearing an earlier run out of one. */
 #ifndef AR_TRAIN_OUTPUT_H
 #define AR_TRAIN_OUTPUT_H
 
 #include "alphar/train.h"
+#include "base/lock.h"
 
-/* Refuses, before anything is touched, an output that would harm what is there:
+typedef struct ar_output {
+    char *dir; /* o->out without slashes at its end */
+    ar_lock lock;
+    char *found; /* the nearest folder that was there before; what lies between it and dir is this run's */
+} ar_output;
+
+#define AR_OUTPUT_NONE ((ar_output){.lock = {.fd = -1}})
+
+/* Makes the folder and locks it for this run, or refuses, before anything is touched, what would harm what is there:
  *   - a folder that exists, without overwrite or resume;
  *   - with either, a folder that no run of Alphar left (it has no run.json of ours), unless it is empty;
- *   - the folder of the base, and one that holds the data, the configuration or the adapter that this run reads. */
-ar_status ar__output_check(const ar_train_options *o, ar_error *err);
+ *   - the folder of the base, and one that holds the data, the configuration or the adapter that this run reads;
+ *   - one that another run is writing. */
+ar_status ar__output_take(ar_output *out, const ar_train_options *o, ar_error *err);
+/* Gives the folder up, and removes those that this run made and left empty.  Safe on AR_OUTPUT_NONE. */
+void ar__output_drop(ar_output *out);
 
 /* Removes the files that an earlier run left in o->out, and nothing else: what a method does not write, its run is not
  * allowed to remove either. */

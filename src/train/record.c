@@ -43,12 +43,12 @@ ar_status ar__record_write(const ar_trainer *t, const char *dir, ar_error *err) 
     bool known = !ar__dataset_is_reading(t->data);
     uint64_t hash = known ? ar__data_hash(t->data) : 0;
     json_t *settings = ar__train_settings_json(&t->o, t->steps, known ? &hash : NULL);
-    json_t *j = settings ? json_pack("{s:s, s:o, s:{s:i, s:b, s:I, s:I, s:s, s:s, s:I, s:o, s:o}}", "alphar", ar_version(), "settings",
-                                     settings, "resolved", "micro-batch", t->choice.micro_rows, "checkpoint-layers",
-                                     t->choice.again + t->choice.mlp_again > 0, "activation-bytes", (json_int_t)t->choice.bytes,
-                                     "trainable", (json_int_t)t->list.total, "isa", t->rt->kern.isa, "backend", t->rt->gemm[0]->name,
-                                     "samples", (json_int_t)ar__dataset_count(t->data), "tokens", count_or_null(known, t->stats.tokens),
-                                     "supervised", count_or_null(known, t->stats.supervised))
+    json_t *j = settings ? json_pack("{s:s, s:o, s:o, s:{s:i, s:b, s:I, s:I, s:s, s:s, s:I, s:o, s:o}}", "alphar", ar_version(), "settings",
+                                     settings, "given", ar__train_given_json(&t->asked), "resolved", "micro-batch", t->choice.micro_rows,
+                                     "checkpoint-layers", t->choice.again + t->choice.mlp_again > 0, "activation-bytes",
+                                     (json_int_t)t->choice.bytes, "trainable", (json_int_t)t->list.total, "isa", t->rt->kern.isa, "backend",
+                                     t->rt->gemm[0]->name, "samples", (json_int_t)ar__dataset_count(t->data), "tokens",
+                                     count_or_null(known, t->stats.tokens), "supervised", count_or_null(known, t->stats.supervised))
                          : NULL;
     ar_status s = write_json(j, path, err);
     json_decref(j);
@@ -68,58 +68,6 @@ ar_status ar__record_check(const ar_trainer *t, const char *dir, ar_error *err) 
     }
     json_decref(old);
     json_decref(now);
-    free(path);
-    return s;
-}
-
-/* At most 12 points of the loss curve, read back from metrics.jsonl. */
-static void add_curve(ar_buf *card, const char *dir) {
-    char *path = ar__path_join(dir, "metrics.jsonl");
-    ar_buf text = {0};
-    size_t lines = 0, at = 0;
-    if (path && ar__file_read(&text, path, (size_t)1 << 30, NULL) == AR_OK) {
-        for (const char *p = text.data; (p = strstr(p, "\"loss\":")); p++) lines++;
-        size_t last = lines > 1 ? lines - 1 : 1;
-        ar__buf_puts(card, "\n| step | loss |\n|---|---|\n");
-        for (const char *p = text.data; p && *p; p = strchr(p, '\n') ? strchr(p, '\n') + 1 : NULL) {
-            int64_t step;
-            double loss;
-            if (sscanf(p, "{\"step\":%" SCNd64 ",\"loss\":%lf", &step, &loss) != 2) continue;
-            bool first_of_its_share = at == 0 || at * 11 / last != (at - 1) * 11 / last;
-            if (lines <= 12 || first_of_its_share) ar__buf_printf(card, "| %" PRId64 " | %.4f |\n", step, loss);
-            at++;
-        }
-    }
-    ar__buf_release(&text);
-    free(path);
-}
-
-ar_status ar__record_card(const ar_trainer *t, const char *dir, ar_error *err) {
-    const ar_train_options *o = &t->o;
-    ar_buf b = {0};
-    const char *base = o->model ? ar__path_base(o->model) : "random weights";
-    ar__buf_printf(&b, "---\n%s%s%stags:\n- alphar\n%s---\n\n# %s of %s\n\n", o->method == AR_METHOD_LORA ? "base_model: " : "",
-                   o->method == AR_METHOD_LORA ? base : "", o->method == AR_METHOD_LORA ? "\nlibrary_name: peft\n" : "",
-                   o->method == AR_METHOD_LORA ? "- lora\n" : "", o->method == AR_METHOD_LORA ? "LoRA adapter" : "Fine-tuned copy", base);
-    ar__buf_printf(&b, "Trained by Alphar %s on %s (%zu samples, %zu supervised tokens), %" PRId64 " steps of %d samples.\n\n",
-                   ar_version(), ar__path_base(o->data), ar__dataset_count(t->data), t->stats.supervised, t->steps, o->batch);
-    if (o->method == AR_METHOD_LORA)
-        ar__buf_printf(&b, "- rank %d, alpha %g, policy %s%s: s = %g%s\n- targets %s\n", o->rank, o->alpha, ar_policy_name(o->policy),
-                       o->dora ? ", DoRA" : "", t->adapter->pair[0].scale,
-                       o->rank_pattern_count || o->alpha_pattern_count ? " at the first site (patterns differ)" : "",
-                       o->targets ? o->targets : "all-linear");
-    ar__buf_printf(&b, "- %s, rate %g, LoRA+ ratio %g, weight decay %g, clip %g, seed %" PRIu64 "\n- final loss %.4f",
-                   o->optimizer == AR_OPTIMIZER_SGD ? "SGD" : "AdamW", o->lr, o->lr_ratio, o->weight_decay, o->clip, o->seed, t->loss);
-    if (t->eval_loss >= 0.0) ar__buf_printf(&b, ", held-out loss %.4f (perplexity %.3f)", t->eval_loss, exp(t->eval_loss));
-    if (t->strength >= 0.0) ar__buf_printf(&b, "\n- strength (mean of ‖sBA‖ / ‖W‖): %.4g", t->strength);
-    ar__buf_puts(&b, "\n");
-    add_curve(&b, dir);
-    if (o->method == AR_METHOD_LORA)
-        ar__buf_puts(&b, "\nLoad with PEFT: `PeftModel.from_pretrained(base, \"path/to/this/folder\")`, or ask with `alphar generate "
-                         "--model BASE --adapter THIS`.\n");
-    char *path = ar__path_join(dir, "README.md");
-    ar_status s = b.failed || !path ? ar__fail_memory(err, dir) : ar__file_write(path, b.data, b.len, err);
-    ar__buf_release(&b);
     free(path);
     return s;
 }

@@ -1,4 +1,4 @@
-/* What a run leaves beside its weights: run.json, the model card, the provenance inside the adapter. */
+/* What a run notes of itself: run.json, and the provenance inside the adapter. */
 #ifndef AR_TRAIN_RECORD_H
 #define AR_TRAIN_RECORD_H
 
@@ -10,8 +10,6 @@ uint64_t ar__data_hash(const ar_dataset *data);
 ar_status ar__record_write(const ar_trainer *t, const char *dir, ar_error *err);
 /* Compares DIR/run.json, where there is one, with this run. */
 ar_status ar__record_check(const ar_trainer *t, const char *dir, ar_error *err);
-/* DIR/README.md: base, data, settings, curve. */
-ar_status ar__record_card(const ar_trainer *t, const char *dir, ar_error *err);
 /* Provenance notes of the adapter: base, learning rate, version. */
 ar_status ar__record_provenance(ar_trainer *t, ar_error *err);
 

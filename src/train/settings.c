@@ -173,6 +173,14 @@ static const char *const schedules[] = {"cosine", "linear", "constant"}, *const 
 
 static json_t *text_or_null(const char *s) { return s ? json_string(s) : json_null(); }
 
+/* The place of an input wherever a later command runs; a name that leads nowhere stays as it is. */
+static json_t *path_or_null(const char *path) {
+    char *whole = path ? realpath(path, NULL) : NULL;
+    json_t *j = text_or_null(whole ? whole : path);
+    free(whole);
+    return j;
+}
+
 static json_t *list_of(const char *const *items, int count) {
     json_t *a = json_array();
     for (int i = 0; i < count; i++) json_array_append_new(a, json_string(items[i]));
@@ -183,13 +191,13 @@ json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, const 
     char hash[32];
     if (data_hash) snprintf(hash, sizeof hash, "%016llx", (unsigned long long)*data_hash);
     json_t *j = json_pack(
-        "{s:s, s:o, s:o, s:o, s:s, s:b, s:o, s:i, s:f, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:s}", "method", methods[o->method],
-        "model", text_or_null(o->model), "data", text_or_null(o->data), "data-hash", text_or_null(data_hash ? hash : NULL), "init",
-        o->init_random ? "random" : "base", "train-on-all", o->train_on_all, "model-config", text_or_null(o->model_config), "rank", o->rank,
-        "alpha", o->alpha, "policy", ar_policy_name(o->policy), "dora", o->dora, "targets", text_or_null(o->targets), "exclude",
-        text_or_null(o->exclude), "layers", text_or_null(o->layers), "rank-pattern", list_of(o->rank_patterns, o->rank_pattern_count),
-        "alpha-pattern", list_of(o->alpha_patterns, o->alpha_pattern_count), "dropout", o->dropout, "modules-to-save",
-        text_or_null(o->modules_to_save), "bias", biases[o->bias]);
+        "{s:s, s:o, s:o, s:o, s:s, s:s, s:o, s:i, s:f, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:s}", "method", methods[o->method],
+        "model", path_or_null(o->model), "data", path_or_null(o->data), "data-hash", text_or_null(data_hash ? hash : NULL), "init",
+        o->init_random ? "random" : "base", "train-on", o->train_on_all ? "all" : "completion", "model-config",
+        path_or_null(o->model_config), "rank", o->rank, "alpha", o->alpha, "policy", ar_policy_name(o->policy), "dora", o->dora, "targets",
+        text_or_null(o->targets), "exclude", text_or_null(o->exclude), "layers", text_or_null(o->layers), "rank-pattern",
+        list_of(o->rank_patterns, o->rank_pattern_count), "alpha-pattern", list_of(o->alpha_patterns, o->alpha_pattern_count), "dropout",
+        o->dropout, "modules-to-save", text_or_null(o->modules_to_save), "bias", biases[o->bias]);
     json_t *k =
         json_pack("{s:f, s:I, s:i, s:i, s:i, s:b, s:b, s:b, s:f, s:f, s:f, s:s, s:f, s:s, s:f, s:f, s:f, s:f, s:f}", "epochs", o->epochs,
                   "steps", (json_int_t)steps, "batch", o->batch, "micro-batch", o->micro_batch, "max-length", o->max_length, "pack",
@@ -198,7 +206,7 @@ json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, const 
                   o->weight_decay, "beta1", o->beta1, "beta2", o->beta2, "eps", o->eps, "clip", o->clip);
     json_t *l = json_pack("{s:s, s:I, s:s, s:o, s:o, s:I, s:i, s:I, s:i, s:i, s:I}", "checkpoint-layers", switches[o->checkpoint_layers],
                           "memory", (json_int_t)o->memory, "compute", o->compute == AR_COMPUTE_BF16 ? "bf16" : "f32", "init-adapter",
-                          text_or_null(o->init_adapter), "eval-data", text_or_null(o->eval_data), "eval-every", (json_int_t)o->eval_every,
+                          path_or_null(o->init_adapter), "eval-data", path_or_null(o->eval_data), "eval-every", (json_int_t)o->eval_every,
                           "early-stop", o->early_stop, "save-every", (json_int_t)o->save_every, "keep", o->keep, "strength-every",
                           o->strength_every, "seed", (json_int_t)o->seed);
     bool ok = j && k && l && !json_object_update(j, k) && !json_object_update(j, l);
@@ -211,18 +219,30 @@ json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, const 
     return j;
 }
 
-/* Neither touches the course of the run; steps and epochs are judged apart. */
+/* Those that do not touch the course of the run; steps (and with them epochs) and the samples are judged apart. */
 static bool may_change(const char *key) {
     static const char *const free_keys[] = {
-        "micro-batch", "memory", "checkpoint-layers", "eval-data", "eval-every", "save-every", "keep", "strength-every",
-        "steps",       "epochs", "early-stop",        "model",     "data",       "skip-bad"};
+        "micro-batch", "memory", "checkpoint-layers", "eval-data", "eval-every", "save-every", "keep",    "strength-every",
+        "steps",       "epochs", "early-stop",        "model",     "data",       "data-hash",  "skip-bad"};
     for (size_t i = 0; i < sizeof free_keys / sizeof *free_keys; i++)
         if (!strcmp(key, free_keys[i])) return true;
     return false;
 }
 
+json_t *ar__train_given_json(const ar_train_options *o) {
+    const struct {
+        const char *name;
+        bool given;
+    } all[] = {{"rank", o->rank_given}, {"alpha", o->alpha_given}, {"policy", o->policy_given}, {"steps", o->steps > 0}};
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < sizeof all / sizeof *all; i++)
+        if (all[i].given) json_array_append_new(list, json_string(all[i].name));
+    return list;
+}
+
 static ar_status differ(const char *place, const char *key, const json_t *before, const json_t *now, ar_error *err) {
-    char *a = json_dumps(before, JSON_ENCODE_ANY), *b = json_dumps(now, JSON_ENCODE_ANY);
+    char *a = json_dumps(before, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15)),
+         *b = json_dumps(now, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
     ar_status s = ar__fail(err, AR_ERR_MISMATCH,
                            "%s: the run was started with %s %s, found %s now; resume with the same, or start anew with another --out",
                            place, key, a ? a : "nothing", b ? b : "nothing");
@@ -231,17 +251,36 @@ static ar_status differ(const char *place, const char *key, const json_t *before
     return s;
 }
 
+/* Under any schedule but the constant one every rate follows from the number of steps. */
+static ar_status check_steps(const json_t *before, const json_t *now, const char *place, ar_error *err) {
+    json_int_t then = json_integer_value(json_object_get(before, "steps")), wanted = json_integer_value(json_object_get(now, "steps"));
+    const char *schedule = json_string_value(json_object_get(now, "schedule"));
+    if (wanted == then || (wanted > then && schedule && !strcmp(schedule, "constant"))) return AR_OK;
+    return ar__fail(
+        err, AR_ERR_MISMATCH,
+        "%s: the run was started with steps %lld, found %lld now, and the rates of its %s schedule follow from their number; to "
+        "train on from what it learned: --init-adapter with this folder, and another --out",
+        place, (long long)then, (long long)wanted, schedule ? schedule : "old");
+}
+
+/* The samples are compared last: another setting, such as the length they are cut at, is the better explanation. */
+static ar_status check_data(const json_t *before, const json_t *now, const char *place, ar_error *err) {
+    const json_t *then = json_object_get(before, "data-hash"), *hash = json_object_get(now, "data-hash");
+    if (json_is_null(then) || json_equal(then, hash)) return AR_OK; /* null: killed before its first checkpoint */
+    return ar__fail(
+        err, AR_ERR_MISMATCH,
+        "%s: the samples are not those that the run was started with: the data or the tokenizer has changed (from %s); resume with "
+        "the same, or start anew with another --out",
+        place, json_string_value(json_object_get(before, "data")) ? json_string_value(json_object_get(before, "data")) : "memory");
+}
+
 ar_status ar__train_settings_agree(const json_t *before, const json_t *now, const char *place, ar_error *err) {
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)now, key, value) {
         const json_t *old = json_object_get(before, key);
-        if (json_is_null(old) && !strcmp(key, "data-hash")) continue; /* was killed before its first checkpoint */
         if (!may_change(key) && !json_equal(old, value)) return differ(place, key, old, value, err);
     }
-    json_int_t then = json_integer_value(json_object_get(before, "steps")), wanted = json_integer_value(json_object_get(now, "steps"));
-    const char *schedule = json_string_value(json_object_get(now, "schedule"));
-    bool longer = wanted > then && schedule && !strcmp(schedule, "constant");
-    if (wanted != then && !longer) return differ(place, "steps", json_object_get(before, "steps"), json_object_get(now, "steps"), err);
-    return AR_OK;
+    ar_status s = check_steps(before, now, place, err);
+    return s ? s : check_data(before, now, place, err);
 }

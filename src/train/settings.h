@@ -15,6 +15,8 @@ ar_status ar__train_adapter_settings(ar_adapter_settings *out, const ar_train_op
 
 /* Every setting by its option's name.  NULL when memory runs out.  data_hash NULL: not known yet, no checkpoint either. */
 json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, const uint64_t *data_hash);
+/* Names of those options that were given where run.json's value alone does not tell: it holds what they became. */
+json_t *ar__train_given_json(const ar_train_options *o);
 /* Do the settings of a resumed run (`before`) allow `now`?  The first difference that matters is an error that names
  * both values. */
 ar_status ar__train_settings_agree(const json_t *before, const json_t *now, const char *place, ar_error *err);

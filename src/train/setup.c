@@ -111,7 +111,7 @@ static ar_status make_adapter(ar_trainer *t, ar_error *err) {
     ar_adapter_settings settings;
     int count;
     ar_status s = ar__train_adapter_settings(&settings, &t->o, err);
-    if (!s && t->o.init_adapter && (s = ar__init_adapter_settings(&settings, &t->o, !t->o.rank_given && !t->asked_alpha, err)))
+    if (!s && t->o.init_adapter && (s = ar__init_adapter_settings(&settings, &t->o, !t->asked.rank_given && !t->asked.alpha_given, err)))
         ar__settings_release(&settings);
     if (s) return s;
     ar_module *modules = listed_modules(&count, t->model);
@@ -177,11 +177,10 @@ static void set_budget(ar_trainer *t) {
 }
 
 ar_status ar__trainer_open(ar_trainer *t, const ar_runtime *rt, const ar_train_options *o, ar_data_when data, ar_error *err) {
-    *t = (ar_trainer){.rt = rt, .o = *o, .eval_loss = -1.0, .strength = -1.0, .best_eval = INFINITY};
+    *t = (ar_trainer){.rt = rt, .o = *o, .asked = *o, .eval_loss = -1.0, .strength = -1.0, .best_eval = INFINITY};
     t->o.compute = ar_runtime_compute(rt);
     if (t->o.compute == AR_COMPUTE_BF16) ar__log_info(&rt->log, "compute bf16: products with the base's weights on %s", rt->gemm[0]->name);
     ar_status s = ar__train_options_check(o, err);
-    t->asked_alpha = o->alpha_given;
     if (!s && o->init_adapter) s = ar__init_adapter_options(&t->o, err);
     if (!t->o.alpha_given) t->o.alpha = 2.0 * t->o.rank;
     if (!t->o.targets && !t->o.init_adapter && t->o.method == AR_METHOD_LORA) t->o.targets = "all-linear";

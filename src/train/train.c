@@ -7,52 +7,37 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "train/checkpoint.h"
-#include "train/metrics.h"
 #include "train/optim.h"
 #include "train/output.h"
 #include "train/record.h"
-#include "train/trainer.h"
+#include "train/run.h"
 
 enum { SAVE_SECONDS = 600 };
 
-typedef struct run {
-    ar_trainer t;
-    const char *dir;
-    ar_metrics metrics;
-    double began, last_save, rate; /* rate: tokens/s, smoothed */
-} run;
+static ar_status go_on(ar_run *r, int64_t newest, ar_error *err) {
+    ar_trainer *t = &r->t;
+    ar_status s = ar__checkpoint_load(t, r->dir, newest, err);
+    if (!s && t->adapter) s = ar__checkpoint_publish(r->dir, newest, err); /* a kill may have come between the two */
+    if (s) return s;
+    r->saved = newest;
+    if (t->step < t->steps)
+        ar__log_info(&t->rt->log, "resuming after step %lld of %lld", (long long)newest, (long long)t->steps);
+    else
+        ar__log_info(&t->rt->log, "%s: all %lld steps are done already", r->dir, (long long)t->steps);
+    return AR_OK;
+}
 
-static ar_status prepare_output(run *r, ar_error *err) {
+static ar_status prepare_output(ar_run *r, ar_error *err) {
     const ar_train_options *o = &r->t.o;
-    bool there = ar__path_exists(r->dir);
-    ar_status s = AR_OK;
-    if (o->resume)
-        s = ar__record_check(&r->t, r->dir, err);
-    else if (there && o->overwrite)
-        s = ar__output_clear(o, err);
-    if (!s) s = ar__dir_make(r->dir, err);
+    ar_status s = o->resume ? ar__record_check(&r->t, r->dir, err) : ar__output_clear(o, err);
+    ar__checkpoint_sweep(r->dir);
     int64_t newest = o->resume && !s ? ar__checkpoint_newest(r->dir) : -1;
-    if (!s && newest >= 0) s = ar__checkpoint_load(&r->t, r->dir, newest, err);
-    if (!s && newest >= 0) ar__log_info(&r->t.rt->log, "resuming after step %lld", (long long)newest);
-    if (!s && newest < 0 && o->resume && there) ar__log_info(&r->t.rt->log, "%s: no checkpoint yet, starting anew", r->dir);
+    if (!s && newest >= 0) s = go_on(r, newest, err);
+    if (!s && newest < 0 && o->resume && strcmp(r->output.found, r->dir) == 0)
+        ar__log_info(&r->t.rt->log, "%s: no checkpoint yet, starting anew", r->dir);
     if (!s) s = ar__record_write(&r->t, r->dir, err);
     if (!s) s = ar__metrics_open(&r->metrics, r->dir, r->t.step, err);
-    return s;
-}
-
-/* When all samples are read, run.json gets what is known only now.  wait: see to it. */
-static ar_status settle_data(run *r, bool wait, ar_error *err) {
-    ar_trainer *t = &r->t;
-    if (!ar__dataset_is_reading(t->data)) return AR_OK;
-    ar_status s = ar__dataset_finish(t->data, wait, &t->stats, err);
-    return s || ar__dataset_is_reading(t->data) ? s : ar__record_write(t, r->dir, err);
-}
-
-/* Where there is a checkpoint there is a whole run.json, so that --resume can compare. */
-static ar_status save(run *r, ar_error *err) {
-    ar_status s = settle_data(r, true, err);
-    if (!s) s = ar__checkpoint_save(&r->t, r->dir, err);
-    r->last_save = ar__clock_seconds();
+    if (!s) ar__run_check_disk(r);
     return s;
 }
 
@@ -65,7 +50,7 @@ static bool evaluation_due(const ar_trainer *t) {
     return ar__stream_epoch(&t->stream, before) != ar__stream_epoch(&t->stream, after);
 }
 
-static ar_status evaluate(run *r, ar_error *err) {
+static ar_status evaluate(ar_run *r, ar_error *err) {
     ar_trainer *t = &r->t;
     t->eval_loss = ar__trainer_evaluate(t);
     ar_status s = ar__metrics_eval(&r->metrics, t->step, t->eval_loss, err);
@@ -74,14 +59,14 @@ static ar_status evaluate(run *r, ar_error *err) {
         t->best_eval = t->eval_loss;
         t->best_step = t->step;
         t->evals_since_best = 0;
-        if (t->o.early_stop) s = save(r, err); /* so that the best can be written at the end */
+        if (t->o.early_stop) s = ar__run_save(r, err); /* so that the best can be written at the end */
     } else {
         t->evals_since_best++;
     }
     return s;
 }
 
-static void report(const run *r, bool evaluated) {
+static void report(const ar_run *r, bool evaluated) {
     const ar_trainer *t = &r->t;
     if (!t->o.on_progress) return;
     double per_step = (double)t->step_tokens / (r->rate > 0.0 ? r->rate : 1.0);
@@ -98,7 +83,7 @@ static void report(const run *r, bool evaluated) {
     t->o.on_progress(t->o.user, &p);
 }
 
-static ar_status one_step(run *r, ar_error *err) {
+static ar_status one_step(ar_run *r, ar_error *err) {
     ar_trainer *t = &r->t;
     double began = ar__clock_seconds();
     ar_status s = ar__trainer_step(t, err);
@@ -115,12 +100,24 @@ static ar_status one_step(run *r, ar_error *err) {
     return s;
 }
 
-static bool save_due(const run *r) {
+static bool save_due(const ar_run *r) {
+    double now = ar__clock_seconds();
+    if (r->retry > 0.0) return now >= r->retry;
     if (r->t.o.save_every) return r->t.step % r->t.o.save_every == 0;
-    return ar__clock_seconds() - r->last_save > SAVE_SECONDS;
+    return now - r->last_save > SAVE_SECONDS;
 }
 
-static ar_status loop(run *r, ar_error *err) {
+/* Asked to stop: what was learned is kept, and the message says how to use it and how to go on. */
+static ar_status stop(ar_run *r, ar_error *err) {
+    const ar_trainer *t = &r->t;
+    ar_status s = ar__run_save_now(r, err);
+    if (s) return s;
+    const char *what = t->adapter ? "that folder is the adapter of this step" : "--finish writes the model of this step";
+    return ar__fail(err, AR_ERR_INTERRUPTED, "%s: stopped after step %lld of %lld; %s; to go on: alphar train --resume %s", r->dir,
+                    (long long)t->step, (long long)t->steps, what, r->dir);
+}
+
+static ar_status loop(ar_run *r, ar_error *err) {
     ar_trainer *t = &r->t;
     ar_status s = AR_OK;
     while (!s && t->step < t->steps) {
@@ -129,35 +126,36 @@ static ar_status loop(run *r, ar_error *err) {
                          t->o.early_stop, (long long)t->best_step);
             break;
         }
-        if (t->o.should_stop && t->o.should_stop(t->o.user)) {
-            if ((s = save(r, err))) return s;
-            return ar__fail(err, AR_ERR_INTERRUPTED, "%s: stopped after step %lld of %lld; a checkpoint is written, go on with --resume",
-                            r->dir, (long long)t->step, (long long)t->steps);
-        }
+        if (t->o.should_stop && t->o.should_stop(t->o.user)) return stop(r, err);
         s = one_step(r, err);
-        if (!s) s = settle_data(r, false, err);
-        if (!s && save_due(r)) s = save(r, err);
+        if (!s) s = ar__run_settle_data(r, false, err);
+        if (!s && save_due(r)) s = ar__run_save(r, err);
     }
     return s;
 }
 
-static ar_status write_result(run *r, ar_error *err) {
+static ar_status write_result(ar_run *r, ar_train_result *result, ar_error *err) {
     ar_trainer *t = &r->t;
-    ar_status s = save(r, err);
-    if (!s && t->o.early_stop && t->best_step > 0 && t->best_step != t->step) {
-        s = ar__checkpoint_load_values(t, r->dir, t->best_step, err);
+    ar_curve curve = {0};
+    ar_remarks remarks;
+    ar_status s = ar__run_save_now(r, err);
+    if (!s && t->o.early_stop && t->best_step > 0) {
+        if (t->best_step != t->step) s = ar__checkpoint_load_values(t, r->dir, t->best_step, err);
+        if (!s && t->adapter) s = ar__checkpoint_publish(r->dir, t->best_step, err);
         t->eval_loss = t->best_eval;
     }
-    if (!s && t->adapter) s = ar__record_provenance(t, err);
-    if (!s && t->adapter) s = ar_adapter_save(t->adapter, r->dir, true, err);
     if (!s && !t->adapter) s = ar__model_save(t->model, r->dir, t->tokenizer_path, err);
-    if (!s) s = ar__record_card(t, r->dir, err);
+    if (!s) s = ar__run_card(r, &curve, &remarks, err);
+    for (int i = 0; !s && i < remarks.count; i++) ar__log_warn(&t->rt->log, "%s: %s", r->dir, remarks.text[i]);
+    result->smoothed_loss = curve.last;
+    result->curve_count = (int)ar__curve_reduce(result->curve, AR_CURVE_POINTS, &curve);
+    ar__curve_release(&curve);
     return s;
 }
 
 static void say_what_alpha_is(const ar_trainer *t) {
     const ar_train_options *o = &t->o;
-    if (!t->adapter) return;
+    if (!t->adapter || !t->adapter->pair_count) return;
     double s = t->adapter->pair[0].scale, ratio = o->alpha / o->rank;
     ar__log_info(&t->rt->log, "rank %d, alpha %g (%gr)%s, s = %g, s·lr = %g, LoRA+ ratio %g", o->rank, o->alpha, ratio,
                  o->policy == AR_POLICY_RSLORA ? ", rslora" : "", s, s * o->lr, o->lr_ratio);
@@ -172,23 +170,48 @@ static void say_what_alpha_is(const ar_trainer *t) {
     if (most > 8.0 || least < 0.1) ar__log_warn(&t->rt->log, "s outside 0.1 to 8 is rarely wanted: change --alpha");
 }
 
+static void say_what_to_expect(const ar_trainer *t) {
+    ar_remarks remarks;
+    say_what_alpha_is(t);
+    ar__remarks_start(&remarks, t);
+    for (int i = 0; i < remarks.count; i++) ar__log_warn(&t->rt->log, "%s", remarks.text[i]);
+}
+
+/* A run that failed on its way still has its newest checkpoint. */
+static void name_what_is_left(const ar_run *r, ar_error *err) {
+    if (!err || r->saved < 1) return;
+    size_t n = strlen(err->message);
+    snprintf(err->message + n, sizeof err->message - n, "; %s keeps the checkpoint of step %lld", r->dir, (long long)r->saved);
+}
+
 ar_status ar_train(ar_train_result *result, const ar_runtime *rt, const ar_train_options *o, ar_error *err) {
-    run r = {.dir = o->out, .metrics = {.fd = -1}, .began = ar__clock_seconds()};
+    ar_run r = {.output = AR_OUTPUT_NONE, .metrics = {.fd = -1}, .began = ar__clock_seconds(), .saved = -1};
     *result = (ar_train_result){.eval_loss = -1.0};
     if (!o->out) return ar__fail(err, AR_ERR_VALUE, "out: not given");
-    ar_status s = ar__output_check(o, err);
+    ar_status s = ar__output_take(&r.output, o, err);
     if (s) return s;
+    r.dir = r.output.dir;
+
     s = ar__trainer_open(&r.t, rt, o, AR_DATA_AHEAD, err);
     if (!s) s = ar__trainer_allocate(&r.t, err);
-    if (!s) say_what_alpha_is(&r.t);
+    if (!s) say_what_to_expect(&r.t);
     bool began = !s;
     if (!s) s = prepare_output(&r, err);
     r.last_save = ar__clock_seconds();
     if (!s) s = loop(&r, err);
-    if (!s) s = write_result(&r, err);
-    *result = (ar_train_result){.steps = r.t.step, .loss = r.t.loss, .eval_loss = r.t.eval_loss, .seconds = ar__clock_seconds() - r.began};
+    if (!s) s = write_result(&r, result, err);
+
+    result->steps = r.t.step;
+    result->loss = r.t.loss;
+    result->eval_loss = r.t.eval_loss;
+    result->seconds = ar__clock_seconds() - r.began;
     ar__metrics_close(&r.metrics);
-    if (began && s && s != AR_ERR_INTERRUPTED && !o->resume && ar__checkpoint_newest(o->out) < 0) ar__output_abandon(o);
+    if (began && s && s != AR_ERR_INTERRUPTED) {
+        bool disk = s == AR_ERR_IO && r.t.step > 0; /* room can be made: the settings stay, for --resume */
+        name_what_is_left(&r, err);
+        if (!o->resume && !disk && ar__checkpoint_newest(o->out) < 0) ar__output_abandon(o);
+    }
+    ar__output_drop(&r.output);
     ar__trainer_close(&r.t);
     return s;
 }

@@ -19,8 +19,7 @@ typedef struct ar_choice {
 
 typedef struct ar_trainer {
     const ar_runtime *rt;
-    ar_train_options o; /* with every default resolved */
-    bool asked_alpha;   /* alpha was asked for */
+    ar_train_options o, asked; /* with every default resolved; as they were given */
     char *tokenizer_path;
     ar_model *model;
     ar_tokenizer *tokenizer;

@@ -1,0 +1,68 @@
+#include "train/card.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/fail.h"
+#include "base/file.h"
+
+static void add_head(ar_buf *card, const char *base, bool lora) {
+    ar__buf_puts(card, "---\n");
+    if (lora) ar__buf_printf(card, "base_model: %s\nlibrary_name: peft\n", base);
+    ar__buf_printf(card, "tags:\n- alphar\n%s---\n\n", lora ? "- lora\n" : "");
+    ar__buf_printf(card, "# %s of %s\n\n", lora ? "LoRA adapter" : "Fine-tuned copy", base);
+}
+
+static void add_adapter(ar_buf *card, const ar_trainer *t) {
+    const ar_train_options *o = &t->o;
+    bool patterns = o->rank_pattern_count || o->alpha_pattern_count;
+    ar__buf_printf(card, "- rank %d, alpha %g, policy %s%s", o->rank, o->alpha, ar_policy_name(o->policy), o->dora ? ", DoRA" : "");
+    if (t->adapter->pair_count)
+        ar__buf_printf(card, ": s = %g%s", t->adapter->pair[0].scale, patterns ? " at the first site (patterns differ)" : "");
+    ar__buf_printf(card, "\n- targets %s\n", o->targets ? o->targets : "all-linear");
+}
+
+static void add_course(ar_buf *card, const ar_trainer *t, const ar_curve *curve) {
+    const ar_train_options *o = &t->o;
+    ar__buf_printf(card, "- %s, rate %g, LoRA+ ratio %g, weight decay %g, clip %g, seed %" PRIu64 "\n",
+                   o->optimizer == AR_OPTIMIZER_SGD ? "SGD" : "AdamW", o->lr, o->lr_ratio, o->weight_decay, o->clip, o->seed);
+    ar__buf_printf(card, "- final loss %.4f (smoothed), %.4f at the start", curve->last, curve->first);
+    if (t->eval_loss >= 0.0) ar__buf_printf(card, "; held-out loss %.4f (perplexity %.3f)", t->eval_loss, exp(t->eval_loss));
+    if (t->strength >= 0.0) ar__buf_printf(card, "\n- strength (mean of ‖sBA‖ / ‖W‖): %.4g", t->strength);
+    ar__buf_puts(card, "\n");
+}
+
+/* At most 12 points, the first and the last among them. */
+static void add_curve(ar_buf *card, const ar_curve *c) {
+    size_t last = c->count > 1 ? c->count - 1 : 1;
+    ar__buf_puts(card, "\n| step | loss |\n|---|---|\n");
+    for (size_t i = 0; i < c->count; i++) {
+        bool first_of_its_share = i == 0 || i * 11 / last != (i - 1) * 11 / last;
+        if (c->count <= 12 || first_of_its_share) ar__buf_printf(card, "| %" PRId64 " | %.4f |\n", c->step[i], c->loss[i]);
+    }
+}
+
+ar_status ar__card_write(const ar_trainer *t, const char *dir, const ar_curve *curve, const ar_remarks *remarks, ar_error *err) {
+    const ar_train_options *o = &t->o;
+    ar_buf b = {0};
+    bool lora = o->method == AR_METHOD_LORA;
+    const char *base = o->model ? ar__path_base(o->model) : "random weights";
+    add_head(&b, base, lora);
+    ar__buf_printf(&b, "Trained by Alphar %s on %s (%zu samples, %zu supervised tokens), ", ar_version(), ar__path_base(o->data),
+                   ar__dataset_count(t->data), t->stats.supervised);
+    if (t->step < t->steps) ar__buf_printf(&b, "%" PRId64 " of ", t->step);
+    ar__buf_printf(&b, "%" PRId64 " steps of %d samples.\n\n", t->steps, o->batch);
+    if (lora) add_adapter(&b, t);
+    add_course(&b, t, curve);
+    for (int i = 0; i < remarks->count; i++) ar__buf_printf(&b, "\n> **Note:** %s\n", remarks->text[i]);
+    add_curve(&b, curve);
+    if (lora)
+        ar__buf_puts(&b, "\nLoad with PEFT: `PeftModel.from_pretrained(base, \"path/to/this/folder\")`, or ask with `alphar generate "
+                         "--model BASE --adapter THIS`.\n");
+    char *path = ar__path_join(dir, "README.md");
+    ar_status s = b.failed || !path ? ar__fail_memory(err, dir) : ar__file_write(path, b.data, b.len, err);
+    ar__buf_release(&b);
+    free(path);
+    return s;
+}

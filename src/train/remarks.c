@@ -1,0 +1,39 @@
+#include "train/remarks.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "train/optim.h"
+
+/* Noise of single batches is no divergence: fewer steps than this say nothing, nor does a rise below a tenth. */
+enum { FEWEST_STEPS = 5 };
+#define RISE 1.1
+
+static void AR_PRINTF(2, 3) add(ar_remarks *out, const char *format, ...) {
+    if (out->count == AR_REMARK_MAX) return;
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(out->text[out->count++], AR_REMARK_CHARS, format, ap);
+    va_end(ap);
+}
+
+void ar__remarks_start(ar_remarks *out, const ar_trainer *t) {
+    const ar_train_options *o = &t->o;
+    int64_t warmup = ar__warmup_steps(o->warmup, t->steps);
+    *out = (ar_remarks){0};
+    if (o->lr == 0.0)
+        add(out, "the rate is 0: nothing is learned; give --lr");
+    else if (t->steps > 1 && warmup >= t->steps)
+        add(out,
+            "the warm-up of %" PRId64 " steps is as long as the run of %" PRId64 ": the rate only rises, to %.3g at the end; give a "
+            "shorter --warmup",
+            warmup, t->steps, ar__rate_at(o, t->steps, t->steps));
+}
+
+void ar__remarks_end(ar_remarks *out, const ar_trainer *t, const ar_curve *curve) {
+    ar__remarks_start(out, t);
+    if (curve->count >= FEWEST_STEPS && curve->last > RISE * curve->first && t->o.lr > 0.0)
+        add(out, "the loss rose from %.4g to %.4g: the run diverged; train anew with a smaller rate, such as --lr %.3g", curve->first,
+            curve->last, t->o.lr / 10.0);
+}
