@@ -86,16 +86,8 @@ static int run(cli *c, const cli_command *command, int argc, char **argv) {
     return code;
 }
 
-/* libgomp's threads spin for milliseconds at every barrier unless its environment says otherwise, and it reads that
- * before main.  On a machine that does something else too this made training up to ten times slower (measured), so the
- * program starts itself again with a short spin, unless the user has chosen.  Nothing happens where that fails. */
-static void settle_waiting(char **argv) {
-    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || setenv("GOMP_SPINCOUNT", "2000", 1)) return;
-    execv("/proc/self/exe", argv);
-}
-
 int main(int argc, char **argv) {
-    settle_waiting(argv);
+    ar_process_settle(argv);
 #ifdef SIGXFSZ
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is then a write that fails, with a message, not a death */
 #endif

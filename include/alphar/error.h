@@ -26,8 +26,9 @@ typedef enum ar_status {
     AR_ERR_NOT_FOUND,
     AR_ERR_EXISTS, /* an output is already there */
     AR_ERR_MEMORY,
-    AR_ERR_NUMERIC,    /* NaN or infinity where a number was needed */
-    AR_ERR_INTERRUPTED /* stopped by the caller's request; what was saved is whole */
+    AR_ERR_NUMERIC,     /* NaN or infinity where a number was needed */
+    AR_ERR_INTERRUPTED, /* stopped by the caller's request; what was saved is whole */
+    AR_ERR_BUSY         /* the runtime is in a call of another thread */
 } ar_status;
 
 /* One failure.  The message reads `place: found, wanted, what to do`.

@@ -24,9 +24,19 @@ typedef struct ar_runtime_options {
     void *log_user;
 } ar_runtime_options;
 
-/* options NULL: all defaults.  The runtime is immutable afterwards; it may be shared by anything that runs one
- * call at a time.  Caller frees with ar_runtime_free, after everything opened with it. */
+/* options NULL: all defaults.  Caller frees with ar_runtime_free, after everything opened with it.
+ *
+ * Threads: a runtime and everything opened with it (sessions, models, trainings) serve one call at a time; a call that computes
+ * while another thread is in one is AR_ERR_BUSY.  Threads that work at once take a runtime each, and share nothing else but
+ * files.  What only looks (an adapter's sites, a tokenizer's ids) may be called from anywhere while nothing changes it.
+ *
+ * The process: products may go to OpenBLAS, which is switched to one thread, and with it OpenMP's default number of threads for
+ * the rest of the process (omp_set_num_threads gives it back; Alphar names its own number). */
 AR_API ar_status ar_runtime_new(ar_runtime **out, const ar_runtime_options *options, ar_error *err);
+/* Call it first in main.  libgomp's threads spin for milliseconds at every barrier unless GOMP_SPINCOUNT or OMP_WAIT_POLICY say
+ * otherwise, which is read before main; beside other work on the machine that made training up to ten times slower.  Where neither
+ * is set this starts the program again, once, with GOMP_SPINCOUNT=2000.  Returns where nothing is to be done or that fails. */
+AR_API void ar_process_settle(char **argv);
 AR_API void ar_runtime_free(ar_runtime *rt); /* NULL is fine */
 AR_API int ar_runtime_threads(const ar_runtime *rt);
 AR_API ar_compute ar_runtime_compute(const ar_runtime *rt); /* f32 or bf16: what auto became */

@@ -65,6 +65,7 @@ const char *ar_status_name(ar_status status) {
     case AR_ERR_MEMORY: return "memory";
     case AR_ERR_NUMERIC: return "numeric";
     case AR_ERR_INTERRUPTED: return "interrupted";
+    case AR_ERR_BUSY: return "busy";
     }
     return "unknown";
 }

@@ -189,6 +189,7 @@ static ar_status check(const ar_bench_options *o, ar_error *err) {
 ar_status ar_bench(ar_bench_result *out, const ar_runtime *rt, const ar_bench_options *o, ar_error *err) {
     bench b = {.o = o, .rt = *rt};
     b.rt.log = (ar_log){0};
+    AR_ONE_CALL(rt, err);
     ar_status s = check(o, err);
     if (s) return s;
     b.product_count = ar__bench_products(b.products, &b.rt);

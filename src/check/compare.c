@@ -25,6 +25,7 @@ ar_status ar_sessions_compare(ar_session_difference *out, ar_session *a, ar_sess
     size_t count = 0;
     ar_status s = AR_OK;
     *out = (ar_session_difference){.prompts = prompts};
+    AR_ONE_CALL(a->rt, err);
     if (ar_model_vocab(a->model) != ar_model_vocab(b->model))
         return ar__fail(err, AR_ERR_MISMATCH, "one model has %lld tokens, the other %lld", (long long)ar_model_vocab(a->model),
                         (long long)ar_model_vocab(b->model));

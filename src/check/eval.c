@@ -100,6 +100,7 @@ static ar_status evaluate(ar_eval_result *r, ar_session *s, ar_batcher *b, const
 ar_status ar_eval(ar_eval_result *results, ar_session *s, const ar_eval_options *o, ar_error *err) {
     ar_dataset *data = NULL;
     ar_batcher b = {0};
+    AR_ONE_CALL(s->rt, err);
     ar_status st = check(s, o, err);
     if (!st) st = load(&data, s, o, err);
     if (!st) {

@@ -250,6 +250,7 @@ ar_status ar_generate_batch(ar_generate_result *results, ar_session *s, const ch
     generation g = {.s = s, .o = *o, .results = results, .count = (size_t)count};
     if (count > 1) g.o.on_text = NULL;
     for (int i = 0; i < count; i++) results[i] = (ar_generate_result){0};
+    AR_ONE_CALL(s->rt, err);
     ar_status st = encode(&g, prompts, err);
     if (!st && count) st = prepare(&g, err);
     if (!st) st = run(&g, err);

@@ -80,6 +80,7 @@ static ar_status open_tokenizer(ar_session *s, const char *path, ar_error *err) 
 
 ar_status ar_session_open(ar_session **out, const ar_runtime *rt, const ar_session_options *o, ar_error *err) {
     *out = NULL;
+    AR_ONE_CALL(rt, err);
     if ((o->has_scale || o->has_alpha) && !o->adapter_count)
         return ar__fail(err, AR_ERR_VALUE, "alpha or scale without an adapter: there is nothing to set");
     ar_session *s = ar__alloc(1, sizeof *s);

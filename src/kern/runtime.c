@@ -1,6 +1,7 @@
 /* Builds the runtime: which ISA, which backends, how many threads.  Decided once, never changed. */
 #include "kern/runtime.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,29 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "kern/cpu.h"
+
+struct ar_busy {
+    _Atomic(const void *) owner; /* an address of the thread's own; NULL: nobody */
+    int depth;                   /* its calls within calls; only the owner touches it */
+};
+
+const ar_runtime *ar__runtime_enter(const ar_runtime *rt, ar_error *err) {
+    static _Thread_local char self;
+    const void *nobody = NULL;
+    bool mine = atomic_load(&rt->busy->owner) == &self;
+    if (!mine && !atomic_compare_exchange_strong(&rt->busy->owner, &nobody, &self)) {
+        ar__fail(err, AR_ERR_BUSY,
+                 "runtime: another thread is in a call with it, wanted one call at a time; give each thread a runtime of its own");
+        return NULL;
+    }
+    rt->busy->depth++;
+    return rt;
+}
+
+void ar__runtime_leave(const ar_runtime *const *entered) {
+    const ar_runtime *rt = *entered;
+    if (rt && --rt->busy->depth == 0) atomic_store(&rt->busy->owner, NULL);
+}
 
 enum { MAX_THREADS = 1024 };
 
@@ -84,7 +108,8 @@ ar_status ar_runtime_new(ar_runtime **out, const ar_runtime_options *options, ar
     if (!rt) return ar__fail_memory(err, "runtime");
     rt->threads = o->threads ? o->threads : ar__cpu_count();
     rt->log = (ar_log){o->log, o->log_user};
-    ar_status s = take_scratch(rt) ? AR_OK : ar__fail_memory(err, "runtime");
+    rt->busy = ar__alloc(1, sizeof *rt->busy);
+    ar_status s = rt->busy && take_scratch(rt) ? AR_OK : ar__fail_memory(err, "runtime");
     if (!s) s = choose_isa(rt, o->isa ? o->isa : getenv("ALPHAR_ISA"), err);
     rt->bf16 = o->compute == AR_COMPUTE_BF16 || (o->compute == AR_COMPUTE_AUTO && rt->kern.matrix.run);
     if (!s) s = choose_backends(rt, o->backend ? o->backend : getenv("ALPHAR_GEMM"), err);
@@ -100,6 +125,7 @@ ar_status ar_runtime_new(ar_runtime **out, const ar_runtime_options *options, ar
 void ar_runtime_free(ar_runtime *rt) {
     if (!rt) return;
     ar__arena_release(&rt->scratch);
+    free(rt->busy);
     free(rt);
 }
 

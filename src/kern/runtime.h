@@ -18,8 +18,18 @@ struct ar_runtime {
     float *left;
     float *right; /* threads * AR_GEMM_RIGHT_FLOATS */
     ar_log log;
+    struct ar_busy *busy; /* who is in a call, apart because calls take a const runtime */
     char isa_line[256], backend_line[128];
 };
+
+/* Scratch serves one product at a time, so a runtime serves one thread at a time.  A public call that computes begins with
+ * AR_ONE_CALL, behind the reset of its outputs: while another thread is in such a call it returns AR_ERR_BUSY.  Calls from
+ * within calls are fine; the last one to return leaves the runtime. */
+const ar_runtime *ar__runtime_enter(const ar_runtime *rt, ar_error *err); /* NULL: busy */
+void ar__runtime_leave(const ar_runtime *const *entered);
+#define AR_ONE_CALL(rt, err)                                                                                                               \
+    __attribute__((cleanup(ar__runtime_leave))) const ar_runtime *const ar__entered = ar__runtime_enter(rt, err);                          \
+    if (!ar__entered) return AR_ERR_BUSY
 
 /* Threads for a loop of `work` simple operations: a region costs some microseconds (far more on a busy machine), so
  * that small ones run on the calling thread.  Never changes a result. */

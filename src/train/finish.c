@@ -77,6 +77,7 @@ ar_status ar_train_finish(ar_train_result *result, const ar_runtime *rt, const c
     double began = ar__clock_seconds();
     ar_lock lock = AR_LOCK_NONE;
     *result = (ar_train_result){.eval_loss = -1.0};
+    AR_ONE_CALL(rt, err);
     if (!ar__path_is_dir(dir)) return ar__fail(err, AR_ERR_NOT_FOUND, "%s: no such folder, wanted one that alphar train writes into", dir);
     ar_status s = ar__lock_take(&lock, dir, err);
     if (!s) s = finish(result, rt, dir, err);

@@ -148,8 +148,9 @@ static ar_status measure(double *rate, ar_trainer *t, size_t longest, ar_error *
 
 ar_status ar_plan_training(ar_plan *plan, const ar_runtime *rt, const ar_train_options *o, bool timed, ar_error *err) {
     ar_trainer t;
-    ar_status s = ar__trainer_open(&t, rt, o, o->data ? AR_DATA_FIRST : AR_DATA_NOT, err);
     *plan = (ar_plan){0};
+    AR_ONE_CALL(rt, err);
+    ar_status s = ar__trainer_open(&t, rt, o, o->data ? AR_DATA_FIRST : AR_DATA_NOT, err);
     if (!s) {
         size_t longest = t.data ? (size_t)ar__dataset_longest(t.data) : (size_t)t.o.max_length;
         t.choice = ar__plan_choose(&t, longest);

@@ -187,6 +187,7 @@ static void name_what_is_left(const ar_run *r, ar_error *err) {
 ar_status ar_train(ar_train_result *result, const ar_runtime *rt, const ar_train_options *o, ar_error *err) {
     ar_run r = {.output = AR_OUTPUT_NONE, .metrics = {.fd = -1}, .began = ar__clock_seconds(), .saved = -1};
     *result = (ar_train_result){.eval_loss = -1.0};
+    AR_ONE_CALL(rt, err);
     if (!o->out) return ar__fail(err, AR_ERR_VALUE, "out: not given");
     ar_status s = ar__output_take(&r.output, o, err);
     if (s) return s;

@@ -246,6 +246,7 @@ ar_status ar_adapters_combine(ar_adapter **out, ar_fit *report, ar_adapter *cons
     struct combination x = {.rt = rt, .source = sources, .weight = weights, .count = count, .o = options, .report = report};
     *out = NULL;
     *report = (ar_fit){0};
+    AR_ONE_CALL(rt, err);
     ar_status s = read_options(&x, err);
     if (!s && !(x.part = ar__alloc(count, sizeof *x.part))) s = ar__fail_memory(err, "adapters");
     if (!s) s = ar__adapter_new(&x.out, err);

@@ -40,6 +40,7 @@ static ar_status compare_sites(ar_difference *out, ar_adapter *a, ar_adapter *b,
 
 ar_status ar_adapter_diff(ar_difference *out, ar_adapter *a, ar_adapter *b, const ar_runtime *rt, ar_error *err) {
     *out = (ar_difference){0};
+    AR_ONE_CALL(rt, err);
     out->sites = ar__alloc(a->pair_count, sizeof *out->sites);
     out->only_in_a = ar__alloc(a->pair_count, sizeof *out->only_in_a);
     out->only_in_b = ar__alloc(b->pair_count, sizeof *out->only_in_b);

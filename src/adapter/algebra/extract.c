@@ -207,6 +207,7 @@ ar_status ar_adapter_extract(ar_adapter **out, ar_fit *report, const ar_runtime 
     struct extraction x = {.rt = rt, .o = options, .report = report};
     *out = NULL;
     *report = (ar_fit){0};
+    AR_ONE_CALL(rt, err);
     ar_status s = read_options(&x, err);
     if (!s) s = extract_all(&x, err);
     ar__base_close(x.base);

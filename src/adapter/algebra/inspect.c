@@ -58,6 +58,7 @@ static ar_status inspect(ar_inspection *x, ar_adapter *ad, const ar_runtime *rt,
 ar_status ar_adapter_inspect(ar_inspection *out, ar_adapter *ad, const ar_runtime *rt, const char *model, ar_error *err) {
     ar_base *base = NULL;
     *out = (ar_inspection){0};
+    AR_ONE_CALL(rt, err);
     ar_status s = model ? ar__base_open(&base, model, err) : AR_OK;
     if (!s) s = inspect(out, ad, rt, base, err);
     ar__base_close(base);

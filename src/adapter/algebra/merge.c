@@ -140,6 +140,7 @@ ar_status ar_merge(ar_merge_result *result, const ar_runtime *rt, const ar_merge
     ar_merging m = {.rt = rt, .o = o};
     ar_status s;
     *result = (ar_merge_result){0};
+    AR_ONE_CALL(rt, err);
     (void)((s = open_all(&m, err)) || (s = write_out(&m, err)) || (s = report(result, &m, err)));
     if (!s) warn_lossy(result, &m);
     release(&m);

@@ -95,6 +95,7 @@ ar_status ar_adapter_rescale(size_t *changed, ar_adapter *ad, const ar_runtime *
     struct rescale x = {.o = options, .rt = rt, .ad = ad};
     ar_patterns one = {0};
     ar_status s = AR_OK;
+    AR_ONE_CALL(rt, err);
     if (!isfinite(options->value)) return ar__fail(err, AR_ERR_NUMERIC, "found %g, wanted a finite number", options->value);
     if (options->kind == AR_RESCALE_STRENGTH && !options->model)
         return ar__fail(err, AR_ERR_USAGE, "strength is measured against the base's weights, wanted --model with it");

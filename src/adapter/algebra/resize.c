@@ -104,6 +104,7 @@ static void update_settings(ar_adapter_settings *s, int rank) {
 ar_status ar_adapter_resize(ar_fit *report, ar_adapter *ad, const ar_runtime *rt, const ar_resize_options *options, ar_error *err) {
     struct resize x = {.rt = rt, .ad = ad, .report = report};
     *report = (ar_fit){0};
+    AR_ONE_CALL(rt, err);
     ar_status s = read_options(&x.rule, options, err);
     if (!s && options->scratch) s = ar__adapter_use_spool(ad, options->scratch, err);
     for (size_t i = 0; !s && i < ad->pair_count; i++) s = resize_pair(&x, &ad->pair[i], err);

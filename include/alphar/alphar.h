@@ -1,0 +1,16 @@
+/* All of Alphar's interface.  docs/c.md shows a program that trains and evaluates with it; each header says what it is for. */
+#ifndef ALPHAR_ALPHAR_H
+#define ALPHAR_ALPHAR_H
+
+#include "alphar/adapter.h"
+#include "alphar/advise.h"
+#include "alphar/algebra.h"
+#include "alphar/bench.h"
+#include "alphar/error.h"
+#include "alphar/eval.h"
+#include "alphar/model.h"
+#include "alphar/runtime.h"
+#include "alphar/tokenizer.h"
+#include "alphar/train.h"
+
+#endif
