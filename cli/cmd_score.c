@@ -66,8 +66,10 @@ static int score(cli *c, ar_session *session, const struct values *v, const int3
 static int score_text(cli *c, ar_session *session, const struct values *v) {
     ar_error err;
     ar_ids ids = {0};
+    unsigned own = 0;
     ar_status s = ar_session_need_tokenizer(session, &err);
-    if (!s) s = ar_tokenizer_encode(&ids, ar_session_tokenizer(session), v->text, strlen(v->text), AR_TOKENIZE_SPECIAL, &err);
+    if (!s) s = ar_tokenizer_encode_whole(&ids, &own, ar_session_tokenizer(session), v->text, strlen(v->text), &err);
+    if (!s) cli_tell_own_ends(c, own);
     int code = s ? cli_fail(c, &err) : score(c, session, v, ids.id, ids.count);
     ar_ids_release(&ids);
     return code;

@@ -31,7 +31,7 @@ static const cli_option options[] = {
      .at = AT(special),
      .initial = "true",
      .flags = CLI_NEGATABLE,
-     .help = "BOS and EOS as the tokenizer has them"},
+     .help = "BOS and EOS as the tokenizer adds them, each once"},
     {0},
 };
 
@@ -84,7 +84,9 @@ static int encode(cli *c, const ar_tokenizer *tk, const struct values *v) {
         return cli_fail_code(c, CLI_FAILED, "io", message);
     }
     const char *text = read ? read : v->text;
-    ar_status s = ar_tokenizer_encode(&ids, tk, text, n, v->special ? AR_TOKENIZE_SPECIAL : 0, &err);
+    unsigned own = 0;
+    ar_status s = v->special ? ar_tokenizer_encode_whole(&ids, &own, tk, text, n, &err) : ar_tokenizer_encode(&ids, tk, text, n, 0, &err);
+    if (!s) cli_tell_own_ends(c, own);
     int code = s ? cli_fail(c, &err) : print(c, ids.id, ids.count, text, n, false);
     ar_ids_release(&ids);
     free(read);

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "alphar/tokenizer.h"
+
 int cli_fail_code(cli *c, int exit_status, const char *code, const char *message) {
     cli_progress_end(&c->progress);
     fprintf(stderr, "alphar: %s\n", message);
@@ -62,4 +64,9 @@ void cli_log(void *user, ar_log_level level, const char *line) {
     if (c->quiet && level != AR_LOG_WARNING) return;
     cli_progress_clear(&c->progress);
     fprintf(stderr, "%s%s\n", level == AR_LOG_WARNING ? "warning: " : "", line);
+}
+
+void cli_tell_own_ends(cli *c, unsigned own) {
+    if (own & AR_TOKENIZE_OWN_BOS) cli_log(c, AR_LOG_INFO, "the text begins with the tokenizer's BOS; no second one is added");
+    if (own & AR_TOKENIZE_OWN_EOS) cli_log(c, AR_LOG_INFO, "the text ends with the tokenizer's EOS; no second one is added");
 }

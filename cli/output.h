@@ -30,6 +30,9 @@ json_t *cli_json_real(double x);
 /* n bytes of text. */
 json_t *cli_json_text(const char *text, size_t n);
 
+/* Says which special tokens a text brought itself (AR_TOKENIZE_OWN_BOS, …), so that the tokenizer added none. */
+void cli_tell_own_ends(cli *c, unsigned own);
+
 /* For ar_runtime_options.log, with the cli as user: warnings always, information unless --quiet. */
 void cli_log(void *user, ar_log_level level, const char *line);
 

@@ -22,7 +22,7 @@ static ar_status score(ar_session *session, const char *text, ar_error *err) {
     const ar_tokenizer *tk = ar_session_tokenizer(session);
     ar_ids ids = {0};
     double *logprobs = NULL, sum = 0;
-    ar_status s = ar_tokenizer_encode(&ids, tk, text, strlen(text), AR_TOKENIZE_SPECIAL, err);
+    ar_status s = ar_tokenizer_encode_whole(&ids, NULL, tk, text, strlen(text), err);
     if (!s && !(logprobs = calloc(ids.count + 1, sizeof *logprobs))) s = AR_ERR_MEMORY;
     if (!s) s = ar_score(logprobs, session, ids.id, ids.count, NULL, err);
     for (size_t i = 1; !s && i < ids.count; i++) { /* nothing stands before the first token */

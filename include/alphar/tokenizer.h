@@ -48,6 +48,13 @@ enum {
  * Errors: AR_ERR_VALUE for text that is not UTF-8 (the message has the byte offset), AR_ERR_MEMORY. */
 AR_API ar_status ar_tokenizer_encode(ar_ids *out, const ar_tokenizer *tk, const char *text, size_t n, unsigned flags, ar_error *err);
 
+enum { AR_TOKENIZE_OWN_BOS = 1, AR_TOKENIZE_OWN_EOS = 2 };
+
+/* The ids of a whole text as a model is to see it: with the special tokens that the tokenizer adds, each end once.  What the
+ * text itself begins or ends with (a chat template writes BOS into it) is not added again, and *own (may be NULL) tells
+ * which: the text's own BOS in front, its own EOS behind.  Training, eval, generate, score and tokenize encode with this. */
+AR_API ar_status ar_tokenizer_encode_whole(ar_ids *out, unsigned *own, const ar_tokenizer *tk, const char *text, size_t n, ar_error *err);
+
 /* Decodes ids to UTF-8 (invalid bytes become U+FFFD, as in Hugging Face).  skip_special leaves special tokens out.
  * *out is malloc'ed and NUL-terminated, *n its length without the NUL; caller frees.
  * Errors: AR_ERR_VALUE for an id outside the vocabulary. */

@@ -21,6 +21,13 @@ static size_t most_tokens(const ar_token_bound *b, const char *text, size_t n) {
     return b->fixed + (n - other) + b->other * other;
 }
 
+/* Whether the text may be a special token and nothing else, but for spaces, which some such tokens take in. */
+static bool may_be_mark(const char *text, size_t n, size_t longest) {
+    while (n && (unsigned char)text[n - 1] <= ' ') n--;
+    while (n && (unsigned char)*text <= ' ') text++, n--;
+    return !n || (n <= longest && !ar__token_starts_word(*text));
+}
+
 /* Whether something is left to learn, whatever the tokens are. */
 static bool judge(size_t *most, const ar_parts *p, const ar_reader *r) {
     size_t limit = (size_t)r->options.max_length;
@@ -29,6 +36,7 @@ static bool judge(size_t *most, const ar_parts *p, const ar_reader *r) {
     if (p->kind == AR_DATA_TEXT) {
         /* Two tokens, of which the second is learned: one of the text and a special one, be it the EOS that is appended. */
         if (!r->bound.specials && !(r->eos_is_mark && ar__token_starts_word(p->learned[0]))) return false;
+        if (may_be_mark(p->learned, p->learned_size, r->bound.longest)) return false; /* which is not added again */
     } else {
         size_t prompt = most_tokens(&r->bound, p->prompt, p->prompt_size);
         if (!p->prompt_size || prompt >= limit) return false; /* perhaps nothing is left */
@@ -216,7 +224,7 @@ ar_status ar__dataset_finish(ar_dataset *ds, bool wait, ar_data_stats *stats, ar
     if (r->status && err) *err = r->error;
     ar_status s = r->status ? r->status : read_these(r, NULL, r->ds->count, err);
     if (s) return s;
-    ar__reader_report_cut(r);
+    ar__reader_report_read(r);
     *stats = r->stats;
     ds->reader = NULL;
     ar__reader_free(r);

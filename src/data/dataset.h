@@ -24,6 +24,7 @@ typedef struct ar_data_stats {
     size_t dropped_cut;        /* of these, by the cut: the prompt alone fills max_length */
     size_t tokens, supervised; /* of the samples kept, after the cut */
     size_t longest;            /* tokens, before the cut */
+    size_t own_bos;            /* begin with BOS themselves, where the tokenizer adds one */
     int32_t max_id;            /* over the samples kept: to be checked against the base's vocabulary */
 } ar_data_stats;
 

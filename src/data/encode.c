@@ -1,6 +1,7 @@
 #include "data/encode.h"
 
 #include "base/fail.h"
+#include "text/whole.h"
 
 static ar_status append_eos(ar_ids *ids, int32_t eos, ar_error *err) {
     if (eos < 0 || (ids->count && ids->id[ids->count - 1] == eos)) return AR_OK;
@@ -14,13 +15,16 @@ static ar_status append_eos(ar_ids *ids, int32_t eos, ar_error *err) {
 }
 
 static ar_status encode_parts(ar_encoded *out, const ar_parts *p, const ar_tokenizer *tk, int32_t eos, bool train_on_all, ar_error *err) {
-    ar_status s;
-    bool two = p->kind != AR_DATA_TEXT;
+    bool two = p->kind != AR_DATA_TEXT && p->prompt_size;
+    const char *first = two ? p->prompt : p->learned;
+    unsigned own;
     out->kind = p->kind;
     out->ids.count = 0;
-    if (two && (s = ar_tokenizer_encode(&out->ids, tk, p->prompt, p->prompt_size, AR_TOKENIZE_SPECIAL, err))) return s;
+    ar_status s = ar_tokenizer_encode_whole(&out->ids, &own, tk, first, two ? p->prompt_size : p->learned_size, err);
+    if (s) return s;
+    out->own_bos = own & AR_TOKENIZE_OWN_BOS;
     out->first_target = two && !train_on_all && out->ids.count ? out->ids.count : 1;
-    if ((s = ar_tokenizer_encode(&out->ids, tk, p->learned, p->learned_size, two ? 0 : AR_TOKENIZE_SPECIAL, err))) return s;
+    if (two && (s = ar__tokenizer_encode_rest(&out->ids, tk, p->learned, p->learned_size, err))) return s;
     return append_eos(&out->ids, eos, err);
 }
 

@@ -51,6 +51,7 @@ ar_status ar__reader_store(ar_reader *r, ar_entry *entry, const ar_encoded *enco
     size_t whole = encoded->ids.count, limit = (size_t)r->options.max_length;
     size_t count = whole > limit ? limit : whole, first = encoded->first_target;
     r->stats.cut += whole > limit;
+    r->stats.own_bos += encoded->own_bos;
     if (whole > r->stats.longest) r->stats.longest = whole;
     *kept = first < count;
     if (*kept) return put(r, entry, encoded, count, line, err);
@@ -181,8 +182,11 @@ static void report(const ar_reader *r) {
                      path, st->dropped, st->lines - st->bad, st->dropped_cut);
 }
 
-void ar__reader_report_cut(const ar_reader *r) {
+void ar__reader_report_read(const ar_reader *r) {
     const ar_data_stats *st = &r->stats;
+    if (st->own_bos)
+        ar__log_info(r->options.log, "%s: %zu of %zu samples begin with the tokenizer's BOS themselves; no second one is added", r->path,
+                     st->own_bos, st->lines - st->bad);
     if (st->cut)
         ar__log_warn(r->options.log, "%s: %zu of %zu samples were cut at --max-length %d (the longest has %zu tokens)", r->path, st->cut,
                      st->lines - st->bad, r->options.max_length, st->longest);
@@ -234,7 +238,7 @@ static ar_status load(ar_reader *r, ar_error *err) {
     if ((s = read_all(r, err)) || (s = check_left(r, err))) return s;
     report(r);
     if (r->ahead && (s = ar__ahead_start(r, err))) return s;
-    if (!r->ahead) ar__reader_report_cut(r);
+    if (!r->ahead) ar__reader_report_read(r);
     release_slots(r);
     return AR_OK;
 }

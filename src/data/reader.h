@@ -97,8 +97,8 @@ enum { AR_BLOCK = 2048, AR_BLOCK_BYTES = 4 << 20, AR_KEPT_IDS = 1 << 14 };
 ar_status ar__reader_store(ar_reader *r, ar_entry *entry, const ar_encoded *encoded, size_t line, bool *kept, ar_error *err);
 /* Puts FILE:LINE in front of an error. */
 void ar__reader_place(ar_error *e, const ar_reader *r, ar_status status, size_t line);
-void ar__reader_report_cut(const ar_reader *r);
-void ar__reader_free(ar_reader *r); /* ends its thread; NULL is fine */
+void ar__reader_report_read(const ar_reader *r); /* what is known once all samples were tokenized */
+void ar__reader_free(ar_reader *r);              /* ends its thread; NULL is fine */
 void ar__late_release(ar_late *l);
 
 /* Sets ds->longest, reading what could be longest, and starts the thread; the map is not needed any more. */

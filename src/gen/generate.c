@@ -83,13 +83,19 @@ static ar_status about(const generation *g, size_t index, ar_status s, ar_error 
 
 static ar_status encode(generation *g, const char *const *prompts, ar_error *err) {
     ar_status st = ar_session_need_tokenizer(g->s, err);
+    size_t own_bos = 0;
+    unsigned own;
     if (!st) st = check_options(&g->o, err);
     for (size_t i = 0; !st && i < g->count; i++) {
         ar_ids *ids = &g->results[i].prompt_ids;
-        st = ar_tokenizer_encode(ids, g->s->tokenizer, prompts[i], strlen(prompts[i]), AR_TOKENIZE_SPECIAL, err);
+        st = ar_tokenizer_encode_whole(ids, &own, g->s->tokenizer, prompts[i], strlen(prompts[i]), err);
+        if (!st) own_bos += own & AR_TOKENIZE_OWN_BOS;
         if (!st) st = check_prompt(g->s, &g->o, ids, err);
         st = about(g, i, st, err);
     }
+    if (!st && own_bos)
+        ar__log_info(&g->s->rt->log, "%zu of %zu prompt%s with the tokenizer's BOS; no second one is added", own_bos, g->count,
+                     g->count == 1 ? " begins" : "s begin");
     return st;
 }
 

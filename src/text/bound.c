@@ -85,6 +85,16 @@ static bool pays(const ar_tokenizer *tk, size_t front) {
     return true;
 }
 
+static const char *text_of(size_t *n, const ar_tokenizer *tk, int32_t id) {
+    const char *text = ar__vocab_text(&tk->added.content, id, n);
+    return text ? text : ar__vocab_text(&tk->vocab, id, n);
+}
+
+static size_t longer(size_t longest, const ar_tokenizer *tk, int32_t id) {
+    size_t n = 0;
+    return text_of(&n, tk, id) && n > longest ? n : longest;
+}
+
 bool ar__token_bound(ar_token_bound *out, const ar_tokenizer *tk) {
     bool mapped = is_mapped(tk);
     *out = (ar_token_bound){.other = 1, .ids = tk->count};
@@ -95,7 +105,7 @@ bool ar__token_bound(ar_token_bound *out, const ar_tokenizer *tk) {
         if (id == AR_POST_TEXT)
             texts++;
         else
-            out->specials++;
+            out->specials++, out->longest = longer(out->longest, tk, id);
         if (id >= out->ids) out->ids = id + 1;
     }
     out->fixed += out->specials;
@@ -104,7 +114,6 @@ bool ar__token_bound(ar_token_bound *out, const ar_tokenizer *tk) {
 
 bool ar__token_is_mark(const ar_tokenizer *tk, int32_t id) {
     size_t n = 0;
-    const char *text = ar__vocab_text(&tk->added.content, id, &n);
-    if (!text) text = ar__vocab_text(&tk->vocab, id, &n);
+    const char *text = text_of(&n, tk, id);
     return text && n && !ar__token_starts_word(text[0]);
 }

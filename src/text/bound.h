@@ -12,7 +12,8 @@
 #include "alphar/tokenizer.h"
 
 typedef struct ar_token_bound {
-    size_t specials; /* exactly so many come with AR_TOKENIZE_SPECIAL… */
+    size_t specials; /* so many stand around a whole text, its own or added… */
+    size_t longest;  /* bytes of the longest of these: a text that is no longer may be that token and nothing else */
     size_t fixed;    /* …they and what is put in front of a text */
     size_t other;
     int32_t ids; /* all are below */

@@ -189,6 +189,21 @@ static void end_of_sequence_is_not_doubled(void **state) {
     ar__dataset_free(ds);
 }
 
+static void begin_of_sequence_is_not_doubled(void **state) {
+    struct fixture *f = *state;
+    ar_dataset *ds = load(f, "{\"text\":\"<s>ab</s>\"}\n{\"prompt\":\"<s>p\",\"completion\":\"c</s>\"}\n"
+                             "{\"prompt\":\"\",\"completion\":\"<s>c\"}\n{\"text\":\"a<s>\"}\n{\"text\":\"<s>\"}\n");
+    assert_sample(ds, 0, "^ab$", "0111");
+    assert_sample(ds, 1, "^pc$", "0011");
+    assert_sample(ds, 2, "^c$", "011");
+    assert_sample(ds, 3, "^a^$", "0111");
+    assert_sample(ds, 4, "^$", "01");
+    assert_int_equal(f->stats.own_bos, 4);
+    assert_told(f, "info ");
+    assert_told(f, "data.jsonl: 4 of 5 samples begin with the tokenizer's BOS");
+    ar__dataset_free(ds);
+}
+
 static void end_of_sequence_comes_from_the_base_or_is_missed(void **state) {
     struct fixture *f = *state;
     const char *path = temp_text("data.jsonl", "{\"text\":\"ab\"}\n");
@@ -393,6 +408,7 @@ int main(void) {
         cmocka_unit_test_setup(prompts_are_learned_too_when_asked, reset),
         cmocka_unit_test_setup(alpaca_text_is_the_known_one_and_told_once, reset),
         cmocka_unit_test_setup(end_of_sequence_is_not_doubled, reset),
+        cmocka_unit_test_setup(begin_of_sequence_is_not_doubled, reset),
         cmocka_unit_test_setup(end_of_sequence_comes_from_the_base_or_is_missed, reset),
         cmocka_unit_test_setup(long_samples_are_cut_and_counted, reset),
         cmocka_unit_test_setup(nothing_left_is_an_error_that_says_why, reset),

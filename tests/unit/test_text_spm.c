@@ -111,6 +111,38 @@ static void configuration_names_the_ends(void **state) {
     ar_tokenizer_free(tk);
 }
 
+static void assert_whole(const ar_tokenizer *tk, const char *text, unsigned own, const int32_t *want, size_t count) {
+    ar_ids ids = {0};
+    unsigned got;
+    ar_error err;
+    assert_ok(ar_tokenizer_encode_whole(&ids, &got, tk, text, strlen(text), &err), err);
+    assert_int_equal(got, own);
+    assert_int_equal(ids.count, count);
+    for (size_t i = 0; i < count; i++) assert_int_equal(ids.id[i], want[i]);
+    ar_ids_release(&ids);
+}
+#define WHOLE(tk, text, own, ...)                                                                                                          \
+    assert_whole(tk, text, own, (const int32_t[]){__VA_ARGS__}, sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t))
+
+static void a_whole_text_has_each_end_once(void **state) {
+    (void)state;
+    ar_buf file = small_model(BPE, 1);
+    ar_tokenizer *tk = open_model("whole/tokenizer.model", &file);
+    WHOLE(tk, "ab", 0, 1, 9);
+    WHOLE(tk, "<s>ab", AR_TOKENIZE_OWN_BOS, 1, 9);
+    WHOLE(tk, "<s>ab</s>", AR_TOKENIZE_OWN_BOS, 1, 9, 2); /* EOS is no part of what this tokenizer adds */
+    WHOLE(tk, "<s>", AR_TOKENIZE_OWN_BOS, 1);
+    WHOLE(tk, "", 0, 1);
+    ar_tokenizer_free(tk);
+    file = small_model(BPE, 1);
+    temp_text("whole2/tokenizer_config.json", "{\"add_bos_token\":true,\"add_eos_token\":true}");
+    tk = open_model("whole2/tokenizer.model", &file);
+    WHOLE(tk, "a", 0, 1, 8, 2);
+    WHOLE(tk, "a</s>", AR_TOKENIZE_OWN_EOS, 1, 8, 2);
+    WHOLE(tk, "<s>a</s>", AR_TOKENIZE_OWN_BOS | AR_TOKENIZE_OWN_EOS, 1, 8, 2);
+    ar_tokenizer_free(tk);
+}
+
 static void decoding_drops_the_dummy_prefix(void **state) {
     (void)state;
     ar_buf file = small_model(BPE, 0);
@@ -171,8 +203,9 @@ static void wrong_models_are_named(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bpe_merges_the_best_score_first), cmocka_unit_test(unigram_takes_the_best_sum),
-        cmocka_unit_test(configuration_names_the_ends),    cmocka_unit_test(decoding_drops_the_dummy_prefix),
-        cmocka_unit_test(damaged_models_do_not_crash),     cmocka_unit_test(wrong_models_are_named),
+        cmocka_unit_test(configuration_names_the_ends),    cmocka_unit_test(a_whole_text_has_each_end_once),
+        cmocka_unit_test(decoding_drops_the_dummy_prefix), cmocka_unit_test(damaged_models_do_not_crash),
+        cmocka_unit_test(wrong_models_are_named),
     };
     return cmocka_run_group_tests_name("text_spm", tests, NULL, NULL);
 }
