@@ -8,7 +8,8 @@
 
 struct values {
     struct session_values session;
-    const char *data, *alpha, *scale;
+    cli_list data;
+    const char *map, *ignore_fields, *alpha, *scale;
     int64_t max_length;
     bool pack, skip_bad;
     int train_on;
@@ -18,8 +19,15 @@ struct values {
 enum { TRAIN_ON_COMPLETION, TRAIN_ON_ALL };
 
 static const cli_option options[] = {
-    {.name = "data", .kind = CLI_STRING, .at = AT(data), .value = "FILE.jsonl", .flags = CLI_REQUIRED},
-    {.name = "skip-bad", .kind = CLI_FLAG, .at = AT(skip_bad), .help = "samples as in train; skip bad lines"},
+    {.name = "data", .kind = CLI_LIST, .at = AT(data), .value = "FILE.jsonl", .flags = CLI_REQUIRED},
+    {.name = "skip-bad", .kind = CLI_FLAG, .at = AT(skip_bad), .help = "samples as in train; may repeat; skip bad lines"},
+    {.name = "map", .kind = CLI_STRING, .at = AT(map), .value = "prompt=FIELD,…", .flags = CLI_COMMAS},
+    {.name = "ignore-fields",
+     .kind = CLI_STRING,
+     .at = AT(ignore_fields),
+     .value = "A,B",
+     .flags = CLI_COMMAS,
+     .help = "rows with other fields; those to leave out"},
     {.name = "alpha", .kind = CLI_STRING, .at = AT(alpha), .value = "LIST", .flags = CLI_COMMAS},
     {.name = "scale",
      .kind = CLI_STRING,
@@ -95,7 +103,11 @@ static int run(cli *c, const cli_args *args) {
     int code = text ? cli_parse_numbers(&numbers, &count, c, option, text) : CLI_OK;
     if (code) return code;
     ar_eval_options_init(&o);
-    o.data = v->data;
+    o.data = v->data.items[0];
+    o.more_data = v->data.items + 1;
+    o.more_data_count = (int)v->data.count - 1;
+    o.map = v->map;
+    o.ignore_fields = v->ignore_fields;
     o.max_length = (int)v->max_length;
     o.pack = v->pack;
     o.train_on_all = v->train_on == TRAIN_ON_ALL;

@@ -10,7 +10,8 @@
 struct values {
     struct session_values session;
     cli_list prompt;
-    const char *prompts;
+    const char *prompts, *map, *ignore_fields;
+    bool raw;
     int64_t max_tokens, top_k;
     double temperature, top_p, min_p, repeat_penalty, scale, alpha;
     cli_list stop;
@@ -24,6 +25,13 @@ static const cli_option options[] = {
      .at = AT(prompts),
      .value = "FILE.jsonl",
      .help = "what the text continues; repeat, or a file's prompts"},
+    {.name = "map", .kind = CLI_STRING, .at = AT(map), .value = "prompt=FIELD,…", .flags = CLI_COMMAS},
+    {.name = "ignore-fields",
+     .kind = CLI_STRING,
+     .at = AT(ignore_fields),
+     .value = "A,B",
+     .flags = CLI_COMMAS,
+     .help = "FILE's rows, read as in train"},
     {.name = "max-tokens", .kind = CLI_INT, .at = AT(max_tokens), .value = "N", .initial = "128", .min = 1, .max = 1 << 24},
     {.name = "stop", .kind = CLI_LIST, .at = AT(stop), .value = "S", .help = "end after N, or before this text; repeat"},
     {.name = "temperature",
@@ -154,9 +162,10 @@ static int run(cli *c, const cli_args *args) {
     ar_prompts file = {0};
     ar_error err;
     if (!v->prompt.count == !v->prompts) return cli_fail_usage(c, "wanted --prompt, once or more, or --prompts FILE.jsonl");
+    if ((v->map || v->ignore_fields) && !v->prompts) return cli_fail_usage(c, "--map and --ignore-fields: wanted --prompts with them");
     if (cli_given(args, "scale") && cli_given(args, "alpha")) return cli_fail_usage(c, "found --scale and --alpha, wanted one of them");
     if (!v->prompts) return generate(c, args, v->prompt.items, (int)v->prompt.count);
-    if (ar_prompts_load(&file, v->prompts, &err)) return cli_fail(c, &err);
+    if (ar_prompts_load(&file, v->prompts, v->map, v->ignore_fields, &err)) return cli_fail(c, &err);
     int code = generate(c, args, (const char *const *)file.text, file.count);
     ar_prompts_release(&file);
     return code;

@@ -7,8 +7,15 @@ enum { TRAIN_ON_COMPLETION, TRAIN_ON_ALL };
 const cli_option cli_train_options[] = {
     {.name = "Files", .kind = CLI_SECTION},
     {.name = "model", .kind = CLI_STRING, .at = AT(model), .value = "FOLDER", .help = "the base: a Hugging Face folder"},
-    {.name = "data", .kind = CLI_STRING, .at = AT(data), .value = "FILE.jsonl"},
-    {.name = "skip-bad", .kind = CLI_FLAG, .at = AT(skip_bad), .help = "samples, a line each; skip bad lines"},
+    {.name = "data", .kind = CLI_LIST, .at = AT(data), .value = "FILE.jsonl"},
+    {.name = "skip-bad", .kind = CLI_FLAG, .at = AT(skip_bad), .help = "samples, a line each; may repeat; skip bad lines"},
+    {.name = "map", .kind = CLI_STRING, .at = AT(map), .value = "prompt=FIELD,…", .flags = CLI_COMMAS},
+    {.name = "ignore-fields",
+     .kind = CLI_STRING,
+     .at = AT(ignore_fields),
+     .value = "A,B",
+     .flags = CLI_COMMAS,
+     .help = "rows with other fields; those to leave out"},
     {.name = "train-on", .kind = CLI_CHOICE, .at = AT(train_on), .value = "completion|all", .help = "whether prompts are learned too"},
     {.name = "out", .kind = CLI_STRING, .at = AT(out), .value = "DIR"},
     {.name = "overwrite", .kind = CLI_FLAG, .at = AT(overwrite)},
@@ -138,7 +145,7 @@ const cli_option cli_train_options[] = {
      .help = "auto: bf16 where the CPU has matrix units for it"},
 
     {.name = "On the way", .kind = CLI_SECTION},
-    {.name = "eval-data", .kind = CLI_STRING, .at = AT(eval_data), .value = "FILE"},
+    {.name = "eval-data", .kind = CLI_LIST, .at = AT(eval_data), .value = "FILE"},
     {.name = "eval-every",
      .kind = CLI_INT,
      .at = AT(eval_every),
@@ -209,6 +216,19 @@ static void map_adapter(ar_train_options *o, const cli_args *args, const struct 
     o->init_adapter = v->init_adapter;
 }
 
+/* The first file of each kind has a place of its own. */
+static void map_data(ar_train_options *o, const struct train_values *v) {
+    const cli_list *data = &v->data, *eval = &v->eval_data;
+    o->data = data->count ? data->items[0] : NULL;
+    o->more_data = data->count > 1 ? data->items + 1 : NULL;
+    o->more_data_count = data->count > 1 ? (int)data->count - 1 : 0;
+    o->eval_data = eval->count ? eval->items[0] : NULL;
+    o->more_eval_data = eval->count > 1 ? eval->items + 1 : NULL;
+    o->more_eval_data_count = eval->count > 1 ? (int)eval->count - 1 : 0;
+    o->map = v->map;
+    o->ignore_fields = v->ignore_fields;
+}
+
 static void map_steps(ar_train_options *o, const struct train_values *v) {
     o->epochs = v->epochs;
     o->steps = v->steps;
@@ -219,7 +239,6 @@ static void map_steps(ar_train_options *o, const struct train_values *v) {
     o->shuffle = v->shuffle;
     o->train_on_all = v->train_on == TRAIN_ON_ALL;
     o->skip_bad = v->skip_bad;
-    o->eval_data = v->eval_data;
     o->eval_every = v->eval_every;
     o->early_stop = (int)v->early_stop;
     o->save_every = v->save_every;
@@ -249,7 +268,7 @@ int cli_train_map(ar_train_options *out, cli *c, const cli_args *args) {
     const struct train_values *v = args->values;
     ar_train_options_init(out);
     out->model = v->model;
-    out->data = v->data;
+    map_data(out, v);
     out->out = v->out;
     out->overwrite = v->overwrite;
     out->resume = v->resume;

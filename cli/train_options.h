@@ -8,7 +8,9 @@
 struct train_values {
     cli_common common;
     /* files */
-    const char *model, *data, *out, *model_config, *finish;
+    const char *model, *out, *model_config, *finish;
+    cli_list data;
+    const char *map, *ignore_fields;
     bool overwrite, resume;
     int method, init; /* choices stand in the order of the library's enums */
     /* adapter */
@@ -30,7 +32,7 @@ struct train_values {
     int checkpoint_layers, compute;
     uint64_t memory;
     /* on the way */
-    const char *eval_data;
+    cli_list eval_data;
     int64_t eval_every, early_stop, save_every, keep, strength_every;
 };
 

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "alphar/adapter.h"
+#include "alphar/data.h"
 #include "alphar/error.h"
 #include "alphar/model.h"
 #include "alphar/runtime.h"
@@ -37,13 +38,18 @@ AR_API const ar_model *ar_session_model(const ar_session *s);
 
 /* ---- eval: mean loss over the supervised tokens of a file ---------------------------------------------------- */
 typedef struct ar_eval_options {
-    const char *data;
-    int max_length; /* 1024 */
-    bool pack;      /* true */
+    const char *data; /* may be NULL where there are samples */
+    int max_length;   /* 0: that of the adapter's training, else 1024, or the base's positions where these are fewer */
+    bool pack;        /* true */
     bool train_on_all, skip_bad;
-    const double *alphas; /* evaluate at each of these; NULL: once, as the session stands */
-    const double *scales; /* the same for s; not together with alphas */
-    int count;            /* of alphas or scales */
+    const double *alphas;         /* evaluate at each of these; NULL: once, as the session stands */
+    const double *scales;         /* the same for s; not together with alphas */
+    int count;                    /* of alphas or scales */
+    const char *const *more_data; /* files read behind data, in order; then the samples that are in memory */
+    int more_data_count;
+    const ar_memory_sample *samples;
+    size_t sample_count;
+    const char *map, *ignore_fields; /* as in ar_train_options */
 } ar_eval_options;
 
 typedef struct ar_eval_result {
@@ -118,8 +124,9 @@ typedef struct ar_prompts {
 
 /* The prompts of a JSON Lines file of training data, as training reads them; what is to be learned behind them may be absent.
  * Of several fields the first counts: `prompt`, `question` (a line break behind it), `instruction` and `input` (in Alpaca's
- * text), `text`.  Errors: AR_ERR_FORMAT `FILE:LINE: …`.  Caller releases. */
-AR_API ar_status ar_prompts_load(ar_prompts *out, const char *path, ar_error *err);
+ * text), `text`.  map, ignore_fields: as the options of those names in ar_train_options.  Such a prompt is complete: ask with
+ * ar_generate_options.raw.  Errors: `FILE:LINE: …`.  Caller releases. */
+AR_API ar_status ar_prompts_load(ar_prompts *out, const char *path, const char *map, const char *ignore_fields, ar_error *err);
 AR_API void ar_prompts_release(ar_prompts *p); /* safe on a zeroed one */
 
 #ifdef __cplusplus

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "alphar/adapter.h"
+#include "alphar/data.h"
 #include "alphar/error.h"
 #include "alphar/runtime.h"
 
@@ -39,7 +40,7 @@ typedef struct ar_progress {
 } ar_progress;
 
 typedef struct ar_train_options {
-    const char *model, *data, *out; /* required (model: not with init_random) */
+    const char *model, *data, *out; /* required (model: not with init_random; data: not where there are samples) */
     ar_method method;
     bool init_random;         /* start from random weights of model_config; needs method full */
     const char *model_config; /* config.json of the random base; its folder's tokenizer is used */
@@ -60,14 +61,20 @@ typedef struct ar_train_options {
     const char *modules_to_save; /* "lm_head,embed_tokens"; NULL: none */
     ar_bias_mode bias;
 
-    double epochs;      /* 3 */
-    int64_t steps;      /* 0: from epochs */
-    int batch;          /* 8 samples a step */
-    int micro_batch;    /* rows at a time; 0: from memory */
-    int max_length;     /* 1024 */
-    bool pack, shuffle; /* both true */
-    bool train_on_all;  /* loss on prompts too */
-    bool skip_bad;      /* skip bad lines of data, counted */
+    double epochs;                /* 3 */
+    int64_t steps;                /* 0: from epochs */
+    int batch;                    /* 8 samples a step */
+    int micro_batch;              /* rows at a time; 0: from memory */
+    int max_length;               /* 0: 1024, or the base's positions where these are fewer */
+    bool pack, shuffle;           /* both true */
+    bool train_on_all;            /* loss on prompts too */
+    bool skip_bad;                /* skip bad lines of data, counted */
+    const char *const *more_data; /* files read behind data, in order; then the samples that are in memory */
+    int more_data_count;
+    const ar_memory_sample *samples;
+    size_t sample_count;
+    const char *map;           /* "prompt=question,completion=sql,context=schema": other fields of rows; NULL: none */
+    const char *ignore_fields; /* "id,source": fields that are meant to be left out; NULL: none */
 
     double lr, lr_ratio, min_lr; /* 2e-4, 1, 0 */
     ar_schedule schedule;
@@ -79,7 +86,11 @@ typedef struct ar_train_options {
     ar_compute compute; /* what the runtime was made for; training takes the runtime's (ar_runtime_compute) */
 
     const char *init_adapter; /* start from this adapter's pairs */
-    const char *eval_data;
+    const char *eval_data;    /* read like data */
+    const char *const *more_eval_data;
+    int more_eval_data_count;
+    const ar_memory_sample *eval_samples;
+    size_t eval_sample_count;
     int64_t eval_every; /* steps; 0: each epoch */
     int early_stop;     /* evaluations without improvement; 0: off */
     int64_t save_every; /* steps; 0: every ten minutes */

@@ -13,6 +13,7 @@ void ar_eval_options_init(ar_eval_options *o) { *o = (ar_eval_options){.max_leng
 
 static ar_status check(const ar_session *s, const ar_eval_options *o, ar_error *err) {
     if (o->max_length < 2) return ar__fail(err, AR_ERR_VALUE, "max-length: found %d, wanted at least 2", o->max_length);
+    if (!o->data && !o->more_data_count && !o->sample_count) return ar__fail(err, AR_ERR_VALUE, "data: not given");
     if (o->alphas && o->scales) return ar__fail(err, AR_ERR_VALUE, "alphas and scales: wanted one of them");
     if ((o->alphas || o->scales) && !s->adapter)
         return ar__fail(err, AR_ERR_VALUE, "alpha or scale without an adapter: there is nothing to set");
@@ -33,12 +34,15 @@ static ar_status load(ar_dataset **out, const ar_session *s, const ar_eval_optio
                          .eos_id = a->eos_count ? a->eos[0] : -1,
                          .train_on_all = o->train_on_all,
                          .skip_bad = o->skip_bad,
-                         .log = &s->rt->log};
+                         .log = &s->rt->log,
+                         .more = {o->more_data, o->more_data_count, o->samples, o->sample_count},
+                         .map = o->map,
+                         .ignore_fields = o->ignore_fields};
     ar_status st = ar_session_need_tokenizer(s, err);
     if (!st) st = ar__dataset_load(out, o->data, s->tokenizer, &d, &stats, err);
     if (!st && stats.max_id >= a->vocab)
-        st = ar__fail(err, AR_ERR_MISMATCH, "%s: the tokenizer gave id %d, the base's vocabulary has %lld", o->data, stats.max_id,
-                      (long long)a->vocab);
+        st = ar__fail(err, AR_ERR_MISMATCH, "%s: the tokenizer gave id %d, the base's vocabulary has %lld", o->data ? o->data : "samples",
+                      stats.max_id, (long long)a->vocab);
     return st;
 }
 

@@ -49,8 +49,9 @@ static bool judge(size_t *most, const ar_parts *p, const ar_reader *r) {
 bool ar__ahead_is_sure(ar_slot *slot, const ar_reader *r) {
     ar_parts parts;
     ar_error err; /* a bad line is read again, by whom its error counts */
-    if (ar__parts_read(&parts, &slot->line, &err)) return false;
+    if (ar__parts_read(&parts, &slot->line, &r->form, &err)) return false;
     slot->kind = parts.kind;
+    slot->mapped = parts.mapped;
     bool sure = judge(&slot->most, &parts, r);
     ar__parts_release(&parts);
     return sure;
@@ -58,8 +59,9 @@ bool ar__ahead_is_sure(ar_slot *slot, const ar_reader *r) {
 
 /* ---- one sample ------------------------------------------------------------------------------------------------*/
 
-static ar_status changed(const ar_reader *r, size_t line, const char *what, ar_error *err) {
-    return ar__fail(err, AR_ERR_FORMAT, "%s:%zu: %s than before; do not change the file while it is read", r->path, line, what);
+static ar_status changed(const ar_reader *r, const ar_pending *p, const char *what, ar_error *err) {
+    return ar__fail(err, AR_ERR_FORMAT, "%s:%zu: %s than before; do not change the file while it is read", r->paths.at[p->file], p->number,
+                    what);
 }
 
 static ar_status store(ar_reader *r, size_t i, const ar_encoded *encoded, ar_error *err) {
@@ -67,24 +69,24 @@ static ar_status store(ar_reader *r, size_t i, const ar_encoded *encoded, ar_err
     const ar_pending *p = &r->pending[i];
     size_t limit = (size_t)r->options.max_length, count = encoded->ids.count < limit ? encoded->ids.count : limit;
     bool kept = true;
-    if (count > p->most) return changed(r, p->number, "found a longer sample", err); /* buffers are as long as was promised */
+    if (count > p->most) return changed(r, p, "found a longer sample", err); /* buffers are as long as was promised */
     pthread_mutex_lock(&r->lock);
     ar_status s = e->ids ? AR_OK : ar__reader_store(r, e, encoded, p->number, &kept, err);
     pthread_mutex_unlock(&r->lock);
-    return s || kept ? s : changed(r, p->number, "found less to learn", err);
+    return s || kept ? s : changed(r, p, "found less to learn", err);
 }
 
 static ar_status fetch(ar_late *l, const ar_reader *r, const ar_pending *p, ar_error *err) {
     if (l->cap < p->size) {
         char *grown = ar__grow(l->text, &l->cap, p->size, 1);
-        if (!grown) return ar__fail_memory(err, r->path);
+        if (!grown) return ar__fail_memory(err, r->paths.at[p->file]);
         l->text = grown;
     }
     for (size_t done = 0; done < p->size;) {
-        ssize_t n = pread(r->file, l->text + done, p->size - done, (off_t)(p->at + done));
+        ssize_t n = pread(r->files[p->file], l->text + done, p->size - done, (off_t)(p->at + done));
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return ar__fail(err, AR_ERR_IO, "%s: %s", r->path, strerror(errno));
-        if (n == 0) return changed(r, p->number, "found less of the line", err);
+        if (n < 0) return ar__fail(err, AR_ERR_IO, "%s: %s", r->paths.at[p->file], strerror(errno));
+        if (n == 0) return changed(r, p, "found less of the line", err);
         done += (size_t)n;
     }
     return AR_OK;
@@ -95,10 +97,10 @@ static ar_status read_one(ar_reader *r, size_t i, ar_late *l, ar_error *err) {
     if (r->ds->entries[i].ids) return AR_OK;
     ar_status s = fetch(l, r, p, err);
     if (s) return s;
-    ar_line line = {l->text, p->size, p->number};
+    ar_line line = {l->text, p->size, p->number, p->file};
     ar_error e;
-    if ((s = ar__encode(&l->encoded, &line, r->tk, r->eos, r->options.train_on_all, &e))) {
-        ar__reader_place(&e, r, s, line.number);
+    if ((s = ar__encode(&l->encoded, &line, &r->how, &e))) {
+        ar__reader_place(&e, r, s, line.file, line.number);
         if (err) *err = e;
         return s;
     }
@@ -198,9 +200,8 @@ static void *read_behind(void *user) {
 
 ar_status ar__ahead_start(ar_reader *r, ar_error *err) {
     if (r->ds->count > UINT32_MAX)
-        return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: found %zu samples, wanted at most %u", r->path, r->ds->count, UINT32_MAX);
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: found %zu samples, wanted at most %u", r->name, r->ds->count, UINT32_MAX);
     ar_status s = find_longest(r, err);
-    ar__lines_close(&r->lines);
     if (s) return s;
     r->started = pthread_create(&r->thread, NULL, read_behind, r) == 0;
     r->done = !r->started; /* then the rest is read when the first step is done */

@@ -28,3 +28,9 @@ ar_sample ar__dataset_at(const ar_dataset *ds, size_t i) {
 }
 
 int ar__dataset_longest(const ar_dataset *ds) { return ds->longest; }
+
+ar_data_kind ar__dataset_kind(const ar_dataset *ds) {
+    for (int k = 0; k < AR_DATA_KINDS; k++)
+        if (ds->kinds == 1u << k) return (ar_data_kind)k;
+    return AR_DATA_KINDS;
+}

@@ -2,8 +2,18 @@
 #ifndef AR_DATA_DATASET_H
 #define AR_DATA_DATASET_H
 
+#include "alphar/data.h"
 #include "alphar/tokenizer.h"
 #include "base/log.h"
+#include "data/parts.h"
+
+/* Behind the file of ar__dataset_load, or instead of it: more files, in this order, then samples that are in memory. */
+typedef struct ar_data_more {
+    const char *const *files;
+    int file_count;
+    const ar_memory_sample *samples;
+    size_t sample_count;
+} ar_data_more;
 
 typedef struct ar_data_options {
     int max_length;     /* tokens kept of a sample; ≥ 1 */
@@ -14,6 +24,8 @@ typedef struct ar_data_options {
     size_t ahead_bytes; /* files from this size on are tokenized by a thread while their first samples are used; 0: none */
     int32_t vocab;      /* the base's: no file is read ahead with a tokenizer that has more ids */
     const ar_log *log;  /* NULL: silence */
+    ar_data_more more;
+    const char *map, *ignore_fields; /* data/form.h */
 } ar_data_options;
 
 typedef struct ar_data_stats {
@@ -34,7 +46,7 @@ typedef struct ar_sample {
     const uint8_t *learned; /* [count]: 1 where ids[i] is a target, predicted at position i - 1; learned[0] is 0 */
     int count;              /* 2 … max_length */
     int supervised;         /* targets: ≥ 1 */
-    size_t line;            /* in the file, from 1 */
+    size_t line;            /* in its file, from 1; in memory: its number from 1 */
 } ar_sample;
 
 /* What position i has to predict: the next id, or -1 for nothing (always so at the last position). */
@@ -42,12 +54,13 @@ static inline int32_t ar__sample_target(const ar_sample *s, int i) { return i + 
 
 typedef struct ar_dataset ar_dataset;
 
-/* The whole file is read, or (ahead) found to be good: the same samples in the same order, the same errors.  What is
- * known only of samples that were tokenized may come later: their ids (ar__dataset_need), what was cut, stats
+/* path NULL: there is only what options->more has.  All of it is read, or (ahead) found to be good: the same samples in the same order, the
+ * same errors.  What is known only of samples that were tokenized may come later: their ids (ar__dataset_need), what was cut, stats
  * (ar__dataset_finish).  Ahead, longest is a bound where finding it would take long.
  * Errors: AR_ERR_FORMAT `FILE:LINE: …` for a bad line, an empty file, a JSON array; AR_ERR_UNSUPPORTED for `messages`;
- * AR_ERR_VALUE when no sample is left.  Warns about what was cut, dropped and skipped, and about a missing EOS.
- * stats (may be NULL) is filled on success.  Caller frees with ar__dataset_free. */
+ * AR_ERR_MISMATCH for a field that is neither used nor ignored, or mapped and in no row; AR_ERR_VALUE when no sample is left.  Warns about
+ * what was cut, dropped and skipped, and about a missing EOS. stats (may be NULL) is filled on success.  Caller frees with
+ * ar__dataset_free. */
 ar_status ar__dataset_load(ar_dataset **out, const char *path, const ar_tokenizer *tk, const ar_data_options *options, ar_data_stats *stats,
                            ar_error *err);
 void ar__dataset_free(ar_dataset *ds); /* NULL is fine; ends the thread */
@@ -60,6 +73,8 @@ ar_status ar__dataset_finish(ar_dataset *ds, bool wait, ar_data_stats *stats, ar
 size_t ar__dataset_bytes_to_come(const ar_dataset *ds); /* a guess */
 size_t ar__dataset_count(const ar_dataset *ds);
 ar_sample ar__dataset_at(const ar_dataset *ds, size_t i); /* asserts i < count */
-int ar__dataset_longest(const ar_dataset *ds);            /* tokens of the longest sample kept */
+/* What the samples have in common: one kind of row, or AR_DATA_KINDS where there are several. */
+ar_data_kind ar__dataset_kind(const ar_dataset *ds);
+int ar__dataset_longest(const ar_dataset *ds); /* tokens of the longest sample kept */
 
 #endif

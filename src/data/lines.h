@@ -8,6 +8,7 @@
 typedef struct ar_line {
     const char *text;
     size_t size, number;
+    uint32_t file; /* of several; the reader's */
 } ar_line;
 
 typedef struct ar_lines {

@@ -1,6 +1,7 @@
 #include "data/parts.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "base/fail.h"
 
@@ -8,6 +9,8 @@
 enum { MAX_LINE_BYTES = 256 << 20 };
 
 #define ALPACA_TASK "Below is an instruction that describes a task"
+#define ALPACA_INPUT "\n\n### Input:\n"
+#define ALPACA_RESPONSE "\n\n### Response:\n"
 #define ALPACA_WRITE " Write a response that appropriately completes the request.\n\n### Instruction:\n"
 
 typedef struct field {
@@ -15,10 +18,25 @@ typedef struct field {
     size_t size;
 } field;
 
-static bool has(const json_t *root, const char *name) {
-    const json_t *v = json_object_get(root, name);
-    return v && !json_is_null(v);
+/* What each kind is told by: both of its fields, or the one of a text. */
+typedef struct shape {
+    ar_data_kind kind;
+    ar_field_role first, second;
+} shape;
+
+static const shape shapes[] = {{AR_DATA_COMPLETION, AR_FIELD_PROMPT, AR_FIELD_COMPLETION},
+                               {AR_DATA_ANSWER, AR_FIELD_QUESTION, AR_FIELD_ANSWER},
+                               {AR_DATA_ALPACA, AR_FIELD_INSTRUCTION, AR_FIELD_OUTPUT},
+                               {AR_DATA_TEXT, AR_FIELD_TEXT, AR_FIELD_TEXT}};
+enum { SHAPES = sizeof shapes / sizeof *shapes, LISTED_BYTES = 240 };
+
+const char *ar__parts_kind_name(ar_data_kind kind) {
+    for (size_t i = 0; i < SHAPES; i++)
+        if (shapes[i].kind == kind) return ar__field_name(shapes[i].first);
+    return "mixed";
 }
+
+/* ---- fields --------------------------------------------------------------------------------------------------------*/
 
 static const char *type_name(const json_t *v) {
     switch (json_typeof(v)) {
@@ -34,57 +52,71 @@ static const char *type_name(const json_t *v) {
     return "something else";
 }
 
-/* Absent and null leave *out empty. */
-static ar_status get(field *out, const json_t *root, const char *name, ar_error *err) {
-    *out = (field){"", 0};
-    if (!has(root, name)) return AR_OK;
-    const json_t *v = json_object_get(root, name);
-    if (!json_is_string(v)) return ar__fail(err, AR_ERR_FORMAT, "field '%s': found %s, wanted a string", name, type_name(v));
-    *out = (field){json_string_value(v), json_string_length(v)};
-    return AR_OK;
+static bool present(const json_t *v) { return v && !json_is_null(v); }
+
+/* Nothing that could be missed. */
+static bool is_blank(const json_t *v) {
+    return json_is_null(v) || (json_is_string(v) && !json_string_length(v)) || (json_is_array(v) && !json_array_size(v)) ||
+           (json_is_object(v) && !json_object_size(v));
 }
 
-static ar_status read_two(ar_parts *out, ar_data_kind kind, const char *first, const char *second, ar_error *err) {
-    field a, b;
-    ar_status s;
-    if ((s = get(&a, out->root, first, err)) || (s = get(&b, out->root, second, err))) return s;
-    out->kind = kind;
-    out->prompt = a.text;
-    out->prompt_size = a.size;
-    out->learned = b.text;
-    out->learned_size = b.size;
-    return AR_OK;
+static const json_t *value_of(const json_t *root, const ar_form *f, ar_field_role role) {
+    const json_t *v = f->field[role] ? json_object_get(root, f->field[role]) : NULL;
+    return present(v) ? v : NULL;
 }
 
-/* Replaces the prompt by what `made` holds. */
-static ar_status take_made(ar_parts *out, ar_error *err) {
-    if (out->made.failed) return ar__fail_memory(err, "prompt");
-    out->prompt = out->made.data;
-    out->prompt_size = out->made.len;
-    return AR_OK;
-}
-
-static ar_status read_question(ar_parts *out, ar_error *err) {
-    ar_status s = read_two(out, AR_DATA_ANSWER, "question", "answer", err);
-    if (s) return s;
-    ar__buf_add(&out->made, out->prompt, out->prompt_size);
-    ar__buf_puts(&out->made, "\n");
-    return take_made(out, err);
-}
-
-static ar_status read_alpaca(ar_parts *out, ar_error *err) {
-    field input;
-    ar_status s;
-    if ((s = read_two(out, AR_DATA_ALPACA, "instruction", "output", err)) || (s = get(&input, out->root, "input", err))) return s;
-    ar__buf_puts(&out->made, ALPACA_TASK);
-    ar__buf_puts(&out->made, input.size ? ", paired with an input that provides further context." ALPACA_WRITE : "." ALPACA_WRITE);
-    ar__buf_add(&out->made, out->prompt, out->prompt_size);
-    if (input.size) {
-        ar__buf_puts(&out->made, "\n\n### Input:\n");
-        ar__buf_add(&out->made, input.text, input.size);
+static ar_status get_text(field *out, const json_t *v, const char *name, ar_error *err) {
+    if (json_is_string(v)) {
+        *out = (field){json_string_value(v), json_string_length(v)};
+        return AR_OK;
     }
-    ar__buf_puts(&out->made, "\n\n### Response:\n");
-    return take_made(out, err);
+    return ar__fail(err, AR_ERR_FORMAT, "field '%s': found %s, wanted a string%s", name, type_name(v),
+                    json_is_array(v) ? "; conversations are not read yet, write each one out as text" : "");
+}
+
+/* Absent and null leave *out empty. */
+static ar_status get(field *out, const json_t *root, const ar_form *f, ar_field_role role, ar_error *err) {
+    const json_t *v = value_of(root, f, role);
+    *out = (field){"", 0};
+    return v ? get_text(out, v, f->field[role], err) : AR_OK;
+}
+
+/* "'a', 'b', …" of all fields of the row. */
+static void list_fields(ar_buf *out, const json_t *root) {
+    void *it = json_object_iter((json_t *)(uintptr_t)root);
+    for (; it && out->len < LISTED_BYTES; it = json_object_iter_next((json_t *)(uintptr_t)root, it))
+        ar__buf_printf(out, "%s'%.60s'", out->len ? ", " : "", json_object_iter_key(it));
+    if (it) ar__buf_puts(out, ", …");
+}
+
+/* ---- prompts -------------------------------------------------------------------------------------------------------*/
+
+static void wrap_alpaca(ar_buf *out, field instruction, field input) {
+    ar__buf_puts(out, ALPACA_TASK);
+    ar__buf_puts(out, input.size ? ", paired with an input that provides further context." ALPACA_WRITE : "." ALPACA_WRITE);
+    ar__buf_add(out, instruction.text, instruction.size);
+    if (input.size) {
+        ar__buf_puts(out, ALPACA_INPUT);
+        ar__buf_add(out, input.text, input.size);
+    }
+    ar__buf_puts(out, ALPACA_RESPONSE);
+}
+
+static void wrap(ar_buf *out, ar_data_kind kind, field text, field input) {
+    if (kind == AR_DATA_ALPACA) {
+        wrap_alpaca(out, text, input);
+        return;
+    }
+    ar__buf_add(out, text.text, text.size);
+    if (kind == AR_DATA_ANSWER) ar__buf_puts(out, "\n");
+}
+
+void ar__parts_wrap(ar_buf *out, ar_data_kind kind, const char *text, size_t n) { wrap(out, kind, (field){text, n}, (field){"", 0}); }
+
+bool ar__parts_is_wrapped(ar_data_kind kind, const char *text, size_t n) {
+    const char *end = kind == AR_DATA_ALPACA ? ALPACA_RESPONSE : kind == AR_DATA_ANSWER ? "\n" : "";
+    size_t size = strlen(end);
+    return n >= size && !memcmp(text + n - size, end, size);
 }
 
 const char *ar__parts_alpaca_text(void) {
@@ -92,66 +124,160 @@ const char *ar__parts_alpaca_text(void) {
                        "\\n\\n### Instruction:\\n{instruction}[\\n\\n### Input:\\n{input}]\\n\\n### Response:\\n{output}";
 }
 
-static ar_status read_text(ar_parts *out, ar_error *err) {
+/* Every mapped context of the row, in the order of --map, each with an empty line behind it. */
+static ar_status add_contexts(ar_parts *out, const ar_form *f, ar_error *err) {
+    for (size_t i = 0; i < f->mapped.count; i++) {
+        const json_t *v = f->role[i] == AR_FIELD_CONTEXT ? json_object_get(out->root, f->mapped.at[i]) : NULL;
+        field text = {"", 0};
+        ar_status s = present(v) ? get_text(&text, v, f->mapped.at[i], err) : AR_OK;
+        if (s) return s;
+        ar__buf_add(&out->made, text.text, text.size);
+        if (text.size) ar__buf_puts(&out->made, "\n\n");
+    }
+    return AR_OK;
+}
+
+/* ---- rows ----------------------------------------------------------------------------------------------------------*/
+
+/* Both halves of a pair; the prompt is put together where it is not the field alone. */
+static ar_status read_pair(ar_parts *out, const ar_form *f, const shape *h, ar_error *err) {
+    field first, second, input = {"", 0};
+    ar_status s = get(&first, out->root, f, h->first, err);
+    if (!s) s = get(&second, out->root, f, h->second, err);
+    if (!s && h->kind == AR_DATA_ALPACA) s = get(&input, out->root, f, AR_FIELD_INPUT, err);
+    if (!s) s = add_contexts(out, f, err);
+    if (s) return s;
+    out->prompt = first.text;
+    out->prompt_size = first.size;
+    out->learned = second.text;
+    out->learned_size = second.size;
+    if (h->kind == AR_DATA_COMPLETION && !out->made.len && !out->made.failed) return AR_OK;
+    wrap(&out->made, h->kind, first, input);
+    if (out->made.failed) return ar__fail_memory(err, "prompt");
+    out->prompt = out->made.data;
+    out->prompt_size = out->made.len;
+    return AR_OK;
+}
+
+static ar_status read_text(ar_parts *out, const ar_form *f, ar_error *err) {
     field text;
-    ar_status s = get(&text, out->root, "text", err);
-    out->kind = AR_DATA_TEXT;
+    ar_status s = get(&text, out->root, f, AR_FIELD_TEXT, err);
     out->learned = text.text;
     out->learned_size = text.size;
     return s;
 }
 
+static bool plays(const ar_form *f, ar_field_role role, const char *name) { return f->field[role] && !strcmp(f->field[role], name); }
+
+static bool is_used(const ar_form *f, const shape *h, const char *name) {
+    int mapped = ar__form_mapped(f, name);
+    bool context = mapped >= 0 && f->role[mapped] == AR_FIELD_CONTEXT && h->kind != AR_DATA_TEXT;
+    return context || plays(f, h->first, name) || plays(f, h->second, name) ||
+           (h->kind == AR_DATA_ALPACA && plays(f, AR_FIELD_INPUT, name));
+}
+
+/* A text that says something: not the name of a row or its origin, and not what is to be learned. */
+static bool may_be_context(const char *name, const json_t *v) {
+    static const char *const labels[] = {"id",     "_id", "idx",  "index",    "uuid",    "hash",
+                                         "source", "url", "lang", "language", "license", "date"};
+    for (size_t i = 0; i < sizeof labels / sizeof *labels; i++)
+        if (!strcasecmp(name, labels[i])) return false;
+    return json_is_string(v);
+}
+
+/* The error for `unused`, names with commas between them; context: the first that could stand before the prompt. */
+static ar_status refuse_unused(const json_t *root, const shape *h, const char *unused, const char *context, ar_error *err) {
+    ar_buf all = {0}, way = {0};
+    list_fields(&all, root);
+    if (h->kind == AR_DATA_TEXT)
+        ar__buf_puts(&way, ", or --map prompt=FIELD,completion=FIELD to learn others than 'text'");
+    else if (context)
+        ar__buf_printf(&way, ", or --map context=%.60s to put '%.60s' before the prompt", context, context);
+    ar_status s = ar__fail(err, AR_ERR_MISMATCH,
+                           "found the fields %s; read as %s, which leaves out %.300s: add --ignore-fields %.300s if that is meant%s",
+                           all.data ? all.data : "", ar__parts_kind_name(h->kind), unused, unused, way.data ? way.data : "");
+    ar__buf_release(&all);
+    ar__buf_release(&way);
+    return s;
+}
+
+/* Every field must be used or ignored, but for those with nothing in them. */
+static ar_status check_used(ar_parts *out, const ar_form *f, const shape *h, ar_error *err) {
+    ar_buf unused = {0};
+    const char *name, *context = NULL;
+    json_t *v;
+    json_object_foreach(out->root, name, v) {
+        int mapped = ar__form_mapped(f, name);
+        if (mapped >= 0) out->mapped |= 1u << mapped;
+        if (is_blank(v) || is_used(f, h, name) || ar__form_ignores(f, name)) continue;
+        ar__buf_printf(&unused, "%s%s", unused.len ? "," : "", name);
+        if (!context && mapped < 0 && may_be_context(name, v)) context = name;
+    }
+    ar_status s = unused.len ? refuse_unused(out->root, h, unused.data, context, err) : AR_OK;
+    ar__buf_release(&unused);
+    return s;
+}
+
 static ar_status no_fields(const json_t *root, const char *wanted, ar_error *err) {
     ar_buf names = {0};
-    void *it = json_object_iter((json_t *)(uintptr_t)root);
-    for (; it && names.len < 200; it = json_object_iter_next((json_t *)(uintptr_t)root, it))
-        ar__buf_printf(&names, "%s'%.60s'", names.len ? ", " : "", json_object_iter_key(it));
-    ar_status s = ar__fail(err, AR_ERR_FORMAT, "found %s%s, wanted %s", names.len ? "the fields " : "no fields",
-                           names.data ? names.data : "", wanted);
+    list_fields(&names, root);
+    const char *hint = names.len ? "; --map prompt=FIELD,completion=FIELD names others" : "";
+    if (present(json_object_get(root, "input_ids"))) hint = "; token ids are not read from files: give the text that they come from";
+    ar_status s = ar__fail(err, AR_ERR_FORMAT, "found %s%s, wanted %s%s", names.len ? "the fields " : "no fields",
+                           names.data ? names.data : "", wanted, hint);
     ar__buf_release(&names);
     return s;
 }
 
+static const char *label(const ar_form *f, ar_field_role role) { return f->field[role] ? f->field[role] : ar__field_name(role); }
+
 /* Says which half of a pair is missing, or what the object has instead. */
-static ar_status no_parts(const json_t *root, ar_error *err) {
-    static const char *const pairs[][2] = {{"prompt", "completion"}, {"question", "answer"}, {"instruction", "output"}};
-    for (size_t i = 0; i < 3; i++)
-        for (int k = 0; k < 2; k++)
-            if (has(root, pairs[i][k]))
-                return ar__fail(err, AR_ERR_FORMAT, "found '%s' without '%s', wanted both", pairs[i][k], pairs[i][1 - k]);
+static ar_status no_parts(const json_t *root, const ar_form *f, ar_error *err) {
+    for (size_t i = 0; i < SHAPES; i++)
+        for (int k = 0; k < 2; k++) {
+            ar_field_role has = k ? shapes[i].second : shapes[i].first, lacks = k ? shapes[i].first : shapes[i].second;
+            if (!value_of(root, f, has)) continue;
+            ar_buf names = {0};
+            list_fields(&names, root);
+            ar_status s =
+                ar__fail(err, AR_ERR_FORMAT, "found '%s' without '%s', wanted both; the fields are %s: --map %s=FIELD names another",
+                         label(f, has), label(f, lacks), names.data ? names.data : "", ar__field_name(lacks));
+            ar__buf_release(&names);
+            return s;
+        }
     return no_fields(root, "prompt + completion, question + answer, instruction + output, or text", err);
 }
 
-static ar_status refuse_messages(const json_t *root, ar_error *err) {
-    if (!has(root, "messages")) return AR_OK;
-    return ar__fail(err, AR_ERR_UNSUPPORTED,
-                    "found 'messages', wanted prompt + completion or text: chat templates are not read, write each conversation out");
+static ar_status refuse_conversation(const json_t *root, const ar_form *f, ar_error *err) {
+    static const char *const names[] = {"messages", "conversations"};
+    for (size_t i = 0; i < 2; i++)
+        if (present(json_object_get(root, names[i])) && !ar__form_ignores(f, names[i]) && ar__form_mapped(f, names[i]) < 0)
+            return ar__fail(err, AR_ERR_UNSUPPORTED,
+                            "found '%s', wanted prompt + completion or text: chat templates are not read, write each conversation out",
+                            names[i]);
+    return AR_OK;
 }
 
-static ar_status read_fields(ar_parts *out, ar_error *err) {
-    const json_t *root = out->root;
-    ar_status s = refuse_messages(root, err);
-    if (s) return s;
-    if (has(root, "prompt") && has(root, "completion")) return read_two(out, AR_DATA_COMPLETION, "prompt", "completion", err);
-    if (has(root, "question") && has(root, "answer")) return read_question(out, err);
-    if (has(root, "instruction") && has(root, "output")) return read_alpaca(out, err);
-    if (has(root, "text")) return read_text(out, err);
-    return no_parts(root, err);
+/* The first shape that the row has, both halves or (prompt) the first; NULL: none. */
+static const shape *find_shape(const json_t *root, const ar_form *f, bool prompt) {
+    for (size_t i = 0; i < SHAPES; i++)
+        if (value_of(root, f, shapes[i].first) && (prompt || value_of(root, f, shapes[i].second))) return &shapes[i];
+    return NULL;
 }
 
-/* Absent halves are empty to the readers of pairs. */
-static ar_status read_prompt(ar_parts *out, ar_error *err) {
-    const json_t *root = out->root;
-    ar_status s = refuse_messages(root, err);
+static ar_status read_fields(ar_parts *out, const ar_form *f, bool prompt, ar_error *err) {
+    ar_status s = refuse_conversation(out->root, f, err);
     if (s) return s;
-    if (has(root, "prompt")) return read_two(out, AR_DATA_COMPLETION, "prompt", "completion", err);
-    if (has(root, "question")) return read_question(out, err);
-    if (has(root, "instruction")) return read_alpaca(out, err);
-    if (!has(root, "text")) return no_fields(root, "prompt, question, instruction or text", err);
-    s = read_text(out, err);
-    out->prompt = out->learned;
-    out->prompt_size = out->learned_size;
-    return s;
+    const shape *h = find_shape(out->root, f, prompt);
+    if (!h && prompt) return no_fields(out->root, "prompt, question, instruction or text", err);
+    if (!h) return no_parts(out->root, f, err);
+    out->kind = h->kind;
+    s = h->kind == AR_DATA_TEXT ? read_text(out, f, err) : read_pair(out, f, h, err);
+    if (!s && prompt && h->kind == AR_DATA_TEXT) {
+        out->prompt = out->learned;
+        out->prompt_size = out->learned_size;
+    }
+    return s ? s : check_used(out, f, h, err);
 }
 
 static ar_status parse(ar_parts *out, const ar_line *line, ar_error *err) {
@@ -161,7 +287,7 @@ static ar_status parse(ar_parts *out, const ar_line *line, ar_error *err) {
     if (bad < line->size)
         return ar__fail(err, AR_ERR_FORMAT, "found byte 0x%02x at column %zu, wanted UTF-8", (unsigned char)line->text[bad], bad + 1);
     /* Integers become reals so that an id of thirty digits, which nothing here reads, is no error. */
-    size_t flags = JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL | JSON_DECODE_ANY;
+    size_t flags = JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL | JSON_DECODE_ANY | JSON_REJECT_DUPLICATES;
     json_error_t at;
     out->root = json_loadb(line->text, line->size, flags, &at);
     if (!out->root && json_error_code(&at) == json_error_out_of_memory) return ar__fail_memory(err, "JSON");
@@ -170,22 +296,27 @@ static ar_status parse(ar_parts *out, const ar_line *line, ar_error *err) {
         return ar__fail(err, AR_ERR_FORMAT, "found bad JSON at column %d (%s), wanted one JSON object a line%s", at.column, at.text,
                         open ? ": jq -c . joins samples that span lines" : "");
     }
+    if (json_is_string(out->root))
+        return ar__fail(err, AR_ERR_FORMAT,
+                        "found a string, wanted one JSON object a line: jq -c '{text: .}' FILE > data.jsonl makes it one");
     if (!json_is_object(out->root)) return ar__fail(err, AR_ERR_FORMAT, "found %s, wanted one JSON object a line", type_name(out->root));
     return AR_OK;
 }
 
-ar_status ar__parts_read(ar_parts *out, const ar_line *line, ar_error *err) {
-    ar_status s;
+static ar_status read_line(ar_parts *out, const ar_line *line, const ar_form *form, bool prompt, ar_error *err) {
     *out = (ar_parts){0};
-    if ((s = parse(out, line, err)) || (s = read_fields(out, err))) ar__parts_release(out);
+    ar_status s = parse(out, line, err);
+    if (!s) s = read_fields(out, form, prompt, err);
+    if (s) ar__parts_release(out);
     return s;
 }
 
-ar_status ar__parts_read_prompt(ar_parts *out, const ar_line *line, ar_error *err) {
-    ar_status s;
-    *out = (ar_parts){0};
-    if ((s = parse(out, line, err)) || (s = read_prompt(out, err))) ar__parts_release(out);
-    return s;
+ar_status ar__parts_read(ar_parts *out, const ar_line *line, const ar_form *form, ar_error *err) {
+    return read_line(out, line, form, false, err);
+}
+
+ar_status ar__parts_read_prompt(ar_parts *out, const ar_line *line, const ar_form *form, ar_error *err) {
+    return read_line(out, line, form, true, err);
 }
 
 void ar__parts_release(ar_parts *p) {

@@ -6,10 +6,11 @@
 #include "base/fail.h"
 #include "data/parts.h"
 
-static ar_status add(ar_prompts *p, size_t *cap, const ar_line *line, ar_error *err) {
+static ar_status add(ar_prompts *p, size_t *cap, uint32_t *met, const ar_line *line, const ar_form *form, ar_error *err) {
     ar_parts parts;
-    ar_status s = ar__parts_read_prompt(&parts, line, err);
+    ar_status s = ar__parts_read_prompt(&parts, line, form, err);
     if (s) return s;
+    *met |= parts.mapped;
     char **list = p->count < INT32_MAX ? ar__grow(p->text, cap, (size_t)p->count + 1, sizeof *list) : NULL;
     if (list) p->text = list;
     if (strlen(parts.prompt) < parts.prompt_size)
@@ -22,21 +23,31 @@ static ar_status add(ar_prompts *p, size_t *cap, const ar_line *line, ar_error *
     return s;
 }
 
-ar_status ar_prompts_load(ar_prompts *out, const char *path, ar_error *err) {
+static ar_status load(ar_prompts *out, const char *path, const ar_form *form, ar_error *err) {
     ar_lines lines;
     ar_line line;
     size_t cap = 0;
-    *out = (ar_prompts){0};
+    uint32_t met = 0;
     ar_status s = ar__lines_open(&lines, path, err);
     if (s) return s;
     while (!s && ar__lines_next(&line, &lines)) {
-        if (!(s = add(out, &cap, &line, err))) continue;
+        if (!(s = add(out, &cap, &met, &line, form, err))) continue;
         ar_buf place = {0};
         ar__buf_printf(&place, "%s:%zu", path, line.number);
         ar__fail_at(err, s, place.data ? place.data : path);
         ar__buf_release(&place);
     }
     ar__lines_close(&lines);
+    return s ? s : ar__form_check_met(form, met, path, err);
+}
+
+ar_status ar_prompts_load(ar_prompts *out, const char *path, const char *map, const char *ignore_fields, ar_error *err) {
+    ar_form form;
+    *out = (ar_prompts){0};
+    ar_status s = ar__form_read(&form, map, ignore_fields, err);
+    if (s) return s;
+    s = load(out, path, &form, err);
+    ar__form_release(&form);
     if (s) ar_prompts_release(out);
     return s;
 }

@@ -33,10 +33,12 @@ typedef struct ar_chunk {
 /* One line on its way; reused from block to block. */
 typedef struct ar_slot {
     ar_line line;
+    const ar_memory_sample *memory; /* not NULL: instead of the line, of which only the number counts */
     ar_encoded encoded;
     bool sure;   /* a sample, whatever its tokens are… */
     size_t most; /* …of which there are at most so many */
     ar_data_kind kind;
+    uint32_t mapped;
     ar_status status;
     ar_error error;
 } ar_slot;
@@ -46,6 +48,7 @@ typedef struct ar_pending {
     uint64_t at;
     size_t size, number;
     uint32_t most; /* tokens, after the cut; 0: was read with the index */
+    uint32_t file;
 } ar_pending;
 
 /* What whoever reads such a sample needs; reused. */
@@ -57,20 +60,22 @@ typedef struct ar_late {
 
 typedef struct ar_reader {
     ar_dataset *ds;
-    ar_lines lines;
-    char *path;
-    const ar_tokenizer *tk;
+    ar_lines lines; /* of the file at work */
+    ar_strings paths;
+    char *name; /* of all of them, for messages */
+    ar_form form;
+    ar_encoding how;
     ar_data_options options;
     ar_data_stats stats;
     ar_slot *slots;
-    int32_t eos;
     bool alpaca_told;
+    uint32_t mapped; /* fields of --map that some row has */
     ar_error first_bad;
     size_t shortest_cut_prompt; /* of the samples that the cut emptied */
 
     bool ahead, eos_is_mark; /* eos_is_mark: no text that starts with a letter or digit is EOS */
     ar_token_bound bound;
-    int file;            /* once ahead is set; whoever writes to the file meanwhile gets an error, not a fault */
+    int *files;          /* of each path, once ahead is set; whoever writes to one meanwhile gets an error, not a fault */
     ar_pending *pending; /* [ds->count] */
     size_t pending_cap, pending_tokens;
     ar_late asked; /* of the thread that uses the samples */
@@ -86,6 +91,7 @@ struct ar_dataset {
     ar_chunk *chunks;
     ar_entry *entries;
     size_t entry_cap, count;
+    unsigned kinds; /* bit k: a sample of that ar_data_kind was read */
     int longest;
     ar_reader *reader; /* NULL: everything is there */
 };
@@ -96,7 +102,7 @@ enum { AR_BLOCK = 2048, AR_BLOCK_BYTES = 4 << 20, AR_KEPT_IDS = 1 << 14 };
 /* Counts what was encoded and stores what is left after the cut in the entry; *kept false: nothing to learn is left. */
 ar_status ar__reader_store(ar_reader *r, ar_entry *entry, const ar_encoded *encoded, size_t line, bool *kept, ar_error *err);
 /* Puts FILE:LINE in front of an error. */
-void ar__reader_place(ar_error *e, const ar_reader *r, ar_status status, size_t line);
+void ar__reader_place(ar_error *e, const ar_reader *r, ar_status status, size_t file, size_t line);
 void ar__reader_report_read(const ar_reader *r); /* what is known once all samples were tokenized */
 void ar__reader_free(ar_reader *r);              /* ends its thread; NULL is fine */
 void ar__late_release(ar_late *l);
