@@ -49,7 +49,8 @@ ar_status ar__card_write(const ar_trainer *t, const char *dir, const ar_curve *c
     bool lora = o->method == AR_METHOD_LORA;
     const char *base = o->model ? ar__path_base(o->model) : "random weights";
     add_head(&b, base, lora);
-    ar__buf_printf(&b, "Trained by Alphar %s on %s (%zu samples, %zu supervised tokens), ", ar_version(), ar__path_base(o->data),
+    ar__buf_printf(&b, "Trained by Alphar %s on %s%s (%zu samples, %zu supervised tokens), ", ar_version(),
+                   o->data ? ar__path_base(o->data) : "samples in memory", o->more_data_count ? " and other files" : "",
                    ar__dataset_count(t->data), t->stats.supervised);
     if (t->step < t->steps) ar__buf_printf(&b, "%" PRId64 " of ", t->step);
     ar__buf_printf(&b, "%" PRId64 " steps of %d samples.\n\n", t->steps, o->batch);

@@ -22,6 +22,13 @@ static ar_status check_inputs(const ar_train_options *o, ar_error *err) {
         if (inputs[i].path && ar__path_lies_in(inputs[i].path, o->out))
             return ar__fail(err, AR_ERR_EXISTS, "%s: is or holds --%s %s, which this run reads; give another --out", o->out,
                             inputs[i].option, inputs[i].path);
+    for (int i = 0; i < o->more_data_count + o->more_eval_data_count; i++) {
+        bool eval = i >= o->more_data_count;
+        const char *path = eval ? o->more_eval_data[i - o->more_data_count] : o->more_data[i];
+        if (ar__path_lies_in(path, o->out))
+            return ar__fail(err, AR_ERR_EXISTS, "%s: is or holds --%s %s, which this run reads; give another --out", o->out,
+                            eval ? "eval-data" : "data", path);
+    }
     return AR_OK;
 }
 

@@ -83,8 +83,8 @@ ar_status ar__train_options_check(const ar_train_options *o, ar_error *err) {
                 o->lr_ratio != 1.0;
     if (o->method == AR_METHOD_FULL && lora)
         return ar__fail(err, AR_ERR_USAGE, "method full: trains every weight and takes no adapter options");
-    if (o->early_stop && !o->eval_data) return ar__fail(err, AR_ERR_USAGE, "early-stop: --eval-data is not given");
-    if (o->eval_every && !o->eval_data) return ar__fail(err, AR_ERR_USAGE, "eval-every: --eval-data is not given");
+    if (o->early_stop && !ar__has_eval_data(o)) return ar__fail(err, AR_ERR_USAGE, "early-stop: --eval-data is not given");
+    if (o->eval_every && !ar__has_eval_data(o)) return ar__fail(err, AR_ERR_USAGE, "eval-every: --eval-data is not given");
     if (o->min_lr > o->lr) return ar__fail(err, AR_ERR_USAGE, "min-lr: found %g, wanted at most the rate itself, %g", o->min_lr, o->lr);
     return AR_OK;
 }
@@ -187,17 +187,27 @@ static json_t *list_of(const char *const *items, int count) {
     return a;
 }
 
+/* One file is a string, several are a list. */
+static json_t *files_of(const char *first, const char *const *more, int count) {
+    if (!count) return path_or_null(first);
+    json_t *a = json_array();
+    if (first) json_array_append_new(a, path_or_null(first));
+    for (int i = 0; i < count; i++) json_array_append_new(a, path_or_null(more[i]));
+    return a;
+}
+
 json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, const uint64_t *data_hash) {
     char hash[32];
     if (data_hash) snprintf(hash, sizeof hash, "%016llx", (unsigned long long)*data_hash);
-    json_t *j = json_pack(
-        "{s:s, s:o, s:o, s:o, s:s, s:s, s:o, s:i, s:f, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:s}", "method", methods[o->method],
-        "model", path_or_null(o->model), "data", path_or_null(o->data), "data-hash", text_or_null(data_hash ? hash : NULL), "init",
-        o->init_random ? "random" : "base", "train-on", o->train_on_all ? "all" : "completion", "model-config",
-        path_or_null(o->model_config), "rank", o->rank, "alpha", o->alpha, "policy", ar_policy_name(o->policy), "dora", o->dora, "targets",
-        text_or_null(o->targets), "exclude", text_or_null(o->exclude), "layers", text_or_null(o->layers), "rank-pattern",
-        list_of(o->rank_patterns, o->rank_pattern_count), "alpha-pattern", list_of(o->alpha_patterns, o->alpha_pattern_count), "dropout",
-        o->dropout, "modules-to-save", text_or_null(o->modules_to_save), "bias", biases[o->bias]);
+    json_t *j =
+        json_pack("{s:s, s:o, s:o, s:o, s:s, s:s, s:o, s:i, s:f, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:s}", "method",
+                  methods[o->method], "model", path_or_null(o->model), "data", files_of(o->data, o->more_data, o->more_data_count),
+                  "data-hash", text_or_null(data_hash ? hash : NULL), "init", o->init_random ? "random" : "base", "train-on",
+                  o->train_on_all ? "all" : "completion", "model-config", path_or_null(o->model_config), "rank", o->rank, "alpha", o->alpha,
+                  "policy", ar_policy_name(o->policy), "dora", o->dora, "targets", text_or_null(o->targets), "exclude",
+                  text_or_null(o->exclude), "layers", text_or_null(o->layers), "rank-pattern",
+                  list_of(o->rank_patterns, o->rank_pattern_count), "alpha-pattern", list_of(o->alpha_patterns, o->alpha_pattern_count),
+                  "dropout", o->dropout, "modules-to-save", text_or_null(o->modules_to_save), "bias", biases[o->bias]);
     json_t *k =
         json_pack("{s:f, s:I, s:i, s:i, s:i, s:b, s:b, s:b, s:f, s:f, s:f, s:s, s:f, s:s, s:f, s:f, s:f, s:f, s:f}", "epochs", o->epochs,
                   "steps", (json_int_t)steps, "batch", o->batch, "micro-batch", o->micro_batch, "max-length", o->max_length, "pack",
@@ -206,9 +216,11 @@ json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, const 
                   o->weight_decay, "beta1", o->beta1, "beta2", o->beta2, "eps", o->eps, "clip", o->clip);
     json_t *l = json_pack("{s:s, s:I, s:s, s:o, s:o, s:I, s:i, s:I, s:i, s:i, s:I}", "checkpoint-layers", switches[o->checkpoint_layers],
                           "memory", (json_int_t)o->memory, "compute", o->compute == AR_COMPUTE_BF16 ? "bf16" : "f32", "init-adapter",
-                          path_or_null(o->init_adapter), "eval-data", path_or_null(o->eval_data), "eval-every", (json_int_t)o->eval_every,
-                          "early-stop", o->early_stop, "save-every", (json_int_t)o->save_every, "keep", o->keep, "strength-every",
-                          o->strength_every, "seed", (json_int_t)o->seed);
+                          path_or_null(o->init_adapter), "eval-data", files_of(o->eval_data, o->more_eval_data, o->more_eval_data_count),
+                          "eval-every", (json_int_t)o->eval_every, "early-stop", o->early_stop, "save-every", (json_int_t)o->save_every,
+                          "keep", o->keep, "strength-every", o->strength_every, "seed", (json_int_t)o->seed);
+    if (l) json_object_set_new(l, "map", text_or_null(o->map));
+    if (l) json_object_set_new(l, "ignore-fields", text_or_null(o->ignore_fields));
     bool ok = j && k && l && !json_object_update(j, k) && !json_object_update(j, l);
     json_decref(k);
     json_decref(l);
@@ -269,9 +281,9 @@ static ar_status check_data(const json_t *before, const json_t *now, const char 
     if (json_is_null(then) || json_equal(then, hash)) return AR_OK; /* null: killed before its first checkpoint */
     return ar__fail(
         err, AR_ERR_MISMATCH,
-        "%s: the samples are not those that the run was started with: the data or the tokenizer has changed (from %s); resume with "
-        "the same, or start anew with another --out",
-        place, json_string_value(json_object_get(before, "data")) ? json_string_value(json_object_get(before, "data")) : "memory");
+        "%s: the samples are not those that the run was started with: the data or the tokenizer has changed; resume with the "
+        "same, or start anew with another --out",
+        place);
 }
 
 ar_status ar__train_settings_agree(const json_t *before, const json_t *now, const char *place, ar_error *err) {
@@ -279,6 +291,7 @@ ar_status ar__train_settings_agree(const json_t *before, const json_t *now, cons
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)now, key, value) {
         const json_t *old = json_object_get(before, key);
+        if (!old && json_is_null(value)) continue; /* an option that there was not yet */
         if (!may_change(key) && !json_equal(old, value)) return differ(place, key, old, value, err);
     }
     ar_status s = check_steps(before, now, place, err);

@@ -10,6 +10,10 @@
 /* Values that make no sense alone or together: AR_ERR_VALUE. */
 ar_status ar__train_options_check(const ar_train_options *o, ar_error *err);
 
+/* Files or samples in memory. */
+static inline bool ar__has_data(const ar_train_options *o) { return o->data || o->more_data_count || o->sample_count; }
+static inline bool ar__has_eval_data(const ar_train_options *o) { return o->eval_data || o->more_eval_data_count || o->eval_sample_count; }
+
 /* The adapter settings that the options describe; base is the name to record. */
 ar_status ar__train_adapter_settings(ar_adapter_settings *out, const ar_train_options *o, ar_error *err);
 

@@ -29,8 +29,10 @@ static ar_status open_base(ar_trainer *t, ar_error *err) {
 }
 
 /* ahead: a large file may be tokenized while the first steps run, unless samples can be longer than the base was made for. */
-static ar_status load_data(ar_dataset **out, ar_trainer *t, const char *path, bool ahead, ar_data_stats *stats, ar_error *err) {
+static ar_status load_data(ar_dataset **out, ar_trainer *t, const char *file, const ar_data_more *more, bool ahead, ar_data_stats *stats,
+                           ar_error *err) {
     const ar_arch *a = &t->model->arch;
+    const char *path = file ? file : "samples";
     ar_data_options d = {.max_length = t->o.max_length,
                          .threads = t->rt->threads,
                          .eos_id = a->eos_count ? a->eos[0] : -1,
@@ -38,8 +40,11 @@ static ar_status load_data(ar_dataset **out, ar_trainer *t, const char *path, bo
                          .skip_bad = t->o.skip_bad,
                          .ahead_bytes = ahead && t->o.max_length <= a->max_positions ? AHEAD_BYTES : 0,
                          .vocab = (int32_t)(a->vocab < INT32_MAX ? a->vocab : INT32_MAX),
-                         .log = &t->rt->log};
-    ar_status s = ar__dataset_load(out, path, t->tokenizer, &d, stats, err);
+                         .log = &t->rt->log,
+                         .more = *more,
+                         .map = t->o.map,
+                         .ignore_fields = t->o.ignore_fields};
+    ar_status s = ar__dataset_load(out, file, t->tokenizer, &d, stats, err);
     if (s || ar__dataset_is_reading(*out)) return s;
     if (stats->max_id >= a->vocab)
         s = ar__fail(err, AR_ERR_MISMATCH,
@@ -184,13 +189,15 @@ ar_status ar__trainer_open(ar_trainer *t, const ar_runtime *rt, const ar_train_o
     if (!s && o->init_adapter) s = ar__init_adapter_options(&t->o, err);
     if (!t->o.alpha_given) t->o.alpha = 2.0 * t->o.rank;
     if (!t->o.targets && !t->o.init_adapter && t->o.method == AR_METHOD_LORA) t->o.targets = "all-linear";
-    if (!s && data && !o->data) s = ar__fail(err, AR_ERR_VALUE, "data: not given");
+    ar_data_more more = {o->more_data, o->more_data_count, o->samples, o->sample_count};
+    ar_data_more eval_more = {o->more_eval_data, o->more_eval_data_count, o->eval_samples, o->eval_sample_count};
+    if (!s && data && !ar__has_data(o)) s = ar__fail(err, AR_ERR_VALUE, "data: not given");
     if (!s) s = open_base(t, err);
     /* A resumed run compares its samples with those of before, and rows without packing are as long as the longest sample:
      * both want all of them first. */
-    if (!s && data) s = load_data(&t->data, t, o->data, data == AR_DATA_AHEAD && !o->resume && o->pack, &t->stats, err);
+    if (!s && data) s = load_data(&t->data, t, o->data, &more, data == AR_DATA_AHEAD && !o->resume && o->pack, &t->stats, err);
     ar_data_stats eval_stats;
-    if (!s && data && o->eval_data) s = load_data(&t->eval_data, t, o->eval_data, false, &eval_stats, err);
+    if (!s && data && ar__has_eval_data(o)) s = load_data(&t->eval_data, t, o->eval_data, &eval_more, false, &eval_stats, err);
     if (!s) s = open_trainables(t, err);
     if (!s && data) s = open_stream(t, err);
     if (!s) set_budget(t);

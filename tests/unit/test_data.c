@@ -132,9 +132,9 @@ static void assert_told(const struct fixture *f, const char *part) {
 static void fields_are_told_in_order(void **state) {
     struct fixture *f = *state;
     ar_dataset *ds = load(f, "{\"text\":\"abc\"}\n"
-                             "{\"prompt\":\"ab\",\"completion\":\"cd\",\"text\":\"no\"}\n"
-                             "{\"question\":\"q?\",\"answer\":\"a\",\"instruction\":\"i\",\"output\":\"o\"}\n"
-                             "{\"prompt\":\"half\",\"completion\":null,\"text\":\"t\"}\n");
+                             "{\"prompt\":\"ab\",\"completion\":\"cd\",\"text\":\"\",\"x\":[]}\n"
+                             "{\"question\":\"q?\",\"answer\":\"a\",\"instruction\":null,\"output\":\"\",\"x\":{}}\n"
+                             "{\"prompt\":null,\"completion\":null,\"text\":\"t\"}\n");
     assert_int_equal(ar__dataset_count(ds), 4);
     assert_sample(ds, 0, "^abc$", "01111");
     assert_sample(ds, 1, "^abcd$", "000111");
@@ -146,6 +146,119 @@ static void fields_are_told_in_order(void **state) {
     assert_int_equal(ar__dataset_longest(ds), 6);
     assert_string_equal(f->told.data, "");
     ar__dataset_free(ds);
+}
+
+/* The field that is left out is what the options are about, not the line: skip_bad does not pass over it. */
+static void a_field_that_nobody_uses_is_an_error(void **state) {
+    struct fixture *f = *state;
+    f->options.skip_bad = true;
+    static const char *const rows[][2] = {
+        {"{\"prompt\":\"a\",\"completion\":\"b\",\"system\":\"s\"}", "leaves out system: add --ignore-fields system if that is meant, or "
+                                                                     "--map context=system to put 'system' before the prompt"},
+        {"{\"question\":\"a\",\"answer\":\"b\",\"context\":\"s\",\"id\":7}", "leaves out context,id: add --ignore-fields context,id"},
+        {"{\"instruction\":\"a\",\"output\":\"b\",\"history\":[[\"x\",\"y\"]]}", "leaves out history: add --ignore-fields history if that"},
+        {"{\"prompt\":\"a\",\"completion\":\"b\",\"input\":\"c\"}", "found the fields 'prompt', 'completion', 'input'; read as prompt"},
+        {"{\"text\":\"a\",\"source\":\"web\"}", "leaves out source: add --ignore-fields source if that is meant, or --map prompt=FIELD"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[300];
+        snprintf(text, sizeof text, "{\"text\":\"a\"}\n%s\n", rows[i][0]);
+        refused(f, text, AR_ERR_MISMATCH, rows[i][1]);
+        refused(f, text, AR_ERR_MISMATCH, "data.jsonl:2: ");
+    }
+    refused(f, "{\"text\":\"a\"}\n{\"text\":\"a\",\"text\":\"b\"}\n{\"text\":\"a\",\"x\":1}\n", AR_ERR_MISMATCH, "data.jsonl:3: ");
+    f->options.skip_bad = false;
+    refused(f, "{\"text\":\"a\",\"text\":\"b\"}\n", AR_ERR_FORMAT, "data.jsonl:1: found bad JSON at column");
+}
+
+static void fields_are_mapped_and_ignored(void **state) {
+    struct fixture *f = *state;
+    f->options.map = " prompt = q , completion=sql,context=schema,context=note";
+    f->options.ignore_fields = "id, prompt";
+    ar_dataset *ds = load(f, "{\"id\":1,\"q\":\"Q\",\"sql\":\"S\",\"note\":\"N\",\"schema\":\"T\",\"prompt\":\"x\"}\n"
+                             "{\"id\":2,\"q\":\"Q\",\"sql\":\"S\",\"schema\":\"\",\"note\":null}\n{\"question\":\"a\",\"answer\":\"b\"}\n");
+    assert_sample(ds, 0, "^T\n\nN\n\nQS$", "0000000011");
+    assert_sample(ds, 1, "^QS$", "0011");
+    assert_sample(ds, 2, "^a\nb$", "00011");
+    assert_int_equal(ar__dataset_kind(ds), AR_DATA_KINDS);
+    ar__dataset_free(ds);
+    f->options.map = "question=instruction,answer=response";
+    f->options.ignore_fields = NULL;
+    ds = load(f, "{\"instruction\":\"a\",\"response\":\"b\"}\n");
+    assert_sample(ds, 0, "^a\nb$", "00011");
+    assert_int_equal(ar__dataset_kind(ds), AR_DATA_ANSWER);
+    ar__dataset_free(ds);
+}
+
+static void a_map_that_cannot_be_meant_is_refused(void **state) {
+    struct fixture *f = *state;
+    static const struct {
+        const char *map, *ignored, *part;
+    } bad[] = {
+        {"promt=a", NULL, "map: found 'promt=a', wanted NAME=FIELD, where NAME is one of prompt, completion"},
+        {"prompt", NULL, "map: found 'prompt', wanted NAME=FIELD"},
+        {"prompt=", NULL, "map: found 'prompt=', wanted NAME=FIELD"},
+        {"prompt=a,,completion=b", NULL, "with one comma between them"},
+        {"prompt=a,prompt=b", NULL, "mapped already"},
+        {"prompt=a,completion=a", NULL, "mapped already"},
+        {"prompt=a", "a", "both name 'a'"},
+        {NULL, "a,", "with one comma between them"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        f->options.map = bad[i].map;
+        f->options.ignore_fields = bad[i].ignored;
+        refused(f, "{\"text\":\"a\"}", AR_ERR_USAGE, bad[i].part);
+    }
+    f->options.map = "context=shema";
+    f->options.ignore_fields = "schema";
+    refused(f, "{\"prompt\":\"a\",\"completion\":\"b\",\"schema\":\"s\"}", AR_ERR_MISMATCH,
+            "data.jsonl: --map context=shema: no row has a field 'shema'");
+    f->options.map = "answer=a";
+    f->options.ignore_fields = NULL;
+    refused(f, "{\"question\":\"q\",\"reply\":\"r\"}", AR_ERR_FORMAT,
+            "found 'question' without 'a', wanted both; the fields are 'question', 'reply': --map answer=FIELD names another");
+}
+
+static void files_are_read_in_order(void **state) {
+    struct fixture *f = *state;
+    const char *const more[] = {temp_text("two.jsonl", "{\"text\":\"b\"}\n{\"text\":\"c\"}\n"),
+                                temp_text("three.jsonl", "{\"text\":\"d\"}")};
+    f->options.more = (ar_data_more){.files = more, .file_count = 2};
+    ar_dataset *ds = load(f, "{\"text\":\"a\"}\n");
+    assert_int_equal(ar__dataset_count(ds), 4);
+    for (size_t i = 0; i < 4; i++) assert_int_equal(ar__dataset_at(ds, i).ids[1], 'a' + (int)i);
+    ar__dataset_free(ds);
+    temp_text("three.jsonl", "{\"text\":\"d\"}\n{");
+    refused(f, "{\"text\":\"a\"}\n", AR_ERR_FORMAT, "three.jsonl:2: found bad JSON");
+    temp_text("three.jsonl", "");
+    refused(f, "{\"text\":\"a\"}\n", AR_ERR_FORMAT, "three.jsonl: found no samples");
+}
+
+static void samples_may_lie_in_memory(void **state) {
+    struct fixture *f = *state;
+    const int32_t ids[] = {'x', 'y', 'z', 'w'};
+    const uint8_t learned[] = {1, 0, 1, 0}, none[] = {1, 0, 0, 0};
+    ar_memory_sample samples[] = {{.text = "ab"},
+                                  {.prompt = "p", .completion = "c"},
+                                  {.ids = ids, .count = 4},
+                                  {.ids = ids, .learned = learned, .count = 4},
+                                  {.ids = ids, .learned = none, .count = 4}};
+    ar_dataset *ds;
+    ar_error err;
+    f->options.more = (ar_data_more){.samples = samples, .sample_count = 5};
+    assert_ok(ar__dataset_load(&ds, NULL, f->tk, &f->options, &f->stats, &err), err);
+    assert_int_equal(ar__dataset_count(ds), 4);
+    assert_sample(ds, 0, "^ab$", "0111");
+    assert_sample(ds, 1, "^pc$", "0011");
+    assert_sample(ds, 2, "xyzw", "0111");
+    assert_sample(ds, 3, "xyzw", "0010");
+    assert_int_equal(f->stats.dropped, 1);
+    assert_int_equal(f->stats.supervised, 3 + 2 + 3 + 1);
+    ar__dataset_free(ds);
+    samples[1].completion = NULL;
+    assert_error(ar__dataset_load(&ds, NULL, f->tk, &f->options, NULL, &err), AR_ERR_FORMAT, err, "samples:2: wanted one of text, prompt");
+    samples[1] = (ar_memory_sample){.ids = (const int32_t[]){3, -1}, .count = 2};
+    assert_error(ar__dataset_load(&ds, NULL, f->tk, &f->options, NULL, &err), AR_ERR_FORMAT, err, "samples:2: id 1 is -1");
 }
 
 static void prompts_are_learned_too_when_asked(void **state) {
@@ -331,6 +444,7 @@ static void other_files_are_told_by_name(void **state) {
 
 static void odd_but_valid_json_is_read(void **state) {
     struct fixture *f = *state;
+    f->options.ignore_fields = "x, id";
     ar_dataset *ds = load(f, "{\"id\":123456789012345678901234567890,\"text\":\"a\\u0062\\n\",\"messages\":null,\"x\":{\"y\":[1e3]}}");
     assert_sample(ds, 0, "^ab\n$", "01111");
     ar__dataset_free(ds);
@@ -390,21 +504,27 @@ static void prompts_are_those_of_training(void **state) {
     static const char *const want[] = {"ab", "", "q\n", alpaca, "t \xc3\xa9"};
     ar_prompts got;
     ar_error err;
-    assert_ok(ar_prompts_load(&got, path, &err), err);
+    assert_ok(ar_prompts_load(&got, path, NULL, NULL, &err), err);
     assert_int_equal(got.count, 5);
     for (int i = 0; i < 5; i++) assert_string_equal(got.text[i], want[i]);
     ar_prompts_release(&got);
     path = temp_text("prompts.jsonl", "{\"text\":\"a\"}\n\n{\"answer\":\"a\"}\n");
-    assert_error(ar_prompts_load(&got, path, &err), AR_ERR_FORMAT, err, "prompts.jsonl:3: found the fields 'answer', wanted prompt");
+    assert_error(ar_prompts_load(&got, path, NULL, NULL, &err), AR_ERR_FORMAT, err,
+                 "prompts.jsonl:3: found the fields 'answer', wanted prompt");
     assert_int_equal(got.count, 0);
     path = temp_text("prompts.jsonl", "[{\"text\":\"a\"}]");
-    assert_error(ar_prompts_load(&got, path, &err), AR_ERR_FORMAT, err, "JSON array");
+    assert_error(ar_prompts_load(&got, path, NULL, NULL, &err), AR_ERR_FORMAT, err, "JSON array");
     ar_prompts_release(&got);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(fields_are_told_in_order, reset),
+        cmocka_unit_test_setup(a_field_that_nobody_uses_is_an_error, reset),
+        cmocka_unit_test_setup(fields_are_mapped_and_ignored, reset),
+        cmocka_unit_test_setup(a_map_that_cannot_be_meant_is_refused, reset),
+        cmocka_unit_test_setup(files_are_read_in_order, reset),
+        cmocka_unit_test_setup(samples_may_lie_in_memory, reset),
         cmocka_unit_test_setup(prompts_are_learned_too_when_asked, reset),
         cmocka_unit_test_setup(alpaca_text_is_the_known_one_and_told_once, reset),
         cmocka_unit_test_setup(end_of_sequence_is_not_doubled, reset),
