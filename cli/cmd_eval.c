@@ -35,7 +35,7 @@ static const cli_option options[] = {
      .value = "LIST",
      .flags = CLI_COMMAS,
      .help = "a result for each, as in 0,8,16,32"},
-    {.name = "max-length", .kind = CLI_INT, .at = AT(max_length), .value = "N", .initial = "1024", .min = 2, .max = 1 << 24},
+    {.name = "max-length", .kind = CLI_INT, .at = AT(max_length), .value = "N", .shown = "the adapter's", .min = 2, .max = 1 << 24},
     {.name = "pack",
      .kind = CLI_FLAG,
      .at = AT(pack),

@@ -32,6 +32,7 @@ static const cli_option options[] = {
      .value = "A,B",
      .flags = CLI_COMMAS,
      .help = "FILE's rows, read as in train"},
+    {.name = "raw", .kind = CLI_FLAG, .at = AT(raw), .help = "prompts as they stand, not in the form of training"},
     {.name = "max-tokens", .kind = CLI_INT, .at = AT(max_tokens), .value = "N", .initial = "128", .min = 1, .max = 1 << 24},
     {.name = "stop", .kind = CLI_LIST, .at = AT(stop), .value = "S", .help = "end after N, or before this text; repeat"},
     {.name = "temperature",
@@ -109,6 +110,7 @@ static void map_options(ar_generate_options *o, const struct values *v) {
     o->stops = v->stop.items;
     o->stop_count = (int)v->stop.count;
     o->seed = (uint64_t)v->session.common.seed;
+    o->raw = v->raw || v->prompts; /* a file's rows have their form */
 }
 
 /* One text streams as it comes. */
@@ -142,32 +144,49 @@ static int generate_several(cli *c, ar_session *session, const char *const *prom
     return printing.code;
 }
 
-static int generate(cli *c, const cli_args *args, const char *const *prompts, int count) {
-    const struct values *v = args->values;
-    ar_session_options so = {
-        .has_scale = cli_given(args, "scale"), .has_alpha = cli_given(args, "alpha"), .scale = v->scale, .alpha = v->alpha};
+static int generate(cli *c, const struct values *v, ar_session *session, const char *const *prompts, int count) {
     ar_generate_options o;
-    ar_session *session;
-    ar_runtime *rt;
-    int code = cli_session_open(&session, &rt, c, args, &so);
-    if (code) return code;
     map_options(&o, v);
-    code = count == 1 ? generate_one(c, session, prompts[0], &o) : generate_several(c, session, prompts, count, &o);
-    cli_session_close(session, rt);
-    return code;
+    return count == 1 ? generate_one(c, session, prompts[0], &o) : generate_several(c, session, prompts, count, &o);
+}
+
+static int load_prompts(ar_prompts *out, cli *c, const struct values *v, const char *map, const char *ignored) {
+    ar_error err;
+    return ar_prompts_load(out, v->prompts, map, ignored, &err) ? cli_fail(c, &err) : CLI_OK;
+}
+
+/* The rows are read as asked, else as the adapter's training read its own. */
+static int load_as_trained(ar_prompts *out, cli *c, const struct values *v, const ar_session *session) {
+    ar_session_form form = ar_session_trained_form(session);
+    if (form.map || form.ignore_fields) cli_log(c, AR_LOG_INFO, "rows are read as in training; --map and --ignore-fields change that");
+    return load_prompts(out, c, v, form.map, form.ignore_fields);
+}
+
+static int check(cli *c, const cli_args *args, const struct values *v) {
+    if (!v->prompt.count == !v->prompts) return cli_fail_usage(c, "wanted --prompt, once or more, or --prompts FILE.jsonl");
+    if ((v->map || v->ignore_fields) && !v->prompts) return cli_fail_usage(c, "--map and --ignore-fields: wanted --prompts with them");
+    if (cli_given(args, "scale") && cli_given(args, "alpha")) return cli_fail_usage(c, "found --scale and --alpha, wanted one of them");
+    return CLI_OK;
 }
 
 static int run(cli *c, const cli_args *args) {
     const struct values *v = args->values;
+    bool as_trained = v->prompts && v->session.adapter.count && !v->map && !v->ignore_fields;
+    ar_session_options so = {
+        .has_scale = cli_given(args, "scale"), .has_alpha = cli_given(args, "alpha"), .scale = v->scale, .alpha = v->alpha};
+    ar_session *session = NULL;
+    ar_runtime *rt = NULL;
     ar_prompts file = {0};
-    ar_error err;
-    if (!v->prompt.count == !v->prompts) return cli_fail_usage(c, "wanted --prompt, once or more, or --prompts FILE.jsonl");
-    if ((v->map || v->ignore_fields) && !v->prompts) return cli_fail_usage(c, "--map and --ignore-fields: wanted --prompts with them");
-    if (cli_given(args, "scale") && cli_given(args, "alpha")) return cli_fail_usage(c, "found --scale and --alpha, wanted one of them");
-    if (!v->prompts) return generate(c, args, v->prompt.items, (int)v->prompt.count);
-    if (ar_prompts_load(&file, v->prompts, v->map, v->ignore_fields, &err)) return cli_fail(c, &err);
-    int code = generate(c, args, (const char *const *)file.text, file.count);
+    int code = check(c, args, v);
+    if (!code && v->prompts && !as_trained) code = load_prompts(&file, c, v, v->map, v->ignore_fields);
+    if (!code) code = cli_session_open(&session, &rt, c, args, &so);
+    if (!code && as_trained) code = load_as_trained(&file, c, v, session);
+    if (!code && v->prompts)
+        code = generate(c, v, session, (const char *const *)file.text, file.count);
+    else if (!code)
+        code = generate(c, v, session, v->prompt.items, (int)v->prompt.count);
     ar_prompts_release(&file);
+    if (session) cli_session_close(session, rt);
     return code;
 }
 

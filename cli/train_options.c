@@ -80,7 +80,7 @@ const cli_option cli_train_options[] = {
      .max = 1 << 20,
      .word = "auto",
      .help = "samples a step; rows at a time"},
-    {.name = "max-length", .kind = CLI_INT, .at = AT(max_length), .value = "N", .initial = "1024", .min = 2, .max = 1 << 24},
+    {.name = "max-length", .kind = CLI_INT, .at = AT(max_length), .value = "N", .shown = "1024", .min = 2, .max = 1 << 24},
     {.name = "pack",
      .kind = CLI_FLAG,
      .at = AT(pack),

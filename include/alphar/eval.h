@@ -34,6 +34,13 @@ AR_API void ar_session_free(ar_session *s); /* NULL is fine */
 /* NULL where the base comes without one: then only ids can be asked about, and the second says what is missing. */
 AR_API const ar_tokenizer *ar_session_tokenizer(const ar_session *s);
 AR_API ar_status ar_session_need_tokenizer(const ar_session *s, ar_error *err);
+/* What the adapter (without one, the base) says of the rows that it was trained on by Alphar.  Strings live with the session. */
+typedef struct ar_session_form {
+    const char *form;                /* "text", "prompt", "question", "instruction", "mixed"; NULL: not known, or not one */
+    const char *map, *ignore_fields; /* as in ar_train_options; NULL: none */
+    int max_length;                  /* 0: not known */
+} ar_session_form;
+AR_API ar_session_form ar_session_trained_form(const ar_session *s);
 AR_API const ar_model *ar_session_model(const ar_session *s);
 
 /* ---- eval: mean loss over the supervised tokens of a file ---------------------------------------------------- */
@@ -90,6 +97,7 @@ typedef struct ar_generate_options {
     const char *const *stops;
     int stop_count;
     uint64_t seed; /* 1 */
+    bool raw;      /* the prompt as it stands, not in the form of the adapter's training */
     /* Receives text as it becomes final (whole UTF-8 characters, never part of a stop string); NULL: none.
      * Returning false stops generation. */
     bool (*on_text)(void *user, const char *text, size_t n);
@@ -108,7 +116,8 @@ typedef struct ar_generate_result {
 } ar_generate_result;
 
 AR_API void ar_generate_options_init(ar_generate_options *o);
-/* prompt: text, encoded with the tokenizer's special tokens.  Caller releases the result, also after an error. */
+/* prompt: text, encoded with the tokenizer's special tokens; for an adapter trained on `question` or `instruction` rows it is
+ * put as they are, unless it is already or o->raw is set (ar_session_trained_form).  Caller releases the result, also after an error. */
 AR_API ar_status ar_generate(ar_generate_result *result, ar_session *s, const char *prompt, const ar_generate_options *o, ar_error *err);
 /* The same for `count` prompts, whose tokens are formed together: the base's weights are read once for a token of each of up
  * to 16 of them.  results [count]; each is what ar_generate says for that prompt alone with the seed o->seed + its index,

@@ -9,10 +9,10 @@
 
 enum { TOKENS = 1024 };
 
-void ar_eval_options_init(ar_eval_options *o) { *o = (ar_eval_options){.max_length = 1024, .pack = true}; }
+void ar_eval_options_init(ar_eval_options *o) { *o = (ar_eval_options){.pack = true}; }
 
 static ar_status check(const ar_session *s, const ar_eval_options *o, ar_error *err) {
-    if (o->max_length < 2) return ar__fail(err, AR_ERR_VALUE, "max-length: found %d, wanted at least 2", o->max_length);
+    if (o->max_length && o->max_length < 2) return ar__fail(err, AR_ERR_VALUE, "max-length: found %d, wanted at least 2", o->max_length);
     if (!o->data && !o->more_data_count && !o->sample_count) return ar__fail(err, AR_ERR_VALUE, "data: not given");
     if (o->alphas && o->scales) return ar__fail(err, AR_ERR_VALUE, "alphas and scales: wanted one of them");
     if ((o->alphas || o->scales) && !s->adapter)
@@ -24,6 +24,25 @@ static ar_status check(const ar_session *s, const ar_eval_options *o, ar_error *
         if (!isfinite(o->alphas ? o->alphas[i] : o->scales[i]))
             return ar__fail(err, AR_ERR_VALUE, "alpha or scale: found a value that is no finite number");
     return AR_OK;
+}
+
+/* As asked; else the adapter's own, so that the same file has the loss that it had there; else train's default. */
+static int choose_length(const ar_session *s, const ar_eval_options *o) {
+    int64_t positions = s->model->arch.max_positions;
+    int own = s->trained.max_length, length = own ? own : ar__length_default(positions);
+    if (o->max_length) return o->max_length;
+    if (own)
+        ar__log_info(&s->rt->log, "max-length %d, as in training", length);
+    else if (length < AR_LENGTH)
+        ar__log_info(&s->rt->log, "max-length %d: the base was made for no more positions", length);
+    return length;
+}
+
+static void warn_length(const ar_session *s, const ar_dataset *data) {
+    int64_t positions = s->model->arch.max_positions;
+    if (ar__dataset_longest(data) > positions)
+        ar__log_warn(&s->rt->log, "a sample has %d tokens, the base was made for %lld: its loss says little", ar__dataset_longest(data),
+                     (long long)positions);
 }
 
 static ar_status load(ar_dataset **out, const ar_session *s, const ar_eval_options *o, ar_error *err) {
@@ -101,13 +120,16 @@ static ar_status evaluate(ar_eval_result *r, ar_session *s, ar_batcher *b, const
     return st;
 }
 
-ar_status ar_eval(ar_eval_result *results, ar_session *s, const ar_eval_options *o, ar_error *err) {
+ar_status ar_eval(ar_eval_result *results, ar_session *s, const ar_eval_options *asked, ar_error *err) {
     ar_dataset *data = NULL;
     ar_batcher b = {0};
+    ar_eval_options resolved = *asked, *o = &resolved;
     AR_ONE_CALL(s->rt, err);
     ar_status st = check(s, o, err);
+    if (!st) resolved.max_length = choose_length(s, asked);
     if (!st) st = load(&data, s, o, err);
     if (!st) {
+        warn_length(s, data);
         int rows = rows_at_a_time(s, data, o->max_length);
         bool pack = o->pack && rows_at_a_time(s, data, 2) > 1;
         size_t longest = (size_t)ar__dataset_longest(data);

@@ -15,6 +15,10 @@ typedef struct ar_data_more {
     size_t sample_count;
 } ar_data_more;
 
+/* Tokens kept of a sample where nobody asks for another number, in a base of so many positions. */
+enum { AR_LENGTH = 1024 };
+static inline int ar__length_default(int64_t positions) { return positions >= 2 && positions < AR_LENGTH ? (int)positions : AR_LENGTH; }
+
 typedef struct ar_data_options {
     int max_length;     /* tokens kept of a sample; ≥ 1 */
     int threads;        /* that parse and encode; 0 counts as 1.  No influence on the result */

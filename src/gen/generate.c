@@ -81,18 +81,55 @@ static ar_status about(const generation *g, size_t index, ar_status s, ar_error 
     return ar__fail_at(err, s, place);
 }
 
+static const char *form_text(ar_data_kind kind) {
+    return kind == AR_DATA_ALPACA ? "in Alpaca's text (instruction rows)" : "with a newline behind (question rows)";
+}
+
+/* Says what is done with prompts, where anything is or could be expected. */
+static void tell_form(const generation *g, ar_data_kind kind, size_t wrapped) {
+    const ar_trained *t = &g->s->trained;
+    const ar_log *log = &g->s->rt->log;
+    if (wrapped) ar__log_info(log, "prompts are put as in training, %s; --raw sends them as they stand", form_text(kind));
+    if (t->forms.count > 1)
+        ar__log_warn(log, "the adapters were trained on rows of different forms (%s, %s): prompts go as they stand", t->forms.at[0],
+                     t->forms.at[1]);
+    if (t->map && strstr(t->map, "context="))
+        ar__log_info(log, "training had a context before the prompt (--map %s): write it in front, an empty line behind it", t->map);
+}
+
+/* The prompt as it is sent: the caller's, or one in `made`. */
+static const char *put_in_form(ar_buf *made, bool *wrapped, ar_data_kind kind, const char *prompt) {
+    size_t n = strlen(prompt);
+    *wrapped = (kind == AR_DATA_ANSWER || kind == AR_DATA_ALPACA) && !ar__parts_is_wrapped(kind, prompt, n);
+    if (!*wrapped) return prompt;
+    ar__buf_clear(made);
+    ar__parts_wrap(made, kind, prompt, n);
+    return made->failed ? NULL : made->data;
+}
+
+static ar_status encode_one(generation *g, size_t i, const char *text, size_t *own_bos, ar_error *err) {
+    ar_ids *ids = &g->results[i].prompt_ids;
+    unsigned own;
+    if (!text) return ar__fail_memory(err, "prompt");
+    ar_status st = ar_tokenizer_encode_whole(ids, &own, g->s->tokenizer, text, strlen(text), err);
+    *own_bos += own & AR_TOKENIZE_OWN_BOS;
+    return st ? st : check_prompt(g->s, &g->o, ids, err);
+}
+
 static ar_status encode(generation *g, const char *const *prompts, ar_error *err) {
     ar_status st = ar_session_need_tokenizer(g->s, err);
-    size_t own_bos = 0;
-    unsigned own;
+    ar_data_kind kind = g->o.raw ? AR_DATA_KINDS : ar__trained_kind(&g->s->trained);
+    ar_buf made = {0};
+    size_t own_bos = 0, count = 0;
     if (!st) st = check_options(&g->o, err);
     for (size_t i = 0; !st && i < g->count; i++) {
-        ar_ids *ids = &g->results[i].prompt_ids;
-        st = ar_tokenizer_encode_whole(ids, &own, g->s->tokenizer, prompts[i], strlen(prompts[i]), err);
-        if (!st) own_bos += own & AR_TOKENIZE_OWN_BOS;
-        if (!st) st = check_prompt(g->s, &g->o, ids, err);
-        st = about(g, i, st, err);
+        bool wrapped;
+        const char *text = put_in_form(&made, &wrapped, kind, prompts[i]);
+        count += wrapped;
+        st = about(g, i, encode_one(g, i, text, &own_bos, err), err);
     }
+    ar__buf_release(&made);
+    if (!st && !g->o.raw) tell_form(g, kind, count);
     if (!st && own_bos)
         ar__log_info(&g->s->rt->log, "%zu of %zu prompt%s with the tokenizer's BOS; no second one is added", own_bos, g->count,
                      g->count == 1 ? " begins" : "s begin");

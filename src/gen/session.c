@@ -10,7 +10,8 @@
 #include "format/json.h"
 #include "gen/stack.h"
 
-static ar_status open_one(ar_adapter **out, const char *text, const ar_session_options *o, const ar_log *log, ar_error *err) {
+static ar_status open_one(ar_adapter **out, ar_trained *trained, const char *text, const ar_session_options *o, const ar_log *log,
+                          ar_error *err) {
     char *path = NULL;
     double factor;
     ar_adapter_options how = o->adapter_options;
@@ -21,6 +22,7 @@ static ar_status open_one(ar_adapter **out, const char *text, const ar_session_o
     if (!st) st = ar_adapter_open(out, path, &how, err);
     if (!st) st = ar__base_warn_path(*out, o->model, log, err);
     if (!st) st = ar__adapter_load(*out, err);
+    if (!st) st = ar__trained_add(trained, *out, err);
     if (!st && o->has_scale) st = ar_adapter_set_scale(*out, o->scale, err);
     if (!st && o->has_alpha) st = ar_adapter_set_alpha(*out, o->alpha, err);
     if (!st && factor != 1.0) st = ar_adapter_multiply_scale(*out, factor, err);
@@ -32,7 +34,7 @@ static ar_status open_adapters(ar_session *s, const ar_session_options *o, ar_er
     size_t count = (size_t)o->adapter_count;
     ar_adapter **list = ar__alloc(count, sizeof(ar_adapter *));
     ar_status st = list ? AR_OK : ar__fail_memory(err, "adapters");
-    for (size_t i = 0; !st && i < count; i++) st = open_one(&list[i], o->adapters[i], o, &s->rt->log, err);
+    for (size_t i = 0; !st && i < count; i++) st = open_one(&list[i], &s->trained, o->adapters[i], o, &s->rt->log, err);
     if (!st && count == 1) {
         s->adapter = list[0];
         list[0] = NULL;
@@ -90,6 +92,7 @@ ar_status ar_session_open(ar_session **out, const ar_runtime *rt, const ar_sessi
     if (!st) st = open_tokenizer(s, o->model, err);
     if (!st) st = collect_eos(s, o->model, err);
     if (!st && o->adapter_count) st = open_adapters(s, o, err);
+    if (!st && !o->adapter_count) st = ar__trained_read(&s->trained, o->model, err);
     if (st) {
         ar_session_free(s);
         return st;
@@ -104,7 +107,14 @@ void ar_session_free(ar_session *s) {
     ar_model_free(s->model);
     ar_adapter_free(s->adapter);
     ar_tokenizer_free(s->tokenizer);
+    ar__trained_release(&s->trained);
     free(s);
+}
+
+ar_session_form ar_session_trained_form(const ar_session *s) {
+    const ar_trained *t = &s->trained;
+    return (ar_session_form){
+        .form = t->forms.count == 1 ? t->forms.at[0] : NULL, .map = t->map, .ignore_fields = t->ignored, .max_length = t->max_length};
 }
 
 const ar_tokenizer *ar_session_tokenizer(const ar_session *s) { return s->tokenizer; }

@@ -3,6 +3,7 @@
 #define AR_GEN_SESSION_H
 
 #include "alphar/eval.h"
+#include "gen/trained.h"
 #include "model/attach.h"
 #include "model/pass.h"
 
@@ -16,6 +17,7 @@ struct ar_session {
     bool stacked;                    /* the adapter is the sum of several */
     int32_t eos[2 * AR_MAX_EOS + 1]; /* generation stops on any of these */
     int eos_count;
+    ar_trained trained;
 };
 
 /* The one segment of everything with the session's adapter. */

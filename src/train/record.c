@@ -50,6 +50,7 @@ ar_status ar__record_write(const ar_trainer *t, const char *dir, ar_error *err) 
                                      t->rt->gemm[0]->name, "samples", (json_int_t)ar__dataset_count(t->data), "tokens",
                                      count_or_null(known, t->stats.tokens), "supervised", count_or_null(known, t->stats.supervised))
                          : NULL;
+    json_object_set_new(json_object_get(j, "resolved"), "form", json_string(ar__parts_kind_name(ar__dataset_kind(t->data))));
     ar_status s = write_json(j, path, err);
     json_decref(j);
     free(path);
@@ -92,6 +93,7 @@ ar_status ar__record_provenance(ar_trainer *t, ar_error *err) {
     if (!s) s = ar__adapter_set_note(t->adapter, "base.dtype", ar__dtype(t->model->dtype)->name, err);
     if (!s) s = ar__adapter_set_note(t->adapter, "train.lr", rate, err);
     if (!s) s = note_architecture(t, err);
+    if (!s) s = ar__record_data_notes(t, err);
     ar__buf_release(&weights);
     return s;
 }

@@ -10,6 +10,8 @@ uint64_t ar__data_hash(const ar_dataset *data);
 ar_status ar__record_write(const ar_trainer *t, const char *dir, ar_error *err);
 /* Compares DIR/run.json, where there is one, with this run. */
 ar_status ar__record_check(const ar_trainer *t, const char *dir, ar_error *err);
+/* Notes on the data: form of the rows, map, length. */
+ar_status ar__record_data_notes(ar_trainer *t, ar_error *err);
 /* Provenance notes of the adapter: base, learning rate, version. */
 ar_status ar__record_provenance(ar_trainer *t, ar_error *err);
 

@@ -11,7 +11,6 @@ void ar_train_options_init(ar_train_options *o) {
     *o = (ar_train_options){.rank = 16,
                             .epochs = 3,
                             .batch = 8,
-                            .max_length = 1024,
                             .pack = true,
                             .shuffle = true,
                             .lr = 2e-4,
@@ -40,7 +39,7 @@ static ar_status check_ranges(const ar_train_options *o, ar_error *err) {
         {"steps", (double)o->steps, 0, 1e15},
         {"batch", o->batch, 1, 1 << 20},
         {"micro-batch", o->micro_batch, 0, 1 << 20},
-        {"max-length", o->max_length, 2, 1 << 24},
+        {"max-length", o->max_length, 0, 1 << 24},
         {"lr", o->lr, 0, 1e6},
         {"lr-ratio", o->lr_ratio, 0, 1e9},
         {"min-lr", o->min_lr, 0, 1e6},
@@ -57,6 +56,7 @@ static ar_status check_ranges(const ar_train_options *o, ar_error *err) {
         {"strength-every", o->strength_every, 0, 1 << 30},
         {"memory", (double)o->memory, 0, 1e18},
     };
+    if (o->max_length == 1) return ar__fail(err, AR_ERR_USAGE, "max-length: found 1, wanted at least 2");
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (!(all[i].value >= all[i].least && all[i].value <= all[i].most))
             return ar__fail(err, AR_ERR_USAGE, "%s: found %g, wanted %g to %g", all[i].name, all[i].value, all[i].least, all[i].most);

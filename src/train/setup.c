@@ -28,6 +28,14 @@ static ar_status open_base(ar_trainer *t, ar_error *err) {
     return ar_tokenizer_open(&t->tokenizer, t->tokenizer_path, err);
 }
 
+/* A length that was asked for stands; the default is no longer than the base was made for. */
+static void choose_length(ar_trainer *t) {
+    int64_t positions = t->model->arch.max_positions;
+    if (t->o.max_length) return;
+    t->o.max_length = ar__length_default(positions);
+    if (t->o.max_length < AR_LENGTH) ar__log_info(&t->rt->log, "max-length %d: the base was made for no more positions", t->o.max_length);
+}
+
 /* ahead: a large file may be tokenized while the first steps run, unless samples can be longer than the base was made for. */
 static ar_status load_data(ar_dataset **out, ar_trainer *t, const char *file, const ar_data_more *more, bool ahead, ar_data_stats *stats,
                            ar_error *err) {
@@ -193,6 +201,7 @@ ar_status ar__trainer_open(ar_trainer *t, const ar_runtime *rt, const ar_train_o
     ar_data_more eval_more = {o->more_eval_data, o->more_eval_data_count, o->eval_samples, o->eval_sample_count};
     if (!s && data && !ar__has_data(o)) s = ar__fail(err, AR_ERR_VALUE, "data: not given");
     if (!s) s = open_base(t, err);
+    if (!s) choose_length(t);
     /* A resumed run compares its samples with those of before, and rows without packing are as long as the longest sample:
      * both want all of them first. */
     if (!s && data) s = load_data(&t->data, t, o->data, &more, data == AR_DATA_AHEAD && !o->resume && o->pack, &t->stats, err);

@@ -1,0 +1,27 @@
+/* What adapters say of their training: how the rows read, and how long they were.  Noted in the adapter's file; a model that
+ * was trained whole has it in the run.json beside its weights.
+ *
+ *     alphar.data.form         text | prompt | question | instruction | mixed: the first field of the rows
+ *     alphar.data.map          as --map, alphar.data.ignore-fields as --ignore-fields; absent where not given
+ *     alphar.data.max-length   tokens */
+#ifndef AR_GEN_TRAINED_H
+#define AR_GEN_TRAINED_H
+
+#include "adapter/adapter.h"
+#include "data/parts.h"
+
+typedef struct ar_trained {
+    ar_strings forms; /* different ones */
+    char *map, *ignored;
+    int max_length; /* the longest; 0: not known */
+} ar_trained;
+
+ar_status ar__trained_add(ar_trained *t, const ar_adapter *ad, ar_error *err);
+/* What DIR/run.json says, where a training of all weights left one. */
+ar_status ar__trained_read(ar_trained *t, const char *dir, ar_error *err);
+void ar__trained_release(ar_trained *t);
+
+/* The form that prompts are to be given; AR_DATA_KINDS: none, they go as they stand. */
+ar_data_kind ar__trained_kind(const ar_trained *t);
+
+#endif
