@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "base/fail.h"
+#include "format/json.h"
 
 /* Longer lines are no samples; the bound keeps a file without newlines from being parsed as one tree. */
 enum { MAX_LINE_BYTES = 256 << 20 };
@@ -39,6 +40,7 @@ const char *ar__parts_kind_name(ar_data_kind kind) {
 /* ---- fields --------------------------------------------------------------------------------------------------------*/
 
 static const char *type_name(const json_t *v) {
+    if (ar__json_number_note(v)) return "a number";
     switch (json_typeof(v)) {
     case JSON_OBJECT: return "an object";
     case JSON_ARRAY: return "an array";
@@ -286,10 +288,8 @@ static ar_status parse(ar_parts *out, const ar_line *line, ar_error *err) {
     size_t bad = ar__utf8_bad_at(line->text, line->size);
     if (bad < line->size)
         return ar__fail(err, AR_ERR_FORMAT, "found byte 0x%02x at column %zu, wanted UTF-8", (unsigned char)line->text[bad], bad + 1);
-    /* Integers become reals so that an id of thirty digits, which nothing here reads, is no error. */
-    size_t flags = JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL | JSON_DECODE_ANY | JSON_REJECT_DUPLICATES;
     json_error_t at;
-    out->root = json_loadb(line->text, line->size, flags, &at);
+    out->root = ar__json_decode(line->text, line->size, JSON_ALLOW_NUL | JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &at);
     if (!out->root && json_error_code(&at) == json_error_out_of_memory) return ar__fail_memory(err, "JSON");
     if (!out->root) {
         bool open = json_error_code(&at) == json_error_premature_end_of_input;

@@ -5,19 +5,50 @@
 
 #include "base/fail.h"
 #include "base/file.h"
+#include "format/json_number.h"
 
-ar_status ar__json_parse(json_t **out, const char *text, size_t n, const char *place, ar_error *err) {
+size_t ar__json_bom(const char *text, size_t n) { return n >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3) ? 3 : 0; }
+
+static bool has_word(const char *text, size_t n, const char *word) {
+    size_t size = strlen(word);
+    for (const char *p = text; (size_t)(text + n - p) >= size && (p = memchr(p, *word, (size_t)(text + n - p) - size + 1)); p++)
+        if (!memcmp(p, word, size)) return true;
+    return false;
+}
+
+/* May it have stopped at a number: too large for it, or named as Python names them? */
+static bool stopped_at_number(const json_error_t *at, const char *text, size_t n) {
+    if (json_error_code(at) == json_error_numeric_overflow) return true;
+    return json_error_code(at) == json_error_invalid_syntax && (has_word(text, n, "NaN") || has_word(text, n, "Infinity"));
+}
+
+json_t *ar__json_decode(const char *text, size_t n, size_t flags, json_error_t *at) {
+    size_t bom = ar__json_bom(text, n);
+    if (!n) text = ""; /* jansson takes no NULL */
+    flags |= JSON_DECODE_ANY;
+    json_t *root = json_loadb(text + bom, n - bom, flags, at);
+    if (root || !stopped_at_number(at, text, n)) return root;
+    ar_buf other = {0};
+    ar__json_rewrite_numbers(&other, text + bom, n - bom);
+    if (!other.failed && other.data) root = json_loadb(other.data, other.len, flags, at);
+    ar__buf_release(&other);
+    return root;
+}
+
+ar_status ar__json_read(json_t **out, const char *text, size_t n, size_t flags, const char *place, ar_error *err) {
     json_error_t e;
-    *out = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
-    if (!*out && json_error_code(&e) == json_error_numeric_overflow)
-        *out = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, &e);
+    *out = ar__json_decode(text, n, flags, &e);
     if (*out) return AR_OK;
     if (json_error_code(&e) == json_error_out_of_memory) return ar__fail_memory(err, place);
+    if (n >= 2 && (!memcmp(text, "\xFF\xFE", 2) || !memcmp(text, "\xFE\xFF", 2)))
+        return ar__fail(err, AR_ERR_FORMAT, "%s: found UTF-16 text, wanted UTF-8; save it again as UTF-8", place);
     if (json_error_code(&e) == json_error_null_character || json_error_code(&e) == json_error_null_byte_in_key)
         return ar__fail(err, AR_ERR_FORMAT, "%s:%d:%d: found a NUL character, wanted JSON text", place, e.line, e.column);
-    bool number = strstr(e.text, "NaN") || strstr(e.text, "Infinity");
-    return ar__fail(err, AR_ERR_FORMAT, "%s:%d:%d: %s%s", place, e.line, e.column, e.text,
-                    number ? " (JSON has no NaN or infinity; wanted a finite number)" : "");
+    return ar__fail(err, AR_ERR_FORMAT, "%s:%d:%d: not JSON: %s", place, e.line, e.column, e.text);
+}
+
+ar_status ar__json_parse(json_t **out, const char *text, size_t n, const char *place, ar_error *err) {
+    return ar__json_read(out, text, n, JSON_REJECT_DUPLICATES, place, err);
 }
 
 ar_status ar__json_load(json_t **out, const char *path, size_t max_bytes, ar_error *err) {
@@ -41,6 +72,8 @@ ar_status ar__json_load_object(json_t **out, const char *path, size_t max_bytes,
 
 const char *ar__json_type(const json_t *value) {
     if (!value) return "nothing";
+    const char *number = ar__json_number_note(value);
+    if (number) return number;
     switch (json_typeof(value)) {
     case JSON_OBJECT: return "object";
     case JSON_ARRAY: return "list";
@@ -131,7 +164,7 @@ ar_status ar__json_get_array(const json_t **out, const json_t *object, const cha
 ar_status ar__json_get_object(const json_t **out, const json_t *object, const char *key, const char *place, ar_error *err) {
     const json_t *v = json_object_get(object, key);
     if (!ar__json_has(object, key)) return AR_OK;
-    if (!json_is_object(v)) return wrong("object", object, key, place, err);
+    if (!json_is_object(v) || ar__json_number_note(v)) return wrong("object", object, key, place, err);
     *out = v;
     return AR_OK;
 }

@@ -12,10 +12,17 @@
 
 #include "alphar/error.h"
 
-/* The file's value; caller json_decref's.  Repeated keys are refused.  Integers past 64 bits (tokenizer files hold
- * 1e30 written out) turn the whole file's integers into reals, which the getters below take where they are integral. */
-ar_status ar__json_load(json_t **out, const char *path, size_t max_bytes, ar_error *err);
+/* The only way to jansson's parser.  Every number that JSON or Python's json allows is read: integers past 64 bits
+ * (tokenizer files hold 1e30 written out) as reals; NaN, infinities and what is past a double as notes (below).  A byte
+ * order mark is skipped.  Flags are jansson's; NULL and *at where it is no JSON, its columns those of the text unless
+ * such a number stands before on the line. */
+json_t *ar__json_decode(const char *text, size_t n, size_t flags, json_error_t *at);
+/* The same with words for what is wrong: `place:line:column: not JSON: …`.  Caller json_decref's. */
+ar_status ar__json_read(json_t **out, const char *text, size_t n, size_t flags, const char *place, ar_error *err);
+/* As ar__json_read; repeated keys, of which readers take the first or the last, are refused. */
 ar_status ar__json_parse(json_t **out, const char *text, size_t n, const char *place, ar_error *err);
+/* As ar__json_parse for a whole file. */
+ar_status ar__json_load(json_t **out, const char *path, size_t max_bytes, ar_error *err);
 /* As ar__json_load; the value must be an object. */
 ar_status ar__json_load_object(json_t **out, const char *path, size_t max_bytes, ar_error *err);
 
@@ -38,6 +45,9 @@ unsigned ar__json_digits(unsigned digits, double x);
 
 bool ar__json_has(const json_t *object, const char *key); /* present and not null */
 bool ar__json_is_off(const json_t *value);                /* NULL, null, false, "", [] or {} */
-const char *ar__json_type(const json_t *value);           /* "string", "integer", …; for messages */
+const char *ar__json_type(const json_t *value);           /* "string", "integer", "NaN", …; for messages */
+/* A number without a value here, as it was written ("1e400", "NaN"); NULL: something else. */
+const char *ar__json_number_note(const json_t *value);
+size_t ar__json_bom(const char *text, size_t n); /* bytes of the byte order mark that it begins with: 0 or 3 */
 
 #endif

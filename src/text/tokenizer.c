@@ -5,9 +5,12 @@
 
 #include "base/fail.h"
 #include "base/file.h"
+#include "format/json.h"
 #include "text/post.h"
 #include "text/tokenizer_impl.h"
 #include "text/utf8.h"
+
+enum { MAX_CONFIG_BYTES = 64 << 20 };
 
 void ar_ids_release(ar_ids *ids) {
     free(ids->id);
@@ -133,15 +136,18 @@ static ar_status find_file(char **file, char **folder, const char *path, ar_erro
     return ar__fail(err, AR_ERR_NOT_FOUND, "%s: neither tokenizer.json nor tokenizer.model is there", path);
 }
 
+/* A key that stands twice counts as in Python: the last. */
 static ar_status read_config(json_t **out, const char *folder, const char *name, ar_error *err) {
     char *path = ar__path_join(folder, name);
+    ar_buf text = {0};
     ar_status s = path ? AR_OK : ar__fail_memory(err, folder);
     *out = NULL;
     if (!s && ar__path_exists(path)) {
-        json_error_t at;
-        *out = json_load_file(path, 0, &at);
-        if (!*out) s = ar__fail(err, AR_ERR_FORMAT, "%s: not JSON: line %d: %.200s", path, at.line, at.text);
+        s = ar__file_read(&text, path, MAX_CONFIG_BYTES, err);
+        if (!s) s = ar__json_read(out, text.data, text.len, JSON_ALLOW_NUL, path, err);
+        if (!s && !json_is_object(*out)) s = ar__fail(err, AR_ERR_FORMAT, "%s: found %s, wanted an object", path, ar__json_type(*out));
     }
+    ar__buf_release(&text);
     free(path);
     return s;
 }

@@ -6,6 +6,7 @@
 
 #include "base/fail.h"
 #include "base/file.h"
+#include "format/json.h"
 #include "text/config.h"
 #include "text/json_big.h"
 #include "text/post.h"
@@ -84,8 +85,8 @@ static bool read_streamed(ar_tokenizer *tk, const char *data, size_t n) {
     ar_buf rest = {0};
     bool ok = false;
     if (ar__json_big_find(&big[0], &big[1], &rest, data, n)) {
-        json_t *root = json_loadb(rest.data, rest.len, JSON_ALLOW_NUL, NULL);
-        ok = root && read_all(tk, root, big, NULL) == AR_OK;
+        json_t *root = NULL;
+        ok = !ar__json_read(&root, rest.data, rest.len, JSON_ALLOW_NUL, "", NULL) && read_all(tk, root, big, NULL) == AR_OK;
         json_decref(root);
     }
     ar__buf_release(&rest);
@@ -94,18 +95,14 @@ static bool read_streamed(ar_tokenizer *tk, const char *data, size_t n) {
 
 ar_status ar__tokenizer_read_json(ar_tokenizer *tk, const char *path, ar_error *err) {
     ar_filemap map;
-    json_error_t at;
     ar_status s = ar__filemap_open(&map, path, err);
     if (s) return s;
     const char *data = map.data ? (const char *)map.data : "";
     if (!read_streamed(tk, data, map.size)) {
         ar__tokenizer_clear(tk);
-        json_t *root = json_loadb(data, map.size, JSON_ALLOW_NUL, &at);
-        if (root)
-            s = read_all(tk, root, NULL, err);
-        else
-            s = ar__fail(err, AR_ERR_FORMAT, "not JSON: line %d: %.200s", at.line, at.text);
-        if (s) ar__fail_at(err, s, path);
+        json_t *root = NULL;
+        s = ar__json_read(&root, data, map.size, JSON_ALLOW_NUL, path, err);
+        if (!s && (s = read_all(tk, root, NULL, err))) ar__fail_at(err, s, path);
         json_decref(root);
     }
     ar__filemap_close(&map);

@@ -223,7 +223,7 @@ static void wrong_files_are_refused_by_name(void **state) {
         ar_status status;
         const char *json, *part;
     } files[] = {
-        {AR_ERR_FORMAT, "{\"model\":", "line 1"},
+        {AR_ERR_FORMAT, "{\"model\":", "tokenizer.json:1:9: not JSON"},
         {AR_ERR_FORMAT, "[]", "no 'model'"},
         {AR_ERR_UNSUPPORTED, "{\"model\":{\"type\":\"WordPiece\",\"vocab\":{}}}", "WordPiece"},
         {AR_ERR_FORMAT, "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":-1},\"merges\":[]}}", "id of token 'a'"},

@@ -100,6 +100,7 @@ ar_status ar__merge_config(ar_buf *text, const ar_merging *m, ar_error *err) {
     *text = (ar_buf){0};
     ar_status s = path ? ar__file_read(text, path, CONFIG_MAX, err) : ar__fail_memory(err, m->o->model);
     bool ok = true;
+    if (!s) splice(text, 0, ar__json_bom(text->data, text->len), ""); /* Python's json refuses one */
     if (!s && m->has_dtype) ok = set_dtype(text, m);
     if (!s && ok && m->untied) ok = set_untied(text);
     if (!s && !ok) s = ar__fail_memory(err, "config.json");
