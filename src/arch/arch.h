@@ -14,6 +14,7 @@
 
 #include "alphar/error.h"
 #include "arch/module.h"
+#include "base/log.h"
 
 typedef enum ar_rope_kind { AR_ROPE_DEFAULT, AR_ROPE_LINEAR, AR_ROPE_DYNAMIC, AR_ROPE_LLAMA3, AR_ROPE_YARN } ar_rope_kind;
 
@@ -54,8 +55,9 @@ typedef struct ar_arch {
     int eos_count;
 } ar_arch;
 
-/* Reads a config.json already parsed; place is its path, for messages. */
-ar_status ar__arch_read(ar_arch *out, const json_t *config, const char *place, ar_error *err);
+/* Reads a config.json already parsed; place is its path, for messages.  log (NULL: nobody) is told where versions of
+ * transformers read the file differently. */
+ar_status ar__arch_read(ar_arch *out, const json_t *config, const char *place, const ar_log *log, ar_error *err);
 void ar__arch_release(ar_arch *a);
 
 /* Module indices: 0 the embedding, then AR_SLOT_COUNT per layer, then the last norm, then the head.  They are the
@@ -69,6 +71,9 @@ static inline size_t ar__module_head(const ar_arch *a) { return ar__module_count
 ar_status ar__arch_modules(ar_module **out, const ar_arch *a, ar_error *err);
 void ar__modules_free(ar_module *m, size_t count);
 
+/* The rotary part of config.json. */
+ar_status ar__rope_read(ar_rope_config *out, const json_t *config, int64_t max_positions, const char *place, const ar_log *log,
+                        ar_error *err);
 /* The head_dim / 2 inverse frequencies for a sequence of `length`, and the factor on cos and sin.
  * Source: transformers' modeling_rope_utils; arXiv 2309.00071 (yarn). */
 void ar__rope_frequencies(float *inv_freq, float *scale, const ar_arch *a, size_t length);

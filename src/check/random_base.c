@@ -103,7 +103,7 @@ ar_status ar__random_base_write(const char *dir, const char *config_path, uint64
     ar_module *modules = NULL;
     ar_status s = config_to && weights && tokenizer ? AR_OK : ar__fail_memory(err, dir);
     if (!s) s = ar__json_load_object(&config, config_path, MAX_CONFIG_BYTES, err);
-    if (!s) s = ar__arch_read(&arch, config, config_path, err);
+    if (!s) s = ar__arch_read(&arch, config, config_path, NULL, err);
     if (!s) s = ar__arch_modules(&modules, &arch, err);
     if (!s) s = copy_config(config_to, config_path, err);
     if (!s) s = write_tokenizer(tokenizer, err);

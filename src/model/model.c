@@ -141,7 +141,7 @@ static ar_status start(ar_model *m, const ar_runtime *rt, const char *config_pat
     ar_status s;
     m->rt = rt;
     if ((s = ar__json_load_object(config, config_path, MAX_CONFIG_BYTES, err)) ||
-        (s = ar__arch_read(&m->arch, *config, config_path, err)) || (s = ar__arch_modules(&m->modules, &m->arch, err)))
+        (s = ar__arch_read(&m->arch, *config, config_path, &rt->log, err)) || (s = ar__arch_modules(&m->modules, &m->arch, err)))
         return s;
     m->module_count = ar__module_count(&m->arch);
     m->tied = m->arch.tied;

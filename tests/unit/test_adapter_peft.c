@@ -100,8 +100,8 @@ static void fields_are_handled_harmless_or_refused(void **state) {
     refuse_config(CONFIG ",\"alpha_pattern\":{\"q\":\"4\"}", AR_ERR_FORMAT, "'alpha_pattern': 'q' is no number");
     refuse_config(CONFIG ",\"modules_to_save\":[1]", AR_ERR_FORMAT, "'modules_to_save' holds integer, wanted strings");
     refuse_config("\"peft_type\":\"LORA\",\"lora_alpha\":1,\"r\":0", AR_ERR_FORMAT, "'r' is 0");
-    refuse_config("\"peft_type\":\"LORA\",\"lora_alpha\":NaN", AR_ERR_FORMAT, "adapter_config.json:1:");
-    refuse_config("\"peft_type\":\"LORA\",\"lora_alpha\":1e999", AR_ERR_FORMAT, "adapter_config.json:1:");
+    refuse_config("\"peft_type\":\"LORA\",\"lora_alpha\":NaN", AR_ERR_FORMAT, "adapter_config.json: 'lora_alpha': found ");
+    refuse_config("\"peft_type\":\"LORA\",\"lora_alpha\":1e999", AR_ERR_FORMAT, "adapter_config.json: 'lora_alpha': found ");
     refuse_config("\"peft_type\":\"LORA\",\"lora_alpha\":\"16\"", AR_ERR_FORMAT, "'lora_alpha': found string, wanted number");
     ar_adapter_free(good(
         CONFIG ",\"unheard_of\":null,\"another\":{},\"third\":[],\"fourth\":\"\",\"fifth\":false,\"use_bdlora\":null,"

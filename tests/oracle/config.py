@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""config.json as people edit it, field by field and family by family: Alphar's log-probabilities are transformers' for
+the same file, or the field is refused by name; where versions of transformers differ a warning says so.  Heads that a
+file brings beside tie_word_embeddings are checked the same way.  Bound 2e-5 in log p."""
+import json, os, subprocess, sys, tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PROGRAM = os.path.join(os.path.abspath(os.path.join(ROOT, os.environ.get("BUILD", "build"))), "alphar")
+
+try:
+    import torch, transformers as tf
+    from safetensors.torch import load_file, save_file
+except ImportError as e:
+    print(f"skip config {e}")
+    sys.exit(0)
+tf.logging.set_verbosity_error()
+tf.logging.disable_progress_bar()
+
+SIZES = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, vocab_size=64,
+             max_position_embeddings=128, bos_token_id=1, eos_token_id=2, rms_norm_eps=1e-5)
+LISTED = ["full_attention", "sliding_attention"] * 2
+FULL = ["full_attention"] * 4
+V5 = dict(rope_type="default", rope_theta=5e5)
+LINEAR = dict(rope_type="linear", factor=2.0)
+LLAMA3 = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0)
+YARN = dict(type="yarn", factor=4.0, original_max_position_embeddings=32)
+
+# (family, fields that replace the file's, what stderr says; "refused: …" where Alphar has to stop)
+CASES = [
+    ("llama", dict(rope_parameters=V5), ""),
+    ("llama", dict(rope_parameters=V5, rope_scaling=LINEAR), "rope_scaling alone counts, with rope_theta 10000 because it names none"),
+    ("llama", dict(rope_parameters=V5, rope_scaling=LINEAR, rope_theta=1e6), "rope_scaling alone counts, with rope_theta 1e+06"),
+    ("llama", dict(rope_parameters=V5, rope_scaling=dict(LINEAR, rope_theta=7e5)), "with rope_theta 700000"),
+    ("llama", dict(rope_parameters=dict(LINEAR, rope_theta=1e6), rope_scaling=dict(type="linear", factor=2.0), rope_theta=1e6), ""),
+    ("llama", dict(rope_parameters=V5, rope_scaling={}), ""),
+    ("llama", dict(rope_parameters=V5, rope_scaling=None), ""),
+    ("llama", dict(rope_parameters=V5, rope_theta=1e6), "rope_theta is 1e+06, and 500000 inside the block"),
+    ("llama", dict(rope_parameters=LINEAR, rope_theta=1e6), ""),
+    ("qwen2", dict(rope_parameters=dict(V5, rope_theta=1e6), rope_scaling=YARN), "rope_scaling alone counts"),
+    ("mistral", dict(rope_parameters=V5, rope_scaling=dict(type="dynamic", factor=2.0)), "rope_scaling alone counts"),
+    ("llama", dict(rope_scaling=dict(type="linear", rope_type="default", factor=2.0)), "'factor' has no effect with rope type 'default'"),
+    ("llama", dict(rope_scaling=dict(factor=2.0)), "'factor' has no effect"),
+    ("llama", dict(rope_scaling=dict(LINEAR, low_freq_factor=2.0, beta_fast=8)), "'low_freq_factor' has no effect"),
+    ("llama", dict(rope_scaling=dict(LLAMA3, original_max_position_embeddings=64)), ""),
+    ("llama", dict(rope_scaling=dict(LLAMA3, original_max_position_embeddings=64), original_max_position_embeddings=32),
+     "original_max_position_embeddings is 32, which counts"),
+    ("llama", dict(rope_scaling=LLAMA3, original_max_position_embeddings=32), ""),
+    ("llama", dict(rope_scaling=LLAMA3), ""),
+    ("llama", dict(rope_parameters=dict(LLAMA3, rope_theta=5e5), original_max_position_embeddings=16), ""),
+    ("llama", dict(original_max_position_embeddings=16), ""),
+    ("qwen2", dict(rope_scaling=YARN), ""),
+    ("qwen2", dict(rope_scaling=dict(YARN, beta_fast=0, beta_slow=0)), ""),
+    ("qwen2", dict(rope_scaling=dict(YARN, factor=None)), ""),
+    ("qwen3", dict(rope_scaling=YARN, original_max_position_embeddings=64), "original_max_position_embeddings is 64"),
+    ("qwen3", dict(rope_scaling=dict(YARN, mscale=1.0, mscale_all_dim=0.5)), ""),
+    ("llama", dict(rope_scaling=dict(type="dynamic", factor=2.0, original_max_position_embeddings=8), max_position_embeddings=16),
+     "'original_max_position_embeddings' has no effect"),
+    ("llama", dict(rope_scaling=dict(YARN, attention_factor=0.0)), "refused: 'attention_factor' is 0"),
+    ("llama", dict(partial_rotary_factor=0.5), "refused: partial_rotary_factor is 0.5"),
+    ("llama", dict(rope_scaling=dict(type="longrope", factor=2.0)), "refused: rope type 'longrope'"),
+    ("llama", dict(rope_parameters=dict(full_attention=V5)), "refused: 'full_attention'"),
+    ("llama", dict(sliding_window=8), "refused: 'sliding_window' is 8, which the llama family does not do"),
+    ("llama", dict(sliding_window=None, max_window_layers=2, use_sliding_window=False), ""),
+    ("llama", dict(layer_types=LISTED), "refused: layer_types[1] is sliding_attention"),
+    ("llama", dict(layer_types=FULL), ""),
+    ("llama", dict(use_sliding_window=True), "refused: 'use_sliding_window' is true"),
+    ("llama", dict(qk_layernorm=True), "refused: 'qk_layernorm' is true"),
+    ("llama", dict(hidden_act="gelu"), "refused: hidden_act 'gelu'"),
+    ("llama", dict(hidden_act="swish", pretraining_tp=4), ""),
+    ("llama", dict(attention_dropout=0.1), "attention_dropout is 0.1"),
+    ("llama", dict(attention_dropout=0, hidden_dropout=0.0, resid_pdrop=0.0, neftune_noise_alpha=0.0, bos_token="<s>", eos_token="</s>"), ""),
+    ("llama", dict(hidden_dropout=0.1), "refused: 'hidden_dropout' is 0.1"),
+    ("llama", dict(max_sequence_length=2048, temperature=0.6, top_p=0.9, max_length=4096, is_decoder=True, num_nextn_predict_layers=0), ""),
+    ("mistral", dict(sliding_window=8), ""),
+    ("mistral", dict(sliding_window=None), ""),
+    ("mistral", dict(sliding_window=8, layer_types=LISTED, head_dim=8), ""),
+    ("mistral", dict(sliding_window=8, layer_types=FULL, head_dim=8), ""),
+    ("mistral", dict(sliding_window=None, layer_types=LISTED, head_dim=8), "refused: layer_types[1] is sliding_attention"),
+    ("mistral", dict(sliding_window=8, use_sliding_window=False), "refused: use_sliding_window is false"),
+    ("mistral", dict(sliding_window=8, use_sliding_window=True), ""),
+    ("mistral", dict(sliding_window=8, max_window_layers=2), "refused: max_window_layers is 2"),
+    ("mistral", dict(attention_bias=True), "refused: 'attention_bias' is true, which the mistral family does not do"),
+    ("mistral", dict(attention_bias=False, mlp_bias=False), ""),
+    ("mistral", dict(mlp_bias=True), "refused: 'mlp_bias' is true"),
+    ("qwen2", dict(sliding_window=8, max_window_layers=0), ""),
+    ("qwen2", dict(sliding_window=8, use_sliding_window=True), ""),
+    ("qwen2", dict(sliding_window=8, use_sliding_window=True, max_window_layers=2), ""),
+    ("qwen2", dict(sliding_window=8, use_sliding_window=True, layer_types=LISTED), ""),
+    ("qwen3", dict(sliding_window=8, use_sliding_window=True, layer_types=FULL, max_window_layers=0), ""),
+    ("qwen2", dict(sliding_window=8, layer_types=LISTED), "refused: layer_types[1] is sliding_attention, but there is no window"),
+    ("qwen3", dict(sliding_window=None, use_sliding_window=True, layer_types=LISTED), "refused: there is no window"),
+    ("qwen3", dict(layer_types=FULL[:3]), "refused: layer_types names 3 layers"),
+    ("qwen2", dict(layer_types=["attention"] * 4), ""),
+    ("qwen2", dict(attention_bias=False), ""),
+    ("qwen2", dict(attention_bias=True), ""),
+    ("qwen2", dict(mlp_bias=True), "refused: 'mlp_bias' is true"),
+    ("llama", dict(num_hidden_layers=0), "refused: 'num_hidden_layers' is 0"),
+    ("llama", dict(vocab_size="64"), "refused: 'vocab_size': found string, wanted integer"),
+]
+
+
+def build(family, folder, tied=False):
+    torch.manual_seed(3)
+    kind = dict(llama=tf.LlamaConfig, mistral=tf.MistralConfig, qwen2=tf.Qwen2Config, qwen3=tf.Qwen3Config)[family]
+    extra = dict(sliding_window=None) if family == "mistral" else dict(head_dim=8) if family == "qwen3" else {}
+    model = tf.AutoModelForCausalLM.from_config(kind(**SIZES, **extra, tie_word_embeddings=tied))
+    with torch.no_grad():
+        for q in model.parameters():
+            q.normal_(0, 1.0 / q.shape[-1] ** 0.5) if q.ndim > 1 else q.add_(torch.randn_like(q) * 0.2)
+    model.save_pretrained(folder)
+
+
+def ours(folder, *more):
+    ids = [(7 * i) % 61 + 3 for i in range(40)]
+    r = subprocess.run([PROGRAM, "score", "--model", folder, "--ids", ",".join(map(str, ids)), "--json", *more], capture_output=True, text=True)
+    return r.returncode, json.loads(r.stdout).get("logprobs"), r.stderr + r.stdout
+
+
+def theirs(folder):
+    ids = torch.tensor([[(7 * i) % 61 + 3 for i in range(40)]])
+    model = tf.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    with torch.no_grad():
+        lp = torch.log_softmax(model(input_ids=ids, use_cache=False).logits[0].double(), -1)
+    return [lp[i, ids[0, i + 1]].item() for i in range(39)]
+
+
+def compare(folder, want):
+    code, got, said = ours(folder)
+    assert code == 0, f"refused: {said.strip()[-300:]}"
+    worst = max(abs(a - b) for a, b in zip(got, want))
+    assert worst <= 2e-5, f"log p {worst:.1e}"
+    return worst, said
+
+
+def check_field(work, family, fields, says):
+    folder = os.path.join(work, family)
+    if not os.path.isdir(folder):
+        build(family, folder)
+        os.rename(os.path.join(folder, "config.json"), os.path.join(folder, "first.json"))
+    config = json.load(open(os.path.join(folder, "first.json")))
+    if any(k.startswith("rope") for k in fields) or "original_max_position_embeddings" in fields:
+        config.pop("rope_parameters")
+    config.update(fields)
+    json.dump(config, open(os.path.join(folder, "config.json"), "w"))
+    if says.startswith("refused: "):
+        code, _, said = ours(folder)
+        assert code == 1 and says[9:] in said, f"exit {code}: {said.strip()[-300:]}"
+        return "refused"
+    worst, said = compare(folder, theirs(folder))
+    warned = "warning" in said or "config.json" in said
+    assert (says in said) if says else not warned, f"said: {said.strip()[-400:]}"
+    return f"log p {worst:.1e}"
+
+
+def attempt(name, check, *args):
+    try:
+        print(f"ok config {name}: {check(*args)}", flush=True)
+        return 0
+    except (AssertionError, RuntimeError, ValueError, TypeError) as e:
+        print(f"not ok config {name}: {e}", flush=True)
+        return 1
+
+
+def main():
+    failed = 0
+    with tempfile.TemporaryDirectory() as work:
+        for family, fields, says in CASES:
+            failed += attempt(f"{family} {json.dumps(fields)}", check_field, work, family, fields, says)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
