@@ -2,17 +2,20 @@
 #
 #   CC=clang make          another compiler            make WERROR=1     warnings are errors (as in CI)
 #   BUILD=dir make         another output folder       make PREFIX=/usr install
+#   make V=1               whole command lines
 
-CC      ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 BUILD   ?= build
 PREFIX  ?= /usr/local
 DESTDIR ?=
 VERSION := 0.1.0
+SONAME  := libalphar.so.0
 
 PACKAGES := jansson yaml-0.1 libpcre2-8 libutf8proc openblas lapacke
 DEB_PACKAGES := gcc make pkg-config libjansson-dev libyaml-dev libpcre2-dev libutf8proc-dev \
                 libopenblas-openmp-dev liblapacke-dev libcmocka-dev
-DEB_EXTRA := clang clang-format clang-tidy libomp-14-dev valgrind
 
 OPT      ?= -O2 -g
 WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wundef
@@ -22,7 +25,19 @@ endif
 SANITIZE ?=
 CFLAGS_  := -std=c17 -D_GNU_SOURCE $(OPT) $(WARN) $(SANITIZE) -fPIC -fopenmp -fvisibility=hidden \
             -ffp-contract=off -fno-math-errno -Iinclude -Isrc $(CFLAGS)
-LDLIBS_  := $(SANITIZE) -fopenmp $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm -lpthread
+
+# Asked when the first recipe needs it, and once: on a bare machine the packages come during this very run of make.
+package_cflags = $(eval package_cflags := $$(shell pkg-config --cflags $(PACKAGES)))$(package_cflags)
+package_libs   = $(eval package_libs := $$(shell pkg-config --libs $(PACKAGES)))$(package_libs)
+COMPILE = $(CC) $(CFLAGS_) $(package_cflags)
+LDLIBS_ = $(SANITIZE) $(LDFLAGS) -fopenmp $(package_libs) -lm -lpthread
+# A library that lacks one of its own is refused at its link, not at its user's.  (Sanitizers come with the program.)
+NO_GAPS = $(if $(SANITIZE),,-Wl,-z,defs)
+
+# $(call note,CC) says in a word what the quiet line below it makes; V=1 shows that line instead.
+V    ?=
+Q    := $(if $(V),,@)
+note = $(if $(V),,@printf '  %-4s %s\n' $(1) $@)
 
 ARCH := $(shell uname -m)
 SRC  := $(sort $(wildcard src/*/*.c src/*/*/*.c))
@@ -49,7 +64,7 @@ endif
 CHECKASM := $(CHECKASM_SRC:%.c=$(BUILD)/%.o)
 BENCH_BIN := $(patsubst bench/%.c,$(BUILD)/bench/%,$(sort $(wildcard bench/bench_*.c)))
 
-.PHONY: all help deps deps-check demo test unit checkasm-arm64 lint format asan fuzz fuzz-programs bench install clean
+.PHONY: all help deps deps-check test-deps-check demo test fresh unit checkasm-arm64 lint format asan fuzz fuzz-programs bench install clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -57,9 +72,10 @@ all: deps-check $(BUILD)/alphar $(BUILD)/libalphar.a $(BUILD)/libalphar.so
 
 help:
 	@echo 'make            build the program and the library into $(BUILD)/'
-	@echo 'make deps       install what the build needs (apt, Debian 12)'
+	@echo 'make deps       install what the build needs (apt, Debian 12 and 13)'
 	@echo 'make demo       fine-tune the embedded model, generate at several alphas (a minute)'
 	@echo 'make test       all tests'
+	@echo 'make fresh      make demo and make test on bare Debian systems, SUITES="bookworm trixie" (root, debootstrap)'
 	@echo 'make asan       the unit and command tests under address and undefined-behaviour sanitizers'
 	@echo 'make checkasm-arm64   the kernels on aarch64, under qemu'
 	@echo 'make lint       layers, formatting, clang-tidy, warnings'
@@ -70,8 +86,14 @@ help:
 deps:
 	@tools/install-deps $(DEB_PACKAGES) $(DEPS_EXTRA)
 
+# What is built waits for these: they install what is missing, or say what to install and end the run.
+have_packages = command -v $(firstword $(CC)) >/dev/null && pkg-config --exists $(1) 2>/dev/null
 deps-check:
-	@pkg-config --exists $(PACKAGES) || $(MAKE) --no-print-directory deps
+	@{ $(call have_packages,$(PACKAGES)); } || tools/install-deps $(DEB_PACKAGES)
+	@pkg-config --print-errors --exists $(PACKAGES)
+
+test-deps-check: deps-check
+	@{ $(call have_packages,cmocka); } || tools/install-deps $(DEB_PACKAGES)
 
 # ---- compiling -----------------------------------------------------------------------------------------------
 # A kernel file is named after its ISA; only these files may use its instructions.
@@ -83,40 +105,56 @@ $(BUILD)/tests/checkasm/%_avx512.o: ISA := $(AVX512) -mavx512bf16 -mamx-tile -ma
 $(BUILD)/src/kern/%_avx512.o: ISA := $(AVX512)
 
 $(BUILD)/%.o: %.c Makefile | deps-check
+	$(call note,CC)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_) $(ISA) -MMD -MP -c -o $@ $<
+	$(Q)$(COMPILE) $(ISA) -MMD -MP -c -o $@ $<
+
+$(UNIT:%.c=$(BUILD)/%.o) $(TEST_OBJ): | test-deps-check
 
 $(BUILD)/libalphar.a: $(OBJ)
-	rm -f $@ && ar rcs $@ $(OBJ)
+	$(call note,AR)
+	$(Q)rm -f $@ && ar rcs $@ $(OBJ)
 
-$(BUILD)/libalphar.so: $(OBJ)
-	$(CC) -shared -Wl,-soname,libalphar.so.0 -o $@ $(OBJ) $(LDLIBS_)
+# As it is installed: the file by its version, a link by its soname for the loader, a link without for the linker.
+SO := libalphar.so.$(VERSION)
+$(BUILD)/$(SO): $(OBJ)
+	$(call note,LINK)
+	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) $(NO_GAPS) -o $@ $(OBJ) $(LDLIBS_)
+
+$(BUILD)/libalphar.so: $(BUILD)/$(SO)
+	$(Q)ln -sf $(SO) $(BUILD)/$(SONAME) && ln -sf $(SONAME) $@
 
 $(BUILD)/alphar: $(CLI_OBJ) $(BUILD)/libalphar.a
-	$(CC) -o $@ $(CLI_OBJ) $(BUILD)/libalphar.a $(LDLIBS_)
+	$(call note,LINK)
+	$(Q)$(CC) -o $@ $(CLI_OBJ) $(BUILD)/libalphar.a $(LDLIBS_)
 
 $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(TEST_OBJ) $(BUILD)/libalphar.a
+	$(call note,LINK)
 	@mkdir -p $(@D)
-	$(CC) -o $@ $< $(TEST_OBJ) $(BUILD)/libalphar.a -lcmocka $(LDLIBS_)
+	$(Q)$(CC) -o $@ $< $(TEST_OBJ) $(BUILD)/libalphar.a -lcmocka $(LDLIBS_)
 
 $(BUILD)/checkasm: $(CHECKASM) $(BUILD)/libalphar.a
-	$(CC) -o $@ $(CHECKASM) $(BUILD)/libalphar.a $(LDLIBS_) -ldl
+	$(call note,LINK)
+	$(Q)$(CC) -o $@ $(CHECKASM) $(BUILD)/libalphar.a $(LDLIBS_) -ldl
 
 # A fuzz target twice: over its seeds as a test, and with libFuzzer.  Both see maps as heap blocks (fuzz/fuzz.c).
 FUZZ_WRAP := $(foreach f,open close forget,-Wl,--wrap=ar__filemap_$(f))
 $(BUILD)/tests/fuzz_%: $(BUILD)/fuzz/fuzz_%.o $(BUILD)/fuzz/fuzz.o $(BUILD)/fuzz/main.o $(BUILD)/libalphar.a
+	$(call note,LINK)
 	@mkdir -p $(@D)
-	$(CC) $(FUZZ_WRAP) -o $@ $(BUILD)/fuzz/fuzz_$*.o $(BUILD)/fuzz/fuzz.o $(BUILD)/fuzz/main.o $(BUILD)/libalphar.a $(LDLIBS_)
+	$(Q)$(CC) $(FUZZ_WRAP) -o $@ $(BUILD)/fuzz/fuzz_$*.o $(BUILD)/fuzz/fuzz.o $(BUILD)/fuzz/main.o $(BUILD)/libalphar.a $(LDLIBS_)
 
 $(BUILD)/libfuzzer/%: $(BUILD)/fuzz/fuzz_%.o $(BUILD)/fuzz/fuzz.o $(BUILD)/libalphar.a
+	$(call note,LINK)
 	@mkdir -p $(@D)
-	$(CC) -fsanitize=fuzzer $(FUZZ_WRAP) -o $@ $(BUILD)/fuzz/fuzz_$*.o $(BUILD)/fuzz/fuzz.o $(BUILD)/libalphar.a $(LDLIBS_)
+	$(Q)$(CC) -fsanitize=fuzzer $(FUZZ_WRAP) -o $@ $(BUILD)/fuzz/fuzz_$*.o $(BUILD)/fuzz/fuzz.o $(BUILD)/libalphar.a $(LDLIBS_)
 
 # oneDNN is a rival of the benchmarks and nothing else: left out where it is not installed.
 ONEDNN := $(if $(wildcard /usr/include/dnnl.h /usr/include/*/dnnl.h),dnnl,none)
 $(BUILD)/bench/bench_products: $(BUILD)/bench/onednn_$(ONEDNN).o
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libalphar.a
-	$(CC) -o $@ $(filter %.o,$^) $(BUILD)/libalphar.a $(if $(filter %_dnnl.o,$^),-ldnnl) $(LDLIBS_)
+	$(call note,LINK)
+	$(Q)$(CC) -o $@ $(filter %.o,$^) $(BUILD)/libalphar.a $(if $(filter %_dnnl.o,$^),-ldnnl) $(LDLIBS_)
 
 # checkasm for aarch64, with nothing but base and kern in it, run by qemu.
 ARM64_CC  ?= aarch64-linux-gnu-gcc
@@ -125,11 +163,13 @@ ARM64_SRC := $(filter-out $(X86) %/gemm_openblas.c,$(wildcard src/base/*.c src/k
 ARM64_OBJ := $(ARM64_SRC:%.c=$(BUILD)/arm64/%.o)
 
 $(BUILD)/arm64/%.o: %.c Makefile
+	$(call note,CC)
 	@mkdir -p $(@D)
-	$(ARM64_CC) $(CFLAGS_) -MMD -MP -c -o $@ $<
+	$(Q)$(ARM64_CC) $(CFLAGS_) -MMD -MP -c -o $@ $<
 
 $(BUILD)/arm64/checkasm: $(ARM64_OBJ)
-	$(ARM64_CC) -o $@ $(ARM64_OBJ) -fopenmp -lm -lpthread -ldl
+	$(call note,LINK)
+	$(Q)$(ARM64_CC) -o $@ $(ARM64_OBJ) -fopenmp -lm -lpthread -ldl
 
 # ---- using ---------------------------------------------------------------------------------------------------
 unit: $(UNIT_BIN) $(FUZZ_BIN) $(BUILD)/checkasm
@@ -152,13 +192,17 @@ asan:
 fuzz-programs: $(FUZZ:%=$(BUILD)/libfuzzer/%)
 
 fuzz:
-	@command -v clang >/dev/null || { echo 'make fuzz needs clang and its libomp: make deps DEPS_EXTRA="clang libomp-14-dev"' >&2; exit 1; }
+	@command -v clang >/dev/null || { echo 'make fuzz needs clang and its libomp: make deps DEPS_EXTRA="clang libomp-dev"' >&2; exit 1; }
 	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/fuzz OPT='-O1 -g -Wno-pass-failed' \
 	  SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer' fuzz-programs
 	@BUILD=$(BUILD)/fuzz FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz/run $(FUZZ)
 
 demo: all
 	@BUILD=$(BUILD) demo/run
+
+# What is committed, on bare machines.
+fresh:
+	@tools/fresh-machine $(SUITES)
 
 lint:
 	@tools/check-layers
@@ -175,7 +219,7 @@ install: all
 	install -m 755 $(BUILD)/alphar $(DESTDIR)$(PREFIX)/bin/alphar
 	install -m 644 include/alphar/*.h $(DESTDIR)$(PREFIX)/include/alphar/
 	install -m 644 $(BUILD)/libalphar.a $(DESTDIR)$(PREFIX)/lib/libalphar.a
-	install -m 755 $(BUILD)/libalphar.so $(DESTDIR)$(PREFIX)/lib/libalphar.so.$(VERSION)
+	install -m 755 $(BUILD)/$(SO) $(DESTDIR)$(PREFIX)/lib/libalphar.so.$(VERSION)
 	ln -sf libalphar.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libalphar.so.0
 	ln -sf libalphar.so.0 $(DESTDIR)$(PREFIX)/lib/libalphar.so
 	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' 'Name: alphar' \
