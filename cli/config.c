@@ -67,6 +67,7 @@ static int set(struct reader *r, int option, const char *text, size_t n) {
 /* Adds one name behind a comma. */
 static int join(struct reader *r, const char *text) {
     size_t used = strlen(r->joined), n = strlen(text);
+    if (!text[strspn(text, " \t")]) return wrong(r, "a name, not an empty one");
     if (used + n + 2 > sizeof r->joined) return wrong(r, "a shorter list");
     snprintf(r->joined + used, sizeof r->joined - used, "%s%s", used ? "," : "", text);
     return CLI_OK;

@@ -1,32 +1,16 @@
-/* The nearest name: Damerau-Levenshtein distance (a swap of neighbours counts one). */
+/* The nearest name. */
 #include <stdio.h>
 #include <string.h>
 
+#include "alphar/error.h"
 #include "options.h"
 
 enum { LONGEST = 40 };
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
-static size_t distance(const char *a, const char *b) {
-    size_t na = strlen(a), nb = strlen(b), d[LONGEST + 1][LONGEST + 1];
-    if (na > LONGEST || nb > LONGEST) return SIZE_MAX;
-    for (size_t i = 0; i <= na; i++) d[i][0] = i;
-    for (size_t j = 0; j <= nb; j++) d[0][j] = j;
-    for (size_t i = 1; i <= na; i++)
-        for (size_t j = 1; j <= nb; j++) {
-            size_t best = least(d[i - 1][j], d[i][j - 1]) + 1;
-            best = least(best, d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) best = least(best, d[i - 2][j - 2] + 1);
-            d[i][j] = best;
-        }
-    return d[na][nb];
-}
-
 const char *cli_nearest(const char *text, const char *candidate, const char *so_far, size_t *best) {
-    size_t n = strlen(text), d = distance(text, candidate);
+    size_t n = strlen(text), d = ar_word_distance(text, candidate);
     /* A prefix of at least three letters is as good as one slip. */
-    if (n >= 3 && !strncmp(text, candidate, n)) d = least(d, 1);
+    if (n >= 3 && d > 1 && !strncmp(text, candidate, n)) d = 1;
     if (d > 1 + n / 4 || d >= *best) return so_far;
     *best = d;
     return candidate;

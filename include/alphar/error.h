@@ -2,6 +2,8 @@
 #ifndef ALPHAR_ERROR_H
 #define ALPHAR_ERROR_H
 
+#include <stddef.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -48,6 +50,9 @@ typedef void (*ar_log_fn)(void *user, ar_log_level level, const char *line);
 
 /* "MAJOR.MINOR.PATCH" of the library. */
 AR_API const char *ar_version(void);
+
+/* How many slips (letters wrong, missing, added, swapped) apart two words are; SIZE_MAX where one is past 40 letters. */
+AR_API size_t ar_word_distance(const char *a, const char *b);
 
 #ifdef __cplusplus
 }

@@ -74,8 +74,7 @@ static bool ends_with(const char *path, const char *end) {
     return k <= n && !strcmp(path + n - k, end);
 }
 
-/* path itself, or its end behind a dot */
-static bool in_list(const ar_strings *list, const char *path, bool *exact) {
+bool ar__targets_in_list(const ar_strings *list, const char *path, bool *exact) {
     size_t n = strlen(path);
     bool suffix = false;
     *exact = false;
@@ -107,7 +106,7 @@ static ar_status excluded(bool *out, const struct matcher *m, const char *path, 
     if (m->exclude)
         s = ar__regex_match(out, NULL, m->exclude, path, err);
     else
-        *out = in_list(&m->s->exclude.list, path, &exact);
+        *out = ar__targets_in_list(&m->s->exclude.list, path, &exact);
     for (size_t i = 0; !s && !*out && i < m->s->save.count; i++) s = ar__regex_match(out, NULL, m->save[i], path, err);
     return s;
 }
@@ -123,7 +122,7 @@ static ar_status targeted(bool *out, const struct matcher *m, const char *path, 
         *out = kind && *kind == AR_MODULE_LINEAR;
         return *out ? in_layers(out, m, path, err) : AR_OK;
     }
-    *out = in_list(&m->list, path, &exact);
+    *out = ar__targets_in_list(&m->list, path, &exact);
     return *out && !exact ? in_layers(out, m, path, err) : AR_OK;
 }
 
@@ -167,26 +166,15 @@ static const char *last_name(const char *path) {
     return dot ? dot + 1 : path;
 }
 
-/* "a, b, c": the last names of all modules that may carry a pair. */
-static void list_names(ar_buf *out, const ar_module_list *base) {
-    ar_strings seen = {0};
-    for (int i = 0; i < base->count; i++) {
-        const char *name = last_name(base->at[i].path);
-        if (base->at[i].kind == AR_MODULE_NORM || ar__strings_has(&seen, name)) continue;
-        ar__buf_printf(out, "%s%s", seen.count ? ", " : "", name);
-        if (!ar__strings_add(&seen, name)) break;
-    }
-    ar__strings_release(&seen);
-}
-
 static ar_status nothing_matches(const struct matcher *m, const ar_module_list *base, ar_error *err) {
     ar_buf wanted = {0}, names = {0};
     if (m->s->targets.regex) ar__buf_puts(&wanted, m->s->targets.regex);
     for (size_t i = 0; i < m->list.count; i++) ar__buf_printf(&wanted, "%s%s", i ? ", " : "", m->list.at[i]);
-    list_names(&names, base);
+    ar__targets_list(&names, base, m->s->targets.regex ? "" : wanted.data, false);
     bool narrowed = m->s->exclude.regex || m->s->exclude.list.count || m->s->layer_count || m->s->save.count;
-    ar_status s = ar__fail(err, AR_ERR_NOT_FOUND, "targets '%.300s': match no module%s; there are: %.500s", wanted.data ? wanted.data : "",
-                           narrowed ? " that exclude, layers and modules_to_save leave" : "", names.data ? names.data : "");
+    ar_status s =
+        ar__fail(err, AR_ERR_NOT_FOUND, "targets: '%.300s' matches no module%s; there are: %.500s", wanted.data ? wanted.data : "",
+                 narrowed ? " that exclude, layers and modules_to_save leave" : "", names.data ? names.data : "");
     ar__buf_release(&wanted);
     ar__buf_release(&names);
     return s;
@@ -213,7 +201,7 @@ static ar_status resolve_all(ar_target *out, const struct matcher *m, const ar_m
         pairs += out[i] == AR_TARGET_PAIR;
     }
     for (size_t i = 0; i < m->s->save.count; i++)
-        if (!used[i]) return ar__fail(err, AR_ERR_NOT_FOUND, "modules_to_save: '%s' matches no module of the base", m->s->save.at[i]);
+        if (!used[i]) return ar__targets_no_such("modules_to_save", m->s->save.at[i], base, true, err);
     return pairs ? AR_OK : nothing_matches(m, base, err);
 }
 

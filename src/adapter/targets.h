@@ -13,6 +13,7 @@
 #include "adapter/regex.h"
 #include "adapter/settings.h"
 #include "arch/module.h"
+#include "base/mem.h"
 
 typedef enum ar_target { AR_TARGET_NONE, AR_TARGET_PAIR, AR_TARGET_WHOLE } ar_target;
 
@@ -27,6 +28,16 @@ typedef struct ar_module_list {
 /* out[count].  Errors: nothing gets a pair (the message lists what there is), a target that can carry no pair, a module
  * both adapted and saved whole, a name to save that matches nothing, a pattern that does not compile. */
 ar_status ar__targets_resolve(ar_target *out, const ar_adapter_settings *s, const ar_module_list *base, ar_error *err);
+
+/* Every name that was given, and every pattern, must mean a module of the base: PEFT lets one that means nothing pass, and
+ * so a slip goes unseen.  Errors: AR_ERR_NOT_FOUND naming it and the names there are. */
+ar_status ar__targets_check_names(const ar_adapter_settings *s, const ar_module_list *base, ar_error *err);
+/* Appends the last names of the modules that may carry a pair (with_norms: of all), the nearest to `wanted` first. */
+void ar__targets_list(ar_buf *out, const ar_module_list *base, const char *wanted, bool with_norms);
+/* The one message for a name that means nothing; AR_ERR_NOT_FOUND. */
+ar_status ar__targets_no_such(const char *field, const char *name, const ar_module_list *base, bool with_norms, ar_error *err);
+/* Does a list select the module: its path itself, or its end behind a dot? */
+bool ar__targets_in_list(const ar_strings *list, const char *path, bool *exact);
 
 /* Rewrites s->targets so that any PEFT release selects the modules in `chosen`: a list or regex stays as it is;
  * all-linear and the default become suffixes where those select the same modules, else full paths. */

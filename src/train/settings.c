@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/name_list.h"
 #include "base/fail.h"
 #include "base/mem.h"
 
@@ -89,36 +90,28 @@ ar_status ar__train_options_check(const ar_train_options *o, ar_error *err) {
     return AR_OK;
 }
 
-static bool split_names(ar_strings *out, const char *text) {
-    for (const char *p = text; *p;) {
-        size_t n = strcspn(p, ",");
-        char *one = ar__strndup(p, n);
-        bool ok = one && (n == 0 || ar__strings_add(out, one));
-        free(one);
-        if (!ok) return false;
-        p += n + (p[n] == ',');
-    }
-    return true;
+static ar_status set_names(ar_names *out, const char *option, const char *text, ar_error *err) {
+    return text ? ar__names_parse(out, option, text, err) : AR_OK;
 }
 
-static bool set_names(ar_names *out, const char *text, bool all_linear) {
-    if (!text) return true;
-    if (!strncmp(text, "regex:", 6)) return (out->regex = ar__strdup(text + 6)) != NULL;
-    if (all_linear && !strcasecmp(text, "all-linear")) return (out->regex = ar__strdup(text)) != NULL;
-    return split_names(&out->list, text);
+/* Names alone, where PEFT has no pattern. */
+static ar_status set_saved(ar_strings *out, const char *text, ar_error *err) {
+    return text ? ar__strings_parse(out, "modules-to-save", text, err) : AR_OK;
 }
 
 /* "0-11,13" to a list of layers. */
 static ar_status set_layers(ar_adapter_settings *s, const char *text, ar_error *err) {
     size_t cap = 0;
-    for (const char *p = text; p && *p;) {
+    for (const char *p = text; p;) {
         char *end;
         long long first = strtoll(p, &end, 10), last = first;
         bool ok = end != p && first >= 0;
+        end += strspn(end, " ");
         if (ok && *end == '-') {
             p = end + 1;
             last = strtoll(p, &end, 10);
             ok = end != p && last >= first;
+            end += strspn(end, " ");
         }
         if (!ok || (*end && *end != ',') || last > 100000)
             return ar__fail(err, AR_ERR_USAGE, "layers: found '%s', wanted something like 0-11 or 0,3,5-7", text);
@@ -128,7 +121,7 @@ static ar_status set_layers(ar_adapter_settings *s, const char *text, ar_error *
             s->layers = list;
             list[s->layer_count++] = l;
         }
-        p = *end ? end + 1 : end;
+        p = *end ? end + 1 : NULL;
     }
     return AR_OK;
 }
@@ -138,9 +131,11 @@ static ar_status add_pattern(ar_patterns *out, const char *text, const char *opt
     const char *eq = strrchr(text, '=');
     char *end = NULL;
     double value = eq ? strtod(eq + 1, &end) : 0.0;
-    if (!eq || eq == text || end == eq + 1 || *end || !isfinite(value))
+    size_t n = eq ? (size_t)(eq - text) : 0;
+    const char *begin = ar__trimmed(&n, text);
+    if (!n || end == eq + 1 || end[strspn(end, " ")] || !isfinite(value))
         return ar__fail(err, AR_ERR_USAGE, "%s: found '%s', wanted REGEX=NUMBER", option, text);
-    char *key = ar__strndup(text, (size_t)(eq - text));
+    char *key = ar__strndup(begin, n);
     bool ok = key && ar__patterns_add(out, key, value);
     free(key);
     return ok ? AR_OK : ar__fail_memory(err, option);
@@ -156,10 +151,10 @@ ar_status ar__train_adapter_settings(ar_adapter_settings *out, const ar_train_op
     out->bias = o->bias;
     out->base = ar__strdup(o->model);
     out->task_type = ar__strdup("CAUSAL_LM");
-    ar_status s = AR_OK;
-    if (!out->base || !out->task_type || !set_names(&out->targets, o->targets ? o->targets : "all-linear", true) ||
-        !set_names(&out->exclude, o->exclude, false) || (o->modules_to_save && !split_names(&out->save, o->modules_to_save)))
-        s = ar__fail_memory(err, "settings");
+    ar_status s = out->base && out->task_type ? AR_OK : ar__fail_memory(err, "settings");
+    if (!s) s = set_names(&out->targets, "targets", o->targets ? o->targets : "all-linear", err);
+    if (!s) s = set_names(&out->exclude, "exclude", o->exclude, err);
+    if (!s) s = set_saved(&out->save, o->modules_to_save, err);
     if (!s) s = set_layers(out, o->layers, err);
     for (int i = 0; !s && i < o->rank_pattern_count; i++) s = add_pattern(&out->rank_pattern, o->rank_patterns[i], "rank-pattern", err);
     for (int i = 0; !s && i < o->alpha_pattern_count; i++) s = add_pattern(&out->alpha_pattern, o->alpha_patterns[i], "alpha-pattern", err);

@@ -129,6 +129,7 @@ static ar_status make_adapter(ar_trainer *t, ar_error *err) {
     if (s) return s;
     ar_module *modules = listed_modules(&count, t->model);
     s = check_layers(&settings, &t->model->arch, err);
+    if (!s && modules) s = ar__targets_check_names(&settings, &(ar_module_list){modules, count, NULL, 0}, err);
     if (!s)
         s = modules ? ar__adapter_build(&t->adapter, &settings, modules, count, defaults, 2, t->o.seed, t->rt->threads, err)
                     : ar__fail_memory(err, "modules");

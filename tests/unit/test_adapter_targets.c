@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "adapter/adapter.h"
+#include "adapter/name_list.h"
 #include "adapter/targets.h"
 #include "base/mem.h"
 #include "util.h"
@@ -109,11 +110,60 @@ static void whole_modules_get_no_pair(void **state) {
 
 static void nothing_to_adapt_lists_what_there_is(void **state) {
     (void)state;
-    refuse(settings("query", "", ""), AR_ERR_NOT_FOUND, "targets 'query': match no module; there are: embed_tokens, q, v, up, lm_head");
+    refuse(settings("query", "", ""), AR_ERR_NOT_FOUND,
+           "targets: 'query' matches no module; there are: q, up, v, lm_head, embed_tokens");
     refuse(settings("norm", "", ""), AR_ERR_UNSUPPORTED, "'model.layers.0.norm' is a norm");
     refuse(settings("mlp", "", ""), AR_ERR_UNSUPPORTED, "'model.layers.0.mlp' is a module that holds others");
     refuse(settings("regex:(", "", ""), AR_ERR_VALUE, "pattern '('");
     refuse(settings("regex:(\\w|[a-z_]|.)+[A-Z]", "", ""), AR_ERR_VALUE, "match limit");
+}
+
+/* One name that means nothing beside others that do is a slip that PEFT lets pass. */
+static void refuse_name(ar_adapter_settings s, const char *part) {
+    ar_error err;
+    const ar_module_list base = {modules, COUNT, NULL, 0};
+    assert_error(ar__targets_check_names(&s, &base, &err), AR_ERR_NOT_FOUND, err, part);
+    ar__settings_release(&s);
+}
+
+static void every_name_means_something(void **state) {
+    (void)state;
+    refuse_name(settings("q up_", "", ""), "targets: 'up_' matches no module of the base; there are: up, ");
+    refuse_name(settings("q all-linear", "", ""), "all-linear stands alone");
+    refuse_name(settings("all-linear", "v vv", ""), "exclude: 'vv' matches no module of the base; there are: v, ");
+    refuse_name(settings("all-linear", "mlp", ""), "exclude: 'mlp' matches no module");
+    refuse(settings("q", "", "lm_head norn"), AR_ERR_NOT_FOUND, "modules_to_save: 'norn' matches no module of the base; there are: norm, ");
+    ar_adapter_settings s = settings("all-linear", "", "");
+    s.exclude.regex = ar__strdup("nothing");
+    refuse_name(s, "exclude: the pattern 'nothing' matches no whole module path");
+}
+
+static ar_status parse(ar_names *out, const char *text, ar_error *err) {
+    *out = (ar_names){0};
+    return ar__names_parse(out, "targets", text, err);
+}
+
+static void typed_names_are_trimmed(void **state) {
+    (void)state;
+    ar_names n;
+    ar_error err;
+    assert_ok(parse(&n, " q_proj , v_proj\t", &err), err);
+    assert_int_equal(n.list.count, 2);
+    assert_string_equal(n.list.at[0], "q_proj");
+    assert_string_equal(n.list.at[1], "v_proj");
+    ar__strings_release(&n.list);
+    assert_ok(parse(&n, " regex: .*q,v ", &err), err);
+    assert_string_equal(n.regex, ".*q,v");
+    free(n.regex);
+    assert_ok(parse(&n, " All-Linear", &err), err);
+    assert_string_equal(n.regex, "All-Linear");
+    free(n.regex);
+    static const char *const empty[] = {"", " ", "q,", ",q", "q, ,v"};
+    for (size_t i = 0; i < sizeof empty / sizeof *empty; i++) {
+        assert_error(parse(&n, empty[i], &err), AR_ERR_USAGE, err, "with an empty name");
+        ar__strings_release(&n.list);
+    }
+    assert_error(parse(&n, "regex: ", &err), AR_ERR_USAGE, err, "wanted a pattern behind regex:");
 }
 
 static void biases_by_mode(void **state) {
@@ -194,6 +244,8 @@ int main(void) {
         cmocka_unit_test(layers_narrow),
         cmocka_unit_test(whole_modules_get_no_pair),
         cmocka_unit_test(nothing_to_adapt_lists_what_there_is),
+        cmocka_unit_test(every_name_means_something),
+        cmocka_unit_test(typed_names_are_trimmed),
         cmocka_unit_test(biases_by_mode),
         cmocka_unit_test(targets_are_described),
         cmocka_unit_test(patterns_decide_rank_and_alpha),
