@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/site_name.h"
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -179,12 +180,16 @@ ar_status ar__adapter_add_whole(ar_whole **out, ar_adapter *ad, const char *name
 ar_pair *ar__adapter_find_pair(const ar_adapter *ad, const char *site) {
     for (size_t i = 0; i < ad->pair_count; i++)
         if (!strcmp(ad->pair[i].site, site)) return &ad->pair[i];
+    for (size_t i = 0; i < ad->pair_count; i++)
+        if (ar__site_is_same(ad->pair[i].site, site)) return &ad->pair[i];
     return NULL;
 }
 
 ar_whole *ar__adapter_find_whole(const ar_adapter *ad, const char *name) {
     for (size_t i = 0; i < ad->whole_count; i++)
         if (!strcmp(ad->whole[i].name, name)) return &ad->whole[i];
+    for (size_t i = 0; i < ad->whole_count; i++)
+        if (ar__site_is_same(ad->whole[i].name, name)) return &ad->whole[i];
     return NULL;
 }
 

@@ -120,6 +120,7 @@ static inline size_t ar__factor_columns(const ar_pair *p, ar_factor which) {
     return which == AR_FACTOR_A ? (size_t)p->n_in : (size_t)p->rank;
 }
 
+/* By the name, else by another spelling of it (ar__site_is_same). */
 ar_pair *ar__adapter_find_pair(const ar_adapter *ad, const char *site);   /* NULL if absent */
 ar_whole *ar__adapter_find_whole(const ar_adapter *ad, const char *name); /* NULL if absent */
 /* Provenance ("base.weights", "train.lr", …), written to the file's metadata; replaces an older value. */

@@ -14,9 +14,10 @@ struct ar_base {
     size_t count, cap;
     char **site; /* owned; weight[i].site */
     size_t site_cap;
-    ar_map keys;           /* ar__names_key → index */
-    ar_base_weight tied;   /* the head that is the embedding */
-    signed char says_tied; /* of the configuration: 1, 0, or -1 for nothing */
+    ar_map keys;                            /* ar__names_key → index */
+    ar_base_weight tied;                    /* the head that is the embedding */
+    const ar_base_weight *embedding, *head; /* of the vocabulary; NULL: none */
+    signed char says_tied;                  /* of the configuration: 1, 0, or -1 for nothing */
 };
 
 /* Everything of info but path and the list of weights: from config.json where the folder has one, from the key-values. */

@@ -180,7 +180,10 @@ static void tie_head(ar_base *base) {
         if (!embedding && w->kind == AR_MODULE_EMBEDDING && is_one_of(last_part(w->site), embeddings)) embedding = w;
     }
     base->info.is_tied = embedding && (base->says_tied == 1 || !head);
+    base->embedding = embedding;
+    base->head = head;
     if (!base->info.is_tied) return;
+    base->head = &base->tied;
     base->tied = *embedding;
     base->tied.kind = AR_MODULE_HEAD;
     base->tied.is_tied = true;
@@ -237,5 +240,7 @@ void ar__base_close(ar_base *base) {
 const ar_base_info *ar__base_info(const ar_base *base) { return &base->info; }
 const ar_st_set *ar__base_safetensors(const ar_base *base) { return base->st; }
 const ar_gguf *ar__base_gguf(const ar_base *base) { return base->gguf; }
+const ar_base_weight *ar__base_embedding(const ar_base *base) { return base->embedding; }
+const ar_base_weight *ar__base_head(const ar_base *base) { return base->head; }
 int ar__base_count(const ar_base *base) { return (int)base->count; }
 const ar_base_weight *ar__base_at(const ar_base *base, int i) { return &base->weight[i]; }

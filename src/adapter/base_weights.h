@@ -58,6 +58,10 @@ const ar_base_weight *ar__base_at(const ar_base *base, int i); /* by name of the
 /* The weight of a module, by any of its names; of a tied base's head the embedding, marked.  NULL if absent. */
 const ar_base_weight *ar__base_find(const ar_base *base, const char *site);
 
+/* The input embedding and the head (of a tied base the embedding, marked); NULL where the file has none that is known. */
+const ar_base_weight *ar__base_embedding(const ar_base *base);
+const ar_base_weight *ar__base_head(const ar_base *base);
+
 /* count rows from `first` as f32 [count, n_in].  Fails, naming tensor and type, for types without a conversion, and where
  * the order of rows needs heads that are not known. */
 ar_status ar__base_read_rows(float *dst, const ar_base *base, const ar_base_weight *w, int64_t first, int64_t count, ar_error *err);

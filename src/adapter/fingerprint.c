@@ -154,6 +154,35 @@ const char *ar__base_match_text(ar_base_match match) {
     return match == AR_BASE_OTHER_WEIGHTS ? "the weights have other values (another model of the same shape, or a fine-tuned one)" : "";
 }
 
+enum { COPY_ROWS = 64 }; /* compared of a copy, spread over it */
+
+ar_status ar__base_compare_copy(bool *same, const ar_base *base, const char *site, const ar_st_tensor *copy, ar_error *err) {
+    const ar_base_weight *w = ar__base_find(base, site);
+    const ar_dtype_info *type = ar__dtype(copy->dtype);
+    *same = true;
+    if (!w || w->is_conv1d || w->dims != 2 || copy->dims != 2 || copy->shape[1] != w->n_in || !type->to_f32 || type->block > 1)
+        return AR_OK;
+    size_t n = (size_t)w->n_in;
+    int64_t rows = copy->shape[0] < w->n_out ? copy->shape[0] : w->n_out, step = rows > COPY_ROWS ? rows / COPY_ROWS : 1;
+    float *mine = ar__alloc(n, sizeof *mine), *theirs = ar__alloc(n, sizeof *theirs);
+    ar_status s = mine && theirs ? AR_OK : ar__fail_memory(err, site);
+    for (int64_t i = 0; !s && *same && i < rows; i += step) {
+        float largest = 0;
+        if (ar__base_read_rows(mine, base, w, i, 1, NULL)) break; /* quantised beyond reading: nothing is known */
+        type->to_f32(theirs, (const char *)copy->data + (size_t)i * n * type->bytes, n);
+        for (size_t j = 0; j < n; j++) largest = fmaxf(largest, fabsf(mine[j]));
+        for (size_t j = 0; j < n; j++) *same &= is_near((double)theirs[j], copy->dtype, w, mine[j], largest);
+    }
+    free(mine);
+    free(theirs);
+    return s;
+}
+
+void ar__base_warn_copies(const char *place, const ar_base *base, const ar_log *log) {
+    ar__log_warn(log, "%s: the copies of the base's weights in it differ from %s: %s", place, ar__base_info(base)->path,
+                 ar__base_match_text(AR_BASE_OTHER_WEIGHTS));
+}
+
 ar_status ar__base_warn(const ar_adapter *ad, const ar_base *base, const ar_log *log, ar_error *err) {
     ar_base_match match;
     ar_status s = ar__base_compare(&match, ad, base, err);

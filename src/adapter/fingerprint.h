@@ -44,6 +44,11 @@ ar_status ar__base_compare(ar_base_match *out, const ar_adapter *ad, const ar_ba
 ar_status ar__base_warn(const ar_adapter *ad, const ar_base *base, const ar_log *log, ar_error *err);
 ar_status ar__base_warn_path(const ar_adapter *ad, const char *path, const ar_log *log, ar_error *err);
 
+/* A copy of a base's weight that an adapter's file carries along: *same is false where it differs from this base's beyond
+ * what storing in another type explains.  Rows past the base's (a vocabulary that was extended) are not compared. */
+ar_status ar__base_compare_copy(bool *same, const ar_base *base, const char *site, const ar_st_tensor *copy, ar_error *err);
+void ar__base_warn_copies(const char *place, const ar_base *base, const ar_log *log);
+
 /* What differs, for people; "" where nothing does. */
 const char *ar__base_match_text(ar_base_match match);
 

@@ -31,10 +31,11 @@ typedef enum ar_peft_part {
     AR_PEFT_B_BIAS,
     AR_PEFT_PART_COUNT, /* those above belong to a pair */
     AR_PEFT_WHOLE,
-    AR_PEFT_COPY, /* of the base: nothing to do */
+    AR_PEFT_COPY, /* of the base */
     AR_PEFT_TOKENS,
     AR_PEFT_UNKNOWN
 } ar_peft_part;
-ar_peft_part ar__peft_key_parse(char **path, const char *key); /* *path NULL: out of memory, or nothing to name */
+/* *path NULL: out of memory, or nothing to name.  *is_odd: PEFT looks for no such key in a plain model. */
+ar_peft_part ar__peft_key_parse(char **path, bool *is_odd, const char *key);
 
 #endif

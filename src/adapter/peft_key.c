@@ -6,11 +6,13 @@
  *     base_model.model.PATH.base_layer.bias      a trained bias; .base_layer.weight a copy of the base
  *     base_model.model.PATH.weight, .bias        whole tensors
  *
- * The prefix may stand several times (a wrapped wrapper), and files made from a raw state dict carry the adapter's name
- * behind the part: `.lora_A.default.weight`. */
+ * Files made from a raw state dict carry the adapter's name behind the part: `.lora_A.default.weight`.  The prefix may stand
+ * several times (a wrapped wrapper), behind something else (`module.`, `_orig_mod.`), or not at all; PEFT passes over such
+ * keys, and so they are marked. */
 #include <string.h>
 
 #include "adapter/peft.h"
+#include "adapter/site_name.h"
 #include "base/mem.h"
 
 static const char prefix[] = "base_model.model.";
@@ -53,6 +55,11 @@ static ar_peft_part pair_part(const char *key, const char **at) {
     return AR_PEFT_UNKNOWN;
 }
 
+static bool ends_so(const char *key, const char *end) {
+    size_t n = strlen(key), k = strlen(end);
+    return n > k && !strcmp(key + n - k, end);
+}
+
 /* PATH + tail */
 static char *joined(const char *key, size_t n, const char *tail) {
     ar_buf b = {0};
@@ -62,20 +69,27 @@ static char *joined(const char *key, size_t n, const char *tail) {
     return b.data;
 }
 
-ar_peft_part ar__peft_key_parse(char **path, const char *key) {
+/* The path behind the last prefix that begins at a component; the whole key where none does. */
+static const char *behind_prefix(const char *key) {
+    for (const char *p = key, *at; (at = strstr(p, prefix)); p = at + 1)
+        if (at == key || at[-1] == '.') key = at + sizeof prefix - 1;
+    return key;
+}
+
+/* key: without wrappers and prefix. */
+static ar_peft_part parse(char **path, const char *key, bool has_prefix) {
     const char *at, *rest;
-    *path = NULL;
-    if (strncmp(key, prefix, sizeof prefix - 1) != 0) return AR_PEFT_UNKNOWN;
-    while (!strncmp(key, prefix, sizeof prefix - 1)) key += sizeof prefix - 1;
     ar_peft_part part = pair_part(key, &at);
     if (part < AR_PEFT_PART_COUNT) {
         *path = ar__strndup(key, (size_t)(at - key));
         return part;
     }
     if (behind(key, "token_adapter", &at)) return AR_PEFT_TOKENS;
-    if (behind(key, "original_module", &at)) return AR_PEFT_COPY;
-    if ((rest = behind(key, "base_layer", &at))) {
-        if (!strcmp(rest, ".weight")) return AR_PEFT_COPY;
+    if ((rest = behind(key, "original_module", &at)) || ((rest = behind(key, "base_layer", &at)) && !strncmp(rest, ".weight", 7))) {
+        *path = joined(key, (size_t)(at - key), rest);
+        return AR_PEFT_COPY;
+    }
+    if (rest) {
         if (strcmp(rest, ".bias") != 0) return AR_PEFT_UNKNOWN;
         *path = joined(key, (size_t)(at - key), rest);
         return AR_PEFT_WHOLE;
@@ -87,6 +101,20 @@ ar_peft_part ar__peft_key_parse(char **path, const char *key) {
         *path = joined(key, (size_t)(at - key), tail);
         return AR_PEFT_WHOLE;
     }
+    if (!has_prefix && !ends_so(key, ".weight") && !ends_so(key, ".bias")) return AR_PEFT_UNKNOWN;
     *path = ar__strdup(key);
     return AR_PEFT_WHOLE;
+}
+
+ar_peft_part ar__peft_key_parse(char **path, bool *is_odd, const char *key) {
+    ar_buf plain = {0};
+    const char *wrapper;
+    *path = NULL;
+    ar__site_unwrapped(&plain, key, &wrapper);
+    const char *rest = plain.failed ? key : behind_prefix(plain.data);
+    bool has_prefix = plain.data && rest != plain.data;
+    *is_odd = wrapper || !plain.data || rest != plain.data + sizeof prefix - 1;
+    ar_peft_part part = parse(path, rest, has_prefix);
+    ar__buf_release(&plain);
+    return part;
 }

@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/fingerprint.h"
 #include "adapter/peft.h"
 #include "adapter/provenance.h"
+#include "adapter/site_name.h"
 #include "adapter/targets.h"
 #include "base/fail.h"
 #include "base/file.h"
@@ -16,7 +18,8 @@
 
 /* The tensors of one site. */
 struct site {
-    char *path;
+    char *path; /* as ar__site_name has it */
+    char *raw;  /* as the first key has it, which patterns may mean */
     const ar_st_tensor *part[AR_PEFT_PART_COUNT];
 };
 
@@ -29,6 +32,8 @@ struct reader {
     size_t count, cap;
     ar_map names;
     ar_pattern_set ranks, alphas;
+    const char *odd; /* a key that PEFT would pass over; NULL: none */
+    bool has_other_base;
 };
 
 static ar_status copy_values(float *out, const struct reader *r, const ar_st_tensor *t, ar_error *err) {
@@ -44,58 +49,100 @@ static ar_stored stored(const ar_st_tensor *t) {
     return (ar_stored){.name = t->name, .bytes = t->data, .type = t->dtype, .is_there = true};
 }
 
-/* Takes path.  NULL when memory runs out. */
-static struct site *find_site(struct reader *r, char *path) {
-    size_t at = ar__map_find_str(&r->names, path);
-    if (at != AR_MAP_NONE) {
-        free(path);
-        return &r->site[at];
-    }
-    struct site *list = ar__grow(r->site, &r->cap, r->count + 1, sizeof *list);
+/* Takes path and raw.  NULL when memory runs out. */
+static struct site *find_site(struct reader *r, char *path, char *raw) {
+    ar_buf key = {0}; /* what all spellings of one module share */
+    ar__names_key(&key, NULL, path);
+    size_t at = key.failed ? AR_MAP_NONE : ar__map_find(&r->names, key.data, key.len);
+    struct site *list = at != AR_MAP_NONE ? r->site : ar__grow(r->site, &r->cap, r->count + 1, sizeof *list);
     if (list) r->site = list;
-    if (!list || !ar__map_put(&r->names, path, strlen(path), r->count)) {
+    bool fresh = at == AR_MAP_NONE, ok = list && !key.failed && (!fresh || ar__map_put(&r->names, key.data, key.len, r->count));
+    ar__buf_release(&key);
+    if (ok && fresh) {
+        at = r->count++;
+        list[at] = (struct site){.path = path, .raw = raw};
+    } else {
         free(path);
-        return NULL;
+        free(raw);
     }
-    list[r->count] = (struct site){.path = path};
-    return &list[r->count++];
+    return ok ? &list[at] : NULL;
 }
 
+static bool is_same(const ar_st_tensor *a, const void *bytes, ar_dtype type, size_t count) {
+    return a->dtype == type && a->count == count && !memcmp(a->data, bytes, a->bytes);
+}
+
+/* PEFT may save a tensor twice, under PATH.weight and under PATH.modules_to_save.weight. */
 static ar_status read_whole(struct reader *r, const ar_st_tensor *t, const char *name, ar_error *err) {
-    ar_whole *w;
-    if (ar__adapter_find_whole(r->ad, name))
-        return ar__fail(err, AR_ERR_FORMAT, "%s: tensor '%s' is there twice under different keys", r->place, name);
+    ar_whole *w = ar__adapter_find_whole(r->ad, name);
+    if (w && is_same(t, w->stored.bytes, w->stored.type, w->count)) return AR_OK;
+    if (w)
+        return ar__fail(err, AR_ERR_FORMAT, "%s: '%s' and '%s' are the same tensor of the base, and their values differ", r->place,
+                        w->stored.name, t->name);
     ar_status s = ar__adapter_add_whole_stored(&w, r->ad, name, t->dims, t->shape, err);
     if (!s) w->stored = stored(t);
     return s;
 }
 
-static ar_status read_pair_part(struct reader *r, const ar_st_tensor *t, ar_peft_part part, char *path, ar_error *err) {
-    struct site *site = find_site(r, path);
+/* Takes path and raw. */
+static ar_status read_pair_part(struct reader *r, const ar_st_tensor *t, ar_peft_part part, char *path, char *raw, ar_error *err) {
+    struct site *site = find_site(r, path, raw);
     if (!site) return ar__fail_memory(err, r->place);
-    if (site->part[part])
-        return ar__fail(err, AR_ERR_FORMAT, "%s: '%s' and '%s' are the same part of one site: the file holds several adapters", r->place,
-                        site->part[part]->name, t->name);
-    site->part[part] = t;
+    const ar_st_tensor *before = site->part[part];
+    if (before && !is_same(t, before->data, before->dtype, before->count))
+        return ar__fail(err, AR_ERR_FORMAT,
+                        "%s: '%s' and '%s' are the same part of one site, and their values differ: the file holds several adapters",
+                        r->place, before->name, t->name);
+    if (!before) site->part[part] = t;
     return AR_OK;
 }
 
-static ar_status sort_tensor(struct reader *r, const char *name, ar_error *err) {
-    char *path;
+/* The one name of the module that a key's path means; a whole tensor keeps its ending. */
+static char *name_of(const struct reader *r, const char *path, bool whole) {
+    const char *dot = whole ? strrchr(path, '.') : NULL;
+    char *module = dot ? ar__strndup(path, (size_t)(dot - path)) : ar__strdup(path);
+    ar_buf name = {0};
+    if (module) ar__site_name(&name, r->c->base, module);
+    if (dot) ar__buf_puts(&name, dot);
+    if (!module || name.failed) ar__buf_release(&name);
+    free(module);
+    return name.data;
+}
+
+/* A copy of the base's weight says which base the adapter was trained on. */
+static ar_status compare_copy(struct reader *r, const char *name, const char *path, ar_error *err) {
     const ar_st_tensor *t;
-    ar_peft_part part = ar__peft_key_parse(&path, name);
-    if (part == AR_PEFT_COPY) return AR_OK;
+    bool same = true;
+    char *module = r->c->base ? name_of(r, path, true) : NULL, *dot = module ? strrchr(module, '.') : NULL;
+    ar_status s = dot && !strcmp(dot, ".weight") ? ar__st_need(&t, r->st, name, err) : AR_OK;
+    if (!s && dot && !strcmp(dot, ".weight")) {
+        *dot = '\0';
+        s = ar__base_compare_copy(&same, r->c->base, module, t, err);
+    }
+    r->has_other_base |= !same;
+    free(module);
+    return s;
+}
+
+static ar_status sort_tensor(struct reader *r, const char *name, ar_error *err) {
+    char *raw;
+    bool is_odd;
+    const ar_st_tensor *t;
+    ar_peft_part part = ar__peft_key_parse(&raw, &is_odd, name);
     if (part == AR_PEFT_TOKENS)
         return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: tensor '%s': trained tokens replace rows of the embedding, which Alphar cannot do",
                         r->place, name);
     if (part == AR_PEFT_UNKNOWN)
         return ar__fail(err, AR_ERR_FORMAT, "%s: tensor '%s' is no part of a PEFT LoRA adapter (keys begin with base_model.model.)",
                         r->place, name);
-    if (!path) return ar__fail_memory(err, r->place);
-    ar_status s = ar__st_need(&t, r->st, name, err);
-    if (!s && part < AR_PEFT_PART_COUNT) return read_pair_part(r, t, part, path, err);
-    if (!s) s = read_whole(r, t, path, err);
+    bool whole = part == AR_PEFT_WHOLE;
+    char *path = raw ? name_of(r, raw, whole || part == AR_PEFT_COPY) : NULL;
+    ar_status s = path ? ar__st_need(&t, r->st, name, err) : ar__fail_memory(err, r->place);
+    if (!s && !r->odd && (is_odd || strcmp(path, raw) != 0)) r->odd = name;
+    if (!s && part < AR_PEFT_PART_COUNT) return read_pair_part(r, t, part, path, raw, err);
+    if (!s) s = whole ? read_whole(r, t, path, err) : compare_copy(r, name, raw, err);
     free(path);
+    free(raw);
     return s;
 }
 
@@ -153,9 +200,15 @@ static ar_status check_announced(const struct reader *r, const struct site *site
     return AR_OK;
 }
 
+/* A pattern means the path, or the key's own spelling of it. */
+static ar_status find_pattern(double *out, const ar_pattern_set *set, const struct site *site, ar_error *err) {
+    ar_status s = ar__pattern_set_find(out, set, site->raw, err);
+    return s ? s : ar__pattern_set_find(out, set, site->path, err);
+}
+
 static ar_status check_rank(const struct reader *r, const struct site *site, int rank, ar_error *err) {
     double wanted = r->ad->settings.rank;
-    ar_status s = ar__pattern_set_find(&wanted, &r->ranks, site->path, err);
+    ar_status s = find_pattern(&wanted, &r->ranks, site, err);
     if (s || wanted == 0 || wanted == rank) return s;
     return ar__fail(err, AR_ERR_MISMATCH, "%s: site '%s' has rank %d, %s says %g ('r' or 'rank_pattern'): correct the configuration",
                     r->place, site->path, rank, AR_PEFT_CONFIG, wanted);
@@ -179,7 +232,7 @@ static ar_status read_pair(struct reader *r, const struct site *site, ar_error *
     if (s) return s;
     const ar_st_tensor *a = site->part[embedding ? AR_PEFT_EMBEDDING_A : AR_PEFT_A],
                        *b = site->part[embedding ? AR_PEFT_EMBEDDING_B : AR_PEFT_B];
-    if ((s = check_site(r, site, a, b, err)) || (s = ar__pattern_set_find(&alpha, &r->alphas, site->path, err))) return s;
+    if ((s = check_site(r, site, a, b, err)) || (s = find_pattern(&alpha, &r->alphas, site, err))) return s;
     ar_pair_shape shape = {.site = site->path, .n_in = columns(a), .n_out = b->shape[0], .rank = (int)a->shape[0], .alpha = alpha};
     if (a->dims == 4) memcpy(shape.kernel, &a->shape[2], sizeof shape.kernel);
     shape.policy = set->policy;
@@ -217,18 +270,48 @@ static ar_status check_targets(const struct reader *r, ar_error *err) {
                     r->place, r->ad->pair[i].site);
 }
 
+static void say_what_is_odd(const struct reader *r) {
+    if (r->odd)
+        ar__log_warn(&r->c->log,
+                     "%s: '%s' does not name its module as %s does: PEFT finds modules by exact name and would load nothing from such "
+                     "keys; it is read here as what is meant, and alphar convert IN OUT --to peft mends it",
+                     r->place, r->odd, r->c->base ? "the base" : "PEFT");
+    if (r->has_other_base) ar__base_warn_copies(r->place, r->c->base, &r->c->log);
+}
+
 static ar_status read_all(struct reader *r, ar_error *err) {
     const ar_provenance rule = {.source = AR_PEFT_CONFIG, .trust = r->c->options.trust};
     ar_status s;
     (void)((s = ar__pattern_set_init(&r->ranks, &r->ad->settings.rank_pattern, err)) ||
            (s = ar__pattern_set_init(&r->alphas, &r->ad->settings.alpha_pattern, err)) || (s = read_tensors(r, err)) ||
            (s = check_targets(r, err)) || (s = ar__provenance_read(r->ad, r->st, r->place, &rule, err)));
+    if (!s) say_what_is_odd(r);
     ar__pattern_set_release(&r->ranks);
     ar__pattern_set_release(&r->alphas);
-    for (size_t i = 0; i < r->count; i++) free(r->site[i].path);
+    for (size_t i = 0; i < r->count; i++) {
+        free(r->site[i].path);
+        free(r->site[i].raw);
+    }
     free(r->site);
     ar__map_release(&r->names);
     return s;
+}
+
+/* Full paths among the names may carry wrappers as the keys do. */
+static ar_status unwrap_names(ar_strings *list, ar_error *err) {
+    for (size_t i = 0; i < list->count; i++) {
+        ar_buf plain = {0};
+        const char *wrapper;
+        ar__site_unwrapped(&plain, list->at[i], &wrapper);
+        if (plain.failed) return ar__fail_memory(err, AR_PEFT_CONFIG);
+        if (wrapper && plain.len) {
+            free(list->at[i]);
+            list->at[i] = plain.data;
+        } else {
+            ar__buf_release(&plain);
+        }
+    }
+    return AR_OK;
 }
 
 static ar_status find_weights(char **out, const char *dir, ar_error *err) {
@@ -259,8 +342,9 @@ ar_status ar__peft_read(ar_adapter **out, const ar_read_context *c, ar_error *er
     *out = NULL;
     if (!config) return ar__fail_memory(err, c->path);
     if (!(s = ar__adapter_new(&r.ad, err)) && !(s = ar__peft_config_read(&r.ad->settings, config, &c->options, err)) &&
-        !(s = find_weights(&r.ad->place, c->path, err)) && !(s = ar__st_open(&r.st, r.ad->place, err)) &&
-        !(s = ar__adapter_keep(r.ad, r.st, close_files, err))) {
+        !(s = unwrap_names(&r.ad->settings.targets.list, err)) && !(s = unwrap_names(&r.ad->settings.exclude.list, err)) &&
+        !(s = unwrap_names(&r.ad->settings.save, err)) && !(s = find_weights(&r.ad->place, c->path, err)) &&
+        !(s = ar__st_open(&r.st, r.ad->place, err)) && !(s = ar__adapter_keep(r.ad, r.st, close_files, err))) {
         r.place = r.ad->place;
         s = read_all(&r, err);
     }

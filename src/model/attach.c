@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/site_name.h"
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -48,8 +49,16 @@ static ar_status add_dora(ar_attachment *at, size_t module, ar_pair *pair, ar_er
     return AR_OK;
 }
 
+/* An adapter of a multimodal base names the language model's modules by a longer path than the record has. */
+static size_t find_module(const ar_model *m, const char *path) {
+    size_t i = ar__model_find(m, path);
+    for (size_t k = 0; i == SIZE_MAX && k < m->module_count; k++)
+        if (m->modules[k].path && ar__site_is_same(m->modules[k].path, path)) i = k;
+    return i;
+}
+
 static ar_status bind_pair(ar_attachment *at, ar_pair *pair, double factor, ar_error *err) {
-    size_t i = ar__model_find(at->model, pair->site);
+    size_t i = find_module(at->model, pair->site);
     if (i == SIZE_MAX || at->model->modules[i].kind == AR_MODULE_NORM)
         return ar__fail(err, AR_ERR_MISMATCH, "adapter site '%s': the base has no such linear or embedding", pair->site);
     const ar_module *mod = &at->model->modules[i];
@@ -154,13 +163,18 @@ static ar_status find_whole(size_t *module, bool *bias, const ar_model *m, const
     const char *dot = strrchr(w->name, '.');
     ar_buf path = {0};
     ar__buf_printf(&path, "%.*s", dot ? (int)(dot - w->name) : 0, w->name);
-    *module = path.failed ? SIZE_MAX : ar__model_find(m, path.data);
+    *module = path.failed ? SIZE_MAX : find_module(m, path.data);
     ar__buf_release(&path);
     *bias = dot && !strcmp(dot, ".bias");
     if (*module == SIZE_MAX || !dot || (!*bias && strcmp(dot, ".weight")))
         return ar__fail(err, AR_ERR_MISMATCH, "adapter tensor '%s': the base has none of that name", w->name);
     const ar_module *mod = &m->modules[*module];
     size_t want = (size_t)mod->n_out * (*bias ? 1 : (size_t)mod->n_in);
+    if (w->count != want && w->dims == 2 && !*bias && mod->kind != AR_MODULE_NORM && w->shape[1] == mod->n_in)
+        return ar__fail(err, AR_ERR_MISMATCH,
+                        "adapter tensor '%s': %lld rows, the base's has %lld: the vocabulary was extended for the training; merge the "
+                        "adapter into the base (alphar merge), and use that",
+                        w->name, (long long)w->shape[0], (long long)mod->n_out);
     if (w->count != want)
         return ar__fail(err, AR_ERR_MISMATCH, "adapter tensor '%s': %zu elements, the base's has %zu", w->name, w->count, want);
     return AR_OK;

@@ -48,6 +48,9 @@ typedef struct ar_merging {
     ar_map by_name;     /* places in tensor */
     size_t embed, head; /* places in tensor of the two that are tied; AR_MAP_NONE: none, or the base is not tied */
     bool untied;        /* what is written */
+    int64_t vocabulary; /* of embedding and head as adapters bring them; 0: the base's */
+    const ar_adapter *vocabulary_of;
+    int64_t more_elements; /* that this adds to the file, or takes from it */
     bool has_dtype;
     ar_dtype dtype; /* of all float tensors */
     uint64_t done, total;
@@ -56,6 +59,12 @@ typedef struct ar_merging {
 /* m->base, config and adapters are there: finds what each adapter touches. */
 ar_status ar__merge_plan(ar_merging *m, ar_error *err);
 static inline bool ar__merge_touches(const ar_merge_tensor *t) { return t->part_count || t->whole; }
+
+/* May the whole tensor have another number of rows than the base's?  Embedding and head may, together: a vocabulary that was
+ * extended for the training. */
+bool ar__merge_may_grow(const ar_merging *m, const ar_base_weight *w, const ar_whole *with);
+/* All is planned: gives embedding and head the rows that adapters bring. */
+ar_status ar__merge_grow(ar_merging *m, ar_error *err);
 
 /* An ar_stream_fn with the ar_merge_tensor as user. */
 ar_status ar__merge_stream(void *tensor, ar_writer *w, ar_error *err);

@@ -94,6 +94,21 @@ static bool set_untied(ar_buf *text) {
     return ar__json_edit(text, NULL, "tie_word_embeddings", "false", true);
 }
 
+/* vocab_size stands inside where there is a nested configuration, else at the top. */
+static bool set_vocabulary(ar_buf *text, const ar_merging *m) {
+    ar_buf value = {0};
+    bool inside = false, ok;
+    ar__buf_printf(&value, "%lld", (long long)m->vocabulary);
+    ok = !value.failed;
+    for (int k = 0; ok && k < NESTED; k++) {
+        inside |= json_object_get(json_object_get(m->config, nested[k]), "vocab_size") != NULL;
+        ok = ar__json_edit(text, nested[k], "vocab_size", value.data, false);
+    }
+    if (ok) ok = ar__json_edit(text, NULL, "vocab_size", value.data, !inside);
+    ar__buf_release(&value);
+    return ok;
+}
+
 ar_status ar__merge_config(ar_buf *text, const ar_merging *m, ar_error *err) {
     char *path = ar__path_join(m->o->model, "config.json");
     json_t *check = NULL;
@@ -103,6 +118,7 @@ ar_status ar__merge_config(ar_buf *text, const ar_merging *m, ar_error *err) {
     if (!s) splice(text, 0, ar__json_bom(text->data, text->len), ""); /* Python's json refuses one */
     if (!s && m->has_dtype) ok = set_dtype(text, m);
     if (!s && ok && m->untied) ok = set_untied(text);
+    if (!s && ok && m->vocabulary) ok = set_vocabulary(text, m);
     if (!s && !ok) s = ar__fail_memory(err, "config.json");
     if (!s) s = ar__json_parse(&check, text->data, text->len, path, err);
     json_decref(check);

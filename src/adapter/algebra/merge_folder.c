@@ -95,6 +95,7 @@ ar_status ar__merge_folder_check(const ar_merging *m, ar_error *err) {
 struct folder {
     ar_merging *m;
     char *out, *temporary, *old; /* without slashes at the end */
+    char *tokenizer;             /* the folder whose tokenizer goes with a changed vocabulary; NULL: the base's stays */
     ar_strings files;
 };
 
@@ -130,8 +131,8 @@ static bool is_carried(const char *name) {
     return true;
 }
 
-static ar_status carry_file(struct folder *f, const char *name, ar_error *err) {
-    char *path = ar__path_join(f->m->o->model, name);
+static ar_status carry_file(struct folder *f, const char *dir, const char *name, ar_error *err) {
+    char *path = ar__path_join(dir, name);
     struct stat st;
     ar_buf bytes = {0};
     ar_status s = path ? AR_OK : ar__fail_memory(err, name);
@@ -146,13 +147,56 @@ static ar_status carry_file(struct folder *f, const char *name, ar_error *err) {
     return s;
 }
 
+/* What a tokenizer consists of, as a training with an extended vocabulary leaves it beside the adapter. */
+static bool is_tokenizer(const char *name) {
+    static const char *const names[] = {
+        "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
+        "vocab.txt",      "tokenizer.model",       "chat_template.jinja"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(names[i], name)) return true;
+    return false;
+}
+
+static bool has_tokenizer(const char *dir) {
+    static const char *const names[] = {"tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt"};
+    bool there = false;
+    for (size_t i = 0; dir && !there && i < sizeof names / sizeof *names; i++) {
+        char *path = ar__path_join(dir, names[i]);
+        there = path && ar__path_exists(path);
+        free(path);
+    }
+    return there;
+}
+
+/* Where the vocabulary changed, the folder of the adapter that changed it; NULL: it has no tokenizer, or nothing changed. */
+static char *find_tokenizer(const ar_merging *m) {
+    const char *place = m->vocabulary_of && m->vocabulary_of->place ? m->vocabulary_of->place : NULL;
+    char *dir = place ? ar__path_parent(place) : NULL;
+    if (place && has_tokenizer(dir)) {
+        ar__log_info(&m->rt->log, "the vocabulary has %lld entries now; the tokenizer is the one in %s", (long long)m->vocabulary, dir);
+        return dir;
+    }
+    if (m->vocabulary)
+        ar__log_warn(&m->rt->log,
+                     "the vocabulary has %lld entries now, and the tokenizer is still the base's: copy the one of the training into %s",
+                     (long long)m->vocabulary, m->o->out);
+    free(dir);
+    return NULL;
+}
+
 static ar_status carry_files(struct folder *f, ar_error *err) {
-    DIR *d = opendir(f->m->o->model);
-    if (!d) return ar__fail_errno(err, "%s: cannot open folder", f->m->o->model);
     ar_status s = AR_OK;
-    for (struct dirent *e; !s && (e = readdir(d));)
-        if (is_carried(e->d_name)) s = carry_file(f, e->d_name, err);
-    closedir(d);
+    f->tokenizer = find_tokenizer(f->m);
+    for (int i = 0; !s && i < 1 + (f->tokenizer != NULL); i++) {
+        const char *dir = i ? f->tokenizer : f->m->o->model;
+        DIR *d = opendir(dir);
+        if (!d) return ar__fail_errno(err, "%s: cannot open folder", dir);
+        for (struct dirent *e; !s && (e = readdir(d));) {
+            bool own = f->tokenizer && is_tokenizer(e->d_name);
+            if (i ? own : !own && is_carried(e->d_name)) s = carry_file(f, dir, e->d_name, err);
+        }
+        closedir(d);
+    }
     return s;
 }
 
@@ -192,15 +236,14 @@ static ar_status edit_index(json_t *root, const ar_merging *m, bool *changed, ar
     json_t *meta = json_object_get(root, "metadata"), *map = json_object_get(root, "weight_map");
     json_t *total = json_object_get(meta, "total_size"), *parameters = json_object_get(meta, "total_parameters");
     const ar_merge_tensor *head = m->head_name ? &m->tensor[m->head] : NULL;
+    json_int_t more = m->more_elements + (head ? (json_int_t)head->from.count : 0);
     bool bad = false;
     *changed = head || (uint64_t)json_number_value(total) != m->total;
     if (!*changed) return AR_OK;
     if (!meta) bad |= json_object_set_new(root, "metadata", meta = json_object()) != 0;
     bad |= json_object_set_new(meta, "total_size", json_integer((json_int_t)m->total)) != 0;
     if (head) bad |= json_object_set_new(map, head->name, json_string(ar__path_base(ar__st_path(m->files, head->file)))) != 0;
-    if (head && parameters)
-        bad |=
-            json_object_set_new(meta, "total_parameters", json_integer(json_integer_value(parameters) + (json_int_t)head->from.count)) != 0;
+    if (more && parameters) bad |= json_object_set_new(meta, "total_parameters", json_integer(json_integer_value(parameters) + more)) != 0;
     return bad ? ar__fail_memory(err, INDEX) : AR_OK;
 }
 
@@ -284,6 +327,7 @@ ar_status ar__merge_folder(ar_merging *m, ar_error *err) {
     free(f.out);
     free(f.temporary);
     free(f.old);
+    free(f.tokenizer);
     ar__strings_release(&f.files);
     return s;
 }

@@ -200,11 +200,10 @@ static ar_status check_whole_shape(const ar_merge_tensor *t, const ar_adapter *a
                         place_of(ad), w->name);
     bool same = t->from.dims == w->dims;
     for (int i = 0; same && i < w->dims; i++) same = t->from.shape[i] == w->shape[i];
-    if (same) return AR_OK;
-    return ar__fail(err, AR_ERR_MISMATCH,
-                    "%s: tensor '%s' has %zu elements in another shape than the base's with %zu; a base whose vocabulary was extended "
-                    "must be saved so before merging",
-                    place_of(ad), w->name, w->count, t->from.count);
+    if (same || ar__merge_may_grow(t->merge, ar__base_find(t->merge->base, path), w)) return AR_OK;
+    return ar__fail(err, AR_ERR_MISMATCH, "%s: tensor '%s' has %zu elements in another shape than the base's with %zu%s", place_of(ad),
+                    w->name, w->count, t->from.count,
+                    t->merge->gguf ? "; of a vocabulary that was extended, merge into the Hugging Face folder and convert that" : "");
 }
 
 static ar_status add_whole(ar_merging *m, ar_adapter *ad, ar_whole *w, ar_error *err) {
@@ -253,5 +252,6 @@ ar_status ar__merge_plan(ar_merging *m, ar_error *err) {
         for (size_t i = 0; !s && i < ad->whole_count; i++) s = add_whole(m, ad, &ad->whole[i], err);
     }
     if (!s) s = untie(m, err);
+    if (!s) s = ar__merge_grow(m, err);
     return s ? s : choose_types(m, err);
 }

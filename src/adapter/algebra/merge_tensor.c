@@ -96,17 +96,18 @@ static ar_status put_plain(ar_merge_tensor *t, ar_writer *w, ar_error *err) {
     ar_status s = t->whole ? ar__whole_load(t->whole_of, t->whole, err) : AR_OK;
     for (size_t at = 0; !s && at < t->from.count; at += PART) {
         size_t n = t->from.count - at < PART ? t->from.count - at : PART;
-        const char *src = (const char *)t->from.data + bytes_of(from, at);
         if (t->whole)
             take_whole(x, t, at, n);
         else
-            from->to_f32(x, src, n);
+            from->to_f32(x, (const char *)t->from.data + bytes_of(from, at), n);
         add_b_biases(x, t, at, n);
         if ((s = round_to(bytes, back, t, x, n, err)) || (s = ar__writer_put(w, bytes, bytes_of(to, n), err))) break;
         s = tell(t->merge, bytes_of(to, n), err);
     }
-    ar__filemap_forget(t->from.data, t->from.bytes);
-    if (t->whole) ar__whole_unload(t->whole);
+    if (t->whole)
+        ar__whole_unload(t->whole);
+    else
+        ar__filemap_forget(t->from.data, t->from.bytes);
     return s;
 }
 

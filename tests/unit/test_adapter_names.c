@@ -1,0 +1,239 @@
+/* One module under many names, tensors saved several times, and a vocabulary that grew. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapter/peft.h"
+#include "adapter/site_name.h"
+#include "alphar/algebra.h"
+#include "format/json.h"
+#include "util.h"
+
+enum { VOCAB = 6, GROWN = 9, DIM = 4, OUT = 8, RANK = 2 };
+
+struct tensor {
+    const char *name;
+    int64_t rows, columns;
+    float first; /* element i is first + i / 64 */
+};
+
+static const char *folder(const char *dir, const char *config_name, const char *config, const char *weights, const struct tensor *t) {
+    ar_error err;
+    ar_st_writer *w;
+    char path[300];
+    float *kept[32];
+    int n = 0;
+    snprintf(path, sizeof path, "%s/%s", dir, config_name);
+    temp_text(path, config);
+    assert_ok(ar__st_writer_new(&w, &err), err);
+    for (; t->name; t++, n++) {
+        size_t count = (size_t)(t->rows * t->columns);
+        kept[n] = malloc(count * sizeof(float));
+        for (size_t i = 0; i < count; i++) kept[n][i] = t->first + (float)i / 64;
+        assert_ok(ar__st_writer_add(w, t->name, AR_F32, 2, (int64_t[]){t->rows, t->columns}, kept[n], &err), err);
+    }
+    snprintf(path, sizeof path, "%s/%s", dir, weights);
+    assert_ok(ar__st_writer_save(w, temp_path(path), &err), err);
+    ar__st_writer_free(w);
+    while (n) free(kept[--n]);
+    return temp_path(dir);
+}
+
+#define Q "model.layers.0.self_attn.q_proj"
+#define BASE_CONFIG "{\"model_type\":\"llama\",\"num_attention_heads\":2,\"vocab_size\":6}"
+static const char *base(const char *dir) {
+    static const struct tensor t[] = {
+        {Q ".weight", OUT, DIM, 0}, {"model.embed_tokens.weight", VOCAB, DIM, 1}, {"lm_head.weight", VOCAB, DIM, 2}, {0}};
+    return folder(dir, "config.json", BASE_CONFIG, "model.safetensors", t);
+}
+
+#define CONFIG "{\"peft_type\":\"LORA\",\"r\":2,\"lora_alpha\":4,\"target_modules\":[\"q_proj\"]%s}"
+static const char *adapter(const char *dir, const char *more, const struct tensor *t) {
+    char config[400];
+    snprintf(config, sizeof config, CONFIG, more);
+    return folder(dir, AR_PEFT_CONFIG, config, AR_PEFT_WEIGHTS, t);
+}
+
+struct said {
+    char text[2000];
+};
+
+static void listen(void *user, ar_log_level level, const char *line) {
+    struct said *s = user;
+    size_t n = strlen(s->text);
+    if (level == AR_LOG_WARNING) snprintf(s->text + n, sizeof s->text - n, "%s\n", line);
+}
+
+static ar_adapter *open_with(const char *path, const char *model, struct said *said) {
+    ar_error err;
+    ar_adapter *ad;
+    *said = (struct said){0};
+    ar_adapter_options o = {.model = model, .log = listen, .log_user = said};
+    assert_ok(ar_adapter_open(&ad, path, &o, &err), err);
+    return ad;
+}
+
+static void one_name_by_rule(void **state) {
+    (void)state;
+    static const char *const spelt[][2] = {
+        {"model.layers.0.self_attn.q_proj", Q},
+        {"model.model.layers.0.self_attn.q_proj", Q},
+        {"_orig_mod.model.layers.0.self_attn.q_proj", Q},
+        {"model.layers.0._checkpoint_wrapped_module.self_attn._fsdp_wrapped_module.q_proj", Q},
+        {"module.model.model.layers.0.module.self_attn.q_proj._orig_mod", Q},
+        {"model.lm_head", "lm_head"},
+        {"model.language_model.layers.0.self_attn.q_proj", "model.language_model.layers.0.self_attn.q_proj"},
+        {"model.model.tower.q", "model.model.tower.q"}, /* not known to be doubled */
+    };
+    for (size_t i = 0; i < sizeof spelt / sizeof *spelt; i++) {
+        ar_buf name = {0};
+        ar__site_name(&name, NULL, spelt[i][0]);
+        assert_string_equal(name.data, spelt[i][1]);
+        ar__buf_release(&name);
+    }
+    assert_true(ar__site_is_same("language_model.model.layers.0.q", "model.layers.0.q"));
+    assert_true(ar__site_is_same("model.language_model.layers.0.q", "layers.0.q"));
+    assert_false(ar__site_is_same("model.vision_tower.layers.0.q", "model.layers.0.q"));
+}
+
+/* head: what stands before "layers.0…" in the key. */
+static void read_under(const char *head, const char *model, const char *want, bool odd) {
+    char a[200], b[200];
+    struct said said;
+    snprintf(a, sizeof a, "%slayers.0.self_attn.q_proj.lora_A.weight", head);
+    snprintf(b, sizeof b, "%slayers.0.self_attn.q_proj.lora_B.weight", head);
+    ar_adapter *ad = open_with(adapter("keys", "", (struct tensor[]){{a, RANK, DIM, 0}, {b, OUT, RANK, 0}, {0}}), model, &said);
+    assert_int_equal(ar_adapter_site_count(ad), 1);
+    assert_string_equal(ar_adapter_site(ad, 0).name, want);
+    if (odd != (strstr(said.text, "PEFT finds modules by exact name") != NULL)) fail_msg("%s: said '%s'", head, said.text);
+    ar_adapter_free(ad);
+}
+
+static void keys_are_read_however_they_are_wrapped(void **state) {
+    (void)state;
+    static const char *const wrapped[] = {"_orig_mod.base_model.model.model.",
+                                          "base_model.model._orig_mod.model.",
+                                          "module.base_model.model.model.",
+                                          "model.base_model.model.model.",
+                                          "base_model.model.base_model.model.model.",
+                                          "_forward_module.base_model.model._fsdp_wrapped_module.model._checkpoint_wrapped_module.",
+                                          "base_model.model.model.model.",
+                                          "model."};
+    const char *b = base("base");
+    for (size_t i = 0; i < sizeof wrapped / sizeof *wrapped; i++) {
+        read_under(wrapped[i], NULL, Q, true);
+        read_under(wrapped[i], b, Q, true);
+    }
+    read_under("base_model.model.model.", NULL, Q, false);
+    read_under("base_model.model.model.", b, Q, false);
+    read_under("base_model.model.language_model.model.", b, Q, true);
+    read_under("base_model.model.model.language_model.", b, Q, true);
+    read_under("base_model.model.", b, Q, true);
+    read_under("base_model.model.model.language_model.", NULL, "model.language_model.layers.0.self_attn.q_proj", false);
+}
+
+#define A(head)                                                                                                                            \
+    { head Q ".lora_A.weight", RANK, DIM, 0 }
+#define B(head)                                                                                                                            \
+    { head Q ".lora_B.weight", OUT, RANK, 0 }
+#define P "base_model.model."
+
+static void two_spellings_must_agree(void **state) {
+    (void)state;
+    ar_error err;
+    ar_adapter *ad;
+    struct said said;
+    ad = open_with(adapter("same", "", (struct tensor[]){A(P), B(P), A("module." P), B("module." P), {0}}), NULL, &said);
+    assert_int_equal(ar_adapter_site_count(ad), 1);
+    ar_adapter_free(ad);
+    const char *path =
+        adapter("other", "", (struct tensor[]){A(P), B(P), {P "_orig_mod." Q ".lora_A.weight", RANK, DIM, 7}, B("_orig_mod." P), {0}});
+    assert_error(ar_adapter_open(&ad, path, NULL, &err), AR_ERR_FORMAT, err, "are the same part of one site, and their values differ");
+}
+
+#define EMBED "model.embed_tokens"
+#define GROWN_TENSORS                                                                                                                      \
+    A(P), B(P), {P EMBED ".weight", GROWN, DIM, 5}, {P EMBED ".modules_to_save.weight", GROWN, DIM, 5},                                    \
+        {P EMBED ".original_module.weight", GROWN, DIM, 1}, {P "lm_head.weight", GROWN, DIM, 6},                                           \
+        {P "lm_head.modules_to_save.default.weight", GROWN, DIM, 6}, {                                                                     \
+        P "lm_head.original_module.weight", GROWN, DIM, 2                                                                                  \
+    }
+static const char saved[] = ",\"modules_to_save\":[\"embed_tokens\",\"lm_head\"]";
+
+static void a_tensor_saved_three_times_is_one(void **state) {
+    (void)state;
+    struct said said;
+    ar_error err;
+    const char *path = adapter("grown", saved, (struct tensor[]){GROWN_TENSORS, {0}});
+    ar_adapter *ad = open_with(path, base("base"), &said);
+    assert_int_equal(ar_adapter_site_count(ad), 1);
+    assert_int_equal(ar_adapter_whole_count(ad), 2);
+    assert_string_equal(said.text, ""); /* the copies are the base's */
+    ar_adapter_free(ad);
+    path = adapter("copies", saved, (struct tensor[]){GROWN_TENSORS, {P Q ".base_layer.weight", OUT, DIM, 3}, {0}});
+    ad = open_with(path, base("base"), &said);
+    assert_non_null(strstr(said.text, "the copies of the base's weights in it differ"));
+    ar_adapter_free(ad);
+    path = adapter(
+        "differs", saved,
+        (struct tensor[]){A(P), B(P), {P "lm_head.weight", VOCAB, DIM, 1}, {P "lm_head.modules_to_save.weight", VOCAB, DIM, 2}, {0}});
+    assert_error(ar_adapter_open(&ad, path, NULL, &err), AR_ERR_FORMAT, err,
+                 "lm_head.modules_to_save.weight' and '" P "lm_head.weight' are");
+}
+
+static ar_status merge(const char *model, const char *path, const char *out, ar_error *err) {
+    ar_runtime *rt;
+    ar_merge_result r;
+    ar_runtime_options ro = {.threads = 1};
+    ar_merge_options o = {.model = model, .adapters = &path, .adapter_count = 1, .out = temp_path(out)};
+    assert_ok(ar_runtime_new(&rt, &ro, err), *err);
+    ar_status s = ar_merge(&r, rt, &o, err);
+    ar_merge_result_release(&r);
+    ar_runtime_free(rt);
+    return s;
+}
+
+static void merging_extends_the_vocabulary(void **state) {
+    (void)state;
+    ar_error err;
+    ar_st_set *st;
+    json_t *config;
+    const char *b = base("base");
+    temp_text("base/tokenizer.json", "{\"of\":\"base\"}");
+    const char *path = adapter("grown", saved, (struct tensor[]){GROWN_TENSORS, {0}});
+    temp_text("grown/tokenizer.json", "{\"of\":\"adapter\"}");
+    assert_ok(merge(b, path, "merged", &err), err);
+    assert_ok(ar__st_open(&st, temp_path("merged"), &err), err);
+    const char *const names[] = {EMBED ".weight", "lm_head.weight"};
+    for (int k = 0; k < 2; k++) {
+        const ar_st_tensor *t = ar__st_find(st, names[k]);
+        assert_true(t->shape[0] == GROWN && t->shape[1] == DIM);
+        for (size_t i = 0; i < t->count; i++) assert_near((double)((const float *)t->data)[i], 5 + k + (double)i / 64, 0);
+    }
+    ar__st_close(st);
+    assert_ok(ar__json_load_object(&config, temp_path("merged/config.json"), 1 << 20, &err), err);
+    assert_int_equal(json_integer_value(json_object_get(config, "vocab_size")), GROWN);
+    json_decref(config);
+    char *text = read_file(temp_path("merged/tokenizer.json"), NULL);
+    assert_string_equal(text, "{\"of\":\"adapter\"}");
+    free(text);
+    path =
+        adapter("half", ",\"modules_to_save\":[\"embed_tokens\"]", (struct tensor[]){A(P), B(P), {P EMBED ".weight", GROWN, DIM, 5}, {0}});
+    assert_error(merge(b, path, "refused", &err), AR_ERR_MISMATCH, err, "a vocabulary of 9, but 'lm_head.weight' keeps the base's 6");
+    path = adapter("uneven", saved,
+                   (struct tensor[]){A(P), B(P), {P EMBED ".weight", GROWN, DIM, 5}, {P "lm_head.weight", GROWN + 1, DIM, 5}, {0}});
+    assert_error(merge(b, path, "refused", &err), AR_ERR_MISMATCH, err, "wanted one vocabulary for both");
+    assert_false(file_exists(temp_path("refused")));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_name_by_rule),
+        cmocka_unit_test(keys_are_read_however_they_are_wrapped),
+        cmocka_unit_test(two_spellings_must_agree),
+        cmocka_unit_test(a_tensor_saved_three_times_is_one),
+        cmocka_unit_test(merging_extends_the_vocabulary),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
