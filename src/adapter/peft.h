@@ -19,6 +19,8 @@ ar_status ar__peft_config_parse(ar_adapter_settings *out, const json_t *root, co
 ar_status ar__peft_check(const ar_adapter *ad, const ar_write_context *c, ar_error *err);
 /* *alpha: what lora_alpha says. */
 ar_status ar__peft_config_write(double *alpha, const ar_adapter *ad, const char *path, ar_error *err);
+/* Is everything there that the configuration says was saved whole?  AR_ERR_MISMATCH names what is not. */
+ar_status ar__peft_check_whole(const ar_adapter *ad, const ar_read_context *c, ar_error *err);
 ar_status ar__peft_read(ar_adapter **out, const ar_read_context *c, ar_error *err);
 
 /* What a tensor's key says.  path is malloc'ed: the site, or the tensor's whole name for AR_PEFT_WHOLE. */

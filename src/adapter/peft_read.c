@@ -72,6 +72,15 @@ static bool is_same(const ar_st_tensor *a, const void *bytes, ar_dtype type, siz
     return a->dtype == type && a->count == count && !memcmp(a->data, bytes, a->bytes);
 }
 
+/* ZeRO-3 leaves each process a part, and a tensor that was not gathered is saved with no elements. */
+static ar_status not_gathered(const struct reader *r, const ar_st_tensor *t, ar_error *err) {
+    return ar__fail(err, AR_ERR_FORMAT,
+                    "%s: tensor '%s' is empty, as DeepSpeed ZeRO-3 leaves one whose parts were not gathered: the trained "
+                    "numbers are not in this file; save with stage3_gather_16bit_weights_on_model_save, or run zero_to_fp32.py on the "
+                    "checkpoint",
+                    r->place, t->name);
+}
+
 /* PEFT may save a tensor twice, under PATH.weight and under PATH.modules_to_save.weight. */
 static ar_status read_whole(struct reader *r, const ar_st_tensor *t, const char *name, ar_error *err) {
     ar_whole *w = ar__adapter_find_whole(r->ad, name);
@@ -79,6 +88,7 @@ static ar_status read_whole(struct reader *r, const ar_st_tensor *t, const char 
     if (w)
         return ar__fail(err, AR_ERR_FORMAT, "%s: '%s' and '%s' are the same tensor of the base, and their values differ", r->place,
                         w->stored.name, t->name);
+    if (!t->count) return not_gathered(r, t, err);
     ar_status s = ar__adapter_add_whole_stored(&w, r->ad, name, t->dims, t->shape, err);
     if (!s) w->stored = stored(t);
     return s;
@@ -171,6 +181,7 @@ static bool is_vector(const ar_st_tensor *t, int64_t n) {
 
 static ar_status check_shapes(const struct reader *r, const struct site *site, const ar_st_tensor *a, const ar_st_tensor *b,
                               ar_error *err) {
+    if (!a->count || !b->count) return not_gathered(r, a->count ? b : a, err);
     bool conv = a->dims == 4 && b->dims == 4 && b->shape[2] == 1 && b->shape[3] == 1;
     if ((a->dims != 2 || b->dims != 2) && !conv)
         return ar__fail(err, AR_ERR_UNSUPPORTED,
@@ -180,8 +191,7 @@ static ar_status check_shapes(const struct reader *r, const struct site *site, c
         return ar__fail(err, AR_ERR_FORMAT, "%s: site '%s': A is [%lld, %lld] and B [%lld, %lld], wanted A's rows to be B's columns",
                         r->place, site->path, (long long)a->shape[0], (long long)a->shape[1], (long long)b->shape[0],
                         (long long)b->shape[1]);
-    if (a->shape[0] < 1 || a->shape[0] > INT_MAX || columns(a) < 1 || b->shape[0] < 1)
-        return ar__fail(err, AR_ERR_FORMAT, "%s: site '%s' is empty", r->place, site->path);
+    if (a->shape[0] > INT_MAX) return ar__fail(err, AR_ERR_FORMAT, "%s: site '%s': impossible shape", r->place, site->path);
     for (int part = AR_PEFT_MAGNITUDE; part <= AR_PEFT_B_BIAS; part++)
         if (site->part[part] && !is_vector(site->part[part], b->shape[0]))
             return ar__fail(err, AR_ERR_FORMAT, "%s: tensor '%s' has %zu elements, wanted %lld", r->place, site->part[part]->name,
@@ -284,7 +294,8 @@ static ar_status read_all(struct reader *r, ar_error *err) {
     ar_status s;
     (void)((s = ar__pattern_set_init(&r->ranks, &r->ad->settings.rank_pattern, err)) ||
            (s = ar__pattern_set_init(&r->alphas, &r->ad->settings.alpha_pattern, err)) || (s = read_tensors(r, err)) ||
-           (s = check_targets(r, err)) || (s = ar__provenance_read(r->ad, r->st, r->place, &rule, err)));
+           (s = check_targets(r, err)) || (s = ar__peft_check_whole(r->ad, r->c, err)) ||
+           (s = ar__provenance_read(r->ad, r->st, r->place, &rule, err)));
     if (!s) say_what_is_odd(r);
     ar__pattern_set_release(&r->ranks);
     ar__pattern_set_release(&r->alphas);

@@ -227,6 +227,45 @@ static void merging_extends_the_vocabulary(void **state) {
     assert_false(file_exists(temp_path("refused")));
 }
 
+/* What the configuration says was saved whole is in the file, or part of the training is lost. */
+static void refuse(const char *more, const struct tensor *t, const char *model, const char *part) {
+    ar_error err;
+    ar_adapter *ad;
+    ar_adapter_options o = {.model = model};
+    assert_error(ar_adapter_open(&ad, adapter("announced", more, t), &o, &err), AR_ERR_MISMATCH, err, part);
+}
+
+static void what_was_saved_whole_is_there(void **state) {
+    (void)state;
+    static const struct tensor pair[] = {A(P), B(P), {0}};
+    static const struct tensor biased[] = {{Q ".weight", OUT, DIM, 0}, {Q ".bias", 1, OUT, 0}, {"lm_head.weight", VOCAB, DIM, 2}, {0}};
+    struct said said;
+    ar_error err;
+    ar_adapter *ad;
+    const char *b = base("base"), *with_bias = folder("biased", "config.json", BASE_CONFIG, "model.safetensors", biased);
+    refuse(",\"modules_to_save\":[\"lm_head\"]", pair, NULL, "has no tensor of 'lm_head', which modules_to_save");
+    refuse(",\"modules_to_save\":[\"lm_head\"]", pair, b, "has no tensor of 'lm_head', which modules_to_save");
+    refuse(saved, (struct tensor[]){A(P), B(P), {P "lm_head.weight", VOCAB, DIM, 1}, {0}}, NULL, "has no tensor of 'embed_tokens'");
+    ad = open_with(adapter("announced", ",\"modules_to_save\":[\"score\"]", pair), b, &said);
+    assert_non_null(strstr(said.text, "'score' in modules_to_save is no module of the base"));
+    ar_adapter_free(ad);
+    ad = open_with(adapter("announced", ",\"modules_to_save\":[\"classifier\",\"score\"],\"task_type\":\"SEQ_CLS\"",
+                           (struct tensor[]){A(P), B(P), {P "score.weight", VOCAB, DIM, 1}, {0}}),
+                   NULL, &said);
+    assert_string_equal(said.text, "");
+    ar_adapter_free(ad);
+    refuse(",\"bias\":\"lora_only\"", pair, with_bias, "has no bias of '" Q "', which the base has");
+    refuse(",\"bias\":\"all\"", pair, with_bias, "has no bias of '" Q "', which the base has");
+    ad = open_with(adapter("announced", ",\"bias\":\"all\"", pair), b, &said);
+    assert_string_equal(said.text, "");
+    ar_adapter_free(ad);
+    ad = open_with(adapter("announced", ",\"bias\":\"all\"", pair), NULL, &said);
+    assert_non_null(strstr(said.text, "there is no bias in the file"));
+    ar_adapter_free(ad);
+    const char *path = adapter("announced", "", (struct tensor[]){A(P), {P Q ".lora_B.weight", 0, RANK, 0}, {0}});
+    assert_error(ar_adapter_open(&ad, path, NULL, &err), AR_ERR_FORMAT, err, "is empty, as DeepSpeed ZeRO-3 leaves one");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_name_by_rule),
@@ -234,6 +273,7 @@ int main(void) {
         cmocka_unit_test(two_spellings_must_agree),
         cmocka_unit_test(a_tensor_saved_three_times_is_one),
         cmocka_unit_test(merging_extends_the_vocabulary),
+        cmocka_unit_test(what_was_saved_whole_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
