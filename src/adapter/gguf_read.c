@@ -19,6 +19,8 @@ struct gguf_reader {
     ar_adapter *ad;
     double alpha;
     int64_t heads, kv_heads;
+    const char *norm; /* the first tensor that is a norm's, as it is; NULL: none */
+    int norms;
 };
 
 static const char tail_a[] = ".weight.lora_a", tail_b[] = ".weight.lora_b";
@@ -98,17 +100,30 @@ static ar_status add_pair(struct gguf_reader *r, const char *stem, const ar_gguf
     return s;
 }
 
+/* What mergekit's extracted adapters carry beside their pairs, and llama.cpp passes over. */
+static bool is_norm(const char *name) {
+    static const char tail[] = "_norm.weight";
+    size_t n = strlen(name), k = sizeof tail - 1;
+    return n > k && !strcmp(name + n - k, tail);
+}
+
 static ar_status read_tensor(struct gguf_reader *r, const ar_gguf_tensor *t, ar_error *err) {
     char *stem = stem_of(t->name, tail_a);
     const ar_gguf_tensor *a = NULL, *b = NULL;
     ar_status s = AR_OK;
+    if (!stem && is_norm(t->name)) {
+        if (!r->norms++) r->norm = t->name;
+        return AR_OK;
+    }
     if (!stem) {
         char *other = stem_of(t->name, tail_b);
         ar_buf name = {0};
         if (other) ar__buf_printf(&name, "%s%s", other, tail_a);
         if (!other)
-            s = ar__fail(err, AR_ERR_FORMAT, "%s: tensor '%s' is no half of a pair (NAME.weight.lora_a, NAME.weight.lora_b)", r->c->path,
-                         t->name);
+            s = ar__fail(err, AR_ERR_FORMAT,
+                         "%s: tensor '%s' is no half of a pair (NAME.weight.lora_a, NAME.weight.lora_b), and llama.cpp refuses such a "
+                         "file: make it again from the adapter that it was converted from",
+                         r->c->path, t->name);
         else if (name.failed)
             s = ar__fail_memory(err, t->name);
         else
@@ -202,14 +217,34 @@ static ar_status read_settings(struct gguf_reader *r, ar_error *err) {
     return s;
 }
 
+/* An adapter that is on only behind certain tokens, which no plain pair can stand for. */
+static ar_status check_always_on(const struct gguf_reader *r, ar_error *err) {
+    const ar_gguf_kv *kv = ar__gguf_kv_find(r->g, AR_GGUF_ALORA);
+    if (!kv || !kv->count) return AR_OK;
+    return ar__fail(err, AR_ERR_UNSUPPORTED,
+                    "%s: '" AR_GGUF_ALORA
+                    "' has %zu tokens: an activated LoRA (aLoRA), off until they appear, wanted one that is always on",
+                    r->c->path, kv->count);
+}
+
+static void warn_of_norms(const struct gguf_reader *r) {
+    if (r->norms)
+        ar__log_warn(&r->c->log,
+                     "%s: %d whole norm vector%s ('%s'%s), which llama.cpp ignores in an adapter: left out here too, and what is written "
+                     "lacks %s; merge the adapter that this was converted from to keep what they trained",
+                     r->c->path, r->norms, r->norms > 1 ? "s" : "", r->norm, r->norms > 1 ? ", …" : "", r->norms > 1 ? "them" : "it");
+}
+
 static ar_status read_all(struct gguf_reader *r, ar_error *err) {
     ar_status s;
     if ((s = need_text(r, "general.type", "adapter", err)) || (s = need_text(r, "adapter.type", "lora", err)) || (s = read_notes(r, err)) ||
-        (s = read_architecture(r, err)) || (s = read_alpha(r, err)))
+        (s = ar__gguf_keys_read(r->ad, r->g, err)) || (s = check_always_on(r, err)) || (s = read_architecture(r, err)) ||
+        (s = read_alpha(r, err)))
         return s;
     ar__gguf_heads(&r->heads, &r->kv_heads, r->ad, r->c->base, r->c->options.heads, r->c->options.kv_heads);
     for (int i = 0; !s && i < ar__gguf_count(r->g); i++) s = read_tensor(r, ar__gguf_at(r->g, i), err);
     if (!s && !r->ad->pair_count) s = ar__fail(err, AR_ERR_FORMAT, "%s: holds no adapter tensors", r->c->path);
+    if (!s) warn_of_norms(r);
     return s ? s : read_settings(r, err);
 }
 

@@ -10,6 +10,7 @@
 
 #include "adapter/base_weights.h"
 #include "adapter/gguf.h"
+#include "adapter/provenance.h"
 #include "arch/names.h"
 #include "base/fail.h"
 #include "base/mem.h"
@@ -92,9 +93,10 @@ static ar_status set_keys(struct gguf_writer *w, ar_error *err) {
            (s = ar__gguf_writer_set_string(w->w, "general.architecture", w->map->gguf, err)) ||
            (s = ar__gguf_writer_set_string(w->w, "adapter.type", "lora", err)) ||
            (s = ar__gguf_writer_set_f32(w->w, AR_GGUF_ALPHA, (float)w->c->alpha, err)) ||
-           (ad->settings.base && (s = ar__gguf_writer_set_string(w->w, "general.base_model.0.name", ad->settings.base, err))) ||
+           (s = ar__gguf_keys_write(w->w, ad, w->c->keep, err)) ||
            (s = ar__gguf_writer_set_string(w->w, AR_GGUF_NOTE_PREFIX "version", ar_version(), err)));
     for (size_t i = 0; !s && i < ad->note_keys.count; i++) {
+        if (!strncmp(ad->note_keys.at[i], AR_NOTE_GGUF, sizeof AR_NOTE_GGUF - 1)) continue;
         ar__buf_clear(&key);
         ar__buf_printf(&key, AR_GGUF_NOTE_PREFIX "%s", ad->note_keys.at[i]);
         s = key.failed ? ar__fail_memory(err, "metadata") : ar__gguf_writer_set_string(w->w, key.data, ad->note_values.at[i], err);

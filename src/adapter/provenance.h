@@ -10,6 +10,8 @@
 /* Notes that begin so came from a kohya file; they are not written here, because that format's writer gives them back
  * under the names that they had. */
 #define AR_NOTE_FOREIGN "kohya."
+/* Notes that begin so are key-values of a GGUF adapter (adapter/gguf.h). */
+#define AR_NOTE_GGUF "gguf."
 
 /* How a format's own s meets the one in the metadata. */
 typedef struct ar_provenance {

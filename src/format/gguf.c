@@ -54,12 +54,8 @@ static ar_status read_type(ar_gguf_tensor *t, ar_ggml_type *type, ar_gguf_cursor
     *type = ar__ggml_type(t->type);
     t->type_name = type->name;
     t->dtype = type->dtype;
-    if (!type->name)
-        return ar__fail(c->err, AR_ERR_UNSUPPORTED, "%s: %s: type %u, which Alphar does not know: make the file with a known type",
-                        c->file->path, c->what, t->type);
-    if (!type->block)
-        return ar__fail(c->err, AR_ERR_UNSUPPORTED, "%s: %s: type %s, which ggml has removed: quantise the model again", c->file->path,
-                        c->what, type->name);
+    t->padded_to = type->block ? 0 : c->file->alignment;
+    if (t->padded_to) type->block = 1; /* for the count of elements */
     return AR_OK;
 }
 
@@ -80,6 +76,7 @@ static ar_status read_info(ar_gguf_tensor *t, ar_gguf_cursor *c) {
     if ((s = read_type(t, &type, c)) || (s = ar__gguf_take_u64(&t->offset, c))) return s;
     if (t->ne[0] % (int64_t)type.block)
         return ar__gguf_bad(c, "rows of %lld, wanted a multiple of %zu for %s", (long long)t->ne[0], type.block, type.name);
+    if (t->padded_to) type.bytes = 0; /* until the offsets of all are known */
     return ar__ggml_size(&t->count, &t->bytes, &type, t->dims, t->ne) ? AR_OK : ar__gguf_bad(c, "its size overflows");
 }
 
@@ -107,7 +104,7 @@ static ar_status read_infos(ar_gguf *g, ar_gguf_cursor *c, uint64_t count) {
 }
 
 struct extent {
-    const ar_gguf_tensor *tensor;
+    ar_gguf_tensor *tensor;
 };
 
 static int by_offset(const void *a, const void *b) {
@@ -116,14 +113,30 @@ static int by_offset(const void *a, const void *b) {
     return x->bytes != y->bytes ? (x->bytes < y->bytes ? -1 : 1) : strcmp(x->name, y->name);
 }
 
+/* A type that ggml has removed, or that came after this table: its tensor reaches to where the next one begins. */
+static void measure_by_offsets(struct extent *list, size_t count, size_t room) {
+    size_t next = room;
+    for (size_t i = count; i-- > 0;) {
+        ar_gguf_tensor *t = list[i].tensor;
+        if (i + 1 < count && list[i + 1].tensor->offset > t->offset) next = list[i + 1].tensor->offset;
+        if (!t->padded_to) continue;
+        bool shared = i + 1 < count && list[i + 1].tensor->offset == t->offset;
+        t->bytes = shared || next < t->offset ? 0 : next - t->offset;
+        if (t->type_name) continue;
+        snprintf(t->type_text, sizeof t->type_text, "type %u", t->type);
+        t->type_name = t->type_text;
+    }
+}
+
 /* Gaps are fine, overlaps are not. */
-static ar_status check_overlap(const ar_gguf *g, ar_error *err) {
+static ar_status check_overlap(ar_gguf *g, size_t room, ar_error *err) {
     struct extent *list = ar__alloc(g->count, sizeof *list);
     const ar_gguf_tensor *last = NULL;
     ar_status s = AR_OK;
     if (!list) return ar__fail_memory(err, g->path);
     for (size_t i = 0; i < g->count; i++) list[i].tensor = &g->tensor[i];
     qsort(list, g->count, sizeof *list, by_offset);
+    measure_by_offsets(list, g->count, room);
     for (size_t i = 0; i < g->count && !s; i++) {
         const ar_gguf_tensor *t = list[i].tensor;
         if (!t->bytes) continue;
@@ -154,18 +167,18 @@ static ar_status place_tensors(ar_gguf *g, size_t infos_end, size_t alignment, a
                             g->path, t->name, t->bytes, at, room);
         t->data = g->map.data + begin + t->offset;
     }
-    return check_overlap(g, err);
+    return check_overlap(g, room, err);
 }
 
 static ar_status read_file(ar_gguf *g, ar_error *err) {
     uint64_t tensors = 0, kvs = 0;
-    size_t alignment = DEFAULT_ALIGNMENT;
     ar_status s;
     ar_gguf_cursor c = {.file = g, .err = err};
-    if ((s = read_header(&tensors, &kvs, &c)) || (s = ar__gguf_read_kvs(g, &c, kvs)) || (s = read_alignment(&alignment, &c)) ||
+    g->alignment = DEFAULT_ALIGNMENT;
+    if ((s = read_header(&tensors, &kvs, &c)) || (s = ar__gguf_read_kvs(g, &c, kvs)) || (s = read_alignment(&g->alignment, &c)) ||
         (s = read_infos(g, &c, tensors)))
         return s;
-    return place_tensors(g, c.at, alignment, err);
+    return place_tensors(g, c.at, g->alignment, err);
 }
 
 ar_status ar__gguf_open(ar_gguf **out, const char *path, ar_error *err) {

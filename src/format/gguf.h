@@ -57,7 +57,10 @@ typedef struct ar_gguf_tensor {
     const char *name;      /* UTF-8 */
     uint32_t type;         /* ggml's number */
     ar_dtype dtype;        /* AR_DTYPE_COUNT where Alphar has no such type (Q4_K, …) */
-    const char *type_name; /* as ggml writes it: "F16", "Q4_K" */
+    const char *type_name; /* as ggml writes it: "F16", "Q4_K"; "type 57" of a number that nobody knows here */
+    /* 0, or of a type without a known size the file's alignment: the bytes reach to the next tensor, padding included. */
+    size_t padded_to;
+    char type_text[16]; /* what type_name points to where the table has no name */
     int dims;
     int64_t ne[AR_GGUF_MAX_DIMS]; /* 1 beyond dims */
     size_t count, bytes;
@@ -139,7 +142,8 @@ ar_status ar__gguf_writer_add(ar_gguf_writer *w, const char *name, ar_dtype t, i
 /* As above, for data that need not exist before it is written: save calls stream(user, …) once, in the order of the file. */
 ar_status ar__gguf_writer_add_stream(ar_gguf_writer *w, const char *name, ar_dtype t, int dims, const int64_t *ne, ar_stream_fn stream,
                                      void *user, ar_error *err);
-/* The tensor of another file as it is, of any type; that file stays open until save. */
+/* The tensor of another file as it is, of any type; that file stays open until save.  Errors: AR_ERR_UNSUPPORTED for one
+ * whose size is not known, from a file that pads to more than this writer does. */
 ar_status ar__gguf_writer_copy(ar_gguf_writer *w, const ar_gguf_tensor *t, ar_error *err);
 /* Atomic (ar_writer). */
 ar_status ar__gguf_writer_save(ar_gguf_writer *w, const char *path, ar_error *err);

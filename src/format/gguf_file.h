@@ -12,6 +12,7 @@ struct ar_gguf {
     size_t kv_count, kv_cap;
     ar_gguf_tensor *tensor;
     size_t count, cap;
+    size_t alignment;
     ar_map keys, names; /* → index */
 };
 

@@ -47,6 +47,7 @@ static const ar_ggml_type table[] = {
     [39] = {"MXFP4", 32, 17, AR_DTYPE_COUNT},
     [40] = {"NVFP4", 64, 36, AR_DTYPE_COUNT},
     [41] = {"Q1_0", 128, 18, AR_DTYPE_COUNT},
+    [42] = {"Q2_0", 64, 18, AR_DTYPE_COUNT},
 };
 
 enum { TYPE_COUNT = sizeof table / sizeof *table };

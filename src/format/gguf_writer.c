@@ -184,7 +184,7 @@ static ar_status add(ar_gguf_writer *w, const char *name, struct item it, const 
     if (it.dims < 1 || it.dims > AR_GGUF_MAX_DIMS)
         return ar__fail(err, AR_ERR_VALUE, "tensor '%s': %d dimensions, GGUF has 1 to %d", name, it.dims, AR_GGUF_MAX_DIMS);
     memcpy(it.ne, ne, (size_t)it.dims * sizeof *ne);
-    if (!ar__ggml_size(&count, &it.bytes, &type, it.dims, ne))
+    if (type.block && !ar__ggml_size(&count, &it.bytes, &type, it.dims, ne))
         return ar__fail(err, AR_ERR_VALUE, "tensor '%s': impossible shape, or rows of %lld that are no multiple of %zu as %s wants", name,
                         (long long)ne[0], type.block, type.name);
     struct item *list = ar__grow(w->item, &w->cap, w->count + 1, sizeof *list);
@@ -213,7 +213,14 @@ ar_status ar__gguf_writer_add_stream(ar_gguf_writer *w, const char *name, ar_dty
 
 ar_status ar__gguf_writer_copy(ar_gguf_writer *w, const ar_gguf_tensor *t, ar_error *err) {
     /* A scalar has no dimension in some files; one of size 1 says the same. */
-    return add(w, t->name, (struct item){.type = t->type, .dims = t->dims ? t->dims : 1, .data = t->data}, t->ne, err);
+    struct item it = {.type = t->type, .dims = t->dims ? t->dims : 1, .data = t->data, .bytes = t->bytes};
+    /* Readers that know the type want the next tensor right behind its own padded size, which is not known here. */
+    if (t->padded_to > ALIGNMENT)
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "tensor '%s': %s, whose size Alphar does not know, in a file that pads to %zu bytes; wanted at most %d: write the "
+                        "file again with a current llama.cpp (llama-quantize --allow-requantize, type COPY)",
+                        t->name, t->type_name, t->padded_to, ALIGNMENT);
+    return add(w, t->name, it, t->ne, err);
 }
 
 static size_t padding(uint64_t at) { return (size_t)(-at % ALIGNMENT); }

@@ -225,6 +225,98 @@ static void half_precision_is_held_to_its_own_bound(void **state) {
     ar_adapter_free(ad);
 }
 
+static ar_gguf_writer *begin_foreign(void) {
+    ar_error err;
+    ar_gguf_writer *w;
+    static const float ones[64] = {1, 2, 3, 4, 5, 6, 7, 8};
+    assert_ok(ar__gguf_writer_new(&w, &err), err);
+    assert_ok(ar__gguf_writer_set_string(w, "general.type", "adapter", &err), err);
+    assert_ok(ar__gguf_writer_set_string(w, "general.architecture", "qwen2", &err), err);
+    assert_ok(ar__gguf_writer_set_string(w, "adapter.type", "lora", &err), err);
+    assert_ok(ar__gguf_writer_set_f32(w, "adapter.lora.alpha", 4, &err), err);
+    assert_ok(ar__gguf_writer_add(w, "blk.0.attn_q.weight.lora_a", AR_F32, 2, (int64_t[]){4, 2}, ones, &err), err);
+    assert_ok(ar__gguf_writer_add(w, "blk.0.attn_q.weight.lora_b", AR_F32, 2, (int64_t[]){2, 8}, ones, &err), err);
+    return w;
+}
+
+static const char *end_foreign(ar_gguf_writer *w) {
+    ar_error err;
+    assert_ok(ar__gguf_writer_save(w, temp_path("foreign2.gguf"), &err), err);
+    ar__gguf_writer_free(w);
+    return temp_path("foreign2.gguf");
+}
+
+static void count_warning(void *user, ar_log_level level, const char *text) {
+    (void)level;
+    *(int *)user += strstr(text, "which llama.cpp ignores") != NULL;
+}
+
+/* As llama.cpp does it, but not in silence. */
+static void whole_norms_are_passed_over(void **state) {
+    (void)state;
+    ar_error err;
+    ar_adapter *ad;
+    int warned = 0;
+    static const float norm[4] = {1, 1, 1, 1};
+    ar_adapter_options o = {.log = count_warning, .log_user = &warned};
+    ar_gguf_writer *w = begin_foreign();
+    assert_ok(ar__gguf_writer_add(w, "blk.0.attn_norm.weight", AR_F32, 1, (int64_t[]){4}, norm, &err), err);
+    assert_ok(ar__gguf_writer_add(w, "output_norm.weight", AR_F32, 1, (int64_t[]){4}, norm, &err), err);
+    assert_ok(ar_adapter_open(&ad, end_foreign(w), &o, &err), err);
+    assert_true(ad->pair_count == 1 && ad->whole_count == 0 && warned == 1);
+    ar_adapter_free(ad);
+    w = begin_foreign();
+    assert_ok(ar__gguf_writer_add(w, "output.weight", AR_F32, 1, (int64_t[]){4}, norm, &err), err);
+    assert_error(ar_adapter_open(&ad, end_foreign(w), &o, &err), AR_ERR_FORMAT, err, "'output.weight' is no half of a pair");
+}
+
+/* Key-values that nothing here goes by are in the file that is made of it again, whatever lies between. */
+static void unknown_keys_are_carried(void **state) {
+    (void)state;
+    static const char *const words[] = {"a", "\xc3\xa9"};
+    ar_error err;
+    ar_adapter *ad;
+    ar_gguf *g;
+    double x = 0;
+    int64_t n = 0;
+    ar_gguf_string text;
+    const ar_gguf_kv *list = NULL;
+    ar_gguf_writer *w = begin_foreign();
+    assert_ok(ar__gguf_writer_set_string(w, "adapter.lora.task_name", "summary = \"x\"", &err), err);
+    assert_ok(ar__gguf_writer_set_f64(w, "other.number", -0.1, &err), err);
+    assert_ok(ar__gguf_writer_set_u64(w, "other.big", UINT64_C(1) << 40, &err), err);
+    assert_ok(ar__gguf_writer_set_strings(w, "general.tags", words, 2, &err), err);
+    assert_ok(ar__gguf_writer_set_string(w, "general.base_model.0.repo_url", "https://example.org/base", &err), err);
+    assert_ok(ar_adapter_open(&ad, end_foreign(w), NULL, &err), err);
+    ar_write_options o = {.format = "peft"};
+    assert_ok(ar_adapter_write(NULL, ad, rt, temp_path("between"), &o, &err), err);
+    ar_adapter_free(ad);
+    assert_ok(ar_adapter_open(&ad, temp_path("between"), NULL, &err), err);
+    o = (ar_write_options){.format = "gguf"};
+    assert_ok(ar_adapter_write(NULL, ad, rt, temp_path("carried.gguf"), &o, &err), err);
+    ar_adapter_free(ad);
+    assert_ok(ar__gguf_open(&g, temp_path("carried.gguf"), &err), err);
+    assert_ok(ar__gguf_get_string(&text, g, "adapter.lora.task_name", &err), err);
+    assert_true(ar__gguf_string_is(text, "summary = \"x\""));
+    assert_true(!ar__gguf_get_double(&x, g, "other.number", &err) && x == -0.1);
+    assert_true(!ar__gguf_get_int(&n, g, "other.big", &err) && n == INT64_C(1) << 40);
+    assert_ok(ar__gguf_get_array(&list, g, "general.tags", AR_GGUF_STRING, &err), err);
+    assert_true(list->count == 2 && ar__gguf_string_at(&text, list, 1) && ar__gguf_string_is(text, words[1]));
+    assert_ok(ar__gguf_get_string(&text, g, "general.base_model.0.repo_url", &err), err);
+    assert_true(ar__gguf_string_is(text, "https://example.org/base"));
+    assert_null(ar__gguf_kv_find(g, "alphar.gguf.other.big"));
+    ar__gguf_close(g);
+}
+
+static void activated_adapters_are_refused(void **state) {
+    (void)state;
+    ar_error err;
+    ar_adapter *ad;
+    ar_gguf_writer *w = begin_foreign();
+    assert_ok(ar__gguf_writer_set_u32(w, "adapter.alora.invocation_tokens", 7, &err), err);
+    assert_error(ar_adapter_open(&ad, end_foreign(w), NULL, &err), AR_ERR_UNSUPPORTED, err, "aLoRA");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_pair_keeps_its_update),
@@ -232,6 +324,9 @@ int main(void) {
         cmocka_unit_test(foreign_files_need_heads_for_their_rows),
         cmocka_unit_test(alpha_is_never_guessed),
         cmocka_unit_test(what_the_format_cannot_hold_is_named),
+        cmocka_unit_test(whole_norms_are_passed_over),
+        cmocka_unit_test(unknown_keys_are_carried),
+        cmocka_unit_test(activated_adapters_are_refused),
         cmocka_unit_test(half_precision_is_held_to_its_own_bound),
     };
     return cmocka_run_group_tests(tests, start, stop);
