@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "adapter/formats.h"
+#include "adapter/kohya.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -89,7 +90,13 @@ double ar__most_common(const ar_adapter *ad, double (*of)(const ar_pair *p)) {
     return best;
 }
 
-bool ar__pair_is_foreign(const ar_pair *p) { return p->key && !strncmp(p->key, p->site, strlen(p->site)); }
+/* A diffusers file of one model names modules by their paths, without a pipeline's component in front. */
+static bool is_path(const ar_pair *p) {
+    const char *tail = p->key + strlen(p->site);
+    return !strncmp(tail, ".lora_A.", 8) && !ar__kohya_has_component(p->key);
+}
+
+bool ar__pair_is_foreign(const ar_pair *p) { return p->key && !strncmp(p->key, p->site, strlen(p->site)) && !is_path(p); }
 
 ar_status ar__check_plain_pairs(const ar_adapter *ad, const char *format, ar_error *err) {
     if (ad->whole_count)

@@ -24,7 +24,30 @@ typedef struct ar_kohya_key {
     bool is_diffusers;  /* no ".lora_down.weight": loaders of such files go by s = 1 or by configuration */
     const char *method; /* of AR_KOHYA_OTHER, for messages: "LoHa" */
 } ar_kohya_key;
-ar_kohya_key ar__kohya_key_parse(const char *name);
+/* Does the name begin with a part of a pipeline ("transformer.")? */
+bool ar__kohya_has_component(const char *name);
+
+/* The configurations in diffusers' metadata.  The zeroed struct: none. */
+typedef struct ar_diffusers {
+    const ar_read_context *c;
+    const ar_st_set *st;
+    json_t *all;
+    char *component; /* whose settings these are, "" where keys have none; NULL: none yet */
+    bool is_told;    /* the metadata has some for it */
+    ar_adapter_settings settings;
+    ar_pattern_set ranks, alphas;
+} ar_diffusers;
+ar_status ar__diffusers_init(ar_diffusers *out, const ar_st_set *st, const ar_read_context *c, ar_error *err);
+/* Does the file itself say what alpha a module has (the first `module` bytes of name), so that a PEFT-like name without a
+ * component is no part of a PEFT folder? */
+bool ar__diffusers_tells(const ar_diffusers *d, const char *name, size_t module);
+/* α and policy of a module; *is_told false, and the rest left alone, where the metadata say nothing of it. */
+ar_status ar__diffusers_find(bool *is_told, double *alpha, ar_policy *policy, ar_diffusers *d, const char *module, int rank, ar_error *err);
+/* The alpha tensor that diffusers gives to modules of the same component without one; NULL where it gives none. */
+const ar_st_tensor *ar__diffusers_lender(const ar_diffusers *d, const char *module);
+void ar__diffusers_release(ar_diffusers *d);
+
+ar_kohya_key ar__kohya_key_parse(const char *name, const ar_diffusers *d);
 
 /* The sites behind the modules' names: by metadata "alphar.sites", else `lora_te_` + path with `.` → `_` by the paths of
  * a base, else the name itself.  The zeroed struct knows neither. */
@@ -42,20 +65,6 @@ ar_status ar__kohya_names_add(ar_kohya_names *names, const char *name, const cha
 /* *site is borrowed from names or module.  Errors: AR_ERR_MISMATCH where no path of the base gives the name, or two do. */
 ar_status ar__kohya_names_find(const char **site, const ar_kohya_names *names, const char *module, ar_error *err);
 void ar__kohya_names_release(ar_kohya_names *names);
-
-/* The configurations in diffusers' metadata.  The zeroed struct: none. */
-typedef struct ar_diffusers {
-    const ar_read_context *c;
-    json_t *all;
-    char *component; /* whose settings these are; NULL: none yet */
-    bool is_told;    /* the metadata has some for it */
-    ar_adapter_settings settings;
-    ar_pattern_set ranks, alphas;
-} ar_diffusers;
-ar_status ar__diffusers_init(ar_diffusers *out, const ar_st_set *st, const ar_read_context *c, ar_error *err);
-/* α and policy of a module; *is_told false, and the rest left alone, where the metadata say nothing of it. */
-ar_status ar__diffusers_find(bool *is_told, double *alpha, ar_policy *policy, ar_diffusers *d, const char *module, int rank, ar_error *err);
-void ar__diffusers_release(ar_diffusers *d);
 
 /* Settings and notes out of a file's metadata, once its pairs are there. */
 ar_status ar__kohya_settings_read(ar_adapter *ad, const ar_st_set *st, ar_error *err);

@@ -5,8 +5,8 @@
  *     MODULE.lora.down.weight              diffusers, of attention and text projections
  *     MODULE_lora.down.weight              diffusers before PEFT (…processor.to_q_lora.down.weight)
  *     MODULE.lora_linear_layer.down.weight diffusers, of text encoders
- *     MODULE.lora_A.weight                 diffusers with PEFT; only behind the name of a pipeline's component, because
- *     MODULE.lora_A.default.weight         without one such names come from a PEFT folder, whose alpha stands elsewhere */
+ *     MODULE.lora_A.weight                 diffusers with PEFT; behind the name of a pipeline's component, or where the file
+ *     MODULE.lora_A.default.weight         itself tells alpha, because else such names come from a PEFT folder */
 #include <string.h>
 
 #include "adapter/kohya.h"
@@ -58,7 +58,7 @@ static const struct {
 };
 
 /* Parts of a diffusers pipeline, and what ComfyUI calls them. */
-static bool has_component(const char *name) {
+bool ar__kohya_has_component(const char *name) {
     static const char *const components[] = {"unet.",           "transformer.",   "transformer_2.",   "text_encoder.", "text_encoder_2.",
                                              "text_encoder_3.", "text_encoders.", "diffusion_model.", "prior.",        "controlnet."};
     for (size_t i = 0; i < sizeof components / sizeof *components; i++)
@@ -73,12 +73,12 @@ static bool holds(const char *name, const char *word) {
     return false;
 }
 
-ar_kohya_key ar__kohya_key_parse(const char *name) {
+ar_kohya_key ar__kohya_key_parse(const char *name, const ar_diffusers *d) {
     size_t n = strlen(name);
     for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
         size_t tail = strlen(tails[i].tail);
         if (n <= tail || strcmp(name + n - tail, tails[i].tail) != 0) continue;
-        if (tails[i].needs_component && !has_component(name)) continue;
+        if (tails[i].needs_component && !ar__kohya_has_component(name) && !ar__diffusers_tells(d, name, n - tail)) continue;
         return (ar_kohya_key){.part = tails[i].part, .module = n - tail, .is_diffusers = tails[i].is_diffusers};
     }
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)

@@ -4,7 +4,7 @@
  *     ss_network_dim, ss_network_alpha   "16", "8.0"; "Dynamic" where modules differ
  *     ss_network_module                  "networks.lora"
  *     ss_sd_model_name                   the base, a file's name or a repository
- *     ss_…, modelspec.…                  how it was trained
+ *     ss_…, modelspec.…, anything else   how it was trained
  *
  * The hashes (sshs_…, modelspec.hash_…) are of tensors that may change here, and are dropped. */
 #include <errno.h>
@@ -37,9 +37,13 @@ static double settled(const ar_adapter *ad, const char *noted, double (*of)(cons
 }
 
 static ar_status keep_note(ar_adapter *ad, const char *key, const char *value, ar_error *err) {
-    static const char *const own[] = {DIM, ALPHA, BASE};
+    /* Written anew, or of tensors that may change; "lora_adapter_metadata" has been read into the pairs. */
+    static const char *const own[] = {DIM, ALPHA, BASE, "format", "lora_adapter_metadata"};
+    static const char *const dropped[] = {"sshs_", "modelspec.hash_", AR_NOTE_PREFIX};
     ar_buf name = {0};
-    if (!value || (!starts(key, "ss_") && !starts(key, "modelspec.")) || starts(key, "modelspec.hash_")) return AR_OK;
+    if (!value) return AR_OK;
+    for (size_t i = 0; i < sizeof dropped / sizeof *dropped; i++)
+        if (starts(key, dropped[i])) return AR_OK;
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         if (!strcmp(key, own[i])) return AR_OK;
     ar__buf_printf(&name, AR_NOTE_FOREIGN "%s", key);

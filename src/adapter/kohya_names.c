@@ -1,4 +1,5 @@
-/* `lora_te_model_layers_0_mlp_up_proj` → `model.layers.0.mlp.up_proj`, by what the file says or by the paths of a base. */
+/* `lora_te_model_layers_0_mlp_up_proj`, `lycoris_model_layers_0_mlp_up_proj` → `model.layers.0.mlp.up_proj`, by what the file says or by
+ * the paths of a base. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +9,17 @@
 #include "base/mem.h"
 #include "format/json.h"
 
-static const char prefix[] = "lora_te_";
+/* sd-scripts' text encoders; what LyCORIS' wrapper calls modules of any model. */
+static const char *const prefixes[] = {"lora_te_", "lycoris_"};
+
+/* What stands behind the prefix; NULL: the name has none of them. */
+static const char *behind_prefix(const char *module) {
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        size_t n = strlen(prefixes[i]);
+        if (!strncmp(module, prefixes[i], n)) return module + n;
+    }
+    return NULL;
+}
 
 ar_status ar__kohya_names_add(ar_kohya_names *names, const char *name, const char *path, ar_error *err) {
     char *key = ar__strdup(name), *rival = NULL;
@@ -61,7 +72,7 @@ void ar__kohya_names_release(ar_kohya_names *names) {
 }
 
 static ar_status find_in_base(const char **site, const ar_kohya_names *names, const char *module, ar_error *err) {
-    size_t at = ar__map_find_str(&names->known, module + sizeof prefix - 1);
+    size_t at = ar__map_find_str(&names->known, behind_prefix(module));
     if (at == AR_MAP_NONE)
         return ar__fail(err, AR_ERR_MISMATCH, "'%s' is no module of the base: give the base that the adapter was trained on", module);
     if (*names->rival.at[at])
@@ -96,5 +107,6 @@ ar_status ar__kohya_names_find(const char **site, const ar_kohya_names *names, c
     if (path && !fits(module, path))
         return ar__fail(err, AR_ERR_FORMAT, "metadata alphar.sites: module '%s' is said to be '%s', which gives another name", module,
                         path);
-    return path || !names->path.count || strncmp(module, prefix, sizeof prefix - 1) != 0 ? AR_OK : find_in_base(site, names, module, err);
+    bool is_looked_up = !path && names->path.count && behind_prefix(module);
+    return is_looked_up ? find_in_base(site, names, module, err) : AR_OK;
 }

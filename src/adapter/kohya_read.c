@@ -1,9 +1,9 @@
 /* A kohya or diffusers file → pairs, whose factors stay in it until they are loaded.
  *
- *     s = alpha / r       r: rows of lora_down       no alpha, or alpha 0: s = 1
+ *     s = alpha / r       r: rows of lora_down       no alpha, or alpha 0 under kohya's names: s = 1
  *
- * as sd-scripts and LyCORIS compute it.  Whatever is no plain pair is refused by name: loaders skip such tensors and
- * warn at best, which leaves another adapter than was trained. */
+ * as sd-scripts and LyCORIS compute it; under diffusers' names alpha 0 is off, as for diffusers and ComfyUI.  Whatever is no plain pair is
+ * refused by name: loaders skip such tensors and warn at best, which leaves another adapter than was trained. */
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
@@ -32,7 +32,9 @@ struct reader {
     ar_kohya_names names;
     ar_map sites; /* site → module that has it */
     ar_diffusers diffusers;
-    size_t absent, zero, told; /* modules without alpha, with alpha 0, with a configuration that gives another s than 1 */
+    /* Modules without alpha, with alpha 0 by kohya's and by diffusers' name, with another module's alpha, with a
+     * configuration that gives another s than 1. */
+    size_t absent, zero, off, lent, told;
 };
 
 static struct module *find_module(struct reader *r, const char *name, size_t n) {
@@ -51,7 +53,7 @@ static struct module *find_module(struct reader *r, const char *name, size_t n) 
 }
 
 static ar_status sort_tensor(struct reader *r, const ar_st_tensor *t, ar_error *err) {
-    ar_kohya_key key = ar__kohya_key_parse(t->name);
+    ar_kohya_key key = ar__kohya_key_parse(t->name, &r->diffusers);
     if (key.part == AR_KOHYA_OTHER)
         return ar__fail(err, AR_ERR_UNSUPPORTED,
                         "%s: tensor '%s' belongs to %s, wanted plain pairs lora_down, lora_up, alpha: merge the adapter into its base with "
@@ -117,9 +119,16 @@ static ar_status read_alpha(ar_pair_shape *out, struct reader *r, const struct m
                             r->place, m->name)
                  : AR_OK;
     }
+    const ar_st_tensor *lender = !t && !o->has_alpha && m->is_diffusers ? ar__diffusers_lender(&r->diffusers, m->name) : NULL;
     out->alpha = o->has_alpha ? o->alpha : out->rank;
-    r->absent += !t && !o->has_alpha;
+    r->lent += lender != NULL;
+    r->absent += !t && !lender && !o->has_alpha;
+    if (lender) t = lender;
     if (!t || (s = read_number(&out->alpha, r, t, err)) || out->alpha != 0) return s;
+    if (m->is_diffusers) {
+        r->off++;
+        return AR_OK;
+    }
     r->zero++;
     out->alpha = out->rank;
     return AR_OK;
@@ -195,6 +204,16 @@ static void warn(const struct reader *r) {
                      "%s: %zu of %zu modules have alpha 0, which kohya's readers take as alpha = rank (s = 1) and ComfyUI as off: read as "
                      "s = 1, rescale to 0 for off",
                      r->place, r->zero, r->count);
+    if (r->off)
+        ar__log_warn(&r->c->log,
+                     "%s: %zu of %zu modules have alpha 0 under diffusers' names, which diffusers and ComfyUI take as off, kohya's readers "
+                     "as s = 1: read as off",
+                     r->place, r->off, r->count);
+    if (r->lent)
+        ar__log_warn(&r->c->log,
+                     "%s: %zu of %zu modules have no alpha where others of their component have one: read as diffusers does, which gives "
+                     "them the first one in the file; ComfyUI takes s = 1; --alpha gives another",
+                     r->place, r->lent, r->count);
     if (r->told)
         ar__log_warn(&r->c->log,
                      "%s: %zu of %zu modules have their alpha in the metadata alone, where diffusers reads it and ComfyUI takes s = 1",
@@ -257,12 +276,15 @@ ar_status ar__kohya_read(ar_adapter **out, const ar_read_context *c, ar_error *e
 /* A whole safetensors file with at least one half of a pair, or of what another method has in its stead. */
 bool ar__kohya_is_it(const char *path) {
     ar_st_set *st = NULL;
+    ar_diffusers d;
     bool found = false;
     if (!ar__path_exists(path) || ar__path_is_dir(path) || ar__st_open(&st, path, NULL)) return false;
+    (void)ar__diffusers_init(&d, st, NULL, NULL); /* broken metadata: the reader has words for it */
     for (int i = 0; !found && i < ar__st_count(st); i++) {
-        ar_kohya_part part = ar__kohya_key_parse(ar__st_at(st, i)->name).part;
+        ar_kohya_part part = ar__kohya_key_parse(ar__st_at(st, i)->name, &d).part;
         found = part == AR_KOHYA_DOWN || part == AR_KOHYA_UP || part == AR_KOHYA_OTHER;
     }
+    ar__diffusers_release(&d);
     ar__st_close(st);
     return found;
 }

@@ -163,7 +163,7 @@ static ar_status write_all(struct kohya_writer *w, ar_error *err) {
     for (size_t i = 0; !s && i < w->ad->pair_count; i++) s = add_pair(w, i, err);
     if (!s) s = add_sites(w, err);
     if (!s) s = ar__kohya_settings_write(w->st, w->ad, written_alpha, err);
-    if (!s) s = ar__provenance_write(w->st, w->ad, noted_scale, NULL, err);
+    if (!s) s = ar__provenance_write_but(w->st, w->ad, AR_NOTE_FOREIGN, noted_scale, NULL, err);
     return s ? s : ar__st_writer_save(w->st, w->c->path, err);
 }
 

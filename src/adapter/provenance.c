@@ -84,7 +84,8 @@ static char *scales_text(const ar_adapter *ad, ar_scale_fn of, const void *user)
     return text;
 }
 
-ar_status ar__provenance_write(ar_st_writer *w, const ar_adapter *ad, ar_scale_fn scale_of, const void *user, ar_error *err) {
+ar_status ar__provenance_write_but(ar_st_writer *w, const ar_adapter *ad, const char *prefix, ar_scale_fn scale_of, const void *user,
+                                   ar_error *err) {
     ar_buf key = {0};
     char *scales = scales_text(ad, scale_of, user);
     ar_status s;
@@ -93,7 +94,7 @@ ar_status ar__provenance_write(ar_st_writer *w, const ar_adapter *ad, ar_scale_f
            (s = ar__st_writer_meta(w, AR_NOTE_PREFIX "policy", ar_policy_name(ad->settings.policy), err)) ||
            (s = ar__st_writer_meta(w, AR_NOTE_PREFIX "scales", scales, err)));
     for (size_t i = 0; !s && i < ad->note_keys.count; i++) {
-        if (!strncmp(ad->note_keys.at[i], AR_NOTE_FOREIGN, sizeof AR_NOTE_FOREIGN - 1)) continue;
+        if (prefix && !strncmp(ad->note_keys.at[i], prefix, strlen(prefix))) continue;
         ar__buf_clear(&key);
         ar__buf_printf(&key, AR_NOTE_PREFIX "%s", ad->note_keys.at[i]);
         s = key.failed ? ar__fail_memory(err, "metadata") : ar__st_writer_meta(w, key.data, ad->note_values.at[i], err);
@@ -101,4 +102,8 @@ ar_status ar__provenance_write(ar_st_writer *w, const ar_adapter *ad, ar_scale_f
     ar__buf_release(&key);
     free(scales);
     return s;
+}
+
+ar_status ar__provenance_write(ar_st_writer *w, const ar_adapter *ad, ar_scale_fn scale_of, const void *user, ar_error *err) {
+    return ar__provenance_write_but(w, ad, NULL, scale_of, user, err);
 }

@@ -7,8 +7,7 @@
 #include "format/safetensors.h"
 
 #define AR_NOTE_PREFIX "alphar."
-/* Notes that begin so came from a kohya file; they are not written here, because that format's writer gives them back
- * under the names that they had. */
+/* Notes that begin so came from a kohya file, whose writer gives them back under the names that they had. */
 #define AR_NOTE_FOREIGN "kohya."
 /* Notes that begin so are key-values of a GGUF adapter (adapter/gguf.h). */
 #define AR_NOTE_GGUF "gguf."
@@ -26,5 +25,8 @@ ar_status ar__provenance_read(ar_adapter *ad, const ar_st_set *st, const char *p
 /* The s that the file will have by its format's rule; NULL stands for each pair's own. */
 typedef double (*ar_scale_fn)(const ar_pair *p, const void *user);
 ar_status ar__provenance_write(ar_st_writer *w, const ar_adapter *ad, ar_scale_fn scale_of, const void *user, ar_error *err);
+/* The same without the notes that begin with prefix. */
+ar_status ar__provenance_write_but(ar_st_writer *w, const ar_adapter *ad, const char *prefix, ar_scale_fn scale_of, const void *user,
+                                   ar_error *err);
 
 #endif

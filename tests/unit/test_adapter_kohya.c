@@ -191,6 +191,68 @@ static void alpha_missing_or_zero_is_the_rank(void **state) {
     ar_adapter_free(ad);
 }
 
+#define ROW(name, rows, columns)                                                                                                           \
+    { name, AR_F32, 2, {rows, columns}, 0 }
+#define LORA_AB(module) ROW(module ".lora_A.weight", 2, 5), ROW(module ".lora_B.weight", 4, 2)
+
+/* Under diffusers' names 0 is off, and its Flux loader lends the component's first alpha to modules without one. */
+static void alpha_under_diffusers_names(void **state) {
+    (void)state;
+    const char *path = file((struct tensor[]){LORA_AB("transformer.a"),
+                                              ALPHA("transformer.a", 6),
+                                              LORA_AB("transformer.b"),
+                                              LORA_AB("text_encoder.c"),
+                                              {"text_encoder.c.alpha", AR_F64, 0, {0}, 0},
+                                              LORA_AB("unet.d"),
+                                              {"unet.d.alpha", AR_F64, 0, {0}, 0},
+                                              LORA_AB("unet.e"),
+                                              END},
+                            NULL);
+    ar_adapter *ad = open_loud(path, (ar_adapter_options){0});
+    assert_true(ar__adapter_find_pair(ad, "transformer.a")->scale == 3);
+    assert_true(ar__adapter_find_pair(ad, "transformer.b")->scale == 3); /* a's */
+    assert_true(ar__adapter_find_pair(ad, "text_encoder.c")->scale == 0);
+    assert_true(ar__adapter_find_pair(ad, "unet.d")->scale == 0);
+    assert_true(ar__adapter_find_pair(ad, "unet.e")->scale == 1);
+    assert_non_null(strstr(warnings, "2 of 5 modules have alpha 0 under diffusers' names"));
+    assert_non_null(strstr(warnings, "1 of 5 modules have no alpha where others of their component have one"));
+    assert_non_null(strstr(warnings, "1 of 5 modules have no alpha, which"));
+    ar_adapter_free(ad);
+    ad = open_loud(path, (ar_adapter_options){.has_alpha = true, .alpha = 5});
+    assert_true(ar__adapter_find_pair(ad, "transformer.b")->scale == 2.5);
+    ar_adapter_free(ad);
+}
+
+/* Names without a component are paths; they are read where the file itself tells alpha. */
+static void bare_names_need_an_alpha_in_the_file(void **state) {
+    (void)state;
+    ar_error err;
+    ar_adapter *ad;
+    ar_proof proof;
+    const struct tensor t[] = {LORA_AB("down.0.to_q"), LORA_AB("down.1.to_q"), LORA_AB("vae.x"), END};
+    refuse(t, AR_ERR_UNSUPPORTED, "a safetensors file without kohya pairs");
+    const char *meta[] = {"lora_adapter_metadata",
+                          "{\"r\":2,\"lora_alpha\":16,\"alpha_pattern\":{\"1.to_q\":4},\"vae.r\":2,\"vae.lora_alpha\":6}", "other", "kept",
+                          NULL};
+    ad = open_loud(file(t, meta), (ar_adapter_options){0});
+    assert_true(ar__adapter_find_pair(ad, "down.0.to_q")->scale == 8);
+    assert_true(ar__adapter_find_pair(ad, "down.1.to_q")->scale == 2);
+    assert_true(ar__adapter_find_pair(ad, "vae.x")->scale == 3);
+    write_as("kohya", ad, temp_path("bare.safetensors"), NULL, &proof);
+    write_as("peft", ad, temp_path("bare-peft"), NULL, &proof);
+    ar_adapter_free(ad);
+    ad = open_file(temp_path("bare.safetensors"));
+    assert_true(ar__adapter_find_pair(ad, "down.1.to_q")->scale == 1);
+    assert_string_equal(ar__adapter_note(ad, "kohya.other"), "kept");
+    ar_adapter_free(ad);
+    assert_ok(ar_adapter_open(&ad, temp_path("bare-peft"), NULL, &err), err);
+    assert_string_equal(ar__adapter_note(ad, "kohya.other"), "kept");
+    ar_adapter_free(ad);
+    ad = good((struct tensor[]){LORA_AB("blocks.0.to_q"), ALPHA("blocks.0.to_q", 6), END});
+    assert_true(ad->pair[0].scale == 3);
+    ar_adapter_free(ad);
+}
+
 /* ---- shapes and parts -------------------------------------------------------------------------------------------- */
 
 static void convolutions_keep_their_kernel(void **state) {
@@ -361,12 +423,14 @@ static void paths_come_from_the_base(void **state) {
     (void)state;
     ar_error err;
     ar_adapter *ad;
-    const char *path =
-        file((struct tensor[]){PAIR(Q, 4), PAIR("lora_te_layers_0_mlp_up_proj", 4), PAIR("lora_te_lm_head", 4), PAIR(UNET, 4), END}, NULL);
+    const char *path = file((struct tensor[]){PAIR(Q, 4), PAIR("lora_te_layers_0_mlp_up_proj", 4), PAIR("lora_te_lm_head", 4),
+                                              PAIR(UNET, 4), PAIR("lycoris_model_layers_1_self_attn_o_proj", 4), END},
+                            NULL);
     assert_ok(read_on_demo(&ad, path, &err), err);
     assert_string_equal(ar__adapter_find_pair(ad, "model.layers.0.self_attn.q_proj")->key, Q);
     assert_string_equal(ar__adapter_find_pair(ad, "model.layers.0.mlp.up_proj")->key, "lora_te_layers_0_mlp_up_proj");
     assert_non_null(ar__adapter_find_pair(ad, "lm_head"));
+    assert_non_null(ar__adapter_find_pair(ad, "model.layers.1.self_attn.o_proj"));
     assert_non_null(ar__adapter_find_pair(ad, UNET));
     const char *out = temp_path("named.safetensors");
     write_as("kohya", ad, out, NULL, NULL);
@@ -661,6 +725,8 @@ int main(void) {
         cmocka_unit_test(alpha_is_what_the_file_holds),
         cmocka_unit_test(wrong_alphas_are_refused),
         cmocka_unit_test(alpha_missing_or_zero_is_the_rank),
+        cmocka_unit_test(alpha_under_diffusers_names),
+        cmocka_unit_test(bare_names_need_an_alpha_in_the_file),
         cmocka_unit_test(convolutions_keep_their_kernel),
         cmocka_unit_test(broken_pairs_are_refused),
         cmocka_unit_test(other_methods_are_refused_by_name),
