@@ -5,6 +5,8 @@
  *     adapters.safetensors  MODULE.lora_a [n_in, r]   MODULE.lora_b [r, n_out]   DoRA: MODULE.m [n_out]
  *     adapters.npz          the same, before 2024-03; read only
  *
+ * mlx-vlm's folders until 2026 have {"rank": r, "alpha": s, "dropout": p} and MODULE.A, MODULE.B instead; read only.
+ *
  * s is `scale` itself, for all sites: rank is not in its formula, and an `alpha` beside it does nothing.  An embedding's
  * lora_a is [vocab, r], lora_b [r, dim]. */
 #ifndef AR_ADAPTER_MLX_H
@@ -15,6 +17,8 @@
 #define AR_MLX_CONFIG "adapter_config.json"
 #define AR_MLX_WEIGHTS "adapters.safetensors"
 #define AR_MLX_OLD_WEIGHTS "adapters.npz"
+/* The note that keeps the configuration's other fields (a trainer's settings), so that they are written again. */
+#define AR_NOTE_MLX_CONFIG "mlx.config"
 
 /* What a configuration says; the zeroed struct says nothing. */
 typedef struct ar_mlx_config {
@@ -22,8 +26,10 @@ typedef struct ar_mlx_config {
     int rank;            /* 0: not given */
     int64_t last_layers; /* only the last so many blocks; 0 or less: all */
     bool dora, has_keys;
+    bool is_vlm;     /* an older mlx-vlm's */
     ar_strings keys; /* block-relative, or whole paths */
     char *model;     /* NULL: not given */
+    char *rest;      /* JSON of the fields that nothing here goes by; NULL: none */
 } ar_mlx_config;
 
 /* Reads dir/adapter_config.json.  A missing scale comes from --alpha, as α / r, or is an error. */

@@ -90,9 +90,61 @@ static ar_status read_parameters(ar_mlx_config *m, const json_t *root, const cha
     return s ? s : read_scale(m, parameters, path, c, old, err);
 }
 
+/* mlx-vlm before its configuration became mlx-lm's.  Up to 0.4.4 its layers multiplied by alpha itself, since 0.5.0 by
+ * alpha / rank (trainer/lora.py), also when they load an older file: s is what such files were trained with. */
+static ar_status read_vlm(ar_mlx_config *m, const json_t *root, const char *path, const ar_read_context *c, ar_error *err) {
+    int64_t rank = 0;
+    ar_status s;
+    if ((s = ar__json_get_int(&rank, root, "rank", path, err)) || (s = ar__json_get_double(&m->scale, root, "alpha", path, err)) ||
+        (s = ar__json_get_double(&m->dropout, root, "dropout", path, err)))
+        return s;
+    if (rank < 1 || rank > INT_MAX) return ar__fail(err, AR_ERR_FORMAT, "%s: 'rank' is %lld, wanted a rank from 1", path, (long long)rank);
+    if (!isfinite(m->scale)) return ar__fail(err, AR_ERR_NUMERIC, "%s: 'alpha' is %g, wanted a finite number", path, m->scale);
+    m->rank = (int)rank;
+    if (c->options.has_alpha)
+        m->scale = c->options.alpha / m->rank;
+    else
+        ar__log_warn(&c->log,
+                     "%s: an adapter of mlx-vlm, whose versions disagree: up to 0.4.4 s is 'alpha', %g, since 0.5.0 alpha / rank, %g; read "
+                     "as the former, which trained nearly all such files; --alpha %g gives the latter",
+                     path, m->scale, m->scale / m->rank, m->scale);
+    return AR_OK;
+}
+
+static bool is_vlm(const json_t *root) {
+    return ar__json_has(root, "rank") && ar__json_has(root, "alpha") && !ar__json_has(root, "lora_parameters") &&
+           !ar__json_has(root, "fine_tune_type");
+}
+
+static bool is_known(const char *key, const char *const *known) {
+    while (*known && strcmp(key, *known) != 0) known++;
+    return *known;
+}
+
+/* What the trainer noted beside what counts is kept; beside the parameters of LoRA it might count one day. */
+static ar_status keep_rest(ar_mlx_config *m, const json_t *root, const char *path, const ar_log *log, ar_error *err) {
+    static const char *const top[] = {"fine_tune_type", "use_dora", "num_layers", "lora_layers", "lora_parameters", "model", NULL};
+    static const char *const vlm[] = {"rank", "alpha", "dropout", NULL};
+    static const char *const parameters[] = {"rank", "scale", "alpha", "dropout", "keys", NULL};
+    json_t *rest = json_object(), *value;
+    const char *key;
+    json_object_foreach((json_t *)(uintptr_t)root, key, value) {
+        if (rest && !is_known(key, m->is_vlm ? vlm : top)) json_object_set(rest, key, value);
+    }
+    json_object_foreach(json_object_get(root, "lora_parameters"), key, value) {
+        if (!is_known(key, parameters)) ar__log_warn(log, "%s: '%s' of lora_parameters is not known here and left out", path, key);
+    }
+    if (json_object_size(rest)) m->rest = json_dumps(rest, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    ar_status s = rest && (m->rest || !json_object_size(rest)) ? AR_OK : ar__fail_memory(err, path);
+    json_decref(rest);
+    return s;
+}
+
 static ar_status read_root(ar_mlx_config *m, const json_t *root, const char *path, const ar_read_context *c, ar_error *err) {
     const char *model = NULL;
     ar_status s;
+    m->is_vlm = is_vlm(root);
+    if ((s = keep_rest(m, root, path, &c->log, err)) || m->is_vlm) return s ? s : read_vlm(m, root, path, c, err);
     if ((s = read_kind(m, root, path, err)) || (s = read_layers(m, root, path, &c->log, err)) ||
         (s = read_parameters(m, root, path, c, err)) || (s = ar__json_get_string(&model, root, "model", path, err)))
         return s;
@@ -118,6 +170,7 @@ ar_status ar__mlx_config_read(ar_mlx_config *out, const char *dir, const ar_read
 void ar__mlx_config_release(ar_mlx_config *m) {
     ar__strings_release(&m->keys);
     free(m->model);
+    free(m->rest);
     *m = (ar_mlx_config){0};
 }
 

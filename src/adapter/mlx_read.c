@@ -90,7 +90,8 @@ static struct site *find_site(struct reader *r, const char *module, size_t n) {
 }
 
 static ar_status sort_tensor(struct reader *r, const struct tensor *t, ar_error *err) {
-    static const char *const tails[] = {"lora_a", "lora_b", "m"};
+    static const char *const names[2][PART_COUNT] = {{"lora_a", "lora_b", "m"}, {"A", "B", ""}};
+    const char *const *tails = names[r->config.is_vlm];
     const char *dot = strrchr(t->name, '.'), *rest;
     int part = 0;
     while (part < PART_COUNT && !(dot && dot > t->name && !strcmp(dot + 1, tails[part]))) part++;
@@ -121,7 +122,7 @@ static ar_status check_site(const struct reader *r, const struct site *site, ar_
                         AR_MLX_CONFIG);
     if (r->config.dora && !m->name)
         return ar__fail(err, AR_ERR_MISMATCH, "%s: fine_tune_type is dora, but site '%s' has no magnitudes (m)", r->place, site->module);
-    return ar__mlx_instantiates(&r->config, site->module, r->layers, r->seen, err);
+    return r->config.is_vlm ? AR_OK : ar__mlx_instantiates(&r->config, site->module, r->layers, r->seen, err);
 }
 
 /* Only mlx-lm's own model says what a module is; without a base its name has to. */
@@ -233,7 +234,8 @@ static ar_status read_settings(struct reader *r, ar_error *err) {
     set->dropout = r->config.dropout;
     set->base = r->config.model;
     r->config.model = NULL;
-    if (!r->st) return AR_OK;
+    ar_status s = r->config.rest ? ar__adapter_set_note(r->ad, AR_NOTE_MLX_CONFIG, r->config.rest, err) : AR_OK;
+    if (s || !r->st) return s;
     ar_provenance rule = {.source = AR_MLX_CONFIG, .trust = r->c->options.trust};
     return ar__provenance_read(r->ad, r->st, r->place, &rule, err);
 }

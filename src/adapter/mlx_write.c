@@ -156,13 +156,26 @@ static ar_status write_weights(struct mlx_writer *w, const char *path, ar_error 
     return s ? s : ar__st_writer_save(w->st, path, err);
 }
 
+/* The fields of the configuration that the adapter was read from; NULL: none. */
+static json_t *noted_fields(const ar_adapter *ad) {
+    const char *text = ar__adapter_note(ad, AR_NOTE_MLX_CONFIG);
+    json_t *fields = NULL;
+    if (text && ar__json_parse(&fields, text, strlen(text), "metadata alphar." AR_NOTE_MLX_CONFIG, NULL)) return NULL;
+    if (json_is_object(fields)) return fields;
+    json_decref(fields);
+    return NULL;
+}
+
 static ar_status write_config(struct mlx_writer *w, const char *path, ar_error *err) {
     const ar_adapter_settings *set = &w->ad->settings;
     bool dora = w->ad->pair_count && w->ad->pair[0].magnitude;
     unsigned digits = ar__json_digits(ar__json_digits(15, w->scale), set->dropout);
+    json_t *noted = noted_fields(w->ad);
     json_t *root =
         json_pack("{s:s, s:i, s:s?, s:{s:i, s:f, s:f, s:O}}", "fine_tune_type", dora ? "dora" : "lora", "num_layers", -1, "model",
                   set->base, "lora_parameters", "rank", w->rank, "scale", w->scale, "dropout", set->dropout, "keys", w->keys);
+    if (root && noted) json_object_update_missing(root, noted);
+    json_decref(noted);
     char *text = root ? json_dumps(root, JSON_INDENT(4) | JSON_SORT_KEYS | JSON_REAL_PRECISION(digits)) : NULL;
     json_decref(root);
     if (!text) return ar__fail(err, AR_ERR_VALUE, "%s: a name that is no UTF-8, or out of memory", path);

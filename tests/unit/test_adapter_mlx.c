@@ -437,8 +437,46 @@ static void an_edited_scale_is_noticed(void **state) {
     ar_adapter_free(ad);
 }
 
+/* mlx-vlm's older layers multiplied by alpha itself; newer ones divide by the rank, and the file does not say which. */
+static void mlx_vlm_folders_are_read(void **state) {
+    (void)state;
+    static const struct tensor t[] = {{"language_model." Q(2) ".A", 2, {4, 2}}, {"language_model." Q(2) ".B", 2, {2, 3}}, {NULL, 0, {0}}};
+    ar_error err;
+    const char *path = folder("{\"rank\": 2, \"alpha\": 0.5, \"dropout\": 0.1}", t);
+    ar_adapter *ad = open_ok(path);
+    assert_true(ad->pair_count == 1 && ad->pair[0].scale == 0.5 && ad->pair[0].n_in == 4 && ad->pair[0].n_out == 3);
+    assert_non_null(strstr(warned, "up to 0.4.4 s is 'alpha', 0.5, since 0.5.0 alpha / rank, 0.25"));
+    ar_adapter_free(ad);
+    assert_ok(ar_adapter_open(&ad, path, &(ar_adapter_options){.has_alpha = true, .alpha = 0.5}, &err), err);
+    assert_true(ad->pair[0].scale == 0.25);
+    ar_adapter_free(ad);
+    refuse(folder("{\"rank\": 0, \"alpha\": 0.5}", t), AR_ERR_FORMAT, "'rank' is 0");
+}
+
+/* A trainer's settings in the configuration are in the one that is written again. */
+static void other_fields_are_kept(void **state) {
+    (void)state;
+    ar_error err;
+    json_t *root;
+    ar_adapter *ad =
+        open_ok(folder("{\"fine_tune_type\": \"lora\", \"num_layers\": -1, \"data\": \"d\", \"learning_rate\": 1e-05, \"nested\": {\"a\": "
+                       "[1]}, \"lora_parameters\": {\"rank\": 2, \"scale\": 3.0, \"dropout\": 0.0, \"novel\": 1, \"keys\": "
+                       "[\"self_attn.q_proj\"]}}",
+                       two));
+    assert_non_null(strstr(warned, "'novel' of lora_parameters is not known here"));
+    assert_ok(write_mlx(NULL, ad, temp_path("kept"), NULL, &err), err);
+    ar_adapter_free(ad);
+    assert_ok(ar__json_load_object(&root, temp_path("kept/adapter_config.json"), 1 << 20, &err), err);
+    assert_string_equal(json_string_value(json_object_get(root, "data")), "d");
+    assert_true(json_real_value(json_object_get(root, "learning_rate")) == 1e-05);
+    assert_true(json_is_object(json_object_get(root, "nested")));
+    json_decref(root);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(mlx_vlm_folders_are_read),
+        cmocka_unit_test(other_fields_are_kept),
         cmocka_unit_test(scale_is_s_itself),
         cmocka_unit_test(one_scale_and_one_rank_hold_for_all),
         cmocka_unit_test(scales_of_nothing_but_zero_stay_zero),
