@@ -28,7 +28,7 @@ static const cli_option options[] = {
      .kind = CLI_CHOICE,
      .at = AT(dtype),
      .value = "keep|f32|f16|bf16",
-     .help = "of the written weights; keep: each its own"},
+     .help = "of the weights (GGUF: the adapted); keep: each its own"},
     {.name = "alpha", .kind = CLI_NUMBER, .at = AT(alpha), .value = "X"},
     {.name = "scale", .kind = CLI_NUMBER, .at = AT(scale), .value = "S", .help = "another strength than the adapter's"},
     {.name = "check", .kind = CLI_INT, .at = AT(check), .value = "N", .max = 1000, .help = "then compare both on N random prompts"},

@@ -170,9 +170,10 @@ typedef struct ar_merge_options {
     ar_adapter_options adapter_options;
     bool has_scale, has_alpha; /* s of every site; or alpha, by which each site's own policy and rank give s */
     double scale, alpha;
-    const char *out;   /* the merged folder */
-    const char *dtype; /* "f32", "f16", "bf16"; NULL or "keep": each tensor its own */
-    bool overwrite;    /* replace a folder that an earlier merge wrote, never another */
+    const char *out; /* the merged folder */
+    /* "f32", "f16", "bf16": of all weights, in a GGUF file of the adapted matrices alone; NULL or "keep": each its own */
+    const char *dtype;
+    bool overwrite; /* replace a folder that an earlier merge wrote, never another */
     /* Called now and then with bytes written and to write; returning false stops (AR_ERR_INTERRUPTED).  NULL: none. */
     bool (*on_progress)(void *user, uint64_t done, uint64_t total);
     void *user;

@@ -61,9 +61,6 @@ static ar_status read_dtype(ar_merging *m, ar_error *err) {
     if (!name || !strcmp(name, "keep")) return AR_OK;
     if (!ar__dtype_from_name(&m->dtype, name) || (m->dtype != AR_F32 && m->dtype != AR_F16 && m->dtype != AR_BF16))
         return ar__fail(err, AR_ERR_USAGE, "dtype '%s': wanted keep, f32, f16 or bf16", name);
-    if (m->gguf)
-        return ar__fail(err, AR_ERR_UNSUPPORTED,
-                        "dtype '%s': in a GGUF file every tensor keeps its type; quantise the result with llama.cpp", name);
     m->has_dtype = true;
     if (ar__json_has(m->config, "quantization_config"))
         return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: the base is quantised, and its scales must keep their type: wanted dtype keep",
@@ -99,9 +96,10 @@ static void warn_lossy(const ar_merge_result *r, const ar_merging *m) {
     if (lossy)
         ar__log_warn(
             &m->rt->log,
-            "rounding ate more than a tenth of the update at %zu of %zu sites (%s keeps %.3f of it): write with --dtype f32, or keep "
+            "rounding ate more than a tenth of the update at %zu of %zu sites (%s keeps %.3f of it): write with --dtype f32%s, or keep "
             "the adapter apart",
-            lossy, r->count, r->sites[worst].name, r->sites[worst].survival);
+            lossy, r->count, r->sites[worst].name, r->sites[worst].survival,
+            m->gguf ? " (the adapted tensors alone), merge into the model that was quantised" : "");
 }
 
 static ar_status open_all(ar_merging *m, ar_error *err) {

@@ -230,13 +230,20 @@ static ar_status untie(ar_merging *m, ar_error *err) {
     return m->untied ? need_head(m, err) : AR_OK;
 }
 
+/* A folder's weights all get the dtype that was asked for.  A GGUF file may mix types: only adapted matrices do, the rest
+ * stays as it was quantised, and vectors keep the F32 that llama.cpp wants of them. */
+static bool is_retyped(const ar_merging *m, const ar_merge_tensor *t) {
+    if (!m->has_dtype) return false;
+    return m->gguf ? ar__merge_touches(t) && t->from.dims == 2 : ar__dtype(t->from.dtype)->is_weight;
+}
+
 static ar_status choose_types(ar_merging *m, ar_error *err) {
     for (size_t i = 0; i < m->count; i++) {
         ar_merge_tensor *t = &m->tensor[i];
         size_t bytes = t->from.bytes;
-        bool is_float = ar__dtype(t->from.dtype)->is_weight;
-        t->to = m->has_dtype && is_float ? m->dtype : t->from.dtype;
-        if (is_float && !ar__dtype_bytes(&bytes, t->to, t->from.count))
+        bool retyped = is_retyped(m, t);
+        t->to = retyped ? m->dtype : t->from.dtype;
+        if (retyped && !ar__dtype_bytes(&bytes, t->to, t->from.count))
             return ar__fail(err, AR_ERR_VALUE, "tensor '%s': too large", t->name);
         m->total += bytes;
     }

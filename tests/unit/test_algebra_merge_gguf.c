@@ -1,0 +1,125 @@
+/* Merging into a GGUF base: what keeps its type, and what another dtype changes. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapter/adapter.h"
+#include "alphar/algebra.h"
+#include "format/gguf.h"
+#include "kern/runtime.h"
+#include "util.h"
+
+enum { N = 64 };
+
+static ar_runtime *rt;
+static char warned[1000];
+
+static void note(void *user, ar_log_level level, const char *line) {
+    (void)user;
+    (void)level;
+    strncat(warned, line, sizeof warned - strlen(warned) - 1);
+}
+
+static int start(void **state) {
+    (void)state;
+    ar_runtime_options o = {.log = note};
+    return ar_runtime_new(&rt, &o, NULL) != AR_OK;
+}
+
+static int stop(void **state) {
+    (void)state;
+    ar_runtime_free(rt);
+    return 0;
+}
+
+static void add(ar_gguf_writer *w, const char *name, ar_dtype type, int64_t columns, int64_t rows, uint64_t seed, float size) {
+    ar_error err;
+    static char bytes[8][N * N * 4];
+    static int used;
+    float *x = random_f32((size_t)(rows * columns), seed, size);
+    char *data = bytes[used++ % 8];
+    ar__dtype(type)->from_f32(data, x, (size_t)(rows * columns));
+    free(x);
+    assert_ok(ar__gguf_writer_add(w, name, type, rows > 1 ? 2 : 1, (int64_t[]){columns, rows}, data, &err), err);
+}
+
+static const char *save(ar_gguf_writer *w, const char *name) {
+    ar_error err;
+    assert_ok(ar__gguf_writer_save(w, temp_path(name), &err), err);
+    ar__gguf_writer_free(w);
+    return temp_path(name);
+}
+
+static const char *base(void) {
+    ar_error err;
+    ar_gguf_writer *w;
+    assert_ok(ar__gguf_writer_new(&w, &err), err);
+    assert_ok(ar__gguf_writer_set_string(w, "general.architecture", "qwen2", &err), err);
+    assert_ok(ar__gguf_writer_set_u32(w, "qwen2.attention.head_count", 4, &err), err);
+    assert_ok(ar__gguf_writer_set_string(w, "some.key", "kept", &err), err);
+    add(w, "token_embd.weight", AR_Q8_0, N, N, 1, 0.1F);
+    add(w, "output_norm.weight", AR_F32, N, 1, 2, 1);
+    add(w, "blk.0.ffn_up.weight", AR_Q8_0, N, N, 3, 0.1F);
+    add(w, "blk.0.ffn_down.weight", AR_Q8_0, N, N, 4, 0.1F);
+    return save(w, "base.gguf");
+}
+
+/* So small that Q8_0 eats nearly all of it. */
+static const char *adapter(void) {
+    ar_error err;
+    ar_gguf_writer *w;
+    assert_ok(ar__gguf_writer_new(&w, &err), err);
+    assert_ok(ar__gguf_writer_set_string(w, "general.type", "adapter", &err), err);
+    assert_ok(ar__gguf_writer_set_string(w, "general.architecture", "qwen2", &err), err);
+    assert_ok(ar__gguf_writer_set_string(w, "adapter.type", "lora", &err), err);
+    assert_ok(ar__gguf_writer_set_f32(w, "adapter.lora.alpha", 0.0004F, &err), err);
+    add(w, "blk.0.ffn_down.weight.lora_a", AR_F32, N, 4, 5, 0.3F);
+    add(w, "blk.0.ffn_down.weight.lora_b", AR_F32, 4, N, 6, 0.3F);
+    return save(w, "adapter.gguf");
+}
+
+static uint32_t type_of(const char *path, const char *tensor) {
+    ar_error err;
+    ar_gguf *g;
+    assert_ok(ar__gguf_open(&g, path, &err), err);
+    assert_non_null(ar__gguf_kv_find(g, "some.key"));
+    uint32_t type = ar__gguf_find(g, tensor)->type;
+    ar__gguf_close(g);
+    return type;
+}
+
+static double survival(const char *dtype, const char *out) {
+    ar_error err;
+    ar_merge_result r;
+    char model[300], path[300];
+    snprintf(model, sizeof model, "%s", base());
+    snprintf(path, sizeof path, "%s", adapter());
+    const char *adapters[] = {path};
+    ar_merge_options o = {.model = model, .adapters = adapters, .adapter_count = 1, .out = temp_path(out), .dtype = dtype};
+    warned[0] = '\0';
+    assert_ok(ar_merge(&r, rt, &o, &err), err);
+    double least = r.min_survival;
+    ar_merge_result_release(&r);
+    return least;
+}
+
+/* The advice of the warning works: the adapted matrix gets the type, the rest stays as it was quantised. */
+static void another_dtype_saves_what_q8_0_eats(void **state) {
+    (void)state;
+    enum { F32 = 0, Q8_0 = 8, BF16 = 30 };
+    assert_true(survival("keep", "kept.gguf") < 0.5);
+    assert_non_null(strstr(warned, "write with --dtype f32 (the adapted tensors alone)"));
+    assert_int_equal(type_of(temp_path("kept.gguf"), "blk.0.ffn_down.weight"), Q8_0);
+    assert_true(survival("f32", "wide.gguf") > 0.999);
+    assert_string_equal(warned, "");
+    assert_int_equal(type_of(temp_path("wide.gguf"), "blk.0.ffn_down.weight"), F32);
+    assert_int_equal(type_of(temp_path("wide.gguf"), "blk.0.ffn_up.weight"), Q8_0);
+    assert_int_equal(type_of(temp_path("wide.gguf"), "token_embd.weight"), Q8_0);
+    (void)survival("bf16", "half.gguf");
+    assert_int_equal(type_of(temp_path("half.gguf"), "blk.0.ffn_down.weight"), BF16);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(another_dtype_saves_what_q8_0_eats)};
+    return cmocka_run_group_tests(tests, start, stop);
+}
