@@ -102,13 +102,14 @@ int cli_adapter_write(ar_proof *proof, cli *c, const cli_args *args, ar_adapter 
 }
 
 json_t *cli_json_proof(const ar_proof *p) {
-    return json_pack("{s:i, s:o, s:o, s:o, s:s}", "sites", p->sites, "max_relative", cli_json_real(p->max_relative), "max_abs",
-                     cli_json_real(p->max_abs), "bound", cli_json_real(p->bound), "worst", p->worst);
+    return json_pack("{s:i, s:o, s:o, s:o, s:s, s:s?}", "sites", p->sites, "max_relative", cli_json_real(p->max_relative), "max_abs",
+                     cli_json_real(p->max_abs), "bound", cli_json_real(p->bound), "worst", p->worst, "names", *p->names ? p->names : NULL);
 }
 
 void cli_print_proof(const char *path, const ar_proof *p) {
     printf("%s: %d site%s, read back: s·B·A within %.2g (bound %.2g), worst at %s\n", path, p->sites, p->sites == 1 ? "" : "s",
            p->max_relative, p->bound, p->worst);
+    if (*p->names) printf("names: all modules are in the list of %s\n", p->names);
     if (p->folded)
         printf("%d site%s folded: B was multiplied, because the format holds one value (%.9g)\n", p->folded,
                p->folded == 1 ? " was" : "s were", p->alpha);

@@ -1,5 +1,6 @@
 /* alphar convert: another tool's format, proven by reading it back. */
 #include <stdio.h>
+#include <string.h>
 
 #include "adapters.h"
 #include "commands.h"
@@ -64,6 +65,10 @@ static int convert(cli *c, const cli_args *args, ar_adapter *ad, const ar_runtim
     ar_proof proof;
     ar_session_difference logits = {0};
     int code = cli_adapter_write(&proof, c, args, ad, rt, args->positional[1], "keep");
+    if (!code && !*proof.names && !strcmp(v->adapter.to, "mlx"))
+        cli_log(c, AR_LOG_WARNING,
+                "module names are as the adapter spells them: no base says which model of mlx-lm is meant; --model BASE "
+                "checks them against what that one has");
     if (!code && v->prove == PROVE_LOGITS) code = prove_logits(&logits, c, args, rt);
     return code ? code : finish(c, args->positional[1], &proof, &logits, v->adapter.to);
 }

@@ -24,11 +24,7 @@ static const char *const dtypes[] = {"keep", "f32", "f16", "bf16"};
 static const cli_option options[] = {
     {.name = "out", .kind = CLI_STRING, .at = AT(out), .value = "DIR|FILE.gguf", .flags = CLI_REQUIRED},
     {.name = "overwrite", .kind = CLI_FLAG, .at = AT(overwrite), .help = "the merged folder; replace an earlier merge there"},
-    {.name = "dtype",
-     .kind = CLI_CHOICE,
-     .at = AT(dtype),
-     .value = "keep|f32|f16|bf16",
-     .help = "of the weights (GGUF: the adapted); keep: each its own"},
+    {.name = "dtype", .kind = CLI_CHOICE, .at = AT(dtype), .value = "keep|f32|f16|bf16", .help = "of the weights; in GGUF of the adapted"},
     {.name = "alpha", .kind = CLI_NUMBER, .at = AT(alpha), .value = "X"},
     {.name = "scale", .kind = CLI_NUMBER, .at = AT(scale), .value = "S", .help = "another strength than the adapter's"},
     {.name = "check", .kind = CLI_INT, .at = AT(check), .value = "N", .max = 1000, .help = "then compare both on N random prompts"},

@@ -92,6 +92,7 @@ typedef struct ar_proof {
     char worst[256];     /* the site of max_relative */
     int folded;          /* sites whose B was multiplied because the format holds one alpha or scale */
     double alpha;        /* what the file says: alpha (peft, gguf; of most sites in kohya), scale (mlx) */
+    char names[64];      /* the loader in whose list of modules every name in the file stands; "": nobody looked */
 } ar_proof;
 
 /* Writes the adapter in a format, reads it back by the format's own rule and compares s·B·A per site; past the bound

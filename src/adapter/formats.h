@@ -32,6 +32,7 @@ typedef struct ar_write_context {
     /* What the writer did: sites whose B was multiplied, and the α (GGUF), scale (MLX) or first α (others) that it wrote. */
     int folded;
     double alpha;
+    char names[64]; /* of ar_proof */
 } ar_write_context;
 
 typedef struct ar_format {
@@ -42,6 +43,9 @@ typedef struct ar_format {
     /* Errors: AR_ERR_UNSUPPORTED naming what the format cannot hold, and the way round it.  Nothing has been written. */
     ar_status (*check)(const ar_adapter *ad, const ar_write_context *c, ar_error *err);
     ar_status (*write)(ar_write_context *c, const ar_adapter *ad, ar_error *err);
+    /* Are all names in the written file modules of the target's loader?  c->names says by which list; NULL: the reader's
+     * own table is that list, or there is none.  Errors: AR_ERR_MISMATCH. */
+    ar_status (*prove_names)(ar_write_context *c, ar_error *err);
 } ar_format;
 
 extern const ar_format ar__format_peft, ar__format_gguf, ar__format_mlx, ar__format_kohya;

@@ -47,6 +47,9 @@ static ar_status check_site(const ar_pair *p, const ar_name_map *map, const stru
                      "adapter "
                      "instead (alphar merge)",
                      p->site);
+    else if (ar__names_find(&found, map, p->site) && !strcmp(found.row->gguf, "position_embd"))
+        s = ar__fail(err, AR_ERR_UNSUPPORTED,
+                     "site '%s': llama.cpp applies no adapter to position embeddings: merge the adapter instead (alphar merge)", p->site);
     else if (p->kernel[0])
         s = ar__fail(err, AR_ERR_UNSUPPORTED, "site '%s': the pair of a convolution, which llama.cpp's adapters cannot hold", p->site);
     if (!s) s = ar__names_to_gguf(&name, map, p->site, err);
@@ -169,6 +172,7 @@ static ar_status write_gguf(ar_write_context *c, const ar_adapter *ad, ar_error 
     struct gguf_writer w = {.c = c, .ad = ad, .map = map_of(ad, c)};
     size_t n = ad->pair_count;
     ar__gguf_heads(&w.heads, &w.kv_heads, ad, c->base, c->heads, c->kv_heads);
+    snprintf(c->names, sizeof c->names, "llama.cpp: %s", w.map->gguf); /* reading back looks every name up in its table */
     c->alpha = (double)(float)ar__most_common(ad, alpha_of);
     w.emit = ar__alloc(2 * n, sizeof *w.emit);
     w.rows = ar__alloc(n, sizeof(uint32_t *));

@@ -5,6 +5,7 @@
  * every site keeps its s·B·A.  num_layers −1 and keys that are whole paths make mlx-lm of any age instantiate every site
  * and no other. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,17 +13,24 @@
 #include "adapter/mlx.h"
 #include "adapter/provenance.h"
 #include "arch/names.h"
+#include "arch/names_mlx.h"
 #include "base/fail.h"
 #include "format/json.h"
 
 enum { CONFIG_MAX = 64 << 20 };
 
+/* How sites are called in the file. */
+struct naming {
+    const ar_name_map *map;
+    const ar_mlx_family *family; /* of the base; NULL: no base says which */
+    bool wrapped;
+};
+
 struct mlx_writer {
     const ar_write_context *c;
     const ar_adapter *ad;
     ar_st_writer *st;
-    const ar_name_map *map;
-    bool wrapped;
+    struct naming names;
     double scale;
     int rank;
     ar_emit *emit; /* two a pair */
@@ -38,14 +46,35 @@ static double common_scale(const ar_adapter *ad) {
     return s != 0 ? s : ar__most_common(ad, scale_not_zero);
 }
 
-static void find_names(const ar_name_map **map, bool *wrapped, const ar_adapter *ad, const ar_base *base) {
-    *map = base ? ar__base_info(base)->names : NULL;
-    *wrapped = false;
+/* The base's model type; a GGUF file does not say which Hugging Face model it was. */
+static const char *type_of(const ar_base *base) { return base && !ar__base_info(base)->is_gguf ? ar__base_info(base)->model_type : NULL; }
+
+static struct naming find_names(const ar_adapter *ad, const ar_base *base) {
+    const char *type = type_of(base);
+    struct naming n = {.map = base ? ar__base_info(base)->names : NULL, .family = type ? ar__mlx_family(type) : NULL};
     for (size_t i = 0; i < ad->pair_count; i++) {
         const char *site = ad->pair[i].site;
-        if (!*map && !base) *map = ar__names_guess(site);
-        *wrapped |= ar__names_unwrap(site) != site;
+        if (!n.map && !base) n.map = ar__names_guess(site);
+        n.wrapped |= ar__names_unwrap(site) != site;
     }
+    if (n.family) n.wrapped = ar__mlx_is_wrapped(n.family); /* whatever the class was that the adapter was trained on */
+    return n;
+}
+
+/* The path of the site in mlx-lm: by the table of names, else as the family spells such a module. */
+static void print_module(ar_buf *out, const struct naming *n, const char *site) {
+    ar_buf own = {0};
+    const char *rest;
+    ar__names_to_mlx(out, n->map, site, n->wrapped);
+    if (!n->family || out->failed || ar__mlx_module(n->family, out->data)) return;
+    int64_t block = ar__mlx_block(&rest, site);
+    ar__mlx_respell(&own, n->family, site, block, rest);
+    out->failed |= own.failed;
+    if (own.len) {
+        ar__buf_clear(out);
+        ar__buf_puts(out, own.data);
+    }
+    ar__buf_release(&own);
 }
 
 static ar_status check_tie(const ar_adapter *ad, const ar_pair *p, const ar_base *base, ar_error *err) {
@@ -97,9 +126,27 @@ static ar_status check_pair(const ar_adapter *ad, const ar_pair *p, const ar_bas
     return check_tie(ad, p, base, err);
 }
 
+/* What the loader would not find, before anything is written. */
+static ar_status check_name(const struct naming *n, const char *site, ar_error *err) {
+    ar_buf module = {0};
+    print_module(&module, n, site);
+    ar_status s = AR_OK;
+    if (module.failed)
+        s = ar__fail_memory(err, site);
+    else if (strstr(site, ".experts.") && ar__mlx_module(n->family, module.data) != AR_MLX_MODULE)
+        s = ar__fail(err, AR_ERR_UNSUPPORTED,
+                     "site '%s': mlx-lm has the experts of a layer in one stacked module (mlp.switch_mlp or the like of %s.py), not one by "
+                     "one: merge the adapter into its base instead (alphar merge), or leave the experts out",
+                     site, n->family->type);
+    else if (ar__mlx_module(n->family, module.data) != AR_MLX_MODULE)
+        s = ar__fail(err, AR_ERR_UNSUPPORTED, "site '%s': mlx-lm %s has no module '%s' in its %s models, whose layers ('%sN.') have %.600s",
+                     site, ar__mlx_lm_version, module.data, n->family->type, n->family->prefix, n->family->inside);
+    ar__buf_release(&module);
+    return s;
+}
+
 static ar_status check_mlx(const ar_adapter *ad, const ar_write_context *c, ar_error *err) {
-    const ar_name_map *map;
-    bool wrapped;
+    const char *type = type_of(c->base);
     ar_status s = AR_OK;
     if (ad->whole_count)
         return ar__fail(
@@ -107,10 +154,18 @@ static ar_status check_mlx(const ar_adapter *ad, const ar_write_context *c, ar_e
             "tensor '%s' is saved whole (%zu such: modules_to_save or bias), which an MLX adapter cannot hold: merge the adapter "
             "into its base instead (alphar merge)",
             ad->whole[0].name, ad->whole_count);
-    find_names(&map, &wrapped, ad, c->base);
-    if (map && map->mlx_lacks)
-        return ar__fail(err, AR_ERR_UNSUPPORTED, "mlx-lm has no %s models, so no adapter for one either", map->model_type[0]);
-    for (size_t i = 0; !s && i < ad->pair_count; i++) s = check_pair(ad, &ad->pair[i], c->base, err);
+    struct naming names = find_names(ad, c->base);
+    if (names.map && names.map->mlx_lacks)
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "mlx-lm has no %s models, so no adapter for one either", names.map->model_type[0]);
+    if (type && !names.family)
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "%s: model type '%s' is not among the models of mlx-lm %s whose modules Alphar knows (docs/mlx.md), so that nobody "
+                        "can say which names its adapters need",
+                        ar__base_info(c->base)->path, type, ar__mlx_lm_version);
+    for (size_t i = 0; !s && i < ad->pair_count; i++) {
+        s = check_pair(ad, &ad->pair[i], c->base, err);
+        if (!s && names.family) s = check_name(&names, ad->pair[i].site, err);
+    }
     return s;
 }
 
@@ -132,7 +187,7 @@ static ar_status add_factor(struct mlx_writer *w, size_t i, ar_factor which, con
 static ar_status add_pair(struct mlx_writer *w, size_t i, ar_error *err) {
     const ar_pair *p = &w->ad->pair[i];
     ar_buf module = {0}, key = {0};
-    ar__names_to_mlx(&module, w->map, p->site, w->wrapped);
+    print_module(&module, &w->names, p->site);
     ar__buf_printf(&key, "%s.m", module.data ? module.data : "");
     bool failed = module.failed || key.failed || json_array_append_new(w->keys, json_string(module.data));
     ar_status s = failed ? ar__fail(err, AR_ERR_VALUE, "site '%s': a name that is no UTF-8, or out of memory", p->site) : AR_OK;
@@ -187,7 +242,7 @@ static ar_status write_config(struct mlx_writer *w, const char *path, ar_error *
 static ar_status write_mlx(ar_write_context *c, const ar_adapter *ad, ar_error *err) {
     struct mlx_writer w = {.c = c, .ad = ad, .emit = ar__alloc(2 * ad->pair_count, sizeof *w.emit), .keys = json_array()};
     char *weights = ar__path_join(c->path, AR_MLX_WEIGHTS), *config = ar__path_join(c->path, AR_MLX_CONFIG);
-    find_names(&w.map, &w.wrapped, ad, c->base);
+    w.names = find_names(ad, c->base);
     w.scale = c->alpha = common_scale(ad);
     for (size_t i = 0; i < ad->pair_count; i++) {
         if (ad->pair[i].rank > w.rank) w.rank = ad->pair[i].rank;
@@ -201,6 +256,32 @@ static ar_status write_mlx(ar_write_context *c, const ar_adapter *ad, ar_error *
     free(weights);
     free(config);
     free(w.emit);
+    return s;
+}
+
+/* Reads nothing but the names in the file, and nothing of what the writer knew. */
+static ar_status prove_names(ar_write_context *c, ar_error *err) {
+    const char *type = type_of(c->base);
+    const ar_mlx_family *family = type ? ar__mlx_family(type) : NULL;
+    if (!family) return AR_OK;
+    char *path = ar__path_join(c->path, AR_MLX_WEIGHTS);
+    ar_st_set *st = NULL;
+    ar_status s = path ? ar__st_open(&st, path, err) : ar__fail_memory(err, c->path);
+    for (int i = 0; !s && i < ar__st_count(st); i++) {
+        const ar_st_tensor *t = ar__st_at(st, i);
+        const char *dot = strrchr(t->name, '.');
+        char *module = ar__strndup(t->name, dot ? (size_t)(dot - t->name) : 0);
+        ar_mlx_kind wanted = t->dims == 3 ? AR_MLX_SWITCH : AR_MLX_MODULE;
+        if (!module)
+            s = ar__fail_memory(err, c->path);
+        else if (ar__mlx_module(family, module) != wanted)
+            s = ar__fail(err, AR_ERR_MISMATCH, "tensor '%s': mlx-lm %s has no such module in its %s models; nothing is left", t->name,
+                         ar__mlx_lm_version, family->type);
+        free(module);
+    }
+    ar__st_close(st);
+    free(path);
+    if (!s) snprintf(c->names, sizeof c->names, "mlx-lm %s: %s", ar__mlx_lm_version, family->type);
     return s;
 }
 
@@ -219,5 +300,10 @@ static bool is_mlx(const char *path) {
 
 static const char *const files[] = {AR_MLX_WEIGHTS, AR_MLX_CONFIG, NULL};
 
-const ar_format ar__format_mlx = {
-    .name = "mlx", .files = files, .is_it = is_mlx, .read = ar__mlx_read, .check = check_mlx, .write = write_mlx};
+const ar_format ar__format_mlx = {.name = "mlx",
+                                  .files = files,
+                                  .is_it = is_mlx,
+                                  .read = ar__mlx_read,
+                                  .check = check_mlx,
+                                  .write = write_mlx,
+                                  .prove_names = prove_names};

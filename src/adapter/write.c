@@ -144,8 +144,7 @@ static ar_status compare_all(ar_proof *proof, const ar_runtime *rt, ar_adapter *
     return AR_OK;
 }
 
-static ar_status prove(ar_proof *proof, const struct stage *st, const ar_runtime *rt, ar_adapter *ad, const ar_write_context *c,
-                       ar_error *err) {
+static ar_status prove(ar_proof *proof, const struct stage *st, const ar_runtime *rt, ar_adapter *ad, ar_write_context *c, ar_error *err) {
     ar_read_context rc = {.path = st->temporary, .base = c->base};
     rc.options.heads = c->heads;
     rc.options.kv_heads = c->kv_heads;
@@ -153,6 +152,8 @@ static ar_status prove(ar_proof *proof, const struct stage *st, const ar_runtime
     *proof = (ar_proof){.sites = (int)ad->pair_count, .folded = c->folded, .alpha = c->alpha, .bound = bound_of(ad, c)};
     ar_status s = st->format->read(&back, &rc, err);
     if (!s) s = compare_all(proof, rt, ad, back, c->base ? ar__base_info(c->base)->names : NULL, err);
+    if (!s && st->format->prove_names) s = st->format->prove_names(c, err);
+    memcpy(proof->names, c->names, sizeof proof->names);
     ar_adapter_free(back);
     if (s) return ar__fail_at(err, s, "proof of what was written");
     if (proof->max_relative <= proof->bound) return AR_OK;

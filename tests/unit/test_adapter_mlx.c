@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/base_weights.h"
 #include "adapter/formats.h"
 #include "format/json.h"
 #include "format/safetensors.h"
@@ -473,10 +474,86 @@ static void other_fields_are_kept(void **state) {
     json_decref(root);
 }
 
+/* A base that holds nothing but these weights of [5, 7]. */
+static const char *base_folder(const char *model_type, const char *const *weights) {
+    static const float ones[35];
+    ar_error err;
+    ar_st_writer *w;
+    char config[200];
+    snprintf(config, sizeof config, "{\"model_type\": \"%s\", \"num_hidden_layers\": 1}", model_type);
+    temp_text("base/config.json", config);
+    assert_ok(ar__st_writer_new(&w, &err), err);
+    for (; *weights; weights++) assert_ok(ar__st_writer_add(w, *weights, AR_F32, 2, (int64_t[]){5, 7}, ones, &err), err);
+    assert_ok(ar__st_writer_save(w, temp_path("base/model.safetensors"), &err), err);
+    ar__st_writer_free(w);
+    return temp_path("base");
+}
+
+static void refuse_name(const char *site, const char *model_type, const char *weight, const char *part) {
+    ar_error err;
+    const struct site sites[] = {{site, 5, 7, 4, 8, AR_POLICY_STANDARD, false, false}, {NULL, 0, 0, 0, 0, 0, false, false}};
+    ar_adapter *ad = make(sites);
+    char out[300];
+    snprintf(out, sizeof out, "%s", temp_path("no-such"));
+    const char *base = base_folder(model_type, (const char *[]){weight, NULL});
+    assert_error(write_mlx(NULL, ad, out, base, &err), AR_ERR_UNSUPPORTED, err, part);
+    assert_false(file_exists(out));
+    ar_adapter_free(ad);
+}
+
+/* A text model's adapter on the multimodal checkpoint, and the other way round: the path is the one that the loader has. */
+static void names_are_those_of_the_loader(void **state) {
+    (void)state;
+    static const struct {
+        const char *type, *site, *weight, *module, *names;
+    } cases[] = {
+        {"gemma3", Q(0), "language_model.model.layers.0.self_attn.q_proj.weight", "language_model." Q(0), "mlx-lm 0.32.2: gemma3"},
+        {"qwen3_5", Q(0), "model.language_model.layers.0.self_attn.q_proj.weight", "language_model." Q(0), "mlx-lm 0.32.2: qwen3_5"},
+        {"mistral3", Q(0), "language_model.model.layers.0.self_attn.q_proj.weight", "language_model." Q(0), "mlx-lm 0.32.2: mistral3"},
+        {"gemma3_text", "model.language_model.layers.0.self_attn.q_proj", Q(0) ".weight", Q(0), "mlx-lm 0.32.2: gemma3_text"},
+        {"mistral", Q(0), Q(0) ".weight", Q(0), "mlx-lm 0.32.2: llama"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ar_error err;
+        ar_proof proof;
+        ar_st_set *st;
+        char name[200], path[300];
+        const struct site sites[] = {{cases[i].site, 5, 7, 4, 8, AR_POLICY_STANDARD, false, false}, {NULL, 0, 0, 0, 0, 0, false, false}};
+        ar_adapter *ad = make(sites);
+        const char *base = base_folder(cases[i].type, (const char *[]){cases[i].weight, NULL});
+        snprintf(path, sizeof path, "%s", base);
+        assert_ok(write_mlx(&proof, ad, temp_path("named"), path, &err), err);
+        assert_string_equal(proof.names, cases[i].names);
+        assert_ok(ar__st_open(&st, temp_path("named/adapters.safetensors"), &err), err);
+        snprintf(name, sizeof name, "%s.lora_a", cases[i].module);
+        assert_non_null(ar__st_find(st, name));
+        ar__st_close(st);
+        ar_adapter_free(ad);
+    }
+    refuse_name("model.layers.0.mlp.experts.1.up_proj", "qwen3_moe", "model.layers.0.mlp.experts.1.up_proj.weight", "one stacked module");
+    refuse_name("model.layers.0.self_attn.novel", "llama", "model.layers.0.self_attn.novel.weight",
+                "mlx-lm 0.32.2 has no module 'model.layers.0.self_attn.novel' in its llama models");
+    refuse_name(Q(0), "some_new_model", Q(0) ".weight", "model type 'some_new_model' is not among the models of mlx-lm");
+}
+
+/* The proof looks at the file alone. */
+static void the_proof_sees_a_wrong_name(void **state) {
+    (void)state;
+    ar_error err;
+    ar_base *base;
+    assert_ok(
+        ar__base_open(&base, base_folder("gemma3", (const char *[]){"language_model.model.layers.2.self_attn.q_proj.weight", NULL}), &err),
+        err);
+    ar_write_context c = {.path = folder(CONFIG(""), two), .base = base};
+    assert_error(ar__format_mlx.prove_names(&c, &err), AR_ERR_MISMATCH, err, "mlx-lm 0.32.2 has no such module in its gemma3 models");
+    ar__base_close(base);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mlx_vlm_folders_are_read),
         cmocka_unit_test(other_fields_are_kept),
+        cmocka_unit_test(names_are_those_of_the_loader),
+        cmocka_unit_test(the_proof_sees_a_wrong_name),
         cmocka_unit_test(scale_is_s_itself),
         cmocka_unit_test(one_scale_and_one_rank_hold_for_all),
         cmocka_unit_test(scales_of_nothing_but_zero_stay_zero),
