@@ -38,10 +38,13 @@ static json_t *names_json(const char *const *names, size_t count) {
 static json_t *to_json(const ar_difference *d) {
     json_t *sites = json_array();
     for (size_t i = 0; i < d->count; i++)
-        json_array_append_new(sites, json_pack("{s:s, s:o, s:o}", "name", d->sites[i].name, "relative", cli_json_real(d->sites[i].relative),
-                                               "max_abs", cli_json_real(d->sites[i].max_abs)));
-    return json_pack("{s:o, s:o, s:o, s:o}", "sites", sites, "max_relative", cli_json_real(d->max_relative), "only_in_a",
-                     names_json(d->only_in_a, d->only_in_a_count), "only_in_b", names_json(d->only_in_b, d->only_in_b_count));
+        json_array_append_new(sites, json_pack("{s:s, s:o, s:o, s:o, s:o}", "name", d->sites[i].name, "relative",
+                                               cli_json_real(d->sites[i].relative), "max_abs", cli_json_real(d->sites[i].max_abs), "cosine",
+                                               cli_json_real(d->sites[i].cosine), "factor", cli_json_real(d->sites[i].factor)));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:{s:s, s:s}}", "sites", sites, "max_relative", cli_json_real(d->max_relative),
+                     "only_in_a", names_json(d->only_in_a, d->only_in_a_count), "only_in_b", names_json(d->only_in_b, d->only_in_b_count),
+                     "cosine", cli_json_real(d->cosine), "factor", cli_json_real(d->factor), "conclusion", "code", d->code, "text",
+                     d->conclusion);
 }
 
 static int by_distance(const void *a, const void *b) {
@@ -52,12 +55,16 @@ static int by_distance(const void *a, const void *b) {
 static void print_table(ar_difference *d, bool all) {
     size_t shown = all || d->count <= SHOWN ? d->count : SHOWN;
     qsort(d->sites, d->count, sizeof *d->sites, by_distance);
-    if (d->count) printf("%12s %12s  site\n", "relative", "largest");
-    for (size_t i = 0; i < shown; i++) printf("%12.3e %12.3e  %s\n", d->sites[i].relative, d->sites[i].max_abs, d->sites[i].name);
+    if (d->count) printf("%12s %12s %8s %10s  site\n", "relative", "largest", "cosine", "factor");
+    for (size_t i = 0; i < shown; i++) {
+        const ar_site_difference *x = &d->sites[i];
+        printf("%12.3e %12.3e %8.5f %10.4g  %s\n", x->relative, x->max_abs, x->cosine, x->factor, x->name);
+    }
     if (shown < d->count) printf("… and %zu nearer ones (--all shows them)\n", d->count - shown);
     for (size_t i = 0; i < d->only_in_a_count; i++) printf("only in the first: %s\n", d->only_in_a[i]);
     for (size_t i = 0; i < d->only_in_b_count; i++) printf("only in the second: %s\n", d->only_in_b[i]);
     printf("%zu sites in both, s·B·A apart by at most %.3e (relative)\n", d->count, d->max_relative);
+    printf("%s\n", d->conclusion);
 }
 
 static int show(cli *c, const struct values *v, ar_difference *d) {

@@ -9,6 +9,7 @@ struct values {
     struct adapter_values adapter;
     double scale, factor, strength;
     const char *sites;
+    int policy;
     bool keep_function;
 };
 #define AT(member) offsetof(struct values, member)
@@ -24,6 +25,11 @@ static const cli_option options[] = {
      .min = 0,
      .max = 1e30,
      .help = "one of: alpha, s, a factor on s, |sBA|/|W| per site"},
+    {.name = "policy",
+     .kind = CLI_CHOICE,
+     .at = AT(policy),
+     .value = "keep|standard|rslora",
+     .help = "alone alpha stays and s follows; --factor 1 keeps s"},
     {.name = "sites", .kind = CLI_STRING, .at = AT(sites), .value = "RE", .help = "only sites that end in a match, as in 'q_proj|v_proj'"},
     {.name = "keep-function", .kind = CLI_FLAG, .at = AT(keep_function), .help = "divide B by as much: same update, other alpha"},
     {0},
@@ -47,7 +53,13 @@ static int read_kind(ar_rescale_options *o, cli *c, const cli_args *args) {
         o->kind = kinds[i].kind;
         o->value = kinds[i].value;
     }
-    if (count != 1) return cli_fail_usage(c, "found %d of --alpha, --scale, --factor and --strength, wanted one", count);
+    o->has_policy = v->policy != 0;
+    o->policy = v->policy == 2 ? AR_POLICY_RSLORA : AR_POLICY_STANDARD;
+    if (!count && o->has_policy) {
+        o->kind = AR_RESCALE_POLICY;
+        return CLI_OK;
+    }
+    if (count != 1) return cli_fail_usage(c, "found %d of --alpha, --scale, --factor and --strength, wanted one (or --policy)", count);
     if (o->kind == AR_RESCALE_STRENGTH && !v->adapter.model) return cli_fail_usage(c, "--strength: wanted --model with it");
     return CLI_OK;
 }
@@ -77,7 +89,7 @@ static int rescale(cli *c, const cli_args *args, ar_adapter *ad, const ar_runtim
 }
 
 static int run(cli *c, const cli_args *args) {
-    ar_rescale_options ignored;
+    ar_rescale_options ignored = {0};
     int code = cli_need_positional(c, args, 2);
     if (!code) code = read_kind(&ignored, c, args); /* wrong usage shows before anything is opened */
     return code ? code : cli_with_adapter(c, args, rescale);
@@ -85,8 +97,8 @@ static int run(cli *c, const cli_args *args) {
 
 const cli_command cli_rescale = {
     .name = "rescale",
-    .summary = "Sets an adapter's alpha, scale or strength, for all sites or some.",
-    .usage = "alphar rescale IN OUT (--alpha X | --scale S | --factor F | --strength X --model BASE)",
+    .summary = "Sets an adapter's alpha, scale, strength or policy, for all sites or some.",
+    .usage = "alphar rescale IN OUT (--alpha|--scale|--factor|--strength X --model BASE) [--policy P]",
     .example = "alphar rescale my-adapter softer --factor 0.5 --sites 'mlp\\..*'",
     .options = options,
     .shared = cli_adapter_write_options,

@@ -4,6 +4,25 @@
 #include <stdlib.h>
 
 enum { SHOWN = 20 };
+#define EXACT 1e-6
+#define LOSSY 0.1
+
+/* What the table amounts to: the proof behind it says only that the file holds these numbers. */
+static void conclude(char *out, size_t size, const ar_fit *fit) {
+    const ar_site_fit *worst = NULL;
+    size_t lossy = 0;
+    for (size_t i = 0; i < fit->count; i++) {
+        const ar_site_fit *f = &fit->sites[i];
+        lossy += f->relative_error > LOSSY;
+        if (!worst || f->relative_error > worst->relative_error) worst = f;
+    }
+    if (!worst || worst->relative_error <= EXACT)
+        snprintf(out, size, "nothing of the update is lost");
+    else
+        snprintf(out, size, "%s keeps %.3g%% of its energy: its update is off by %.3g; %zu of %zu sites are off by more than a tenth%s",
+                 worst->name, 100.0 * worst->energy, worst->relative_error, lossy, fit->count,
+                 lossy ? ": a larger --rank (or --energy 0.99) keeps more" : "");
+}
 
 static json_t *to_json(const char *path, const ar_fit *fit, const ar_proof *proof) {
     json_t *sites = json_array();
@@ -12,8 +31,10 @@ static json_t *to_json(const char *path, const ar_fit *fit, const ar_proof *proo
         json_array_append_new(sites, json_pack("{s:s, s:i, s:o, s:o}", "name", f->name, "rank", f->rank, "relative_error",
                                                cli_json_real(f->relative_error), "energy", cli_json_real(f->energy)));
     }
-    return json_pack("{s:s, s:o, s:o, s:i, s:o}", "out", path, "sites", sites, "proof", cli_json_proof(proof), "folded", proof->folded,
-                     "alpha", cli_json_real(proof->alpha));
+    char text[400];
+    conclude(text, sizeof text, fit);
+    return json_pack("{s:s, s:o, s:o, s:i, s:o, s:s}", "out", path, "sites", sites, "proof", cli_json_proof(proof), "folded", proof->folded,
+                     "alpha", cli_json_real(proof->alpha), "conclusion", text);
 }
 
 static int by_error(const void *a, const void *b) {
@@ -43,7 +64,10 @@ static void print_table(const ar_fit *fit, bool all) {
 
 int cli_finish_fit(cli *c, const char *path, const ar_fit *fit, const ar_proof *proof, bool all) {
     if (c->json) return cli_print_json(c, to_json(path, fit, proof));
+    char text[400];
     print_table(fit, all);
+    conclude(text, sizeof text, fit);
     cli_print_proof(path, proof);
+    printf("%s\n", text);
     return cli_finish(c);
 }

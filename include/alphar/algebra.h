@@ -51,8 +51,11 @@ AR_API void ar_inspection_release(ar_inspection *x); /* safe on a zeroed one */
 /* ---- diff: how far apart two adapters' updates are ----------------------------------------------------------------- */
 typedef struct ar_site_difference {
     const char *name;
-    double relative; /* ‖s·B·A(a) − s·B·A(b)‖_F / ‖s·B·A(a)‖_F; against b where a is zero, 0 where both are */
-    double max_abs;  /* largest difference of one element */
+    double relative;       /* ‖s·B·A(a) − s·B·A(b)‖_F / ‖s·B·A(a)‖_F; against b where a is zero, 0 where both are */
+    double max_abs;        /* largest difference of one element */
+    double norm_a, norm_b; /* ‖s·B·A‖_F */
+    double cosine;         /* ⟨a, b⟩ / (‖a‖·‖b‖); NaN where one is zero */
+    double factor;         /* the c for which c·a is nearest to b; NaN where a is zero */
 } ar_site_difference;
 
 typedef struct ar_difference {
@@ -60,6 +63,9 @@ typedef struct ar_difference {
     const char **only_in_a, **only_in_b;
     size_t count, only_in_a_count, only_in_b_count;
     double max_relative;
+    double cosine, factor; /* the same over all sites in both */
+    const char *code;      /* of the conclusion, for scripts: "same", "rslora_lost", … (docs/algebra.md) */
+    char conclusion[400];  /* what a person should conclude */
 } ar_difference;
 
 /* Any two adapters in any formats.  Names are those of a and b; release with ar_difference_release, before these.
@@ -70,15 +76,18 @@ AR_API void ar_difference_release(ar_difference *x); /* safe on a zeroed one */
 
 /* ---- rescale: alpha on purpose ------------------------------------------------------------------------------------- */
 typedef enum ar_rescale_kind {
-    AR_RESCALE_ALPHA,   /* α; without sites, a site with an α of its own keeps its ratio to the adapter's */
-    AR_RESCALE_SCALE,   /* s */
-    AR_RESCALE_FACTOR,  /* s and α times value */
-    AR_RESCALE_STRENGTH /* s such that ‖s·B·A‖ / ‖W‖ = value at each site; needs model */
+    AR_RESCALE_ALPHA,    /* α; without sites, a site with an α of its own keeps its ratio to the adapter's */
+    AR_RESCALE_SCALE,    /* s */
+    AR_RESCALE_FACTOR,   /* s and α times value */
+    AR_RESCALE_STRENGTH, /* s such that ‖s·B·A‖ / ‖W‖ = value at each site; needs model */
+    AR_RESCALE_POLICY    /* α stays, s follows the policy given */
 } ar_rescale_kind;
 
 typedef struct ar_rescale_options {
     ar_rescale_kind kind;
     double value;
+    bool has_policy; /* sites get this policy, and what kind asks for is solved with it: FACTOR 1 keeps s, POLICY keeps α */
+    ar_policy policy;
     const char *sites;   /* a regular expression, matched as rank_pattern is: `(.*\.)?(sites)$`; NULL: all */
     bool keep_function;  /* multiply B by s_old / s_new, so that s·B·A stays */
     const char *model;   /* the base; NULL where kind does not need it */

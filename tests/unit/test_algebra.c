@@ -2,6 +2,7 @@
 #include "alphar/algebra.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -181,8 +182,102 @@ static void the_function_is_kept_in_b(void **state) {
     ar_adapter_free(before);
 }
 
+#define CONCLUDE_SITES 2
+static ar_adapter *with_scales(const double *alpha, ar_policy policy, int rank, uint64_t seed) {
+    ar_error err;
+    ar_adapter *ad;
+    assert_ok(ar__adapter_new(&ad, &err), err);
+    for (uint64_t i = 0; i < CONCLUDE_SITES; i++) {
+        char name[60];
+        snprintf(name, sizeof name, "model.layers.%d.self_attn.q_proj", (int)i);
+        ar_pair_shape shape = {.site = name, .n_out = 12, .n_in = 9, .rank = i ? rank : 4, .alpha = alpha[i], .policy = policy};
+        dense_add_pair(ad, &shape, seed + i * 2);
+    }
+    ad->settings.rank = 4;
+    ad->settings.alpha = alpha[0];
+    ad->settings.policy = policy;
+    return ad;
+}
+
+/* What a person should conclude: the codes of the factors that conversions lose. */
+static void a_difference_ends_in_a_conclusion(void **state) {
+    (void)state;
+    static const struct {
+        double a[2], b[2];
+        ar_policy pa, pb;
+        int rank;
+        uint64_t seed;
+        const char *code, *part;
+    } cases[] = {{{8, 8}, {8, 8}, AR_POLICY_STANDARD, AR_POLICY_STANDARD, 4, 1, "same", "everywhere"},
+                 {{8, 8}, {8, 8}, AR_POLICY_RSLORA, AR_POLICY_STANDARD, 4, 1, "rslora_lost", "times 0.5 (1/2) everywhere, which is 1/√4"},
+                 {{8, 8}, {8, 8}, AR_POLICY_RSLORA, AR_POLICY_STANDARD, 9, 1, "rslora_lost", "is 1/√r at every site"},
+                 {{8, 8}, {8, 8}, AR_POLICY_STANDARD, AR_POLICY_RSLORA, 4, 1, "rslora_gained", "√4"},
+                 {{12, 12}, {4, 4}, AR_POLICY_STANDARD, AR_POLICY_STANDARD, 4, 1, "alpha_lost", "has it lost its alpha"},
+                 {{12, 12}, {-12, -12}, AR_POLICY_STANDARD, AR_POLICY_STANDARD, 4, 1, "sign", "the sign is turned"},
+                 {{12, 12}, {30, 30}, AR_POLICY_STANDARD, AR_POLICY_STANDARD, 4, 1, "factor", "times 2.5 everywhere"},
+                 {{12, 12}, {12, 3}, AR_POLICY_STANDARD, AR_POLICY_STANDARD, 4, 1, "factors_differ", "0.25 (1/4) to 1 by site"},
+                 {{12, 12}, {12, 0}, AR_POLICY_STANDARD, AR_POLICY_STANDARD, 4, 1, "off", "the second at 1 of 2 sites"},
+                 {{8, 8}, {8, 8}, AR_POLICY_STANDARD, AR_POLICY_STANDARD, 4, 50, "different", "different updates: cosine"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ar_error err;
+        ar_difference d;
+        ar_adapter *a = with_scales(cases[i].a, cases[i].pa, cases[i].rank, 1);
+        ar_adapter *b = with_scales(cases[i].b, cases[i].pb, cases[i].rank, cases[i].seed);
+        assert_ok(ar_adapter_diff(&d, a, b, rt, &err), err);
+        assert_string_equal(d.code, cases[i].code);
+        if (!strstr(d.conclusion, cases[i].part)) fail_msg("'%s' lacks '%s'", d.conclusion, cases[i].part);
+        ar_difference_release(&d);
+        ar_adapter_free(a);
+        ar_adapter_free(b);
+    }
+}
+
+/* Against the dense updates. */
+static void cosine_and_factor_are_those_of_the_dense_updates(void **state) {
+    (void)state;
+    ar_error err;
+    ar_difference d;
+    ar_adapter *a = with_scales((double[]){8, 8}, AR_POLICY_STANDARD, 4, 1), *b = with_scales((double[]){3, 3}, AR_POLICY_STANDARD, 4, 50);
+    assert_ok(ar_adapter_diff(&d, a, b, rt, &err), err);
+    double xx = 0, yy = 0, xy = 0;
+    const ar_pair *p = &a->pair[0], *q = &b->pair[0];
+    for (int i = 0; i < 12; i++)
+        for (int j = 0; j < 9; j++) {
+            double x = 0, y = 0;
+            for (int k = 0; k < 4; k++) {
+                x += (double)p->b[i * 4 + k] * (double)p->a[k * 9 + j];
+                y += (double)q->b[i * 4 + k] * (double)q->a[k * 9 + j];
+            }
+            x *= p->scale, y *= q->scale;
+            xx += x * x, yy += y * y, xy += x * y;
+        }
+    assert_near(d.sites[0].cosine, xy / sqrt(xx * yy), 1e-12);
+    assert_near(d.sites[0].factor, xy / xx, 1e-12);
+    ar_difference_release(&d);
+    ar_adapter_free(a);
+    ar_adapter_free(b);
+}
+
+/* Alone it keeps alpha, with a factor of 1 it keeps s. */
+static void a_policy_can_be_set(void **state) {
+    (void)state;
+    ar_error err;
+    size_t changed;
+    ar_adapter *ad = with_scales((double[]){8, 8}, AR_POLICY_STANDARD, 4, 1);
+    ar_rescale_options o = {.kind = AR_RESCALE_POLICY, .has_policy = true, .policy = AR_POLICY_RSLORA};
+    assert_ok(ar_adapter_rescale(&changed, ad, rt, &o, &err), err);
+    assert_true(changed == 2 && ad->pair[0].scale == 4 && ad->pair[0].alpha == 8 && ad->settings.policy == AR_POLICY_RSLORA);
+    o = (ar_rescale_options){.kind = AR_RESCALE_FACTOR, .value = 1, .has_policy = true, .policy = AR_POLICY_STANDARD};
+    assert_ok(ar_adapter_rescale(&changed, ad, rt, &o, &err), err);
+    assert_true(changed == 0 && ad->pair[0].scale == 4 && ad->pair[0].alpha == 16 && ad->settings.alpha == 16);
+    ar_adapter_free(ad);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_difference_ends_in_a_conclusion),
+        cmocka_unit_test(cosine_and_factor_are_those_of_the_dense_updates),
+        cmocka_unit_test(a_policy_can_be_set),
         cmocka_unit_test(figures_are_those_of_the_dense_update),
         cmocka_unit_test(odd_adapters_are_warned_about),
         cmocka_unit_test(differences_are_those_of_the_dense_updates),

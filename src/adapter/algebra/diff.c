@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "adapter/algebra/compare.h"
+#include "adapter/algebra/likeness.h"
 #include "alphar/algebra.h"
 #include "base/fail.h"
 #include "base/mem.h"
@@ -32,7 +33,9 @@ static ar_status compare_sites(ar_difference *out, ar_adapter *a, ar_adapter *b,
         ar_status s = check_magnitudes(x, y, err);
         if (!s) s = ar__pair_distance(&d, rt, a, x, b, y, err);
         if (s) return s;
-        out->sites[out->count++] = (ar_site_difference){x->site, d.relative, d.max_abs};
+        ar_site_difference *site = &out->sites[out->count++];
+        *site = (ar_site_difference){.name = x->site, .relative = d.relative, .max_abs = d.max_abs};
+        if ((s = ar__pair_likeness(site, rt, a, x, b, y, err))) return s;
         if (!(d.relative <= out->max_relative)) out->max_relative = d.relative;
     }
     return AR_OK;
@@ -50,7 +53,10 @@ ar_status ar_adapter_diff(ar_difference *out, ar_adapter *a, ar_adapter *b, cons
         find_lonely(out->only_in_b, &out->only_in_b_count, b, a);
         s = compare_sites(out, a, b, rt, err);
     }
-    if (s) ar_difference_release(out);
+    if (s)
+        ar_difference_release(out);
+    else
+        ar__diff_conclude(out, a, b);
     return s;
 }
 

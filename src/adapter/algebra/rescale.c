@@ -39,6 +39,7 @@ static ar_status new_scale(double *out, const struct rescale *x, ar_pair *p, ar_
     case AR_RESCALE_SCALE: *out = value; return AR_OK;
     case AR_RESCALE_FACTOR: *out = p->scale * value; return AR_OK;
     case AR_RESCALE_STRENGTH: return scale_for_strength(out, x, p, err);
+    case AR_RESCALE_POLICY: *out = ar__policy_scale(p->policy, p->alpha, p->rank); return AR_OK;
     case AR_RESCALE_ALPHA: break;
     }
     if (whole_file && p->alpha != own && own == 0)
@@ -60,7 +61,8 @@ static ar_status absorb(struct rescale *x, ar_pair *p, double factor, ar_error *
 }
 
 static ar_status rescale_pair(struct rescale *x, ar_pair *p, ar_error *err) {
-    double scale = p->scale, old = p->scale;
+    double scale = p->scale, old = p->scale, alpha = p->alpha;
+    if (x->o->has_policy) p->policy = x->o->policy;
     ar_status s = new_scale(&scale, x, p, err);
     if (s) return s;
     if (!isfinite(scale)) return ar__fail(err, AR_ERR_NUMERIC, "site '%s': s would be %g, wanted a finite number", p->site, scale);
@@ -70,9 +72,17 @@ static ar_status rescale_pair(struct rescale *x, ar_pair *p, ar_error *err) {
     x->changed += scale != old;
     p->scale = scale;
     p->alpha = ar__policy_alpha(p->policy, scale, p->rank);
+    if (x->o->kind == AR_RESCALE_POLICY) p->alpha = alpha;
     /* The number asked for, not what comes back from division and multiplication. */
     if (x->o->kind == AR_RESCALE_ALPHA && ar__policy_scale(p->policy, x->o->value, p->rank) == scale) p->alpha = x->o->value;
     return AR_OK;
+}
+
+/* The file's defaults, which its sites differ from by patterns. */
+static void set_policy(ar_adapter_settings *s, const ar_rescale_options *o) {
+    if (o->kind == AR_RESCALE_FACTOR && s->rank)
+        s->alpha = ar__policy_alpha(o->policy, ar__policy_scale(s->policy, s->alpha, s->rank), s->rank);
+    s->policy = o->policy;
 }
 
 static ar_status rescale_all(struct rescale *x, ar_error *err) {
@@ -87,6 +97,7 @@ static ar_status rescale_all(struct rescale *x, ar_error *err) {
     if (!x->matched)
         return ar__fail(err, AR_ERR_VALUE, "no site matches '%s'; the adapter has %zu, such as '%s'", x->o->sites ? x->o->sites : "",
                         x->ad->pair_count, x->ad->pair_count ? x->ad->pair[0].site : "none");
+    if (!x->o->sites && x->o->has_policy) set_policy(&x->ad->settings, x->o);
     if (!x->o->sites && x->o->kind == AR_RESCALE_ALPHA) x->ad->settings.alpha = x->o->value;
     return AR_OK;
 }
