@@ -186,7 +186,7 @@ test: all unit
 asan:
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan OPT='-O1 -g' \
 	  SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' all unit
-	@BUILD=$(BUILD)/asan ALPHAR_TEST_FAST=1 tests/run
+	@BUILD=$(BUILD)/asan SANITIZE='-fsanitize=address,undefined' ALPHAR_TEST_FAST=1 tests/run
 
 # Objects of their own: the coverage that libFuzzer follows is compiled in.
 fuzz-programs: $(FUZZ:%=$(BUILD)/libfuzzer/%)

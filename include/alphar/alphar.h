@@ -6,6 +6,7 @@
 #include "alphar/advise.h"
 #include "alphar/algebra.h"
 #include "alphar/bench.h"
+#include "alphar/data.h"
 #include "alphar/error.h"
 #include "alphar/eval.h"
 #include "alphar/model.h"
