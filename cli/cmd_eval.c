@@ -21,7 +21,7 @@ enum { TRAIN_ON_COMPLETION, TRAIN_ON_ALL };
 static const cli_option options[] = {
     {.name = "data", .kind = CLI_LIST, .at = AT(data), .value = "FILE.jsonl", .flags = CLI_REQUIRED},
     {.name = "skip-bad", .kind = CLI_FLAG, .at = AT(skip_bad), .help = "samples as in train; may repeat; skip bad lines"},
-    {.name = "map", .kind = CLI_STRING, .at = AT(map), .value = "prompt=FIELD,…", .flags = CLI_COMMAS},
+    {.name = "map", .kind = CLI_STRING, .at = AT(map), .value = "prompt=FIELD", .flags = CLI_COMMAS},
     {.name = "ignore-fields",
      .kind = CLI_STRING,
      .at = AT(ignore_fields),

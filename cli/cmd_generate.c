@@ -25,7 +25,7 @@ static const cli_option options[] = {
      .at = AT(prompts),
      .value = "FILE.jsonl",
      .help = "what the text continues; repeat, or a file's prompts"},
-    {.name = "map", .kind = CLI_STRING, .at = AT(map), .value = "prompt=FIELD,…", .flags = CLI_COMMAS},
+    {.name = "map", .kind = CLI_STRING, .at = AT(map), .value = "prompt=FIELD", .flags = CLI_COMMAS},
     {.name = "ignore-fields",
      .kind = CLI_STRING,
      .at = AT(ignore_fields),

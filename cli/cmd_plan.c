@@ -21,14 +21,36 @@ static const cli_option options[] = {
     {0},
 };
 
+static json_t *known(int64_t n) { return n > 0 ? json_integer((json_int_t)n) : json_null(); }
+
+static json_t *outlook_json(const ar_outlook *o) {
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o}", "samples", known(o->samples), "tokens", known(o->tokens), "supervised",
+                     known(o->supervised), "steps", known(o->steps), "seconds", o->seconds > 0 ? cli_json_real(o->seconds) : json_null(),
+                     "disk_bytes", known(o->disk_bytes), "estimated", o->lines > 0, "error", cli_json_real(o->error));
+}
+
 static json_t *to_json(const ar_plan *p) {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:i, s:b, s:i, s:I, s:b}", "base_bytes", (json_int_t)p->base_bytes,
-                     "adapter_bytes", (json_int_t)p->adapter_bytes, "activation_bytes", (json_int_t)p->activation_bytes, "other_bytes",
-                     (json_int_t)p->other_bytes, "anonymous_bytes", (json_int_t)p->anonymous_bytes, "trainable", (json_int_t)p->trainable,
-                     "parameters", (json_int_t)p->parameters, "flops_per_token", cli_json_real(p->flops_per_token), "tokens_per_second",
-                     p->tokens_per_second > 0 ? cli_json_real(p->tokens_per_second) : json_null(), "micro_batch", p->micro_batch,
-                     "checkpoint_layers", p->checkpoint_layers, "max_length", p->max_length, "memory", (json_int_t)p->memory, "fits",
-                     p->fits);
+    json_t *all =
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:i, s:b, s:i, s:I, s:b}", "base_bytes", (json_int_t)p->base_bytes,
+                  "adapter_bytes", (json_int_t)p->adapter_bytes, "activation_bytes", (json_int_t)p->activation_bytes, "other_bytes",
+                  (json_int_t)p->other_bytes, "anonymous_bytes", (json_int_t)p->anonymous_bytes, "trainable", (json_int_t)p->trainable,
+                  "parameters", (json_int_t)p->parameters, "flops_per_token", cli_json_real(p->flops_per_token), "tokens_per_second",
+                  p->tokens_per_second > 0 ? cli_json_real(p->tokens_per_second) : json_null(), "micro_batch", p->micro_batch,
+                  "checkpoint_layers", p->checkpoint_layers, "max_length", p->max_length, "memory", (json_int_t)p->memory, "fits", p->fits);
+    json_t *outlook = outlook_json(&p->outlook);
+    bool ok = all && outlook && !json_object_update(all, outlook);
+    json_decref(outlook);
+    if (ok) return all;
+    json_decref(all);
+    return NULL;
+}
+
+static void print_outlook(const ar_outlook *o) {
+    ar_outlook_text text;
+    ar_outlook_describe(&text, o);
+    if (*text.work) printf("%s\n", text.work);
+    if (*text.time) printf("%s\n", text.time);
+    if (*text.advice) printf("%s\n", text.advice);
 }
 
 static void print_bytes(const char *what, int64_t bytes, const char *note) {
@@ -36,6 +58,7 @@ static void print_bytes(const char *what, int64_t bytes, const char *note) {
 }
 
 static void print_table(const ar_plan *p) {
+    print_outlook(&p->outlook);
     printf("parameters %lld, of which %lld are trained (%.3g %%)\n", (long long)p->parameters, (long long)p->trainable,
            p->parameters ? 100.0 * (double)p->trainable / (double)p->parameters : 0);
     print_bytes("base", p->base_bytes, "mapped from its files, shared with other processes");

@@ -9,7 +9,7 @@ const cli_option cli_train_options[] = {
     {.name = "model", .kind = CLI_STRING, .at = AT(model), .value = "FOLDER", .help = "the base: a Hugging Face folder"},
     {.name = "data", .kind = CLI_LIST, .at = AT(data), .value = "FILE.jsonl"},
     {.name = "skip-bad", .kind = CLI_FLAG, .at = AT(skip_bad), .help = "samples, a line each; may repeat; skip bad lines"},
-    {.name = "map", .kind = CLI_STRING, .at = AT(map), .value = "prompt=FIELD,…", .flags = CLI_COMMAS},
+    {.name = "map", .kind = CLI_STRING, .at = AT(map), .value = "prompt=FIELD", .flags = CLI_COMMAS},
     {.name = "ignore-fields",
      .kind = CLI_STRING,
      .at = AT(ignore_fields),

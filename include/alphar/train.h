@@ -127,6 +127,28 @@ AR_API ar_status ar_train(ar_train_result *result, const ar_runtime *rt, const a
  * AR_ERR_NOT_FOUND without a whole checkpoint, AR_ERR_EXISTS while a run is writing there. */
 AR_API ar_status ar_train_finish(ar_train_result *result, const ar_runtime *rt, const char *dir, ar_error *err);
 
+/* What a run amounts to.  0: not known. */
+typedef struct ar_outlook {
+    int64_t samples, tokens, supervised; /* of one pass over the data */
+    int64_t lines_read, lines;           /* the three are an estimate from so many lines; 0, 0: they are exact */
+    double error;                        /* of it: a standard error of the tokens, as a share */
+    int64_t steps;
+    int batch;
+    double tokens_per_second, seconds; /* seconds: of all steps */
+    int64_t disk_bytes;                /* of the result and its checkpoints */
+    int64_t hour_steps;                /* steps that take about an hour; 0: all take less than two */
+    int short_length;                  /* a --max-length that cuts few samples and saves much; 0: none */
+    double short_cut, short_saved;     /* what it cuts, what it saves, as shares */
+    double rank_share;                 /* of the work that the pairs make */
+    int rank;
+} ar_outlook;
+
+/* In sentences: the work, the time, and what a sensible first run would be; "" for what is not known or not needed. */
+typedef struct ar_outlook_text {
+    char work[200], time[200], advice[300];
+} ar_outlook_text;
+AR_API void ar_outlook_describe(ar_outlook_text *out, const ar_outlook *o);
+
 /* What a training would need: bytes by purpose, work per token, and a measured guess of its speed. */
 typedef struct ar_plan {
     int64_t base_bytes;       /* of the mapped files */
@@ -142,9 +164,11 @@ typedef struct ar_plan {
     int max_length;
     int64_t memory; /* the limit that was planned for */
     bool fits;
+    ar_outlook outlook; /* of the data, where there is any */
 } ar_plan;
 
-/* Decides micro-batch and layer checkpointing as ar_train would; measure: also time a short run on random tokens. */
+/* Decides micro-batch and layer checkpointing as ar_train would; measure: also time a short run on random tokens, about
+ * ten seconds at most.  Data of more than 2 MiB is judged by a part of its lines. */
 AR_API ar_status ar_plan_training(ar_plan *plan, const ar_runtime *rt, const ar_train_options *o, bool measure, ar_error *err);
 
 #ifdef __cplusplus

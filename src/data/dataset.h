@@ -20,20 +20,22 @@ enum { AR_LENGTH = 1024 };
 static inline int ar__length_default(int64_t positions) { return positions >= 2 && positions < AR_LENGTH ? (int)positions : AR_LENGTH; }
 
 typedef struct ar_data_options {
-    int max_length;     /* tokens kept of a sample; ≥ 1 */
-    int threads;        /* that parse and encode; 0 counts as 1.  No influence on the result */
-    int32_t eos_id;     /* the base's first eos id, used where the tokenizer names none; -1: none */
-    bool train_on_all;  /* prompts are learned too */
-    bool skip_bad;      /* count bad lines instead of failing at the first */
-    size_t ahead_bytes; /* files from this size on are tokenized by a thread while their first samples are used; 0: none */
-    int32_t vocab;      /* the base's: no file is read ahead with a tokenizer that has more ids */
-    const ar_log *log;  /* NULL: silence */
+    int max_length;      /* tokens kept of a sample; ≥ 1 */
+    int threads;         /* that parse and encode; 0 counts as 1.  No influence on the result */
+    int32_t eos_id;      /* the base's first eos id, used where the tokenizer names none; -1: none */
+    bool train_on_all;   /* prompts are learned too */
+    bool skip_bad;       /* count bad lines instead of failing at the first */
+    size_t ahead_bytes;  /* files from this size on are tokenized by a thread while their first samples are used; 0: none */
+    int32_t vocab;       /* the base's: no file is read ahead with a tokenizer that has more ids */
+    size_t sample_bytes; /* more data than that is judged by a part of its lines (data/choose.h); 0: all is read */
+    const ar_log *log;   /* NULL: silence */
     ar_data_more more;
     const char *map, *ignore_fields; /* data/form.h */
 } ar_data_options;
 
 typedef struct ar_data_stats {
-    size_t lines;              /* that are not blank */
+    size_t lines;              /* that are not blank, of those looked at */
+    size_t all_lines;          /* more than these: the rest was not looked at */
     size_t bad;                /* skipped */
     size_t cut;                /* longer than max_length */
     size_t dropped;            /* left without a target */

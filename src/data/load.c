@@ -135,10 +135,15 @@ static ar_status refuse(ar_reader *r, const ar_slot *slot, ar_error *err) {
 /* The next lines of the file at work. */
 static size_t fill(ar_reader *r, size_t file) {
     size_t n = 0, bytes = 0;
-    for (; n < AR_BLOCK && bytes < AR_BLOCK_BYTES && ar__lines_next(&r->slots[n].line, &r->lines); n++) {
-        r->slots[n].memory = NULL;
-        r->slots[n].line.file = (uint32_t)file;
-        bytes += r->slots[n].line.size;
+    while (n < AR_BLOCK && bytes < AR_BLOCK_BYTES && ar__lines_next(&r->slots[n].line, &r->lines)) {
+        ar_slot *slot = &r->slots[n];
+        ar_chosen chosen = ar__chooser_take(&r->chooser, &slot->line);
+        if (chosen == AR_LEFT_OUT) continue;
+        slot->memory = NULL;
+        slot->for_length = chosen == AR_CHOSEN_FOR_LENGTH;
+        slot->line.file = (uint32_t)file;
+        bytes += slot->line.size;
+        n++;
     }
     return n;
 }
@@ -148,6 +153,7 @@ static size_t fill_memory(ar_reader *r, size_t at) {
     size_t n = 0;
     for (; n < AR_BLOCK && at + n < m->sample_count; n++) {
         r->slots[n].memory = &m->samples[at + n];
+        r->slots[n].for_length = false;
         r->slots[n].line = (ar_line){.number = at + n + 1, .file = (uint32_t)r->paths.count};
     }
     return n;
@@ -165,10 +171,22 @@ static void work_block(ar_reader *r, int n) {
     }
 }
 
+static void see_length(ar_reader *r, const ar_slot *slot) {
+    const ar_encoded *e = &slot->encoded;
+    size_t limit = (size_t)r->options.max_length, count = e->ids.count < limit ? e->ids.count : limit;
+    if (slot->status) return;
+    if (e->ids.count > r->stats.longest) r->stats.longest = e->ids.count;
+    if (mark(NULL, e, count) && (int)count > r->ds->longest) r->ds->longest = (int)count;
+}
+
 static ar_status take_block(ar_reader *r, size_t n, ar_error *err) {
     work_block(r, (int)n);
-    r->stats.lines += n;
     for (size_t i = 0; i < n; i++) {
+        if (r->slots[i].for_length) {
+            see_length(r, &r->slots[i]);
+            continue;
+        }
+        r->stats.lines++;
         ar_status s = r->slots[i].status ? refuse(r, &r->slots[i], err) : add(r, &r->slots[i], err);
         if (s) return s;
         if (r->slots[i].encoded.ids.cap > AR_KEPT_IDS) ar__encoded_release(&r->slots[i].encoded);
@@ -210,6 +228,8 @@ static ar_status check_left(const ar_reader *r, ar_error *err) {
                     st->lines);
 }
 
+static const char *looked_at(const ar_data_stats *st) { return st->all_lines ? " looked at" : ""; }
+
 static void report(const ar_reader *r) {
     const ar_data_stats *st = &r->stats;
     const ar_log *log = r->options.log;
@@ -220,20 +240,21 @@ static void report(const ar_reader *r) {
                      "learn to stop",
                      path);
     if (st->bad)
-        ar__log_warn(log, "%s: %zu of %zu lines are bad and were skipped; the first: %s", path, st->bad, st->lines, r->first_bad.message);
+        ar__log_warn(log, "%s: %zu of %zu lines%s are bad and were skipped; the first: %s", path, st->bad, st->lines, looked_at(st),
+                     r->first_bad.message);
     if (st->dropped)
-        ar__log_warn(log, "%s: %zu of %zu samples were dropped: nothing is left to learn (in %zu the prompt alone fills --max-length)",
-                     path, st->dropped, st->lines - st->bad, st->dropped_cut);
+        ar__log_warn(log, "%s: %zu of %zu samples%s were dropped: nothing is left to learn (in %zu the prompt alone fills --max-length)",
+                     path, st->dropped, st->lines - st->bad, looked_at(st), st->dropped_cut);
 }
 
 void ar__reader_report_read(const ar_reader *r) {
     const ar_data_stats *st = &r->stats;
     if (st->own_bos)
-        ar__log_info(r->options.log, "%s: %zu of %zu samples begin with the tokenizer's BOS themselves; no second one is added", r->name,
-                     st->own_bos, st->lines - st->bad);
+        ar__log_info(r->options.log, "%s: %zu of %zu samples%s begin with the tokenizer's BOS themselves; no second one is added", r->name,
+                     st->own_bos, st->lines - st->bad, looked_at(st));
     if (st->cut)
-        ar__log_warn(r->options.log, "%s: %zu of %zu samples were cut at --max-length %d (the longest has %zu tokens)", r->name, st->cut,
-                     st->lines - st->bad, r->options.max_length, st->longest);
+        ar__log_warn(r->options.log, "%s: %zu of %zu samples%s were cut at --max-length %d (the longest has %zu tokens)", r->name, st->cut,
+                     st->lines - st->bad, looked_at(st), r->options.max_length, st->longest);
 }
 
 static void release_slots(ar_reader *r) {
@@ -283,7 +304,7 @@ static void decide(ar_reader *r) {
 }
 
 static ar_status check_met(const ar_reader *r, ar_error *err) {
-    return r->paths.count ? ar__form_check_met(&r->form, r->mapped, r->name, err) : AR_OK;
+    return r->paths.count && !r->chooser.want ? ar__form_check_met(&r->form, r->mapped, r->name, err) : AR_OK;
 }
 
 static ar_status load(ar_reader *r, ar_error *err) {
@@ -291,6 +312,8 @@ static ar_status load(ar_reader *r, ar_error *err) {
     ar_status s = AR_OK;
     r->slots = ar__alloc(AR_BLOCK, sizeof *r->slots);
     if (!r->slots) return ar__fail_memory(err, r->name);
+    if (r->options.sample_bytes && (s = ar__chooser_init(&r->chooser, &r->paths, r->options.sample_bytes, err))) return s;
+    r->stats.all_lines = r->chooser.want ? r->chooser.total : 0;
     if ((s = read_all(r, err)) || (s = check_left(r, err)) || (s = check_met(r, err))) return s;
     report(r);
     if (r->ahead && (s = ar__ahead_start(r, err))) return s;

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "data/choose.h"
 #include "data/dataset.h"
 #include "data/encode.h"
 #include "text/bound.h"
@@ -35,8 +36,9 @@ typedef struct ar_slot {
     ar_line line;
     const ar_memory_sample *memory; /* not NULL: instead of the line, of which only the number counts */
     ar_encoded encoded;
-    bool sure;   /* a sample, whatever its tokens are… */
-    size_t most; /* …of which there are at most so many */
+    bool for_length; /* only to see how long it is */
+    bool sure;       /* a sample, whatever its tokens are… */
+    size_t most;     /* …of which there are at most so many */
     ar_data_kind kind;
     uint32_t mapped;
     ar_status status;
@@ -63,6 +65,7 @@ typedef struct ar_reader {
     ar_lines lines; /* of the file at work */
     ar_strings paths;
     char *name; /* of all of them, for messages */
+    ar_chooser chooser;
     ar_form form;
     ar_encoding how;
     ar_data_options options;

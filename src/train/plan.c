@@ -9,6 +9,8 @@
 #include "base/rng.h"
 #include "base/size.h"
 #include "kern/gemm.h"
+#include "train/outlook.h"
+#include "train/settings.h"
 #include "train/trainer.h"
 
 enum {
@@ -104,53 +106,107 @@ static int64_t base_bytes(const ar_model *m) {
     return n;
 }
 
-/* Useful work of one supervised token: 4N for a frozen base (6N if it trains), the pairs, attention, the head. */
-static double flops_per_token(const ar_trainer *t, size_t length) {
-    const ar_arch *a = &t->model->arch;
-    bool full = t->o.method == AR_METHOD_FULL;
-    double linear = (double)ar__arch_linear_params(a) * (full ? 6.0 : 4.0), pairs = 0.0;
+/* Of one token through the pairs. */
+static double pair_flops(const ar_trainer *t) {
+    double pairs = 0.0;
     for (size_t i = 0; t->adapter && i < t->adapter->pair_count; i++) {
         const ar_pair *p = &t->adapter->pair[i];
         pairs += 6.0 * p->rank * (double)(p->is_embedding ? p->n_out : p->n_in + p->n_out);
     }
-    double attention = 3.5 * 2.0 * (double)length * (double)(a->heads * a->head_dim) * (double)a->layers;
-    return linear + pairs + attention + (full ? 6.0 : 4.0) * (double)a->vocab * (double)a->dim;
+    return pairs;
 }
 
-/* Times one micro-batch of random tokens, after one to warm up. */
-static ar_status measure(double *rate, ar_trainer *t, size_t longest, ar_error *err) {
+/* Useful work of one supervised token: 4N for a frozen base (6N if it trains), the pairs, attention, the head. */
+static double flops_per_token(const ar_trainer *t, size_t length) {
+    const ar_arch *a = &t->model->arch;
+    bool full = t->o.method == AR_METHOD_FULL;
+    double linear = (double)ar__arch_linear_params(a) * (full ? 6.0 : 4.0);
+    double attention = 3.5 * 2.0 * (double)length * (double)(a->heads * a->head_dim) * (double)a->layers;
+    return linear + pair_flops(t) + attention + (full ? 6.0 : 4.0) * (double)a->vocab * (double)a->dim;
+}
+
+/* Random tokens in samples of one length, as a row of training has them. */
+typedef struct trial {
+    int32_t *ids, *targets;
+    size_t *start;
+    uint64_t *key;
+    size_t length, samples; /* of a sample; at most */
+} trial;
+
+static void trial_release(trial *r) {
+    free(r->ids);
+    free(r->targets);
+    free(r->start);
+    free(r->key);
+}
+
+static ar_status trial_init(trial *r, const ar_trainer *t, size_t length, ar_error *err) {
+    size_t samples = ar__min(ar__max(t->choice.tokens / length, 1), (size_t)t->o.batch), n = length * samples;
+    *r = (trial){.length = length, .samples = samples};
+    r->ids = ar__alloc(n, sizeof *r->ids);
+    r->targets = ar__alloc(n, sizeof *r->targets);
+    r->start = ar__alloc(samples + 1, sizeof *r->start);
+    r->key = ar__alloc(samples, sizeof *r->key);
+    if (!r->ids || !r->targets || !r->start || !r->key) return ar__fail_memory(err, "plan");
+    ar_rng g = ar__rng_stream(t->o.seed, AR_RNG_SAMPLE, 0, 0);
+    for (size_t i = 0; i < n; i++) r->ids[i] = (int32_t)(ar__rng_u64(&g, i) % (uint64_t)t->model->arch.vocab);
+    for (size_t i = 0; i < n; i++) r->targets[i] = (i + 1) % length ? r->ids[i + 1] : -1;
+    return AR_OK;
+}
+
+/* Seconds of `samples` of `length` tokens through the model and back. */
+static double time_round(const trial *r, ar_trainer *t, size_t length, size_t samples) {
+    double *nll = ar__alloc(samples, sizeof *nll), began = ar__clock_seconds();
+    if (!nll) return 0;
+    for (size_t i = 0; i <= samples; i++) r->start[i] = i * length;
+    for (size_t i = 0; i < samples; i++) r->key[i] = i;
+    ar_segment seg = {0, samples, t->attachment ? t->attachment->ops : NULL};
+    ar_batch b = {
+        .rows = {.count = samples * length, .samples = samples, .start = r->start, .key = r->key, .segments = &seg, .segment_count = 1},
+        .ids = r->ids,
+        .targets = r->targets};
+    ar__pass_forward(t->pass, &b, NULL);
+    ar__pass_loss(t->pass, &b, nll, NULL, 1.0f / (float)b.rows.count);
+    ar__pass_backward(t->pass, &b);
+    free(nll);
+    return ar__clock_seconds() - began;
+}
+
+/* Times a micro-batch, or as much of it as the seconds allow: ever more tokens, until they take long enough to tell. */
+static ar_status measure(double *rate, ar_trainer *t, size_t longest, size_t mean, ar_error *err) {
+    enum { FIRST_TOKENS = 16, GROWTH = 8, ENOUGH_SECONDS = 2 };
     ar_pass_spec spec = ar__plan_spec(t, &t->choice, longest);
-    size_t n = longest, start[2] = {0, n};
-    int32_t *ids = ar__alloc(2 * n, sizeof *ids), *targets = ids ? ids + n : NULL;
-    uint64_t key = 0;
-    double nll;
-    ar_status s = ids ? ar__pass_new(&t->pass, t->model, &spec, err) : ar__fail_memory(err, "plan");
-    if (!s) {
-        ar_rng g = ar__rng_stream(t->o.seed, AR_RNG_SAMPLE, 0, 0);
-        for (size_t i = 0; i < n; i++) ids[i] = (int32_t)(ar__rng_u64(&g, i) % (uint64_t)t->model->arch.vocab);
-        for (size_t i = 0; i < n; i++) targets[i] = i + 1 < n ? ids[i + 1] : -1;
-        ar_segment seg = {0, 1, t->attachment ? t->attachment->ops : NULL};
-        ar_batch b = {.rows = {.count = n, .samples = 1, .start = start, .key = &key, .segments = &seg, .segment_count = 1},
-                      .ids = ids,
-                      .targets = targets};
-        double began = 0.0;
-        for (int round = 0; round < 2; round++) {
-            began = ar__clock_seconds();
-            ar__pass_forward(t->pass, &b, NULL);
-            ar__pass_loss(t->pass, &b, &nll, NULL, 1.0f / (float)n);
-            ar__pass_backward(t->pass, &b);
-        }
-        *rate = (double)n / (ar__clock_seconds() - began);
+    trial r = {0};
+    ar_status s = trial_init(&r, t, ar__max(ar__min(mean, longest), 2), err);
+    if (!s) s = ar__pass_new(&t->pass, t->model, &spec, err);
+    if (!s)
+        ar__log_info(&t->rt->log, "measuring the speed on up to %zu random tokens (seconds; --no-measure leaves it out)",
+                     r.length * r.samples);
+    for (size_t n = FIRST_TOKENS, last = 0; !s; n *= GROWTH) {
+        size_t length = ar__min(n, r.length), samples = ar__min(ar__max(n / length, 1), r.samples);
+        double seconds = time_round(&r, t, length, samples);
+        bool again = length * samples == last; /* a second time, now that everything is in its place */
+        *rate = (double)(length * samples) / (seconds > 1e-9 ? seconds : 1e-9);
+        if (seconds > ENOUGH_SECONDS || again) break;
+        last = length * samples;
     }
-    free(ids);
+    trial_release(&r);
     return s;
+}
+
+/* What the data, and the speed where it was measured, come to. */
+static ar_outlook look_out(const ar_trainer *t, const ar_plan *plan) {
+    ar_outlook o = ar__outlook_of(t);
+    o.rank_share = pair_flops(t) / plan->flops_per_token;
+    if (o.samples) ar__outlook_set_speed(&o, plan->tokens_per_second, (double)o.tokens / (double)o.samples, o.steps);
+    return o;
 }
 
 ar_status ar_plan_training(ar_plan *plan, const ar_runtime *rt, const ar_train_options *o, bool timed, ar_error *err) {
     ar_trainer t;
     *plan = (ar_plan){0};
     AR_ONE_CALL(rt, err);
-    ar_status s = ar__trainer_open(&t, rt, o, o->data ? AR_DATA_FIRST : AR_DATA_NOT, err);
+    ar_status s = ar__trainer_open(&t, rt, o, ar__has_data(o) ? AR_DATA_PART : AR_DATA_NOT, err);
     if (!s) {
         size_t longest = t.data ? (size_t)ar__dataset_longest(t.data) : (size_t)t.o.max_length;
         t.choice = ar__plan_choose(&t, longest);
@@ -168,7 +224,9 @@ ar_status ar_plan_training(ar_plan *plan, const ar_runtime *rt, const ar_train_o
         plan->memory = t.o.memory ? t.o.memory : t.budget > 0 ? t.budget + t.fixed_bytes : 0;
         plan->other_bytes = t.fixed_bytes - state + (int64_t)t.choice.packing;
         plan->anonymous_bytes = plan->adapter_bytes + plan->activation_bytes + plan->other_bytes;
-        if (timed) s = measure(&plan->tokens_per_second, &t, longest, err);
+        size_t mean = t.data ? ar__max(t.stats.tokens / ar__dataset_count(t.data), 2) : longest;
+        if (timed) s = measure(&plan->tokens_per_second, &t, longest, mean, err);
+        if (!s) plan->outlook = look_out(&t, plan);
     }
     ar__trainer_close(&t);
     return s;

@@ -10,6 +10,7 @@
 #include "train/settings.h"
 #include "train/trainer.h"
 
+enum { PLAN_BYTES = 2 << 20 };  /* more is judged by a part */
 enum { AHEAD_BYTES = 1 << 20 }; /* smaller files are tokenized before a thread for it would pay */
 
 static ar_status open_base(ar_trainer *t, ar_error *err) {
@@ -36,9 +37,9 @@ static void choose_length(ar_trainer *t) {
     if (t->o.max_length < AR_LENGTH) ar__log_info(&t->rt->log, "max-length %d: the base was made for no more positions", t->o.max_length);
 }
 
-/* ahead: a large file may be tokenized while the first steps run, unless samples can be longer than the base was made for. */
-static ar_status load_data(ar_dataset **out, ar_trainer *t, const char *file, const ar_data_more *more, bool ahead, ar_data_stats *stats,
-                           ar_error *err) {
+/* AR_DATA_AHEAD: a large file may be tokenized while the first steps run, unless samples can be longer than the base was made for. */
+static ar_status load_data(ar_dataset **out, ar_trainer *t, const char *file, const ar_data_more *more, ar_data_when when,
+                           ar_data_stats *stats, ar_error *err) {
     const ar_arch *a = &t->model->arch;
     const char *path = file ? file : "samples";
     ar_data_options d = {.max_length = t->o.max_length,
@@ -46,7 +47,8 @@ static ar_status load_data(ar_dataset **out, ar_trainer *t, const char *file, co
                          .eos_id = a->eos_count ? a->eos[0] : -1,
                          .train_on_all = t->o.train_on_all,
                          .skip_bad = t->o.skip_bad,
-                         .ahead_bytes = ahead && t->o.max_length <= a->max_positions ? AHEAD_BYTES : 0,
+                         .ahead_bytes = when == AR_DATA_AHEAD && t->o.max_length <= a->max_positions ? AHEAD_BYTES : 0,
+                         .sample_bytes = when == AR_DATA_PART && !more->sample_count ? PLAN_BYTES : 0,
                          .vocab = (int32_t)(a->vocab < INT32_MAX ? a->vocab : INT32_MAX),
                          .log = &t->rt->log,
                          .more = *more,
@@ -205,9 +207,11 @@ ar_status ar__trainer_open(ar_trainer *t, const ar_runtime *rt, const ar_train_o
     if (!s) choose_length(t);
     /* A resumed run compares its samples with those of before, and rows without packing are as long as the longest sample:
      * both want all of them first. */
-    if (!s && data) s = load_data(&t->data, t, o->data, &more, data == AR_DATA_AHEAD && !o->resume && o->pack, &t->stats, err);
+    if (data == AR_DATA_AHEAD && (o->resume || !o->pack)) data = AR_DATA_FIRST;
+    if (!s && data) s = load_data(&t->data, t, o->data, &more, data, &t->stats, err);
     ar_data_stats eval_stats;
-    if (!s && data && ar__has_eval_data(o)) s = load_data(&t->eval_data, t, o->eval_data, &eval_more, false, &eval_stats, err);
+    if (!s && data && ar__has_eval_data(o))
+        s = load_data(&t->eval_data, t, o->eval_data, &eval_more, data == AR_DATA_PART ? data : AR_DATA_FIRST, &eval_stats, err);
     if (!s) s = open_trainables(t, err);
     if (!s && data) s = open_stream(t, err);
     if (!s) set_budget(t);

@@ -48,6 +48,7 @@ typedef struct ar_trainer {
 
 typedef enum ar_data_when {
     AR_DATA_NOT,   /* a plan may do without */
+    AR_DATA_PART,  /* enough of it for an estimate */
     AR_DATA_FIRST, /* all of it before anything else */
     AR_DATA_AHEAD  /* while the first steps run, where that is possible */
 } ar_data_when;

@@ -261,6 +261,39 @@ static void samples_may_lie_in_memory(void **state) {
     assert_error(ar__dataset_load(&ds, NULL, f->tk, &f->options, NULL, &err), AR_ERR_FORMAT, err, "samples:2: id 1 is -1");
 }
 
+/* Rows of 4 to 99 letters, and one of 90 more than any. */
+static void a_part_of_the_lines_tells_the_whole(void **state) {
+    struct fixture *f = *state;
+    enum { ROWS = 20000 };
+    ar_buf b = {0};
+    for (unsigned i = 0; i < ROWS; i++) {
+        unsigned n = i == 12345 ? 190 : 4 + i * 2654435761u % 96;
+        ar__buf_printf(&b, "{\"text\":\"%0*d\"}\n", (int)n, 0);
+    }
+    f->options.max_length = 150;
+    ar_dataset *all = load(f, b.data);
+    ar_data_stats whole = f->stats;
+    f->options.sample_bytes = 100000;
+    ar_dataset *part = load(f, b.data);
+    size_t n = ar__dataset_count(part);
+    assert_int_equal(f->stats.all_lines, ROWS);
+    assert_int_equal(f->stats.lines, n);
+    assert_true(n > 500 && n < 1500);
+    assert_int_equal(ar__dataset_longest(part), ar__dataset_longest(all));
+    assert_int_equal(f->stats.longest, whole.longest);
+    double mean = (double)whole.tokens / ROWS, got = (double)f->stats.tokens / (double)n;
+    assert_true(got > mean - 4 && got < mean + 4); /* 28 / sqrt(n) is a standard error */
+    for (size_t i = 1; i < n; i++) assert_true(ar__dataset_at(part, i).line > ar__dataset_at(part, i - 1).line);
+    ar__dataset_free(part);
+    f->options.sample_bytes = b.len; /* what is no larger is read whole */
+    part = load(f, b.data);
+    assert_int_equal(ar__dataset_count(part), ROWS);
+    assert_int_equal(f->stats.all_lines, 0);
+    ar__dataset_free(part);
+    ar__dataset_free(all);
+    ar__buf_release(&b);
+}
+
 static void prompts_are_learned_too_when_asked(void **state) {
     struct fixture *f = *state;
     f->options.train_on_all = true;
@@ -525,6 +558,7 @@ int main(void) {
         cmocka_unit_test_setup(a_map_that_cannot_be_meant_is_refused, reset),
         cmocka_unit_test_setup(files_are_read_in_order, reset),
         cmocka_unit_test_setup(samples_may_lie_in_memory, reset),
+        cmocka_unit_test_setup(a_part_of_the_lines_tells_the_whole, reset),
         cmocka_unit_test_setup(prompts_are_learned_too_when_asked, reset),
         cmocka_unit_test_setup(alpaca_text_is_the_known_one_and_told_once, reset),
         cmocka_unit_test_setup(end_of_sequence_is_not_doubled, reset),
