@@ -4,6 +4,7 @@
 
 #include "train/curve.h"
 #include "train/metrics.h"
+#include "train/outlook.h"
 #include "train/output.h"
 #include "train/remarks.h"
 #include "train/trainer.h"
@@ -14,6 +15,7 @@ typedef struct ar_run {
     ar_output output;
     ar_metrics metrics;
     double began, rate;      /* rate: tokens/s, smoothed */
+    ar_pace pace;            /* of the first steps */
     int64_t saved;           /* step of the newest whole checkpoint; -1: none yet */
     double last_save, retry; /* when that was, by the clock; when to try again after a failure, 0: none */
 } ar_run;

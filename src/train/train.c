@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "train/checkpoint.h"
 #include "train/optim.h"
+#include "train/outlook.h"
 #include "train/output.h"
 #include "train/record.h"
 #include "train/run.h"
@@ -90,6 +91,7 @@ static ar_status one_step(ar_run *r, ar_error *err) {
     if (s) return s;
     double seconds = ar__clock_seconds() - began, now = (double)t->step_tokens / (seconds > 1e-9 ? seconds : 1e-9);
     r->rate = r->rate > 0.0 ? 0.9 * r->rate + 0.1 * now : now;
+    ar__outlook_step(&r->pace, t, seconds);
     bool measured = t->adapter && t->o.strength_every && (t->step % t->o.strength_every == 0 || t->step == t->steps);
     if (measured) t->strength = ar__trainer_strength(t);
     s = ar__metrics_step(&r->metrics, t->step, t->loss, ar__rate_at(&t->o, t->step, t->steps), t->grad_norm, t->step_tokens,
@@ -196,6 +198,7 @@ ar_status ar_train(ar_train_result *result, const ar_runtime *rt, const ar_train
     s = ar__trainer_open(&r.t, rt, o, AR_DATA_AHEAD, err);
     if (!s) s = ar__trainer_allocate(&r.t, err);
     if (!s) say_what_to_expect(&r.t);
+    if (!s) ar__outlook_begin(&r.t);
     bool began = !s;
     if (!s) s = prepare_output(&r, err);
     r.last_save = ar__clock_seconds();
