@@ -14,14 +14,63 @@ static const struct {
 } foreign[] = {
     {MAGIC("\x1f\x8b"), "a gzip archive", "unpack it with gunzip"},
     {MAGIC("\x28\xb5\x2f\xfd"), "a zstd archive", "unpack it with unzstd"},
-    {MAGIC("PK\x03\x04"), "a zip archive", "unpack it with unzip"},
+    {MAGIC("BZh"), "a bzip2 archive", "unpack it with bunzip2"},
+    {MAGIC("\xfd\x37zXZ"), "an xz archive", "unpack it with unxz"},
+    {MAGIC("PK\x03\x04"), "a zip archive", "unpack it with unzip; a spreadsheet is one too, export that as CSV"},
     {MAGIC("PAR1"), "a Parquet file", "export it as JSON Lines (datasets: Dataset.to_json)"},
+    {MAGIC("ARROW1"), "an Arrow file", "export it as JSON Lines (datasets: Dataset.to_json)"},
+    {MAGIC("\xff\xfe\0\0"), "UTF-32 text", "convert it with iconv -f UTF-32 -t UTF-8"},
     {MAGIC("\xff\xfe"), "UTF-16 text", "convert it with iconv -f UTF-16 -t UTF-8"},
+    {MAGIC("{\0"), "UTF-16 text", "convert it with iconv -f UTF-16LE -t UTF-8"},
+    {MAGIC("\0{"), "UTF-16 text", "convert it with iconv -f UTF-16BE -t UTF-8"},
     {MAGIC("\xfe\xff"), "UTF-16 text", "convert it with iconv -f UTF-16 -t UTF-8"},
     {MAGIC("version https://git-lfs"), "a Git LFS pointer", "fetch the file itself with git lfs pull"},
 };
 
 static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+
+/* The character that parts the columns of a table's first line, 0 where it is none.  A line that begins with a quote is a JSON
+ * string unless a column follows the quoted one. */
+static char delimiter_of(const char *line, size_t n) {
+    size_t i = 0;
+    if (n && line[0] == '"') {
+        for (i = 1; i < n && line[i] != '"'; i++) i += line[i] == '\\';
+        return ++i < n && strchr(",;\t", line[i]) ? line[i] : 0;
+    }
+    while (i < n && !strchr(",;\t", line[i])) i++;
+    return i < n ? line[i] : 0;
+}
+
+static bool begins_json(const char *line, size_t n) {
+    static const char *const words[] = {"true", "false", "null"};
+    for (size_t i = 0; i < 3; i++)
+        if (n >= strlen(words[i]) && !memcmp(line, words[i], strlen(words[i]))) return true;
+    return n && strchr("{\"-0123456789", *line);
+}
+
+/* A first line that is not the start of any JSON: a table, or plain text. */
+static ar_status refuse_text(const ar_lines *l, const char *line, size_t n, ar_error *err) {
+    char delimiter = delimiter_of(line, n), shown[3] = {delimiter};
+    if (delimiter == '\t') memcpy(shown, "\\t", 3);
+    if (begins_json(line, n) && (*line != '"' || !delimiter)) return AR_OK;
+    if (delimiter)
+        return ar__fail(
+            err, AR_ERR_FORMAT,
+            "%s: found a table with '%s' between its columns, wanted one JSON object a line: python3 -c 'import csv, json, sys; "
+            "[print(json.dumps(r)) for r in csv.DictReader(open(sys.argv[1], newline=\"\", encoding=\"utf-8-sig\"), "
+            "delimiter=\"%s\")]' '%s' > data.jsonl converts it",
+            l->path, shown, shown, l->path);
+    return ar__fail(err, AR_ERR_FORMAT,
+                    "%s: found plain text, wanted one JSON object a line: jq -Rc '{text: .}' '%s' > data.jsonl makes each line a sample",
+                    l->path, l->path);
+}
+
+/* Lines that end in CR alone would be one line: another object begins behind a CR in it. */
+static bool ends_in_cr(const char *line, size_t n) {
+    const char *cr = memchr(line, '\r', n), *end = line + n;
+    while (cr && cr < end && is_space(*cr)) cr++;
+    return cr && cr < end && *cr == '{';
+}
 
 static ar_status refuse_foreign(const ar_lines *l, ar_error *err) {
     const char *data = (const char *)l->map.data;
@@ -32,9 +81,17 @@ static ar_status refuse_foreign(const ar_lines *l, ar_error *err) {
     size_t i = l->at;
     while (i < l->map.size && is_space(data[i])) i++;
     if (i == l->map.size) return ar__fail(err, AR_ERR_FORMAT, "%s: found no samples, wanted one JSON object a line", l->path);
-    if (data[i] != '[') return AR_OK;
-    return ar__fail(err, AR_ERR_FORMAT, "%s: found a JSON array, wanted one JSON object a line: jq -c '.[]' '%s' > data.jsonl converts it",
-                    l->path, l->path);
+    if (data[i] == '[')
+        return ar__fail(err, AR_ERR_FORMAT,
+                        "%s: found a JSON array, wanted one JSON object a line: jq -c '.[]' '%s' > data.jsonl converts it", l->path,
+                        l->path);
+    const char *end = memchr(data + i, '\n', l->map.size - i);
+    size_t n = end ? (size_t)(end - (data + i)) : l->map.size - i;
+    if (ends_in_cr(data + i, n))
+        return ar__fail(err, AR_ERR_FORMAT,
+                        "%s: found lines that end in CR alone, wanted LF: tr '\\r' '\\n' < '%s' > data.jsonl converts them", l->path,
+                        l->path);
+    return refuse_text(l, data + i, n, err);
 }
 
 ar_status ar__lines_open(ar_lines *out, const char *path, ar_error *err) {

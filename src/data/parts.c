@@ -4,15 +4,11 @@
 #include <strings.h>
 
 #include "base/fail.h"
+#include "data/wrap.h"
 #include "format/json.h"
 
 /* Longer lines are no samples; the bound keeps a file without newlines from being parsed as one tree. */
 enum { MAX_LINE_BYTES = 256 << 20 };
-
-#define ALPACA_TASK "Below is an instruction that describes a task"
-#define ALPACA_INPUT "\n\n### Input:\n"
-#define ALPACA_RESPONSE "\n\n### Response:\n"
-#define ALPACA_WRITE " Write a response that appropriately completes the request.\n\n### Instruction:\n"
 
 typedef struct field {
     const char *text;
@@ -91,40 +87,7 @@ static void list_fields(ar_buf *out, const json_t *root) {
     if (it) ar__buf_puts(out, ", …");
 }
 
-/* ---- prompts -------------------------------------------------------------------------------------------------------*/
-
-static void wrap_alpaca(ar_buf *out, field instruction, field input) {
-    ar__buf_puts(out, ALPACA_TASK);
-    ar__buf_puts(out, input.size ? ", paired with an input that provides further context." ALPACA_WRITE : "." ALPACA_WRITE);
-    ar__buf_add(out, instruction.text, instruction.size);
-    if (input.size) {
-        ar__buf_puts(out, ALPACA_INPUT);
-        ar__buf_add(out, input.text, input.size);
-    }
-    ar__buf_puts(out, ALPACA_RESPONSE);
-}
-
-static void wrap(ar_buf *out, ar_data_kind kind, field text, field input) {
-    if (kind == AR_DATA_ALPACA) {
-        wrap_alpaca(out, text, input);
-        return;
-    }
-    ar__buf_add(out, text.text, text.size);
-    if (kind == AR_DATA_ANSWER) ar__buf_puts(out, "\n");
-}
-
-void ar__parts_wrap(ar_buf *out, ar_data_kind kind, const char *text, size_t n) { wrap(out, kind, (field){text, n}, (field){"", 0}); }
-
-bool ar__parts_is_wrapped(ar_data_kind kind, const char *text, size_t n) {
-    const char *end = kind == AR_DATA_ALPACA ? ALPACA_RESPONSE : kind == AR_DATA_ANSWER ? "\n" : "";
-    size_t size = strlen(end);
-    return n >= size && !memcmp(text + n - size, end, size);
-}
-
-const char *ar__parts_alpaca_text(void) {
-    return ALPACA_TASK "[, paired with an input that provides further context]. Write a response that appropriately completes the request."
-                       "\\n\\n### Instruction:\\n{instruction}[\\n\\n### Input:\\n{input}]\\n\\n### Response:\\n{output}";
-}
+/* ---- rows ------------------------------------------------------------------------------------------------------------*/
 
 /* Every mapped context of the row, in the order of --map, each with an empty line behind it. */
 static ar_status add_contexts(ar_parts *out, const ar_form *f, ar_error *err) {
@@ -139,8 +102,6 @@ static ar_status add_contexts(ar_parts *out, const ar_form *f, ar_error *err) {
     return AR_OK;
 }
 
-/* ---- rows ----------------------------------------------------------------------------------------------------------*/
-
 /* Both halves of a pair; the prompt is put together where it is not the field alone. */
 static ar_status read_pair(ar_parts *out, const ar_form *f, const shape *h, ar_error *err) {
     field first, second, input = {"", 0};
@@ -154,7 +115,7 @@ static ar_status read_pair(ar_parts *out, const ar_form *f, const shape *h, ar_e
     out->learned = second.text;
     out->learned_size = second.size;
     if (h->kind == AR_DATA_COMPLETION && !out->made.len && !out->made.failed) return AR_OK;
-    wrap(&out->made, h->kind, first, input);
+    ar__wrap(&out->made, h->kind, first.text, first.size, input.text, input.size);
     if (out->made.failed) return ar__fail_memory(err, "prompt");
     out->prompt = out->made.data;
     out->prompt_size = out->made.len;

@@ -37,14 +37,7 @@ ar_status ar__parts_read(ar_parts *out, const ar_line *line, const ar_form *form
 ar_status ar__parts_read_prompt(ar_parts *out, const ar_line *line, const ar_form *form, ar_error *err);
 void ar__parts_release(ar_parts *p); /* safe on a zeroed one */
 
-/* The prompt of that kind around a question or an instruction, as a row without anything else has it. */
-void ar__parts_wrap(ar_buf *out, ar_data_kind kind, const char *text, size_t n);
-/* Whether the text is such a prompt already. */
-bool ar__parts_is_wrapped(ar_data_kind kind, const char *text, size_t n);
 /* The name by which a kind is recorded: that of its first field. */
 const char *ar__parts_kind_name(ar_data_kind kind);
-
-/* Alpaca's text with %s-free placeholders, for the log: "…### Instruction:\n{instruction}…", newlines as \n. */
-const char *ar__parts_alpaca_text(void);
 
 #endif

@@ -102,6 +102,10 @@ struct ar_dataset {
 /* A block ends at so many lines or bytes; a longer sample's ids are not kept for reuse. */
 enum { AR_BLOCK = 2048, AR_BLOCK_BYTES = 4 << 20, AR_KEPT_IDS = 1 << 14 };
 
+#define AR_MEMORY_NAME "samples" /* stands for a file's name */
+
+/* All files, then the samples in memory.  Lines are taken in blocks. */
+ar_status ar__reader_read(ar_reader *r, ar_error *err);
 /* Counts what was encoded and stores what is left after the cut in the entry; *kept false: nothing to learn is left. */
 ar_status ar__reader_store(ar_reader *r, ar_entry *entry, const ar_encoded *encoded, size_t line, bool *kept, ar_error *err);
 /* Puts FILE:LINE in front of an error. */

@@ -14,6 +14,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/proc.h"
+#include "data/wrap.h"
 #include "gen/answer.h"
 
 enum { MAX_TOGETHER = 16, PREFILL = 512 }; /* prompts at work; tokens of several prompts in one pass */
@@ -100,10 +101,10 @@ static void tell_form(const generation *g, ar_data_kind kind, size_t wrapped) {
 /* The prompt as it is sent: the caller's, or one in `made`. */
 static const char *put_in_form(ar_buf *made, bool *wrapped, ar_data_kind kind, const char *prompt) {
     size_t n = strlen(prompt);
-    *wrapped = (kind == AR_DATA_ANSWER || kind == AR_DATA_ALPACA) && !ar__parts_is_wrapped(kind, prompt, n);
+    *wrapped = (kind == AR_DATA_ANSWER || kind == AR_DATA_ALPACA) && !ar__is_wrapped(kind, prompt, n);
     if (!*wrapped) return prompt;
     ar__buf_clear(made);
-    ar__parts_wrap(made, kind, prompt, n);
+    ar__wrap(made, kind, prompt, n, "", 0);
     return made->failed ? NULL : made->data;
 }
 
