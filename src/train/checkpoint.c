@@ -159,6 +159,12 @@ int64_t ar__checkpoint_bytes(const ar_trainer *t) {
     return (int64_t)t->list.total * (int64_t)sizeof(float) * copies + HEADERS;
 }
 
+int64_t ar__checkpoint_room(const ar_trainer *t) {
+    int64_t count = t->o.keep + 1 + (t->o.early_stop > 0);
+    int64_t model = t->adapter ? 0 : (int64_t)t->list.total * (int64_t)sizeof(float);
+    return count * ar__checkpoint_bytes(t) + model;
+}
+
 static ar_status write_files(ar_trainer *t, const char *folder, ar_error *err) {
     char *state = ar__path_join(folder, STATE);
     ar_status s = state ? ar__dir_make(folder, err) : ar__fail_memory(err, folder);

@@ -29,5 +29,7 @@ bool ar__checkpoint_thin(const ar_trainer *t, const char *dir);
 void ar__checkpoint_sweep(const char *dir);
 /* Bytes of one checkpoint on the disk, within a few kilobytes. */
 int64_t ar__checkpoint_bytes(const ar_trainer *t);
+/* Bytes of all that are kept, with the one being written; the adapter in DIR shares theirs, a model (method full) does not. */
+int64_t ar__checkpoint_room(const ar_trainer *t);
 
 #endif

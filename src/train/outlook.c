@@ -6,16 +6,11 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "train/checkpoint.h"
 
 enum { HOUR = 3600, TELL_STEPS = 3, TELL_SECONDS = 15 };
 
 /* ---- what is known -------------------------------------------------------------------------------------------------*/
-
-int64_t ar__disk_needed(const ar_trainer *t) {
-    int64_t values = (int64_t)t->list.total * (int64_t)sizeof(float), state = t->o.optimizer == AR_OPTIMIZER_SGD ? 1 : 3;
-    int64_t checkpoints = t->o.keep + 1 + (t->o.early_stop > 0);
-    return values + checkpoints * values * (state + 1); /* a checkpoint holds the adapter, and values with their moments */
-}
 
 /* Tokens of the data if no sample had more than `length`; *cut: the samples that have. */
 static double tokens_up_to(const ar_dataset *data, int length, size_t *cut) {
@@ -70,7 +65,7 @@ static void scale_up(ar_outlook *o, const ar_trainer *t) {
 }
 
 ar_outlook ar__outlook_of(const ar_trainer *t) {
-    ar_outlook o = {.steps = t->steps, .batch = t->o.batch, .disk_bytes = ar__disk_needed(t)};
+    ar_outlook o = {.steps = t->steps, .batch = t->o.batch, .disk_bytes = ar__checkpoint_room(t)};
     if (t->adapter && t->adapter->pair_count) o.rank = t->adapter->pair[0].rank;
     if (!t->data) return o;
     o.samples = (int64_t)ar__dataset_count(t->data);

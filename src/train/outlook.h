@@ -11,9 +11,6 @@ ar_outlook ar__outlook_of(const ar_trainer *t);
 /* Fills in what follows from the speed; mean: tokens of a sample. */
 void ar__outlook_set_speed(ar_outlook *o, double tokens_per_second, double mean, int64_t steps_left);
 
-/* Bytes of the result with its checkpoints, the one being written included. */
-int64_t ar__disk_needed(const ar_trainer *t);
-
 /* A run on its way: says the work at once, and the time as soon as some steps tell it. */
 typedef struct ar_pace {
     double tokens, seconds; /* of the steps after the first, which reads the base */

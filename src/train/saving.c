@@ -22,7 +22,7 @@ enum { MIB = 1 << 20 };
 void ar__run_check_disk(const ar_run *r) {
     const ar_train_options *o = &r->t.o;
     int64_t one = ar__checkpoint_bytes(&r->t), free = ar__disk_free(r->dir);
-    int64_t need = one * (o->keep + 1 + (o->early_stop > 0));
+    int64_t need = ar__checkpoint_room(&r->t);
     if (free < 0 || free >= need) return;
     ar__log_warn(
         &r->t.rt->log,
