@@ -171,7 +171,13 @@ static const ar_base_weight *find_listed(const ar_base *base, const char *site) 
     return i == AR_MAP_NONE ? NULL : &base->weight[i];
 }
 
-/* Tied: the configuration says so, or is silent and the file has no head. */
+static bool same_numbers(const ar_base_weight *a, const ar_base_weight *b) {
+    size_t count;
+    if (a->n_out != b->n_out || a->n_in != b->n_in || !ar__mul(&count, (size_t)a->n_out, (size_t)a->n_in)) return false;
+    return ar__dtype_equal(a->type, a->data, b->type, b->data, count);
+}
+
+/* Tied: the configuration says so and the file does not bring another head, or it is silent and the file has none. */
 static void tie_head(ar_base *base) {
     const ar_base_weight *head = NULL, *embedding = NULL;
     for (size_t i = 0; i < base->count; i++) {
@@ -179,7 +185,8 @@ static void tie_head(ar_base *base) {
         if (!head && w->kind == AR_MODULE_HEAD) head = w;
         if (!embedding && w->kind == AR_MODULE_EMBEDDING && is_one_of(last_part(w->site), embeddings)) embedding = w;
     }
-    base->info.is_tied = embedding && (base->says_tied == 1 || !head);
+    base->info.has_own_head = embedding && head && base->says_tied == 1 && !same_numbers(embedding, head);
+    base->info.is_tied = embedding && !base->info.has_own_head && (base->says_tied == 1 || !head);
     base->embedding = embedding;
     base->head = head;
     if (!base->info.is_tied) return;
@@ -188,6 +195,14 @@ static void tie_head(ar_base *base) {
     base->tied.kind = AR_MODULE_HEAD;
     base->tied.is_tied = true;
     base->tied.site = "lm_head";
+}
+
+void ar__base_warn_head(const ar_base *base, const ar_log *log) {
+    for (size_t i = 0; base->info.has_own_head && i < base->count; i++) {
+        if (base->weight[i].kind != AR_MODULE_HEAD) continue;
+        ar__log_warn(log, AR_OWN_HEAD, base->path, base->weight[i].tensor);
+        return;
+    }
 }
 
 const ar_base_weight *ar__base_find(const ar_base *base, const char *site) {

@@ -7,11 +7,17 @@
 #define AR_ADAPTER_BASE_WEIGHTS_H
 
 #include "arch/names.h"
+#include "base/log.h"
 #include "format/gguf.h"
 #include "format/safetensors.h"
 #include "kern/dtype.h"
 
 typedef struct ar_base ar_base;
+
+/* The warning that goes with has_own_head: path, tensor. */
+#define AR_OWN_HEAD                                                                                                                        \
+    "%s: config.json ties the head to the embedding, but tensor '%s' of the file differs from it: as in transformers 5 the file's head "   \
+    "is used (version 4 uses the embedding)"
 
 typedef struct ar_base_info {
     const char *path;
@@ -19,6 +25,7 @@ typedef struct ar_base_info {
     const ar_name_map *names;                  /* NULL: the family is not in the table */
     int64_t heads, kv_heads, head_dim, layers; /* 0: not known */
     bool is_tied;                              /* the head is the embedding */
+    bool has_own_head;                         /* the configuration ties it, but the file brings another one, which counts */
     bool is_gguf;
 } ar_base_info;
 
@@ -47,6 +54,8 @@ typedef struct ar_base_weight {
 /* path: a Hugging Face folder, one .safetensors file, or one .gguf file. */
 ar_status ar__base_open(ar_base **out, const char *path, ar_error *err);
 void ar__base_close(ar_base *base); /* NULL is fine */
+/* Tells log of a head that the configuration does not speak of; silent otherwise. */
+void ar__base_warn_head(const ar_base *base, const ar_log *log);
 const ar_base_info *ar__base_info(const ar_base *base);
 
 /* The file itself, for what is carried along: one of the two, the other NULL. */

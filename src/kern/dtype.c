@@ -197,3 +197,20 @@ bool ar__dtype_bytes(size_t *out, ar_dtype t, size_t count) {
     const ar_dtype_info *d = ar__dtype(t);
     return count % d->block == 0 && ar__mul(out, count / d->block, d->bytes);
 }
+
+bool ar__dtype_equal(ar_dtype ta, const void *a, ar_dtype tb, const void *b, size_t count) {
+    enum { BLOCK = 1024 };
+    const ar_dtype_info *da = ar__dtype(ta), *db = ar__dtype(tb);
+    size_t bytes;
+    if (ta == tb && ar__dtype_bytes(&bytes, ta, count) && !memcmp(a, b, bytes)) return true;
+    if (!da->to_f32 || !db->to_f32) return false;
+    float x[BLOCK], y[BLOCK];
+    for (size_t at = 0; at < count; at += BLOCK) {
+        size_t n = count - at < BLOCK ? count - at : BLOCK;
+        da->to_f32(x, (const char *)a + at / da->block * da->bytes, n);
+        db->to_f32(y, (const char *)b + at / db->block * db->bytes, n);
+        for (size_t i = 0; i < n; i++)
+            if (!(x[i] == y[i])) return false;
+    }
+    return true;
+}

@@ -29,6 +29,9 @@ bool ar__dtype_from_name(ar_dtype *out, const char *name); /* "f32", "bf16", …
 /* Bytes of `count` elements; false on overflow or when count is no multiple of the block. */
 bool ar__dtype_bytes(size_t *out, ar_dtype t, size_t count);
 
+/* Are the `count` values (a multiple of both blocks) the same numbers?  Types that are only carried compare by bytes. */
+bool ar__dtype_equal(ar_dtype ta, const void *a, ar_dtype tb, const void *b, size_t count);
+
 float ar__f16_to_f32(uint16_t h);
 void ar__round_to_bf16(float *x, size_t n); /* in place: what bf16 arithmetic sees of f32 operands */
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/base_weights.h"
 #include "base/fail.h"
 #include "base/mem.h"
 
@@ -67,6 +68,7 @@ static ar_status bind_module(binder *b, size_t i, ar_buf *name) {
     const ar_st_tensor *t = find_tensor(b, mod->path, ".weight", name);
     ar_status s;
     if (name->failed) return ar__fail_memory(b->err, mod->path);
+    if (!t && i == 0 && m->tied) t = find_tensor(b, "lm_head", ".weight", name); /* the one tensor under its other name */
     if (!t) return missing(b, name->data);
     if ((s = check_shape(b, t, mod->n_out, mod->n_in))) return s;
     b->bound++;
@@ -81,6 +83,23 @@ static ar_status bind_module(binder *b, size_t i, ar_buf *name) {
     b->bound++;
     if ((s = check_shape(b, t, mod->n_out, 1))) return s;
     return copy_f32(&m->owned[i].bias, b, t);
+}
+
+/* A tie that the files do not keep: both tensors are there, and differ. */
+static ar_status check_tie(binder *b, ar_buf *name) {
+    ar_model *m = b->m;
+    const ar_module *head = &m->modules[ar__module_head(&m->arch)];
+    const ar_st_tensor *embedding = find_tensor(b, m->modules[0].path, ".weight", name);
+    const ar_st_tensor *own = m->tied ? find_tensor(b, head->path, ".weight", name) : NULL;
+    if (name->failed) return ar__fail_memory(b->err, head->path);
+    if (!embedding || !own) return AR_OK;
+    ar_status s = check_shape(b, embedding, head->n_out, head->n_in);
+    if (!s) s = check_shape(b, own, head->n_out, head->n_in);
+    if (s || ar__dtype_equal(embedding->dtype, embedding->data, own->dtype, own->data, own->count)) return s;
+    m->tied = m->arch.tied = false;
+    m->own_head = true;
+    ar__log_warn(&m->rt->log, AR_OWN_HEAD, m->path, own->name);
+    return AR_OK;
 }
 
 /* Tensors that nothing reads: a sign that configuration and weights belong to different models. */
@@ -109,7 +128,7 @@ ar_status ar__model_bind(ar_model *m, ar_error *err) {
     binder b = {.m = m, .err = err};
     b.headless = !ar__st_find(m->files, "model.embed_tokens.weight") && ar__st_find(m->files, "embed_tokens.weight");
     ar_buf name = {0};
-    ar_status s = AR_OK;
+    ar_status s = check_tie(&b, &name);
     for (size_t i = 0; !s && i < m->module_count; i++) {
         if (!m->modules[i].path || (i == ar__module_head(&m->arch) && m->tied)) continue;
         s = bind_module(&b, i, &name);

@@ -33,6 +33,7 @@ struct ar_model {
     ar_st_set *files; /* NULL for a random base */
     ar_dtype dtype;   /* of the weights in the file, or as config.json wants them saved */
     bool tied;        /* the head is the embedding's tensor; false once one side trains alone */
+    bool own_head;    /* config.json ties it, but the files bring another one, which counts */
     ar_embedding embed;
     ar_layer *layers;
     ar_norm norm;

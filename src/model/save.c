@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/algebra/merge.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "model/model.h"
@@ -55,6 +56,19 @@ static ar_status copy_file(const char *from, const char *dir, const char *name, 
     return s;
 }
 
+/* config.json as it was, but for a tie that the written files do not keep. */
+static ar_status save_config(const ar_model *m, const char *from, const char *dir, ar_error *err) {
+    if (!m->own_head) return copy_file(from, dir, "config.json", err);
+    char *to = ar__path_join(dir, "config.json");
+    ar_buf text = {0};
+    ar_status s = to ? ar__file_read(&text, from, 1u << 30, err) : ar__fail_memory(err, from);
+    if (!s && !ar__json_edit(&text, NULL, "tie_word_embeddings", "false", true)) s = ar__fail_memory(err, from);
+    if (!s) s = ar__file_write(to, text.data, text.len, err);
+    ar__buf_release(&text);
+    free(to);
+    return s;
+}
+
 static ar_status copy_if_there(const char *from_dir, const char *dir, const char *name, ar_error *err) {
     char *from = ar__path_join(from_dir, name);
     ar_status s = !from ? ar__fail_memory(err, from_dir) : ar__path_exists(from) ? copy_file(from, dir, name, err) : AR_OK;
@@ -77,7 +91,7 @@ ar_status ar__model_save(const ar_model *m, const char *dir, const char *tokeniz
     ar_status s = weights && config ? save_weights(m, weights, err) : ar__fail_memory(err, dir);
     for (size_t i = 0; !s && tokenizer_dir && i < sizeof carried / sizeof *carried; i++)
         s = copy_if_there(tokenizer_dir, dir, carried[i], err);
-    if (!s) s = copy_file(config, dir, "config.json", err);
+    if (!s) s = save_config(m, config, dir, err);
     free(weights);
     free(config);
     return s;

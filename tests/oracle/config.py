@@ -152,6 +152,60 @@ def check_field(work, family, fields, says):
     return f"log p {worst:.1e}"
 
 
+def tie(folder, change):
+    """A tied model whose file brings a head as well, changed by `change`; None takes the embedding away instead."""
+    build("llama", folder, tied=True)
+    path = os.path.join(folder, "model.safetensors")
+    t = load_file(path)
+    t["lm_head.weight"] = t["model.embed_tokens.weight"].clone()
+    if change is None:
+        del t["model.embed_tokens.weight"]
+    else:
+        change(t["lm_head.weight"])
+    save_file(t, path, metadata={"format": "pt"})
+
+
+def run(*command):
+    r = subprocess.run([PROGRAM, *command], capture_output=True, text=True)
+    assert r.returncode == 0, f"alphar {command[0]}: {r.stderr.strip()[-300:]}"
+    return r.stderr
+
+
+def check_head(work, change, differs):
+    folder = os.path.join(work, "tie")
+    tie(folder, change)
+    worst, said = compare(folder, theirs(folder))
+    assert said.count("ties the head to the embedding, but") == differs, f"said: {said.strip()[-300:]}"
+    return f"log p {worst:.1e}"
+
+
+def check_written(work):
+    """What merge and full training write of such a base is one that both versions read alike."""
+    folder, adapter = os.path.join(work, "tie"), os.path.join(work, "adapter")
+    tie(folder, lambda head: head.mul_(0.5).add_(0.1))
+    with open(os.path.join(ROOT, "demo", "base", "tokenizer.json")) as f:
+        tokenizer = json.load(f)
+    kept = {k: v for k, v in tokenizer["model"]["vocab"].items() if v < 64}
+    tokenizer["model"]["vocab"] = kept
+    tokenizer["model"]["merges"] = []
+    json.dump(tokenizer, open(os.path.join(folder, "tokenizer.json"), "w"))
+    data = os.path.join(work, "data.jsonl")
+    open(data, "w").write('{"text": "abc"}\n' * 4)
+    first = ["--model", folder, "--data", data, "--steps", "2", "--batch", "2", "--max-length", "16", "--compute", "f32"]
+    run("train", *first, "--lr", "1e-2", "--targets", "q_proj,lm_head", "--out", adapter)
+    run("train", *first, "--lr", "0", "--method", "full", "--out", os.path.join(work, "full"))
+    run("merge", "--model", folder, "--adapter", adapter, "--out", os.path.join(work, "merged"))
+    _, with_adapter, said = ours(folder, "--adapter", adapter)
+    worst = []
+    for name, want in (("merged", with_adapter), ("full", theirs(folder))):
+        written = os.path.join(work, name)
+        assert json.load(open(os.path.join(written, "config.json")))["tie_word_embeddings"] is False, f"{name}: still tied"
+        assert "lm_head.weight" in load_file(os.path.join(written, "model.safetensors")), f"{name}: no head"
+        worst.append(max(abs(a - b) for a, b in zip(theirs(written), want)))
+    assert max(worst) <= 2e-5, f"log p {worst}"
+    return f"log p {worst[0]:.1e}, {worst[1]:.1e}"
+
+
 def attempt(name, check, *args):
     try:
         print(f"ok config {name}: {check(*args)}", flush=True)
@@ -166,6 +220,11 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         for family, fields, says in CASES:
             failed += attempt(f"{family} {json.dumps(fields)}", check_field, work, family, fields, says)
+        failed += attempt("tied, another head in the file", check_head, work, lambda head: head.mul_(0.5).add_(0.1), 1)
+        failed += attempt("tied, a head that differs in one value", check_head, work, lambda head: head[-1, -1].add_(1.0), 1)
+        failed += attempt("tied, the same head in the file", check_head, work, lambda head: None, 0)
+        failed += attempt("tied, only the head in the file", check_head, work, None, 0)
+        failed += attempt("tied, another head: merge and full training", check_written, work)
     return 1 if failed else 0
 
 

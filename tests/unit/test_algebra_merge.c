@@ -274,6 +274,27 @@ static json_t *config_of(const char *out) {
     return config;
 }
 
+/* The file's head is no tied one where it differs from the embedding. */
+static void a_head_beside_a_tie_counts(void **state) {
+    (void)state;
+    static const struct tensor head[] = {PAIR("lm_head", DIM, VOCAB), END};
+    const char *b = base("b11", "{\"model_type\":\"llama\",\"tie_word_embeddings\":true}", llama);
+    must(b, (const char *const[]){adapter("a20", "", head)}, 1, NULL, "m20", 1e-4);
+    float *embed = values("b11", &llama[2]), *w = values("b11", &llama[3]);
+    expect("m20", EMBED ".weight", AR_F32, embed, VOCAB * DIM, 0);
+    add_dense(w, "a20", &head[0], &head[1], 2, false);
+    expect("m20", "lm_head.weight", AR_F32, w, VOCAB * DIM, 1e-6);
+    free(w);
+    must(b, (const char *const[]){adapter("a21", "", q_pair)}, 1, NULL, "m21", 1e-4);
+    w = values("b11", &llama[3]);
+    expect("m21", "lm_head.weight", AR_F32, w, VOCAB * DIM, 0);
+    json_t *config = config_of("m21");
+    assert_true(json_is_false(json_object_get(config, "tie_word_embeddings")));
+    json_decref(config);
+    free(w);
+    free(embed);
+}
+
 static void a_tie_ends_where_one_side_changes(void **state) {
     (void)state;
     static const struct tensor head[] = {PAIR("lm_head", DIM, VOCAB), END}, embed[] = {EMBED_PAIR, END};
@@ -419,6 +440,7 @@ int main(void) {
         cmocka_unit_test(embeddings_and_conv1d_are_transposed),
         cmocka_unit_test(dora_norms_rows_or_columns),
         cmocka_unit_test(whole_tensors_and_biases_on_b),
+        cmocka_unit_test(a_head_beside_a_tie_counts),
         cmocka_unit_test(a_tie_ends_where_one_side_changes),
         cmocka_unit_test(survival_is_one_without_an_update),
         cmocka_unit_test(threads_change_no_bit),

@@ -182,6 +182,8 @@ static ar_status extract_all(struct extraction *x, ar_error *err) {
     if ((s = ar__base_open(&x->base, x->o->base, err)) || (s = ar__base_open(&x->tuned, x->o->tuned, err)) ||
         (s = ar__adapter_new(&x->out, err)))
         return s;
+    ar__base_warn_head(x->base, &x->rt->log);
+    ar__base_warn_head(x->tuned, &x->rt->log);
     if (!ar__strings_add(&x->out->inputs, x->o->base) || !ar__strings_add(&x->out->inputs, x->o->tuned))
         return ar__fail_memory(err, "extract");
     if (x->o->scratch) s = ar__adapter_use_spool(x->out, x->o->scratch, err);

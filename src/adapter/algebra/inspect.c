@@ -60,6 +60,7 @@ ar_status ar_adapter_inspect(ar_inspection *out, ar_adapter *ad, const ar_runtim
     *out = (ar_inspection){0};
     AR_ONE_CALL(rt, err);
     ar_status s = model ? ar__base_open(&base, model, err) : AR_OK;
+    if (base) ar__base_warn_head(base, &rt->log);
     if (!s) s = inspect(out, ad, rt, base, err);
     ar__base_close(base);
     if (s) ar_inspection_release(out);

@@ -47,6 +47,7 @@ static ar_status open_base(ar_merging *m, ar_error *err) {
     m->info = ar__base_info(m->base);
     m->files = ar__base_safetensors(m->base);
     m->gguf = ar__base_gguf(m->base);
+    ar__base_warn_head(m->base, &m->rt->log);
     if (m->gguf) return AR_OK;
     if (!ar__path_is_dir(model))
         return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: wanted the base's folder, with config.json and safetensors, or a GGUF file", model);

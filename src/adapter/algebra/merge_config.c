@@ -117,7 +117,7 @@ ar_status ar__merge_config(ar_buf *text, const ar_merging *m, ar_error *err) {
     bool ok = true;
     if (!s) splice(text, 0, ar__json_bom(text->data, text->len), ""); /* Python's json refuses one */
     if (!s && m->has_dtype) ok = set_dtype(text, m);
-    if (!s && ok && m->untied) ok = set_untied(text);
+    if (!s && ok && (m->untied || m->info->has_own_head)) ok = set_untied(text);
     if (!s && ok && m->vocabulary) ok = set_vocabulary(text, m);
     if (!s && !ok) s = ar__fail_memory(err, "config.json");
     if (!s) s = ar__json_parse(&check, text->data, text->len, path, err);
