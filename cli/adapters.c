@@ -42,6 +42,7 @@ static int parse_heads(int *heads, int *kv_heads, cli *c, const char *text) {
 int cli_adapter_read_options(ar_adapter_options *out, cli *c, const cli_args *args) {
     const struct adapter_values *v = args->values;
     *out = (ar_adapter_options){.trust = (ar_trust)v->trust, .model = v->model, .log = cli_log, .log_user = c};
+    out->leaves_base_unsaid = !strcmp(args->command->name, "inspect"); /* one of its own warnings */
     if (cli_option_find(args->command, "alpha") >= 0 && cli_given(args, "alpha")) {
         out->has_alpha = true;
         out->alpha = v->alpha;

@@ -78,6 +78,9 @@ ar_status ar__base_config_read(ar_base *base, const char *dir, ar_error *err) {
     struct config c = {root, text_config(root)};
     s = read_family(base, &c, err);
     if (!s) read_numbers(base, &c);
+    if (!s) s = ar__base_quantised_read(base, c.root, c.text, err);
+    const char *name = json_string_value(json_object_get(root, "_name_or_path"));
+    if (!s && name && *name && !(base->info.own_name = base->own_name = ar__strdup(name))) s = ar__fail_memory(err, dir);
     json_decref(root);
     return s;
 }

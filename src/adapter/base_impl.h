@@ -4,10 +4,11 @@
 
 #include "adapter/base_weights.h"
 #include "base/map.h"
+#include "format/json.h"
 
 struct ar_base {
     ar_base_info info;
-    char *path, *model_type;
+    char *path, *model_type, *quantised, *own_name;
     ar_st_set *st; /* one of these */
     ar_gguf *gguf;
     ar_base_weight *weight;
@@ -22,6 +23,9 @@ struct ar_base {
 
 /* Everything of info but path and the list of weights: from config.json where the folder has one, from the key-values. */
 ar_status ar__base_config_read(ar_base *base, const char *dir, ar_error *err);
+/* info.quantised: from config.json, or by the names of tensors. */
+ar_status ar__base_quantised_read(ar_base *base, const json_t *root, const json_t *text, ar_error *err);
+ar_status ar__base_quantised_guess(ar_base *base, ar_error *err);
 ar_status ar__base_gguf_read(ar_base *base, ar_error *err);
 
 #endif

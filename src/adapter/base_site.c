@@ -1,14 +1,105 @@
-/* The weight that a pair sits on. */
+/* The weight that a pair sits on; and where there is none that fits, why.  "Another base" is the last thing to say: the
+ * base may be quantised, lack files, fuse its projections, or have another vocabulary. */
+#include <stdlib.h>
+#include <string.h>
+
 #include "adapter/base_weights.h"
 #include "adapter/formats.h"
 #include "base/fail.h"
+
+/* Are there tensors below this module (`.weight.absmax`, `.qweight`)? */
+bool ar__base_has_parts(const ar_base *base, const char *site) {
+    size_t n = strlen(site);
+    for (int i = 0; i < ar__base_count(base); i++) {
+        const char *name = ar__base_at(base, i)->tensor, *path = strstr(name, site);
+        if (path && (path == name || path[-1] == '.') && path[n] == '.') return true;
+    }
+    return false;
+}
+
+ar_status ar__base_is_packed(const ar_base *base, const char *site, ar_error *err) {
+    const ar_base_info *info = ar__base_info(base);
+    return ar__fail(err, AR_ERR_UNSUPPORTED,
+                    "site '%s': the base %s is quantised (%s), so that its weights are packed and no matrices to work on: name the "
+                    "unquantised model that it was made from",
+                    site, info->path, info->quantised);
+}
+
+/* Modules of one layer that newer or packed models keep as one. */
+static const struct {
+    const char *apart, *fused;
+} fusions[] = {
+    {".self_attn.q_proj", ".self_attn.qkv_proj"}, {".self_attn.k_proj", ".self_attn.qkv_proj"},
+    {".self_attn.v_proj", ".self_attn.qkv_proj"}, {".mlp.gate_proj", ".mlp.gate_up_proj"},
+    {".mlp.up_proj", ".mlp.gate_up_proj"},
+};
+
+/* The other form of the module, into out, where the base has that; false: it has not. */
+static bool find_fused(ar_buf *out, const char **form, const ar_base *base, const char *site) {
+    for (size_t i = 0; i < sizeof fusions / sizeof *fusions; i++)
+        for (int way = 0; way < 2; way++) {
+            const char *from = way ? fusions[i].fused : fusions[i].apart, *to = way ? fusions[i].apart : fusions[i].fused;
+            size_t n = strlen(site), k = strlen(from);
+            if (n < k || strcmp(site + n - k, from) != 0) continue;
+            ar__buf_clear(out);
+            ar__buf_printf(out, "%.*s%s", (int)(n - k), site, to);
+            *form = way ? "split" : "fused";
+            if (!out->failed && ar__base_find(base, out->data)) return true;
+        }
+    return false;
+}
+
+/* N of the first `.N.` in a path; -1: none. */
+static long long layer_of(const char *site) {
+    for (const char *p = strchr(site, '.'); p; p = strchr(p + 1, '.')) {
+        char *end;
+        long long n = strtoll(p + 1, &end, 10);
+        if (end > p + 1 && *end == '.') return n;
+    }
+    return -1;
+}
+
+static ar_status no_weight(const ar_base *base, const ar_pair *p, ar_error *err) {
+    const ar_base_info *info = ar__base_info(base);
+    long long layer = layer_of(p->site);
+    ar_buf fused = {0};
+    const char *form;
+    ar_status s;
+    if (info->quantised && ar__base_has_parts(base, p->site)) return ar__base_is_packed(base, p->site, err);
+    if (find_fused(&fused, &form, base, p->site))
+        s = ar__fail(err, AR_ERR_MISMATCH,
+                     "site '%s': the base %s has it %s, as '%s': use the base that the adapter was trained on, whose modules have the "
+                     "adapter's names",
+                     p->site, info->path, form, fused.data);
+    else if (info->layers && layer >= info->layers)
+        s = ar__fail(err, AR_ERR_MISMATCH, "site '%s': the base has layers 0 to %lld: the adapter was made for another base", p->site,
+                     (long long)info->layers - 1);
+    else if (info->names && ar__names_row(info->names, p->site) && ar__names_row(info->names, p->site)->kind == AR_MODULE_LINEAR)
+        s = ar__fail(err, AR_ERR_MISMATCH,
+                     "site '%s': the base has no such weight, though models of its family (%s) have: is a file of %s missing, or are its "
+                     "tensors renamed?  If not, the adapter was made for another base",
+                     p->site, info->model_type, info->path);
+    else
+        s = ar__fail(err, AR_ERR_MISMATCH, "site '%s': the base has no such weight: the adapter was made for another base", p->site);
+    ar__buf_release(&fused);
+    return s;
+}
 
 ar_status ar__base_need(const ar_base_weight **out, const ar_base *base, const ar_pair *p, ar_error *err) {
     const ar_base_weight *w = ar__base_find(base, p->site);
     int64_t rows = p->is_embedding ? p->n_in : p->n_out, columns = p->is_embedding ? p->n_out : p->n_in;
     *out = w;
-    if (!w) return ar__fail(err, AR_ERR_MISMATCH, "site '%s': the base has no such weight: the adapter was made for another base", p->site);
+    if (!w) return no_weight(base, p, err);
+    bool is_number = ar__dtype(w->type)->to_f32 || ar__base_info(base)->is_gguf;
+    if (!is_number && ar__base_info(base)->quantised && (w->n_out != rows || w->n_in != columns))
+        return ar__base_is_packed(base, p->site, err);
     if (w->n_out == rows && w->n_in == columns) return AR_OK;
+    bool vocabulary = w->kind == AR_MODULE_EMBEDDING || w->kind == AR_MODULE_HEAD;
+    if (vocabulary && w->n_in == columns)
+        return ar__fail(err, AR_ERR_MISMATCH,
+                        "site '%s': the adapter is for a vocabulary of %lld, the base has %lld: it was extended for the training; use a "
+                        "base that was saved so (resize_token_embeddings)",
+                        p->site, (long long)rows, (long long)w->n_out);
     return ar__fail(err, AR_ERR_MISMATCH,
                     "site '%s': the adapter is for a weight of [%lld, %lld], the base has [%lld, %lld]: it was made for another base",
                     p->site, (long long)rows, (long long)columns, (long long)w->n_out, (long long)w->n_in);

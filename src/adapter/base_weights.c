@@ -230,6 +230,7 @@ ar_status ar__base_open(ar_base **out, const char *path, ar_error *err) {
     base->info.path = base->path = ar__strdup(path);
     ar_status s = base->path ? open_files(base, err) : ar__fail_memory(err, path);
     if (!s) s = list_weights(base, err);
+    if (!s) s = ar__base_quantised_guess(base, err);
     if (s) {
         ar__base_close(base);
         return s;
@@ -249,6 +250,8 @@ void ar__base_close(ar_base *base) {
     ar__gguf_close(base->gguf);
     free(base->path);
     free(base->model_type);
+    free(base->quantised);
+    free(base->own_name);
     free(base);
 }
 

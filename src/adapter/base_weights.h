@@ -27,6 +27,8 @@ typedef struct ar_base_info {
     bool is_tied;                              /* the head is the embedding */
     bool has_own_head;                         /* the configuration ties it, but the file brings another one, which counts */
     bool is_gguf;
+    const char *quantised; /* how, where a configuration or tensors say so: "GPTQ, 4 bits"; NULL: not, or GGUF */
+    const char *own_name;  /* _name_or_path of config.json; NULL: none */
 } ar_base_info;
 
 /* A tensor: a weight with its bias, or anything else that the file holds, under its whole name. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/base_name.h"
 #include "base/fail.h"
 
 enum { VALUES = 8 };
@@ -103,11 +104,16 @@ static bool is_near(double noted, ar_dtype noted_type, const ar_base_weight *w, 
     return fabs(noted - (double)value) <= bound;
 }
 
-/* One "path[index]=value"; false: it is not so.  *seen: it could be compared. */
-static bool check_value(bool *seen, const ar_base *base, ar_dtype type, const char *text, size_t length) {
+/* A weight whose numbers can be told from another's: not packed, nor of a type that is not read. */
+static bool is_readable(const ar_base *base, const ar_base_weight *w) {
+    return ar__dtype(w->type)->to_f32 || (!ar__base_info(base)->quantised && !ar__base_info(base)->is_gguf);
+}
+
+/* One "path[index]=value" against the base. */
+static ar_base_match check_value(const ar_base *base, ar_dtype type, const char *text, size_t length) {
     char *copy = ar__strndup(text, length), *end = NULL;
     char *open = copy ? strrchr(copy, '[') : NULL;
-    bool same = true;
+    ar_base_match match = AR_BASE_UNKNOWN;
     if (open) {
         unsigned long long at = strtoull(open + 1, &end, 10);
         bool whole = end > open + 1 && !strncmp(end, "]=", 2) && end[2];
@@ -115,43 +121,54 @@ static bool check_value(bool *seen, const ar_base *base, ar_dtype type, const ch
         *open = '\0';
         const ar_base_weight *w = ar__base_find(base, copy);
         float value = 0, largest = 0;
+        bool packed = w ? !is_readable(base, w) : ar__base_info(base)->quantised != NULL;
         bool inside = w && w->n_in > 0 && at / (unsigned long long)w->n_in < (unsigned long long)w->n_out;
-        if (!isnan(noted) && *end == '\0') {
-            bool readable = inside && read_element(&value, base, w, (size_t)at, &largest);
-            *seen |= readable || !inside; /* no such weight, or a smaller one, says something too */
-            same = inside && (!readable || is_near(noted, type, w, value, largest));
+        if (!isnan(noted) && *end == '\0' && !packed) {
+            if (!inside)
+                match = AR_BASE_OTHER_SHAPES; /* no such weight, or a smaller one */
+            else if (read_element(&value, base, w, (size_t)at, &largest))
+                match = is_near(noted, type, w, value, largest) ? AR_BASE_SAME : AR_BASE_OTHER_WEIGHTS;
         }
     }
     free(copy);
-    return same;
+    return match;
 }
 
-ar_status ar__base_compare(ar_base_match *out, const ar_adapter *ad, const ar_base *base, ar_error *err) {
-    const char *architecture = ar__adapter_note(ad, "base.architecture"), *weights = ar__adapter_note(ad, "base.weights");
-    const char *dtype = ar__adapter_note(ad, "base.dtype");
+ar_base_match ar__base_compare(const ar_adapter *ad, const ar_base *base) {
+    const char *weights = ar__adapter_note(ad, "base.weights"), *dtype = ar__adapter_note(ad, "base.dtype");
     ar_dtype type = AR_DTYPE_COUNT;
-    char own[AR_FINGERPRINT_CHARS];
-    ar_buf values = {0};
-    bool seen = false, same = true;
-    *out = AR_BASE_UNKNOWN;
+    ar_base_match match = AR_BASE_UNKNOWN;
     if (dtype) ar__dtype_from_name(&type, dtype);
     for (const char *p = weights; p && *p; p += *p == ',') {
         size_t n = strcspn(p, ",");
-        same &= check_value(&seen, base, type, p, n);
+        ar_base_match one = check_value(base, type, p, n);
+        if (one > match) match = one; /* in the order of what they say */
         p += n;
     }
-    if (!seen) return AR_OK;
-    *out = AR_BASE_SAME;
-    if (same) return AR_OK;
-    ar_status s = ar__base_fingerprint(own, &values, base, err);
-    ar__buf_release(&values);
-    *out = architecture && strcmp(architecture, own) != 0 ? AR_BASE_OTHER_ARCHITECTURE : AR_BASE_OTHER_WEIGHTS;
-    return s;
+    return match;
 }
 
-const char *ar__base_match_text(ar_base_match match) {
-    if (match == AR_BASE_OTHER_ARCHITECTURE) return "names or shapes of the weights differ";
-    return match == AR_BASE_OTHER_WEIGHTS ? "the weights have other values (another model of the same shape, or a fine-tuned one)" : "";
+void ar__base_match_say(ar_buf *out, ar_base_match match, const char *place, const ar_base *base) {
+    const char *path = ar__base_info(base)->path;
+    if (match == AR_BASE_OTHER_WEIGHTS)
+        ar__buf_printf(out,
+                       "%s was trained on another base of the same shapes than %s: the weights have other values (a fine-tuned model, or "
+                       "its base)",
+                       place, path);
+    if (match == AR_BASE_OTHER_SHAPES)
+        ar__buf_printf(out, "%s was trained on another base than %s: names or shapes of the weights differ", place, path);
+}
+
+/* An adapter from elsewhere has nothing but the base's name. */
+void ar__base_note_name(const ar_adapter *ad, const char *place, const ar_base *base, const ar_log *log) {
+    const ar_base_info *info = ar__base_info(base);
+    const char *named = ad->settings.base;
+    if (ar__base_compare(ad, base) != AR_BASE_UNKNOWN || !named || !*named || ar__base_name_is_like(named, info->path) ||
+        (info->own_name && ar__base_name_is_like(named, info->own_name)))
+        return;
+    ar__log_info(log,
+                 "%s names '%s' as its base, the one given is %s: where these are different models, the result is not what was trained",
+                 place, named, info->path);
 }
 
 enum { COPY_ROWS = 64 }; /* compared of a copy, spread over it */
@@ -179,25 +196,19 @@ ar_status ar__base_compare_copy(bool *same, const ar_base *base, const char *sit
 }
 
 void ar__base_warn_copies(const char *place, const ar_base *base, const ar_log *log) {
-    ar__log_warn(log, "%s: the copies of the base's weights in it differ from %s: %s", place, ar__base_info(base)->path,
-                 ar__base_match_text(AR_BASE_OTHER_WEIGHTS));
+    ar_buf text = {0};
+    ar__base_match_say(&text, AR_BASE_OTHER_WEIGHTS, place, base);
+    if (!text.failed) ar__log_warn(log, "%s; the copies of the base's weights in it say so", text.data);
+    ar__buf_release(&text);
 }
 
-ar_status ar__base_warn(const ar_adapter *ad, const ar_base *base, const ar_log *log, ar_error *err) {
-    ar_base_match match;
-    ar_status s = ar__base_compare(&match, ad, base, err);
-    if (!s && match != AR_BASE_UNKNOWN && match != AR_BASE_SAME)
-        ar__log_warn(log, "%s was trained on another base than %s: %s", ad->inputs.count ? ad->inputs.at[0] : "the adapter",
-                     ar__base_info(base)->path, ar__base_match_text(match));
-    return s;
-}
-
-ar_status ar__base_warn_path(const ar_adapter *ad, const char *path, const ar_log *log, ar_error *err) {
-    ar_base *base;
-    if (!ar__adapter_note(ad, "base.weights")) return AR_OK;
-    ar_status s = ar__base_open(&base, path, err);
-    if (s) return s;
-    s = ar__base_warn(ad, base, log, err);
-    ar__base_close(base);
-    return s;
+ar_status ar__base_warn(const ar_adapter *ad, const char *place, const ar_base *base, const ar_log *log, ar_error *err) {
+    ar_base_match match = ar__base_compare(ad, base);
+    ar_buf text = {0};
+    if (match == AR_BASE_UNKNOWN || match == AR_BASE_SAME) return AR_OK;
+    ar__base_match_say(&text, match, place, base);
+    if (!text.failed) ar__log_warn(log, "%s", text.data);
+    bool failed = text.failed;
+    ar__buf_release(&text);
+    return failed ? ar__fail_memory(err, place) : AR_OK;
 }

@@ -34,22 +34,23 @@ ar_status ar__base_fingerprint(char architecture[AR_FINGERPRINT_CHARS], ar_buf *
 typedef enum ar_base_match {
     AR_BASE_UNKNOWN, /* the adapter has no fingerprint that could be compared */
     AR_BASE_SAME,
-    AR_BASE_OTHER_WEIGHTS,
-    AR_BASE_OTHER_ARCHITECTURE
+    AR_BASE_OTHER_WEIGHTS, /* of the same shapes */
+    AR_BASE_OTHER_SHAPES
 } ar_base_match;
 /* Whether the adapter was trained on this base, by its notes. */
-ar_status ar__base_compare(ar_base_match *out, const ar_adapter *ad, const ar_base *base, ar_error *err);
+ar_base_match ar__base_compare(const ar_adapter *ad, const ar_base *base);
 
-/* Says so where it was trained on another.  _path: opens the base for it. */
-ar_status ar__base_warn(const ar_adapter *ad, const ar_base *base, const ar_log *log, ar_error *err);
-ar_status ar__base_warn_path(const ar_adapter *ad, const char *path, const ar_log *log, ar_error *err);
+/* A line where nothing but the base's name can tell whether it is this one, and the names differ.  place: of the adapter. */
+void ar__base_note_name(const ar_adapter *ad, const char *place, const ar_base *base, const ar_log *log);
+/* Says so where it was trained on another. */
+ar_status ar__base_warn(const ar_adapter *ad, const char *place, const ar_base *base, const ar_log *log, ar_error *err);
 
 /* A copy of a base's weight that an adapter's file carries along: *same is false where it differs from this base's beyond
  * what storing in another type explains.  Rows past the base's (a vocabulary that was extended) are not compared. */
 ar_status ar__base_compare_copy(bool *same, const ar_base *base, const char *site, const ar_st_tensor *copy, ar_error *err);
 void ar__base_warn_copies(const char *place, const ar_base *base, const ar_log *log);
 
-/* What differs, for people; "" where nothing does. */
-const char *ar__base_match_text(ar_base_match match);
+/* Appends the one sentence for it; nothing where the base is the same, or nothing is known. */
+void ar__base_match_say(ar_buf *out, ar_base_match match, const char *place, const ar_base *base);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "adapter/base_weights.h"
+#include "adapter/fingerprint.h"
 #include "adapter/peft.h"
 #include "base/fail.h"
 #include "base/mem.h"
@@ -55,16 +56,6 @@ static ar_status refuse(const char *path, ar_error *err) {
                     "%s: a safetensors file without kohya pairs; of a PEFT or MLX adapter, wanted its folder (which holds alpha)", path);
 }
 
-/* Are there tensors below this module, though no weight (`.qweight` and the like)? */
-static bool has_parts(const ar_base *base, const char *site) {
-    size_t n = strlen(site);
-    for (int i = 0; i < ar__base_count(base); i++) {
-        const char *name = ar__base_at(base, i)->tensor;
-        if (!strncmp(name, site, n) && name[n] == '.') return true;
-    }
-    return false;
-}
-
 /* Does the base have these weights?  Names that only a kohya file knows cannot be looked up, and what to say of a quantised
  * weight is for whoever needs its numbers. */
 static ar_status check_sites(const ar_adapter *ad, const ar_base *base, ar_error *err) {
@@ -72,7 +63,7 @@ static ar_status check_sites(const ar_adapter *ad, const ar_base *base, ar_error
         const ar_pair *p = &ad->pair[i];
         const ar_base_weight *w;
         ar_status s = ar__pair_is_foreign(p) ? AR_OK : ar__base_need(&w, base, p, err);
-        if (s && (w || !has_parts(base, p->site))) return s;
+        if (s && s != AR_ERR_UNSUPPORTED && (w || !ar__base_has_parts(base, p->site))) return s;
     }
     return AR_OK;
 }
@@ -88,7 +79,10 @@ ar_status ar_adapter_open(ar_adapter **out, const char *path, const ar_adapter_o
     ar_status s = c.options.model ? ar__base_open(&base, c.options.model, err) : AR_OK;
     c.base = base;
     if (!s) s = format->read(out, &c, err);
-    if (!s && base && (s = check_sites(*out, base, err))) {
+    if (!s && base) s = check_sites(*out, base, err);
+    if (!s && base) ar__base_note_name(*out, path, base, &c.log);
+    if (!s && base && !c.options.leaves_base_unsaid) s = ar__base_warn(*out, path, base, &c.log, err);
+    if (s) {
         ar_adapter_free(*out);
         *out = NULL;
     }

@@ -52,8 +52,14 @@ extern const ar_format ar__format_peft, ar__format_gguf, ar__format_mlx, ar__for
 const ar_format *ar__format_named(const char *name); /* NULL: no such format */
 const ar_format *ar__format_of(const char *path);    /* by what stands there; NULL: none of them */
 
-/* The base's weight at the pair's site.  Errors: AR_ERR_MISMATCH where there is none, or one of another shape. */
+/* The base's weight at the pair's site.  Errors: AR_ERR_MISMATCH where there is none, or one of another shape;
+ * AR_ERR_UNSUPPORTED where the base has it, quantised and packed. */
 ar_status ar__base_need(const struct ar_base_weight **out, const struct ar_base *base, const ar_pair *p, ar_error *err);
+
+/* The one message for a base whose weights are packed; AR_ERR_UNSUPPORTED. */
+ar_status ar__base_is_packed(const struct ar_base *base, const char *site, ar_error *err);
+/* Are there tensors below this module? */
+bool ar__base_has_parts(const struct ar_base *base, const char *site);
 
 /* A factor on its way into a file: read, multiplied, laid out, rounded once from double, put.  An ar_stream_fn with the
  * struct as user; the adapter outlives the writer. */

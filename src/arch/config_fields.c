@@ -169,10 +169,9 @@ ar_status ar__fields_check(const json_t *config, int family, const char *name, c
         }
         if (key[0] == '_' || ar__json_is_off(value) || is_harmless(key) || (f && (f->harmless & family || is_off(value)))) continue;
         if (f) return refuse(key, value, name, place, err);
-        if (!strcmp(key, "quantization_config"))
-            return ar__fail(
-                err, AR_ERR_UNSUPPORTED,
-                "%s: the weights are quantised (quantization_config), wanted f32, f16 or bf16 weights; use the unquantised base", place);
+        if (!strcmp(key, "quantization_config") || !strcmp(key, "quantization"))
+            return ar__fail(err, AR_ERR_UNSUPPORTED,
+                            "%s: the weights are quantised (%s), wanted f32, f16 or bf16 weights; use the unquantised base", place, key);
         return ar__fail(err, AR_ERR_UNSUPPORTED,
                         "%s: unknown field '%s', which may change the maths; remove it if you know that it does not", place, key);
     }

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/fingerprint.h"
 #include "adapter/weighted.h"
 #include "base/fail.h"
 #include "base/file.h"
@@ -20,7 +19,6 @@ static ar_status open_one(ar_adapter **out, ar_trained *trained, const char *tex
     how.log_user = log->user;
     ar_status st = ar__weighted_split(&path, &factor, text, err);
     if (!st) st = ar_adapter_open(out, path, &how, err);
-    if (!st) st = ar__base_warn_path(*out, o->model, log, err);
     if (!st) st = ar__adapter_load(*out, err);
     if (!st) st = ar__trained_add(trained, *out, err);
     if (!st && o->has_scale) st = ar_adapter_set_scale(*out, o->scale, err);

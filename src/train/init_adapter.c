@@ -3,8 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/fingerprint.h"
 #include "base/fail.h"
+
+/* With the base, by which modules are named.  log NULL: whoever opens it again speaks. */
+static ar_status open_source(ar_adapter **out, const ar_train_options *o, const ar_log *log, ar_error *err) {
+    ar_adapter_options how = {.model = o->model, .log = log ? log->fn : NULL, .log_user = log ? log->user : NULL};
+    return ar_adapter_open(out, o->init_adapter, &how, err);
+}
 
 static ar_status differs(const ar_train_options *o, const char *what, const char *name, ar_error *err) {
     return ar__fail(err, AR_ERR_MISMATCH, "%s: %s '%s'; give options that describe the adapter you start from", o->init_adapter, what,
@@ -49,7 +54,7 @@ static void take_pair(ar_pair *p, const ar_pair *old) {
 
 ar_status ar__init_adapter_options(ar_train_options *o, ar_error *err) {
     ar_adapter *from = NULL;
-    ar_status s = ar_adapter_open(&from, o->init_adapter, NULL, err);
+    ar_status s = open_source(&from, o, NULL, err);
     if (s) return s;
     bool untouched = !o->rank_given && !o->alpha_given;
     if (!o->policy_given) o->policy = from->settings.policy;
@@ -68,7 +73,7 @@ static bool copy_patterns(ar_patterns *out, const ar_patterns *from) {
 
 ar_status ar__init_adapter_settings(ar_adapter_settings *s, const ar_train_options *o, bool own_strengths, ar_error *err) {
     ar_adapter *from = NULL;
-    ar_status st = ar_adapter_open(&from, o->init_adapter, NULL, err);
+    ar_status st = open_source(&from, o, NULL, err);
     if (st) return st;
     bool ok = true;
     if (!o->targets) { /* exact paths, which are sites whatever the layers */
@@ -103,9 +108,8 @@ static void warn_of_changes(const ar_adapter *from, const ar_train_options *o, c
 
 ar_status ar__init_adapter(ar_adapter *ad, const ar_train_options *o, const ar_log *log, ar_error *err) {
     ar_adapter *from = NULL;
-    ar_status s = ar_adapter_open(&from, o->init_adapter, NULL, err);
+    ar_status s = open_source(&from, o, log, err);
     if (!s) s = check_sites(ad, from, o, err);
-    if (!s) s = ar__base_warn_path(from, o->model, log, err);
     if (!s) s = ar__adapter_load(from, err);
     if (!s) warn_of_changes(from, o, log);
     size_t changed = 0;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/base_name.h"
 #include "adapter/name_list.h"
 #include "base/fail.h"
 #include "base/mem.h"
@@ -149,7 +150,7 @@ ar_status ar__train_adapter_settings(ar_adapter_settings *out, const ar_train_op
     out->dora = o->dora;
     out->dropout = o->dropout;
     out->bias = o->bias;
-    out->base = ar__strdup(o->model);
+    out->base = ar__base_reference(o->model);
     out->task_type = ar__strdup("CAUSAL_LM");
     ar_status s = out->base && out->task_type ? AR_OK : ar__fail_memory(err, "settings");
     if (!s) s = set_names(&out->targets, "targets", o->targets ? o->targets : "all-linear", err);

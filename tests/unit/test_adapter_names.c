@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/base_name.h"
 #include "adapter/peft.h"
 #include "adapter/site_name.h"
 #include "alphar/algebra.h"
@@ -173,7 +174,7 @@ static void a_tensor_saved_three_times_is_one(void **state) {
     ar_adapter_free(ad);
     path = adapter("copies", saved, (struct tensor[]){GROWN_TENSORS, {P Q ".base_layer.weight", OUT, DIM, 3}, {0}});
     ad = open_with(path, base("base"), &said);
-    assert_non_null(strstr(said.text, "the copies of the base's weights in it differ"));
+    assert_non_null(strstr(said.text, "the copies of the base's weights in it say so"));
     ar_adapter_free(ad);
     path = adapter(
         "differs", saved,
@@ -266,6 +267,76 @@ static void what_was_saved_whole_is_there(void **state) {
     assert_error(ar_adapter_open(&ad, path, NULL, &err), AR_ERR_FORMAT, err, "is empty, as DeepSpeed ZeRO-3 leaves one");
 }
 
+/* A packed base is not another base, and what needs no weights goes on. */
+static void packed(const char *config, const char *const *names, const char *how) {
+    ar_error err;
+    ar_st_writer *w;
+    ar_runtime *rt;
+    ar_runtime_options ro = {.threads = 1};
+    ar_inspection x;
+    static const unsigned char bytes[OUT * DIM];
+    assert_ok(ar__st_writer_new(&w, &err), err);
+    for (; *names; names++) assert_ok(ar__st_writer_add(w, *names, AR_U8, 2, (int64_t[]){OUT * DIM / 2, 1}, bytes, &err), err);
+    temp_text("packed/config.json", config);
+    assert_ok(ar__st_writer_save(w, temp_path("packed/model.safetensors"), &err), err);
+    ar__st_writer_free(w);
+    struct said said;
+    ar_adapter *ad = open_with(adapter("plain", "", (struct tensor[]){A(P), B(P), {0}}), temp_path("packed"), &said);
+    assert_string_equal(said.text, "");
+    assert_ok(ar_runtime_new(&rt, &ro, &err), err);
+    assert_ok(ar_adapter_inspect(&x, ad, rt, temp_path("packed"), &err), err);
+    bool found = false;
+    for (size_t i = 0; i < x.warning_count; i++) found |= !strcmp(x.warnings[i].code, "base_quantised") && strstr(x.warnings[i].text, how);
+    assert_true(found && isnan(x.sites[0].strength) && x.sites[0].norm_update > 0);
+    ar_inspection_release(&x);
+    ar_runtime_free(rt);
+    ar_adapter_free(ad);
+    assert_error(merge(temp_path("packed"), temp_path("plain"), "refused", &err), AR_ERR_UNSUPPORTED, err, "the base is quantised (");
+}
+
+#define LLAMA "{\"model_type\":\"llama\",\"num_attention_heads\":2"
+static void a_packed_base_is_no_other_base(void **state) {
+    (void)state;
+    static const char *const bnb[] = {Q ".weight", Q ".weight.absmax", NULL}, *const gptq[] = {Q ".qweight", Q ".qzeros", NULL},
+                             *const mlx[] = {Q ".weight", Q ".scales", Q ".biases", NULL}, *const ct[] = {Q ".weight_packed", NULL};
+    packed(LLAMA ",\"quantization_config\":{\"quant_method\":\"bitsandbytes\",\"load_in_4bit\":true,\"bnb_4bit_quant_type\":\"nf4\"}}", bnb,
+           "(bitsandbytes, 4 bits (nf4))");
+    packed(LLAMA "}", bnb, "(bitsandbytes, 4 bits)");
+    packed(LLAMA ",\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4}}", gptq, "(GPTQ, 4 bits)");
+    packed(LLAMA "}", gptq, "(GPTQ or AWQ)");
+    packed(LLAMA ",\"quantization\":{\"group_size\":64,\"bits\":4},\"quantization_config\":{\"group_size\":64,\"bits\":4}}", mlx,
+           "(MLX, 4 bits)");
+    packed(LLAMA ",\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"pack-quantized\",\"config_groups\":"
+                 "{\"group_0\":{\"weights\":{\"num_bits\":4}}}}}",
+           ct, "(compressed-tensors, 4 bits (pack-quantized))");
+}
+
+static void refuse_base(const char *config, const struct tensor *t, const char *part) {
+    ar_error err;
+    ar_adapter *ad;
+    ar_adapter_options o = {.model = folder("odd", "config.json", config, "model.safetensors", t)};
+    const char *path = adapter("plain", "", (struct tensor[]){A(P), B(P), {0}});
+    assert_error(ar_adapter_open(&ad, path, &o, &err), AR_ERR_MISMATCH, err, part);
+}
+
+static void another_base_is_the_last_thing_to_say(void **state) {
+    (void)state;
+    refuse_base(LLAMA "}", (struct tensor[]){{"model.layers.0.self_attn.qkv_proj.weight", 3 * OUT, DIM, 0}, {0}},
+                "has it fused, as 'model.layers.0.self_attn.qkv_proj'");
+    refuse_base(LLAMA ",\"num_hidden_layers\":2}", (struct tensor[]){{"model.layers.0.mlp.up_proj.weight", OUT, DIM, 0}, {0}},
+                "is a file of ");
+    refuse_base("{\"model_type\":\"gpt2\"}", (struct tensor[]){{"wte.weight", OUT, DIM, 0}, {0}}, "made for another base");
+}
+
+static void names_are_compared_loosely(void **state) {
+    (void)state;
+    assert_true(ar__base_name_is_like("unsloth/Llama-3.1-8B-bnb-4bit", "/models/llama_3.1-8b"));
+    assert_true(ar__base_name_is_like("Qwen/Qwen2.5-7B", "/c/hub/models--Qwen--Qwen2.5-7B/snapshots/abc"));
+    assert_true(ar__base_name_is_like("a/tiny", "tiny-Q8.gguf"));
+    assert_false(ar__base_name_is_like("meta-llama/Llama-3.1-8B", "Llama-3.1-8B-Instruct"));
+    assert_false(ar__base_name_is_like("Mistral-7B-v0.1", "Mistral-7B-v0.3"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_name_by_rule),
@@ -274,6 +345,9 @@ int main(void) {
         cmocka_unit_test(a_tensor_saved_three_times_is_one),
         cmocka_unit_test(merging_extends_the_vocabulary),
         cmocka_unit_test(what_was_saved_whole_is_there),
+        cmocka_unit_test(a_packed_base_is_no_other_base),
+        cmocka_unit_test(another_base_is_the_last_thing_to_say),
+        cmocka_unit_test(names_are_compared_loosely),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

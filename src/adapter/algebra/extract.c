@@ -11,6 +11,7 @@
 
 #include "adapter/algebra/fit.h"
 #include "adapter/base_weights.h"
+#include "adapter/base_name.h"
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -165,7 +166,7 @@ static void look_for_missing(struct extraction *x) {
 static ar_status describe(struct extraction *x, ar_error *err) {
     ar_adapter_settings *to = &x->out->settings;
     const ar_base_info *info = ar__base_info(x->base);
-    to->base = ar__strdup(x->o->base);
+    to->base = ar__base_reference(x->o->base);
     to->task_type = ar__strdup("CAUSAL_LM");
     to->rank = x->out->pair[0].rank;
     to->alpha = x->out->pair[0].alpha;

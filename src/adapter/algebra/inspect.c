@@ -23,7 +23,9 @@ static ar_status inspect_site(ar_site_figures *out, ar_adapter *ad, size_t i, co
                              .rank_90 = n.rank_90,
                              .rank_99 = n.rank_99};
     if (!base) return AR_OK;
-    if ((s = ar__site_weight_norm(&out->norm_weight, base, p, err))) return s;
+    s = ar__site_weight_norm(&out->norm_weight, base, p, err);
+    if (s == AR_ERR_UNSUPPORTED && ar__base_info(base)->quantised) return AR_OK; /* the rest needs no weights */
+    if (s) return s;
     out->strength = out->norm_weight > 0 ? out->norm_update / out->norm_weight : NAN;
     return AR_OK;
 }

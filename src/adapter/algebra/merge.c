@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/fingerprint.h"
 #include "adapter/weighted.h"
 #include "base/fail.h"
 #include "base/file.h"
@@ -13,11 +12,15 @@
 
 #define LOSSY 0.9 /* survival below which a warning is due */
 
-static ar_status open_adapter(ar_adapter **out, const char *text, const ar_merge_options *o, ar_error *err) {
+static ar_status open_adapter(ar_adapter **out, const char *text, const ar_merge_options *o, const ar_log *log, ar_error *err) {
     ar_adapter_options options = o->adapter_options;
     char *path;
     double factor;
     if (!options.model) options.model = o->model;
+    if (!options.log) {
+        options.log = log->fn;
+        options.log_user = log->user;
+    }
     ar_status s = ar__weighted_split(&path, &factor, text, err);
     if (!s) s = ar_adapter_open(out, path, &options, err);
     if (!s && o->has_scale) s = ar_adapter_set_scale(*out, o->scale, err);
@@ -112,8 +115,7 @@ static ar_status open_all(ar_merging *m, ar_error *err) {
     if (!m->adapter) return ar__fail_memory(err, "adapters");
     for (int i = 0; !s && i < o->adapter_count; i++) {
         ar_adapter **ad = &m->adapter[m->adapter_count++];
-        s = open_adapter(ad, o->adapters[i], o, err);
-        if (!s) s = ar__base_warn(*ad, m->base, &m->rt->log, err);
+        s = open_adapter(ad, o->adapters[i], o, &m->rt->log, err);
     }
     return s;
 }

@@ -72,10 +72,11 @@ static ar_status need_head(ar_merging *m, ar_error *err) {
 }
 
 static ar_status quantised(const ar_merging *m, const char *tensor, const char *type, ar_error *err) {
+    const char *how = m->info->quantised;
     return ar__fail(err, AR_ERR_UNSUPPORTED,
-                    "%s: tensor '%s' has type %s, wanted F32, F16 or BF16 (in GGUF also Q8_0): the base is quantised; merge into the one "
-                    "that it was made from",
-                    m->o->model, tensor, type);
+                    "%s: tensor '%s' has type %s, wanted F32, F16 or BF16 (in GGUF also Q8_0): the base is quantised%s%s%s; merge into the "
+                    "one that it was made from",
+                    m->o->model, tensor, type, how ? " (" : "", how ? how : "", how ? ")" : "");
 }
 
 /* A quantised base may have no `X.weight` but `X.qweight`. */

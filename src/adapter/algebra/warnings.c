@@ -98,11 +98,19 @@ static ar_status check_patterns(ar_inspection *x, const ar_adapter *ad, ar_error
 }
 
 static ar_status check_base(ar_inspection *x, const ar_adapter *ad, const ar_base *base, ar_error *err) {
-    ar_base_match match;
+    ar_base_match match = ar__base_compare(ad, base);
     ar_buf text = {0};
-    ar_status s = ar__base_compare(&match, ad, base, err);
-    if (s || match == AR_BASE_UNKNOWN || match == AR_BASE_SAME) return s;
-    ar__buf_printf(&text, "the adapter was trained on another base than %s: %s", ar__base_info(base)->path, ar__base_match_text(match));
+    const char *how = ar__base_info(base)->quantised;
+    for (size_t i = 0; how && i < x->count; i++)
+        if (isnan(x->sites[i].norm_weight)) {
+            ar__buf_printf(&text,
+                           "the base %s is quantised (%s), so that nothing can be said of the update's strength: name the unquantised "
+                           "model that it was made from",
+                           ar__base_info(base)->path, how);
+            return add(x, "base_quantised", &text, err);
+        }
+    if (match == AR_BASE_UNKNOWN || match == AR_BASE_SAME) return AR_OK;
+    ar__base_match_say(&text, match, ad->inputs.count ? ad->inputs.at[0] : "the adapter", base);
     return add(x, "other_base", &text, err);
 }
 
