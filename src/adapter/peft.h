@@ -21,6 +21,8 @@ ar_status ar__peft_check(const ar_adapter *ad, const ar_write_context *c, ar_err
 ar_status ar__peft_config_write(double *alpha, const ar_adapter *ad, const char *path, ar_error *err);
 /* Is everything there that the configuration says was saved whole?  AR_ERR_MISMATCH names what is not. */
 ar_status ar__peft_check_whole(const ar_adapter *ad, const ar_read_context *c, ar_error *err);
+/* target_modules of null becomes the default of the base's family; a warning where that is not known. */
+ar_status ar__peft_default_targets(ar_adapter *ad, const ar_read_context *c, ar_error *err);
 ar_status ar__peft_read(ar_adapter **out, const ar_read_context *c, ar_error *err);
 
 /* What a tensor's key says.  path is malloc'ed: the site, or the tensor's whole name for AR_PEFT_WHOLE. */

@@ -269,10 +269,19 @@ static ar_status read_tensors(struct reader *r, ar_error *err) {
 }
 
 static ar_status check_targets(const struct reader *r, ar_error *err) {
+    const ar_names *targets = &r->ad->settings.targets;
     size_t i;
-    ar_status s = ar__adapter_unselected(&i, r->ad, err);
+    bool given = targets->regex || targets->list.count || targets->is_empty;
+    ar_status s = ar__peft_default_targets(r->ad, r->c, err);
+    if (!s) s = ar__adapter_unselected(&i, r->ad, err);
     if (s) return ar__fail_at(err, s, AR_PEFT_CONFIG);
     if (i == SIZE_MAX) return AR_OK;
+    if (!given)
+        return ar__fail(err, AR_ERR_MISMATCH,
+                        "%s: site '%s' has a pair, but target_modules of " AR_PEFT_CONFIG
+                        " is null, for which PEFT takes the default of the base's family (%s) and passes over all other pairs: write the "
+                        "names that were trained into target_modules",
+                        r->place, r->ad->pair[i].site, ar__base_info(r->c->base)->model_type);
     return ar__fail(err, AR_ERR_MISMATCH,
                     "%s: site '%s' has a pair, but target_modules of " AR_PEFT_CONFIG
                     " (with exclude_modules and layers_to_transform) do not "

@@ -328,6 +328,36 @@ static void another_base_is_the_last_thing_to_say(void **state) {
     refuse_base("{\"model_type\":\"gpt2\"}", (struct tensor[]){{"wte.weight", OUT, DIM, 0}, {0}}, "made for another base");
 }
 
+static void null_targets_are_the_familys_default(void **state) {
+    (void)state;
+    struct said said;
+    ar_error err;
+    ar_adapter *ad;
+    static const char none[] = "{\"peft_type\":\"LORA\",\"r\":2,\"lora_alpha\":4,\"target_modules\":null}";
+    static const struct tensor q[] = {A(P), B(P), {0}}, up[] = {A(P),
+                                                                B(P),
+                                                                {P "model.layers.0.mlp.up_proj.lora_A.weight", RANK, DIM, 0},
+                                                                {P "model.layers.0.mlp.up_proj.lora_B.weight", OUT, RANK, 0},
+                                                                {0}};
+    static const struct tensor weights[] = {{Q ".weight", OUT, DIM, 0}, {"model.layers.0.mlp.up_proj.weight", OUT, DIM, 0}, {0}};
+    const char *llama = folder("llama", "config.json", LLAMA "}", "model.safetensors", weights);
+    const char *new = folder("new", "config.json", "{\"model_type\":\"newer\"}", "model.safetensors", weights);
+    const char *path = folder("null", AR_PEFT_CONFIG, none, AR_PEFT_WEIGHTS, q);
+    ad = open_with(path, llama, &said);
+    assert_string_equal(said.text, "");
+    assert_int_equal(ad->settings.targets.list.count, 2);
+    ar_adapter_free(ad);
+    path = folder("null", AR_PEFT_CONFIG, none, AR_PEFT_WEIGHTS, up);
+    ar_adapter_options o = {.model = llama};
+    assert_error(ar_adapter_open(&ad, path, &o, &err), AR_ERR_MISMATCH, err, "takes the default of the base's family (llama)");
+    ad = open_with(path, new, &said);
+    assert_non_null(strstr(said.text, "PEFT has no default for the family newer"));
+    ar_adapter_free(ad);
+    ad = open_with(path, NULL, &said);
+    assert_non_null(strstr(said.text, "--model would tell"));
+    ar_adapter_free(ad);
+}
+
 static void names_are_compared_loosely(void **state) {
     (void)state;
     assert_true(ar__base_name_is_like("unsloth/Llama-3.1-8B-bnb-4bit", "/models/llama_3.1-8b"));
@@ -347,6 +377,7 @@ int main(void) {
         cmocka_unit_test(what_was_saved_whole_is_there),
         cmocka_unit_test(a_packed_base_is_no_other_base),
         cmocka_unit_test(another_base_is_the_last_thing_to_say),
+        cmocka_unit_test(null_targets_are_the_familys_default),
         cmocka_unit_test(names_are_compared_loosely),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
