@@ -7,6 +7,7 @@
 
 #include "adapter/base_weights.h"
 #include "adapter/fingerprint.h"
+#include "adapter/mlx.h"
 #include "adapter/peft.h"
 #include "base/fail.h"
 #include "base/mem.h"
@@ -38,6 +39,53 @@ static bool has_pickle(const char *dir) {
     return found;
 }
 
+static bool is_pointer(const char *file) {
+    char text[23];
+    return ar__file_peek(text, sizeof text, file) && !memcmp(text, "version https://git-lfs", sizeof text);
+}
+
+/* A file of the folder that is an adapter of one file, or else a pointer to weights; caller frees, NULL: none. */
+static char *find_file(bool *pointer, const char *dir) {
+    DIR *d = opendir(dir);
+    char *found = NULL;
+    *pointer = false;
+    for (struct dirent *e; d && !found && (e = readdir(d));) {
+        const char *dot = strrchr(e->d_name, '.');
+        if (!dot || (strcmp(dot, ".safetensors") != 0 && strcmp(dot, ".gguf") != 0)) continue;
+        char *file = ar__path_join(dir, e->d_name);
+        *pointer = file && is_pointer(file);
+        if (file && (*pointer || ar__format_of(file)))
+            found = file;
+        else
+            free(file);
+    }
+    if (d) closedir(d);
+    return found;
+}
+
+/* A folder without an adapter's configuration. */
+static ar_status refuse_folder(const char *path, ar_error *err) {
+    bool pointer;
+    char *file = find_file(&pointer, path), *model = ar__path_join(path, "config.json");
+    ar_status s;
+    if (model && ar__path_exists(model))
+        s = ar__fail(err, AR_ERR_NOT_FOUND,
+                     "%s: a model's folder (config.json, no " AR_PEFT_CONFIG "), wanted an adapter; a base is given with --model", path);
+    else if (file && pointer)
+        s = ar__fail(err, AR_ERR_FORMAT,
+                     "%s: a Git LFS pointer, wanted the weights: run `git lfs pull` in the repository (and there is no " AR_PEFT_CONFIG
+                     " beside it)",
+                     file);
+    else if (file)
+        s = ar__fail(err, AR_ERR_NOT_FOUND,
+                     "%s: no " AR_PEFT_CONFIG ", so this is no adapter folder; it holds an adapter of one file: give %s", path, file);
+    else
+        s = ar__fail(err, AR_ERR_NOT_FOUND, "%s: no " AR_PEFT_CONFIG ", so this is no adapter folder", path);
+    free(file);
+    free(model);
+    return s;
+}
+
 /* Nothing of ours: say what it is instead, as far as that can be told. */
 static ar_status refuse(const char *path, ar_error *err) {
     ar_st_set *st;
@@ -48,7 +96,7 @@ static ar_status refuse(const char *path, ar_error *err) {
                         ", and weights in a Python pickle, which can run code when read; wanted safetensors: convert "
                         "it where you trust it, with torch.load(..., weights_only=True) and safetensors.torch.save_file",
                         path);
-    if (ar__path_is_dir(path)) return ar__fail(err, AR_ERR_NOT_FOUND, "%s: no " AR_PEFT_CONFIG ", so this is no adapter folder", path);
+    if (ar__path_is_dir(path)) return refuse_folder(path, err);
     ar_status s = ar__st_open(&st, path, err); /* has words of its own for pointers and pickles */
     if (s) return s;
     ar__st_close(st);
@@ -68,10 +116,21 @@ static ar_status check_sites(const ar_adapter *ad, const ar_base *base, ar_error
     return AR_OK;
 }
 
-ar_status ar_adapter_open(ar_adapter **out, const char *path, const ar_adapter_options *options, ar_error *err) {
+/* A file of a folder's adapter, named instead of the folder: the folder; caller frees.  NULL: it is none. */
+static char *folder_of_file(const char *path) {
+    static const char *const names[] = {AR_PEFT_CONFIG, AR_PEFT_WEIGHTS, AR_MLX_WEIGHTS, AR_MLX_OLD_WEIGHTS};
+    const char *name = ar__path_base(path);
+    bool known = false;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) known |= !strcmp(name, names[i]);
+    char *dir = known && ar__path_exists(path) && !ar__path_is_dir(path) ? ar__path_parent(path) : NULL;
+    if (dir && ar__format_of(dir)) return dir;
+    free(dir);
+    return NULL;
+}
+
+static ar_status open_any(ar_adapter **out, const char *path, const ar_adapter_options *options, ar_error *err) {
     const ar_format *format = ar__format_of(path);
     ar_read_context c = {.path = path};
-    *out = NULL;
     if (!format) return refuse(path, err);
     if (options) c.options = *options;
     c.log = (ar_log){c.options.log, c.options.log_user};
@@ -93,4 +152,12 @@ ar_status ar_adapter_open(ar_adapter **out, const char *path, const ar_adapter_o
     ar_adapter_free(*out);
     *out = NULL;
     return ar__fail_memory(err, path);
+}
+
+ar_status ar_adapter_open(ar_adapter **out, const char *path, const ar_adapter_options *options, ar_error *err) {
+    *out = NULL;
+    char *dir = ar__format_of(path) ? NULL : folder_of_file(path);
+    ar_status s = open_any(out, dir ? dir : path, options, err);
+    free(dir);
+    return s;
 }

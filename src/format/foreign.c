@@ -24,6 +24,12 @@ static bool is_safetensors(const ar_filemap *m) {
     return m->size > 10 && m->data[8] == '{' && (m->data[9] == '"' || m->data[9] == '}') && !m->data[6] && !m->data[7];
 }
 
+static char first_letter(const ar_filemap *m) {
+    size_t i = 0;
+    while (i < m->size && m->data[i] && strchr(" \t\r\n", m->data[i])) i++;
+    return i < m->size ? (char)m->data[i] : '\0';
+}
+
 ar_status ar__foreign_file(const ar_filemap *m, const char *path, const char *wanted, const char *found, ar_error *err) {
     if (starts(m, "version https://git-lfs", 23))
         return ar__fail(
@@ -41,5 +47,9 @@ ar_status ar__foreign_file(const ar_filemap *m, const char *path, const char *wa
         return ar__fail(err, AR_ERR_FORMAT, "%s: a GGUF file, wanted %s", path, wanted);
     if (is_safetensors(m) && strcmp(wanted, "safetensors") != 0)
         return ar__fail(err, AR_ERR_FORMAT, "%s: a safetensors file, wanted %s", path, wanted);
+    if (first_letter(m) == '{') return ar__fail(err, AR_ERR_FORMAT, "%s: a JSON text, wanted %s", path, wanted);
+    if (first_letter(m) == '<')
+        return ar__fail(err, AR_ERR_FORMAT, "%s: a web page, wanted %s: the download did not reach the file, or wants a login", path,
+                        wanted);
     return ar__fail(err, AR_ERR_FORMAT, "%s: %s; not a whole %s file, download or save it again", path, found, wanted);
 }

@@ -55,6 +55,8 @@ ar_status ar__json_load(json_t **out, const char *path, size_t max_bytes, ar_err
     ar_buf text = {0};
     *out = NULL;
     ar_status s = ar__file_read(&text, path, max_bytes, err);
+    if (!s && text.len > 23 && !memcmp(text.data, "version https://git-lfs", 23))
+        s = ar__fail(err, AR_ERR_FORMAT, "%s: a Git LFS pointer, wanted the file: run `git lfs pull` in the repository", path);
     if (!s) s = ar__json_parse(out, text.data, text.len, path, err);
     ar__buf_release(&text);
     return s;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "adapter/peft.h"
 #include "base/file.h"
@@ -285,7 +286,23 @@ static void places_without_an_adapter(void **state) {
     temp_text("alone/adapter_model.safetensors", "version https://git-lfs.github.com/spec/v1\n");
     assert_error(ar_adapter_open(&ad, temp_path("alone"), NULL, &err), AR_ERR_FORMAT, err, "git lfs pull");
     folder(CONFIG, (struct tensor[]){A, B, END}, NULL);
+    static const char *const inside[] = {"ad/adapter_model.safetensors", "ad/adapter_config.json"}; /* stand for their folder */
+    for (int i = 0; i < 2; i++) {
+        assert_ok(ar_adapter_open(&ad, temp_path(inside[i]), NULL, &err), err);
+        assert_true(ad->pair_count == 1);
+        ar_adapter_free(ad);
+    }
+    assert_int_equal(unlink(temp_path("ad/adapter_config.json")), 0);
     assert_error(ar_adapter_open(&ad, temp_path("ad/adapter_model.safetensors"), NULL, &err), AR_ERR_UNSUPPORTED, err, "wanted its folder");
+    temp_text("model/config.json", "{}");
+    assert_error(ar_adapter_open(&ad, temp_path("model"), NULL, &err), AR_ERR_NOT_FOUND, err, "a model's folder");
+    assert_error(ar_adapter_open(&ad, temp_path("model/config.json"), NULL, &err), AR_ERR_FORMAT, err, "a JSON text, wanted safetensors");
+    temp_text("page.safetensors", "<!DOCTYPE html>");
+    assert_error(ar_adapter_open(&ad, temp_path("page.safetensors"), NULL, &err), AR_ERR_FORMAT, err, "a web page");
+    temp_text("pointers/a.safetensors", "version https://git-lfs.github.com/spec/v1\n");
+    assert_error(ar_adapter_open(&ad, temp_path("pointers"), NULL, &err), AR_ERR_FORMAT, err, "a.safetensors: a Git LFS pointer");
+    temp_text("pointers/adapter_config.json", "version https://git-lfs.github.com/spec/v1\n");
+    assert_error(ar_adapter_open(&ad, temp_path("pointers"), NULL, &err), AR_ERR_FORMAT, err, "adapter_config.json: a Git LFS pointer");
     assert_error(ar_adapter_open(&ad, material("adapters/bloom-560m"), NULL, &err), AR_ERR_UNSUPPORTED, err, "'enable_lora' is on");
     assert_error(ar_adapter_open(&ad, material("adapters/loralib-roberta/roberta_base_lora_mnli.bin"), NULL, &err), AR_ERR_UNSUPPORTED, err,
                  "pickle");
