@@ -25,27 +25,20 @@ ar_status ar__base_is_packed(const ar_base *base, const char *site, ar_error *er
                     site, info->path, info->quantised);
 }
 
-/* Modules of one layer that newer or packed models keep as one. */
+/* Modules that other models keep apart, by one of the parts; the other way round is base_fused.c's. */
 static const struct {
-    const char *apart, *fused;
-} fusions[] = {
-    {".self_attn.q_proj", ".self_attn.qkv_proj"}, {".self_attn.k_proj", ".self_attn.qkv_proj"},
-    {".self_attn.v_proj", ".self_attn.qkv_proj"}, {".mlp.gate_proj", ".mlp.gate_up_proj"},
-    {".mlp.up_proj", ".mlp.gate_up_proj"},
-};
+    const char *fused, *part;
+} fusions[] = {{".self_attn.qkv_proj", ".self_attn.q_proj"}, {".mlp.gate_up_proj", ".mlp.gate_proj"}};
 
-/* The other form of the module, into out, where the base has that; false: it has not. */
-static bool find_fused(ar_buf *out, const char **form, const ar_base *base, const char *site) {
-    for (size_t i = 0; i < sizeof fusions / sizeof *fusions; i++)
-        for (int way = 0; way < 2; way++) {
-            const char *from = way ? fusions[i].fused : fusions[i].apart, *to = way ? fusions[i].apart : fusions[i].fused;
-            size_t n = strlen(site), k = strlen(from);
-            if (n < k || strcmp(site + n - k, from) != 0) continue;
-            ar__buf_clear(out);
-            ar__buf_printf(out, "%.*s%s", (int)(n - k), site, to);
-            *form = way ? "split" : "fused";
-            if (!out->failed && ar__base_find(base, out->data)) return true;
-        }
+/* A part of the module, into out, where the base has its parts; false: it has not. */
+static bool find_part(ar_buf *out, const ar_base *base, const char *site) {
+    for (size_t i = 0; i < sizeof fusions / sizeof *fusions; i++) {
+        size_t n = strlen(site), k = strlen(fusions[i].fused);
+        if (n < k || strcmp(site + n - k, fusions[i].fused) != 0) continue;
+        ar__buf_clear(out);
+        ar__buf_printf(out, "%.*s%s", (int)(n - k), site, fusions[i].part);
+        if (!out->failed && ar__base_find(base, out->data)) return true;
+    }
     return false;
 }
 
@@ -62,15 +55,16 @@ static long long layer_of(const char *site) {
 static ar_status no_weight(const ar_base *base, const ar_pair *p, ar_error *err) {
     const ar_base_info *info = ar__base_info(base);
     long long layer = layer_of(p->site);
-    ar_buf fused = {0};
-    const char *form;
+    const char *whole = ar__base_fused(base, p->site);
+    ar_buf part = {0};
     ar_status s;
     if (info->quantised && ar__base_has_parts(base, p->site)) return ar__base_is_packed(base, p->site, err);
-    if (find_fused(&fused, &form, base, p->site))
+    if (whole) return ar__base_fail_fused(base, p->site, whole, err);
+    if (find_part(&part, base, p->site))
         s = ar__fail(err, AR_ERR_MISMATCH,
-                     "site '%s': the base %s has it %s, as '%s': use the base that the adapter was trained on, whose modules have the "
-                     "adapter's names",
-                     p->site, info->path, form, fused.data);
+                     "site '%s': the base %s has it split, as '%s' and others: use the base that the adapter was trained on, whose modules "
+                     "have the adapter's names",
+                     p->site, info->path, part.data);
     else if (info->layers && layer >= info->layers)
         s = ar__fail(err, AR_ERR_MISMATCH, "site '%s': the base has layers 0 to %lld: the adapter was made for another base", p->site,
                      (long long)info->layers - 1);
@@ -81,7 +75,7 @@ static ar_status no_weight(const ar_base *base, const ar_pair *p, ar_error *err)
                      p->site, info->model_type, info->path);
     else
         s = ar__fail(err, AR_ERR_MISMATCH, "site '%s': the base has no such weight: the adapter was made for another base", p->site);
-    ar__buf_release(&fused);
+    ar__buf_release(&part);
     return s;
 }
 

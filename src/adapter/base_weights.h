@@ -72,6 +72,10 @@ const ar_base_weight *ar__base_find(const ar_base *base, const char *site);
 /* The input embedding and the head (of a tied base the embedding, marked); NULL where the file has none that is known. */
 const ar_base_weight *ar__base_embedding(const ar_base *base);
 const ar_base_weight *ar__base_head(const ar_base *base);
+/* The tensor inside which the base has the weight of a module that it lacks (q in a fused qkv); NULL: none, or it has it.
+ * _fail_fused: the message for who needs the weight. */
+const char *ar__base_fused(const ar_base *base, const char *site);
+ar_status ar__base_fail_fused(const ar_base *base, const char *site, const char *tensor, ar_error *err);
 
 /* count rows from `first` as f32 [count, n_in].  Fails, naming tensor and type, for types without a conversion, and where
  * the order of rows needs heads that are not known. */

@@ -119,7 +119,41 @@ static void another_dtype_saves_what_q8_0_eats(void **state) {
     assert_int_equal(type_of(temp_path("half.gguf"), "blk.0.ffn_down.weight"), BF16);
 }
 
+/* A base with q, k and v in one tensor: its numbers of heads serve, its weights are named for what they are. */
+static void fused_weights_are_named(void **state) {
+    (void)state;
+    ar_error err;
+    ar_gguf_writer *w;
+    ar_adapter *ad;
+    ar_merge_result r;
+    char base_path[300], adapter_path[300];
+    assert_ok(ar__gguf_writer_new(&w, &err), err);
+    assert_ok(ar__gguf_writer_set_string(w, "general.architecture", "llama", &err), err);
+    assert_ok(ar__gguf_writer_set_u32(w, "llama.attention.head_count", 4, &err), err);
+    add(w, "token_embd.weight", AR_F32, 8, 8, 1, 0.1F);
+    add(w, "blk.0.attn_qkv.weight", AR_F32, 8, 24, 2, 0.1F);
+    snprintf(base_path, sizeof base_path, "%s", save(w, "fused.gguf"));
+    assert_ok(ar__gguf_writer_new(&w, &err), err);
+    assert_ok(ar__gguf_writer_set_string(w, "general.type", "adapter", &err), err);
+    assert_ok(ar__gguf_writer_set_string(w, "general.architecture", "llama", &err), err);
+    assert_ok(ar__gguf_writer_set_string(w, "adapter.type", "lora", &err), err);
+    assert_ok(ar__gguf_writer_set_f32(w, "adapter.lora.alpha", 4, &err), err);
+    add(w, "blk.0.attn_q.weight.lora_a", AR_F32, 8, 2, 5, 0.3F);
+    add(w, "blk.0.attn_q.weight.lora_b", AR_F32, 2, 8, 6, 0.3F);
+    snprintf(adapter_path, sizeof adapter_path, "%s", save(w, "on-fused.gguf"));
+    assert_ok(ar_adapter_open(&ad, adapter_path, &(ar_adapter_options){.model = base_path}, &err), err);
+    assert_false(ad->pair[0].has_gguf_rows);
+    ar_inspection x;
+    assert_error(ar_adapter_inspect(&x, ad, rt, base_path, &err), AR_ERR_UNSUPPORTED, err, "inside 'blk.0.attn_qkv.weight', fused");
+    ar_adapter_free(ad);
+    const char *adapters[] = {adapter_path};
+    ar_merge_options o = {.model = base_path, .adapters = adapters, .adapter_count = 1, .out = temp_path("never.gguf")};
+    assert_error(ar_merge(&r, rt, &o, &err), AR_ERR_UNSUPPORTED, err, "convert the model again without --fuse-qkv");
+    assert_false(file_exists(temp_path("never.gguf")));
+    ar_merge_result_release(&r);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(another_dtype_saves_what_q8_0_eats)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(another_dtype_saves_what_q8_0_eats), cmocka_unit_test(fused_weights_are_named)};
     return cmocka_run_group_tests(tests, start, stop);
 }

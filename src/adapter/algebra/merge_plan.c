@@ -92,6 +92,8 @@ static const ar_base_weight *find_below(const ar_merging *m, const char *path) {
 static ar_status not_found(const ar_merging *m, const char *path, const char *suffix, ar_error *err) {
     const ar_base_weight *w = strcmp(suffix, ".weight") ? NULL : find_below(m, path);
     if (w) return quantised(m, w->tensor, w->type_name, err);
+    const char *fused = ar__base_fused(m->base, path);
+    if (fused) return ar__base_fail_fused(m->base, path, fused, err);
     return ar__fail(err, AR_ERR_MISMATCH, "%s: no tensor for '%s%s', which the adapter changes: it was made for another base", m->o->model,
                     path, suffix);
 }
