@@ -5,6 +5,8 @@
  *     adapters.safetensors  MODULE.lora_a [n_in, r]   MODULE.lora_b [r, n_out]   DoRA: MODULE.m [n_out]
  *     adapters.npz          the same, before 2024-03; read only
  *
+ * Experts are one module a layer (SwitchLinear): lora_a [E, r, in], lora_b [E, out, r], not transposed.
+ *
  * mlx-vlm's folders until 2026 have {"rank": r, "alpha": s, "dropout": p} and MODULE.A, MODULE.B instead; read only.
  *
  * s is `scale` itself, for all sites: rank is not in its formula, and an `alpha` beside it does nothing.  An embedding's
@@ -12,7 +14,9 @@
 #ifndef AR_ADAPTER_MLX_H
 #define AR_ADAPTER_MLX_H
 
+#include "adapter/base_weights.h"
 #include "adapter/formats.h"
+#include "base/mem.h"
 
 #define AR_MLX_CONFIG "adapter_config.json"
 #define AR_MLX_WEIGHTS "adapters.safetensors"
@@ -40,6 +44,20 @@ void ar__mlx_config_release(ar_mlx_config *m);
 ar_status ar__mlx_instantiates(const ar_mlx_config *m, const char *module, int64_t layers, int64_t seen, ar_error *err);
 /* `12` of "model.layers.12.mlp.up_proj" and what follows; -1 and NULL outside the blocks. */
 int64_t ar__mlx_block(const char **rest, const char *module);
+
+/* One expert's module; stem bytes of the site stand before ".experts.". */
+typedef struct ar_mlx_expert {
+    size_t stem;
+    int64_t index;
+    const char *part; /* "up_proj", "w1"; borrowed from the site */
+} ar_mlx_expert;
+bool ar__mlx_expert_read(ar_mlx_expert *out, const char *site); /* false: it is none */
+/* Appends the module that holds all of them in mlx-lm, as far as below the layer; and one expert's module of such a stack, in
+ * mixtral's spelling or the usual one (nothing where it is no stack). */
+void ar__mlx_expert_stack(ar_buf *out, const char *site, const ar_mlx_expert *x);
+void ar__mlx_expert_site(ar_buf *out, const char *stack, int64_t index, bool mixtral);
+/* How many experts the base has of that kind in that layer. */
+int64_t ar__mlx_expert_count(const ar_base *base, const char *site, const ar_mlx_expert *x);
 
 ar_status ar__mlx_read(ar_adapter **out, const ar_read_context *c, ar_error *err);
 

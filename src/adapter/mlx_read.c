@@ -64,10 +64,12 @@ static ar_status check_tensor(const struct reader *r, const struct tensor *t, en
                         t->name);
     if (!ar__dtype(t->type)->is_weight)
         return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: tensor '%s' has dtype %s, wanted f32, f16 or bf16", r->place, t->name, t->type_name);
+    if (t->dims == 3 && part != PART_M && strstr(t->name, ".switch_mlp.")) return AR_OK; /* a pair for each expert */
     if (t->dims == 3)
         return ar__fail(err, AR_ERR_UNSUPPORTED,
-                        "%s: tensor '%s' has a pair for each of %lld experts (SwitchLinear), which no other format holds", r->place,
-                        t->name, (long long)t->shape[0]);
+                        "%s: tensor '%s' has a pair for each of %lld experts in a module that is no switch_mlp, whose experts have no "
+                        "names elsewhere",
+                        r->place, t->name, (long long)t->shape[0]);
     if (t->dims != (part == PART_M ? 1 : 2))
         return ar__fail(err, AR_ERR_FORMAT, "%s: tensor '%s' has %d dimensions, wanted %d", r->place, t->name, t->dims,
                         part == PART_M ? 1 : 2);
@@ -173,8 +175,15 @@ static ar_stored stored(const struct tensor *t) {
     return (ar_stored){.name = t->name, .bytes = t->data, .type = t->type, .is_there = true, .is_transposed = true};
 }
 
-static ar_status add_pair(struct reader *r, const struct site *site, const char *path, bool embedding, ar_error *err) {
-    const struct tensor *a = &site->part[PART_A], *b = &site->part[PART_B];
+/* The two halves as a pair of two dimensions; of experts that of one. */
+struct half {
+    struct tensor a, b;
+    bool stacked;
+};
+
+static ar_status add_pair(struct reader *r, const struct site *site, const struct half *h, const char *path, bool embedding,
+                          ar_error *err) {
+    const struct tensor *a = &h->a, *b = &h->b;
     ar_pair *p;
     if (ar__adapter_find_pair(r->ad, path))
         return ar__fail(err, AR_ERR_FORMAT, "%s: '%s' names a site that is there under another name already", r->place, site->module);
@@ -190,20 +199,80 @@ static ar_status add_pair(struct reader *r, const struct site *site, const char 
     p->scale = r->config.scale; /* not α / r, which may differ in the last bit */
     p->stored[AR_FACTOR_A] = stored(a);
     p->stored[AR_FACTOR_B] = stored(b);
+    p->stored[AR_FACTOR_A].is_transposed = p->stored[AR_FACTOR_B].is_transposed = !h->stacked;
     if (embedding) warn_of_tie(r, path);
     return p->magnitude ? read_magnitude(r, p, &site->part[PART_M], err) : AR_OK;
+}
+
+static ar_status check_stack(const struct reader *r, const struct site *site, ar_error *err) {
+    const struct tensor *a = &site->part[PART_A], *b = &site->part[PART_B];
+    bool fit = a->name && b->name && a->dims == 3 && b->dims == 3 && a->shape[0] == b->shape[0] && a->shape[1] == b->shape[2];
+    for (int i = 0; fit && i < 3; i++) fit = a->shape[i] > 0 && b->shape[i] > 0;
+    if (!fit || a->shape[1] > INT_MAX)
+        return ar__fail(err, AR_ERR_FORMAT, "%s: site '%s': wanted lora_a [experts, r, in] and lora_b [experts, out, r]", r->place,
+                        site->module);
+    if (r->config.rank && a->shape[1] != r->config.rank)
+        return ar__fail(err, AR_ERR_MISMATCH, "%s: site '%s' has rank %lld, %s says %d: correct the configuration", r->place, site->module,
+                        (long long)a->shape[1], AR_MLX_CONFIG, r->config.rank);
+    if (r->config.dora)
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: site '%s': DoRA of experts, which mlx-lm has not", r->place, site->module);
+    return ar__mlx_instantiates(&r->config, site->module, r->layers, r->seen, err);
+}
+
+/* Expert `index` of a stack: its numbers lie together. */
+static struct tensor slice(const struct tensor *t, int64_t index) {
+    struct tensor out = *t;
+    out.count = t->count / (size_t)t->shape[0];
+    out.data = (const char *)t->data + (size_t)index * out.count * ar__dtype(t->type)->bytes;
+    out.dims = 2;
+    /* As the pairs of two dimensions have them: [in, r] and [r, out]. */
+    out.shape[0] = t->shape[2];
+    out.shape[1] = t->shape[1];
+    return out;
+}
+
+static ar_status read_expert(struct reader *r, const struct site *site, const char *stack, int64_t index, ar_error *err) {
+    const ar_base *base = r->c->base;
+    const ar_base_weight *w = NULL;
+    struct half h = {slice(&site->part[PART_A], index), slice(&site->part[PART_B], index), true};
+    struct site one = *site;
+    ar_buf path = {0};
+    bool mixtral = strstr(stack, "block_sparse_moe") != NULL;
+    ar__mlx_expert_site(&path, stack, index, mixtral);
+    ar_status s = path.failed ? ar__fail_memory(err, r->place) : AR_OK;
+    one.part[PART_A] = h.a;
+    one.part[PART_B] = h.b;
+    if (!s && base) w = ar__base_find(base, path.data);
+    if (!s && base) s = check_base(r, &one, w, err);
+    if (!s) s = add_pair(r, &one, &h, path.data, false, err);
+    ar__buf_release(&path);
+    return s;
+}
+
+static ar_status read_stack(struct reader *r, const struct site *site, ar_error *err) {
+    const ar_base *base = r->c->base;
+    ar_buf path = {0};
+    ar_status s = check_stack(r, site, err);
+    if (s) return s;
+    ar__names_from_mlx(&path, base ? ar__base_info(base)->names : NULL, site->module);
+    if (path.failed) s = ar__fail_memory(err, r->place);
+    for (int64_t e = 0; !s && e < site->part[PART_A].shape[0]; e++) s = read_expert(r, site, path.data, e, err);
+    ar__buf_release(&path);
+    return s;
 }
 
 static ar_status read_site(struct reader *r, const struct site *site, ar_error *err) {
     const ar_base *base = r->c->base;
     ar_buf path = {0};
+    if (site->part[PART_A].dims == 3 || site->part[PART_B].dims == 3) return read_stack(r, site, err);
     ar_status s = check_site(r, site, err);
     if (s) return s;
     ar__names_from_mlx(&path, base ? ar__base_info(base)->names : NULL, site->module);
     if (path.failed) s = ar__fail_memory(err, r->place);
     const ar_base_weight *w = !s && base ? ar__base_find(base, path.data) : NULL;
     if (!s && base) s = check_base(r, site, w, err);
-    if (!s) s = add_pair(r, site, path.data, is_embedding(path.data, w), err);
+    struct half h = {site->part[PART_A], site->part[PART_B], false};
+    if (!s) s = add_pair(r, site, &h, path.data, is_embedding(path.data, w), err);
     ar__buf_release(&path);
     return s;
 }

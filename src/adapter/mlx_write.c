@@ -26,6 +26,14 @@ struct naming {
     bool wrapped;
 };
 
+/* The pairs of all experts of one module, in their order: what a tensor of three dimensions streams. */
+struct stack {
+    ar_emit *emit; /* of all pairs */
+    size_t *pair;  /* their places, by expert */
+    size_t count;
+    ar_factor which;
+};
+
 struct mlx_writer {
     const ar_write_context *c;
     const ar_adapter *ad;
@@ -33,8 +41,9 @@ struct mlx_writer {
     struct naming names;
     double scale;
     int rank;
-    ar_emit *emit; /* two a pair */
-    json_t *keys;  /* mlx-lm's paths, in the order of the pairs */
+    ar_emit *emit;       /* two a pair */
+    struct stack *stack; /* two a pair, of the first expert of each stack */
+    json_t *keys;        /* mlx-lm's paths, in the order of the pairs */
 };
 
 static double scale_of(const ar_pair *p) { return p->scale; }
@@ -59,6 +68,17 @@ static struct naming find_names(const ar_adapter *ad, const ar_base *base) {
     }
     if (n.family) n.wrapped = ar__mlx_is_wrapped(n.family); /* whatever the class was that the adapter was trained on */
     return n;
+}
+
+static void print_module(ar_buf *out, const struct naming *n, const char *site);
+
+/* The module that holds the experts of all. */
+static void print_stack(ar_buf *out, const struct naming *n, const char *site, const ar_mlx_expert *x) {
+    ar_buf stack = {0};
+    ar__mlx_expert_stack(&stack, site, x);
+    out->failed |= stack.failed;
+    if (!stack.failed) print_module(out, n, stack.data);
+    ar__buf_release(&stack);
 }
 
 /* The path of the site in mlx-lm: by the table of names, else as the family spells such a module. */
@@ -126,21 +146,54 @@ static ar_status check_pair(const ar_adapter *ad, const ar_pair *p, const ar_bas
     return check_tie(ad, p, base, err);
 }
 
-/* What the loader would not find, before anything is written. */
-static ar_status check_name(const struct naming *n, const char *site, ar_error *err) {
+/* A stack has a pair of every expert: mlx-lm's layer is one for all. */
+static ar_status check_expert(const struct naming *n, const ar_adapter *ad, const ar_pair *p, const ar_mlx_expert *x, const ar_base *base,
+                              ar_error *err) {
+    int64_t count = base ? ar__mlx_expert_count(base, p->site, x) : 0, there = 0;
     ar_buf module = {0};
-    print_module(&module, n, site);
+    if (!n->family)
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "site '%s': mlx-lm has the experts of a layer in one module, and only the base says how many there are: give "
+                        "--model BASE (a folder)",
+                        p->site);
+    for (size_t i = 0; i < ad->pair_count; i++) {
+        ar_mlx_expert y;
+        const char *site = ad->pair[i].site;
+        there += ar__mlx_expert_read(&y, site) && y.stem == x->stem && !strncmp(site, p->site, x->stem) && !strcmp(y.part, x->part);
+    }
+    print_stack(&module, n, p->site, x);
     ar_status s = AR_OK;
     if (module.failed)
-        s = ar__fail_memory(err, site);
-    else if (strstr(site, ".experts.") && ar__mlx_module(n->family, module.data) != AR_MLX_MODULE)
-        s = ar__fail(err, AR_ERR_UNSUPPORTED,
-                     "site '%s': mlx-lm has the experts of a layer in one stacked module (mlp.switch_mlp or the like of %s.py), not one by "
-                     "one: merge the adapter into its base instead (alphar merge), or leave the experts out",
-                     site, n->family->type);
+        s = ar__fail_memory(err, p->site);
+    else if (ar__mlx_module(n->family, module.data) != AR_MLX_SWITCH)
+        s = ar__fail(err, AR_ERR_UNSUPPORTED, "site '%s': mlx-lm %s has no module '%s' for the experts of its %s models", p->site,
+                     ar__mlx_lm_version, module.data, n->family->type);
+    else if (there != count)
+        s = ar__fail(
+            err, AR_ERR_UNSUPPORTED,
+            "site '%s': mlx-lm has the experts of a layer in one module, '%s', and the adapter has pairs for %lld of %lld of them: "
+            "merge the adapter into its base instead (alphar merge), or leave the experts out",
+            p->site, module.data, (long long)there, (long long)count);
+    else if (p->magnitude)
+        s = ar__fail(err, AR_ERR_UNSUPPORTED, "site '%s': mlx-lm has no DoRA of experts: merge the adapter instead (alphar merge)",
+                     p->site);
+    ar__buf_release(&module);
+    return s;
+}
+
+/* What the loader would not find, before anything is written. */
+static ar_status check_name(const struct naming *n, const ar_adapter *ad, const ar_pair *p, const ar_base *base, ar_error *err) {
+    ar_mlx_expert x;
+    if (ar__mlx_expert_read(&x, p->site)) return check_expert(n, ad, p, &x, base, err);
+    if (!n->family) return AR_OK;
+    ar_buf module = {0};
+    print_module(&module, n, p->site);
+    ar_status s = AR_OK;
+    if (module.failed)
+        s = ar__fail_memory(err, p->site);
     else if (ar__mlx_module(n->family, module.data) != AR_MLX_MODULE)
         s = ar__fail(err, AR_ERR_UNSUPPORTED, "site '%s': mlx-lm %s has no module '%s' in its %s models, whose layers ('%sN.') have %.600s",
-                     site, ar__mlx_lm_version, module.data, n->family->type, n->family->prefix, n->family->inside);
+                     p->site, ar__mlx_lm_version, module.data, n->family->type, n->family->prefix, n->family->inside);
     ar__buf_release(&module);
     return s;
 }
@@ -164,7 +217,7 @@ static ar_status check_mlx(const ar_adapter *ad, const ar_write_context *c, ar_e
                         ar__base_info(c->base)->path, type, ar__mlx_lm_version);
     for (size_t i = 0; !s && i < ad->pair_count; i++) {
         s = check_pair(ad, &ad->pair[i], c->base, err);
-        if (!s && names.family) s = check_name(&names, ad->pair[i].site, err);
+        if (!s) s = check_name(&names, ad, &ad->pair[i], c->base, err);
     }
     return s;
 }
@@ -184,8 +237,72 @@ static ar_status add_factor(struct mlx_writer *w, size_t i, ar_factor which, con
     return s;
 }
 
+static ar_status emit_stack(void *user, ar_writer *w, ar_error *err) {
+    const struct stack *k = user;
+    ar_status s = AR_OK;
+    for (size_t i = 0; !s && i < k->count; i++) s = ar__emit(&k->emit[2 * k->pair[i] + k->which], w, err);
+    return s;
+}
+
+/* The one dtype of a stack: the pairs' own where that is the same for all. */
+static ar_dtype type_of_stack(const struct mlx_writer *w, const struct stack *k) {
+    ar_dtype type = ar__write_dtype(w->c, &w->ad->pair[k->pair[0]], k->which);
+    for (size_t i = 1; i < k->count; i++)
+        if (ar__write_dtype(w->c, &w->ad->pair[k->pair[i]], k->which) != type) return AR_F32;
+    return type;
+}
+
+static ar_status add_stacked(struct mlx_writer *w, struct stack *k, const char *module, ar_error *err) {
+    const ar_pair *first = &w->ad->pair[k->pair[0]];
+    bool is_a = k->which == AR_FACTOR_A;
+    int64_t shape[3] = {(int64_t)k->count, is_a ? w->rank : first->n_out, is_a ? first->n_in : w->rank};
+    ar_dtype type = type_of_stack(w, k);
+    ar_buf key = {0};
+    for (size_t i = 0; i < k->count; i++) {
+        const ar_pair *p = &w->ad->pair[k->pair[i]];
+        if (p->n_in != first->n_in || p->n_out != first->n_out)
+            return ar__fail(err, AR_ERR_MISMATCH, "site '%s': another shape than '%s' has", p->site, first->site);
+        ar_emit *e = &w->emit[2 * k->pair[i] + k->which];
+        *e = (ar_emit){.ad = w->ad, .pair = k->pair[i], .which = k->which, .factor = 1, .type = type, .rank = w->rank};
+        if (!is_a && p->scale != w->scale) e->factor = p->scale / w->scale;
+    }
+    ar__buf_printf(&key, "%s.lora_%c", module, is_a ? 'a' : 'b');
+    ar_status s = key.failed ? ar__fail_memory(err, module) : ar__st_writer_add_stream(w->st, key.data, type, 3, shape, emit_stack, k, err);
+    ar__buf_release(&key);
+    return s;
+}
+
+/* All experts of pair i's module, once: with the first of them. */
+static ar_status add_experts(struct mlx_writer *w, size_t i, const ar_mlx_expert *x, ar_error *err) {
+    const ar_adapter *ad = w->ad;
+    const char *own = ad->pair[i].site;
+    ar_buf module = {0};
+    ar_status s = AR_OK;
+    if (x->index) return AR_OK;
+    print_stack(&module, &w->names, own, x);
+    if (module.failed || json_array_append_new(w->keys, json_string(module.data))) s = ar__fail_memory(err, own);
+    for (int f = 0; !s && f < 2; f++) {
+        struct stack *k = &w->stack[2 * i + (size_t)f];
+        *k = (struct stack){.emit = w->emit, .pair = ar__alloc(ad->pair_count, sizeof *k->pair), .which = (ar_factor)f};
+        if (!k->pair) s = ar__fail_memory(err, own);
+        for (size_t j = 0; !s && j < ad->pair_count; j++) {
+            ar_mlx_expert y;
+            const char *site = ad->pair[j].site;
+            if (!ar__mlx_expert_read(&y, site) || y.stem != x->stem || strncmp(site, own, x->stem) != 0 || strcmp(y.part, x->part) != 0)
+                continue;
+            if ((size_t)y.index < ad->pair_count) k->pair[y.index] = j;
+            k->count++;
+        }
+        if (!s) s = add_stacked(w, k, module.data, err);
+    }
+    ar__buf_release(&module);
+    return s;
+}
+
 static ar_status add_pair(struct mlx_writer *w, size_t i, ar_error *err) {
     const ar_pair *p = &w->ad->pair[i];
+    ar_mlx_expert x;
+    if (ar__mlx_expert_read(&x, p->site)) return add_experts(w, i, &x, err);
     ar_buf module = {0}, key = {0};
     print_module(&module, &w->names, p->site);
     ar__buf_printf(&key, "%s.m", module.data ? module.data : "");
@@ -241,6 +358,7 @@ static ar_status write_config(struct mlx_writer *w, const char *path, ar_error *
 
 static ar_status write_mlx(ar_write_context *c, const ar_adapter *ad, ar_error *err) {
     struct mlx_writer w = {.c = c, .ad = ad, .emit = ar__alloc(2 * ad->pair_count, sizeof *w.emit), .keys = json_array()};
+    w.stack = ar__alloc(2 * ad->pair_count, sizeof *w.stack);
     char *weights = ar__path_join(c->path, AR_MLX_WEIGHTS), *config = ar__path_join(c->path, AR_MLX_CONFIG);
     w.names = find_names(ad, c->base);
     w.scale = c->alpha = common_scale(ad);
@@ -248,13 +366,15 @@ static ar_status write_mlx(ar_write_context *c, const ar_adapter *ad, ar_error *
         if (ad->pair[i].rank > w.rank) w.rank = ad->pair[i].rank;
         c->folded += ad->pair[i].scale != w.scale;
     }
-    ar_status s = w.emit && w.keys && weights && config ? ar__st_writer_new(&w.st, err) : ar__fail_memory(err, c->path);
+    ar_status s = w.emit && w.stack && w.keys && weights && config ? ar__st_writer_new(&w.st, err) : ar__fail_memory(err, c->path);
     if (!s) s = write_weights(&w, weights, err);
     if (!s) s = write_config(&w, config, err);
     ar__st_writer_free(w.st);
     json_decref(w.keys);
     free(weights);
     free(config);
+    for (size_t i = 0; w.stack && i < 2 * ad->pair_count; i++) free(w.stack[i].pair);
+    free(w.stack);
     free(w.emit);
     return s;
 }

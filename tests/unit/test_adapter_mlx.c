@@ -529,7 +529,8 @@ static void names_are_those_of_the_loader(void **state) {
         ar__st_close(st);
         ar_adapter_free(ad);
     }
-    refuse_name("model.layers.0.mlp.experts.1.up_proj", "qwen3_moe", "model.layers.0.mlp.experts.1.up_proj.weight", "one stacked module");
+    refuse_name("model.layers.0.mlp.experts.0.up_proj", "llama", "model.layers.0.mlp.experts.0.up_proj.weight",
+                "no module 'model.layers.0.mlp.switch_mlp.up_proj' for the experts of its llama models");
     refuse_name("model.layers.0.self_attn.novel", "llama", "model.layers.0.self_attn.novel.weight",
                 "mlx-lm 0.32.2 has no module 'model.layers.0.self_attn.novel' in its llama models");
     refuse_name(Q(0), "some_new_model", Q(0) ".weight", "model type 'some_new_model' is not among the models of mlx-lm");
@@ -548,12 +549,57 @@ static void the_proof_sees_a_wrong_name(void **state) {
     ar__base_close(base);
 }
 
+#define EXPERT(n) "model.layers.0.mlp.experts." #n ".up_proj"
+#define STACK "model.layers.0.mlp.switch_mlp.up_proj"
+
+/* mlx-lm has one module for the experts of a layer: [E, r, in] and [E, out, r], of another s and rank as the others. */
+static void experts_are_stacked(void **state) {
+    (void)state;
+    static const char *const weights[] = {EXPERT(0) ".weight", EXPERT(1) ".weight", Q(0) ".weight", NULL};
+    static const struct site sites[] = {{EXPERT(1), 5, 7, 4, 8, AR_POLICY_STANDARD, false, false},
+                                        {EXPERT(0), 5, 7, 2, 8, AR_POLICY_STANDARD, false, false},
+                                        {Q(0), 5, 7, 4, 8, AR_POLICY_STANDARD, false, false},
+                                        {NULL, 0, 0, 0, 0, 0, false, false}};
+    ar_error err;
+    ar_proof proof;
+    ar_st_set *st;
+    char base[300];
+    ar_adapter *ad = make(sites), *back;
+    snprintf(base, sizeof base, "%s", base_folder("qwen3_moe", weights));
+    assert_ok(write_mlx(&proof, ad, temp_path("stacked"), base, &err), err);
+    assert_true(proof.sites == 3 && proof.max_relative < 1e-6);
+    assert_string_equal(proof.names, "mlx-lm 0.32.2: qwen3_moe");
+    assert_ok(ar__st_open(&st, temp_path("stacked/adapters.safetensors"), &err), err);
+    assert_int_equal(ar__st_count(st), 4);
+    const ar_st_tensor *a = ar__st_find(st, STACK ".lora_a"), *b = ar__st_find(st, STACK ".lora_b");
+    assert_true(a && b && a->dims == 3 && a->shape[0] == 2 && a->shape[1] == 4 && a->shape[2] == 7);
+    assert_true(b->shape[0] == 2 && b->shape[1] == 5 && b->shape[2] == 4);
+    const float *x = a->data, *y = b->data;
+    for (int i = 0; i < 7; i++) {
+        assert_true(x[i] == ad->pair[1].a[i] && x[21 + i] == 0); /* expert 0, padded from rank 2 */
+        assert_true(x[28 + i] == ad->pair[0].a[i]);              /* expert 1 */
+    }
+    assert_true(y[20] == ad->pair[0].b[0] && y[0] == 2 * ad->pair[1].b[0]); /* s is 2 in the file and 4 at expert 0 */
+    ar__st_close(st);
+    back = open_ok(temp_path("stacked"));
+    assert_int_equal(back->pair_count, 3);
+    assert_non_null(ar__adapter_find_pair(back, EXPERT(1)));
+    ar_adapter_free(back);
+    ad->pair_count = 1; /* expert 0 is missing */
+    assert_error(write_mlx(NULL, ad, temp_path("half"), base, &err), AR_ERR_UNSUPPORTED, err, "pairs for 1 of 2 of them");
+    assert_error(write_mlx(NULL, ad, temp_path("half"), NULL, &err), AR_ERR_UNSUPPORTED, err, "give --model BASE");
+    assert_false(file_exists(temp_path("half")));
+    ad->pair_count = 3;
+    ar_adapter_free(ad);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mlx_vlm_folders_are_read),
         cmocka_unit_test(other_fields_are_kept),
         cmocka_unit_test(names_are_those_of_the_loader),
         cmocka_unit_test(the_proof_sees_a_wrong_name),
+        cmocka_unit_test(experts_are_stacked),
         cmocka_unit_test(scale_is_s_itself),
         cmocka_unit_test(one_scale_and_one_rank_hold_for_all),
         cmocka_unit_test(scales_of_nothing_but_zero_stay_zero),
