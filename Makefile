@@ -13,7 +13,24 @@ DESTDIR ?=
 VERSION := 0.1.0
 SONAME  := libalphar.so.0
 
-PACKAGES := jansson yaml-0.1 libpcre2-8 libutf8proc openblas lapacke
+# Where `make install` puts things; each can be given, and DESTDIR stands before all of them.
+BINDIR       ?= $(PREFIX)/bin
+LIBDIR       ?= $(PREFIX)/lib
+INCLUDEDIR   ?= $(PREFIX)/include
+DATADIR      ?= $(PREFIX)/share
+MANDIR       ?= $(DATADIR)/man
+DOCDIR       ?= $(DATADIR)/doc/alphar
+PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
+BASHDIR      ?= $(DATADIR)/bash-completion/completions
+ZSHDIR       ?= $(DATADIR)/zsh/site-functions
+FISHDIR      ?= $(DATADIR)/fish/vendor_completions.d
+INSTALL      ?= install
+PKG_CONFIG   ?= pkg-config
+
+# By their pkg-config names: the library's, of which the linear algebra stands apart (see LIBS_PRIVATE), and the program's.
+REQUIRES := jansson libpcre2-8 libutf8proc
+ALGEBRA  := lapacke openblas
+PACKAGES := $(REQUIRES) yaml-0.1 $(ALGEBRA)
 DEB_PACKAGES := gcc make pkg-config libjansson-dev libyaml-dev libpcre2-dev libutf8proc-dev \
                 libopenblas-openmp-dev liblapacke-dev libcmocka-dev
 
@@ -27,8 +44,8 @@ CFLAGS_  := -std=c17 -D_GNU_SOURCE $(OPT) $(WARN) $(SANITIZE) -fPIC -fopenmp -fv
             -ffp-contract=off -fno-math-errno -Iinclude -Isrc $(CFLAGS)
 
 # Asked when the first recipe needs it, and once: on a bare machine the packages come during this very run of make.
-package_cflags = $(eval package_cflags := $$(shell pkg-config --cflags $(PACKAGES)))$(package_cflags)
-package_libs   = $(eval package_libs := $$(shell pkg-config --libs $(PACKAGES)))$(package_libs)
+package_cflags = $(eval package_cflags := $$(shell $(PKG_CONFIG) --cflags $(PACKAGES)))$(package_cflags)
+package_libs   = $(eval package_libs := $$(shell $(PKG_CONFIG) --libs $(PACKAGES)))$(package_libs)
 COMPILE = $(CC) $(CFLAGS_) $(package_cflags)
 LDLIBS_ = $(SANITIZE) $(LDFLAGS) -fopenmp $(package_libs) -lm -lpthread
 # A library that lacks one of its own is refused at its link, not at its user's.  (Sanitizers come with the program.)
@@ -64,11 +81,11 @@ endif
 CHECKASM := $(CHECKASM_SRC:%.c=$(BUILD)/%.o)
 BENCH_BIN := $(patsubst bench/%.c,$(BUILD)/bench/%,$(sort $(wildcard bench/bench_*.c)))
 
-.PHONY: all help deps deps-check test-deps-check demo test fresh unit checkasm-arm64 lint format asan fuzz fuzz-programs bench install clean
+.PHONY: all help deps deps-check test-deps-check fortran-check demo test fresh unit checkasm-arm64 lint format asan fuzz fuzz-programs bench static install uninstall clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: deps-check $(BUILD)/alphar $(BUILD)/libalphar.a $(BUILD)/libalphar.so
+all: deps-check $(BUILD)/alphar $(BUILD)/libalphar.a $(BUILD)/libalphar.so $(BUILD)/share/done
 
 help:
 	@echo 'make            build the program and the library into $(BUILD)/'
@@ -81,16 +98,17 @@ help:
 	@echo 'make lint       layers, formatting, clang-tidy, warnings'
 	@echo 'make fuzz       libFuzzer on every reader, FUZZ_SECONDS=$(FUZZ_SECONDS) each (needs clang)'
 	@echo 'make bench      paired benchmarks; PARTS="products machine …" for some of them'
-	@echo 'make install    PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
+	@echo 'make install    PREFIX=$(PREFIX) DESTDIR=$(DESTDIR); LIBDIR, MANDIR … as in the Makefile; make uninstall takes it away'
+	@echo 'make static     $(BUILD)/alphar-static, one file without shared libraries (needs gfortran)'
 
 deps:
 	@tools/install-deps $(DEB_PACKAGES) $(DEPS_EXTRA)
 
 # What is built waits for these: they install what is missing, or say what to install and end the run.
-have_packages = command -v $(firstword $(CC)) >/dev/null && pkg-config --exists $(1) 2>/dev/null
+have_packages = command -v $(firstword $(CC)) >/dev/null && $(PKG_CONFIG) --exists $(1) 2>/dev/null
 deps-check:
 	@{ $(call have_packages,$(PACKAGES)); } || tools/install-deps $(DEB_PACKAGES)
-	@pkg-config --print-errors --exists $(PACKAGES)
+	@$(PKG_CONFIG) --print-errors --exists $(PACKAGES)
 
 test-deps-check: deps-check
 	@{ $(call have_packages,cmocka); } || tools/install-deps $(DEB_PACKAGES)
@@ -113,7 +131,7 @@ $(UNIT:%.c=$(BUILD)/%.o) $(TEST_OBJ): | test-deps-check
 
 $(BUILD)/libalphar.a: $(OBJ)
 	$(call note,AR)
-	$(Q)rm -f $@ && ar rcs $@ $(OBJ)
+	$(Q)rm -f $@ && $(AR) rcs $@ $(OBJ)
 
 # As it is installed: the file by its version, a link by its soname for the loader, a link without for the linker.
 SO := libalphar.so.$(VERSION)
@@ -127,6 +145,27 @@ $(BUILD)/libalphar.so: $(BUILD)/$(SO)
 $(BUILD)/alphar: $(CLI_OBJ) $(BUILD)/libalphar.a
 	$(call note,LINK)
 	$(Q)$(CC) -o $@ $(CLI_OBJ) $(BUILD)/libalphar.a $(LDLIBS_)
+
+# Man pages and completion, which the program makes from its own option tables.
+COMMANDS := $(CLI:cli/cmd_%.c=%)
+COMMANDS := $(sort $(filter-out cli/%,$(COMMANDS)))
+$(BUILD)/share/done: $(BUILD)/alphar
+	$(call note,GEN)
+	@mkdir -p $(@D)
+	$(Q)$(BUILD)/alphar help --man >$(@D)/alphar.1
+	$(Q)for c in $(COMMANDS); do $(BUILD)/alphar help --man $$c >$(@D)/alphar-$$c.1 || exit 1; done
+	$(Q)for s in bash zsh fish; do $(BUILD)/alphar help --completion $$s >$(@D)/alphar.$$s || exit 1; done
+	@touch $@
+
+# One file that needs no other: for a machine whose libraries are older.  The static OpenBLAS wants gfortran's library.
+FORTRAN_LIBS = $(foreach l,gfortran quadmath,$(if $(filter /%,$(shell $(CC) -print-file-name=lib$(l).a)),-l$(l)))
+fortran-check:
+	$(if $(FORTRAN_LIBS),,@tools/install-deps gfortran)
+static: $(BUILD)/alphar-static
+$(BUILD)/alphar-static: $(CLI_OBJ) $(BUILD)/libalphar.a | fortran-check
+	$(call note,LINK)
+	$(Q)$(CC) -static -o $@ $(CLI_OBJ) $(BUILD)/libalphar.a $(LDFLAGS) -fopenmp \
+	  $$($(PKG_CONFIG) --static --libs $(REQUIRES) yaml-0.1) $$($(PKG_CONFIG) --libs $(ALGEBRA)) $(FORTRAN_LIBS) -lm -lpthread
 
 $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(TEST_OBJ) $(BUILD)/libalphar.a
 	$(call note,LINK)
@@ -214,18 +253,38 @@ format:
 bench: all $(BENCH_BIN)
 	@BUILD=$(BUILD) bench/run $(PARTS)
 
+# For who links libalphar.a.  pkg-config --static of OpenBLAS and LAPACKE asks for a second LAPACK, and for gfortran's
+# library even where OpenBLAS is shared, so these two are named here; FORTRAN_LIBS where they are, for a link with -static.
+LIBS_PRIVATE = $(shell $(PKG_CONFIG) --libs $(ALGEBRA)) $(FORTRAN_LIBS) -fopenmp -lm -lpthread
+
+# Every file of an installation, and what is only ours of its folders.
+INSTALLED = $(BINDIR)/alphar $(LIBDIR)/libalphar.a $(LIBDIR)/libalphar.so $(LIBDIR)/$(SONAME) $(LIBDIR)/$(SO) $(PKGCONFIGDIR)/alphar.pc \
+            $(MANDIR)/man1/alphar.1 $(COMMANDS:%=$(MANDIR)/man1/alphar-%.1) $(BASHDIR)/alphar $(ZSHDIR)/_alphar $(FISHDIR)/alphar.fish
+OWN_DIRS  = $(INCLUDEDIR)/alphar $(DOCDIR)
+
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/alphar $(DESTDIR)$(PREFIX)/lib/pkgconfig
-	install -m 755 $(BUILD)/alphar $(DESTDIR)$(PREFIX)/bin/alphar
-	install -m 644 include/alphar/*.h $(DESTDIR)$(PREFIX)/include/alphar/
-	install -m 644 $(BUILD)/libalphar.a $(DESTDIR)$(PREFIX)/lib/libalphar.a
-	install -m 755 $(BUILD)/$(SO) $(DESTDIR)$(PREFIX)/lib/libalphar.so.$(VERSION)
-	ln -sf libalphar.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libalphar.so.0
-	ln -sf libalphar.so.0 $(DESTDIR)$(PREFIX)/lib/libalphar.so
-	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' 'Name: alphar' \
-	  'Description: LoRA fine-tuning in which alpha is right' 'Version: $(VERSION)' \
-	  'Requires.private: $(PACKAGES)' 'Libs: -L$${libdir} -lalphar' 'Libs.private: -fopenmp -lm -lpthread' \
-	  'Cflags: -I$${includedir}' > $(DESTDIR)$(PREFIX)/lib/pkgconfig/alphar.pc
+	$(INSTALL) -d $(patsubst %,$(DESTDIR)%,$(sort $(dir $(INSTALLED))) $(OWN_DIRS) $(DOCDIR)/docs $(DOCDIR)/examples)
+	$(INSTALL) -m 755 $(BUILD)/alphar $(DESTDIR)$(BINDIR)/alphar
+	$(INSTALL) -m 644 include/alphar/*.h $(DESTDIR)$(INCLUDEDIR)/alphar/
+	$(INSTALL) -m 644 $(BUILD)/libalphar.a $(DESTDIR)$(LIBDIR)/libalphar.a
+	$(INSTALL) -m 755 $(BUILD)/$(SO) $(DESTDIR)$(LIBDIR)/$(SO)
+	ln -sf $(SO) $(DESTDIR)$(LIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libalphar.so
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR:$(PREFIX)/%=$${prefix}/%)|' -e 's|@VERSION@|$(VERSION)|' \
+	  -e 's|@INCLUDEDIR@|$(INCLUDEDIR:$(PREFIX)/%=$${prefix}/%)|' -e 's|@REQUIRES@|$(REQUIRES)|' \
+	  -e 's|@LIBS@|$(LIBS_PRIVATE)|' alphar.pc.in >$(DESTDIR)$(PKGCONFIGDIR)/alphar.pc
+	chmod 644 $(DESTDIR)$(PKGCONFIGDIR)/alphar.pc
+	$(INSTALL) -m 644 $(BUILD)/share/*.1 $(DESTDIR)$(MANDIR)/man1/
+	$(INSTALL) -m 644 $(BUILD)/share/alphar.bash $(DESTDIR)$(BASHDIR)/alphar
+	$(INSTALL) -m 644 $(BUILD)/share/alphar.zsh $(DESTDIR)$(ZSHDIR)/_alphar
+	$(INSTALL) -m 644 $(BUILD)/share/alphar.fish $(DESTDIR)$(FISHDIR)/alphar.fish
+	$(INSTALL) -m 644 LICENSE README.md CHANGELOG.md $(DESTDIR)$(DOCDIR)/
+	$(INSTALL) -m 644 docs/*.md $(DESTDIR)$(DOCDIR)/docs/
+	$(INSTALL) -m 644 examples/*.c $(DESTDIR)$(DOCDIR)/examples/
+
+uninstall:
+	rm -f $(patsubst %,$(DESTDIR)%,$(INSTALLED))
+	rm -rf $(patsubst %,$(DESTDIR)%,$(OWN_DIRS))
 
 clean:
 	rm -rf $(BUILD)

@@ -15,16 +15,17 @@ struct values {
 #define AT(member) offsetof(struct values, member)
 
 static const cli_option options[] = {
-    {.name = "alpha", .kind = CLI_NUMBER, .at = offsetof(struct adapter_values, alpha), .value = "X"},
-    {.name = "scale", .kind = CLI_NUMBER, .at = AT(scale), .value = "S"},
-    {.name = "factor", .kind = CLI_NUMBER, .at = AT(factor), .value = "F"},
+    {.name = "alpha", .kind = CLI_NUMBER, .at = offsetof(struct adapter_values, alpha), .value = "X", .about = "the new alpha"},
+    {.name = "scale", .kind = CLI_NUMBER, .at = AT(scale), .value = "S", .about = "the new s"},
+    {.name = "factor", .kind = CLI_NUMBER, .at = AT(factor), .value = "F", .about = "a factor on s"},
     {.name = "strength",
      .kind = CLI_NUMBER,
      .at = AT(strength),
      .value = "X",
      .min = 0,
      .max = 1e30,
-     .help = "one of: alpha, s, a factor on s, |sBA|/|W| per site"},
+     .help = "one of: alpha, s, a factor on s, |sBA|/|W| per site",
+     .about = "the new |sBA|/|W| per site"},
     {.name = "policy",
      .kind = CLI_CHOICE,
      .at = AT(policy),

@@ -12,8 +12,15 @@ struct values {
 #define AT(member) offsetof(struct values, member)
 
 static const cli_option options[] = {
-    {.name = "rank", .kind = CLI_INT, .at = AT(rank), .value = "N", .min = 1},
-    {.name = "energy", .kind = CLI_NUMBER, .at = AT(energy), .value = "0.99", .flags = CLI_ABOVE, .min = 0, .max = 1},
+    {.name = "rank", .kind = CLI_INT, .at = AT(rank), .value = "N", .min = 1, .about = "the new rank"},
+    {.name = "energy",
+     .kind = CLI_NUMBER,
+     .at = AT(energy),
+     .value = "0.99",
+     .flags = CLI_ABOVE,
+     .min = 0,
+     .max = 1,
+     .about = "the share of |BA|^2 that is kept"},
     {.name = "max-error",
      .kind = CLI_NUMBER,
      .at = AT(max_error),
@@ -21,7 +28,8 @@ static const cli_option options[] = {
      .flags = CLI_ABOVE | CLI_BELOW,
      .min = 0,
      .max = 1,
-     .help = "one of: rank, kept share of |BA|^2, relative error"},
+     .help = "one of: rank, kept share of |BA|^2, relative error",
+     .about = "the relative error that is allowed"},
     {.name = "alpha", .kind = CLI_NUMBER, .at = offsetof(struct adapter_values, alpha), .value = "X", .help = "where IN has none"},
     CLI_FIT_ALL(AT(all)),
     {0},

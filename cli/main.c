@@ -58,6 +58,29 @@ static int unknown_command(cli *c, const char *name) {
     return cli_fail_usage(c, "unknown command '%.60s', wanted one that 'alphar --help' lists", name);
 }
 
+static int unknown_page(cli *c, const char *found, const char *wanted) {
+    return cli_fail_usage(c, "help: found '%.60s', wanted %s", found, wanted);
+}
+
+/* help [COMMAND], help --man [COMMAND], help --completion SHELL */
+static int help(cli *c, int argc, char **argv) {
+    const char *what = argc > 0 ? argv[0] : NULL, *of = argc > 1 ? argv[1] : NULL;
+    if (!what) return print_overview(c);
+    if (!strcmp(what, "--completion")) {
+        if (!of || !cli_completion_print(commands, of)) return unknown_page(c, of ? of : "", "--completion bash, zsh or fish");
+        return cli_finish(c);
+    }
+    bool man = !strcmp(what, "--man");
+    const char *name = man ? of : what;
+    const cli_command *command = name ? find(name) : NULL;
+    if (name && !command) return unknown_command(c, name);
+    if (man)
+        cli_man_print(commands, command);
+    else
+        cli_help_command(command);
+    return cli_finish(c);
+}
+
 /* Whether --json stands among the options: needed before they are read, for messages about them. */
 static bool wants_json(int argc, char **argv) {
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
@@ -94,11 +117,8 @@ int main(int argc, char **argv) {
     cli c = {.json = wants_json(argc, argv)};
     const char *name = argc > 1 ? argv[1] : "--help";
     if (!strcmp(name, "--version")) return print_version(&c);
-    if (!strcmp(name, "help") && argc > 2 && find(argv[2])) {
-        cli_help_command(find(argv[2]));
-        return cli_finish(&c);
-    }
-    if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
+    if (!strcmp(name, "help")) return help(&c, argc - 2, argv + 2);
+    if (!strcmp(name, "--help") || !strcmp(name, "-h")) {
         int code = print_overview(&c);
         return argc > 1 ? code : CLI_USAGE;
     }

@@ -17,7 +17,8 @@ enum {
     CLI_REQUIRED = 2,
     CLI_COMMAS = 4, /* a string of names: a YAML list is joined by commas */
     CLI_ABOVE = 8,  /* min itself is out */
-    CLI_BELOW = 16  /* max itself is out */
+    CLI_BELOW = 16, /* max itself is out */
+    CLI_FIRST = 32  /* --help shows its row before all sections: what one needs */
 };
 
 typedef struct cli_list {
@@ -33,6 +34,7 @@ typedef struct cli_option {
     const char *initial; /* the default as text, parsed as if given; NULL: zero */
     const char *shown;   /* the default as --help shows it, where that is another text */
     const char *help;    /* NULL: shares the row of the next option */
+    const char *about;   /* what this option alone does, where `help` speaks of a row; for man page and completion */
     unsigned flags;
     double min, max;  /* both 0: any finite number; integers 0 … 2^31-1 */
     const char *word; /* "auto": taken besides a number, stored as 0 */
@@ -96,6 +98,17 @@ int cli_config_read(cli_args *args, const char *path);
 
 /* help.c */
 void cli_help_command(const cli_command *command);
+/* The values that an option chooses from, "a|b|c"; NULL where it takes something else. */
+const char *cli_option_choices(const cli_option *o);
+/* What --help shows behind its name: the default, or what the value stands for; NULL for a flag. */
+const char *cli_option_value(const cli_option *o);
+/* What the option at this place does, in words; never NULL. */
+const char *cli_option_about(const cli_command *command, int i);
+
+/* man.c: the manual page of a command, of the program where it is NULL.  commands ends with NULL. */
+void cli_man_print(const cli_command *const *commands, const cli_command *command);
+/* completion.c: for bash, zsh or fish; false for another shell. */
+bool cli_completion_print(const cli_command *const *commands, const char *shell);
 
 /* suggest.c: the name nearest to `text`, NULL where none is near.  *best (start with SIZE_MAX) goes down. */
 const char *cli_nearest(const char *text, const char *candidate, const char *so_far, size_t *best);

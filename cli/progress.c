@@ -26,11 +26,20 @@ void cli_progress_init(cli_progress *p, bool quiet) {
     p->terminal = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
 }
 
-/* Bytes of the line that fit into `limit` columns: a UTF-8 sequence counts one and is not split. */
+int cli_columns(const char *text, size_t n) {
+    int columns = 0;
+    for (size_t i = 0; i < n && text[i]; i++) columns += ((unsigned char)text[i] & 0xc0) != 0x80;
+    return columns;
+}
+
+/* Bytes of the line that fit into `limit` columns: whole fields, two spaces apart, so that no number is cut; of a first
+ * field that is too long itself whole characters. */
 static int fitting(const char *line, int limit) {
-    int at = 0;
-    for (int shown = 0; line[at]; at++)
-        if (((unsigned char)line[at] & 0xc0) != 0x80 && ++shown > limit) break;
+    int end = 0, shown = 0, at = 0;
+    for (; line[at]; at++) {
+        if (line[at] == ' ' && line[at + 1] == ' ' && shown <= limit) end = at;
+        if (cli_columns(line + at, 1) && ++shown > limit) return end ? end : at;
+    }
     return at;
 }
 

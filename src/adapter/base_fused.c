@@ -45,7 +45,8 @@ const char *ar__base_fused(const ar_base *base, const char *site) {
 }
 
 ar_status ar__base_fail_fused(const ar_base *base, const char *site, const char *tensor, ar_error *err) {
-    return ar__fail(err, AR_ERR_UNSUPPORTED,
+    /* A GGUF base still tells its heads to a conversion; a folder of fused modules names other sites than the adapter. */
+    return ar__fail(err, ar__base_info(base)->is_gguf ? AR_ERR_UNSUPPORTED : AR_ERR_MISMATCH,
                     "site '%s': the base %s has this weight inside '%s', fused with others; wanted one of its own%s", site,
                     ar__base_info(base)->path, tensor,
                     ar__base_info(base)->is_gguf

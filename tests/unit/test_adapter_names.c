@@ -322,7 +322,7 @@ static void refuse_base(const char *config, const struct tensor *t, const char *
 static void another_base_is_the_last_thing_to_say(void **state) {
     (void)state;
     refuse_base(LLAMA "}", (struct tensor[]){{"model.layers.0.self_attn.qkv_proj.weight", 3 * OUT, DIM, 0}, {0}},
-                "has it fused, as 'model.layers.0.self_attn.qkv_proj'");
+                "has this weight inside 'model.layers.0.self_attn.qkv_proj.weight', fused with others");
     refuse_base(LLAMA ",\"num_hidden_layers\":2}", (struct tensor[]){{"model.layers.0.mlp.up_proj.weight", OUT, DIM, 0}, {0}},
                 "is a file of ");
     refuse_base("{\"model_type\":\"gpt2\"}", (struct tensor[]){{"wte.weight", OUT, DIM, 0}, {0}}, "made for another base");
