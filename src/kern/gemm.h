@@ -70,7 +70,7 @@ typedef struct ar_gemm_backend {
 
 extern const ar_gemm_backend ar__gemm_matrix, ar__gemm_bf16, ar__gemm_own, ar__gemm_openblas, ar__gemm_reference;
 
-void ar__openblas_prepare(void); /* one thread: our tiles are the parallelism */
+void ar__openblas_prepare(void); /* one thread where that can only be said for the process; else see kern/alone.h */
 
 /* Whether both operands are to be rounded to bf16 (sums stay f32). */
 bool ar__gemm_in_bf16(const ar_runtime *rt, const ar_gemm *g);

@@ -1,6 +1,6 @@
 /* OpenBLAS on fixed tiles of 16 rows, single-threaded inside each job: the same bits for any thread count and any m.
  *
- * Its own threading changes results, and so does the place of a row in a larger tile (measured on Debian's 0.3.21, the
+ * Its own threading changes results (kern/alone.h), and so does the place of a row in a larger tile (measured on Debian's 0.3.21, the
  * Haswell kernels: rows 12.. of 64 sum in another order).  16 rows as the *columns* of the call were the same on every
  * core type that it has kernels for, so the call computes C^T.  A job is NC columns; B's block is widened to f32 per
  * slice of k; rows past the end are zeros.  Kept as a second opinion: slower than our own. */
@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/size.h"
+#include "kern/alone.h"
 #include "kern/gemm.h"
 #include "kern/runtime.h"
 
@@ -35,8 +36,8 @@ static void run_tile(const ar_gemm *g, bool bf16, const float *block, float *spa
     for (size_t i = 0; i < rows; i++)
         for (size_t p = 0; p < len; p++) left[i * len + p] = g->a[(i0 + i) * g->a_row + (p0 + p) * g->a_col];
     if (bf16) ar__round_to_bf16(left, ROWS * len);
-    cblas_sgemm(CblasRowMajor, g->b_rows ? CblasNoTrans : CblasTrans, CblasTrans, AR_GEMM_NC, ROWS, (blasint)len, 1.0f, block,
-                g->b_rows ? ld : AR_GEMM_NC, left, ld, 0.0f, out, ROWS);
+    AR_ALONE(cblas_sgemm(CblasRowMajor, g->b_rows ? CblasNoTrans : CblasTrans, CblasTrans, AR_GEMM_NC, ROWS, (blasint)len, 1.0f, block,
+                         g->b_rows ? ld : AR_GEMM_NC, left, ld, 0.0f, out, ROWS));
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < cols; j++) {
             float *c = &g->c[(i0 + i) * g->c_ld + j0 + j];
@@ -65,6 +66,8 @@ static void run(const ar_runtime *rt, const ar_gemm *g) {
     }
 }
 
-void ar__openblas_prepare(void) { openblas_set_num_threads(1); }
+void ar__openblas_prepare(void) {
+    if (openblas_get_parallel() != OPENBLAS_OPENMP) openblas_set_num_threads(1);
+}
 
 const ar_gemm_backend ar__gemm_openblas = {"openblas", accepts, run, NULL};

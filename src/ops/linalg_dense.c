@@ -10,6 +10,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/size.h"
+#include "kern/alone.h"
 
 enum { TILE = 256, BLOCK_FLOATS = 8 << 20, HOLD_FLOATS = 64 << 20 /* 256 MiB: up to here W is made once and kept */ };
 
@@ -149,8 +150,8 @@ static void run_strip(const strip *t, double *tile, size_t at, size_t count) {
         const float *corner = t->rows + (t->to_rows ? at * n + d : d * n + at);
         for (size_t i = 0; i < tile_rows; i++)
             for (size_t j = 0; j < columns; j++) tile[i * TILE + j] = (double)corner[i * n + j];
-        cblas_dgemm(CblasColMajor, t->to_rows ? CblasTrans : CblasNoTrans, CblasNoTrans, (int)count, (int)t->k, (int)deep, 1.0, tile, TILE,
-                    t->x + from + d, (int)x_ld, from + d > 0 ? 1.0 : 0.0, out, (int)out_ld);
+        AR_ALONE(cblas_dgemm(CblasColMajor, t->to_rows ? CblasTrans : CblasNoTrans, CblasNoTrans, (int)count, (int)t->k, (int)deep, 1.0,
+                             tile, TILE, t->x + from + d, (int)x_ld, from + d > 0 ? 1.0 : 0.0, out, (int)out_ld));
     }
 }
 

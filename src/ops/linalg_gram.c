@@ -13,6 +13,7 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "kern/alone.h"
 #include "ops/linalg.h"
 
 enum { BLOCK = 256, RUNS = 8, RUNS_LARGE = 2, LARGE = 1 << 16 };
@@ -37,12 +38,13 @@ static void add_block(double *sum, double *wide, const gram_job *g, size_t at, s
     CBLAS_TRANSPOSE first = g->by_rows ? CblasNoTrans : CblasTrans, second = g->by_rows ? CblasTrans : CblasNoTrans;
     widen(wide, g->x, g->p, g, at, count);
     if (g->x == g->y) {
-        cblas_dsyrk(CblasRowMajor, CblasLower, first, p, n, 1.0, wide, g->by_rows ? BLOCK : p, 1.0, sum, p);
+        AR_ALONE(cblas_dsyrk(CblasRowMajor, CblasLower, first, p, n, 1.0, wide, g->by_rows ? BLOCK : p, 1.0, sum, p));
         return;
     }
     double *other = wide + g->p * BLOCK;
     widen(other, g->y, g->q, g, at, count);
-    cblas_dgemm(CblasRowMajor, first, second, p, q, n, 1.0, wide, g->by_rows ? BLOCK : p, other, g->by_rows ? BLOCK : q, 1.0, sum, q);
+    AR_ALONE(
+        cblas_dgemm(CblasRowMajor, first, second, p, q, n, 1.0, wide, g->by_rows ? BLOCK : p, other, g->by_rows ? BLOCK : q, 1.0, sum, q));
 }
 
 static void mirror(double *g, size_t p) {
@@ -115,7 +117,9 @@ static ar_status root_of(double *root, size_t *rank, double *h, const double *g,
             double d = sqrt(g[i * r + i]) * sqrt(g[j * r + j]);
             h[j * r + i] = d > 0.0 ? g[i * r + j] / d : 0.0;
         }
-    int found = 0, info = LAPACKE_dpstrf(LAPACK_COL_MAJOR, 'L', (int)r, h, (int)r, pivot, &found, -1.0);
+    int found = 0;
+    int info;
+    AR_ALONE(info = LAPACKE_dpstrf(LAPACK_COL_MAJOR, 'L', (int)r, h, (int)r, pivot, &found, -1.0));
     if (info == LAPACK_WORK_MEMORY_ERROR) return ar__fail_memory(err, "Cholesky");
     if (info < 0) return ar__fail(err, AR_ERR_NUMERIC, "Cholesky of a Gram matrix: LAPACK dpstrf says %d, wanted 0", info);
     *rank = (size_t)found;
@@ -137,8 +141,9 @@ static ar_status spectrum(double *sigma, double *work, int *pivot, const double 
     memset(sigma, 0, r * sizeof *sigma);
     if (rank_a == 0 || rank_b == 0) return AR_OK;
     int n = (int)r, ra = (int)rank_a, rb = (int)rank_b;
-    cblas_dgemm(CblasColMajor, CblasTrans, CblasNoTrans, rb, ra, n, 1.0, root_b, n, root_a, n, 0.0, core, rb);
-    int info = LAPACKE_dgesdd(LAPACK_COL_MAJOR, 'N', rb, ra, core, rb, sigma, NULL, 1, NULL, 1);
+    AR_ALONE(cblas_dgemm(CblasColMajor, CblasTrans, CblasNoTrans, rb, ra, n, 1.0, root_b, n, root_a, n, 0.0, core, rb));
+    int info;
+    AR_ALONE(info = LAPACKE_dgesdd(LAPACK_COL_MAJOR, 'N', rb, ra, core, rb, sigma, NULL, 1, NULL, 1));
     if (info == LAPACK_WORK_MEMORY_ERROR) return ar__fail_memory(err, "singular values");
     if (info) return ar__fail(err, AR_ERR_NUMERIC, "singular values of an update: LAPACK dgesdd says %d, wanted 0", info);
     return AR_OK;

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/size.h"
+#include "kern/alone.h"
 #include "ops/linalg_dense.h"
 #include "ops/linalg_qr.h"
 
@@ -32,8 +33,9 @@ ar_status ar__top_eigenpairs(double *value, double *vector, double *x, size_t n,
     int *support = ar__alloc(n, 2 * sizeof *support), found = 0;
     ar_status s = ascending && columns && support ? AR_OK : ar__fail_memory(err, "eigenvectors");
     if (!s) {
-        int info = LAPACKE_dsyevr(LAPACK_COL_MAJOR, 'V', 'I', 'L', (int)n, x, (int)n, 0.0, 0.0, (int)(n - count) + 1, (int)n, 0.0, &found,
-                                  ascending, columns, (int)n, support);
+        int info;
+        AR_ALONE(info = LAPACKE_dsyevr(LAPACK_COL_MAJOR, 'V', 'I', 'L', (int)n, x, (int)n, 0.0, 0.0, (int)(n - count) + 1, (int)n, 0.0,
+                                       &found, ascending, columns, (int)n, support));
         if (info || (size_t)found != count)
             s = info == LAPACK_WORK_MEMORY_ERROR
                     ? ar__fail_memory(err, "eigenvectors")

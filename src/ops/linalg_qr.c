@@ -10,6 +10,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/size.h"
+#include "kern/alone.h"
 
 enum { LEAF_ROWS = 512, COLUMNS = 16, FACTOR_ROWS = 256 };
 
@@ -29,18 +30,21 @@ void ar__dgemm(const ar_runtime *rt, const ar_dgemm *g) {
 #pragma omp parallel for num_threads(ar__team(rt, g->p * g->q * g->k / 16)) schedule(static)
     for (size_t job = 0; job < jobs; job++) {
         size_t j = job * COLUMNS;
-        cblas_dgemm(CblasColMajor, g->transposed ? CblasTrans : CblasNoTrans, CblasNoTrans, (int)g->p, (int)ar__min(COLUMNS, g->q - j),
-                    (int)g->k, g->alpha, g->x, (int)g->ldx, g->y + j * g->ldy, (int)g->ldy, g->beta, g->c + j * g->ldc, (int)g->ldc);
+        AR_ALONE(cblas_dgemm(CblasColMajor, g->transposed ? CblasTrans : CblasNoTrans, CblasNoTrans, (int)g->p,
+                             (int)ar__min(COLUMNS, g->q - j), (int)g->k, g->alpha, g->x, (int)g->ldx, g->y + j * g->ldy, (int)g->ldy,
+                             g->beta, g->c + j * g->ldc, (int)g->ldc));
     }
 }
 
 /* QR of x[m, r] in place; the triangle goes to upper (leading dimension ld). */
 static int qr_small(double *x, double *upper, size_t ld, double *tau, size_t m, size_t r) {
-    int info = LAPACKE_dgeqrf(LAPACK_COL_MAJOR, (int)m, (int)r, x, (int)m, tau);
+    int info;
+    AR_ALONE(info = LAPACKE_dgeqrf(LAPACK_COL_MAJOR, (int)m, (int)r, x, (int)m, tau));
     if (info) return info;
     for (size_t j = 0; upper && j < r; j++)
         for (size_t i = 0; i < r; i++) upper[j * ld + i] = i <= j ? x[j * m + i] : 0.0;
-    return LAPACKE_dorgqr(LAPACK_COL_MAJOR, (int)m, (int)r, (int)r, x, (int)m, tau);
+    AR_ALONE(info = LAPACKE_dorgqr(LAPACK_COL_MAJOR, (int)m, (int)r, (int)r, x, (int)m, tau));
+    return info;
 }
 
 static void copy_columns(double *dst, size_t dst_ld, const double *src, size_t src_ld, size_t rows, size_t columns) {
@@ -70,8 +74,8 @@ static int join_leaf(const leaves *t, size_t i) {
     size_t at = leaf_start(t, i), rows = leaf_start(t, i + 1) - at;
     double *work = ar__alloc(rows * t->r, sizeof *work);
     if (!work) return LAPACK_WORK_MEMORY_ERROR;
-    cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)t->r, (int)t->r, 1.0, t->q + at, (int)t->m, t->stack + i * t->r,
-                (int)(t->count * t->r), 0.0, work, (int)rows);
+    AR_ALONE(cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)t->r, (int)t->r, 1.0, t->q + at, (int)t->m,
+                         t->stack + i * t->r, (int)(t->count * t->r), 0.0, work, (int)rows));
     copy_columns(t->q + at, t->m, work, rows, rows, t->r);
     free(work);
     return 0;
@@ -108,7 +112,8 @@ ar_status ar__qr(double *q, double *upper, const ar_runtime *rt, size_t m, size_
 }
 
 ar_status ar__svd(double *u, double *sigma, double *vt, double *x, size_t p, size_t q, ar_error *err) {
-    int info = LAPACKE_dgesdd(LAPACK_COL_MAJOR, 'S', (int)p, (int)q, x, (int)p, sigma, u, (int)p, vt, (int)ar__min(p, q));
+    int info;
+    AR_ALONE(info = LAPACKE_dgesdd(LAPACK_COL_MAJOR, 'S', (int)p, (int)q, x, (int)p, sigma, u, (int)p, vt, (int)ar__min(p, q)));
     return info ? lapack_failed("dgesdd", info, err) : AR_OK;
 }
 
@@ -130,8 +135,8 @@ ar_status ar__write_factor(float *out, size_t row, size_t column, const ar_runti
         double *part = ar__alloc(rows * k, sizeof *part);
         failed = failed || !part;
         if (!part) continue;
-        cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)k, (int)inner, 1.0, q + i, (int)m, core, (int)inner, 0.0,
-                    part, (int)rows);
+        AR_ALONE(cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)k, (int)inner, 1.0, q + i, (int)m, core, (int)inner,
+                             0.0, part, (int)rows));
         round_rows(out + i * row, row, column, part, rows, rows, k);
         free(part);
     }
