@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "alphar/runtime.h"
 #include "options.h"
 #include "progress.h"
 
@@ -106,4 +107,14 @@ void cli_help_command(const cli_command *command) {
     print_rows(command, false);
     printf("A value shown is the default, and so is the first of a|b.\nExample:\n  ");
     print_wrapped(command->example, 2, 6, false, " \\");
+}
+
+void cli_help_overview(const cli_command *const *commands) {
+    printf("alphar %s: LoRA fine-tuning on CPUs in which alpha is right.\nUsage: alphar COMMAND [options]\n\n", ar_version());
+    for (int i = 0; commands[i]; i++) {
+        int at = printf("  %-10s ", commands[i]->name);
+        print_wrapped(commands[i]->summary, at, at, true, "");
+    }
+    puts("\n'alphar COMMAND --help' lists a command's options; 'alphar --version' says what\nruns here.\nExample:\n"
+         "  alphar train --model demo/base --data demo/task/train.jsonl --out my-adapter");
 }

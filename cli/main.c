@@ -20,10 +20,7 @@ static const cli_command *const commands[] = {
 };
 
 static int print_overview(cli *c) {
-    printf("alphar %s: LoRA fine-tuning on CPUs in which alpha is right.\nUsage: alphar COMMAND [options]\n\n", ar_version());
-    for (int i = 0; commands[i]; i++) printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
-    puts("\n'alphar COMMAND --help' lists a command's options; 'alphar --version' says what runs here.\nExample:\n"
-         "  alphar train --model demo/base --data demo/task/train.jsonl --out my-adapter");
+    cli_help_overview(commands);
     return cli_finish(c);
 }
 

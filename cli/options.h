@@ -96,7 +96,8 @@ const char *cli_args_own(cli_args *args, const char *text, size_t n);
 /* config.c: the options in a YAML file that the command line does not override. */
 int cli_config_read(cli_args *args, const char *path);
 
-/* help.c */
+/* help.c; commands ends with NULL */
+void cli_help_overview(const cli_command *const *commands);
 void cli_help_command(const cli_command *command);
 /* The values that an option chooses from, "a|b|c"; NULL where it takes something else. */
 const char *cli_option_choices(const cli_option *o);
@@ -105,7 +106,7 @@ const char *cli_option_value(const cli_option *o);
 /* What the option at this place does, in words; never NULL. */
 const char *cli_option_about(const cli_command *command, int i);
 
-/* man.c: the manual page of a command, of the program where it is NULL.  commands ends with NULL. */
+/* man.c: the manual page of a command, of the program where it is NULL. */
 void cli_man_print(const cli_command *const *commands, const cli_command *command);
 /* completion.c: for bash, zsh or fish; false for another shell. */
 bool cli_completion_print(const cli_command *const *commands, const char *shell);
