@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "alphar/runtime.h"
+#include "base/cgroup.h"
 #include "base/file.h"
 
 int64_t ar__proc_bytes(const char *path, const char *key) {
@@ -17,6 +18,12 @@ int64_t ar__proc_bytes(const char *path, const char *key) {
     }
     ar__buf_release(&text);
     return kb < 0 ? -1 : kb * 1024;
+}
+
+int64_t ar__memory_available(void) {
+    int64_t machine = ar__proc_bytes("/proc/meminfo", "MemAvailable:"), groups = ar__cgroup_limits("").memory;
+    if (groups < 0 || (machine >= 0 && machine < groups)) return machine;
+    return groups;
 }
 
 void ar__proc_reset_peak(void) {

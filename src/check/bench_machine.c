@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/mem.h"
+#include "base/proc.h"
 #include "base/rng.h"
 #include "check/bench.h"
 #include "kern/runtime.h"

@@ -151,7 +151,7 @@ static void warn_limit(const generation *g, size_t fewer, int least) {
 
 /* As many sequences as have room in half of the memory that there is; what they say does not depend on it. */
 static size_t choose_together(const generation *g, size_t length) {
-    int64_t available = ar__proc_bytes("/proc/meminfo", "MemAvailable:");
+    int64_t available = ar__memory_available();
     size_t most = g->count < MAX_TOGETHER ? g->count : MAX_TOGETHER, bytes = ar__kv_bytes(g->s->model, length);
     if (available < 0) return most;
     size_t fit = (size_t)available / 2 / bytes;

@@ -1,7 +1,10 @@
 #include "kern/cpu.h"
 
+#include <math.h>
 #include <sched.h>
 #include <unistd.h>
+
+#include "base/cgroup.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -34,9 +37,15 @@ bool ar__cpu_enable_amx(void) {
 #endif
 }
 
-int ar__cpu_count(void) {
+static int cpus_allowed(void) {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n > 0 ? (int)n : 1;
+}
+
+int ar__cpu_count(void) {
+    int allowed = cpus_allowed();
+    double share = ceil(ar__cgroup_limits("").cpus);
+    return share >= 1.0 && share < allowed ? (int)share : allowed;
 }

@@ -11,6 +11,7 @@ typedef struct ar_cpu {
 ar_cpu ar__cpu_detect(void);
 /* Asks Linux for the tile registers, once per process; false where it refuses. */
 bool ar__cpu_enable_amx(void);
-int ar__cpu_count(void); /* cores that this process may use */
+/* Cores that this process may use: its affinity, and the share of time that its control groups give it, rounded up. */
+int ar__cpu_count(void);
 
 #endif

@@ -18,7 +18,6 @@ enum {
     HEAD_ROWS = 512           /* nor does more of the head */
 };
 
-int64_t ar__memory_available(void) { return ar__proc_bytes("/proc/meminfo", "MemAvailable:"); }
 int64_t ar__memory_anonymous(void) { return ar__proc_bytes("/proc/self/status", "RssAnon:"); }
 
 ar_pass_spec ar__plan_spec(const ar_trainer *t, const ar_choice *c, size_t longest) {

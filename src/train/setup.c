@@ -6,6 +6,7 @@
 #include "adapter/targets.h"
 #include "base/fail.h"
 #include "base/file.h"
+#include "base/proc.h"
 #include "train/init_adapter.h"
 #include "train/settings.h"
 #include "train/trainer.h"

@@ -70,7 +70,6 @@ double ar__trainer_strength(ar_trainer *t);
 /* What the data and the options allow for a pass; the trainer's plan. */
 ar_choice ar__plan_choose(const ar_trainer *t, size_t longest);
 ar_pass_spec ar__plan_spec(const ar_trainer *t, const ar_choice *c, size_t longest);
-int64_t ar__memory_available(void);
 int64_t ar__memory_anonymous(void); /* RssAnon of this process */
 
 #endif
