@@ -100,12 +100,12 @@ static int find_key(int *option, struct reader *r) {
         return CLI_OK;
     }
     if (usable) return cli_args_fail(r->args, CLI_USAGE, "%s:%lu: found '%s' again, wanted it once", r->path, line_of(r), name);
-    char near[80];
-    const char *best = *option >= 0 ? NULL : cli_nearest_option(command, name, near, sizeof near);
-    if (best)
-        return cli_args_fail(r->args, CLI_USAGE, "%s:%lu: unknown option '%.60s', did you mean '%s'?", r->path, line_of(r), name, best);
-    return cli_args_fail(r->args, CLI_USAGE, "%s:%lu: unknown option '%.60s', wanted one that 'alphar %s --help' lists", r->path,
-                         line_of(r), name, command->name);
+    char advice[200];
+    if (*option >= 0)
+        snprintf(advice, sizeof advice, "wanted it on the command line");
+    else
+        cli_advise_option(advice, sizeof advice, command, name, "");
+    return cli_args_fail(r->args, CLI_USAGE, "%s:%lu: unknown option '%.60s', %s", r->path, line_of(r), name, advice);
 }
 
 static int read_pair(struct reader *r) {

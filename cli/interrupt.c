@@ -8,20 +8,23 @@
 
 static volatile sig_atomic_t signals, patience;
 
+/* A terminal that closes may be told by the kernel and by its shell: a hangup is no second wish. */
 static void take(int number) {
-    (void)number;
     static const char note[] = "\nalphar: stopping where nothing gets lost; again to stop now\n";
+    if (number == SIGHUP && signals > 0) return;
     if (signals >= patience) _exit(CLI_INTERRUPTED);
     signals = signals + 1;
     (void)!write(STDERR_FILENO, note, sizeof note - 1);
 }
 
 void cli_interrupt_init(bool finish_step) {
-    struct sigaction action = {.sa_handler = take, .sa_flags = SA_RESTART};
+    struct sigaction action = {.sa_handler = take, .sa_flags = SA_RESTART}, before;
     sigemptyset(&action.sa_mask);
     patience = finish_step;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, NULL); /* not under nohup */
+    if (finish_step) signal(SIGPIPE, SIG_IGN); /* nobody reads the progress any more: the work goes on */
 }
 
 bool cli_interrupted(void *user) {

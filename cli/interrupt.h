@@ -1,4 +1,5 @@
-/* Ctrl-C (and SIGTERM): the first asks a command that has steps to finish its step, the second ends the process. */
+/* Ctrl-C, SIGTERM, a terminal that closes: the first asks a command that has steps to finish its step, the second ends the
+ * process. */
 #ifndef ALPHAR_CLI_INTERRUPT_H
 #define ALPHAR_CLI_INTERRUPT_H
 

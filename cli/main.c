@@ -48,8 +48,9 @@ static const cli_command *find(const char *name) {
 }
 
 static int unknown_command(cli *c, const char *name) {
-    const char *near = NULL;
+    const char *near = NULL, *ours = cli_foreign_command(name);
     size_t best = SIZE_MAX;
+    if (ours && find(ours)) return cli_fail_usage(c, "unknown command '%.60s', here it is '%s'", name, ours);
     for (int i = 0; commands[i]; i++) near = cli_nearest(name, commands[i]->name, near, &best);
     if (near) return cli_fail_usage(c, "unknown command '%.60s', did you mean '%s'?", name, near);
     return cli_fail_usage(c, "unknown command '%.60s', wanted one that 'alphar --help' lists", name);

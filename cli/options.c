@@ -93,11 +93,9 @@ struct word {
 };
 
 static int unknown(cli_args *args, const char *name) {
-    char near[80];
-    const char *best = cli_nearest_option(args->command, name, near, sizeof near);
-    const char *command = args->command->name;
-    if (best) return cli_args_fail(args, CLI_USAGE, "%s: unknown option '--%.60s', did you mean '--%s'?", command, name, best);
-    return cli_args_fail(args, CLI_USAGE, "%s: unknown option '--%.60s', wanted one that 'alphar %s --help' lists", command, name, command);
+    char advice[200];
+    cli_advise_option(advice, sizeof advice, args->command, name, "--");
+    return cli_args_fail(args, CLI_USAGE, "%s: unknown option '--%.60s', %s", args->command->name, name, advice);
 }
 
 /* Splits argv[*i] into option and value, taking the next argument where the value stands apart. */
@@ -173,6 +171,24 @@ static int check_required(cli_args *args) {
     return CLI_OK;
 }
 
+/* What counts once and stands there twice is a slip of which only one can have been meant. */
+static int check_once(cli_args *args, const struct word *words, int count) {
+    for (int i = 0; i < count; i++) {
+        const cli_option *o = cli_option_at(args->command, words[i].option);
+        const struct word *first = NULL;
+        for (int j = 0; j < i && !first; j++)
+            if (words[j].option == words[i].option) first = &words[j];
+        if (!first || o->kind == CLI_LIST) continue;
+        const char *command = args->command->name;
+        if (first->negated != words[i].negated)
+            return cli_args_fail(args, CLI_USAGE, "%s: found --%s and --no-%s, wanted one of them", command, o->name, o->name);
+        if (o->kind == CLI_FLAG) return cli_args_fail(args, CLI_USAGE, "%s --%s: found it twice, wanted it once", command, o->name);
+        return cli_args_fail(args, CLI_USAGE, "%s --%s: found it twice, '%.100s' and '%.100s', wanted it once", command, o->name,
+                             first->value, words[i].value);
+    }
+    return CLI_OK;
+}
+
 /* Defaults, then the file, then the command line. */
 static int apply(cli_args *args, const struct word *words, int count) {
     cli_common *c = args->values;
@@ -183,6 +199,7 @@ static int apply(cli_args *args, const struct word *words, int count) {
         if (words[i].option == config) path = words[i].value;
     }
     if (c->help) return CLI_OK;
+    if (code == CLI_OK) code = check_once(args, words, count);
     if (code == CLI_OK && path) code = cli_config_read(args, path);
     for (int i = 0; i < count && code == CLI_OK; i++) {
         char place[160];

@@ -115,4 +115,11 @@ bool cli_completion_print(const cli_command *const *commands, const char *shell)
 const char *cli_nearest(const char *text, const char *candidate, const char *so_far, size_t *best);
 const char *cli_nearest_option(const cli_command *command, const char *text, char *buffer, size_t size);
 
+/* "did you mean '--lr'?", "here it is '--lr'", …: what to say of a name that is no option.  dashes: "--" or "". */
+void cli_advise_option(char *out, size_t size, const cli_command *command, const char *text, const char *dashes);
+
+/* foreign.c: what another tool's name is here; note is NULL or says how. */
+bool cli_foreign_option(const char **ours, const char **note, const cli_command *command, const char *text);
+const char *cli_foreign_command(const char *text); /* NULL where it is nobody's */
+
 #endif

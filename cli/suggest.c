@@ -36,3 +36,14 @@ const char *cli_nearest_option(const cli_command *command, const char *text, cha
     }
     return found;
 }
+
+void cli_advise_option(char *out, size_t size, const cli_command *command, const char *text, const char *dashes) {
+    char near[LONGEST + 8];
+    const char *ours, *note, *best;
+    if (cli_foreign_option(&ours, &note, command, text))
+        snprintf(out, size, "here it is '%s%s'%s%s%s", dashes, ours, note ? " (" : "", note ? note : "", note ? ")" : "");
+    else if ((best = cli_nearest_option(command, text, near, sizeof near)))
+        snprintf(out, size, "did you mean '%s%s'?", dashes, best);
+    else
+        snprintf(out, size, "wanted one that 'alphar %s --help' lists", command->name);
+}
