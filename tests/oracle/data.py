@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ALPHAR = os.path.join(os.environ.get("BUILD", os.path.join(ROOT, "build")), "alphar")
 DEMO = os.path.join(ROOT, "demo", "base")
-EOS = 1
+BOS, EOS = 0, 1
 TASK = "Below is an instruction that describes a task"
 WRITE = " Write a response that appropriately completes the request.\n\n### Instruction:\n"
 failed = False
@@ -57,10 +57,15 @@ def parts(d):
     return None, d["text"]
 
 
+def once(ids):
+    """A text that begins with BOS gets no second one."""
+    return ids[1:] if ids[:2] == [BOS, BOS] else ids
+
+
 def encode(tok, d, max_length, everything):
     prompt, learned = parts(d)
-    front = tok.encode(prompt).ids if prompt is not None else []
-    ids = front + tok.encode(learned, add_special_tokens=prompt is None).ids
+    front = once(tok.encode(prompt).ids) if prompt is not None else []
+    ids = once(front + tok.encode(learned, add_special_tokens=prompt is None).ids)
     if ids[-1] != EOS:
         ids.append(EOS)
     first = 1 if everything or prompt is None else max(1, len(front))
@@ -92,10 +97,12 @@ def make_samples(rng):
     makers = [
         lambda: {"text": words(rng, 0, 60)},
         lambda: {"prompt": words(rng, 0, 30), "completion": words(rng, 0, 30)},
-        lambda: {"question": words(rng, 1, 20), "answer": words(rng, 1, 20), "text": "not this"},
+        lambda: {"question": words(rng, 1, 20), "answer": words(rng, 1, 20), "text": "", "tags": []},
         lambda: {"instruction": words(rng, 1, 9), "input": rng.choice(["", None, words(rng, 1, 5)]), "output": words(rng, 1, 20)},
-        lambda: {"prompt": "half", "completion": None, "messages": None, "text": words(rng, 1, 20)},
+        lambda: {"prompt": None, "completion": None, "messages": None, "text": words(rng, 1, 20)},
         lambda: {"prompt": words(rng, 1, 5), "completion": words(rng, 1, 5) + "</s>"},
+        lambda: {"text": "<s>" + words(rng, 1, 20) + "</s>"},
+        lambda: {"prompt": "<s>" + words(rng, 1, 9), "completion": words(rng, 1, 9)},
     ]
     return [rng.choice(makers)() for _ in range(60)]
 
