@@ -130,6 +130,7 @@ typedef struct trial {
     size_t *start;
     uint64_t *key;
     size_t length, samples; /* of a sample; at most */
+    size_t prompt;          /* tokens of a sample that are not learned */
 } trial;
 
 static void trial_release(trial *r) {
@@ -141,7 +142,8 @@ static void trial_release(trial *r) {
 
 static ar_status trial_init(trial *r, const ar_trainer *t, size_t length, ar_error *err) {
     size_t samples = ar__min(ar__max(t->choice.tokens / length, 1), (size_t)t->o.batch), n = length * samples;
-    *r = (trial){.length = length, .samples = samples};
+    double learned = t->data ? (double)t->stats.supervised / (double)t->stats.tokens : 1;
+    *r = (trial){.length = length, .samples = samples, .prompt = (size_t)((1 - learned) * (double)length)};
     r->ids = ar__alloc(n, sizeof *r->ids);
     r->targets = ar__alloc(n, sizeof *r->targets);
     r->start = ar__alloc(samples + 1, sizeof *r->start);
@@ -149,7 +151,6 @@ static ar_status trial_init(trial *r, const ar_trainer *t, size_t length, ar_err
     if (!r->ids || !r->targets || !r->start || !r->key) return ar__fail_memory(err, "plan");
     ar_rng g = ar__rng_stream(t->o.seed, AR_RNG_SAMPLE, 0, 0);
     for (size_t i = 0; i < n; i++) r->ids[i] = (int32_t)(ar__rng_u64(&g, i) % (uint64_t)t->model->arch.vocab);
-    for (size_t i = 0; i < n; i++) r->targets[i] = (i + 1) % length ? r->ids[i + 1] : -1;
     return AR_OK;
 }
 
@@ -159,6 +160,10 @@ static double time_round(const trial *r, ar_trainer *t, size_t length, size_t sa
     if (!nll) return 0;
     for (size_t i = 0; i <= samples; i++) r->start[i] = i * length;
     for (size_t i = 0; i < samples; i++) r->key[i] = i;
+    for (size_t i = 0; i < samples * length; i++) {
+        size_t next = i % length + 1;
+        r->targets[i] = next < length && (next >= r->prompt || length < r->length) ? r->ids[i + 1] : -1;
+    }
     ar_segment seg = {0, samples, t->attachment ? t->attachment->ops : NULL};
     ar_batch b = {
         .rows = {.count = samples * length, .samples = samples, .start = r->start, .key = r->key, .segments = &seg, .segment_count = 1},
@@ -171,9 +176,10 @@ static double time_round(const trial *r, ar_trainer *t, size_t length, size_t sa
     return ar__clock_seconds() - began;
 }
 
-/* Times a micro-batch, or as much of it as the seconds allow: ever more tokens, until they take long enough to tell. */
+/* Times a micro-batch, or as much of it as the seconds allow: ever more tokens, then the whole again, until they took long
+ * enough to tell. */
 static ar_status measure(double *rate, ar_trainer *t, size_t longest, size_t mean, ar_error *err) {
-    enum { FIRST_TOKENS = 16, GROWTH = 8, ENOUGH_SECONDS = 2 };
+    enum { FIRST_TOKENS = 16, GROWTH = 8, ENOUGH_SECONDS = 1 };
     ar_pass_spec spec = ar__plan_spec(t, &t->choice, longest);
     trial r = {0};
     ar_status s = trial_init(&r, t, ar__max(ar__min(mean, longest), 2), err);
@@ -181,14 +187,17 @@ static ar_status measure(double *rate, ar_trainer *t, size_t longest, size_t mea
     if (!s)
         ar__log_info(&t->rt->log, "measuring the speed on up to %zu random tokens (seconds; --no-measure leaves it out)",
                      r.length * r.samples);
-    for (size_t n = FIRST_TOKENS, last = 0; !s; n *= GROWTH) {
+    double spent = 0, tokens = 0;
+    for (size_t n = FIRST_TOKENS, last = 0; !s && spent < ENOUGH_SECONDS; n = ar__min(n * GROWTH, r.length * r.samples)) {
         size_t length = ar__min(n, r.length), samples = ar__min(ar__max(n / length, 1), r.samples);
         double seconds = time_round(&r, t, length, samples);
-        bool again = length * samples == last; /* a second time, now that everything is in its place */
-        *rate = (double)(length * samples) / (seconds > 1e-9 ? seconds : 1e-9);
-        if (seconds > ENOUGH_SECONDS || again) break;
+        bool whole = length * samples == last; /* the first whole one puts everything in its place */
+        if (!whole) spent = tokens = 0;
+        spent += seconds;
+        tokens += (double)(length * samples);
         last = length * samples;
     }
+    *rate = spent > 0 ? tokens / spent : 0;
     trial_release(&r);
     return s;
 }
