@@ -35,9 +35,13 @@ static ar_status each(ar_form *f, const char *text, const char *option, ar_statu
     for (const char *p = text; p;) {
         const char *comma = strchr(p, ',');
         char *part = trimmed(p, comma ? (size_t)(comma - p) : strlen(p));
-        ar_status s = part ? AR_OK : ar__fail_memory(err, option);
-        if (!s && !*part) s = ar__fail(err, AR_ERR_USAGE, "%s: found '%s', wanted names with one comma between them", option, text);
-        if (!s) s = take(f, part, err);
+        ar_status s = AR_OK;
+        if (!part)
+            s = ar__fail_memory(err, option);
+        else if (!*part)
+            s = ar__fail(err, AR_ERR_USAGE, "%s: found '%s', wanted names with one comma between them", option, text);
+        else
+            s = take(f, part, err);
         free(part);
         if (s) return s;
         p = comma ? comma + 1 : NULL;

@@ -21,6 +21,7 @@ static ar_status open_one(ar_adapter **out, ar_trained *trained, const char *tex
     if (!st) st = ar_adapter_open(out, path, &how, err);
     if (!st) st = ar__adapter_load(*out, err);
     if (!st) st = ar__trained_add(trained, *out, err);
+    if (!st && !ar__adapter_note(*out, AR_NOTE_MAX_LENGTH)) st = ar__trained_read(trained, path, "lora", err);
     if (!st && o->has_scale) st = ar_adapter_set_scale(*out, o->scale, err);
     if (!st && o->has_alpha) st = ar_adapter_set_alpha(*out, o->alpha, err);
     if (!st && factor != 1.0) st = ar_adapter_multiply_scale(*out, factor, err);
@@ -90,7 +91,7 @@ ar_status ar_session_open(ar_session **out, const ar_runtime *rt, const ar_sessi
     if (!st) st = open_tokenizer(s, o->model, err);
     if (!st) st = collect_eos(s, o->model, err);
     if (!st && o->adapter_count) st = open_adapters(s, o, err);
-    if (!st && !o->adapter_count) st = ar__trained_read(&s->trained, o->model, err);
+    if (!st && !o->adapter_count) st = ar__trained_read(&s->trained, o->model, "full", err);
     if (st) {
         ar_session_free(s);
         return st;

@@ -23,14 +23,14 @@ ar_status ar__trained_add(ar_trained *t, const ar_adapter *ad, ar_error *err) {
                length ? strtol(length, NULL, 10) : 0, err);
 }
 
-ar_status ar__trained_read(ar_trained *t, const char *dir, ar_error *err) {
+ar_status ar__trained_read(ar_trained *t, const char *dir, const char *method, ar_error *err) {
     char *path = ar__path_join(dir, "run.json");
     json_t *run = NULL;
     ar_status s = path ? AR_OK : ar__fail_memory(err, dir);
     if (!s && ar__path_exists(path) && ar__json_load_object(&run, path, 1 << 24, NULL) == AR_OK && json_object_get(run, "alphar")) {
         const json_t *settings = json_object_get(run, "settings");
-        const char *method = json_string_value(json_object_get(settings, "method"));
-        if (method && !strcmp(method, "full"))
+        const char *was = json_string_value(json_object_get(settings, "method"));
+        if (was && !strcmp(was, method))
             s = add(t, json_string_value(json_object_get(json_object_get(run, "resolved"), "form")),
                     json_string_value(json_object_get(settings, "map")), json_string_value(json_object_get(settings, "ignore-fields")),
                     (long)json_integer_value(json_object_get(settings, "max-length")), err);

@@ -189,7 +189,7 @@ static ar_status measure(double *rate, ar_trainer *t, size_t longest, size_t mea
                      r.length * r.samples);
     double spent = 0, tokens = 0;
     for (size_t n = FIRST_TOKENS, last = 0; !s && spent < ENOUGH_SECONDS; n = ar__min(n * GROWTH, r.length * r.samples)) {
-        size_t length = ar__min(n, r.length), samples = ar__min(ar__max(n / length, 1), r.samples);
+        size_t length = ar__max(ar__min(n, r.length), 1), samples = ar__min(ar__max(n / length, 1), r.samples);
         double seconds = time_round(&r, t, length, samples);
         bool whole = length * samples == last; /* the first whole one puts everything in its place */
         if (!whole) spent = tokens = 0;
