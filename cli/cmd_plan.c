@@ -80,7 +80,7 @@ static int run(cli *c, const cli_args *args) {
     ar_runtime *rt;
     ar_error err;
     int code = cli_train_map(&o, c, args);
-    if (code || (code = cli_runtime_open(&rt, c, args, o.compute))) return code;
+    if (code || (code = cli_runtime_open(&rt, c, args, ar_train_compute(&o)))) return code;
     if (ar_plan_training(&plan, rt, &o, v->measure, &err)) {
         code = cli_fail(c, &err);
     } else if (c->json) {

@@ -82,7 +82,7 @@ static int train(cli *c, const cli_args *args, ar_train_options *o) {
     ar_runtime *rt;
     ar_error err;
     char time[40], did[120];
-    int code = cli_runtime_open(&rt, c, args, o->compute);
+    int code = cli_runtime_open(&rt, c, args, ar_train_compute(o));
     if (code) return code;
     o->on_progress = show;
     o->should_stop = cli_interrupted;

@@ -229,7 +229,7 @@ const cli_option cli_train_options[] = {
      .kind = CLI_CHOICE,
      .at = AT(compute),
      .value = "auto|f32|bf16",
-     .help = "auto: bf16 where the CPU has units for it"},
+     .help = "auto: bf16 where the CPU multiplies it faster"},
 
     {.name = "On the way", .kind = CLI_SECTION},
     {.name = "eval-data", .kind = CLI_LIST, .at = AT(eval_data), .value = "FILE", .about = "samples to measure the loss on; may repeat"},

@@ -11,7 +11,8 @@ extern "C" {
 typedef struct ar_runtime ar_runtime;
 
 /* Arithmetic of the products with the base's weights: bf16 rounds both operands and sums in f32.  Everything else
- * (pairs, norms, attention, the optimizer) is f32 in both.  auto: bf16 where the CPU has matrix units for it. */
+ * (pairs, norms, attention, the optimizer) is f32 in both.  auto: bf16 where the CPU multiplies it faster than f32: AMX,
+ * and AVX512-BF16 of AMD (Zen 4 and later). */
 typedef enum ar_compute { AR_COMPUTE_F32, AR_COMPUTE_BF16, AR_COMPUTE_AUTO } ar_compute;
 
 typedef struct ar_runtime_options {

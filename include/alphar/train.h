@@ -119,6 +119,10 @@ typedef struct ar_train_result {
 /* The defaults noted above. */
 AR_API void ar_train_options_init(ar_train_options *o);
 
+/* What the runtime of this training is to be made for: o->compute, and where that is auto and a run in o->out is resumed,
+ * what that run was started with. */
+AR_API ar_compute ar_train_compute(const ar_train_options *o);
+
 /* Trains.  Errors leave no half-written file; AR_ERR_EXISTS where out exists and neither overwrite nor resume is set. */
 AR_API ar_status ar_train(ar_train_result *result, const ar_runtime *rt, const ar_train_options *o, ar_error *err);
 

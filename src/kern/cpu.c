@@ -20,6 +20,7 @@ ar_cpu ar__cpu_detect(void) {
     c.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && f16c;
     c.avx512 = c.avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                __builtin_cpu_supports("avx512vl");
+    c.amd = __get_cpuid(0, &a, &b, &cx, &d) && b == signature_AMD_ebx && cx == signature_AMD_ecx && d == signature_AMD_edx;
     if (__get_cpuid_count(7, 1, &a, &b, &cx, &d)) c.avx512_bf16 = c.avx512 && (a >> 5 & 1);
     if (__get_cpuid_count(7, 0, &a, &b, &cx, &d)) c.amx_bf16 = c.avx512_bf16 && (d >> 22 & 1) && (d >> 24 & 1);
 #elif defined(__aarch64__)

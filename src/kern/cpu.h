@@ -6,6 +6,7 @@
 
 typedef struct ar_cpu {
     bool avx2, avx512, avx512_bf16, amx_bf16, neon; /* avx2 includes FMA and F16C; avx512 is F+BW+DQ+VL */
+    bool amd;                                       /* whose AVX512-BF16 multiplies at twice the rate of f32 */
 } ar_cpu;
 
 ar_cpu ar__cpu_detect(void);

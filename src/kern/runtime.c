@@ -63,6 +63,14 @@ static ar_status choose_isa(ar_runtime *rt, const char *wanted, ar_error *err) {
     return AR_OK;
 }
 
+/* Where bf16 products are faster than f32 ones, as measured (docs/performance.md), by what the kernels in use run on:
+ *
+ *   AMX, whoever makes it                  16 times the multiplications of an f32 instruction
+ *   AVX512-BF16 of AMD (Zen 4 and later)   twice
+ *   AVX512-BF16 of others, AMX out of use  not measured: f32
+ *   anything else                          no instruction for it: f32 */
+static bool bf16_pays(const ar_runtime *rt) { return rt->kern.matrix.run || (rt->kern.bf16.run && ar__cpu_detect().amd); }
+
 static bool available(const ar_runtime *rt, const ar_gemm_backend *b) {
     if (b == &ar__gemm_matrix) return rt->bf16 && rt->kern.matrix.run;
     if (b == &ar__gemm_bf16) return rt->bf16 && rt->kern.bf16.run;
@@ -111,7 +119,7 @@ ar_status ar_runtime_new(ar_runtime **out, const ar_runtime_options *options, ar
     rt->busy = ar__alloc(1, sizeof *rt->busy);
     ar_status s = rt->busy && take_scratch(rt) ? AR_OK : ar__fail_memory(err, "runtime");
     if (!s) s = choose_isa(rt, o->isa ? o->isa : getenv("ALPHAR_ISA"), err);
-    rt->bf16 = o->compute == AR_COMPUTE_BF16 || (o->compute == AR_COMPUTE_AUTO && rt->kern.matrix.run);
+    rt->bf16 = o->compute == AR_COMPUTE_BF16 || (o->compute == AR_COMPUTE_AUTO && bf16_pays(rt));
     if (!s) s = choose_backends(rt, o->backend ? o->backend : getenv("ALPHAR_GEMM"), err);
     if (s) {
         ar_runtime_free(rt);

@@ -57,6 +57,20 @@ ar_status ar__record_write(const ar_trainer *t, const char *dir, ar_error *err) 
     return s;
 }
 
+ar_compute ar_train_compute(const ar_train_options *o) {
+    json_t *run = NULL;
+    char *path = o->compute == AR_COMPUTE_AUTO && o->resume && o->out ? ar__path_join(o->out, "run.json") : NULL;
+    const char *stored = NULL;
+    if (path && ar__path_exists(path) && !ar__json_load_object(&run, path, 1 << 24, NULL))
+        stored = json_string_value(json_object_get(json_object_get(run, "settings"), "compute"));
+    ar_compute compute = o->compute;
+    if (stored && !strcmp(stored, "f32")) compute = AR_COMPUTE_F32;
+    if (stored && !strcmp(stored, "bf16")) compute = AR_COMPUTE_BF16;
+    json_decref(run);
+    free(path);
+    return compute;
+}
+
 ar_status ar__record_check(const ar_trainer *t, const char *dir, ar_error *err) {
     char *path = ar__path_join(dir, "run.json");
     json_t *old = NULL, *now = NULL;

@@ -81,7 +81,7 @@ def compare(case, models, data, work):
     for option, default in (("--schedule", "constant"), ("--warmup", "0")):
         if option not in ours:
             ours += [option, default]
-    run(PROGRAM, "train", "--model", model, "--data", data, "--out", out, "--rank", "8", "--alpha", "16", "--no-shuffle", "--quiet",
+    run(PROGRAM, "train", "--model", model, "--data", data, "--out", out, "--rank", "8", "--alpha", "16", "--no-shuffle", "--quiet", "--compute", "f32",
         "--init-adapter", os.path.join(oracle, "start"), *common, *ours)
     want = json.load(open(os.path.join(oracle, "losses.json")))
     got = [json.loads(l) for l in open(os.path.join(out, "metrics.jsonl"))]
