@@ -90,6 +90,8 @@ ar_status ar__adapter_add_stored(ar_pair **out, ar_adapter *ad, const ar_pair_sh
     p.scale = ar__policy_scale(p.policy, p.alpha, p.rank);
     p.is_embedding = shape->is_embedding;
     p.has_gguf_rows = shape->has_gguf_rows;
+    p.expert = shape->expert;
+    p.experts = shape->experts;
     memcpy(p.kernel, shape->kernel, sizeof p.kernel);
     if (shape->key) p.key = ar__strdup(shape->key);
     if (shape->dora) p.magnitude = matrix(1, p.n_out);
@@ -125,6 +127,8 @@ ar_pair_shape ar__pair_shape_of(const ar_pair *p) {
                            .n_out = p->n_out,
                            .kernel = {p->kernel[0], p->kernel[1]},
                            .rank = p->rank,
+                           .expert = p->expert,
+                           .experts = p->experts,
                            .alpha = p->alpha,
                            .policy = p->policy,
                            .is_embedding = p->is_embedding,

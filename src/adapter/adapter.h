@@ -22,6 +22,7 @@ typedef struct ar_stored {
     uint64_t spool_at;
     bool is_there, is_transposed; /* transposed: the file has [columns, rows] */
     ar_dtype type;                /* of the numbers as stored, and what `keep` writes */
+    size_t first, step;           /* step > 0: the file has step times the columns, of which every step-th from `first` is one */
     const uint32_t *rows;         /* B: row i of the file is row rows[i] of the factor; NULL: in order.  Owned by the adapter */
 } ar_stored;
 
@@ -33,7 +34,8 @@ typedef struct ar_pair {
     int rank;
     double alpha;
     ar_policy policy;
-    double scale; /* s: what everything computes with */
+    double scale;        /* s: what everything computes with */
+    int expert, experts; /* of a stack (adapter/peft_experts.c): which, of how many; experts 0: none */
     bool is_embedding;
     bool has_gguf_rows;  /* rows of B stand in llama.cpp's order, because nobody said how many heads there are */
     float *a;            /* [rank, n_in]; NULL while not loaded */
@@ -75,7 +77,7 @@ struct ar_adapter {
 typedef struct ar_pair_shape {
     const char *site, *key; /* key NULL: none */
     int64_t n_in, n_out, kernel[2];
-    int rank;
+    int rank, expert, experts;
     double alpha;
     ar_policy policy;
     bool is_embedding, has_gguf_rows, dora, b_bias;

@@ -6,6 +6,7 @@
 #include "adapter/base_weights.h"
 #include "adapter/formats.h"
 #include "base/fail.h"
+#include "base/mem.h"
 
 /* Are there tensors below this module (`.weight.absmax`, `.qweight`)? */
 bool ar__base_has_parts(const ar_base *base, const char *site) {
@@ -79,7 +80,36 @@ static ar_status no_weight(const ar_base *base, const ar_pair *p, ar_error *err)
     return s;
 }
 
+/* `PATH.gate_up_proj` of `PATH.gate_up_proj[3]`: E matrices, either way round. */
+static ar_status need_stack(const ar_base_weight **out, const ar_base *base, const ar_pair *p, ar_error *err) {
+    const char *bracket = strrchr(p->site, '['), *path = ar__base_info(base)->path;
+    char *stem = ar__strndup(p->site, bracket ? (size_t)(bracket - p->site) : strlen(p->site));
+    if (!stem) return ar__fail_memory(err, p->site);
+    const ar_base_weight *w = *out = ar__base_find(base, stem);
+    char *dot = strrchr(stem, '.');
+    if (dot) *dot = '\0';
+    bool apart = !w && ar__base_has_parts(base, stem);
+    free(stem);
+    if (apart)
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "site '%s': the base %s keeps its experts apart or packed, and the adapter's are stacked: save the base with its "
+                        "experts stacked, in f32, f16 or bf16",
+                        p->site, path);
+    if (!w)
+        return ar__fail(err, AR_ERR_MISMATCH, "site '%s': the base %s has no such experts: the adapter was made for another base", p->site,
+                        path);
+    bool plain = w->dims == 3 && w->shape[1] == p->n_out && w->shape[2] == p->n_in;
+    bool turned = w->dims == 3 && w->shape[1] == p->n_in && w->shape[2] == p->n_out;
+    if ((plain || turned) && w->shape[0] == p->experts) return AR_OK;
+    return ar__fail(err, AR_ERR_MISMATCH,
+                    "site '%s': the adapter is for %d experts of [%lld, %lld], the base has %lld of [%lld, %lld]: it was made for another "
+                    "base",
+                    p->site, p->experts, (long long)p->n_out, (long long)p->n_in, w->dims ? (long long)w->shape[0] : 0LL,
+                    w->dims > 1 ? (long long)w->shape[1] : 0LL, w->dims > 2 ? (long long)w->shape[2] : 0LL);
+}
+
 ar_status ar__base_need(const ar_base_weight **out, const ar_base *base, const ar_pair *p, ar_error *err) {
+    if (p->experts) return need_stack(out, base, p, err);
     const ar_base_weight *w = ar__base_find(base, p->site);
     int64_t rows = p->is_embedding ? p->n_in : p->n_out, columns = p->is_embedding ? p->n_out : p->n_in;
     *out = w;

@@ -98,6 +98,13 @@ static bool is_path(const ar_pair *p) {
 
 bool ar__pair_is_foreign(const ar_pair *p) { return p->key && !strncmp(p->key, p->site, strlen(p->site)) && !is_path(p); }
 
+ar_status ar__pair_is_stacked(const ar_pair *p, const char *format, ar_error *err) {
+    return ar__fail(err, AR_ERR_UNSUPPORTED,
+                    "site '%s' is one of %d stacked experts (target_parameters), which are not written to %s: merge the adapter into its "
+                    "base instead (alphar merge)",
+                    p->site, p->experts, format);
+}
+
 ar_status ar__check_plain_pairs(const ar_adapter *ad, const char *format, ar_error *err) {
     if (ad->whole_count)
         return ar__fail(
@@ -106,6 +113,7 @@ ar_status ar__check_plain_pairs(const ar_adapter *ad, const char *format, ar_err
             ad->whole[0].name, ad->whole_count, format);
     for (size_t i = 0; i < ad->pair_count; i++) {
         const ar_pair *p = &ad->pair[i];
+        if (p->experts) return ar__pair_is_stacked(p, format, err);
         if (p->magnitude || p->b_bias)
             return ar__fail(err, AR_ERR_UNSUPPORTED,
                             "site '%s' has %s, which %s cannot hold: merge the adapter into its base instead (alphar merge)", p->site,

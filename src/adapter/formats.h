@@ -84,6 +84,9 @@ double ar__most_common(const ar_adapter *ad, double (*of)(const ar_pair *p));
 /* Is the site only known by the name that a kohya file gives it, and no module path? */
 bool ar__pair_is_foreign(const ar_pair *p);
 
+/* The one message of writers for a pair of stacked experts; AR_ERR_UNSUPPORTED. */
+ar_status ar__pair_is_stacked(const ar_pair *p, const char *format, ar_error *err);
+
 /* One message for what GGUF and kohya cannot hold: DoRA, biases on B, whole tensors.  format as people write it. */
 ar_status ar__check_plain_pairs(const ar_adapter *ad, const char *format, ar_error *err);
 

@@ -3,6 +3,7 @@
 #define AR_ADAPTER_PEFT_H
 
 #include "adapter/formats.h"
+#include "adapter/targets.h"
 #include "format/safetensors.h"
 
 #define AR_PEFT_CONFIG "adapter_config.json"
@@ -23,6 +24,18 @@ ar_status ar__peft_config_write(double *alpha, const ar_adapter *ad, const char 
 ar_status ar__peft_check_whole(const ar_adapter *ad, const ar_read_context *c, ar_error *err);
 /* target_modules of null becomes the default of the base's family; a warning where that is not known. */
 ar_status ar__peft_default_targets(ar_adapter *ad, const ar_read_context *c, ar_error *err);
+/* The tensors of one level of stacked experts. */
+typedef struct ar_peft_stack {
+    const char *place, *path; /* of the file; of the module, the inner level with `.base_layer` behind it */
+    const ar_st_tensor *a, *b;
+    const ar_st_tensor *other_a, *other_b; /* of the other level; NULL: there is none */
+    const ar_pattern_set *ranks, *alphas;
+} ar_peft_stack;
+bool ar__peft_is_stack(const ar_adapter_settings *s, const char *path);
+/* Do target_parameters name this parameter of the module whose path is the first n bytes? */
+bool ar__peft_targets_parameter(const ar_adapter_settings *s, const char *path, size_t n, const char *parameter);
+/* Adds one pair per expert. */
+ar_status ar__peft_read_stack(ar_adapter *ad, const ar_read_context *c, const ar_peft_stack *x, ar_error *err);
 ar_status ar__peft_read(ar_adapter **out, const ar_read_context *c, ar_error *err);
 
 /* What a tensor's key says.  path is malloc'ed: the site, or the tensor's whole name for AR_PEFT_WHOLE. */

@@ -47,7 +47,7 @@ static const struct {
     {"loftq_config", NULL},
     {"velora_config", NULL}, /* acts in backward only */
     {"runtime_config", NULL},
-    {"target_parameters", "it adapts parameters that belong to no linear layer"},
+    {"target_parameters", NULL},
     {"trainable_token_indices", "it replaces rows of the embedding"},
     {"layer_replication", "it repeats layers of the base"},
     {"kasa_config", "KaSA truncates the base's weights"},
@@ -210,6 +210,7 @@ static ar_status read_targets(ar_adapter_settings *out, const json_t *root, cons
     if ((s = read_strings(&out->targets.list, &out->targets.regex, root, "target_modules", path, err)) ||
         (s = read_strings(&out->exclude.list, &out->exclude.regex, root, "exclude_modules", path, err)) ||
         (s = read_strings(&out->save, NULL, root, "modules_to_save", path, err)) ||
+        (s = read_strings(&out->parameters, NULL, root, "target_parameters", path, err)) ||
         (s = read_strings(&out->layers_pattern, NULL, root, "layers_pattern", path, err)) || (s = read_layers(out, root, path, err)))
         return s;
     out->targets.is_empty = !out->targets.regex && !out->targets.list.count && ar__json_has(root, "target_modules");

@@ -132,6 +132,7 @@ ar_status ar__peft_check(const ar_adapter *ad, const ar_write_context *c, ar_err
             return ar__fail(err, AR_ERR_UNSUPPORTED,
                             "site '%s': only known by the name that it has in a kohya file, and PEFT needs module paths; give --model",
                             p->site);
+        if (p->experts) return ar__pair_is_stacked(p, "PEFT's format here", err);
         if (p->has_gguf_rows)
             return ar__fail(err, AR_ERR_UNSUPPORTED,
                             "site '%s': its rows are in llama.cpp's order, and only the base says how many heads there are: give --model "

@@ -211,14 +211,20 @@ static ar_status check_announced(const struct reader *r, const struct site *site
 }
 
 /* A pattern means the path, or the key's own spelling of it. */
-static ar_status find_pattern(double *out, const ar_pattern_set *set, const struct site *site, ar_error *err) {
+static ar_status find_pattern(double *out, const struct reader *r, const ar_pattern_set *set, const struct site *site, ar_error *err) {
     ar_status s = ar__pattern_set_find(out, set, site->raw, err);
+    if (!s && ar__peft_targets_parameter(&r->ad->settings, site->path, strlen(site->path), "weight")) {
+        ar_buf full = {0};
+        ar__buf_printf(&full, "%s.weight", site->path);
+        s = full.failed ? ar__fail_memory(err, site->path) : ar__pattern_set_find(out, set, full.data, err);
+        ar__buf_release(&full);
+    }
     return s ? s : ar__pattern_set_find(out, set, site->path, err);
 }
 
 static ar_status check_rank(const struct reader *r, const struct site *site, int rank, ar_error *err) {
     double wanted = r->ad->settings.rank;
-    ar_status s = find_pattern(&wanted, &r->ranks, site, err);
+    ar_status s = find_pattern(&wanted, r, &r->ranks, site, err);
     if (s || wanted == 0 || wanted == rank) return s;
     return ar__fail(err, AR_ERR_MISMATCH, "%s: site '%s' has rank %d, %s says %g ('r' or 'rank_pattern'): correct the configuration",
                     r->place, site->path, rank, AR_PEFT_CONFIG, wanted);
@@ -233,6 +239,37 @@ static ar_status check_site(const struct reader *r, const struct site *site, con
     return check_rank(r, site, (int)a->shape[0], err);
 }
 
+/* The other level of the same experts: with `.base_layer` behind the path, or without. */
+static const struct site *other_level(const struct reader *r, const struct site *site) {
+    static const char inner[] = ".base_layer";
+    size_t n = strlen(site->path), k = sizeof inner - 1;
+    bool is_inner = n > k && !strcmp(site->path + n - k, inner);
+    for (size_t i = 0; i < r->count; i++) {
+        const char *path = r->site[i].path;
+        size_t m = strlen(path);
+        const char *longer = is_inner ? site->path : path, *shorter = is_inner ? path : site->path;
+        size_t length = is_inner ? m : n;
+        if ((is_inner ? m + k == n : n + k == m) && !strncmp(longer, shorter, length) && !strcmp(longer + length, inner))
+            return &r->site[i];
+    }
+    return NULL;
+}
+
+static ar_status read_stack(struct reader *r, const struct site *site, ar_error *err) {
+    const struct site *other = other_level(r, site);
+    bool embedding;
+    ar_status s = other ? halves(&embedding, r, other, err) : AR_OK;
+    const ar_st_tensor *a = site->part[AR_PEFT_A], *b = site->part[AR_PEFT_B];
+    if (!s) s = check_shapes(r, site, a, b, err);
+    if (!s && (a->dims != 2 || (other && (embedding || other->part[AR_PEFT_A]->dims != 2 || other->part[AR_PEFT_B]->dims != 2))))
+        s = ar__fail(err, AR_ERR_FORMAT, "%s: site '%s': stacked experts with factors that are no matrices", r->place, site->path);
+    if (s) return s;
+    ar_peft_stack x = {.place = r->place, .path = site->path, .a = a, .b = b, .ranks = &r->ranks, .alphas = &r->alphas};
+    x.other_a = other ? other->part[AR_PEFT_A] : NULL;
+    x.other_b = other ? other->part[AR_PEFT_B] : NULL;
+    return ar__peft_read_stack(r->ad, r->c, &x, err);
+}
+
 static ar_status read_pair(struct reader *r, const struct site *site, ar_error *err) {
     const ar_adapter_settings *set = &r->ad->settings;
     bool embedding;
@@ -240,9 +277,10 @@ static ar_status read_pair(struct reader *r, const struct site *site, ar_error *
     ar_pair *pair;
     ar_status s = halves(&embedding, r, site, err);
     if (s) return s;
+    if (!embedding && ar__peft_is_stack(set, site->path)) return read_stack(r, site, err);
     const ar_st_tensor *a = site->part[embedding ? AR_PEFT_EMBEDDING_A : AR_PEFT_A],
                        *b = site->part[embedding ? AR_PEFT_EMBEDDING_B : AR_PEFT_B];
-    if ((s = check_site(r, site, a, b, err)) || (s = find_pattern(&alpha, &r->alphas, site, err))) return s;
+    if ((s = check_site(r, site, a, b, err)) || (s = find_pattern(&alpha, r, &r->alphas, site, err))) return s;
     ar_pair_shape shape = {.site = site->path, .n_in = columns(a), .n_out = b->shape[0], .rank = (int)a->shape[0], .alpha = alpha};
     if (a->dims == 4) memcpy(shape.kernel, &a->shape[2], sizeof shape.kernel);
     shape.policy = set->policy;

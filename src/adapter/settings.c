@@ -62,6 +62,7 @@ void ar__settings_release(ar_adapter_settings *s) {
     names_release(&s->targets);
     names_release(&s->exclude);
     ar__strings_release(&s->save);
+    ar__strings_release(&s->parameters);
     ar__strings_release(&s->layers_pattern);
     free(s->layers);
     ar__patterns_release(&s->rank_pattern);
@@ -106,8 +107,9 @@ bool ar__settings_copy(ar_adapter_settings *out, const ar_adapter_settings *from
     out->bias = from->bias;
     if (text_copy(&out->base, from->base) && text_copy(&out->task_type, from->task_type) && names_copy(&out->targets, &from->targets) &&
         names_copy(&out->exclude, &from->exclude) && ar__strings_copy(&out->save, &from->save) &&
-        ar__strings_copy(&out->layers_pattern, &from->layers_pattern) && layers_copy(out, from) &&
-        patterns_copy(&out->rank_pattern, &from->rank_pattern) && patterns_copy(&out->alpha_pattern, &from->alpha_pattern))
+        ar__strings_copy(&out->parameters, &from->parameters) && ar__strings_copy(&out->layers_pattern, &from->layers_pattern) &&
+        layers_copy(out, from) && patterns_copy(&out->rank_pattern, &from->rank_pattern) &&
+        patterns_copy(&out->alpha_pattern, &from->alpha_pattern))
         return true;
     ar__settings_release(out);
     return false;

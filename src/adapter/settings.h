@@ -48,7 +48,8 @@ typedef struct ar_adapter_settings {
     ar_bias_mode bias;
     ar_names targets; /* neither list nor regex: the family's default */
     ar_names exclude;
-    ar_strings save; /* modules_to_save */
+    ar_strings save;       /* modules_to_save */
+    ar_strings parameters; /* target_parameters */
     ar_strings layers_pattern;
     int64_t *layers; /* layers_to_transform */
     size_t layer_count;

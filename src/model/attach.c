@@ -59,6 +59,11 @@ static size_t find_module(const ar_model *m, const char *path) {
 
 static ar_status bind_pair(ar_attachment *at, ar_pair *pair, double factor, ar_error *err) {
     size_t i = find_module(at->model, pair->site);
+    if (pair->experts)
+        return ar__fail(
+            err, AR_ERR_UNSUPPORTED,
+            "adapter site '%s': one of %d stacked experts, which cannot be run as an adapter; merge it into the base (alphar merge)",
+            pair->site, pair->experts);
     if (i == SIZE_MAX || at->model->modules[i].kind == AR_MODULE_NORM)
         return ar__fail(err, AR_ERR_MISMATCH, "adapter site '%s': the base has no such linear or embedding", pair->site);
     const ar_module *mod = &at->model->modules[i];

@@ -358,6 +358,118 @@ static void null_targets_are_the_familys_default(void **state) {
     ar_adapter_free(ad);
 }
 
+/* ---- stacked experts ------------------------------------------------------------------------------------------------ */
+enum { E = 3, FFN = 4, WIDTH = 6 };
+#define X "model.layers.0.mlp.experts"
+#define CONFIG_R2 "{\"peft_type\":\"LORA\",\"r\":2,\"lora_alpha\":6"
+#define BOTH ",\"target_modules\":[\"q_proj\"],\"target_parameters\":[\"mlp.experts.gate_up_proj\",\"mlp.experts.down_proj\"]}"
+
+static const struct tensor gate_pair[] = {{P X ".base_layer.lora_A.weight", E *RANK, WIDTH, 1},
+                                          {P X ".base_layer.lora_B.weight", 2 * FFN, RANK *E, 2}},
+                           down_pair[] = {{P X ".lora_A.weight", E *RANK, FFN, 3}, {P X ".lora_B.weight", WIDTH, RANK *E, 4}};
+
+/* gate_up [E, d1, d2] and down, as one file with three dimensions; turned: [E, in, out]. */
+static const char *expert_base(const char *dir, const char *config, bool turned) {
+    ar_error err;
+    ar_st_writer *w;
+    char path[200];
+    const int64_t gate[] = {E, turned ? WIDTH : 2 * FFN, turned ? 2 * FFN : WIDTH},
+                  down[] = {E, turned ? FFN : WIDTH, turned ? WIDTH : FFN};
+    static float zeros[E * 2 * FFN * WIDTH];
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    temp_text(path, config);
+    assert_ok(ar__st_writer_new(&w, &err), err);
+    assert_ok(ar__st_writer_add(w, X ".gate_up_proj", AR_F32, 3, gate, zeros, &err), err);
+    assert_ok(ar__st_writer_add(w, X ".down_proj", AR_F32, 3, down, zeros, &err), err);
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    assert_ok(ar__st_writer_save(w, temp_path(path), &err), err);
+    ar__st_writer_free(w);
+    return temp_path(dir);
+}
+
+static double element(const struct tensor *t, size_t row, size_t column) {
+    return (double)t->first + (double)(row * (size_t)t->columns + column) / 64;
+}
+
+/* W_e = s · B[:, e::E] · A[e·r : (e+1)·r], s = 3, in double. */
+static void check_stack(const char *out, const char *name, const struct tensor *pair, bool turned) {
+    ar_error err;
+    ar_st_set *st;
+    assert_ok(ar__st_open(&st, temp_path(out), &err), err);
+    const ar_st_tensor *t = ar__st_find(st, name);
+    size_t rows = (size_t)pair[1].rows, columns = (size_t)pair[0].columns;
+    for (size_t e = 0; e < E; e++)
+        for (size_t i = 0; i < rows; i++)
+            for (size_t j = 0; j < columns; j++) {
+                double sum = 0;
+                for (size_t k = 0; k < RANK; k++) sum += 3 * element(&pair[1], i, k * E + e) * element(&pair[0], e * RANK + k, j);
+                size_t at = e * rows * columns + (turned ? j * rows + i : i * columns + j);
+                assert_near((double)((const float *)t->data)[at] / sum, 1, 1e-6);
+            }
+    ar__st_close(st);
+}
+
+static const char *experts(const char *config, const struct tensor *t) {
+    return folder("experts", AR_PEFT_CONFIG, config, AR_PEFT_WEIGHTS, t);
+}
+
+static void stacked_experts_are_merged_each_with_its_own_pair(void **state) {
+    (void)state;
+    ar_error err;
+    struct said said;
+    const struct tensor all[] = {gate_pair[0], gate_pair[1], down_pair[0], down_pair[1], {0}};
+    const char *path = experts(CONFIG_R2 BOTH, all);
+    ar_adapter *ad = open_with(path, NULL, &said);
+    assert_int_equal(ar_adapter_site_count(ad), 2 * E);
+    assert_string_equal(ar_adapter_site(ad, 0).name, X ".down_proj[0]");
+    assert_true(ar_adapter_site(ad, 0).rank == RANK && ar_adapter_site(ad, 0).scale == 3);
+    assert_error(ar_adapter_save(ad, temp_path("again"), false, &err), AR_ERR_UNSUPPORTED, err, "is one of 3 stacked experts");
+    ar_adapter_free(ad);
+    for (int turned = 0; turned < 2; turned++) {
+        const char *dir = turned ? "turned" : "stacked", *out = turned ? "m-turned" : "m-stacked";
+        assert_ok(merge(expert_base(dir, LLAMA "}", turned), path, out, &err), err);
+        check_stack(out, X ".gate_up_proj", gate_pair, turned);
+        check_stack(out, X ".down_proj", down_pair, turned);
+    }
+    /* without target_parameters the two levels' shapes tell */
+    path = experts(CONFIG_R2 ",\"target_modules\":[\"experts\"]}", all);
+    assert_ok(merge(temp_path("stacked"), path, "m-null", &err), err);
+    check_stack("m-null", X ".gate_up_proj", gate_pair, false);
+    /* one level: target_parameters, or the base */
+    const struct tensor one[] = {down_pair[0], down_pair[1], {0}};
+    path = experts(CONFIG_R2 ",\"target_parameters\":[\"experts.down_proj\"],\"target_modules\":[]}", one);
+    assert_ok(merge(temp_path("stacked"), path, "m-one", &err), err);
+    check_stack("m-one", X ".down_proj", down_pair, false);
+    path = experts(CONFIG_R2 ",\"target_modules\":[\"experts\"]}", one);
+    assert_ok(merge(temp_path("stacked"), path, "m-base", &err), err);
+    check_stack("m-base", X ".down_proj", down_pair, false);
+}
+
+static void refuse_experts(const char *config, const struct tensor *t, const char *model, const char *part) {
+    ar_error err;
+    ar_adapter *ad;
+    ar_adapter_options o = {.model = model};
+    if (!ar_adapter_open(&ad, experts(config, t), &o, &err)) fail_msg("read, wanted: %s", part);
+    if (!strstr(err.message, part)) fail_msg("message '%s', wanted '%s'", err.message, part);
+}
+
+static void a_wrong_reading_of_experts_is_refused(void **state) {
+    (void)state;
+    const struct tensor one[] = {down_pair[0], down_pair[1], {0}}, all[] = {gate_pair[0], gate_pair[1], down_pair[0], down_pair[1], {0}};
+    const char *stacked = expert_base("stacked", LLAMA "}", false);
+    refuse_experts(CONFIG_R2 ",\"target_modules\":[\"experts\"]}", one, NULL, "nothing says which of gate_up_proj and down_proj");
+    refuse_experts(CONFIG_R2 ",\"target_modules\":[\"experts\"],\"rank_pattern\":{\"experts\":6}}", one, NULL, "nothing says which");
+    refuse_experts(CONFIG_R2 ",\"rank_pattern\":{\"experts.down_proj\":6},\"target_parameters\":[\"experts.down_proj\"]}", one, NULL,
+                   "makes that 1 of them");
+    refuse_experts(CONFIG_R2 ",\"target_parameters\":[\"experts.down_proj\"]}", all, NULL, "names one of gate_up_proj and down_proj");
+    refuse_experts(CONFIG_R2 BOTH, one, NULL, "names both of gate_up_proj and down_proj, the file has one");
+    refuse_experts("{\"peft_type\":\"LORA\",\"r\":3,\"lora_alpha\":6" BOTH, all, stacked, "which the base has not");
+    const char *apart =
+        folder("apart", "config.json", LLAMA "}", "model.safetensors", (struct tensor[]){{X ".0.gate_proj.weight", FFN, WIDTH, 0}, {0}});
+    ar_error err;
+    assert_error(merge(apart, experts(CONFIG_R2 BOTH, all), "refused", &err), AR_ERR_UNSUPPORTED, err, "keeps its experts apart");
+}
+
 static void names_are_compared_loosely(void **state) {
     (void)state;
     assert_true(ar__base_name_is_like("unsloth/Llama-3.1-8B-bnb-4bit", "/models/llama_3.1-8b"));
@@ -379,6 +491,8 @@ int main(void) {
         cmocka_unit_test(another_base_is_the_last_thing_to_say),
         cmocka_unit_test(null_targets_are_the_familys_default),
         cmocka_unit_test(names_are_compared_loosely),
+        cmocka_unit_test(stacked_experts_are_merged_each_with_its_own_pair),
+        cmocka_unit_test(a_wrong_reading_of_experts_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "adapter/algebra/fit.h"
-#include "adapter/base_weights.h"
 #include "adapter/base_name.h"
+#include "adapter/base_weights.h"
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/rng.h"

@@ -45,11 +45,22 @@ ar_status ar__pair_norms(ar_norms *out, const ar_runtime *rt, const ar_adapter *
     return s;
 }
 
+/* One matrix of a stack: to the base a row of it. */
+static ar_status expert_norm2(double *out, const ar_base *base, const ar_base_weight *w, const ar_pair *p, ar_error *err) {
+    size_t n = (size_t)w->n_in;
+    float *x = ar__alloc(n, sizeof *x);
+    ar_status s = x ? ar__base_read_rows(x, base, w, p->expert, 1, err) : ar__fail_memory(err, p->site);
+    *out = 0;
+    for (size_t i = 0; !s && i < n; i++) *out += (double)x[i] * (double)x[i];
+    free(x);
+    return s;
+}
+
 ar_status ar__site_weight_norm(double *out, const ar_base *base, const ar_pair *p, ar_error *err) {
     const ar_base_weight *w;
     double norm2;
     ar_status s = ar__base_need(&w, base, p, err);
-    if (!s) s = ar__base_norm2(&norm2, base, w, err);
+    if (!s) s = p->experts ? expert_norm2(&norm2, base, w, p, err) : ar__base_norm2(&norm2, base, w, err);
     if (!s) *out = sqrt(norm2);
     return s;
 }

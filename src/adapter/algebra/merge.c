@@ -80,9 +80,11 @@ static ar_status report(ar_merge_result *r, const ar_merging *m, ar_error *err) 
     for (size_t i = 0; i < m->count; i++) {
         const ar_merge_tensor *t = &m->tensor[i];
         r->replaced += t->whole != NULL;
-        if (!t->part_count || t->from.dims != 2) continue;
+        if (!t->part_count || t->from.dims < 2) continue;
         ar_merge_site *site = &r->sites[r->count];
-        *site = (ar_merge_site){ar__strdup(t->part[0].pair->site), 1, t->norm2 == 0};
+        const ar_pair *first = t->part[0].pair;
+        size_t length = first->experts ? strcspn(first->site, "[") : strlen(first->site); /* a stack is one site here */
+        *site = (ar_merge_site){ar__strndup(first->site, length), 1, t->norm2 == 0};
         if (!site->name) return ar__fail_memory(err, "merge");
         if (!site->is_zero) site->survival = t->along / t->norm2;
         if (site->survival < r->min_survival) r->min_survival = site->survival;

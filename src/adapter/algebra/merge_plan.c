@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "adapter/algebra/merge.h"
+#include "adapter/formats.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -148,7 +149,7 @@ static ar_status add_part(ar_merge_tensor *t, const ar_adapter *ad, ar_pair *p, 
         return ar__fail(err, AR_ERR_UNSUPPORTED, "'%s': %s replaces it and %s adds to it, which have no common result; merge them apart",
                         t->name, place_of(t->whole_of), place_of(ad));
     for (size_t i = 0; i < t->part_count; i++)
-        if (t->part[i].ad == ad)
+        if (t->part[i].ad == ad && t->part[i].pair->expert == p->expert)
             return ar__fail(err, AR_ERR_FORMAT, "%s: sites '%s' and '%s' are one module of the base", place_of(ad), t->part[i].pair->site,
                             p->site);
     ar_merge_part *list = ar__grow(t->part, &t->part_cap, t->part_count + 1, sizeof *list);
@@ -175,8 +176,25 @@ static ar_status add_b_bias(ar_merging *m, const ar_adapter *ad, ar_pair *p, ar_
     return add_part(t, ad, p, err);
 }
 
+/* [E, n_out, n_in], or [E, n_in, n_out]; of square matrices the family tells. */
+static ar_status add_expert(ar_merging *m, const ar_adapter *ad, ar_pair *p, ar_error *err) {
+    const ar_base_weight *w;
+    if (m->gguf)
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "%s: site '%s' is one of stacked experts: merge into the Hugging Face folder and convert that", place_of(ad),
+                        p->site);
+    ar_status s = ar__base_need(&w, m->base, p, err);
+    if (s) return s;
+    ar_merge_tensor *t = &m->tensor[ar__map_find_str(&m->by_name, w->tensor)];
+    if (!ar__dtype(t->from.dtype)->is_weight) return quantised(m, w->tensor, w->type_name, err);
+    bool plain = w->shape[1] == p->n_out && w->shape[2] == p->n_in, turned = w->shape[1] == p->n_in && w->shape[2] == p->n_out;
+    t->is_transposed = turned && (!plain || (m->info->model_type && !strcmp(m->info->model_type, "gpt_oss")));
+    return add_part(t, ad, p, err);
+}
+
 static ar_status add_pair(ar_merging *m, const ar_adapter *ad, ar_pair *p, ar_error *err) {
     ar_merge_tensor *t;
+    if (p->experts) return add_expert(m, ad, p, err);
     if (p->kernel[0])
         return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: site '%s' is the pair of a convolution, which cannot be merged here", place_of(ad),
                         p->site);

@@ -17,7 +17,8 @@ enum { BLOCK = 1 << 20, COPY_BYTES = 1 << 20 }; /* elements of a matrix at a tim
 
 struct forming {
     ar_merge_tensor *t;
-    size_t rows, columns, block; /* of the matrix as stored; rows at a time */
+    size_t rows, columns, block; /* of the matrix as stored (one of a stack); rows at a time */
+    size_t matrices, at;         /* of a stack, and which is formed */
     float *w, *delta, *left;     /* [block, columns] twice; [block, largest rank] */
     float *back;                 /* [block, columns]: what was rounded, widened again */
     void *rounded;
@@ -125,13 +126,15 @@ static void form_block(const struct forming *f, size_t first, size_t rows) {
     const ar_merge_tensor *t = f->t;
     const ar_dtype_info *from = ar__dtype(t->from.dtype);
     size_t n = f->columns, row_bytes = bytes_of(from, n);
-    const char *src = (const char *)t->from.data + first * row_bytes;
+    const char *src = (const char *)t->from.data + (f->at * f->rows + first) * row_bytes;
 #pragma omp parallel for num_threads(ar__team(t->merge->rt, rows *n)) schedule(static)
     for (size_t i = 0; i < rows; i++) from->to_f32(f->w + i * n, src + i * row_bytes, n);
     ar__filemap_forget(src, rows * row_bytes);
+    bool any = false;
     for (size_t k = 0; k < t->part_count; k++) {
         const ar_pair *p = t->part[k].pair;
         size_t r = (size_t)p->rank;
+        if (p->experts && (size_t)p->expert != f->at) continue;
         scaled_left(f->left, t, p, first, rows);
         ar__gemm(t->merge->rt, &(ar_gemm){.m = rows,
                                           .n = n,
@@ -145,8 +148,10 @@ static void form_block(const struct forming *f, size_t first, size_t rows) {
                                           .b_rows = t->is_transposed,
                                           .c = f->delta,
                                           .c_ld = n,
-                                          .accumulate = k > 0});
+                                          .accumulate = any});
+        any = true;
     }
+    if (!any) memset(f->delta, 0, rows * n * sizeof *f->delta);
 }
 
 static double inverse_norm(double square) { return 1.0 / sqrt(square > 1e-30 ? square : 1e-30); }
@@ -237,7 +242,9 @@ static ar_status put_block(const struct forming *f, size_t first, size_t rows, a
 
 static ar_status forming_init(struct forming *f, ar_merge_tensor *t, ar_error *err) {
     size_t rank = 1, count;
-    *f = (struct forming){.t = t, .rows = (size_t)t->from.shape[0], .columns = (size_t)t->from.shape[1]};
+    bool stack = t->from.dims == 3;
+    *f = (struct forming){.t = t, .rows = (size_t)t->from.shape[stack], .columns = (size_t)t->from.shape[1 + stack]};
+    f->matrices = stack ? (size_t)t->from.shape[0] : 1;
     f->block = f->columns && f->columns < BLOCK ? BLOCK / f->columns : 1;
     if (f->block > f->rows) f->block = f->rows;
     for (size_t k = 0; k < t->part_count; k++)
@@ -272,8 +279,9 @@ static ar_status put_merged(ar_merge_tensor *t, ar_writer *w, ar_error *err) {
     ar_status s = forming_init(&f, t, err);
     for (size_t k = 0; !s && k < t->part_count; k++) s = ar__pair_load(t->part[k].ad, t->part[k].pair, err);
     if (!s && f.norm) column_gains(&f);
-    for (size_t first = 0; !s && first < f.rows; first += f.block)
-        s = put_block(&f, first, f.rows - first < f.block ? f.rows - first : f.block, w, err);
+    for (; !s && f.at < f.matrices; f.at++)
+        for (size_t first = 0; !s && first < f.rows; first += f.block)
+            s = put_block(&f, first, f.rows - first < f.block ? f.rows - first : f.block, w, err);
     for (size_t k = 0; k < t->part_count; k++) ar__pair_unload(t->part[k].pair);
     forming_release(&f);
     return s;
@@ -282,6 +290,6 @@ static ar_status put_merged(ar_merge_tensor *t, ar_writer *w, ar_error *err) {
 ar_status ar__merge_stream(void *tensor, ar_writer *w, ar_error *err) {
     ar_merge_tensor *t = tensor;
     if (!ar__merge_touches(t) && t->to == t->from.dtype) return carry(t, w, err);
-    bool product = t->part_count && t->from.dims == 2;
+    bool product = t->part_count && t->from.dims >= 2;
     return product ? put_merged(t, w, err) : put_plain(t, w, err);
 }
