@@ -52,7 +52,13 @@ typedef enum ar_peft_part {
     AR_PEFT_TOKENS,
     AR_PEFT_UNKNOWN
 } ar_peft_part;
-/* *path NULL: out of memory, or nothing to name.  *is_odd: PEFT looks for no such key in a plain model. */
-ar_peft_part ar__peft_key_parse(char **path, bool *is_odd, const char *key);
+/* Whether PEFT finds its module by such a key. */
+typedef enum ar_peft_spelling {
+    AR_PEFT_PLAIN,
+    AR_PEFT_NAMED, /* has the adapter's name behind the part: since 0.21 */
+    AR_PEFT_ODD    /* not in a plain model */
+} ar_peft_spelling;
+/* *path NULL: out of memory, or nothing to name. */
+ar_peft_part ar__peft_key_parse(char **path, ar_peft_spelling *spelling, const char *key);
 
 #endif

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "adapter/peft.h"
 #include "base/fail.h"
@@ -47,6 +48,23 @@ static const struct {
     {"loftq_config", NULL},
     {"velora_config", NULL}, /* acts in backward only */
     {"runtime_config", NULL},
+    {"merge_weights", NULL}, /* older PEFT: when to merge, not what */
+    /* Not PEFT's: what trainers and tools leave there, about the training, the tokenizer or the file. */
+    {"neftune_noise_alpha", NULL},
+    {"use_gradient_checkpointing", NULL},
+    {"random_state", NULL},
+    {"max_seq_length", NULL},
+    {"bos_token", NULL},
+    {"eos_token", NULL},
+    {"pad_token", NULL},
+    {"unk_token", NULL},
+    {"torch_dtype", NULL},
+    {"dtype", NULL},
+    {"library_name", NULL},
+    {"transformers_version", NULL},
+    {"trl_version", NULL},
+    {"unsloth_version", NULL},
+    {"unsloth_fixed", NULL},
     {"target_parameters", NULL},
     {"trainable_token_indices", "it replaces rows of the embedding"},
     {"layer_replication", "it repeats layers of the base"},
@@ -67,7 +85,7 @@ static ar_status check_fields(const json_t *root, const char *path, ar_error *er
     json_object_foreach((json_t *)(uintptr_t)root, key, value) {
         size_t i = 0, n = sizeof fields / sizeof *fields;
         while (i < n && strcmp(fields[i].name, key) != 0) i++;
-        if (i < n && !fields[i].refusal) continue;
+        if ((i < n && !fields[i].refusal) || *key == '_') continue; /* _commit_hash, _name_or_path: notes */
         if (ar__json_is_off(value)) continue;
         if (i < n) return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: '%s' is on: %s, which Alphar cannot do", path, key, fields[i].refusal);
         return ar__fail(err, AR_ERR_UNSUPPORTED,
@@ -99,9 +117,9 @@ static ar_status check_init(const json_t *root, const char *path, ar_error *err)
     if (!name)
         return ar__fail(err, AR_ERR_FORMAT, "%s: 'init_lora_weights': found %s, wanted true, false or a name", path, ar__json_type(v));
     for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++)
-        if (!strcmp(name, harmless[i])) return AR_OK;
+        if (!strcasecmp(name, harmless[i])) return AR_OK;
     for (size_t i = 0; i < sizeof changed / sizeof *changed; i++)
-        if (!strcmp(name, changed[i]) || (i == 0 && !strncmp(name, "pissa_niter_", 12)))
+        if (!strcasecmp(name, changed[i]) || (i == 0 && !strncasecmp(name, "pissa_niter_", 12)))
             return ar__fail(
                 err, AR_ERR_UNSUPPORTED,
                 "%s: init_lora_weights is '%s', which changed the base's weights when training began, so the pairs do not fit the base "

@@ -106,14 +106,21 @@ static ar_peft_part parse(char **path, const char *key, bool has_prefix) {
     return AR_PEFT_WHOLE;
 }
 
-ar_peft_part ar__peft_key_parse(char **path, bool *is_odd, const char *key) {
+/* `.default` or the like behind the part of a pair. */
+static bool has_name(const char *key) {
+    const char *at, *part = pair_part(key, &at) < AR_PEFT_PART_COUNT ? at + 1 : NULL, *tail = part ? strchr(part, '.') : NULL;
+    return tail && strcmp(tail, ".weight") != 0 && strcmp(tail, ".bias") != 0;
+}
+
+ar_peft_part ar__peft_key_parse(char **path, ar_peft_spelling *spelling, const char *key) {
     ar_buf plain = {0};
     const char *wrapper;
     *path = NULL;
     ar__site_unwrapped(&plain, key, &wrapper);
     const char *rest = plain.failed ? key : behind_prefix(plain.data);
     bool has_prefix = plain.data && rest != plain.data;
-    *is_odd = wrapper || !plain.data || rest != plain.data + sizeof prefix - 1;
+    bool odd = wrapper || !plain.data || rest != plain.data + sizeof prefix - 1;
+    *spelling = odd ? AR_PEFT_ODD : has_name(rest) ? AR_PEFT_NAMED : AR_PEFT_PLAIN;
     ar_peft_part part = parse(path, rest, has_prefix);
     ar__buf_release(&plain);
     return part;

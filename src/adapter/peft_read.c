@@ -32,7 +32,7 @@ struct reader {
     size_t count, cap;
     ar_map names;
     ar_pattern_set ranks, alphas;
-    const char *odd; /* a key that PEFT would pass over; NULL: none */
+    const char *odd, *named; /* keys that PEFT, or its releases before 0.21, would pass over; NULL: none */
     bool has_other_base;
 };
 
@@ -136,9 +136,9 @@ static ar_status compare_copy(struct reader *r, const char *name, const char *pa
 
 static ar_status sort_tensor(struct reader *r, const char *name, ar_error *err) {
     char *raw;
-    bool is_odd;
+    ar_peft_spelling spelling;
     const ar_st_tensor *t;
-    ar_peft_part part = ar__peft_key_parse(&raw, &is_odd, name);
+    ar_peft_part part = ar__peft_key_parse(&raw, &spelling, name);
     if (part == AR_PEFT_TOKENS)
         return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: tensor '%s': trained tokens replace rows of the embedding, which Alphar cannot do",
                         r->place, name);
@@ -148,7 +148,8 @@ static ar_status sort_tensor(struct reader *r, const char *name, ar_error *err) 
     bool whole = part == AR_PEFT_WHOLE;
     char *path = raw ? name_of(r, raw, whole || part == AR_PEFT_COPY) : NULL;
     ar_status s = path ? ar__st_need(&t, r->st, name, err) : ar__fail_memory(err, r->place);
-    if (!s && !r->odd && (is_odd || strcmp(path, raw) != 0)) r->odd = name;
+    if (!s && !r->odd && (spelling == AR_PEFT_ODD || strcmp(path, raw) != 0)) r->odd = name;
+    if (!s && !r->named && spelling == AR_PEFT_NAMED) r->named = name;
     if (!s && part < AR_PEFT_PART_COUNT) return read_pair_part(r, t, part, path, raw, err);
     if (!s) s = whole ? read_whole(r, t, path, err) : compare_copy(r, name, raw, err);
     free(path);
@@ -333,6 +334,12 @@ static void say_what_is_odd(const struct reader *r) {
                      "%s: '%s' does not name its module as %s does: PEFT finds modules by exact name and would load nothing from such "
                      "keys; it is read here as what is meant, and alphar convert IN OUT --to peft mends it",
                      r->place, r->odd, r->c->base ? "the base" : "PEFT");
+    else if (r->named)
+        ar__log_warn(
+            &r->c->log,
+            "%s: '%s' has the adapter's name in it: PEFT before 0.21 would load nothing from such keys; alphar convert IN OUT --to "
+            "peft mends it",
+            r->place, r->named);
     if (r->has_other_base) ar__base_warn_copies(r->place, r->c->base, &r->c->log);
 }
 

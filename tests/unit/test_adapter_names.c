@@ -153,6 +153,18 @@ static void two_spellings_must_agree(void **state) {
     assert_error(ar_adapter_open(&ad, path, NULL, &err), AR_ERR_FORMAT, err, "are the same part of one site, and their values differ");
 }
 
+static void a_name_behind_the_part_is_said(void **state) {
+    (void)state;
+    struct said said;
+    ar_adapter *ad = open_with(
+        adapter("named", "",
+                (struct tensor[]){{P Q ".lora_A.default.weight", RANK, DIM, 0}, {P Q ".lora_B.default.weight", OUT, RANK, 0}, {0}}),
+        NULL, &said);
+    assert_non_null(strstr(said.text, "PEFT before 0.21 would load nothing"));
+    assert_string_equal(ar_adapter_site(ad, 0).name, Q);
+    ar_adapter_free(ad);
+}
+
 #define EMBED "model.embed_tokens"
 #define GROWN_TENSORS                                                                                                                      \
     A(P), B(P), {P EMBED ".weight", GROWN, DIM, 5}, {P EMBED ".modules_to_save.weight", GROWN, DIM, 5},                                    \
@@ -484,6 +496,7 @@ int main(void) {
         cmocka_unit_test(one_name_by_rule),
         cmocka_unit_test(keys_are_read_however_they_are_wrapped),
         cmocka_unit_test(two_spellings_must_agree),
+        cmocka_unit_test(a_name_behind_the_part_is_said),
         cmocka_unit_test(a_tensor_saved_three_times_is_one),
         cmocka_unit_test(merging_extends_the_vocabulary),
         cmocka_unit_test(what_was_saved_whole_is_there),

@@ -94,6 +94,8 @@ static void fields_are_handled_harmless_or_refused(void **state) {
     refuse_config(CONFIG ",\"init_lora_weights\":\"pissa_niter_4\"", AR_ERR_UNSUPPORTED, "changed the base's weights");
     refuse_config(CONFIG ",\"init_lora_weights\":\"lora_ga\"", AR_ERR_UNSUPPORTED, "changed the base's weights");
     refuse_config(CONFIG ",\"init_lora_weights\":\"new\"", AR_ERR_UNSUPPORTED, "which is unknown");
+    refuse_config(CONFIG ",\"init_lora_weights\":\"PiSSA\"", AR_ERR_UNSUPPORTED, "changed the base's weights");
+    ar_adapter_free(good(CONFIG ",\"init_lora_weights\":\"Gaussian\"", (struct tensor[]){A, B, END}));
     refuse_config(CONFIG ",\"init_lora_weights\":3", AR_ERR_FORMAT, "found integer");
     refuse_config(CONFIG ",\"bias\":\"some\"", AR_ERR_FORMAT, "'bias' is 'some', wanted none, all or lora_only");
     refuse_config(CONFIG ",\"use_dora\":\"yes\"", AR_ERR_FORMAT, "'use_dora': found string, wanted true or false");
@@ -107,6 +109,7 @@ static void fields_are_handled_harmless_or_refused(void **state) {
     ar_adapter_free(good(
         CONFIG ",\"unheard_of\":null,\"another\":{},\"third\":[],\"fourth\":\"\",\"fifth\":false,\"use_bdlora\":null,"
                "\"init_lora_weights\":\"eva\",\"eva_config\":{\"rho\":2},\"velora_config\":{\"x\":1},\"auto_mapping\":{\"a\":\"b\"},"
+               "\"neftune_noise_alpha\":5.0,\"bos_token\":\"<s>\",\"_commit_hash\":\"ab\",\"merge_weights\":true,"
                "\"megatron_core\":\"megatron.core\",\"peft_version\":\"0.99\",\"exclude_modules\":\"\",\"runtime_config\":{\"a\":true}",
         (struct tensor[]){A, B, END}));
 }
