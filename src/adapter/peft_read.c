@@ -307,12 +307,39 @@ static ar_status read_tensors(struct reader *r, ar_error *err) {
     return s;
 }
 
+/* Gives the pairs the paths of their keys, or takes these away again: pairs stand in the order of the sites. */
+static void swap_names(const struct reader *r) {
+    size_t k = 0;
+    for (size_t i = 0; i < r->ad->pair_count; i++) {
+        ar_pair *p = &r->ad->pair[i];
+        if (p->experts) continue;
+        while (k < r->count && !r->site[k].part[AR_PEFT_EMBEDDING_A] && ar__peft_is_stack(&r->ad->settings, r->site[k].path)) k++;
+        if (k == r->count) return;
+        char *name = p->site;
+        p->site = r->site[k].raw;
+        r->site[k].raw = name;
+        k++;
+    }
+}
+
+/* Names and patterns may mean the paths that the keys have. */
+static ar_status find_unselected(size_t *out, const struct reader *r, ar_error *err) {
+    size_t by_key = SIZE_MAX;
+    ar_status s = ar__adapter_unselected(out, r->ad, err);
+    if (s || *out == SIZE_MAX || !r->odd) return s;
+    swap_names(r);
+    s = ar__adapter_unselected(&by_key, r->ad, NULL);
+    swap_names(r);
+    if (!s && by_key == SIZE_MAX) *out = SIZE_MAX;
+    return AR_OK;
+}
+
 static ar_status check_targets(const struct reader *r, ar_error *err) {
     const ar_names *targets = &r->ad->settings.targets;
     size_t i;
     bool given = targets->regex || targets->list.count || targets->is_empty;
     ar_status s = ar__peft_default_targets(r->ad, r->c, err);
-    if (!s) s = ar__adapter_unselected(&i, r->ad, err);
+    if (!s) s = find_unselected(&i, r, err);
     if (s) return ar__fail_at(err, s, AR_PEFT_CONFIG);
     if (i == SIZE_MAX) return AR_OK;
     if (!given)

@@ -140,6 +140,25 @@ static void keys_are_read_however_they_are_wrapped(void **state) {
     { head Q ".lora_B.weight", OUT, RANK, 0 }
 #define P "base_model.model."
 
+static void targets_may_mean_the_keys_own_paths(void **state) {
+    (void)state;
+    struct said said;
+    static const char *const targets[] = {"[\"model.language_model.layers.0.self_attn.q_proj\"]", "\"model.language_model.*\\\\.q_proj\"",
+                                          "\".*\\\\.q_proj\""};
+    for (int i = 0; i < 3; i++) {
+        char config[300];
+        snprintf(config, sizeof config, "{\"peft_type\":\"LORA\",\"r\":2,\"lora_alpha\":4,\"target_modules\":%s}", targets[i]);
+        const char *path =
+            folder("wrapped", AR_PEFT_CONFIG, config, AR_PEFT_WEIGHTS,
+                   (struct tensor[]){{"base_model.model.model.language_model.layers.0.self_attn.q_proj.lora_A.weight", RANK, DIM, 0},
+                                     {"base_model.model.model.language_model.layers.0.self_attn.q_proj.lora_B.weight", OUT, RANK, 0},
+                                     {0}});
+        ar_adapter *ad = open_with(path, base("base"), &said);
+        assert_string_equal(ar_adapter_site(ad, 0).name, Q);
+        ar_adapter_free(ad);
+    }
+}
+
 static void two_spellings_must_agree(void **state) {
     (void)state;
     ar_error err;
@@ -495,6 +514,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_name_by_rule),
         cmocka_unit_test(keys_are_read_however_they_are_wrapped),
+        cmocka_unit_test(targets_may_mean_the_keys_own_paths),
         cmocka_unit_test(two_spellings_must_agree),
         cmocka_unit_test(a_name_behind_the_part_is_said),
         cmocka_unit_test(a_tensor_saved_three_times_is_one),
