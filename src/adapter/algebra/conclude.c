@@ -139,6 +139,15 @@ static void sum_up(ar_difference *d) {
     d->factor = xx > 0 ? xy / xx : NAN;
 }
 
+/* What the two files say themselves, behind a conclusion about a factor: of the first site, where that speaks for all. */
+static void append_settings(ar_difference *d, const ar_adapter *a, const ar_adapter *b) {
+    const ar_pair *p = ar__adapter_find_pair(a, d->sites[0].name), *q = ar__adapter_find_pair(b, d->sites[0].name);
+    size_t n = strlen(d->conclusion);
+    snprintf(d->conclusion + n, sizeof d->conclusion - n,
+             " [first: alpha %.6g, rank %d, %s, s = %.6g; second: alpha %.6g, rank %d, %s, s = %.6g]", p->alpha, p->rank,
+             ar_policy_name(p->policy), p->scale, q->alpha, q->rank, ar_policy_name(q->policy), q->scale);
+}
+
 void ar__diff_conclude(ar_difference *d, const ar_adapter *a, const ar_adapter *b) {
     struct view v = {d, a, b};
     struct span s = look(d);
@@ -153,9 +162,10 @@ void ar__diff_conclude(ar_difference *d, const ar_adapter *a, const ar_adapter *
                  s.off_in_b, d->count);
     } else if (s.least_cosine >= 1 - PARALLEL && near(s.low, 1, EQUAL) && near(s.high, 1, EQUAL))
         say(d, "rounded", "the same update but for small differences, as rounding to another dtype makes them");
-    else if (s.least_cosine >= 1 - PARALLEL)
+    else if (s.least_cosine >= 1 - PARALLEL) {
         explain_factor(d, &v, &s);
-    else {
+        if (s.low == s.high || near(s.low, s.high, EQUAL)) append_settings(d, a, b);
+    } else {
         bool close = s.least_cosine > 0.9;
         d->code = close ? "similar" : "different";
         snprintf(d->conclusion, sizeof d->conclusion, "%s: cosine %.4f over all sites, %.4f at the least alike",
