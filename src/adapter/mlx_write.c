@@ -147,12 +147,16 @@ static ar_status check_pair(const ar_adapter *ad, const ar_pair *p, const ar_bas
     return check_tie(ad, p, base, err);
 }
 
+/* Names and stacks of what came from mlx-lm are its own. */
+static bool is_from_mlx(const ar_adapter *ad) { return ad->format && !strcmp(ad->format, "mlx"); }
+
 /* A stack has a pair of every expert: mlx-lm's layer is one for all. */
 static ar_status check_expert(const struct naming *n, const ar_adapter *ad, const ar_pair *p, const ar_mlx_expert *x, const ar_base *base,
                               ar_error *err) {
-    int64_t count = base ? ar__mlx_expert_count(base, p->site, x) : 0, there = 0;
+    int64_t count = 0, there = 0, highest = 0;
+    bool own = !n->family && is_from_mlx(ad);
     ar_buf module = {0};
-    if (!n->family)
+    if (!n->family && !own)
         return ar__fail(err, AR_ERR_UNSUPPORTED,
                         "site '%s': mlx-lm has the experts of a layer in one module, and only the base says how many there are: give "
                         "--model BASE (a folder)",
@@ -160,13 +164,17 @@ static ar_status check_expert(const struct naming *n, const ar_adapter *ad, cons
     for (size_t i = 0; i < ad->pair_count; i++) {
         ar_mlx_expert y;
         const char *site = ad->pair[i].site;
-        there += ar__mlx_expert_read(&y, site) && y.stem == x->stem && !strncmp(site, p->site, x->stem) && !strcmp(y.part, x->part);
+        if (!ar__mlx_expert_read(&y, site) || y.stem != x->stem || strncmp(site, p->site, x->stem) != 0 || strcmp(y.part, x->part) != 0)
+            continue;
+        there++;
+        if (y.index > highest) highest = y.index;
     }
+    count = own ? highest + 1 : ar__mlx_expert_count(base, p->site, x);
     print_stack(&module, n, p->site, x);
     ar_status s = AR_OK;
     if (module.failed)
         s = ar__fail_memory(err, p->site);
-    else if (ar__mlx_module(n->family, module.data) != AR_MLX_SWITCH)
+    else if (!own && ar__mlx_module(n->family, module.data) != AR_MLX_SWITCH)
         s = ar__fail(err, AR_ERR_UNSUPPORTED, "site '%s': mlx-lm %s has no module '%s' for the experts of its %s models", p->site,
                      ar__mlx_lm_version, module.data, n->family->type);
     else if (there != count)
@@ -211,7 +219,7 @@ static ar_status check_mlx(const ar_adapter *ad, const ar_write_context *c, ar_e
     struct naming names = find_names(ad, c->base);
     if (names.map && names.map->mlx_lacks)
         return ar__fail(err, AR_ERR_UNSUPPORTED, "mlx-lm has no %s models, so no adapter for one either", names.map->model_type[0]);
-    if (type && !names.family)
+    if (type && !names.family && !is_from_mlx(ad))
         return ar__fail(err, AR_ERR_UNSUPPORTED,
                         "%s: model type '%s' is not among the models of mlx-lm %s whose modules Alphar knows (docs/mlx.md), so that nobody "
                         "can say which names its adapters need",

@@ -584,6 +584,8 @@ static void experts_are_stacked(void **state) {
     back = open_ok(temp_path("stacked"));
     assert_int_equal(back->pair_count, 3);
     assert_non_null(ar__adapter_find_pair(back, EXPERT(1)));
+    assert_ok(write_mlx(&proof, back, temp_path("again"), NULL, &err), err); /* what came from mlx-lm needs no base */
+    assert_true(proof.max_relative == 0 && proof.sites == 3);
     ar_adapter_free(back);
     ad->pair_count = 1; /* expert 0 is missing */
     assert_error(write_mlx(NULL, ad, temp_path("half"), base, &err), AR_ERR_UNSUPPORTED, err, "pairs for 1 of 2 of them");
