@@ -25,7 +25,7 @@ static ar_status keep_text(ar_normal_step *step, const json_t *config, const cha
 
 static ar_status read_form(ar_normal *n, const json_t *config, ar_error *err) {
     static const char *const names[] = {"NFC", "NFD", "NFKC", "NFKD"};
-    ar_normal_step *step;
+    ar_normal_step *step = NULL;
     ar_status s = add(&step, n, AR_NORMAL_FORM, err);
     for (int i = 0; !s && i < 4; i++) {
         if (!strcmp(names[i], ar__config_type(config))) step->form = (ar_form)i;
@@ -42,7 +42,7 @@ static ar_status read_prepend(ar_normal *n, const json_t *config, ar_error *err)
 static ar_status read_replace(ar_normal *n, const json_t *config, ar_error *err) {
     const json_t *pattern = json_object_get(config, "pattern");
     const json_t *literal = json_object_get(pattern, "String"), *regex = json_object_get(pattern, "Regex");
-    ar_normal_step *step;
+    ar_normal_step *step = NULL;
     ar_status s;
     if ((s = add(&step, n, AR_NORMAL_REPLACE, err)) || (s = keep_text(step, config, "content", err))) return s;
     if (json_is_string(literal)) return ar__pattern_literal(&step->pattern, json_string_value(literal), json_string_length(literal), err);
@@ -51,14 +51,14 @@ static ar_status read_replace(ar_normal *n, const json_t *config, ar_error *err)
 }
 
 static ar_status read_strip(ar_normal *n, const json_t *config, ar_error *err) {
-    ar_normal_step *step;
+    ar_normal_step *step = NULL;
     ar_status s;
     if ((s = add(&step, n, AR_NORMAL_STRIP, err)) || (s = ar__config_bool(&step->left, config, "strip_left", err))) return s;
     return ar__config_bool(&step->right, config, "strip_right", err);
 }
 
 static ar_status read_charsmap(ar_normal *n, const json_t *config, ar_error *err) {
-    ar_normal_step *step;
+    ar_normal_step *step = NULL;
     const char *text;
     size_t len;
     ar_status s;
@@ -74,7 +74,7 @@ static ar_status read_charsmap(ar_normal *n, const json_t *config, ar_error *err
 
 static ar_status read_plain(ar_normal *n, const json_t *config, ar_error *err) {
     const char *type = ar__config_type(config);
-    ar_normal_step *step;
+    ar_normal_step *step = NULL;
     return add(&step, n,
                !strcmp(type, "Lowercase")   ? AR_NORMAL_LOWER
                : !strcmp(type, "Nmt")       ? AR_NORMAL_NMT
