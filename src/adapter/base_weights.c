@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "adapter/base_impl.h"
+#include "arch/folder.h"
 #include "base/fail.h"
 #include "base/mem.h"
 
@@ -219,6 +220,8 @@ static ar_status open_files(ar_base *base, ar_error *err) {
         return s ? s : ar__base_gguf_read(base, err);
     }
     base->says_tied = -1;
+    bool adapter = folder && ar__dir_holds(base->path, "adapter_config.json") && !ar__dir_holds(base->path, "config.json");
+    if ((adapter || !ar__path_exists(base->path) || ar__dir_holds(base->path, "refs")) && (s = ar__folder_check(base->path, err))) return s;
     if (folder && (s = ar__base_config_read(base, base->path, err))) return s;
     return ar__st_open(&base->st, base->path, err);
 }

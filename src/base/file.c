@@ -252,6 +252,13 @@ const char *ar__path_base(const char *path) {
     return slash ? slash + 1 : path;
 }
 
+bool ar__dir_holds(const char *dir, const char *name) {
+    char *path = ar__path_join(dir, name);
+    bool there = path && ar__path_exists(path);
+    free(path);
+    return there;
+}
+
 bool ar__dir_is_empty(const char *path) {
     DIR *d = opendir(path);
     if (!d) return false;

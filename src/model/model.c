@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arch/folder.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/rng.h"
@@ -151,50 +152,9 @@ static ar_status start(ar_model *m, const ar_runtime *rt, const char *config_pat
     return m->owned && m->layers ? AR_OK : ar__fail_memory(err, config_path);
 }
 
-static bool holds(const char *dir, const char *name) {
-    char *path = ar__path_join(dir, name);
-    bool there = path && ar__path_exists(path);
-    free(path);
-    return there;
-}
-
-/* The commit that a Hugging Face cache folder points to, without its line end; empty where there is none. */
-static void cached_commit(char *out, size_t n, const char *dir) {
-    ar_buf text = {0};
-    char *refs = ar__path_join(dir, "refs/main");
-    if (refs && ar__path_exists(refs)) (void)ar__file_read(&text, refs, 4096, NULL);
-    snprintf(out, n, "%.*s", text.data ? (int)strcspn(text.data, "\r\n") : 0, text.data ? text.data : "");
-    ar__buf_release(&text);
-    free(refs);
-}
-
-/* What people give for a base that is none: says what it is and what to do. */
-static ar_status check_folder(const char *path, ar_error *err) {
-    char commit[80];
-    const char *slash = strchr(path, '/');
-    bool hub = slash && slash > path && slash[1] && !strchr(slash + 1, '/') && path[0] != '.' && path[0] != '~';
-    if (!ar__path_is_dir(path)) {
-        if (ar__path_exists(path))
-            return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: is a file, wanted a Hugging Face folder with config.json and safetensors", path);
-        return ar__fail(err, AR_ERR_NOT_FOUND, "%s: there is no such model folder%s%s%s", path,
-                        hub ? "; if it is a name on the Hugging Face Hub, download it first (hf download " : "", hub ? path : "",
-                        hub ? " --local-dir DIR) and give DIR" : "");
-    }
-    if (holds(path, "config.json")) return AR_OK;
-    if (holds(path, "adapter_config.json"))
-        return ar__fail(err, AR_ERR_UNSUPPORTED,
-                        "%s: is an adapter, wanted its base; give the base's folder as --model and this one as --adapter", path);
-    cached_commit(commit, sizeof commit, path);
-    if (*commit)
-        return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: is a folder of the Hugging Face cache; give the model in it: %s/snapshots/%s", path,
-                        path, commit);
-    if (ar__dir_is_empty(path)) return ar__fail(err, AR_ERR_NOT_FOUND, "%s: is an empty folder, wanted config.json and safetensors", path);
-    return ar__fail(err, AR_ERR_NOT_FOUND, "%s: holds no config.json, wanted a Hugging Face folder with config.json and safetensors", path);
-}
-
 /* transformers takes model.safetensors before an index, and so do we. */
 static void warn_stale(const ar_model *m) {
-    if (holds(m->path, "model.safetensors") && holds(m->path, "model.safetensors.index.json"))
+    if (ar__dir_holds(m->path, "model.safetensors") && ar__dir_holds(m->path, "model.safetensors.index.json"))
         ar__log_warn(&m->rt->log,
                      "%s: model.safetensors is used, as transformers does, and the shards of model.safetensors.index.json are not; remove "
                      "the one that is old",
@@ -210,7 +170,9 @@ ar_status ar_model_open(ar_model **out, const ar_runtime *rt, const char *path, 
     char *config_path = ar__path_join(path, "config.json");
     m->path = ar__strdup(path);
     if (!m->path || !config_path) s = ar__fail_memory(err, path);
-    if (!s) s = check_folder(path, err);
+    if (!s && ar__path_exists(path) && !ar__path_is_dir(path))
+        s = ar__fail(err, AR_ERR_UNSUPPORTED, "%s: is a file, wanted a Hugging Face folder with config.json and safetensors", path);
+    if (!s) s = ar__folder_check(path, err);
     if (!s) s = start(m, rt, config_path, &config, err);
     if (!s) s = ar__st_open(&m->files, path, err);
     if (!s) warn_stale(m);

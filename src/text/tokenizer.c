@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arch/folder.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "format/json.h"
@@ -119,6 +120,7 @@ static bool is_json(const char *path) {
 static ar_status find_file(char **file, char **folder, const char *path, ar_error *err) {
     static const char *const names[] = {"tokenizer.json", "tokenizer.model"};
     *file = *folder = NULL;
+    if (!ar__path_exists(path)) return ar__folder_check(path, err);
     if (!ar__path_is_dir(path)) {
         const char *base = ar__path_base(path);
         *file = ar__strdup(path);
@@ -133,6 +135,8 @@ static ar_status find_file(char **file, char **folder, const char *path, ar_erro
         free(*file);
         *file = NULL;
     }
+    ar_status s = ar__dir_holds(path, "config.json") ? AR_OK : ar__folder_check(path, err); /* an adapter, a cache folder, … */
+    if (s) return s;
     return ar__fail(err, AR_ERR_NOT_FOUND, "%s: neither tokenizer.json nor tokenizer.model is there", path);
 }
 
