@@ -33,10 +33,10 @@ typedef struct ar_adapter_options {
     bool has_alpha; /* alpha stands in where the file has none */
     double alpha;
     ar_trust trust;
-    const char *model;   /* the base, for what a file does not say: module names, head counts; NULL: not given */
+    const char *model;       /* the base, for what a file does not say: module names, head counts; NULL: not given */
     bool leaves_base_unsaid; /* no warning where model is not what the adapter was trained on: the caller tells */
-    int heads, kv_heads; /* the same by hand, for a GGUF file of architecture llama; 0: not given */
-    ar_log_fn log;       /* warnings of the reader; NULL: none */
+    int heads, kv_heads;     /* the same by hand, for a GGUF file of architecture llama; 0: not given */
+    ar_log_fn log;           /* warnings of the reader; NULL: none */
     void *log_user;
 } ar_adapter_options;
 
