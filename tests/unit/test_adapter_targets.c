@@ -110,8 +110,7 @@ static void whole_modules_get_no_pair(void **state) {
 
 static void nothing_to_adapt_lists_what_there_is(void **state) {
     (void)state;
-    refuse(settings("query", "", ""), AR_ERR_NOT_FOUND,
-           "targets: 'query' matches no module; there are: q, up, v, lm_head, embed_tokens");
+    refuse(settings("query", "", ""), AR_ERR_NOT_FOUND, "targets: 'query' matches no module; there are: q, up, v, lm_head, embed_tokens");
     refuse(settings("norm", "", ""), AR_ERR_UNSUPPORTED, "'model.layers.0.norm' is a norm");
     refuse(settings("mlp", "", ""), AR_ERR_UNSUPPORTED, "'model.layers.0.mlp' is a module that holds others");
     refuse(settings("regex:(", "", ""), AR_ERR_VALUE, "pattern '('");
