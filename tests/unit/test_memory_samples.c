@@ -80,7 +80,7 @@ static void resuming_wants_the_same_samples(void **state) {
     o.sample_count = 3;
     assert_ok(ar_train(&result, rt, &o, &err), err);
     o.sample_count = 2;
-    assert_error(ar_train(&result, rt, &o, &err), AR_ERR_MISMATCH, err, "data-hash");
+    assert_error(ar_train(&result, rt, &o, &err), AR_ERR_MISMATCH, err, "the samples are not those that the run was started with");
     o.samples = NULL;
     o.sample_count = 0;
     assert_error(ar_train(&result, rt, &o, &err), AR_ERR_VALUE, err, "data: not given");
