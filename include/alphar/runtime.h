@@ -31,8 +31,7 @@ typedef struct ar_runtime_options {
  * while another thread is in one is AR_ERR_BUSY.  Threads that work at once take a runtime each, and share nothing else but
  * files.  What only looks (an adapter's sites, a tokenizer's ids) may be called from anywhere while nothing changes it.
  *
- * The process: products may go to OpenBLAS, which is switched to one thread, and with it OpenMP's default number of threads for
- * the rest of the process (omp_set_num_threads gives it back; Alphar names its own number). */
+ * The process: OpenMP's number of threads, and everything else of the program around, stays as it is. */
 AR_API ar_status ar_runtime_new(ar_runtime **out, const ar_runtime_options *options, ar_error *err);
 /* Call it first in main.  libgomp's threads spin for milliseconds at every barrier unless GOMP_SPINCOUNT or OMP_WAIT_POLICY say
  * otherwise, which is read before main; beside other work on the machine that made training up to ten times slower.  Where neither
