@@ -88,7 +88,8 @@ static int train(cli *c, const cli_args *args, ar_train_options *o) {
     o->should_stop = cli_interrupted;
     o->user = c;
     code = ar_train(&result, rt, o, &err) ? cli_fail(c, &err) : CLI_OK;
-    snprintf(did, sizeof did, "%lld steps in %s", (long long)result.steps, cli_duration(time, sizeof time, result.seconds));
+    snprintf(did, sizeof did, "%lld step%s in %s", (long long)result.steps, result.steps == 1 ? "" : "s",
+             cli_duration(time, sizeof time, result.seconds));
     if (code == CLI_OK) code = print_result(c, o->out, did, &result);
     ar_runtime_free(rt);
     return code;

@@ -12,11 +12,11 @@ static void *target(const cli_args *args, const cli_option *o) { return (char *)
 /* "an integer from 1 to 8", "a number above 0", … */
 static void describe(char *out, size_t size, const cli_option *o) {
     char low[48] = "", high[48] = "";
-    bool bounded = o->min < o->max || o->min > 0;
-    if (bounded && (o->kind == CLI_NUMBER || o->min > 0))
-        snprintf(low, sizeof low, o->flags & CLI_ABOVE ? " above %.10g" : " of at least %.10g", o->min);
-    if (o->max > o->min && o->max < 1e9)
-        snprintf(high, sizeof high, o->flags & CLI_BELOW ? "%s below %.10g" : "%s at most %.10g", *low ? " and" : "", o->max);
+    bool bounded = o->min < o->max || o->min > 0 || o->kind == CLI_INT;
+    if (bounded) snprintf(low, sizeof low, o->flags & CLI_ABOVE ? " above %.10g" : " of at least %.10g", o->min);
+    double most = o->kind == CLI_INT ? (double)INT32_MAX : 0;
+    if (o->max > o->min) most = o->max;
+    if (most > 0) snprintf(high, sizeof high, o->flags & CLI_BELOW ? "%s below %.10g" : "%s at most %.10g", *low ? " and" : "", most);
     snprintf(out, size, "%s%s%s%s%s", o->kind == CLI_INT ? "an integer" : "a number", low, high, o->word ? ", or " : "",
              o->word ? o->word : "");
 }

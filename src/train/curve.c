@@ -26,9 +26,12 @@ static double mean(const double *loss, const double *weight, size_t n) {
     return total > 0 ? sum / total : 0;
 }
 
+enum { ENOUGH_TOKENS = 100 }; /* a mean over fewer is too noisy to judge a run by */
+
 static void smooth(ar_curve *c, const double *weight) {
     size_t n = (c->count + 9) / 10;
     if (n > 50) n = 50;
+    c->untrained = c->count && weight[0] >= ENOUGH_TOKENS ? c->loss[0] : 0;
     c->first = mean(c->loss, weight, n);
     c->last = mean(c->loss + c->count - n, weight + c->count - n, n);
 }

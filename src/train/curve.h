@@ -15,6 +15,7 @@ typedef struct ar_curve {
     int64_t *step;
     double *loss;
     double first, last; /* smoothed, at the start and at the end; 0 where there is no step */
+    double untrained;   /* of step 1, before any update; 0 where that batch has too few tokens to say */
 } ar_curve;
 
 /* The steps up to `until` in DIR/metrics.jsonl.  Caller releases, also after an error. */

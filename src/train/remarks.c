@@ -6,9 +6,12 @@
 
 #include "train/optim.h"
 
-/* Noise of single batches is no divergence: fewer steps than this say nothing, nor does a rise below a tenth. */
+/* Noise of single batches is no divergence: fewer steps than this say nothing, nor does a rise below a tenth; against one batch,
+ * the first, below a fifth. */
 enum { FEWEST_STEPS = 5 };
 #define RISE 1.1
+#define RISE_OF_ONE 1.2
+#define NOTHING 1e-7 /* of the weights' norms: less is lost in any rounding */
 
 static void AR_PRINTF(2, 3) add(ar_remarks *out, const char *format, ...) {
     if (out->count == AR_REMARK_MAX) return;
@@ -24,16 +27,21 @@ void ar__remarks_start(ar_remarks *out, const ar_trainer *t) {
     *out = (ar_remarks){0};
     if (o->lr == 0.0)
         add(out, "the rate is 0: nothing is learned; give --lr");
-    else if (t->steps > 1 && warmup >= t->steps)
+    else if (warmup >= t->steps && (t->steps > 1 || warmup > 1))
         add(out,
             "the warm-up of %" PRId64 " steps is as long as the run of %" PRId64 ": the rate only rises, to %.3g at the end; give a "
             "shorter --warmup",
             warmup, t->steps, ar__rate_at(o, t->steps, t->steps));
+    if (o->lr_ratio == 0.0 && !o->init_adapter) add(out, "the LoRA+ ratio is 0: B stays 0, and with it the whole update; give --lr-ratio");
 }
 
 void ar__remarks_end(ar_remarks *out, const ar_trainer *t, const ar_curve *curve) {
     ar__remarks_start(out, t);
-    if (curve->count >= FEWEST_STEPS && curve->last > RISE * curve->first && t->o.lr > 0.0)
-        add(out, "the loss rose from %.4g to %.4g: the run diverged; train anew with a smaller rate, such as --lr %.3g", curve->first,
-            curve->last, t->o.lr / 10.0);
+    bool rose = curve->count >= FEWEST_STEPS && curve->last > RISE * curve->first;
+    bool above_start = curve->count > 1 && curve->untrained > 0.0 && curve->last > RISE_OF_ONE * curve->untrained;
+    if ((rose || above_start) && t->o.lr > 0.0)
+        add(out, "the loss rose from %.4g to %.4g: the run diverged; train anew with a smaller rate, such as --lr %.3g",
+            above_start ? curve->untrained : curve->first, curve->last, t->o.lr / 10.0);
+    if (t->strength >= 0.0 && t->strength < NOTHING && t->o.lr > 0.0 && t->o.lr_ratio > 0.0)
+        add(out, "the adapter is next to nothing: its strength is %.1e; look at --lr, --alpha and --clip", t->strength);
 }

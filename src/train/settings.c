@@ -275,11 +275,10 @@ static ar_status check_steps(const json_t *before, const json_t *now, const char
 static ar_status check_data(const json_t *before, const json_t *now, const char *place, ar_error *err) {
     const json_t *then = json_object_get(before, "data-hash"), *hash = json_object_get(now, "data-hash");
     if (json_is_null(then) || json_equal(then, hash)) return AR_OK; /* null: killed before its first checkpoint */
-    return ar__fail(
-        err, AR_ERR_MISMATCH,
-        "%s: the samples are not those that the run was started with: the data or the tokenizer has changed; resume with the "
-        "same, or start anew with another --out",
-        place);
+    return ar__fail(err, AR_ERR_MISMATCH,
+                    "%s: the samples are not those that the run was started with: the data or the tokenizer has changed; resume with the "
+                    "same, or start anew with another --out",
+                    place);
 }
 
 ar_status ar__train_settings_agree(const json_t *before, const json_t *now, const char *place, ar_error *err) {

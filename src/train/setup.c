@@ -108,16 +108,36 @@ static ar_status check_layers(const ar_adapter_settings *s, const ar_arch *a, ar
     return AR_OK;
 }
 
+/* Of several patterns that match a site the first counts. */
+static ar_status check_pattern(const char *option, const ar_patterns *patterns, const ar_pattern_set *set, size_t k, const ar_adapter *ad,
+                               ar_error *err) {
+    size_t before = k; /* the pattern that takes a site away */
+    bool counts = false, meets = false;
+    for (size_t i = 0; !counts && i < ad->pair_count; i++) {
+        bool hit = false;
+        size_t first = 0;
+        ar_status s = ar__regex_match(&hit, NULL, set->regex[k], ad->pair[i].site, err);
+        for (bool other = false; !s && hit && first < k && !other; first += !other)
+            s = ar__regex_match(&other, NULL, set->regex[first], ad->pair[i].site, err);
+        if (s) return s;
+        meets = meets || hit;
+        counts = hit && first == k;
+        if (hit && !counts) before = first;
+    }
+    if (counts) return AR_OK;
+    if (meets)
+        return ar__fail(err, AR_ERR_USAGE,
+                        "%s: '%s' never counts: '%s' stands before it and takes all of its sites; leave one out, or change "
+                        "their order",
+                        option, patterns->at[k].key, patterns->at[before].key);
+    return ar__fail(err, AR_ERR_USAGE, "%s: '%s' matches no site, such as '%s'", option, patterns->at[k].key,
+                    ad->pair_count ? ad->pair[0].site : "none");
+}
+
 static ar_status check_patterns(const char *option, const ar_patterns *patterns, const ar_adapter *ad, ar_error *err) {
     ar_pattern_set set;
     ar_status s = ar__pattern_set_init(&set, patterns, err);
-    for (size_t k = 0; !s && k < patterns->count; k++) {
-        bool hit = false;
-        for (size_t i = 0; !s && !hit && i < ad->pair_count; i++) s = ar__regex_match(&hit, NULL, set.regex[k], ad->pair[i].site, err);
-        if (!s && !hit)
-            s = ar__fail(err, AR_ERR_USAGE, "%s: '%s' matches no site, such as '%s'", option, patterns->at[k].key,
-                         ad->pair_count ? ad->pair[0].site : "none");
-    }
+    for (size_t k = 0; !s && k < patterns->count; k++) s = check_pattern(option, patterns, &set, k, ad, err);
     ar__pattern_set_release(&set);
     return s;
 }
