@@ -41,15 +41,20 @@ static json_t *to_json(const ar_difference *d) {
         json_array_append_new(sites, json_pack("{s:s, s:o, s:o, s:o, s:o}", "name", d->sites[i].name, "relative",
                                                cli_json_real(d->sites[i].relative), "max_abs", cli_json_real(d->sites[i].max_abs), "cosine",
                                                cli_json_real(d->sites[i].cosine), "factor", cli_json_real(d->sites[i].factor)));
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:{s:s, s:s}}", "sites", sites, "max_relative", cli_json_real(d->max_relative),
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:s}", "sites", sites, "max_relative", cli_json_real(d->max_relative),
                      "only_in_a", names_json(d->only_in_a, d->only_in_a_count), "only_in_b", names_json(d->only_in_b, d->only_in_b_count),
-                     "cosine", cli_json_real(d->cosine), "factor", cli_json_real(d->factor), "conclusion", "code", d->code, "text",
-                     d->conclusion);
+                     "cosine", cli_json_real(d->cosine), "factor", cli_json_real(d->factor), "code", d->code, "conclusion", d->conclusion);
 }
 
 static int by_distance(const void *a, const void *b) {
     double x = ((const ar_site_difference *)a)->relative, y = ((const ar_site_difference *)b)->relative;
     return (x < y) - (x > y);
+}
+
+static void print_names(const char *which, const char *const *names, size_t count, bool all) {
+    size_t shown = all || count <= SHOWN ? count : SHOWN;
+    for (size_t i = 0; i < shown; i++) printf("only in the %s: %s\n", which, names[i]);
+    if (shown < count) printf("… and %zu more only in the %s (--all shows them)\n", count - shown, which);
 }
 
 static void print_table(ar_difference *d, bool all) {
@@ -61,8 +66,8 @@ static void print_table(ar_difference *d, bool all) {
         printf("%12.3e %12.3e %8.5f %10.4g  %s\n", x->relative, x->max_abs, x->cosine, x->factor, x->name);
     }
     if (shown < d->count) printf("… and %zu nearer ones (--all shows them)\n", d->count - shown);
-    for (size_t i = 0; i < d->only_in_a_count; i++) printf("only in the first: %s\n", d->only_in_a[i]);
-    for (size_t i = 0; i < d->only_in_b_count; i++) printf("only in the second: %s\n", d->only_in_b[i]);
+    print_names("first", d->only_in_a, d->only_in_a_count, all);
+    print_names("second", d->only_in_b, d->only_in_b_count, all);
     printf("%zu sites in both, s·B·A apart by at most %.3e (relative)\n", d->count, d->max_relative);
     printf("%s\n", d->conclusion);
 }

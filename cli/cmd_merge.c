@@ -59,13 +59,13 @@ static int by_survival(const void *a, const void *b) {
     return strverscmp(x->name, y->name);
 }
 
-static json_t *to_json(const ar_merge_result *r, const ar_session_difference *check) {
+static json_t *to_json(const char *out, const ar_merge_result *r, const ar_session_difference *check) {
     json_t *sites = json_array();
     for (size_t i = 0; i < r->count; i++)
         json_array_append_new(sites, json_pack("{s:s, s:o}", "name", r->sites[i].name, "survival", cli_json_real(r->sites[i].survival)));
     json_t *root = json_array_size(sites) == r->count
-                       ? json_pack("{s:o, s:o, s:I, s:b}", "sites", sites, "min_survival", cli_json_real(r->min_survival), "replaced",
-                                   (json_int_t)r->replaced, "untied", r->untied)
+                       ? json_pack("{s:s, s:o, s:o, s:I, s:b}", "out", out, "sites", sites, "min_survival", cli_json_real(r->min_survival),
+                                   "replaced", (json_int_t)r->replaced, "untied", r->untied)
                        : NULL;
     if (root && check->prompts)
         json_object_set_new(root, "check",
@@ -79,7 +79,7 @@ static void print_table(const char *out, const ar_merge_result *r, const ar_sess
     if (rows) printf("%10s  %s\n", "survival", "site");
     for (size_t i = 0; i < rows; i++)
         printf("%10.6f  %s%s\n", r->sites[i].survival, r->sites[i].name, r->sites[i].is_zero ? " (no update)" : "");
-    if (rows < r->count) printf("%10s  and %zu more (--all)\n", "…", r->count - rows);
+    if (rows < r->count) printf("… and %zu that survive better (--all shows them)\n", r->count - rows);
     printf("%s: %zu site%s merged, survival at least %.6f", out, r->count, r->count == 1 ? "" : "s", r->min_survival);
     if (r->replaced) printf("; %zu tensor%s replaced whole", r->replaced, r->replaced == 1 ? "" : "s");
     if (r->untied) printf("; embedding and head are two tensors now");
@@ -90,7 +90,7 @@ static void print_table(const char *out, const ar_merge_result *r, const ar_sess
 }
 
 static int tell(cli *c, const struct values *v, ar_merge_result *r, const ar_session_difference *check) {
-    if (c->json) return cli_print_json(c, to_json(r, check));
+    if (c->json) return cli_print_json(c, to_json(v->out, r, check));
     cli_progress_end(&c->progress);
     if (r->count) qsort(r->sites, r->count, sizeof *r->sites, by_survival);
     print_table(v->out, r, check, v->all);

@@ -54,7 +54,8 @@ static void print_outlook(const ar_outlook *o) {
 }
 
 static void print_bytes(const char *what, int64_t bytes, const char *note) {
-    printf("%-28s %10.1f MiB  %s\n", what, (double)bytes / (1 << 20), note);
+    bool large = bytes >= (int64_t)10 << 30;
+    printf("%-28s %10.1f %s%s%s\n", what, (double)bytes / (large ? 1 << 30 : 1 << 20), large ? "GiB" : "MiB", *note ? "  " : "", note);
 }
 
 static void print_table(const ar_plan *p) {

@@ -58,7 +58,9 @@ static void print_table(const ar_fit *fit, bool all) {
     for (size_t i = 0; i < shown; i++)
         printf("%6d %12.4e %9.4f%%  %s\n", sorted[i].rank, sorted[i].relative_error, 100.0 * sorted[i].energy, sorted[i].name);
     if (shown < fit->count) printf("… and %zu nearer ones (--all shows them)\n", fit->count - shown);
-    printf("%zu sites, rank %d to %d\n", fit->count, low, high);
+    printf("%zu site%s, rank %d", fit->count, fit->count == 1 ? "" : "s", low);
+    if (high != low) printf(" to %d", high);
+    putchar('\n');
     free(sorted);
 }
 

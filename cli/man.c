@@ -49,8 +49,9 @@ static void print_option(const cli_command *command, int i) {
         fputs("\\fR", stdout);
     }
     putchar('\n');
-    print_text(cli_option_about(command, i));
-    if (o->kind == CLI_LIST) fputs(" (may repeat)", stdout);
+    const char *about = cli_option_about(command, i);
+    print_text(about);
+    if (o->kind == CLI_LIST && !strstr(about, "repeat")) fputs(" (may repeat)", stdout);
     if (o->initial && o->kind != CLI_FLAG) {
         fputs("; default ", stdout);
         print_text(o->initial);

@@ -92,10 +92,11 @@ struct word {
     bool negated;
 };
 
-static int unknown(cli_args *args, const char *name) {
+/* typed: as it stood on the command line, dashes and all. */
+static int unknown(cli_args *args, const char *typed) {
     char advice[200];
-    cli_advise_option(advice, sizeof advice, args->command, name, "--");
-    return cli_args_fail(args, CLI_USAGE, "%s: unknown option '--%.60s', %s", args->command->name, name, advice);
+    cli_advise_option(advice, sizeof advice, args->command, typed + strspn(typed, "-"), "--");
+    return cli_args_fail(args, CLI_USAGE, "%s: unknown option '%.*s', %s", args->command->name, (int)strcspn(typed, "="), typed, advice);
 }
 
 /* Splits argv[*i] into option and value, taking the next argument where the value stands apart. */
@@ -104,7 +105,7 @@ static int read_word(struct word *out, cli_args *args, int argc, char **argv, in
     const char *text = argv[*i] + 2, *equals = strchr(text, '=');
     char name[80];
     size_t n = equals ? (size_t)(equals - text) : strlen(text);
-    if (n >= sizeof name) return unknown(args, text);
+    if (n >= sizeof name) return unknown(args, argv[*i]);
     memcpy(name, text, n);
     name[n] = '\0';
     *out = (struct word){.option = cli_option_find(command, name)};
@@ -113,7 +114,7 @@ static int read_word(struct word *out, cli_args *args, int argc, char **argv, in
         out->negated = out->option >= 0 && (cli_option_at(command, out->option)->flags & CLI_NEGATABLE);
         if (!out->negated) out->option = -1;
     }
-    if (out->option < 0) return unknown(args, name);
+    if (out->option < 0) return unknown(args, argv[*i]);
     const cli_option *o = cli_option_at(command, out->option);
     if (o->kind == CLI_FLAG) {
         if (equals) return cli_args_fail(args, CLI_USAGE, "%s --%s: found a value, wanted none", command->name, name);
@@ -147,7 +148,7 @@ static int read_words(struct word *words, int *count, cli_args *args, int argc, 
         else if (!strcmp(text, "-h"))
             words[(*count)++] = (struct word){.option = cli_option_find(args->command, "help")};
         else if (text[1] != '-')
-            code = unknown(args, text + 1);
+            code = unknown(args, text);
         else if ((code = read_word(&words[*count], args, argc, argv, &i)) == CLI_OK)
             ++*count;
     }

@@ -282,7 +282,8 @@ const cli_option cli_train_options[] = {
 static int check_together(cli *c, const cli_args *args, const struct train_values *v) {
     if (cli_given(args, "steps") && cli_given(args, "epochs")) return cli_fail_usage(c, "found --steps and --epochs, wanted one of them");
     if (v->resume && !v->model && !v->model_config && v->out)
-        return cli_fail_usage(c, "--resume: found no run.json in %.200s to go on from, wanted --model and --data again", v->out);
+        return cli_fail_usage(
+            c, "--resume: found no run.json in %.200s to go on from, wanted the folder of a run, or --model and --data again", v->out);
     if (v->resume && v->overwrite) return cli_fail_usage(c, "found --resume and --overwrite, wanted one of them");
     if (v->policy == AR_POLICY_RSLORA && !cli_given(args, "alpha"))
         return cli_fail_usage(c,

@@ -72,7 +72,7 @@ static ar_status no_weight(const ar_base *base, const ar_pair *p, ar_error *err)
     else if (info->names && ar__names_row(info->names, p->site) && ar__names_row(info->names, p->site)->kind == AR_MODULE_LINEAR)
         s = ar__fail(err, AR_ERR_MISMATCH,
                      "site '%s': the base has no such weight, though models of its family (%s) have: is a file of %s missing, or are its "
-                     "tensors renamed?  If not, the adapter was made for another base",
+                     "tensors renamed? If not, the adapter was made for another base",
                      p->site, info->model_type, info->path);
     else
         s = ar__fail(err, AR_ERR_MISMATCH, "site '%s': the base has no such weight: the adapter was made for another base", p->site);

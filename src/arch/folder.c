@@ -20,7 +20,8 @@ static void cached_commit(char *out, size_t n, const char *dir) {
 ar_status ar__folder_check(const char *path, ar_error *err) {
     char commit[80];
     const char *slash = strchr(path, '/');
-    bool hub = slash && slash > path && slash[1] && !strchr(slash + 1, '/') && path[0] != '.' && path[0] != '~';
+    /* "org/name", or one word without a dot's or slash's look of a path */
+    bool hub = path[0] != '.' && path[0] != '~' && (!slash || (slash > path && slash[1] && !strchr(slash + 1, '/')));
     if (!ar__path_is_dir(path)) {
         return ar__fail(err, AR_ERR_NOT_FOUND, "%s: there is no such model folder%s%s%s", path,
                         hub ? "; if it is a name on the Hugging Face Hub, download it first (hf download " : "", hub ? path : "",

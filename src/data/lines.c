@@ -60,9 +60,11 @@ static ar_status refuse_text(const ar_lines *l, const char *line, size_t n, ar_e
             "[print(json.dumps(r)) for r in csv.DictReader(open(sys.argv[1], newline=\"\", encoding=\"utf-8-sig\"), "
             "delimiter=\"%s\")]' '%s' > data.jsonl converts it",
             l->path, shown, shown, l->path);
-    return ar__fail(err, AR_ERR_FORMAT,
-                    "%s: found plain text, wanted one JSON object a line: jq -Rc '{text: .}' '%s' > data.jsonl makes each line a sample",
-                    l->path, l->path);
+    return ar__fail(
+        err, AR_ERR_FORMAT,
+        "%s: found plain text, wanted one JSON object a line: jq -Rc 'select(length > 0) | {text: .}' '%s' > data.jsonl makes each "
+        "line a sample",
+        l->path, l->path);
 }
 
 /* Lines that end in CR alone would be one line: another object begins behind a CR in it. */

@@ -1,9 +1,11 @@
 #include "train/output.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fail.h"
@@ -41,6 +43,23 @@ void ar__output_abandon(const ar_train_options *o) {
     }
 }
 
+/* What a killed process was about to write: NAME.tmp-PID of a file that is a run's.  Only while the lock is held. */
+static void sweep(const char *dir) {
+    static const char *const files[] = {"run.json",    "metrics.jsonl",    "README.md", "adapter_config.json", "adapter_model.safetensors",
+                                        "config.json", "model.safetensors"};
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        const char *end = strstr(e->d_name, ".tmp-");
+        bool ours = false;
+        for (size_t i = 0; end && !ours && i < sizeof files / sizeof *files; i++)
+            ours = strlen(files[i]) == (size_t)(end - e->d_name) && !strncmp(e->d_name, files[i], strlen(files[i]));
+        char *path = ours ? ar__path_join(dir, e->d_name) : NULL;
+        if (path) unlink(path);
+        free(path);
+    }
+    if (d) closedir(d);
+}
+
 /* The settings of the run that left the folder; NULL where none of ours did. */
 static json_t *run_settings(const char *dir) {
     char *path = ar__path_join(dir, "run.json");
@@ -65,7 +84,13 @@ static bool is_empty_dir(const char *dir) {
 /* Whoever is at work there is the better explanation. */
 static ar_status fail_taken(const char *dir, ar_error *err) {
     ar_status s = ar__lock_check(dir, err);
-    return s ? s : ar__fail(err, AR_ERR_EXISTS, "%s: exists already; give another --out, or --overwrite, or --resume", dir);
+    if (s) return s;
+    if (!ar__path_is_dir(dir)) return ar__fail(err, AR_ERR_EXISTS, "%s: is a file, wanted a new folder; give another --out", dir);
+    json_t *settings = run_settings(dir);
+    bool ours = settings || is_empty_dir(dir);
+    json_decref(settings);
+    if (!ours) return ar__fail(err, AR_ERR_EXISTS, "%s: exists already and holds other files than a run's; give another --out", dir);
+    return ar__fail(err, AR_ERR_EXISTS, "%s: exists already; give another --out, or --overwrite, or --resume", dir);
 }
 
 static ar_status check_left_by_us(const ar_train_options *o, ar_error *err) {
@@ -94,7 +119,9 @@ static ar_status make_locked(ar_output *out, ar_error *err) {
     ar_buf name = {0};
     ar__buf_printf(&name, "%s.tmp-%ld", out->dir, (long)getpid());
     char *path = ar__path_join(out->dir, AR_LOCK_NAME);
-    ar_status s = path && !name.failed ? ar__dir_make(name.data, err) : ar__fail_memory(err, out->dir);
+    char *above = ar__path_parent(out->dir);
+    ar_status s = path && above && !name.failed ? ar__dir_make(above, err) : ar__fail_memory(err, out->dir);
+    if (!s && mkdir(name.data, 0777) != 0 && errno != EEXIST) s = ar__fail_errno(err, "%s: cannot create folder", out->dir);
     if (!s) s = ar__lock_take(&out->lock, name.data, err);
     if (!s && rename(name.data, out->dir) != 0)
         s = ar__path_exists(out->dir) ? fail_taken(out->dir, err) : ar__fail_errno(err, "%s: cannot create folder", out->dir);
@@ -104,6 +131,7 @@ static ar_status make_locked(ar_output *out, ar_error *err) {
         if (!name.failed) rmdir(name.data);
     }
     ar__buf_release(&name);
+    free(above);
     free(path);
     return s;
 }
@@ -126,7 +154,10 @@ ar_status ar__output_take(ar_output *out, const ar_train_options *o, ar_error *e
         s = there ? ar__lock_take(&out->lock, o->out, err) : make_locked(out, err);
     /* Another run may have come and gone between the first look and the lock. */
     if (!s) s = check_left_by_us(o, err);
-    if (s) ar__output_drop(out);
+    if (!s)
+        sweep(out->dir);
+    else
+        ar__output_drop(out);
     return s;
 }
 

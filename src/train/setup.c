@@ -103,7 +103,7 @@ static void fill_wholes(ar_trainer *t) {
 static ar_status check_layers(const ar_adapter_settings *s, const ar_arch *a, ar_error *err) {
     for (size_t i = 0; i < s->layer_count; i++)
         if (s->layers[i] >= a->layers)
-            return ar__fail(err, AR_ERR_USAGE, "layers: found %lld, the base's layers are 0 to %lld", (long long)s->layers[i],
+            return ar__fail(err, AR_ERR_USAGE, "layers: found layer %lld, the base's layers are 0 to %lld", (long long)s->layers[i],
                             (long long)a->layers - 1);
     return AR_OK;
 }

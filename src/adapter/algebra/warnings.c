@@ -38,7 +38,7 @@ static const struct rule {
     {"scale_small", is_weak,
      "s is below 0.1: tools that know another rule may have been meant (rsLoRA's s is alpha / sqrt(rank)), or rank "
      "was raised while alpha stayed; see alphar advise"},
-    {"scale_large", is_strong, "s is above 8: was alpha meant for a higher rank, or is it an rsLoRA alpha?  See alphar advise"},
+    {"scale_large", is_strong, "s is above 8: was alpha meant for a higher rank, or is it an rsLoRA alpha? See alphar advise"},
     {"alpha_fractional", is_fractional,
      "alpha is no whole number: some tools cut it to one.  Alphar's files are exact; convert --fold puts s "
      "into B"},
