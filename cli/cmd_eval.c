@@ -78,10 +78,10 @@ static const cli_option options[] = {
 static json_t *to_json(const ar_eval_result *r, int count) {
     json_t *list = json_array();
     for (int i = 0; list && i < count; i++) {
-        json_t *one =
-            json_pack("{s:o, s:o, s:o, s:o, s:I, s:I}", "alpha", r[i].has_alpha ? cli_json_real(r[i].alpha) : json_null(), "scale",
-                      cli_json_real(r[i].scale), "loss", cli_json_real(r[i].loss), "perplexity", cli_json_real(r[i].perplexity), "tokens",
-                      (json_int_t)r[i].tokens, "supervised", (json_int_t)r[i].supervised);
+        json_t *one = json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I}", "alpha", r[i].has_alpha ? cli_json_real(r[i].alpha) : json_null(),
+                                "scale", cli_json_real(r[i].scale), "scale_most", cli_json_real(r[i].scale_most), "loss",
+                                cli_json_real(r[i].loss), "perplexity", cli_json_real(r[i].perplexity), "tokens", (json_int_t)r[i].tokens,
+                                "supervised", (json_int_t)r[i].supervised);
         if (json_array_append_new(list, one) == 0) continue;
         json_decref(list);
         list = NULL;
@@ -92,9 +92,11 @@ static json_t *to_json(const ar_eval_result *r, int count) {
 static void print_table(const ar_eval_result *r, int count) {
     printf("%10s %10s %12s %12s %12s\n", "alpha", "s", "loss", "perplexity", "supervised");
     for (int i = 0; i < count; i++) {
-        char alpha[40] = "-";
+        char alpha[40] = "-", scale[60];
         if (r[i].has_alpha) snprintf(alpha, sizeof alpha, "%.6g", r[i].alpha);
-        printf("%10s %10.6g %12.6f %12.4f %12lld\n", alpha, r[i].scale, r[i].loss, r[i].perplexity, (long long)r[i].supervised);
+        int n = snprintf(scale, sizeof scale, "%.6g", r[i].scale);
+        if (r[i].scale_most != r[i].scale) snprintf(scale + n, sizeof scale - (size_t)n, " to %.6g", r[i].scale_most);
+        printf("%10s %10s %12.6f %12.4f %12lld\n", alpha, scale, r[i].loss, r[i].perplexity, (long long)r[i].supervised);
     }
 }
 

@@ -75,7 +75,9 @@ static void print_table(ar_inspection *x, const ar_adapter *ad, bool all) {
     if (x->count) printf("%10s %10s %6s %9s %9s %8s %4s %4s  site\n", "strength", "|sBA|", "rank", "alpha", "s", "stable", "r90", "r99");
     for (size_t i = 0; i < shown; i++) print_site(&x->sites[i]);
     if (shown < x->count) printf("… and %zu weaker ones (--all shows them)\n", x->count - shown);
-    printf("%zu site%s, %.4g million weights, rank %d", x->count, x->count == 1 ? "" : "s", x->parameters / 1e6, x->rank_min);
+    printf("%zu site%s, ", x->count, x->count == 1 ? "" : "s");
+    printf(x->parameters < 1e5 ? "%.0f weights" : "%.4g million weights", x->parameters < 1e5 ? x->parameters : x->parameters / 1e6);
+    printf(", rank %d", x->rank_min);
     if (x->rank_max != x->rank_min) printf(" to %d", x->rank_max);
     printf(", s %.4g", x->scale_min);
     if (x->scale_max != x->scale_min) printf(" to %.4g", x->scale_max);

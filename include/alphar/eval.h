@@ -60,8 +60,8 @@ typedef struct ar_eval_options {
 } ar_eval_options;
 
 typedef struct ar_eval_result {
-    bool has_alpha; /* false: the sites have no common alpha (or there is no adapter) */
-    double alpha, scale;
+    bool has_alpha;                  /* false: the sites have no common alpha (or there is no adapter) */
+    double alpha, scale, scale_most; /* scale: the least s of the sites, scale_most: the largest */
     double loss, perplexity;
     int64_t tokens, supervised;
 } ar_eval_result;

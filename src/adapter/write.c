@@ -64,7 +64,12 @@ static ar_status stage_open(struct stage *st, ar_error *err) {
     ar__buf_printf(&name, st->format->files ? "%s/.new-%ld" : "%s.new-%ld", st->path, (long)getpid());
     st->temporary = name.data;
     if (name.failed) return ar__fail_memory(err, st->path);
-    if (!st->format->files) return AR_OK;
+    if (!st->format->files) {
+        char *above = ar__path_parent(st->path);
+        ar_status s = above ? ar__dir_make(above, err) : ar__fail_memory(err, st->path);
+        free(above);
+        return s;
+    }
     st->made_folder = !ar__path_exists(st->path);
     return ar__dir_make(st->temporary, err);
 }
@@ -223,6 +228,7 @@ ar_status ar_adapter_write(ar_proof *proof, ar_adapter *ad, const ar_runtime *rt
         return s;
     c.base = base;
     s = write_checked(proof ? proof : &own, &st, rt, ad, &c, o->fold, err);
+    if (s && st.temporary) ar__fail_rename(err, st.temporary, st.path);
     stage_close(&st, s != AR_OK);
     ar__base_close(base);
     return s;

@@ -71,3 +71,12 @@ const char *ar_status_name(ar_status status) {
 }
 
 const char *ar_version(void) { return "0.1.0"; }
+
+void ar__fail_rename(ar_error *err, const char *way, const char *name) {
+    char *at = err ? strstr(err->message, way) : NULL;
+    if (!at) return;
+    const char *rest = at + strlen(way);
+    if (!strncmp(rest, "/.new-", 6)) rest += 6 + strspn(rest + 6, "0123456789");
+    ar_error said = *err;
+    snprintf(at, sizeof err->message - (size_t)(at - err->message), "%s%s", name, said.message + (rest - err->message));
+}

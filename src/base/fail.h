@@ -16,4 +16,8 @@ ar_status ar__fail_memory(ar_error *err, const char *what);
 /* Puts `place: ` in front of the message that err already holds. */
 ar_status ar__fail_at(ar_error *err, ar_status status, const char *place);
 
+/* Messages speak of an output by the name that it was to have: replaces `way`, the name that it had on its way (with the
+ * `/.new-PID` of a stage inside), by `name`. */
+void ar__fail_rename(ar_error *err, const char *way, const char *name);
+
 #endif

@@ -76,11 +76,14 @@ static int rows_at_a_time(const ar_session *s, const ar_dataset *data, int max_l
 static void describe(ar_eval_result *r, const ar_adapter *ad) {
     *r = (ar_eval_result){0};
     if (!ad || !ad->pair_count) return;
-    r->scale = ad->pair[0].scale;
+    r->scale = r->scale_most = ad->pair[0].scale;
     r->alpha = ad->pair[0].alpha;
     r->has_alpha = true;
-    for (size_t i = 1; i < ad->pair_count; i++)
-        r->has_alpha = r->has_alpha && ad->pair[i].alpha == r->alpha && ad->pair[i].scale == r->scale;
+    for (size_t i = 1; i < ad->pair_count; i++) {
+        r->has_alpha = r->has_alpha && ad->pair[i].alpha == r->alpha && ad->pair[i].scale == ad->pair[0].scale;
+        r->scale = fmin(r->scale, ad->pair[i].scale);
+        r->scale_most = fmax(r->scale_most, ad->pair[i].scale);
+    }
 }
 
 /* One attachment for each value, described as it is made. */
@@ -94,7 +97,10 @@ static ar_status attach_all(ar_attachment **at, const ar_pair_op **pairs, ar_eva
         if (st) break;
         pairs[i] = at[i] ? at[i]->ops : NULL;
         describe(&r[i], s->adapter);
-        if (o->alphas) r[i].alpha = o->alphas[i];
+        if (o->alphas) { /* what was asked for names the row, also where patterns give single sites others */
+            r[i].alpha = o->alphas[i];
+            r[i].has_alpha = true;
+        }
     }
     return st;
 }

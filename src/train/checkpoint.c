@@ -176,22 +176,11 @@ static ar_status write_files(ar_trainer *t, const char *folder, ar_error *err) {
     return s;
 }
 
-/* Messages speak of the checkpoint by the name that it was to have, not by those of folders on the way. */
-static void rename_in(ar_error *err, const char *half, const char *folder) {
-    char *at = err ? strstr(err->message, half) : NULL;
-    if (!at) return;
-    const char *rest = at + strlen(half);
-    if (!strncmp(rest, "/.new-", 6)) rest += 6 + strspn(rest + 6, "0123456789");
-    ar_error said = *err;
-    snprintf(err->message, sizeof err->message, "%.*s%s%s", (int)(at - err->message), said.message, folder,
-             said.message + (rest - err->message));
-}
-
 ar_status ar__checkpoint_save(ar_trainer *t, const char *dir, ar_error *err) {
     char *folder = step_path(dir, t->step, NULL), *half = half_path(dir, "new");
     size_t dropped;
     ar_status s = folder && half ? ar__dir_remove(half, err) : ar__fail_memory(err, dir);
-    if (!s && (s = write_files(t, half, err))) rename_in(err, half, folder);
+    if (!s && (s = write_files(t, half, err))) ar__fail_rename(err, half, folder);
     if (!s && ar__path_exists(folder)) s = drop(dir, t->step, err); /* one that did not open */
     if (!s) s = ar__path_rename(half, folder, err);
     if (s && half) ar__dir_remove(half, NULL);

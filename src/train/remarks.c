@@ -7,8 +7,8 @@
 #include "train/optim.h"
 
 /* Noise of single batches is no divergence: fewer steps than this say nothing, nor does a rise below a tenth; against one batch,
- * the first, below a fifth. */
-enum { FEWEST_STEPS = 5 };
+ * the first, below a fifth.  A loss that a longer run ends with as it began is worth a word too. */
+enum { FEWEST_STEPS = 5, LONGER = 20 };
 #define RISE 1.1
 #define RISE_OF_ONE 1.2
 #define NOTHING 1e-7 /* of the weights' norms: less is lost in any rounding */
@@ -42,6 +42,9 @@ void ar__remarks_end(ar_remarks *out, const ar_trainer *t, const ar_curve *curve
     if ((rose || above_start) && t->o.lr > 0.0)
         add(out, "the loss rose from %.4g to %.4g: the run diverged; train anew with a smaller rate, such as --lr %.3g",
             above_start ? curve->untrained : curve->first, curve->last, t->o.lr / 10.0);
+    else if (curve->count >= LONGER && curve->untrained > 0.0 && curve->last >= curve->untrained && t->o.lr > 0.0)
+        add(out, "the loss did not fall: %.4g before the first step, %.4g at the end; a smaller rate, such as --lr %.3g, may do better",
+            curve->untrained, curve->last, t->o.lr / 10.0);
     if (t->strength >= 0.0 && t->strength < NOTHING && t->o.lr > 0.0 && t->o.lr_ratio > 0.0)
         add(out, "the adapter is next to nothing: its strength is %.1e; look at --lr, --alpha and --clip", t->strength);
 }
