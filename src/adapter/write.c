@@ -12,6 +12,7 @@
 #include "arch/names.h"
 #include "base/fail.h"
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/mem.h"
 
 /* Where the new files stand until they are proven: a folder inside the target, or a file beside it. */
@@ -219,6 +220,7 @@ ar_status ar_adapter_write(ar_proof *proof, ar_adapter *ad, const ar_runtime *rt
     struct stage st = {.format = ar__format_named(name), .path = path};
     ar_write_context c = {0};
     ar_base *base = NULL;
+    ar_lock lock = AR_LOCK_NONE;
     ar_proof own;
     ar_status s;
     AR_ONE_CALL(rt, err);
@@ -227,9 +229,12 @@ ar_status ar_adapter_write(ar_proof *proof, ar_adapter *ad, const ar_runtime *rt
         (s = open_base(&base, ad, o, err)))
         return s;
     c.base = base;
-    s = write_checked(proof ? proof : &own, &st, rt, ad, &c, o->fold, err);
+    /* A run that writes into the folder has it for itself. */
+    if (ar__path_is_dir(path)) s = ar__lock_take(&lock, path, err);
+    if (!s) s = write_checked(proof ? proof : &own, &st, rt, ad, &c, o->fold, err);
     if (s && st.temporary) ar__fail_rename(err, st.temporary, st.path);
     stage_close(&st, s != AR_OK);
+    ar__lock_drop(&lock);
     ar__base_close(base);
     return s;
 }

@@ -70,7 +70,7 @@ static bool is_step(int64_t *step, const char *name) {
 }
 
 /* A file that does not open is no checkpoint, whatever its name says. */
-static bool is_whole(const char *dir, int64_t step) {
+bool ar__checkpoint_is_whole(const char *dir, int64_t step) {
     char *path = step_path(dir, step, STATE);
     ar_st_set *st = NULL;
     bool opens = path && ar__st_open(&st, path, NULL) == AR_OK;
@@ -102,7 +102,7 @@ int64_t ar__checkpoint_newest(const char *dir) {
     int64_t *steps, newest = -1;
     size_t n = list_steps(&steps, dir);
     for (size_t i = 0; newest < 0 && i < n; i++)
-        if (is_whole(dir, steps[i])) newest = steps[i];
+        if (ar__checkpoint_is_whole(dir, steps[i])) newest = steps[i];
     free(steps);
     return newest;
 }
@@ -138,8 +138,9 @@ static ar_status prune(size_t *dropped, const ar_trainer *t, const char *dir, si
     ar_status s = AR_OK;
     *dropped = 0;
     for (size_t i = 0; !s && i < n; i++) {
-        if (steps[i] == t->best_step && t->o.early_stop) continue;
-        if (kept++ < keep) continue;
+        bool best = steps[i] == t->best_step && t->o.early_stop;
+        kept += best ? i == 0 : 1; /* the best counts among the newest where it is the newest */
+        if (best || kept <= keep) continue;
         s = drop(dir, steps[i], err);
         *dropped += !s;
     }

@@ -15,6 +15,7 @@
 ar_status ar__checkpoint_save(ar_trainer *t, const char *dir, ar_error *err);
 /* Makes the adapter of checkpoint `step` the one in DIR. */
 ar_status ar__checkpoint_publish(const char *dir, int64_t step, ar_error *err);
+bool ar__checkpoint_is_whole(const char *dir, int64_t step);
 /* Newest whole checkpoint; -1 if there is none. */
 int64_t ar__checkpoint_newest(const char *dir);
 /* Values, moments and counters of checkpoint `step`. */

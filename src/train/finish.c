@@ -57,7 +57,7 @@ static ar_status finish(ar_train_result *result, const ar_runtime *rt, const cha
         s = ar__fail(err, AR_ERR_NOT_FOUND, "%s: the run has no whole checkpoint yet; alphar train --resume %s goes on with it", dir, dir);
     if (!s && json_integer_value(json_object_get(settings, "early-stop")) > 0) {
         int64_t best = (int64_t)ar__checkpoint_number(dir, newest, "best_step", 0);
-        if (best > 0) step = best;
+        if (best > 0 && ar__checkpoint_is_whole(dir, best)) step = best;
     }
     if (!s) s = is(settings, "method", "full") ? write_model(settings, rt, dir, step, err) : ar__checkpoint_publish(dir, step, err);
     if (!s) s = ar__curve_read(&curve, dir, step, err);

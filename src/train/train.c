@@ -21,6 +21,12 @@ static ar_status go_on(ar_run *r, int64_t newest, ar_error *err) {
     if (!s && t->adapter) s = ar__checkpoint_publish(r->dir, newest, err); /* a kill may have come between the two */
     if (s) return s;
     r->saved = newest;
+    if (t->o.early_stop && t->best_step > 0 && !ar__checkpoint_is_whole(r->dir, t->best_step)) {
+        ar__log_warn(&t->rt->log, "%s: the checkpoint of the best step %lld is gone; the best is looked for from here on", r->dir,
+                     (long long)t->best_step);
+        t->best_eval = INFINITY;
+        t->best_step = 0;
+    }
     if (t->step < t->steps)
         ar__log_info(&t->rt->log, "resuming after step %lld of %lld", (long long)newest, (long long)t->steps);
     else
@@ -51,20 +57,32 @@ static bool evaluation_due(const ar_trainer *t) {
     return ar__stream_epoch(&t->stream, before) != ar__stream_epoch(&t->stream, after);
 }
 
+/* The best is what the end writes, so with early stopping only what a checkpoint keeps can be it. */
+static ar_status take_best(ar_run *r, ar_error *err) {
+    ar_trainer *t = &r->t;
+    double best_eval = t->best_eval;
+    int64_t best_step = t->best_step, evals_since_best = t->evals_since_best;
+    t->best_eval = t->eval_loss;
+    t->best_step = t->step;
+    t->evals_since_best = 0;
+    if (!t->o.early_stop) return AR_OK;
+    ar_status s = ar__run_save(r, err);
+    if (s || r->saved == t->step) return s;
+    ar__log_warn(&t->rt->log, "step %lld: the best evaluation so far could not be kept, and does not count", (long long)t->step);
+    t->best_eval = best_eval;
+    t->best_step = best_step;
+    t->evals_since_best = evals_since_best + 1;
+    return AR_OK;
+}
+
 static ar_status evaluate(ar_run *r, ar_error *err) {
     ar_trainer *t = &r->t;
     t->eval_loss = ar__trainer_evaluate(t);
     ar_status s = ar__metrics_eval(&r->metrics, t->step, t->eval_loss, err);
     if (s) return s;
-    if (t->eval_loss < t->best_eval) {
-        t->best_eval = t->eval_loss;
-        t->best_step = t->step;
-        t->evals_since_best = 0;
-        if (t->o.early_stop) s = ar__run_save(r, err); /* so that the best can be written at the end */
-    } else {
-        t->evals_since_best++;
-    }
-    return s;
+    if (t->eval_loss < t->best_eval) return take_best(r, err);
+    t->evals_since_best++;
+    return AR_OK;
 }
 
 static void report(const ar_run *r, bool evaluated) {
