@@ -81,13 +81,14 @@ static char *name_of(const ar_peft_reader *r, const char *path, bool whole) {
 
 /* A copy of the base's weight says which base the adapter was trained on. */
 static ar_status compare_copy(ar_peft_reader *r, const char *name, const char *path, ar_error *err) {
-    const ar_st_tensor *t;
+    const ar_st_tensor *t = NULL;
     bool same = true;
     char *module = r->c->base ? name_of(r, path, true) : NULL, *dot = module ? strrchr(module, '.') : NULL;
-    ar_status s = dot && !strcmp(dot, ".weight") ? ar__st_need(&t, r->st, name, err) : AR_OK;
-    if (!s && dot && !strcmp(dot, ".weight")) {
+    ar_status s = AR_OK;
+    if (dot && !strcmp(dot, ".weight")) {
         *dot = '\0';
-        s = ar__base_compare_copy(&same, r->c->base, module, t, err);
+        s = ar__st_need(&t, r->st, name, err);
+        if (!s) s = ar__base_compare_copy(&same, r->c->base, module, t, err);
     }
     r->has_other_base |= !same;
     free(module);

@@ -55,7 +55,7 @@ int64_t ar__disk_free(const char *dir);
 bool ar__path_exists(const char *path);
 bool ar__path_is_dir(const char *path);
 bool ar__dir_holds(const char *dir, const char *name); /* is there a file or folder of that name in it? */
-bool ar__dir_is_empty(const char *path); /* false where it cannot be read */
+bool ar__dir_is_empty(const char *path);               /* false where it cannot be read */
 /* Is `path` the folder itself, or does it lie somewhere below it?  Links do not hide it. */
 bool ar__path_lies_in(const char *path, const char *dir);
 /* `dir/name`, malloc'ed; NULL when memory runs out. */

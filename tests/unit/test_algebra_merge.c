@@ -360,8 +360,10 @@ static void what_does_not_fit_is_refused_by_name(void **state) {
              Q_NAME "': the adapter is for a weight of [32, 24], the base has [24, 32]");
     must_not(b, (const char *const[]){adapter("a16", "", foreign)}, 1, AR_ERR_MISMATCH,
              "site 'model.layers.7.self_attn.q_proj': the base has no such weight");
-    must_not(b, (const char *const[]){adapter("a17", "", twice)}, 1, AR_ERR_FORMAT, "are the same part of one site, and their values differ");
-    must_not(b, (const char *const[]){adapter("a18", "", larger)}, 1, AR_ERR_MISMATCH, "keeps the base's 19: wanted both embedding and head");
+    must_not(b, (const char *const[]){adapter("a17", "", twice)}, 1, AR_ERR_FORMAT,
+             "are the same part of one site, and their values differ");
+    must_not(b, (const char *const[]){adapter("a18", "", larger)}, 1, AR_ERR_MISMATCH,
+             "keeps the base's 19: wanted both embedding and head");
     static const struct tensor gptq[] = {{Q_NAME ".qweight", AR_F32, 2, {OUT, DIM}}, END};
     must_not(base("b11", "{\"model_type\":\"llama\"}", gptq), (const char *const[]){adapter("a19", "", q_pair)}, 1, AR_ERR_UNSUPPORTED,
              Q_NAME ".qweight");

@@ -1,4 +1,5 @@
 /* Which tensors of the base the adapters touch, and what becomes of a tied head. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,7 +95,11 @@ static ar_status not_found(const ar_merging *m, const char *path, const char *su
     const ar_base_weight *w = strcmp(suffix, ".weight") ? NULL : find_below(m, path);
     if (w) return quantised(m, w->tensor, w->type_name, err);
     const char *fused = ar__base_fused(m->base, path);
-    if (fused) return ar__base_fail_fused(m->base, path, fused, err);
+    if (fused) {
+        ar_status s = ar__base_fail_fused(m->base, path, fused, err);
+        assert(s);
+        return s;
+    }
     return ar__fail(err, AR_ERR_MISMATCH, "%s: no tensor for '%s%s', which the adapter changes: it was made for another base", m->o->model,
                     path, suffix);
 }
