@@ -60,7 +60,7 @@ static void print_bytes(const char *what, int64_t bytes, const char *note) {
 
 static void print_table(const ar_plan *p) {
     print_outlook(&p->outlook);
-    printf("parameters %lld, of which %lld are trained (%.3g %%)\n", (long long)p->parameters, (long long)p->trainable,
+    printf("parameters %lld; trained: %lld numbers, %.3g %% of that\n", (long long)p->parameters, (long long)p->trainable,
            p->parameters ? 100.0 * (double)p->trainable / (double)p->parameters : 0);
     print_bytes("base", p->base_bytes, "mapped from its files, shared with other processes");
     print_bytes("adapter", p->adapter_bytes, "parameters, gradients, optimizer state");

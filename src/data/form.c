@@ -70,15 +70,13 @@ static ar_status take_mapped(ar_form *f, const char *part, ar_error *err) {
     bool twice = field && find(&f->mapped, field) >= 0;
     for (size_t i = 0; r != AR_FIELD_CONTEXT && i < n; i++) twice = twice || f->role[i] == (ar_field_role)r;
     ar_status s = AR_OK;
-    if (eq && (!role || !field))
-        s = ar__fail_memory(err, "map");
-    else if (!eq || r == AR_FIELDS || !*field)
+    if (!eq || (role && r == AR_FIELDS) || (field && !*field))
         s = unknown_role(part, err);
     else if (twice)
         s = ar__fail(err, AR_ERR_USAGE, "map: '%s': its name or its field is mapped already; only context may be given again", part);
     else if (n == AR_FORM_MAPPED)
         s = ar__fail(err, AR_ERR_USAGE, "map: found more than %d fields", AR_FORM_MAPPED);
-    else if (!ar__strings_add(&f->mapped, field))
+    else if (!role || !field || !ar__strings_add(&f->mapped, field))
         s = ar__fail_memory(err, "map");
     else
         f->role[n] = (ar_field_role)r;

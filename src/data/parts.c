@@ -255,7 +255,7 @@ static ar_status parse(ar_parts *out, const ar_line *line, ar_error *err) {
     if (!out->root) {
         bool open = json_error_code(&at) == json_error_premature_end_of_input;
         return ar__fail(err, AR_ERR_FORMAT, "found bad JSON at column %d (%s), wanted one JSON object a line%s", at.column, at.text,
-                        open ? ": jq -c . joins samples that span lines" : "");
+                        open ? "; is the line whole? (jq -c . FILE > data.jsonl joins samples that span lines)" : "");
     }
     if (json_is_string(out->root))
         return ar__fail(err, AR_ERR_FORMAT,

@@ -58,6 +58,7 @@ ar_status ar__card_write(const ar_trainer *t, const char *dir, const ar_curve *c
     add_course(&b, t, curve);
     for (int i = 0; i < remarks->count; i++) ar__buf_printf(&b, "\n> **Note:** %s\n", remarks->text[i]);
     add_curve(&b, curve);
+    if (!lora) ar__buf_puts(&b, "\nLoad as any Hugging Face folder, or ask with `alphar generate --model THIS`.\n");
     if (lora)
         ar__buf_puts(&b, "\nLoad with PEFT: `PeftModel.from_pretrained(base, \"path/to/this/folder\")`, or ask with `alphar generate "
                          "--model BASE --adapter THIS`.\n");
