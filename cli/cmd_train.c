@@ -63,6 +63,7 @@ static int finish(cli *c, const cli_args *args, const char *dir) {
     ar_error err;
     char did[80];
     const cli_option *o;
+    if (((const struct train_values *)args->values)->resume) return cli_fail_usage(c, "found --finish and --resume, wanted one of them");
     for (int i = 0; (o = cli_option_at(args->command, i)); i++) {
         bool fine = !args->given[i] || o->kind == CLI_SECTION;
         for (size_t k = 0; !fine && k < sizeof allowed / sizeof *allowed; k++) fine = !strcmp(o->name, allowed[k]);

@@ -99,6 +99,14 @@ static int unknown(cli_args *args, const char *typed) {
     return cli_args_fail(args, CLI_USAGE, "%s: unknown option '%.*s', %s", args->command->name, (int)strcspn(typed, "="), typed, advice);
 }
 
+static int take_positional(cli_args *args, const char *text) {
+    if (args->positional_count >= args->command->positional_count)
+        return cli_args_fail(args, CLI_USAGE, "%s: found the extra argument '%.200s', wanted options only: %s", args->command->name, text,
+                             args->command->usage);
+    args->positional[args->positional_count++] = text;
+    return CLI_OK;
+}
+
 /* Splits argv[*i] into option and value, taking the next argument where the value stands apart. */
 static int read_word(struct word *out, cli_args *args, int argc, char **argv, int *i) {
     const cli_command *command = args->command;
@@ -117,6 +125,7 @@ static int read_word(struct word *out, cli_args *args, int argc, char **argv, in
     if (out->option < 0) return unknown(args, argv[*i]);
     const cli_option *o = cli_option_at(command, out->option);
     if (o->kind == CLI_FLAG) {
+        if (equals && (o->flags & CLI_NAMES)) return take_positional(args, equals + 1);
         if (equals) return cli_args_fail(args, CLI_USAGE, "%s --%s: found a value, wanted none", command->name, name);
         return CLI_OK;
     }
@@ -125,14 +134,6 @@ static int read_word(struct word *out, cli_args *args, int argc, char **argv, in
     if (*i + 1 >= argc || !strncmp(argv[*i + 1], "--", 2))
         return cli_args_fail(args, CLI_USAGE, "%s --%s: found no value, wanted --%s=%s", command->name, name, name, o->value);
     out->value = argv[++*i];
-    return CLI_OK;
-}
-
-static int take_positional(cli_args *args, const char *text) {
-    if (args->positional_count >= args->command->positional_count)
-        return cli_args_fail(args, CLI_USAGE, "%s: found the extra argument '%.200s', wanted options only: %s", args->command->name, text,
-                             args->command->usage);
-    args->positional[args->positional_count++] = text;
     return CLI_OK;
 }
 

@@ -16,6 +16,7 @@ enum {
     CLI_NEGATABLE = 1, /* a flag with --no-NAME */
     CLI_REQUIRED = 2,
     CLI_COMMAS = 4, /* a string of names: a YAML list is joined by commas */
+    CLI_NAMES = 64, /* a flag whose value, where it has one, is the command's argument: --resume=DIR is --resume DIR */
     CLI_ABOVE = 8,  /* min itself is out */
     CLI_BELOW = 16, /* max itself is out */
     CLI_FIRST = 32  /* --help shows its row before all sections: what one needs */

@@ -1,5 +1,8 @@
 #include "train_options.h"
 
+#include <stdio.h>
+#include <unistd.h>
+
 enum { INIT_BASE, INIT_RANDOM };
 enum { TRAIN_ON_COMPLETION, TRAIN_ON_ALL };
 #define AT(member) offsetof(struct train_values, member)
@@ -43,6 +46,7 @@ const cli_option cli_train_options[] = {
     {.name = "resume",
      .kind = CLI_FLAG,
      .at = AT(resume),
+     .flags = CLI_NAMES,
      .about = "go on from the newest checkpoint in DIR, with the settings in its run.json"},
     {.name = "finish",
      .kind = CLI_STRING,
@@ -279,8 +283,16 @@ const cli_option cli_train_options[] = {
     {0},
 };
 
+static bool is_checkpoint(const char *dir) {
+    char path[4400];
+    snprintf(path, sizeof path, "%.4000s/state.safetensors", dir);
+    return access(path, F_OK) == 0;
+}
+
 static int check_together(cli *c, const cli_args *args, const struct train_values *v) {
     if (cli_given(args, "steps") && cli_given(args, "epochs")) return cli_fail_usage(c, "found --steps and --epochs, wanted one of them");
+    if (v->resume && !v->model && !v->model_config && v->out && is_checkpoint(v->out))
+        return cli_fail_usage(c, "--resume: found one checkpoint, %.200s, wanted the folder of its run", v->out);
     if (v->resume && !v->model && !v->model_config && v->out)
         return cli_fail_usage(
             c, "--resume: found no run.json in %.200s to go on from, wanted the folder of a run, or --model and --data again", v->out);

@@ -1,4 +1,5 @@
 /* The public tokenizer: opening, the pool of scratch memory, encoding. */
+#include <assert.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,7 +121,11 @@ static bool is_json(const char *path) {
 static ar_status find_file(char **file, char **folder, const char *path, ar_error *err) {
     static const char *const names[] = {"tokenizer.json", "tokenizer.model"};
     *file = *folder = NULL;
-    if (!ar__path_exists(path)) return ar__folder_check(path, err);
+    if (!ar__path_exists(path)) {
+        ar_status s = ar__folder_check(path, err);
+        assert(s);
+        return s;
+    }
     if (!ar__path_is_dir(path)) {
         const char *base = ar__path_base(path);
         *file = ar__strdup(path);

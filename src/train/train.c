@@ -197,11 +197,16 @@ static void say_what_to_expect(const ar_trainer *t) {
     for (int i = 0; i < remarks.count; i++) ar__log_warn(&t->rt->log, "%s", remarks.text[i]);
 }
 
+static void add(ar_error *err, const char *text) {
+    size_t n = err ? strlen(err->message) : 0;
+    if (err) snprintf(err->message + n, sizeof err->message - n, "%s", text);
+}
+
 /* A run that failed on its way still has its newest checkpoint. */
 static void name_what_is_left(const ar_run *r, ar_error *err) {
-    if (!err || r->saved < 1) return;
-    size_t n = strlen(err->message);
-    snprintf(err->message + n, sizeof err->message - n, "; %s keeps the checkpoint of step %lld", r->dir, (long long)r->saved);
+    char text[600];
+    snprintf(text, sizeof text, "; %.500s keeps the checkpoint of step %lld", r->dir, (long long)r->saved);
+    if (r->saved >= 1) add(err, text);
 }
 
 ar_status ar_train(ar_train_result *result, const ar_runtime *rt, const ar_train_options *o, ar_error *err) {
@@ -214,6 +219,7 @@ ar_status ar_train(ar_train_result *result, const ar_runtime *rt, const ar_train
     r.dir = r.output.dir;
 
     s = ar__trainer_open(&r.t, rt, o, AR_DATA_AHEAD, err);
+    if (s && o->resume && (s == AR_ERR_NOT_FOUND || s == AR_ERR_IO)) add(err, "; what has moved is given anew beside --resume");
     if (!s) s = ar__trainer_allocate(&r.t, err);
     if (!s) say_what_to_expect(&r.t);
     if (!s) ar__outlook_begin(&r.t);

@@ -100,7 +100,7 @@ static ar_status check_patterns(ar_inspection *x, const ar_adapter *ad, ar_error
 static ar_status check_base(ar_inspection *x, const ar_adapter *ad, const ar_base *base, ar_error *err) {
     ar_base_match match = ar__base_compare(ad, base);
     ar_buf text = {0};
-    const char *how = ar__base_info(base)->quantised;
+    const char *how = ar__base_info(base)->quantised ? ar__base_info(base)->quantised : "in GGUF types that are not read";
     for (size_t i = 0; how && i < x->count; i++)
         if (isnan(x->sites[i].norm_weight)) {
             ar__buf_printf(&text,
