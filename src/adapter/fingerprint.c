@@ -8,7 +8,7 @@
 #include "adapter/base_name.h"
 #include "base/fail.h"
 
-enum { VALUES = 8 };
+enum { VALUES = 512 }; /* at most; one of each matrix where there are no more */
 
 static uint64_t mix(uint64_t h, const void *bytes, size_t n) {
     for (size_t i = 0; i < n; i++) h = (h ^ ((const unsigned char *)bytes)[i]) * 0x100000001b3u;

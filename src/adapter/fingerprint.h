@@ -2,7 +2,7 @@
  *
  *   base.architecture   FNV-1a over the path and shape of every module with a weight, by path, 16 hex digits.  A tied head
  *                       is none.
- *   base.weights        "path[index]=value" at fixed positions of eight matrices spread over the list; the index counts
+ *   base.weights        "path[index]=value" at a fixed position of every matrix (of 512, spread over the list); the index counts
  *                       along the rows of [n_out, n_in] (embedding [vocab, dim]), the value is dequantised.  A copy in
  *                       another dtype or file format is the same base within that type's rounding. */
 #ifndef AR_ADAPTER_FINGERPRINT_H

@@ -14,6 +14,8 @@ void ar_eval_options_init(ar_eval_options *o) { *o = (ar_eval_options){.pack = t
 static ar_status check(const ar_session *s, const ar_eval_options *o, ar_error *err) {
     if (o->max_length && o->max_length < 2) return ar__fail(err, AR_ERR_VALUE, "max-length: found %d, wanted at least 2", o->max_length);
     if (!o->data && !o->more_data_count && !o->sample_count) return ar__fail(err, AR_ERR_VALUE, "data: not given");
+    if ((o->sample_count && !o->samples) || (o->more_data_count > 0 && !o->more_data))
+        return ar__fail(err, AR_ERR_VALUE, "samples or more_data: are NULL, their count says that they are there");
     if (o->alphas && o->scales) return ar__fail(err, AR_ERR_VALUE, "alphas and scales: wanted one of them");
     if ((o->alphas || o->scales) && !s->adapter)
         return ar__fail(err, AR_ERR_VALUE, "alpha or scale without an adapter: there is nothing to set");

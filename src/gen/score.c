@@ -26,6 +26,7 @@ static ar_status write_logits(ar_pass *p, const ar_batch *b, const char *path, a
 
 ar_status ar_score(double *logprobs, ar_session *s, const int32_t *ids, size_t count, const char *logits_path, ar_error *err) {
     AR_ONE_CALL(s->rt, err);
+    if (!ids || !logprobs) return ar__fail(err, AR_ERR_VALUE, "score: ids or logprobs are NULL");
     if (count < 2) return ar__fail(err, AR_ERR_VALUE, "score: %zu token%s, wanted at least 2", count, count == 1 ? "" : "s");
     ar_status st = ar__session_check_ids(s, ids, count, err);
     if (st) return st;

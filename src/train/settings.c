@@ -57,6 +57,12 @@ static ar_status check_ranges(const ar_train_options *o, ar_error *err) {
         {"early-stop", o->early_stop, 0, 1 << 30},
         {"strength-every", o->strength_every, 0, 1 << 30},
         {"memory", (double)o->memory, 0, 1e18},
+        {"method", o->method, AR_METHOD_LORA, AR_METHOD_FULL},
+        {"policy", o->policy, AR_POLICY_STANDARD, AR_POLICY_RSLORA},
+        {"bias", o->bias, AR_BIAS_NONE, AR_BIAS_LORA_ONLY},
+        {"schedule", o->schedule, AR_SCHEDULE_COSINE, AR_SCHEDULE_CONSTANT},
+        {"optimizer", o->optimizer, AR_OPTIMIZER_ADAMW, AR_OPTIMIZER_SGD},
+        {"checkpoint-layers", o->checkpoint_layers, AR_SWITCH_AUTO, AR_SWITCH_OFF},
     };
     if (o->max_length == 1) return ar__fail(err, AR_ERR_USAGE, "max-length: found 1, wanted at least 2");
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
@@ -65,8 +71,26 @@ static ar_status check_ranges(const ar_train_options *o, ar_error *err) {
     return AR_OK;
 }
 
+/* A list is given with its count, which says that it is there. */
+static ar_status check_lists(const ar_train_options *o, ar_error *err) {
+    const struct {
+        const char *name;
+        const void *list;
+        bool wanted;
+    } all[] = {{"rank_patterns", o->rank_patterns, o->rank_pattern_count > 0},
+               {"alpha_patterns", o->alpha_patterns, o->alpha_pattern_count > 0},
+               {"more_data", o->more_data, o->more_data_count > 0},
+               {"samples", o->samples, o->sample_count > 0},
+               {"more_eval_data", o->more_eval_data, o->more_eval_data_count > 0},
+               {"eval_samples", o->eval_samples, o->eval_sample_count > 0}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i].wanted && !all[i].list) return ar__fail(err, AR_ERR_VALUE, "%s: is NULL, its count says that it is there", all[i].name);
+    return AR_OK;
+}
+
 ar_status ar__train_options_check(const ar_train_options *o, ar_error *err) {
     ar_status s = check_ranges(o, err);
+    if (!s) s = check_lists(o, err);
     if (s) return s;
     if (o->alpha_given && !isfinite(o->alpha)) return ar__fail(err, AR_ERR_USAGE, "alpha: found %g, wanted a finite number", o->alpha);
     if (o->alpha_given && o->alpha <= 0.0)

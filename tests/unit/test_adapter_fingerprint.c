@@ -89,7 +89,7 @@ static void both_sides_agree(void **state) {
     assert_string_equal(a.data, b.data);
     int values = 0;
     for (const char *p = a.data; (p = strchr(p, '=')); p++) values++;
-    assert_int_equal(values, 8);
+    assert_int_equal(values, 43); /* every matrix */
     ar__buf_release(&a);
     ar__buf_release(&b);
     ar__base_close(base);
