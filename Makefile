@@ -262,7 +262,12 @@ INSTALLED = $(BINDIR)/alphar $(LIBDIR)/libalphar.a $(LIBDIR)/libalphar.so $(LIBD
             $(MANDIR)/man1/alphar.1 $(COMMANDS:%=$(MANDIR)/man1/alphar-%.1) $(BASHDIR)/alphar $(ZSHDIR)/_alphar $(FISHDIR)/alphar.fish
 OWN_DIRS  = $(INCLUDEDIR)/alphar $(DOCDIR)
 
+# make parts words at spaces, and a PREFIX that is no path from the root would be glued to DESTDIR.
+check_places = $(if $(word 3,$(DESTDIR)x $(PREFIX)x),$(error DESTDIR '$(DESTDIR)', PREFIX '$(PREFIX)': found a space, wanted paths without)) \
+               $(if $(filter /%,$(PREFIX)),,$(error PREFIX: found '$(PREFIX)', wanted a path from the root, such as /usr))
+
 install: all
+	$(check_places)
 	$(INSTALL) -d $(patsubst %,$(DESTDIR)%,$(sort $(dir $(INSTALLED))) $(OWN_DIRS) $(DOCDIR)/docs $(DOCDIR)/examples)
 	$(INSTALL) -m 755 $(BUILD)/alphar $(DESTDIR)$(BINDIR)/alphar
 	$(INSTALL) -m 644 include/alphar/*.h $(DESTDIR)$(INCLUDEDIR)/alphar/

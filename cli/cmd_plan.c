@@ -55,20 +55,20 @@ static void print_outlook(const ar_outlook *o) {
 
 static void print_bytes(const char *what, int64_t bytes, const char *note) {
     bool large = bytes >= (int64_t)10 << 30;
-    printf("%-28s %10.1f %s%s%s\n", what, (double)bytes / (large ? 1 << 30 : 1 << 20), large ? "GiB" : "MiB", *note ? "  " : "", note);
+    printf("%-22s %9.1f %s%s%s\n", what, (double)bytes / (large ? 1 << 30 : 1 << 20), large ? "GiB" : "MiB", *note ? "  " : "", note);
 }
 
 static void print_table(const ar_plan *p) {
     print_outlook(&p->outlook);
     printf("parameters %lld; trained: %lld numbers, %.3g %% of that\n", (long long)p->parameters, (long long)p->trainable,
            p->parameters ? 100.0 * (double)p->trainable / (double)p->parameters : 0);
-    print_bytes("base", p->base_bytes, "mapped from its files, shared with other processes");
+    print_bytes("base", p->base_bytes, "mapped from its files, shared by processes");
     print_bytes("adapter", p->adapter_bytes, "parameters, gradients, optimizer state");
     print_bytes("activations", p->activation_bytes, p->checkpoint_layers ? "layers are computed again in backward" : "all layers are kept");
     print_bytes("other", p->other_bytes, "scratch, libraries, data");
     print_bytes("needed beside the base", p->anonymous_bytes, "");
     if (p->memory > 0)
-        print_bytes("limit", p->memory, p->fits ? "it fits" : "it does not fit: lower --max-length or --rank, or raise --memory");
+        print_bytes("limit", p->memory, p->fits ? "it fits" : "does not fit: lower --max-length or --rank");
     printf("rows at a time %d, of up to %d tokens\n%.3g FLOP a token", p->micro_batch, p->max_length, p->flops_per_token);
     if (p->tokens_per_second > 0) printf(", about %.0f tokens/s here", p->tokens_per_second);
     putchar('\n');

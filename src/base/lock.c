@@ -40,9 +40,11 @@ ar_status ar__lock_take(ar_lock *out, const char *dir, ar_error *err) {
     ar_status s = AR_OK;
     while (!s) {
         out->fd = open(out->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+        bool locked = out->fd >= 0 && flock(out->fd, LOCK_EX | LOCK_NB) == 0;
+        out->is_loose = !locked && out->fd >= 0 && errno != EWOULDBLOCK;
         if (out->fd < 0)
             s = ar__fail_errno(err, "%s: cannot create", out->path);
-        else if (flock(out->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        else if (!locked && !out->is_loose)
             s = fail_held(dir, out->fd, err);
         else if (is_current(out->fd, out->path))
             break;

@@ -3,6 +3,8 @@
 #ifndef AR_BASE_LOCK_H
 #define AR_BASE_LOCK_H
 
+#include <stdbool.h>
+
 #include "alphar/error.h"
 
 #define AR_LOCK_NAME ".alphar-lock"
@@ -10,6 +12,7 @@
 typedef struct ar_lock {
     int fd; /* -1: not held */
     char *path;
+    bool is_loose; /* the file system knows no locks: nothing keeps another process out */
 } ar_lock;
 
 #define AR_LOCK_NONE ((ar_lock){.fd = -1})

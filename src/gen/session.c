@@ -145,6 +145,13 @@ ar_status ar__session_check_ids(const ar_session *s, const int32_t *ids, size_t 
     return AR_OK;
 }
 
+void ar__session_warn_length(const ar_session *s, size_t count) {
+    int64_t positions = s->model->arch.max_positions;
+    if (positions > 0 && count > (size_t)positions)
+        ar__log_warn(&s->rt->log, "a text has %zu tokens, the base was made for %lld: what it makes of them says little", count,
+                     (long long)positions);
+}
+
 ar_status ar__session_not_finite(const ar_session *s, const char *what, ar_error *err) {
     const char *tensor = ar__model_find_nonfinite(s->model);
     if (tensor)

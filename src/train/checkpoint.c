@@ -69,16 +69,6 @@ static bool is_step(int64_t *step, const char *name) {
     return !*end;
 }
 
-/* A file that does not open is no checkpoint, whatever its name says. */
-bool ar__checkpoint_is_whole(const char *dir, int64_t step) {
-    char *path = step_path(dir, step, STATE);
-    ar_st_set *st = NULL;
-    bool opens = path && ar__st_open(&st, path, NULL) == AR_OK;
-    ar__st_close(st);
-    free(path);
-    return opens;
-}
-
 /* Step numbers of the checkpoints, newest first.  Returns their count; *out is malloc'ed. */
 static size_t list_steps(int64_t **out, const char *dir) {
     char *folder = ar__path_join(dir, "checkpoints");
@@ -97,6 +87,9 @@ static size_t list_steps(int64_t **out, const char *dir) {
     free(folder);
     return n;
 }
+
+/* A state that does not open, or is that of another step, is no checkpoint, whatever its folder's name says. */
+bool ar__checkpoint_is_whole(const char *dir, int64_t step) { return (int64_t)ar__checkpoint_number(dir, step, "step", -1) == step; }
 
 int64_t ar__checkpoint_newest(const char *dir) {
     int64_t *steps, newest = -1;

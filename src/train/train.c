@@ -18,8 +18,11 @@ enum { SAVE_SECONDS = 600 };
 static ar_status go_on(ar_run *r, int64_t newest, ar_error *err) {
     ar_trainer *t = &r->t;
     ar_status s = ar__checkpoint_load(t, r->dir, newest, err);
-    if (!s && t->adapter) s = ar__checkpoint_publish(r->dir, newest, err); /* a kill may have come between the two */
     if (s) return s;
+    /* A kill may have come between the checkpoint and its publishing.  All that is needed to go on is in the state. */
+    ar_error own;
+    if (t->adapter && ar__checkpoint_publish(r->dir, newest, &own))
+        ar__log_warn(&t->rt->log, "%s; %s holds an adapter again from the next checkpoint on", own.message, r->dir);
     r->saved = newest;
     if (t->o.early_stop && t->best_step > 0 && !ar__checkpoint_is_whole(r->dir, t->best_step)) {
         ar__log_warn(&t->rt->log, "%s: the checkpoint of the best step %lld is gone; the best is looked for from here on", r->dir,
@@ -217,6 +220,8 @@ ar_status ar_train(ar_train_result *result, const ar_runtime *rt, const ar_train
     ar_status s = ar__output_take(&r.output, o, err);
     if (s) return s;
     r.dir = r.output.dir;
+    if (r.output.lock.is_loose)
+        ar__log_warn(&rt->log, "%s: this file system has no locks, so that nothing keeps a second run out of the folder", r.dir);
 
     s = ar__trainer_open(&r.t, rt, o, AR_DATA_AHEAD, err);
     if (s && o->resume && (s == AR_ERR_NOT_FOUND || s == AR_ERR_IO)) add(err, "; what has moved is given anew beside --resume");
