@@ -67,8 +67,7 @@ static void print_table(const ar_plan *p) {
     print_bytes("activations", p->activation_bytes, p->checkpoint_layers ? "layers are computed again in backward" : "all layers are kept");
     print_bytes("other", p->other_bytes, "scratch, libraries, data");
     print_bytes("needed beside the base", p->anonymous_bytes, "");
-    if (p->memory > 0)
-        print_bytes("limit", p->memory, p->fits ? "it fits" : "does not fit: lower --max-length or --rank");
+    if (p->memory > 0) print_bytes("limit", p->memory, p->fits ? "it fits" : "does not fit: lower --max-length or --rank");
     printf("rows at a time %d, of up to %d tokens\n%.3g FLOP a token", p->micro_batch, p->max_length, p->flops_per_token);
     if (p->tokens_per_second > 0) printf(", about %.0f tokens/s here", p->tokens_per_second);
     putchar('\n');

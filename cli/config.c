@@ -101,8 +101,11 @@ static int find_key(int *option, struct reader *r) {
     }
     if (usable) return cli_args_fail(r->args, CLI_USAGE, "%s:%lu: found '%s' again, wanted it once", r->path, line_of(r), name);
     char advice[200];
+    int plain = strncmp(name, "no-", 3) ? -1 : cli_option_find(command, name + 3);
     if (*option >= 0)
         snprintf(advice, sizeof advice, "wanted it on the command line");
+    else if (plain >= 0 && (cli_option_at(command, plain)->flags & CLI_NEGATABLE))
+        snprintf(advice, sizeof advice, "here it is '%.60s: false'", name + 3);
     else
         cli_advise_option(advice, sizeof advice, command, name, "");
     return cli_args_fail(r->args, CLI_USAGE, "%s:%lu: unknown option '%.60s', %s", r->path, line_of(r), name, advice);

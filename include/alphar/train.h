@@ -138,7 +138,8 @@ typedef struct ar_outlook {
     double error;                        /* of it: a standard error of the tokens, as a share */
     int64_t steps;
     int batch;
-    double tokens_per_second, seconds; /* seconds: of all steps */
+    double tokens_per_second, seconds; /* seconds: of all steps and evaluations */
+    double eval_work;                  /* of all evaluations, in tokens of training: forward is half of that, a third of all weights' */
     int64_t disk_bytes;                /* of the result and its checkpoints */
     int64_t hour_steps;                /* steps that take about an hour; 0: all take less than two */
     int short_length;                  /* a --max-length that cuts few samples and saves much; 0: none */

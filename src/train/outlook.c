@@ -64,15 +64,29 @@ static void scale_up(ar_outlook *o, const ar_trainer *t) {
     if (!t->o.steps) o->steps = (int64_t)ar__stream_steps(ar__epoch_samples(t->o.epochs, (size_t)o->samples), (size_t)t->o.batch);
 }
 
+/* Evaluations of the whole run: as they are asked for, else one an epoch, and the one at the end. */
+static double evaluation_work(const ar_trainer *t, const ar_outlook *o) {
+    double tokens = 0, count = 1, share = t->o.method == AR_METHOD_FULL ? 1.0 / 3 : 0.5;
+    if (!t->eval_data) return 0;
+    for (size_t i = 0; i < ar__dataset_count(t->eval_data); i++) tokens += ar__dataset_at(t->eval_data, i).count;
+    if (t->o.eval_every)
+        count = ceil((double)o->steps / (double)t->o.eval_every);
+    else if (o->samples)
+        count = ceil((double)o->steps * (double)o->batch / (double)o->samples);
+    return tokens * count * share;
+}
+
 ar_outlook ar__outlook_of(const ar_trainer *t) {
     ar_outlook o = {.steps = t->steps, .batch = t->o.batch, .disk_bytes = ar__checkpoint_room(t)};
     if (t->adapter && t->adapter->pair_count) o.rank = t->adapter->pair[0].rank;
     if (!t->data) return o;
     o.samples = (int64_t)ar__dataset_count(t->data);
+    o.eval_work = evaluation_work(t, &o);
     if (ar__dataset_is_reading(t->data)) return o; /* what is not tokenized yet is not known */
     o.tokens = (int64_t)t->stats.tokens;
     o.supervised = (int64_t)t->stats.supervised;
     if (t->stats.all_lines) scale_up(&o, t);
+    o.eval_work = evaluation_work(t, &o);
     find_short_length(&o, t->data);
     return o;
 }
@@ -86,7 +100,7 @@ static int64_t round_down(double x) {
 void ar__outlook_set_speed(ar_outlook *o, double tokens_per_second, double mean, int64_t steps_left) {
     double step_seconds = tokens_per_second > 0 ? (double)o->batch * mean / tokens_per_second : 0;
     o->tokens_per_second = tokens_per_second;
-    o->seconds = step_seconds * (double)steps_left;
+    o->seconds = step_seconds * (double)steps_left + (tokens_per_second > 0 ? o->eval_work / tokens_per_second : 0);
     o->hour_steps = o->seconds > 2 * HOUR && step_seconds > 0 ? round_down(HOUR / step_seconds) : 0;
 }
 
@@ -135,7 +149,9 @@ static void say_time(char *out, size_t size, const ar_outlook *o) {
         say(out, size, "about %.1f hours", s / HOUR);
     else
         say(out, size, "about %.0f days", s / HOUR / 24);
-    say(out, size, " at %.0f tokens/s; %.1f MiB on disk", o->tokens_per_second, (double)o->disk_bytes / (1 << 20));
+    bool evaluations = o->eval_work > 0.05 * s * o->tokens_per_second;
+    say(out, size, " at %.0f tokens/s%s; %.1f MiB on disk", o->tokens_per_second, evaluations ? ", evaluations included" : "",
+        (double)o->disk_bytes / (1 << 20));
 }
 
 static void say_advice(char *out, size_t size, const ar_outlook *o) {

@@ -476,7 +476,8 @@ static void other_files_are_told_by_name(void **state) {
     refused(f, "question,answer\nq,a\n", AR_ERR_FORMAT, "found a table with ',' between its columns");
     refused(f, "\xef\xbb\xbf\"the question\";\"answer\"\r\n", AR_ERR_FORMAT, "found a table with ';' between its columns");
     refused(f, "question\tanswer\n", AR_ERR_FORMAT, "delimiter=\"\\t\")]'");
-    refused(f, "Once upon a time\n", AR_ERR_FORMAT, "found plain text, wanted one JSON object a line: jq -Rc 'select(length > 0) | {text: .}'");
+    refused(f, "Once upon a time\n", AR_ERR_FORMAT,
+            "found plain text, wanted one JSON object a line: jq -Rc 'select(length > 0) | {text: .}'");
     refused(f, "\"one, two\"\n", AR_ERR_FORMAT, "found a string, wanted one JSON object a line: jq -c '{text: .}'");
     refused(f, "{\"text\":\"a\"}\r{\"text\":\"b\"}\r", AR_ERR_FORMAT, "found lines that end in CR alone");
     refused(f, "version https://git-lfs.github.com/spec/v1\n", AR_ERR_FORMAT, "git lfs pull");
