@@ -221,7 +221,9 @@ static ar_status open_files(ar_base *base, ar_error *err) {
     }
     base->says_tied = -1;
     bool adapter = folder && ar__dir_holds(base->path, "adapter_config.json") && !ar__dir_holds(base->path, "config.json");
-    if ((adapter || !ar__path_exists(base->path) || ar__dir_holds(base->path, "refs")) && (s = ar__folder_check(base->path, err))) return s;
+    if ((adapter || !ar__path_exists(base->path) || ar__dir_holds(base->path, "snapshots") || ar__dir_is_empty(base->path)) &&
+        (s = ar__folder_check(base->path, err)))
+        return s;
     if (folder && (s = ar__base_config_read(base, base->path, err))) return s;
     return ar__st_open(&base->st, base->path, err);
 }

@@ -35,6 +35,9 @@ ar_status ar__folder_check(const char *path, ar_error *err) {
     if (*commit)
         return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: is a folder of the Hugging Face cache; give the model in it: %s/snapshots/%s", path,
                         path, commit);
+    if (ar__dir_holds(path, "snapshots"))
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: is a folder of the Hugging Face cache; give one of the models below %s/snapshots",
+                        path, path);
     if (ar__dir_is_empty(path)) return ar__fail(err, AR_ERR_NOT_FOUND, "%s: is an empty folder, wanted config.json and safetensors", path);
     return ar__fail(err, AR_ERR_NOT_FOUND, "%s: holds no config.json, wanted a Hugging Face folder with config.json and safetensors", path);
 }

@@ -140,7 +140,7 @@ static ar_status find_file(char **file, char **folder, const char *path, ar_erro
         free(*file);
         *file = NULL;
     }
-    bool other = ar__dir_holds(path, "adapter_config.json") || ar__dir_holds(path, "refs"); /* an adapter, a cache folder */
+    bool other = ar__dir_holds(path, "adapter_config.json") || ar__dir_holds(path, "snapshots"); /* an adapter, a cache folder */
     ar_status s = other && !ar__dir_holds(path, "config.json") ? ar__folder_check(path, err) : AR_OK;
     if (s) return s;
     return ar__fail(err, AR_ERR_NOT_FOUND, "%s: neither tokenizer.json nor tokenizer.model is there", path);
