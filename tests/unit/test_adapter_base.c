@@ -330,7 +330,7 @@ static void what_is_no_base_is_refused(void **state) {
     ar_base *base;
     ar_gguf_writer *w;
     float x[2] = {0};
-    assert_error(ar__base_open(&base, temp_path("nowhere"), &err), AR_ERR_IO, err, "nowhere");
+    assert_error(ar__base_open(&base, temp_path("nowhere"), &err), AR_ERR_NOT_FOUND, err, "nowhere");
     assert_null(base);
     struct tensor t = {"a.weight", 1, {2}, x, AR_F32};
     assert_error(ar__base_open(&base, make_folder("badjson", "{", &t, 1), &err), AR_ERR_FORMAT, err, "config.json");

@@ -253,7 +253,7 @@ static void wrong_files_are_refused_by_name(void **state) {
     }
     ar_error err;
     ar_tokenizer *tk;
-    assert_error(ar_tokenizer_open(&tk, temp_path("nowhere"), &err), AR_ERR_IO, err, "nowhere");
+    assert_error(ar_tokenizer_open(&tk, temp_path("nowhere"), &err), AR_ERR_NOT_FOUND, err, "nowhere");
 }
 
 /* Every prefix of a valid file is an error or a tokenizer, never a crash; likewise with single bytes changed. */
