@@ -15,7 +15,7 @@ ar_cpu ar__cpu_detect(void) {
     ar_cpu c = {0};
 #if defined(__x86_64__)
     __builtin_cpu_init(); /* these builtins check XCR0 as well as CPUID */
-    unsigned a, b, cx, d;
+    unsigned a = 0, b = 0, cx = 0, d = 0;
     bool f16c = __get_cpuid(1, &a, &b, &cx, &d) && (cx >> 29 & 1);
     c.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && f16c;
     c.avx512 = c.avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
