@@ -24,25 +24,33 @@ static size_t path_length(const char *path, bool *is_inner) {
     return *is_inner ? n - k : n;
 }
 
-bool ar__peft_targets_parameter(const ar_adapter_settings *s, const char *path, size_t n, const char *parameter) {
+/* Do target_parameters name it, qualified: with a part of the path before it? */
+static bool names_parameter(const ar_adapter_settings *s, const char *path, size_t n, const char *parameter, bool qualified) {
     ar_buf full = {0};
     bool hit = false;
     ar__buf_printf(&full, "%.*s.%s", (int)n, path, parameter);
     for (size_t i = 0; !full.failed && !hit && i < s->parameters.count; i++) {
         const char *name = s->parameters.at[i];
         size_t k = strlen(name);
+        if (qualified && !strchr(name, '.')) continue;
         hit = !strcmp(full.data, name) || (full.len > k && full.data[full.len - k - 1] == '.' && !strcmp(full.data + full.len - k, name));
     }
     ar__buf_release(&full);
     return hit;
 }
 
+bool ar__peft_targets_parameter(const ar_adapter_settings *s, const char *path, size_t n, const char *parameter) {
+    return names_parameter(s, path, n, parameter, false);
+}
+
+/* A module of another name than `experts` is one where a qualified name says so: "down_proj" alone, as PEFT writes it for
+ * "all-linear", would fit every path of the model. */
 bool ar__peft_is_stack(const ar_adapter_settings *s, const char *path) {
     static const char experts[] = ".experts";
     bool is_inner;
     size_t n = path_length(path, &is_inner), k = sizeof experts - 1;
-    return is_inner || (n > k && !strncmp(path + n - k, experts, k)) || ar__peft_targets_parameter(s, path, n, gate_up) ||
-           ar__peft_targets_parameter(s, path, n, down);
+    return is_inner || (n > k && !strncmp(path + n - k, experts, k)) || names_parameter(s, path, n, gate_up, true) ||
+           names_parameter(s, path, n, down, true);
 }
 
 /* The base's weight of a parameter; NULL: no base, or none there. */

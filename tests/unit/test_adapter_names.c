@@ -476,6 +476,37 @@ static void stacked_experts_are_merged_each_with_its_own_pair(void **state) {
     check_stack("m-base", X ".down_proj", down_pair, false);
 }
 
+/* PEFT's own names for "all-linear": bare parameters, which say nothing of the router and of attention, and gate_up_proj with
+ * twice the rank and alpha. */
+#define ROUTER "model.layers.0.mlp.gate"
+#define ALL_LINEAR                                                                                                                         \
+    ",\"target_modules\":[\"q_proj\"],\"target_parameters\":[\"gate.weight\",\"down_proj\",\"gate_up_proj\"],"                             \
+    "\"rank_pattern\":{\".*\\\\.gate_up_proj\":4},\"alpha_pattern\":{\".*\\\\.gate_up_proj\":12}}"
+
+static const struct tensor wide_pair[] = {{P X ".base_layer.lora_A.weight", E * 2 * RANK, WIDTH, 1},
+                                          {P X ".base_layer.lora_B.weight", 2 * FFN, 2 * RANK *E, 2}},
+                           plain_pairs[] = {{P ROUTER ".lora_A.weight", RANK, WIDTH, 5},
+                                            {P ROUTER ".lora_B.weight", E, RANK, 6},
+                                            {P Q ".lora_A.weight", RANK, WIDTH, 7},
+                                            {P Q ".lora_B.weight", WIDTH, RANK, 8}};
+
+static void bare_parameters_leave_other_modules_alone(void **state) {
+    (void)state;
+    struct said said;
+    const struct tensor all[] = {wide_pair[0],   wide_pair[1],   down_pair[0],   down_pair[1], plain_pairs[0],
+                                 plain_pairs[1], plain_pairs[2], plain_pairs[3], {0}};
+    ar_adapter *ad = open_with(experts(CONFIG_R2 ALL_LINEAR, all), NULL, &said);
+    assert_int_equal(ar_adapter_site_count(ad), 2 * E + 2);
+    for (int i = 0; i < ar_adapter_site_count(ad); i++) {
+        ar_site site = ar_adapter_site(ad, i);
+        bool wide = strstr(site.name, ".gate_up_proj[");
+        assert_true(site.rank == (wide ? 4 : 2) && site.alpha == (wide ? 12 : 6) && site.scale == 3);
+    }
+    assert_string_equal(ar_adapter_site(ad, 2 * E).name, ROUTER);
+    assert_string_equal(ar_adapter_site(ad, 2 * E + 1).name, Q);
+    ar_adapter_free(ad);
+}
+
 static void refuse_experts(const char *config, const struct tensor *t, const char *model, const char *part) {
     ar_error err;
     ar_adapter *ad;
@@ -525,6 +556,7 @@ int main(void) {
         cmocka_unit_test(null_targets_are_the_familys_default),
         cmocka_unit_test(names_are_compared_loosely),
         cmocka_unit_test(stacked_experts_are_merged_each_with_its_own_pair),
+        cmocka_unit_test(bare_parameters_leave_other_modules_alone),
         cmocka_unit_test(a_wrong_reading_of_experts_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
