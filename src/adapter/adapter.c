@@ -92,6 +92,7 @@ ar_status ar__adapter_add_stored(ar_pair **out, ar_adapter *ad, const ar_pair_sh
     p.has_gguf_rows = shape->has_gguf_rows;
     p.expert = shape->expert;
     p.experts = shape->experts;
+    p.is_apart = shape->is_apart;
     memcpy(p.kernel, shape->kernel, sizeof p.kernel);
     if (shape->key) p.key = ar__strdup(shape->key);
     if (shape->dora) p.magnitude = matrix(1, p.n_out);
@@ -129,6 +130,7 @@ ar_pair_shape ar__pair_shape_of(const ar_pair *p) {
                            .rank = p->rank,
                            .expert = p->expert,
                            .experts = p->experts,
+                           .is_apart = p->is_apart,
                            .alpha = p->alpha,
                            .policy = p->policy,
                            .is_embedding = p->is_embedding,

@@ -22,7 +22,7 @@ typedef struct ar_stored {
     uint64_t spool_at;
     bool is_there, is_transposed; /* transposed: the file has [columns, rows] */
     ar_dtype type;                /* of the numbers as stored, and what `keep` writes */
-    size_t first, step;           /* step > 0: the file has step times the columns, of which every step-th from `first` is one */
+    size_t row_step, column_step; /* in elements, of a part of a larger matrix in a file; 0: the factor is the tensor */
     const uint32_t *rows;         /* B: row i of the file is row rows[i] of the factor; NULL: in order.  Owned by the adapter */
 } ar_stored;
 
@@ -36,6 +36,7 @@ typedef struct ar_pair {
     ar_policy policy;
     double scale;        /* s: what everything computes with */
     int expert, experts; /* of a stack (adapter/peft_experts.c): which, of how many; experts 0: none */
+    bool is_apart;       /* of a stack, but the base has this expert's matrix as a tensor of its own, whose module `site` is */
     bool is_embedding;
     bool has_gguf_rows;  /* rows of B stand in llama.cpp's order, because nobody said how many heads there are */
     float *a;            /* [rank, n_in]; NULL while not loaded */
@@ -80,7 +81,7 @@ typedef struct ar_pair_shape {
     int rank, expert, experts;
     double alpha;
     ar_policy policy;
-    bool is_embedding, has_gguf_rows, dora, b_bias;
+    bool is_embedding, has_gguf_rows, dora, b_bias, is_apart;
 } ar_pair_shape;
 
 ar_status ar__adapter_new(ar_adapter **out, ar_error *err);
@@ -115,6 +116,8 @@ void ar__whole_unload(ar_whole *w);
 ar_status ar__adapter_load(ar_adapter *ad, ar_error *err); /* all pairs and whole tensors */
 /* One factor into dst, [rank, n_in] or [n_out, rank]. */
 ar_status ar__factor_read(float *dst, const ar_adapter *ad, const ar_pair *p, ar_factor which, ar_error *err);
+/* Is its weight one of several in a tensor of three dimensions? */
+static inline bool ar__pair_in_stack(const ar_pair *p) { return p->experts && !p->is_apart; }
 static inline size_t ar__factor_rows(const ar_pair *p, ar_factor which) {
     return which == AR_FACTOR_A ? (size_t)p->rank : (size_t)p->n_out;
 }

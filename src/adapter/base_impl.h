@@ -26,6 +26,8 @@ ar_status ar__base_config_read(ar_base *base, const char *dir, ar_error *err);
 /* info.quantised: from config.json, or by the names of tensors. */
 ar_status ar__base_quantised_read(ar_base *base, const json_t *root, const json_t *text, ar_error *err);
 ar_status ar__base_quantised_guess(ar_base *base, ar_error *err);
+/* The weight that transformers 5 calls `site` and the file otherwise (base_renamed.c); NULL: no such name, or no such weight. */
+const ar_base_weight *ar__base_find_renamed(const ar_base *base, const char *site);
 ar_status ar__base_gguf_read(ar_base *base, ar_error *err);
 
 #endif

@@ -92,8 +92,8 @@ static ar_status need_stack(const ar_base_weight **out, const ar_base *base, con
     free(stem);
     if (apart)
         return ar__fail(err, AR_ERR_UNSUPPORTED,
-                        "site '%s': the base %s keeps its experts apart or packed, and the adapter's are stacked: save the base with its "
-                        "experts stacked, in f32, f16 or bf16",
+                        "site '%s': the base %s has its experts packed or under names that are not known here, and no weights as the "
+                        "adapter's to work on: give the unquantised model, whose files hold them stacked or as one .weight each",
                         p->site, path);
     if (!w)
         return ar__fail(err, AR_ERR_MISMATCH, "site '%s': the base %s has no such experts: the adapter was made for another base", p->site,
@@ -109,7 +109,7 @@ static ar_status need_stack(const ar_base_weight **out, const ar_base *base, con
 }
 
 ar_status ar__base_need(const ar_base_weight **out, const ar_base *base, const ar_pair *p, ar_error *err) {
-    if (p->experts) return need_stack(out, base, p, err);
+    if (ar__pair_in_stack(p)) return need_stack(out, base, p, err);
     const ar_base_weight *w = ar__base_find(base, p->site);
     int64_t rows = p->is_embedding ? p->n_in : p->n_out, columns = p->is_embedding ? p->n_out : p->n_in;
     *out = w;

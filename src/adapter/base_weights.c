@@ -206,8 +206,13 @@ void ar__base_warn_head(const ar_base *base, const ar_log *log) {
     }
 }
 
-const ar_base_weight *ar__base_find(const ar_base *base, const char *site) {
+const ar_base_weight *ar__base_find_exact(const ar_base *base, const char *site) {
     return base->info.is_tied && is_head(base, site) ? &base->tied : find_listed(base, site);
+}
+
+const ar_base_weight *ar__base_find(const ar_base *base, const char *site) {
+    const ar_base_weight *w = ar__base_find_exact(base, site);
+    return w || base->gguf ? w : ar__base_find_renamed(base, site);
 }
 
 static ar_status open_files(ar_base *base, ar_error *err) {

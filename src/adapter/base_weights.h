@@ -66,8 +66,10 @@ const ar_gguf *ar__base_gguf(const ar_base *base);
 
 int ar__base_count(const ar_base *base);
 const ar_base_weight *ar__base_at(const ar_base *base, int i); /* by name of the tensor; a tied head is not among them */
-/* The weight of a module, by any of its names; of a tied base's head the embedding, marked.  NULL if absent. */
+/* The weight of a module, by any of its names; of a tied base's head the embedding, marked.  NULL if absent.
+ * _exact: without the names that only transformers 5 has for it. */
 const ar_base_weight *ar__base_find(const ar_base *base, const char *site);
+const ar_base_weight *ar__base_find_exact(const ar_base *base, const char *site);
 
 /* The input embedding and the head (of a tied base the embedding, marked); NULL where the file has none that is known. */
 const ar_base_weight *ar__base_embedding(const ar_base *base);

@@ -29,18 +29,12 @@ static void scatter(float *dst, const float *part, size_t first, size_t n, const
     }
 }
 
-/* One row of the file at a time: the columns of all experts. */
-static ar_status copy_strided(float *dst, const ar_stored *from, size_t rows, size_t columns, ar_error *err) {
+/* Of types without blocks: what safetensors have. */
+static void copy_part(float *dst, const ar_stored *from, size_t rows, size_t columns) {
     const ar_dtype_info *t = ar__dtype(from->type);
-    size_t wide = columns * from->step; /* the tensor has rows · wide elements, so that this fits */
-    float *row = ar__alloc(wide, sizeof *row);
-    if (!row) return ar__fail_memory(err, from->name);
-    for (size_t i = 0; i < rows; i++) {
-        t->to_f32(row, (const char *)from->bytes + i * wide * t->bytes, wide);
-        for (size_t k = 0; k < columns; k++) dst[i * columns + k] = row[k * from->step + from->first];
-    }
-    free(row);
-    return AR_OK;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t k = 0; k < columns; k++)
+            t->to_f32(dst + i * columns + k, (const char *)from->bytes + (i * from->row_step + k * from->column_step) * t->bytes, 1);
 }
 
 static void copy_stored(float *dst, const ar_stored *from, size_t rows, size_t columns) {
@@ -64,9 +58,8 @@ ar_status ar__factor_read(float *dst, const ar_adapter *ad, const ar_pair *p, ar
     size_t rows = ar__factor_rows(p, which), columns = ar__factor_columns(p, which), n = rows * columns;
     if (here) {
         memcpy(dst, here, n * sizeof *dst);
-    } else if (from->bytes && from->step) {
-        ar_status s = copy_strided(dst, from, rows, columns, err);
-        if (s) return s;
+    } else if (from->bytes && from->row_step) {
+        copy_part(dst, from, rows, columns);
     } else if (from->bytes) {
         copy_stored(dst, from, rows, columns);
     } else {

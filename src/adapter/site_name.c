@@ -45,11 +45,12 @@ static const char *undoubled(const char *path) {
     return inner != path && is_known(inner) ? inner : path;
 }
 
-/* The base's weight, behind what may stand before its own names. */
+/* The base's weight, behind what may stand before its own names.  What transformers 5 renames keeps the new name: it is
+ * the module's, by which PEFT finds it. */
 static const ar_base_weight *find(const ar_base *base, const char **path) {
     static const char *const prefixes[] = {"base_model", "model", "language_model", "text_model", "llm"};
     const ar_base_weight *w;
-    while (!(w = ar__base_find(base, *path))) {
+    while (!(w = ar__base_find_exact(base, *path))) {
         const char *inner = NULL;
         for (size_t i = 0; !inner && i < sizeof prefixes / sizeof *prefixes; i++) inner = behind(*path, prefixes[i]);
         if (!inner) return NULL;

@@ -507,6 +507,97 @@ static void bare_parameters_leave_other_modules_alone(void **state) {
     ar_adapter_free(ad);
 }
 
+/* ---- a base with its experts apart ---------------------------------------------------------------------------------- */
+struct apart_names {
+    const char *experts, *gate, *up, *down;
+};
+static const struct apart_names plain_names = {X, "gate_proj", "up_proj", "down_proj"},
+                                mixtral_names = {"model.layers.0.block_sparse_moe.experts", "w1", "w3", "w2"};
+
+static const char *apart_base(const char *dir, const struct apart_names *n, int count) {
+    static char name[3 * E][100];
+    struct tensor t[3 * E + 3] = {{0}};
+    int k = 0;
+    for (int e = 0; e < count; e++) {
+        const struct tensor three[] = {{n->gate, FFN, WIDTH, 0}, {n->up, FFN, WIDTH, 0}, {n->down, WIDTH, FFN, 0}};
+        for (int i = 0; i < 3; i++, k++) {
+            snprintf(name[k], sizeof name[k], "%s.%d.%s.weight", n->experts, e, three[i].name);
+            t[k] = (struct tensor){name[k], three[i].rows, three[i].columns, 0};
+        }
+    }
+    t[k++] = (struct tensor){n == &mixtral_names ? "model.layers.0.block_sparse_moe.gate.weight" : ROUTER ".weight", E, WIDTH, 0};
+    t[k++] = (struct tensor){Q ".weight", WIDTH, WIDTH, 0};
+    return folder(dir, "config.json", LLAMA "}", "model.safetensors", t);
+}
+
+/* The rows from `first` of expert e's s·B·A, whose base holds i / 64; turned: of its transpose. */
+static void check_matrix(const ar_st_set *st, const struct apart_names *n, int e, const char *part, const struct tensor *pair, size_t rank,
+                         size_t first, bool turned) {
+    char name[100];
+    snprintf(name, sizeof name, "%s.%d.%s.weight", n->experts, e, part);
+    const ar_st_tensor *t = ar__st_find(st, name);
+    for (size_t i = 0; i < (size_t)t->shape[0]; i++)
+        for (size_t j = 0; j < (size_t)t->shape[1]; j++) {
+            size_t at = i * (size_t)t->shape[1] + j, row = turned ? j : first + i, column = turned ? first + i : j;
+            double sum = (double)at / 64;
+            for (size_t k = 0; k < rank; k++)
+                sum += 3 * element(&pair[1], row, k * E + (size_t)e) * element(&pair[0], (size_t)e * rank + k, column);
+            assert_near((double)((const float *)t->data)[at] / sum, 1, 1e-6);
+        }
+}
+
+static void check_apart(const char *out, const struct apart_names *n, const struct tensor *up, const struct tensor *back, size_t rank,
+                        bool turned) {
+    ar_error err;
+    ar_st_set *st;
+    assert_ok(ar__st_open(&st, temp_path(out), &err), err);
+    for (int e = 0; e < E; e++) {
+        check_matrix(st, n, e, n->gate, up, rank, 0, turned);
+        check_matrix(st, n, e, n->up, up, rank, FFN, turned);
+        check_matrix(st, n, e, n->down, back, RANK, 0, turned);
+    }
+    ar__st_close(st);
+}
+
+static void experts_apart_get_their_parts(void **state) {
+    (void)state;
+    ar_error err;
+    struct said said;
+    const struct tensor all[] = {wide_pair[0],   wide_pair[1],   down_pair[0],   down_pair[1], plain_pairs[0],
+                                 plain_pairs[1], plain_pairs[2], plain_pairs[3], {0}};
+    const char *path = experts(CONFIG_R2 ALL_LINEAR, all);
+    const struct apart_names *const names[] = {&plain_names, &mixtral_names};
+    for (int i = 0; i < 2; i++) {
+        const char *model = apart_base(i ? "a-mixtral" : "a-plain", names[i], E), *out = i ? "m-mixtral" : "m-plain";
+        ar_adapter *ad = open_with(path, model, &said);
+        assert_string_equal(said.text, "");
+        assert_int_equal(ar_adapter_site_count(ad), 3 * E + 2);
+        assert_string_equal(ar_adapter_site(ad, 0).name, X ".0.down_proj");
+        assert_string_equal(ar_adapter_site(ad, E + 1).name, X ".0.up_proj");
+        assert_error(ar_adapter_save(ad, temp_path("again"), false, &err), AR_ERR_UNSUPPORTED, err, "is one of 3 stacked experts");
+        ar_adapter_free(ad);
+        assert_ok(merge(model, path, out, &err), err);
+        check_apart(out, names[i], wide_pair, down_pair, 2 * RANK, false);
+    }
+    /* one level, and nothing but the base's shapes tells which */
+    const struct tensor one[] = {down_pair[0], down_pair[1], {0}};
+    ar_adapter *ad = open_with(experts(CONFIG_R2 ",\"target_modules\":[\"experts\"]}", one), temp_path("a-mixtral"), &said);
+    assert_string_equal(ar_adapter_site(ad, E - 1).name, X ".2.down_proj");
+    ar_adapter_free(ad);
+}
+
+/* PEFT before it knew of [E, out, in] took such stacks for [E, in, out]. */
+static void experts_apart_are_found_the_other_way_round(void **state) {
+    (void)state;
+    ar_error err;
+    const struct tensor up[] = {{P X ".base_layer.lora_A.weight", E * RANK, 2 * FFN, 1},
+                                {P X ".base_layer.lora_B.weight", WIDTH, RANK * E, 2}},
+                        back[] = {{P X ".lora_A.weight", E * RANK, WIDTH, 3}, {P X ".lora_B.weight", FFN, RANK * E, 4}};
+    const struct tensor all[] = {up[0], up[1], back[0], back[1], {0}};
+    assert_ok(merge(apart_base("a-turned", &plain_names, E), experts(CONFIG_R2 BOTH, all), "m-turned-apart", &err), err);
+    check_apart("m-turned-apart", &plain_names, up, back, RANK, true);
+}
+
 static void refuse_experts(const char *config, const struct tensor *t, const char *model, const char *part) {
     ar_error err;
     ar_adapter *ad;
@@ -526,10 +617,12 @@ static void a_wrong_reading_of_experts_is_refused(void **state) {
     refuse_experts(CONFIG_R2 ",\"target_parameters\":[\"experts.down_proj\"]}", all, NULL, "names one of gate_up_proj and down_proj");
     refuse_experts(CONFIG_R2 BOTH, one, NULL, "names both of gate_up_proj and down_proj, the file has one");
     refuse_experts("{\"peft_type\":\"LORA\",\"r\":3,\"lora_alpha\":6" BOTH, all, stacked, "which the base has not");
-    const char *apart =
-        folder("apart", "config.json", LLAMA "}", "model.safetensors", (struct tensor[]){{X ".0.gate_proj.weight", FFN, WIDTH, 0}, {0}});
+    const char *packed =
+        folder("packed", "config.json", LLAMA "}", "model.safetensors", (struct tensor[]){{X ".0.gate_proj.qweight", FFN, WIDTH, 0}, {0}});
     ar_error err;
-    assert_error(merge(apart, experts(CONFIG_R2 BOTH, all), "refused", &err), AR_ERR_UNSUPPORTED, err, "keeps its experts apart");
+    assert_error(merge(packed, experts(CONFIG_R2 BOTH, all), "refused", &err), AR_ERR_UNSUPPORTED, err, "has its experts packed");
+    const char *fewer = apart_base("fewer", &plain_names, E - 1);
+    refuse_experts(CONFIG_R2 BOTH, all, fewer, "which the base has not");
 }
 
 static void names_are_compared_loosely(void **state) {
@@ -556,6 +649,8 @@ int main(void) {
         cmocka_unit_test(null_targets_are_the_familys_default),
         cmocka_unit_test(names_are_compared_loosely),
         cmocka_unit_test(stacked_experts_are_merged_each_with_its_own_pair),
+        cmocka_unit_test(experts_apart_get_their_parts),
+        cmocka_unit_test(experts_apart_are_found_the_other_way_round),
         cmocka_unit_test(bare_parameters_leave_other_modules_alone),
         cmocka_unit_test(a_wrong_reading_of_experts_is_refused),
     };

@@ -60,7 +60,7 @@ ar_status ar__site_weight_norm(double *out, const ar_base *base, const ar_pair *
     const ar_base_weight *w;
     double norm2;
     ar_status s = ar__base_need(&w, base, p, err);
-    if (!s) s = p->experts ? expert_norm2(&norm2, base, w, p, err) : ar__base_norm2(&norm2, base, w, err);
+    if (!s) s = ar__pair_in_stack(p) ? expert_norm2(&norm2, base, w, p, err) : ar__base_norm2(&norm2, base, w, err);
     if (!s) *out = sqrt(norm2);
     return s;
 }

@@ -83,7 +83,7 @@ static ar_status report(ar_merge_result *r, const ar_merging *m, ar_error *err) 
         if (!t->part_count || t->from.dims < 2) continue;
         ar_merge_site *site = &r->sites[r->count];
         const ar_pair *first = t->part[0].pair;
-        size_t length = first->experts ? strcspn(first->site, "[") : strlen(first->site); /* a stack is one site here */
+        size_t length = ar__pair_in_stack(first) ? strcspn(first->site, "[") : strlen(first->site); /* a stack is one site here */
         *site = (ar_merge_site){ar__strndup(first->site, length), 1, t->norm2 == 0};
         if (!site->name) return ar__fail_memory(err, "merge");
         if (!site->is_zero) site->survival = t->along / t->norm2;

@@ -199,7 +199,7 @@ static ar_status add_expert(ar_merging *m, const ar_adapter *ad, ar_pair *p, ar_
 
 static ar_status add_pair(ar_merging *m, const ar_adapter *ad, ar_pair *p, ar_error *err) {
     ar_merge_tensor *t;
-    if (p->experts) return add_expert(m, ad, p, err);
+    if (ar__pair_in_stack(p)) return add_expert(m, ad, p, err);
     if (p->kernel[0])
         return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: site '%s' is the pair of a convolution, which cannot be merged here", place_of(ad),
                         p->site);

@@ -134,7 +134,7 @@ static void form_block(const struct forming *f, size_t first, size_t rows) {
     for (size_t k = 0; k < t->part_count; k++) {
         const ar_pair *p = t->part[k].pair;
         size_t r = (size_t)p->rank;
-        if (p->experts && (size_t)p->expert != f->at) continue;
+        if (ar__pair_in_stack(p) && (size_t)p->expert != f->at) continue;
         scaled_left(f->left, t, p, first, rows);
         ar__gemm(t->merge->rt, &(ar_gemm){.m = rows,
                                           .n = n,
