@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """`alphar merge` of adapters on stacked experts (PEFT's target_parameters) against merge_and_unload, every tensor within
-1e-6: both parameters or one, rsLoRA, a rank of one's own, the router as a single matrix, and gpt_oss's [E, in, out]."""
-import os, subprocess, sys, tempfile, warnings
+1e-6: both parameters or one, rsLoRA, a rank of one's own, the router as a single matrix, and gpt_oss's [E, in, out], into bases
+that hold the experts stacked; and into what save_pretrained writes, which holds them apart, where `alphar inspect` has to find a
+weight for every site too."""
+import json, os, subprocess, sys, tempfile, warnings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 warnings.simplefilter("ignore")
@@ -10,9 +12,9 @@ PROGRAM = os.path.join(os.path.abspath(os.path.join(ROOT, os.environ.get("BUILD"
 
 try:
     import torch, transformers as tf
-    from peft import LoraConfig, get_peft_model
+    from peft import LoraConfig, PeftModel, get_peft_model
     from safetensors.torch import load_file, save_file
-    tf.GptOssConfig, tf.Qwen3MoeConfig, LoraConfig(target_parameters=["a"])
+    tf.GptOssConfig, tf.Qwen3MoeConfig, tf.Lfm2MoeConfig, tf.PhimoeConfig, LoraConfig(target_parameters=["a"])
 except (ImportError, AttributeError, TypeError) as e:
     print(f"skip peft_experts {e}")
     sys.exit(0)
@@ -31,8 +33,34 @@ def gpt_oss(ffn):
     return tf.GptOssConfig(**S, intermediate_size=ffn, num_local_experts=4)
 
 
-def case(name, config, parameters, changed, **more):
+def alphar(*arguments):
+    return subprocess.run([PROGRAM, *arguments], capture_output=True, text=True)
+
+
+def train(model, adapter, **settings):
+    wrapped = get_peft_model(model, LoraConfig(r=2, lora_alpha=5, **settings))
+    for key, x in wrapped.named_parameters():
+        if "lora_" in key:
+            x.data = torch.randn_like(x) * 0.2
+    wrapped.save_pretrained(adapter)
+    return wrapped
+
+
+def compare(name, base, adapter, out, before, want, changed):
+    """`changed`: how many tensors of the base the adapter moves."""
     global failed
+    run = alphar("merge", "--model", base, "--adapter", adapter, "--out", out)
+    problem = run.stderr.strip() if run.returncode or run.stderr else None
+    if not problem:
+        got = load_file(os.path.join(out, "model.safetensors"))
+        far = max(float((got[k].double() - want[k].double()).abs().max()) for k in got)
+        count = sum(bool((got[k] != before[k]).any()) for k in got)
+        problem = f"apart by {far:.3g}, {count} tensors changed, wanted {changed}" if far > 1e-6 or count != changed else None
+    failed |= problem is not None
+    print(f"not ok {name}: {problem}" if problem else f"ok {name}", flush=True)
+
+
+def case(name, config, parameters, changed, **more):
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as tmp:
         base, adapter, out = (os.path.join(tmp, x) for x in ("base", "adapter", "merged"))
@@ -41,21 +69,28 @@ def case(name, config, parameters, changed, **more):
         os.makedirs(base)
         save_file(before, os.path.join(base, "model.safetensors"), {"format": "pt"})  # as the model has them: stacked
         config.save_pretrained(base)
-        wrapped = get_peft_model(model, LoraConfig(r=2, lora_alpha=5, target_modules=["q_proj"], target_parameters=parameters, **more))
-        for key, x in wrapped.named_parameters():
-            if "lora_" in key:
-                x.data = torch.randn_like(x) * 0.2
-        wrapped.save_pretrained(adapter)
-        want = wrapped.merge_and_unload().state_dict()
-        run = subprocess.run([PROGRAM, "merge", "--model", base, "--adapter", adapter, "--out", out], capture_output=True, text=True)
-        problem = run.stderr.strip() if run.returncode else None
-        if not problem:
-            got = load_file(os.path.join(out, "model.safetensors"))
-            far = max(float((got[k].double() - want[k].double()).abs().max()) for k in got)
-            count = sum(bool((got[k] != before[k]).any()) for k in got)
-            problem = f"apart by {far:.3g}, {count} tensors changed, wanted {changed}" if far > 1e-6 or count != changed else None
-    failed |= problem is not None
-    print(f"not ok {name}: {problem}" if problem else f"ok {name}", flush=True)
+        wrapped = train(model, adapter, target_modules=["q_proj"], target_parameters=parameters, **more)
+        compare(name, base, adapter, out, before, wrapped.merge_and_unload().state_dict(), changed)
+
+
+def saved(name, config, changed, sites, **settings):
+    """A base as save_pretrained writes it."""
+    global failed
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as tmp:
+        base, adapter, merged, out = (os.path.join(tmp, x) for x in ("base", "adapter", "want", "merged"))
+        tf.AutoModelForCausalLM.from_config(config).float().save_pretrained(base)
+        train(tf.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), adapter, **settings)
+        model = tf.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        PeftModel.from_pretrained(model, adapter).merge_and_unload().save_pretrained(merged)
+        before, want = (load_file(os.path.join(x, "model.safetensors")) for x in (base, merged))
+        compare(name, base, adapter, out, before, want, changed)
+        run = alphar("inspect", adapter, "--model", base, "--json")
+        found = json.loads(run.stdout)["sites"] if run.returncode == 0 else []
+        strengths = sum(x.get("strength") is not None for x in found)
+        if strengths != sites:
+            failed = True
+            print(f"not ok {name}, inspect: {strengths} strengths, wanted {sites}: {run.stderr.strip()}", flush=True)
 
 
 case("both", qwen(), BOTH, 6)
@@ -64,4 +99,29 @@ case("gate_up alone", qwen(), BOTH[:1], 4)
 case("router, a rank of its own", qwen(), BOTH + ["mlp.gate.weight"], 8, rank_pattern={"experts.gate_up_proj": 4})
 case("gpt_oss", gpt_oss(24), BOTH, 6)
 case("gpt_oss, square", gpt_oss(32), BOTH, 6)
+
+FAMILIES = {
+    "qwen3_moe": qwen(),
+    "qwen2_moe": tf.Qwen2MoeConfig(**S, intermediate_size=48, moe_intermediate_size=16, num_experts=4, shared_expert_intermediate_size=24),
+    "mixtral": tf.MixtralConfig(**S, intermediate_size=48, num_local_experts=4),
+    "olmoe": tf.OlmoeConfig(**S, intermediate_size=48, num_experts=4),
+    "phimoe": tf.PhimoeConfig(**S, intermediate_size=48, num_local_experts=4),
+    "lfm2_moe": tf.Lfm2MoeConfig(**S, intermediate_size=48, moe_intermediate_size=16, num_experts=4, num_dense_layers=0,
+                                 layer_types=["full_attention"] * 2),
+    "granitemoe": tf.GraniteMoeConfig(**S, intermediate_size=48, num_local_experts=4),
+}
+ROUTERS = {"phimoe": "mlp.router.weight", "granitemoe": "block_sparse_moe.router.weight", "lfm2_moe": "feed_forward.gate.weight"}
+for family, config in FAMILIES.items():  # of two layers with four experts, whose three matrices are tensors, or of which two are stacks
+    stacked = family == "granitemoe"
+    both, down = (4, 2) if stacked else (24, 8)
+    parameters = ["experts.gate_up_proj", "experts.down_proj"]
+    router = ROUTERS.get(family, "mlp.gate.weight")
+    if family in ("qwen3_moe", "mixtral", "olmoe"):  # with 8 matrices of attention
+        for rslora in (False, True):
+            more = dict(target_modules="all-linear", use_rslora=rslora)
+            saved(f"{family} as saved, all-linear{', rslora' * rslora}", config, 8 + 2 + both, 8 + 2 + both, **more)
+    more = dict(target_modules=["q_proj"], target_parameters=parameters, use_rslora=True)
+    saved(f"{family} as saved, rslora", config, 2 + both, 2 + (16 if stacked else both), **more)
+    more = dict(target_modules=["q_proj"], target_parameters=parameters[1:] + [router])
+    saved(f"{family} as saved, down and router", config, 2 + 2 + down, 2 + 2 + 8, **more)
 sys.exit(failed)
