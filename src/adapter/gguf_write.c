@@ -35,6 +35,13 @@ static const ar_name_map *map_of(const ar_adapter *ad, const ar_write_context *c
     return c->heads ? ar__names_for_gguf("llama") : note ? ar__names_for_gguf(note) : NULL;
 }
 
+/* llama.cpp looks every name up among the tensors of the GGUF base and loads no adapter with one that is not there. */
+static ar_status check_tensor(const ar_pair *p, const struct ar_base *base, ar_error *err) {
+    const ar_base_weight *w;
+    bool listed = !base || !ar__base_info(base)->is_gguf || ar__base_find(base, p->site);
+    return listed ? AR_OK : ar__base_need(&w, base, p, err);
+}
+
 static ar_status check_site(const ar_pair *p, const ar_name_map *map, const struct ar_base *base, int64_t heads, ar_error *err) {
     ar_buf name = {0};
     ar_name found;
@@ -53,6 +60,7 @@ static ar_status check_site(const ar_pair *p, const ar_name_map *map, const stru
     else if (p->kernel[0])
         s = ar__fail(err, AR_ERR_UNSUPPORTED, "site '%s': the pair of a convolution, which llama.cpp's adapters cannot hold", p->site);
     if (!s) s = ar__names_to_gguf(&name, map, p->site, err);
+    if (!s) s = check_tensor(p, base, err);
     if (!s && ar__names_find(&found, map, p->site) && found.row->order != AR_ROWS_SAME && !heads && !p->has_gguf_rows)
         s = ar__fail(
             err, AR_ERR_UNSUPPORTED,

@@ -145,6 +145,12 @@ static void fused_weights_are_named(void **state) {
     assert_false(ad->pair[0].has_gguf_rows);
     ar_inspection x;
     assert_error(ar_adapter_inspect(&x, ad, rt, base_path, &err), AR_ERR_UNSUPPORTED, err, "inside 'blk.0.attn_qkv.weight', fused");
+    ar_write_options to = {.format = "gguf", .model = base_path};
+    assert_error(ar_adapter_write(NULL, ad, rt, temp_path("lost.gguf"), &to, &err), AR_ERR_UNSUPPORTED, err,
+                 "without which llama.cpp loads no adapter for it either");
+    assert_false(file_exists(temp_path("lost.gguf")));
+    to.format = "peft";
+    assert_ok(ar_adapter_write(NULL, ad, rt, temp_path("on-fused"), &to, &err), err);
     ar_adapter_free(ad);
     const char *adapters[] = {adapter_path};
     ar_merge_options o = {.model = base_path, .adapters = adapters, .adapter_count = 1, .out = temp_path("never.gguf")};

@@ -24,8 +24,8 @@ static ar_status inspect_site(ar_site_figures *out, ar_adapter *ad, size_t i, co
                              .rank_99 = n.rank_99};
     if (!base) return AR_OK;
     s = ar__site_weight_norm(&out->norm_weight, base, p, err);
-    const ar_base_weight *w = ar__base_find(base, p->site);
-    bool packed = ar__base_info(base)->quantised || (w && !ar__dtype(w->type)->to_f32);
+    /* A weight that a GGUF base has only inside another is not packed: it is missing. */
+    bool packed = ar__base_info(base)->quantised || (ar__base_info(base)->is_gguf && ar__base_find(base, p->site));
     if (s == AR_ERR_UNSUPPORTED && packed) return AR_OK; /* the rest needs no weights */
     if (s) return s;
     out->strength = out->norm_weight > 0 ? out->norm_update / out->norm_weight : NAN;
