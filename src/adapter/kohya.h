@@ -43,6 +43,8 @@ ar_status ar__diffusers_init(ar_diffusers *out, const ar_st_set *st, const ar_re
 bool ar__diffusers_tells(const ar_diffusers *d, const char *name, size_t module);
 /* α and policy of a module; *is_told false, and the rest left alone, where the metadata say nothing of it. */
 ar_status ar__diffusers_find(bool *is_told, double *alpha, ar_policy *policy, ar_diffusers *d, const char *module, int rank, ar_error *err);
+/* Has the metadata a configuration without a component, and this module a component for which it has none? */
+bool ar__diffusers_passes_over(const ar_diffusers *d, const char *module);
 /* The alpha tensor that diffusers gives to modules of the same component without one; NULL where it gives none. */
 const ar_st_tensor *ar__diffusers_lender(const ar_diffusers *d, const char *module);
 void ar__diffusers_release(ar_diffusers *d);

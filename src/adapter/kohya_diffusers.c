@@ -52,11 +52,17 @@ static bool has_keys(const ar_diffusers *d, const char *component, size_t n) {
     return false;
 }
 
-/* The length of the component's name in front of the module's path. */
+/* The length of the component's name in front of the module's path.  A component that the metadata does not speak of is
+ * one all the same: diffusers keeps the keys that begin with the component's name, and none without it. */
 static size_t component_length(const ar_diffusers *d, const char *module) {
     const char *dot = strchr(module, '.');
     size_t n = dot ? (size_t)(dot - module) : 0;
-    return n && (has_keys(d, module, n) || !has_keys(d, "", 0)) ? n : 0;
+    return n && (has_keys(d, module, n) || ar__kohya_has_component(module) || !has_keys(d, "", 0)) ? n : 0;
+}
+
+bool ar__diffusers_passes_over(const ar_diffusers *d, const char *module) {
+    size_t n = component_length(d, module);
+    return n && has_keys(d, "", 0) && !has_keys(d, module, n);
 }
 
 bool ar__diffusers_tells(const ar_diffusers *d, const char *name, size_t module) {

@@ -33,8 +33,8 @@ struct reader {
     ar_map sites; /* site → module that has it */
     ar_diffusers diffusers;
     /* Modules without alpha, with alpha 0 by kohya's and by diffusers' name, with another module's alpha, with a
-     * configuration that gives another s than 1. */
-    size_t absent, zero, off, lent, told;
+     * configuration that gives another s than 1, with one that is not theirs. */
+    size_t absent, zero, off, lent, told, passed;
 };
 
 static struct module *find_module(struct reader *r, const char *name, size_t n) {
@@ -123,6 +123,7 @@ static ar_status read_alpha(ar_pair_shape *out, struct reader *r, const struct m
     out->alpha = o->has_alpha ? o->alpha : out->rank;
     r->lent += lender != NULL;
     r->absent += !t && !lender && !o->has_alpha;
+    r->passed += m->is_diffusers && ar__diffusers_passes_over(&r->diffusers, m->name);
     if (lender) t = lender;
     if (!t || (s = read_number(&out->alpha, r, t, err)) || out->alpha != 0) return s;
     if (m->is_diffusers) {
@@ -218,6 +219,11 @@ static void warn(const struct reader *r) {
         ar__log_warn(&r->c->log,
                      "%s: %zu of %zu modules have their alpha in the metadata alone, where diffusers reads it and ComfyUI takes s = 1",
                      r->place, r->told, r->count);
+    if (r->passed)
+        ar__log_warn(&r->c->log,
+                     "%s: the metadata's configuration (lora_adapter_metadata) names no component and holds for modules without one: it "
+                     "is not that of %zu of %zu modules, which have a component's name in front; diffusers passes over it, too",
+                     r->place, r->passed, r->count);
 }
 
 /* layers.2 before layers.10 */

@@ -500,6 +500,24 @@ static void diffusers_alpha_is_in_the_metadata(void **state) {
                  "an alpha in the metadata and one of its own");
 }
 
+/* A configuration without a component's name is not that of a module with one. */
+static void a_bare_configuration_stays_with_bare_modules(void **state) {
+    (void)state;
+    const struct tensor t[] = {LORA_AB("transformer.blocks.0.attn.to_q"), LORA_AB("down.0.to_q"), END};
+    static const char *const metadata[] = {"{\"r\":2,\"lora_alpha\":16}", "{\"unet.r\":2,\"unet.lora_alpha\":2,\"r\":2,\"lora_alpha\":16}"};
+    for (size_t i = 0; i < sizeof metadata / sizeof *metadata; i++) {
+        ar_adapter *ad = open_loud(file(t, META(metadata[i])), (ar_adapter_options){0});
+        assert_true(ar__adapter_find_pair(ad, "transformer.blocks.0.attn.to_q")->scale == 1);
+        assert_true(ar__adapter_find_pair(ad, "down.0.to_q")->scale == 8);
+        assert_non_null(strstr(warnings, "1 of 2 modules have no alpha"));
+        assert_non_null(strstr(warnings, "not that of 1 of 2 modules"));
+        ar_adapter_free(ad);
+    }
+    ar_adapter *ad = open_loud(file(t, META(metadata[0])), (ar_adapter_options){.has_alpha = true, .alpha = 6});
+    assert_true(ar__adapter_find_pair(ad, "transformer.blocks.0.attn.to_q")->scale == 3);
+    ar_adapter_free(ad);
+}
+
 /* ---- settings and provenance ------------------------------------------------------------------------------------- */
 
 static void settings_come_from_the_metadata_where_they_are_true(void **state) {
@@ -736,6 +754,7 @@ int main(void) {
         cmocka_unit_test(paths_come_from_underscored_names),
         cmocka_unit_test(paths_come_from_the_base),
         cmocka_unit_test(diffusers_alpha_is_in_the_metadata),
+        cmocka_unit_test(a_bare_configuration_stays_with_bare_modules),
         cmocka_unit_test(settings_come_from_the_metadata_where_they_are_true),
         cmocka_unit_test(changed_alphas_are_noticed),
         cmocka_unit_test(kohya_to_kohya_changes_nothing),
