@@ -16,6 +16,8 @@
 
 #include "adapter/base_weights.h"
 #include "adapter/formats.h"
+#include "arch/names.h"
+#include "arch/names_mlx.h"
 #include "base/mem.h"
 
 #define AR_MLX_CONFIG "adapter_config.json"
@@ -60,5 +62,21 @@ void ar__mlx_expert_site(ar_buf *out, const char *stack, int64_t index, bool mix
 int64_t ar__mlx_expert_count(const ar_base *base, const char *site, const ar_mlx_expert *x);
 
 ar_status ar__mlx_read(ar_adapter **out, const ar_read_context *c, ar_error *err);
+
+/* How sites are called in the file. */
+typedef struct ar_mlx_naming {
+    const ar_name_map *map;
+    const ar_mlx_family *family; /* of the base; NULL: no base says which */
+    bool wrapped;
+} ar_mlx_naming;
+/* The base's model type; NULL: a GGUF file does not say which Hugging Face model it was. */
+const char *ar__mlx_type_of(const ar_base *base);
+ar_mlx_naming ar__mlx_naming_of(const ar_adapter *ad, const ar_base *base);
+/* The path of the site in mlx-lm: by the table of names, else as the family spells such a module; that of the module which holds
+ * the experts of all. */
+void ar__mlx_print_module(ar_buf *out, const ar_mlx_naming *n, const char *site);
+void ar__mlx_print_stack(ar_buf *out, const ar_mlx_naming *n, const char *site, const ar_mlx_expert *x);
+/* The format's check: what the file cannot hold, or the loader would not find. */
+ar_status ar__mlx_check(const ar_adapter *ad, const ar_write_context *c, ar_error *err);
 
 #endif
