@@ -139,6 +139,7 @@ static ar_status open_any(ar_adapter **out, const char *path, const ar_adapter_o
     c.base = base;
     if (!s) s = format->read(out, &c, err);
     if (!s && base) s = check_sites(*out, base, err);
+    if (!s) s = ar__wholes_check(*out, base, &c.log, err);
     if (!s && base) ar__base_note_name(*out, path, base, &c.log);
     if (!s && base && !c.options.leaves_base_unsaid) s = ar__base_warn(*out, path, base, &c.log, err);
     if (s) {

@@ -55,6 +55,9 @@ const ar_format *ar__format_of(const char *path);    /* by what stands there; NU
 /* The base's weight at the pair's site.  Errors: AR_ERR_MISMATCH where there is none, or one of another shape;
  * AR_ERR_UNSUPPORTED where the base has it, quantised and packed. */
 ar_status ar__base_need(const struct ar_base_weight **out, const struct ar_base *base, const ar_pair *p, ar_error *err);
+/* Do the whole tensors fit the pairs beside them and, of a base that is given (else NULL), its tensors?  AR_ERR_UNSUPPORTED: a
+ * pair and a whole tensor of one weight; AR_ERR_MISMATCH: the base has no such tensor, or another shape. */
+ar_status ar__wholes_check(const ar_adapter *ad, const struct ar_base *base, const ar_log *log, ar_error *err);
 
 /* The one message for a base whose weights are packed; AR_ERR_UNSUPPORTED. */
 ar_status ar__base_is_packed(const struct ar_base *base, const char *site, ar_error *err);

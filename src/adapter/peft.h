@@ -22,6 +22,10 @@ ar_status ar__peft_check(const ar_adapter *ad, const ar_write_context *c, ar_err
 ar_status ar__peft_config_write(double *alpha, const ar_adapter *ad, const char *path, ar_error *err);
 /* Is everything there that the configuration says was saved whole?  AR_ERR_MISMATCH names what is not. */
 ar_status ar__peft_check_whole(const ar_adapter *ad, const ar_read_context *c, ar_error *err);
+/* Does modules_to_save name the module, or one above it? */
+bool ar__peft_is_announced(const ar_adapter_settings *s, const char *module);
+/* Does it do so by a name of which the base has no module: a classifier that the training brought along? */
+bool ar__peft_is_own_head(const ar_adapter *ad, const struct ar_base *base, const char *module);
 /* target_modules of null becomes the default of the base's family; a warning where that is not known. */
 ar_status ar__peft_default_targets(ar_adapter *ad, const ar_read_context *c, ar_error *err);
 /* The tensors of one level of stacked experts. */
@@ -58,6 +62,8 @@ typedef enum ar_peft_spelling {
     AR_PEFT_NAMED, /* has the adapter's name behind the part: since 0.21 */
     AR_PEFT_ODD    /* not in a plain model */
 } ar_peft_spelling;
+/* The other method of PEFT that names its parameters so ("IA3"); NULL: none is known. */
+const char *ar__peft_other_method(const char *key);
 /* *path NULL: out of memory, or nothing to name. */
 ar_peft_part ar__peft_key_parse(char **path, ar_peft_spelling *spelling, const char *key);
 

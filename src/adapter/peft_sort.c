@@ -95,6 +95,33 @@ static ar_status compare_copy(ar_peft_reader *r, const char *name, const char *p
     return s;
 }
 
+static bool ends_so(const char *name, const char *end) {
+    size_t n = strlen(name), k = strlen(end);
+    return n > k && !strcmp(name + n - k, end);
+}
+
+/* What stands as a whole tensor may be another method's; a parameter by another name than weight or bias is whole only where
+ * the configuration says so. */
+static ar_status check_key(const ar_peft_reader *r, ar_peft_part part, const char *name, const char *raw, ar_error *err) {
+    if (part != AR_PEFT_UNKNOWN && part != AR_PEFT_WHOLE) return AR_OK;
+    if (raw && ar__peft_is_announced(&r->ad->settings, raw)) return AR_OK;
+    const char *method = ar__peft_other_method(name);
+    if (method)
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "%s: tensor '%s' belongs to %s, wanted pairs lora_A and lora_B and whole tensors alone: merge the adapter into "
+                        "its base with PEFT, then `alphar extract` gives a plain one",
+                        r->place, name, method);
+    if (part == AR_PEFT_UNKNOWN)
+        return ar__fail(err, AR_ERR_FORMAT, "%s: tensor '%s' is no part of a PEFT LoRA adapter (keys begin with base_model.model.)",
+                        r->place, name);
+    if (!raw || ends_so(raw, ".weight") || ends_so(raw, ".bias")) return AR_OK;
+    return ar__fail(
+        err, AR_ERR_FORMAT,
+        "%s: tensor '%s' is no part of a PEFT LoRA adapter: neither a pair's nor a weight or bias, and modules_to_save of " AR_PEFT_CONFIG
+        " names nothing above it",
+        r->place, name);
+}
+
 ar_status ar__peft_sort(ar_peft_reader *r, const char *name, ar_error *err) {
     char *raw;
     ar_peft_spelling spelling;
@@ -103,12 +130,14 @@ ar_status ar__peft_sort(ar_peft_reader *r, const char *name, ar_error *err) {
     if (part == AR_PEFT_TOKENS)
         return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: tensor '%s': trained tokens replace rows of the embedding, which Alphar cannot do",
                         r->place, name);
-    if (part == AR_PEFT_UNKNOWN)
-        return ar__fail(err, AR_ERR_FORMAT, "%s: tensor '%s' is no part of a PEFT LoRA adapter (keys begin with base_model.model.)",
-                        r->place, name);
+    ar_status s = check_key(r, part, name, raw, err);
+    if (s) {
+        free(raw);
+        return s;
+    }
     bool whole = part == AR_PEFT_WHOLE;
     char *path = raw ? name_of(r, raw, whole || part == AR_PEFT_COPY) : NULL;
-    ar_status s = path ? ar__st_need(&t, r->st, name, err) : ar__fail_memory(err, r->place);
+    s = path ? ar__st_need(&t, r->st, name, err) : ar__fail_memory(err, r->place);
     if (!s && !r->odd && (spelling == AR_PEFT_ODD || strcmp(path, raw) != 0)) r->odd = name;
     if (!s && !r->named && spelling == AR_PEFT_NAMED) r->named = name;
     if (!s && part < AR_PEFT_PART_COUNT) return read_pair_part(r, t, part, path, raw, err);

@@ -52,6 +52,19 @@ static ar_status check_saved(const ar_adapter *ad, const ar_read_context *c, con
                     ad->place, name);
 }
 
+bool ar__peft_is_announced(const ar_adapter_settings *s, const char *module) {
+    bool announced = false;
+    for (size_t i = 0; i < s->save.count && !announced; i++) announced = is_below(module, strlen(module), s->save.at[i]);
+    return announced;
+}
+
+bool ar__peft_is_own_head(const ar_adapter *ad, const ar_base *base, const char *module) {
+    const ar_strings *save = &ad->settings.save;
+    bool own = false;
+    for (size_t i = 0; i < save->count && !own; i++) own = is_below(module, strlen(module), save->at[i]) && !has_module(base, save->at[i]);
+    return own;
+}
+
 static ar_status check_bias(const ar_adapter *ad, const ar_base_weight *w, const char *site, ar_error *err) {
     ar_buf name = {0};
     if (!w || !w->bias_tensor) return AR_OK;

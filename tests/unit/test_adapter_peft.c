@@ -160,7 +160,8 @@ static void broken_weights_are_errors(void **state) {
     refuse(CONFIG, (struct tensor[]){A, B, {P "m.q.lora_A.other.weight", AR_F32, 2, {2, 3}, 5}, END}, AR_ERR_FORMAT,
            "the file holds several adapters");
     refuse(CONFIG, (struct tensor[]){A, B, {"m.v.step", AR_F32, 2, {2, 3}, 1}, END}, AR_ERR_FORMAT, "tensor 'm.v.step' is no part");
-    refuse(CONFIG, (struct tensor[]){A, B, {P "m.q.lora_E", AR_F32, 2, {2, 1}, 1}, END}, AR_ERR_FORMAT, "m.q.lora_E' is no part");
+    refuse(CONFIG, (struct tensor[]){A, B, {P "m.q.lora_E", AR_F32, 2, {2, 1}, 1}, END}, AR_ERR_UNSUPPORTED,
+           "m.q.lora_E' belongs to AdaLoRA");
     refuse(CONFIG, (struct tensor[]){A, B, {P "e.token_adapter.trainable_tokens_delta", AR_F32, 2, {2, 3}, 1}, END}, AR_ERR_UNSUPPORTED,
            "trained tokens");
     refuse(CONFIG ",\"use_dora\":true", (struct tensor[]){A, B, END}, AR_ERR_MISMATCH,
@@ -171,6 +172,48 @@ static void broken_weights_are_errors(void **state) {
     refuse(CONFIG,
            (struct tensor[]){A, B, {P "h.weight", AR_F32, 1, {4}, 1}, {P "h.modules_to_save.default.weight", AR_F32, 1, {4}, 2}, END},
            AR_ERR_FORMAT, "h.weight' are the same tensor of the base, and their values differ");
+}
+
+/* What is no LoRA is no tensor that was saved whole, either. */
+static void other_methods_are_refused_by_name(void **state) {
+    (void)state;
+    static const char *const keys[][2] = {{P "m.k.ia3_l", "IA3"},
+                                          {P "m.q.hada_w1_a", "LoHa"},
+                                          {P "m.q.lokr_w1", "LoKr"},
+                                          {P "m.q.oft_r", "OFT"},
+                                          {P "m.q.oft_R.weight", "OFT"},
+                                          {P "m.q.boft_R", "BOFT"},
+                                          {P "m.q.vera_lambda_b", "VeRA"},
+                                          {"base_model.vera_A", "VeRA"},
+                                          {P "m.q.vblora_logits_A", "VB-LoRA"},
+                                          {P "m.q.lora_E", "AdaLoRA"},
+                                          {P "m.q.ranknum", "AdaLoRA"},
+                                          {P "m.q.fourierft_spectrum", "FourierFT"},
+                                          {P "m.q.hra_u", "HRA"},
+                                          {P "m.q.miss_block", "MiSS"},
+                                          {P "m.q.randlora_lambda", "RandLoRA"},
+                                          {P "m.n.ln_tuning_layers.weight", "LN tuning"},
+                                          {"prompt_embeddings", "prompt tuning"},
+                                          {P "m.q.road_theta", "RoAd"}};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        char part[100];
+        snprintf(part, sizeof part, "%s' belongs to %s,", keys[i][0], keys[i][1]);
+        refuse(CONFIG, (struct tensor[]){A, B, {keys[i][0], AR_F32, 2, {2, 1}, 1}, END}, AR_ERR_UNSUPPORTED, part);
+    }
+    refuse(CONFIG, (struct tensor[]){A, B, {P "m.q.scaling", AR_F32, 1, {1}, 1}, END}, AR_ERR_FORMAT, "m.q.scaling' is no part");
+    refuse(CONFIG, (struct tensor[]){A, B, {P "foo", AR_F32, 1, {1}, 1}, END}, AR_ERR_FORMAT, "foo' is no part");
+    /* Modules may be called anything where the configuration says that they were saved. */
+    ar_adapter *ad =
+        good(CONFIG ",\"modules_to_save\":[\"mixer\",\"oft_head\"]",
+             (struct tensor[]){A, B, {P "l.0.mixer.A_log", AR_F32, 1, {4}, 1}, {P "oft_head.weight", AR_F32, 2, {4, 2}, 1}, END});
+    assert_int_equal(ar_adapter_whole_count(ad), 2);
+    ar_adapter_free(ad);
+}
+
+static void a_weight_is_not_whole_and_a_pair(void **state) {
+    (void)state;
+    refuse(CONFIG, (struct tensor[]){A, B, {P "m.q.weight", AR_F32, 2, {4, 3}, 1}, END}, AR_ERR_UNSUPPORTED, "replaces it and adds to it");
+    ar_adapter_free(good(CONFIG ",\"bias\":\"lora_only\"", (struct tensor[]){A, B, {P "m.q.bias", AR_F32, 1, {4}, 1}, END}));
 }
 
 static void keys_of_all_ages_are_read(void **state) {
@@ -373,6 +416,8 @@ int main(void) {
         cmocka_unit_test(fields_are_handled_harmless_or_refused),
         cmocka_unit_test(alpha_is_exact_or_supplied),
         cmocka_unit_test(broken_weights_are_errors),
+        cmocka_unit_test(other_methods_are_refused_by_name),
+        cmocka_unit_test(a_weight_is_not_whole_and_a_pair),
         cmocka_unit_test(keys_of_all_ages_are_read),
         cmocka_unit_test(metadata_and_configuration_must_agree),
         cmocka_unit_test(saved_adapter_is_read_back),

@@ -261,8 +261,47 @@ static void whole_tensors_and_biases_on_b(void **state) {
     const char *saved = adapter("a8", "", head), *adds = adapter("a9", "", on_head);
     must_not(b, (const char *const[]){saved, adds}, 2, AR_ERR_UNSUPPORTED, "have no common result");
     must_not(b, (const char *const[]){adds, saved}, 2, AR_ERR_UNSUPPORTED, "have no common result");
-    must_not(base("b6", "{\"model_type\":\"llama\"}", tied_llama), (const char *const[]){a}, 1, AR_ERR_UNSUPPORTED,
+    static const struct tensor without_bias[] = {{Q_NAME ".weight", AR_BF16, 2, {OUT, DIM}},
+                                                 {EMBED ".weight", AR_BF16, 2, {VOCAB, DIM}},
+                                                 {"model.norm.weight", AR_F32, 1, {DIM, 0}},
+                                                 END};
+    must_not(base("b6", "{\"model_type\":\"llama\"}", without_bias), (const char *const[]){a}, 1, AR_ERR_UNSUPPORTED,
              "has no bias to add it to");
+}
+
+/* What the merge refuses, reading the adapter on that base does; a head of the training's own may still be converted. */
+static void whole_tensors_are_those_of_the_base(void **state) {
+    (void)state;
+    static const struct {
+        struct tensor whole;
+        const char *save, *part; /* part NULL: taken */
+    } cases[] = {{{P "model.layers.7.input_layernorm.weight", AR_F32, 1, {DIM, 0}}, "input_layernorm", "no tensor for 'model.layers.7."},
+                 {{P "lm_head.bias", AR_F32, 1, {VOCAB, 0}}, "lm_head", "the base's module has no bias"},
+                 {{P "model.norm.weight", AR_F32, 1, {DIM + 1, 0}}, "norm", "in another shape than the base's with"},
+                 {{P "model.norm.weight", AR_F32, 1, {DIM, 0}}, "norm", NULL},
+                 {{P "lm_head.weight", AR_F32, 2, {VOCAB + 4, DIM}}, "lm_head", NULL},
+                 {{P "lm_head.weight", AR_F32, 2, {VOCAB, DIM + 1}}, "lm_head", "in another shape"},
+                 {{P "score.weight", AR_F32, 2, {2, DIM}}, "score", NULL}};
+    static const struct tensor on[] = {{Q_NAME ".weight", AR_F32, 2, {OUT, DIM}},
+                                       {EMBED ".weight", AR_F32, 2, {VOCAB, DIM}},
+                                       {"lm_head.weight", AR_F32, 2, {VOCAB, DIM}},
+                                       {"model.norm.weight", AR_F32, 1, {DIM, 0}},
+                                       {"model.layers.0.input_layernorm.weight", AR_F32, 1, {DIM, 0}},
+                                       END};
+    const char *b = base("b30", "{\"model_type\":\"llama\",\"num_hidden_layers\":1}", on);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ar_error err;
+        ar_adapter *ad;
+        char save[100];
+        const struct tensor t[] = {q_pair[0], q_pair[1], cases[i].whole, END};
+        snprintf(save, sizeof save, ",\"modules_to_save\":[\"%s\"]", cases[i].save);
+        const char *path = adapter("a30", save, t);
+        ar_status s = ar_adapter_open(&ad, path, &(ar_adapter_options){.model = b}, &err);
+        if (cases[i].part) assert_error(s, AR_ERR_MISMATCH, err, cases[i].part);
+        if (!cases[i].part) assert_ok(s, err);
+        ar_adapter_free(ad);
+        if (cases[i].part) must_not(b, (const char *const[]){path}, 1, AR_ERR_MISMATCH, cases[i].part);
+    }
 }
 
 static json_t *config_of(const char *out) {
@@ -442,6 +481,7 @@ int main(void) {
         cmocka_unit_test(embeddings_and_conv1d_are_transposed),
         cmocka_unit_test(dora_norms_rows_or_columns),
         cmocka_unit_test(whole_tensors_and_biases_on_b),
+        cmocka_unit_test(whole_tensors_are_those_of_the_base),
         cmocka_unit_test(a_head_beside_a_tie_counts),
         cmocka_unit_test(a_tie_ends_where_one_side_changes),
         cmocka_unit_test(survival_is_one_without_an_update),
