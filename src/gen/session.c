@@ -92,6 +92,7 @@ ar_status ar_session_open(ar_session **out, const ar_runtime *rt, const ar_sessi
     if (!st) st = collect_eos(s, o->model, err);
     if (!st && o->adapter_count) st = open_adapters(s, o, err);
     if (!st && !o->adapter_count) st = ar__trained_read(&s->trained, o->model, "full", err);
+    if (!st && !o->adapter_count) st = ar__trained_read_merged(&s->trained, o->model, err);
     if (st) {
         ar_session_free(s);
         return st;

@@ -40,6 +40,21 @@ ar_status ar__trained_read(ar_trained *t, const char *dir, const char *method, a
     return s;
 }
 
+ar_status ar__trained_read_merged(ar_trained *t, const char *dir, ar_error *err) {
+    char *path = ar__path_join(dir, "merge.json");
+    json_t *merge = NULL;
+    ar_status s = path ? AR_OK : ar__fail_memory(err, dir);
+    if (!s && ar__path_exists(path) && ar__json_load_object(&merge, path, 64 << 20, NULL) == AR_OK && json_object_get(merge, "alphar")) {
+        const json_t *said = json_object_get(merge, "trained");
+        const char *length = json_string_value(json_object_get(said, AR_NOTE_MAX_LENGTH));
+        s = add(t, json_string_value(json_object_get(said, AR_NOTE_FORM)), json_string_value(json_object_get(said, AR_NOTE_MAP)),
+                json_string_value(json_object_get(said, AR_NOTE_IGNORED)), length ? strtol(length, NULL, 10) : 0, err);
+    }
+    json_decref(merge);
+    free(path);
+    return s;
+}
+
 void ar__trained_release(ar_trained *t) {
     ar__strings_release(&t->forms);
     free(t->map);

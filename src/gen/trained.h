@@ -19,6 +19,8 @@ typedef struct ar_trained {
 ar_status ar__trained_add(ar_trained *t, const ar_adapter *ad, ar_error *err);
 /* What DIR/run.json says, where a training by that method left one: "full" beside a model, "lora" beside an adapter. */
 ar_status ar__trained_read(ar_trained *t, const char *dir, const char *method, ar_error *err);
+/* What DIR/merge.json keeps of the adapters that were merged. */
+ar_status ar__trained_read_merged(ar_trained *t, const char *dir, ar_error *err);
 void ar__trained_release(ar_trained *t);
 
 /* The form that prompts are to be given; AR_DATA_KINDS: none, they go as they stand. */

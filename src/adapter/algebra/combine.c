@@ -182,13 +182,16 @@ static ar_status combine_site(struct combination *x, const char *name, ar_error 
 }
 
 /* ---- all of them -------------------------------------------------------------------------------------------------- */
-/* Notes on the base that no source contradicts. */
+/* Notes on the base that no source contradicts, and on the form of the prompts where all say the same. */
 static ar_status copy_notes(struct combination *x, ar_error *err) {
     const ar_adapter *first = x->source[0];
     for (size_t i = 0; i < first->note_keys.count; i++) {
         const char *key = first->note_keys.at[i], *value = first->note_values.at[i];
-        bool agreed = !strncmp(key, "base.", 5);
-        for (size_t j = 1; agreed && j < x->count; j++) agreed = !differ(ar__adapter_note(x->source[j], key), value);
+        bool of_data = !strncmp(key, "data.", 5), agreed = of_data || !strncmp(key, "base.", 5);
+        for (size_t j = 1; agreed && j < x->count; j++) {
+            const char *other = ar__adapter_note(x->source[j], key);
+            agreed = !differ(other, value) && (other || !of_data);
+        }
         ar_status s = agreed ? ar__adapter_set_note(x->out, key, value, err) : AR_OK;
         if (s) return s;
     }

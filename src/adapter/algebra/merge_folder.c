@@ -3,7 +3,7 @@
  *     model*.safetensors, index     as the base has them
  *     config.json                   the base's, with what the merge changes about it
  *     tokenizer, templates, …       the base's small files; neither weights in other formats nor what a training left
- *     merge.json                    {"alphar": version, "command": "merge", "model", "dtype", "adapters", "files"}
+ *     merge.json                    {"alphar": version, "command": "merge", "model", "dtype", "adapters", "trained", "files"}
  *
  * It is written under a temporary name beside its place.  merge.json is what lets a later merge replace it: only a folder
  * with one, and with nothing in it that the list of files lacks, may be. */
@@ -268,13 +268,29 @@ static ar_status put_index(struct folder *f, ar_error *err) {
     return s;
 }
 
+/* What all adapters say of how their rows read, so that prompts still get that form (gen/trained.h reads it); JSON null where
+ * they disagree or say nothing. */
+static json_t *trained(const ar_merging *m) {
+    static const char *const notes[] = {AR_NOTE_FORM, AR_NOTE_MAP, AR_NOTE_IGNORED, AR_NOTE_MAX_LENGTH};
+    json_t *out = json_object();
+    for (size_t n = 0; n < sizeof notes / sizeof *notes; n++) {
+        const char *value = ar__adapter_note(m->adapter[0], notes[n]);
+        for (size_t k = 1; value && k < m->adapter_count; k++) {
+            const char *other = ar__adapter_note(m->adapter[k], notes[n]);
+            if (!other || strcmp(value, other) != 0) value = NULL;
+        }
+        json_object_set_new(out, notes[n], value ? json_string(value) : json_null());
+    }
+    return out;
+}
+
 static ar_status put_marker(struct folder *f, ar_error *err) {
     const ar_merge_options *o = f->m->o;
     json_t *adapters = json_array(), *files = json_array();
     for (int i = 0; i < o->adapter_count; i++) json_array_append_new(adapters, json_string(o->adapters[i]));
     for (size_t i = 0; i < f->files.count; i++) json_array_append_new(files, json_string(f->files.at[i]));
-    json_t *root = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "alphar", ar_version(), "command", "merge", "model", o->model, "dtype",
-                             o->dtype ? o->dtype : "keep", "adapters", adapters, "files", files);
+    json_t *root = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o}", "alphar", ar_version(), "command", "merge", "model", o->model, "dtype",
+                             o->dtype ? o->dtype : "keep", "adapters", adapters, "trained", trained(f->m), "files", files);
     char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
     ar_status s =
         text && json_array_size(files) == f->files.count ? put_file(f, MARKER, text, strlen(text), err) : ar__fail_memory(err, MARKER);
