@@ -192,6 +192,9 @@ static ar_status copy_notes(struct combination *x, ar_error *err) {
             const char *other = ar__adapter_note(x->source[j], key);
             agreed = !differ(other, value) && (other || !of_data);
         }
+        if (!agreed && !strcmp(key, AR_NOTE_FORM))
+            ar__log_warn(&x->rt->log,
+                         "the adapters were not all trained on the form '%s': the sum keeps none, and prompts go as they stand", value);
         ar_status s = agreed ? ar__adapter_set_note(x->out, key, value, err) : AR_OK;
         if (s) return s;
     }

@@ -277,7 +277,12 @@ static json_t *trained(const ar_merging *m) {
         const char *value = ar__adapter_note(m->adapter[0], notes[n]);
         for (size_t k = 1; value && k < m->adapter_count; k++) {
             const char *other = ar__adapter_note(m->adapter[k], notes[n]);
-            if (!other || strcmp(value, other) != 0) value = NULL;
+            if (other && !strcmp(value, other)) continue;
+            if (!strcmp(notes[n], AR_NOTE_FORM))
+                ar__log_warn(&m->rt->log,
+                             "the adapters were not all trained on the form '%s': the folder keeps none, and prompts go as they stand",
+                             value);
+            value = NULL;
         }
         json_object_set_new(out, notes[n], value ? json_string(value) : json_null());
     }
