@@ -86,8 +86,8 @@ ar_status ar__run_save_now(ar_run *r, ar_error *err) {
     double began = ar__clock_seconds(), patience = fmax(LEAST_PATIENCE, began - r->last_save);
     ar_status s = try_to_save(r, &own);
     if (s == AR_ERR_IO)
-        ar__log_warn(&r->t.rt->log, "%s; waiting up to %.0f seconds for room, since what was learned is only in memory", own.message,
-                     patience);
+        ar__log_warn(&r->t.rt->log, "%s; waiting up to %.0f seconds until that works, since what was learned is only in memory",
+                     own.message, patience);
     while (s == AR_ERR_IO && ar__clock_seconds() - began < patience) {
         nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
         s = try_to_save(r, &own);
