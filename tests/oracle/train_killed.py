@@ -2,7 +2,7 @@
 """A run that is killed anywhere: after each kill PEFT loads its folder and agrees with `alphar score`, and when it is resumed
 to its end, everything in it is to the bit what an undisturbed run leaves.
 
-  train_killed.py [KILLS]     so many kills at most (12)"""
+  train_killed.py [KILLS]     so many kills (6)"""
 import json, os, random, re, signal, subprocess, sys, tempfile, time, warnings
 
 warnings.filterwarnings("ignore")
@@ -96,7 +96,7 @@ def killed(name, extra, kills, where):
 
 
 if __name__ == "__main__":
-    kills = int(sys.argv[1]) if len(sys.argv) > 1 else 12
+    kills = int(sys.argv[1]) if len(sys.argv) > 1 else 6
     for name, extra in RUNS.items():
         with tempfile.TemporaryDirectory(prefix="alphar-killed-") as where:
             killed(name, extra, kills, where)
