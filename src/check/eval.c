@@ -55,15 +55,13 @@ static ar_status load(ar_dataset **out, const ar_session *s, const ar_eval_optio
                          .eos_id = a->eos_count ? a->eos[0] : -1,
                          .train_on_all = o->train_on_all,
                          .skip_bad = o->skip_bad,
+                         .vocab = (int32_t)(a->vocab < INT32_MAX ? a->vocab : INT32_MAX),
                          .log = &s->rt->log,
                          .more = {o->more_data, o->more_data_count, o->samples, o->sample_count},
                          .map = o->map,
                          .ignore_fields = o->ignore_fields};
     ar_status st = ar_session_need_tokenizer(s, err);
     if (!st) st = ar__dataset_load(out, o->data, s->tokenizer, &d, &stats, err);
-    if (!st && stats.max_id >= a->vocab)
-        st = ar__fail(err, AR_ERR_MISMATCH, "%s: the tokenizer gave id %d, the base's vocabulary has %lld", o->data ? o->data : "samples",
-                      stats.max_id, (long long)a->vocab);
     return st;
 }
 

@@ -26,7 +26,7 @@ typedef struct ar_data_options {
     bool train_on_all;   /* prompts are learned too */
     bool skip_bad;       /* count bad lines instead of failing at the first */
     size_t ahead_bytes;  /* files from this size on are tokenized by a thread while their first samples are used; 0: none */
-    int32_t vocab;       /* the base's: no file is read ahead with a tokenizer that has more ids */
+    int32_t vocab;       /* the base's, a greater id is an error; 0: not known */
     size_t sample_bytes; /* more data than that is judged by a part of its lines (data/choose.h); 0: all is read */
     const ar_log *log;   /* NULL: silence */
     ar_data_more more;
@@ -43,7 +43,7 @@ typedef struct ar_data_stats {
     size_t tokens, supervised; /* of the samples kept, after the cut */
     size_t longest;            /* tokens, before the cut */
     size_t own_bos;            /* begin with BOS themselves, where the tokenizer adds one */
-    int32_t max_id;            /* over the samples kept: to be checked against the base's vocabulary */
+    int32_t max_id;            /* over the samples kept */
 } ar_data_stats;
 
 /* A view into the dataset. */

@@ -66,6 +66,7 @@ ar_status ar__encode_memory(ar_encoded *out, const ar_memory_sample *m, const ar
     bool pair = m->prompt && m->completion, half = !m->prompt != !m->completion;
     if (half || (m->text != NULL) + pair + (m->ids != NULL) != 1)
         return ar__fail(err, AR_ERR_VALUE, "wanted one of text, prompt with completion, and ids");
+    if (m->learned && !m->ids) return ar__fail(err, AR_ERR_VALUE, "found learned without ids, wanted none");
     if (m->ids && m->count > INT32_MAX) return ar__fail(err, AR_ERR_VALUE, "found %zu ids, wanted at most %d", m->count, INT32_MAX);
     if (m->ids && !m->count) return ar__fail(err, AR_ERR_VALUE, "found no ids, wanted at least two");
     if (m->ids) return copy_ids(out, m, err);

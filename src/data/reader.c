@@ -24,6 +24,14 @@ static ar_status check_left(const ar_reader *r, ar_error *err) {
                     st->lines);
 }
 
+/* Of what is read already; lines that are left for later have no such id (decide). */
+static ar_status check_ids(const ar_reader *r, ar_error *err) {
+    int32_t vocab = r->options.vocab;
+    if (!vocab || r->stats.max_id < vocab) return AR_OK;
+    return ar__fail(err, AR_ERR_MISMATCH, "%s: found id %d, the base's vocabulary has %d; the %s for another model than the base", r->name,
+                    r->stats.max_id, vocab, r->paths.count ? "tokenizer is" : "ids or the tokenizer are");
+}
+
 static const char *looked_at(const ar_data_stats *st) { return st->all_lines ? " looked at" : ""; }
 
 static void report(const ar_reader *r) {
@@ -36,8 +44,8 @@ static void report(const ar_reader *r) {
                      "learn to stop",
                      path);
     if (st->bad)
-        ar__log_warn(log, "%s: %zu of %zu lines%s are bad and were skipped; the first: %s", path, st->bad, st->lines, looked_at(st),
-                     r->first_bad.message);
+        ar__log_warn(log, "%s: skipped %zu bad line%s of %zu%s; the first: %s", path, st->bad, st->bad == 1 ? "" : "s", st->lines,
+                     looked_at(st), r->first_bad.message);
     if (st->dropped)
         ar__log_warn(log, "%s: %zu of %zu samples%s were dropped: nothing is left to learn (in %zu the prompt alone fills --max-length)",
                      path, st->dropped, st->lines - st->bad, looked_at(st), st->dropped_cut);
@@ -110,7 +118,7 @@ static ar_status load(ar_reader *r, ar_error *err) {
     if (!r->slots) return ar__fail_memory(err, r->name);
     if (r->options.sample_bytes && (s = ar__chooser_init(&r->chooser, &r->paths, r->options.sample_bytes, err))) return s;
     r->stats.all_lines = r->chooser.want ? r->chooser.total : 0;
-    if ((s = ar__reader_read(r, err)) || (s = check_left(r, err)) || (s = check_met(r, err))) return s;
+    if ((s = ar__reader_read(r, err)) || (s = check_left(r, err)) || (s = check_ids(r, err)) || (s = check_met(r, err))) return s;
     report(r);
     if (r->ahead && (s = ar__ahead_start(r, err))) return s;
     if (!r->ahead) ar__reader_report_read(r);

@@ -48,10 +48,7 @@ static ar_status save_weights(const ar_model *m, const char *path, ar_error *err
 
 static ar_status copy_file(const char *from, const char *dir, const char *name, ar_error *err) {
     char *to = ar__path_join(dir, name);
-    ar_buf bytes = {0};
-    ar_status s = to ? ar__file_read(&bytes, from, 1u << 30, err) : ar__fail_memory(err, from);
-    if (!s) s = ar__file_write(to, bytes.data, bytes.len, err);
-    ar__buf_release(&bytes);
+    ar_status s = to ? ar__file_copy(from, to, err) : ar__fail_memory(err, from);
     free(to);
     return s;
 }

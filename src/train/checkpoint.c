@@ -61,12 +61,13 @@ static ar_status write_state(const ar_trainer *t, const char *path, ar_error *er
     return s;
 }
 
-/* Whether a name in checkpoints/ is that of a checkpoint; *step is its number then. */
+/* Whether a name in checkpoints/ is one that a checkpoint is given; *step is its number then. */
 static bool is_step(int64_t *step, const char *name) {
-    char *end;
-    if (strncmp(name, "step-", 5) != 0 || !name[5]) return false;
-    *step = strtoll(name + 5, &end, 10);
-    return !*end;
+    char own[32];
+    if (strncmp(name, "step-", 5) != 0) return false;
+    *step = strtoll(name + 5, NULL, 10);
+    snprintf(own, sizeof own, "step-%" PRId64, *step);
+    return *step >= 0 && !strcmp(name, own);
 }
 
 /* Step numbers of the checkpoints, newest first.  Returns their count; *out is malloc'ed. */
@@ -124,15 +125,19 @@ static ar_status drop(const char *dir, int64_t step, ar_error *err) {
     return s;
 }
 
-/* Keeps the newest `keep` and the best; returns how many went. */
+/* Keeps the newest `keep` and the best; *dropped: how many went.  What is no checkpoint of this run is none of these, and is
+ * left alone: somebody put it there. */
 static ar_status prune(size_t *dropped, const ar_trainer *t, const char *dir, size_t keep, ar_error *err) {
     int64_t *steps;
     size_t n = list_steps(&steps, dir), kept = 0;
+    bool newest = true;
     ar_status s = AR_OK;
     *dropped = 0;
     for (size_t i = 0; !s && i < n; i++) {
+        if (!ar__checkpoint_is_whole(dir, steps[i])) continue;
         bool best = steps[i] == t->best_step && t->o.early_stop;
-        kept += best ? i == 0 : 1; /* the best counts among the newest where it is the newest */
+        kept += best ? newest : 1; /* the best counts among the newest where it is the newest */
+        newest = false;
         if (best || kept <= keep) continue;
         s = drop(dir, steps[i], err);
         *dropped += !s;

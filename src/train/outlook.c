@@ -64,11 +64,13 @@ static void scale_up(ar_outlook *o, const ar_trainer *t) {
     if (!t->o.steps) o->steps = (int64_t)ar__stream_steps(ar__epoch_samples(t->o.epochs, (size_t)o->samples), (size_t)t->o.batch);
 }
 
-/* Evaluations of the whole run: as they are asked for, else one an epoch, and the one at the end. */
+/* Evaluations of the whole run: as they are asked for, else one an epoch, and the one at the end.  Of a part of the lines,
+ * as many tokens as the part has in its share. */
 static double evaluation_work(const ar_trainer *t, const ar_outlook *o) {
     double tokens = 0, count = 1, share = t->o.method == AR_METHOD_FULL ? 1.0 / 3 : 0.5;
     if (!t->eval_data) return 0;
     for (size_t i = 0; i < ar__dataset_count(t->eval_data); i++) tokens += ar__dataset_at(t->eval_data, i).count;
+    if (t->eval_stats.all_lines) tokens *= (double)t->eval_stats.all_lines / (double)t->eval_stats.lines;
     if (t->o.eval_every)
         count = ceil((double)o->steps / (double)t->o.eval_every);
     else if (o->samples)
@@ -81,13 +83,13 @@ ar_outlook ar__outlook_of(const ar_trainer *t) {
     if (t->adapter && t->adapter->pair_count) o.rank = t->adapter->pair[0].rank;
     if (!t->data) return o;
     o.samples = (int64_t)ar__dataset_count(t->data);
+    if (!ar__dataset_is_reading(t->data)) { /* what is not tokenized yet is not known */
+        o.tokens = (int64_t)t->stats.tokens;
+        o.supervised = (int64_t)t->stats.supervised;
+        if (t->stats.all_lines) scale_up(&o, t);
+        find_short_length(&o, t->data);
+    }
     o.eval_work = evaluation_work(t, &o);
-    if (ar__dataset_is_reading(t->data)) return o; /* what is not tokenized yet is not known */
-    o.tokens = (int64_t)t->stats.tokens;
-    o.supervised = (int64_t)t->stats.supervised;
-    if (t->stats.all_lines) scale_up(&o, t);
-    o.eval_work = evaluation_work(t, &o);
-    find_short_length(&o, t->data);
     return o;
 }
 
@@ -100,7 +102,9 @@ static int64_t round_down(double x) {
 void ar__outlook_set_speed(ar_outlook *o, double tokens_per_second, double mean, int64_t steps_left) {
     double step_seconds = tokens_per_second > 0 ? (double)o->batch * mean / tokens_per_second : 0;
     o->tokens_per_second = tokens_per_second;
-    o->seconds = step_seconds * (double)steps_left + (tokens_per_second > 0 ? o->eval_work / tokens_per_second : 0);
+    /* Of the evaluations, as many are left as of the steps. */
+    double eval_left = o->steps > 0 ? o->eval_work * (double)steps_left / (double)o->steps : 0;
+    o->seconds = step_seconds * (double)steps_left + (tokens_per_second > 0 ? eval_left / tokens_per_second : 0);
     o->hour_steps = o->seconds > 2 * HOUR && step_seconds > 0 ? round_down(HOUR / step_seconds) : 0;
 }
 

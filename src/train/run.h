@@ -25,7 +25,7 @@ void ar__run_check_disk(const ar_run *r);
 /* Writes the checkpoint of the step just done, and the card.  A disk that refuses it is a warning, and another try later:
  * what was learned is in memory. */
 ar_status ar__run_save(ar_run *r, ar_error *err);
-/* The same where no later try will come: waits for room as long as what would be lost took to compute. */
+/* The same where no later try will come: tries for as long as what would be lost took to compute. */
 ar_status ar__run_save_now(ar_run *r, ar_error *err);
 /* When all samples are read, run.json gets what is known only now.  wait: see to it. */
 ar_status ar__run_settle_data(ar_run *r, bool wait, ar_error *err);

@@ -2,7 +2,7 @@
  *
  *     due -> write -> fine: published, older ones dropped
  *                  -> refused: drop all older ones but the newest and the best, try once more
- *                              -> refused again: warn, train on, try again in a minute (at the end: wait for room) */
+ *                              -> refused again: warn, train on, try again in a minute (at the end: once a second) */
 #include <math.h>
 #include <time.h>
 
@@ -26,9 +26,9 @@ void ar__run_check_disk(const ar_run *r) {
     if (free < 0 || free >= need) return;
     ar__log_warn(
         &r->t.rt->log,
-        "%s: %d checkpoints and the next one need %lld MiB (%lld MiB each), the disk has %lld MiB left; make room, or give a smaller "
+        "%s: %d checkpoint%s and the next one need %.1f MiB (%.1f MiB each), the disk has %.1f MiB left; make room, or give a smaller "
         "--keep or another --out",
-        r->dir, o->keep, (long long)(need / MIB + 1), (long long)(one / MIB + 1), (long long)(free / MIB));
+        r->dir, o->keep, o->keep == 1 ? "" : "s", (double)need / MIB, (double)one / MIB, (double)free / MIB);
 }
 
 ar_status ar__run_settle_data(ar_run *r, bool wait, ar_error *err) {

@@ -7,7 +7,7 @@
 #include "adapter/settings.h"
 #include "alphar/train.h"
 
-/* Values that make no sense alone or together: AR_ERR_VALUE. */
+/* Values that make no sense alone or together: AR_ERR_USAGE. */
 ar_status ar__train_options_check(const ar_train_options *o, ar_error *err);
 
 /* Files or samples in memory. */

@@ -57,11 +57,7 @@ static ar_status load_data(ar_dataset **out, ar_trainer *t, const char *file, co
                          .ignore_fields = t->o.ignore_fields};
     ar_status s = ar__dataset_load(out, file, t->tokenizer, &d, stats, err);
     if (s || ar__dataset_is_reading(*out)) return s;
-    if (stats->max_id >= a->vocab)
-        s = ar__fail(err, AR_ERR_MISMATCH,
-                     "%s: the tokenizer gave id %d, the base's vocabulary has %lld; tokenizer and base belong to different models", path,
-                     stats->max_id, (long long)a->vocab);
-    if (!s && a->rope.kind == AR_ROPE_DYNAMIC && ar__dataset_longest(*out) > a->max_positions)
+    if (a->rope.kind == AR_ROPE_DYNAMIC && ar__dataset_longest(*out) > a->max_positions)
         s = ar__fail(err, AR_ERR_UNSUPPORTED,
                      "%s: a sample has %d tokens, past the original maximum of %lld, and RoPE 'dynamic' changes with the length; use a "
                      "base with yarn or linear, or --max-length",
@@ -230,9 +226,8 @@ ar_status ar__trainer_open(ar_trainer *t, const ar_runtime *rt, const ar_train_o
      * both want all of them first. */
     if (data == AR_DATA_AHEAD && (o->resume || !o->pack)) data = AR_DATA_FIRST;
     if (!s && data) s = load_data(&t->data, t, o->data, &more, data, &t->stats, err);
-    ar_data_stats eval_stats;
     if (!s && data && ar__has_eval_data(o))
-        s = load_data(&t->eval_data, t, o->eval_data, &eval_more, data == AR_DATA_PART ? data : AR_DATA_FIRST, &eval_stats, err);
+        s = load_data(&t->eval_data, t, o->eval_data, &eval_more, data == AR_DATA_PART ? data : AR_DATA_FIRST, &t->eval_stats, err);
     if (!s) s = open_trainables(t, err);
     if (!s && data) s = open_stream(t, err);
     if (!s) set_budget(t);

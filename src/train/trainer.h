@@ -28,7 +28,7 @@ typedef struct ar_trainer {
     ar_pair_op *eval_ops; /* the attachment's ops without dropout */
     ar_trainables list;
     ar_dataset *data, *eval_data;
-    ar_data_stats stats;
+    ar_data_stats stats, eval_stats;
     ar_stream stream;
     ar_choice choice;
     int64_t fixed_bytes; /* anonymous memory before the pass: parameters, state, tokenizer, data, libraries */

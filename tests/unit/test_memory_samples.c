@@ -122,9 +122,33 @@ static void evaluating_is_that_of_a_file_and_of_ids(void **state) {
     const ar_memory_sample far = {.ids = (const int32_t[]){1, 1 << 20}, .count = 2};
     o.samples = &far;
     o.sample_count = 1;
-    assert_error(ar_eval(&own, s, &o, &err), AR_ERR_MISMATCH, err, "1048576");
+    assert_error(ar_eval(&own, s, &o, &err), AR_ERR_MISMATCH, err, "samples: found id 1048576");
+    const ar_memory_sample astray = {.text = text, .learned = learned};
+    o.samples = &astray;
+    assert_error(ar_eval(&own, s, &o, &err), AR_ERR_FORMAT, err, "samples:1: found learned without ids");
     ar_ids_release(&ids);
     ar_session_free(s);
+    ar_runtime_free(rt);
+}
+
+/* The file is large enough to be read ahead, behind which the samples are judged by themselves. */
+static void an_id_of_no_token_is_refused_beside_a_large_file(void **state) {
+    (void)state;
+    enum { ROWS = 60000 };
+    static const char row[] = "{\"text\":\"The sun was warm.\"}\n";
+    ar_runtime *rt = open_runtime();
+    ar_train_result result;
+    ar_error err;
+    char *text = malloc(ROWS * (sizeof row - 1) + 1);
+    assert_non_null(text);
+    for (size_t i = 0; i < ROWS; i++) memcpy(text + i * (sizeof row - 1), row, sizeof row);
+    ar_train_options o = options("far");
+    o.data = temp_text("large.jsonl", text);
+    const ar_memory_sample far = {.ids = (const int32_t[]){1, 1 << 20}, .count = 2};
+    o.samples = &far;
+    o.sample_count = 1;
+    assert_error(ar_train(&result, rt, &o, &err), AR_ERR_MISMATCH, err, "found id 1048576");
+    free(text);
     ar_runtime_free(rt);
 }
 
@@ -133,6 +157,7 @@ int main(void) {
         cmocka_unit_test(training_is_that_from_a_file),
         cmocka_unit_test(resuming_wants_the_same_samples),
         cmocka_unit_test(evaluating_is_that_of_a_file_and_of_ids),
+        cmocka_unit_test(an_id_of_no_token_is_refused_beside_a_large_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
