@@ -254,7 +254,9 @@ static void what_cannot_be_judged_is_read_at_once(void **state) {
     ar_data_options options = {.max_length = 64, .threads = 1, .eos_id = -1, .ahead_bytes = 1, .vocab = 100};
     ar_dataset *ds;
     ar_error err;
-    assert_ok(ar__dataset_load(&ds, path, tk, &options, NULL, &err), err); /* ids past the vocabulary are an error of the caller's */
+    assert_error(ar__dataset_load(&ds, path, tk, &options, NULL, &err), AR_ERR_MISMATCH, err, "the base's vocabulary has 100");
+    options.vocab = 2047; /* the tokenizer has 2048 ids, of which this file uses lower ones */
+    assert_ok(ar__dataset_load(&ds, path, tk, &options, NULL, &err), err);
     assert_false(ar__dataset_is_reading(ds));
     ar__dataset_free(ds);
     options.vocab = VOCAB;
