@@ -25,13 +25,21 @@ static bool fits(const ar_added_token *t, const char *s, size_t n, size_t last, 
     return true;
 }
 
-void ar__added_cut(const ar_added *a, const ar_trie *trie, ar_pieces *out, size_t at, size_t len, bool first, const ar_unicode *unicode) {
+void ar__added_cut(const ar_added *a, const ar_trie *trie, ar_pieces *out, size_t at, size_t len, bool first, const ar_unicode *unicode,
+                   const ar_track *track) {
+    bool raw = trie == &a->raw;
+    const size_t *places = track ? raw ? track->source : track->now : NULL;
+    size_t place_count = track ? raw ? track->count : track->moved : 0;
     const char *s = out->text.data + at;
     size_t last = 0;
     for (size_t i = 0; i < len;) {
         int32_t index = 0;
         size_t n = trie->root[(unsigned char)s[i]] ? ar__trie_longest(trie, s + i, len - i, &index) : 0;
         if (!n) {
+            i++;
+            continue;
+        }
+        if (track && !ar__track_allows(track, places, place_count, at + i, at + i + n, (size_t)index)) {
             i++;
             continue;
         }

@@ -10,6 +10,7 @@
 #include "alphar/error.h"
 #include "text/normalize.h"
 #include "text/pieces.h"
+#include "text/track.h"
 #include "text/trie.h"
 #include "text/unicode.h"
 #include "text/vocab.h"
@@ -42,7 +43,9 @@ const ar_added_token *ar__added_find(const ar_added *a, int32_t id);
 /* Whether a text is that of a special token. */
 bool ar__added_is_special(const ar_added *a, const char *s, size_t n);
 
-/* Cuts text[at, at + len) of out->text at the tokens of a trie and appends the pieces. */
-void ar__added_cut(const ar_added *a, const ar_trie *trie, ar_pieces *out, size_t at, size_t len, bool first, const ar_unicode *unicode);
+/* Cuts text[at, at + len) of out->text at the tokens of a trie and appends the pieces.  track: not NULL where some must not match; by its
+ * source for the tokens that match the text as it came, by what is moved already for the others. */
+void ar__added_cut(const ar_added *a, const ar_trie *trie, ar_pieces *out, size_t at, size_t len, bool first, const ar_unicode *unicode,
+                   const ar_track *track);
 
 #endif

@@ -81,3 +81,15 @@ ar_status ar__post_read(ar_ids *out, const json_t *config, ar_error *err) {
     ar_status s = config && !json_is_null(config) ? read_part(out, config, err) : AR_OK;
     return s || out->count ? s : add(out, AR_POST_TEXT, err);
 }
+
+bool ar__post_trims(const json_t *config) {
+    const char *type = ar__config_type(config);
+    const json_t *list = json_object_get(config, "processors"), *one;
+    size_t i;
+    if (type && (!strcmp(type, "ByteLevel") || !strcmp(type, "RobertaProcessing")))
+        return json_is_true(json_object_get(config, "trim_offsets"));
+    json_array_foreach(list, i, one) {
+        if (ar__post_trims(one)) return true;
+    }
+    return false;
+}

@@ -11,5 +11,7 @@ enum { AR_POST_TEXT = -1 };
 
 /* config: the "post_processor" of a tokenizer.json; NULL or null adds nothing. */
 ar_status ar__post_read(ar_ids *out, const json_t *config, ar_error *err);
+/* Whether a token's place in the text leaves out the white space around it (trim_offsets). */
+bool ar__post_trims(const json_t *config);
 
 #endif

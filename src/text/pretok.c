@@ -153,15 +153,36 @@ static void rewrite_piece(const ar_pretok_step *step, const ar_piece *piece, con
     }
 }
 
+/* Places up to the end of the piece, which is to begin at `at`: the first place behind it. */
+static size_t move_places(const ar_pretok_step *step, const ar_piece *p, const char *s, size_t at, bool no_prefix, ar_track *t,
+                          size_t place) {
+    for (; place < t->count && t->now[place] < p->at + p->len; place++) {
+        size_t offset = t->now[place] > p->at ? t->now[place] - p->at : 0;
+        ar_piece before = *p;
+        before.len = offset;
+        ar__buf_clear(&t->part);
+        if (offset && p->id < 0) rewrite_piece(step, &before, s, &t->part, no_prefix);
+        t->now[place] = at + (p->id < 0 ? t->part.len : offset);
+    }
+    return place;
+}
+
 /* A step that changes text writes the pieces behind one another into the spare buffer; ids keep their place. */
-static void rewrite_all(const ar_pretok_step *step, ar_pieces *pieces, ar_pieces *spare, bool no_prefix) {
+static void rewrite_all(const ar_pretok_step *step, ar_pieces *pieces, ar_pieces *spare, bool no_prefix, ar_track *track) {
+    size_t place = 0;
     for (size_t i = 0; i < pieces->count; i++) {
         ar_piece *p = &pieces->piece[i];
         size_t at = spare->text.len;
-        if (p->id < 0) rewrite_piece(step, p, pieces->text.data + p->at, &spare->text, no_prefix);
+        const char *s = pieces->text.data + p->at;
+        if (p->id < 0)
+            rewrite_piece(step, p, s, &spare->text, no_prefix);
+        else if (track)
+            ar__buf_add(&spare->text, s, p->len);
+        if (track) place = move_places(step, p, s, at, no_prefix, track, place);
         p->at = at;
         p->len = spare->text.len - at;
     }
+    for (; track && place < track->count; place++) track->now[place] = spare->text.len;
     ar_buf text = pieces->text;
     pieces->text = spare->text;
     spare->text = text;
@@ -186,12 +207,12 @@ static ar_status cut_all(const ar_pretok_step *step, ar_pieces *pieces, ar_piece
 }
 
 ar_status ar__pretok_run(const ar_pretok *p, ar_pieces *pieces, ar_pieces *spare, ar_matcher *matcher, const ar_unicode *unicode,
-                         bool no_prefix, ar_error *err) {
+                         bool no_prefix, ar_track *track, ar_error *err) {
     ar_status s = AR_OK;
     for (size_t i = 0; !s && i < p->count; i++) {
         ar__pieces_clear(spare);
         if (p->step[i].kind >= AR_PRETOK_PREFIX_SPACE)
-            rewrite_all(&p->step[i], pieces, spare, no_prefix);
+            rewrite_all(&p->step[i], pieces, spare, no_prefix, track);
         else
             s = cut_all(&p->step[i], pieces, spare, matcher, unicode, err);
         if (!s && (pieces->failed || spare->failed || pieces->text.failed)) s = ar__fail_memory(err, "tokenize");

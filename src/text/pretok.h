@@ -7,6 +7,7 @@
 #include "alphar/error.h"
 #include "text/pattern.h"
 #include "text/pieces.h"
+#include "text/track.h"
 #include "text/unicode.h"
 
 /* What becomes of a delimiter: "a-b--c" cut at "-" is
@@ -45,8 +46,9 @@ ar_status ar__pretok_read(ar_pretok *out, const json_t *config, ar_error *err);
 ar_pretok_step *ar__pretok_add(ar_pretok *p, ar_pretok_kind kind);
 void ar__pretok_release(ar_pretok *p);
 
-/* Runs the steps over the pieces that are text.  spare is scratch.  no_prefix: the first piece gets nothing in front. */
+/* Runs the steps over the pieces that are text.  spare is scratch.  no_prefix: the first piece gets nothing in front.  track: NULL, or
+ * moved along; then the text of ids goes along too. */
 ar_status ar__pretok_run(const ar_pretok *p, ar_pieces *pieces, ar_pieces *spare, ar_matcher *matcher, const ar_unicode *unicode,
-                         bool no_prefix, ar_error *err);
+                         bool no_prefix, ar_track *track, ar_error *err);
 
 #endif

@@ -16,6 +16,7 @@ static const char MARK[] = "\xE2\x96\x81";
 void ar__spm_release(ar_spm *spm) {
     ar__charsmap_release(&spm->map);
     ar__trie_release(&spm->user);
+    ar__trie_release(&spm->control);
     free(spm->type);
     free(spm->byte);
     free(spm->unk_surface);
@@ -114,7 +115,8 @@ static ar_status add_pieces(ar_tokenizer *tk, ar_vocab *matched, const ar_spm_fi
         spm->type[i] = (uint8_t)p->type;
         spm->byte[i] = -1;
         if (!ar__vocab_add(&tk->vocab, p->text, p->len, (int32_t)i) || (match && !ar__vocab_add(matched, p->text, p->len, (int32_t)i)) ||
-            (p->type == AR_SPM_USER && !ar__trie_add(&spm->user, p->text, p->len, (int32_t)i)))
+            (p->type == AR_SPM_USER && !ar__trie_add(&spm->user, p->text, p->len, (int32_t)i)) ||
+            (p->type == AR_SPM_CONTROL && p->len && !ar__trie_add(&spm->control, p->text, p->len, (int32_t)i)))
             return ar__fail_memory(err, "SentencePiece model");
     }
     return *unk < 0 ? ar__fail(err, AR_ERR_FORMAT, "SentencePiece model: no unknown piece") : AR_OK;

@@ -40,9 +40,10 @@ ar_status ar__spm_parse(ar_spm_file *out, const unsigned char *data, size_t n, a
 /* What encoding and decoding need of it besides the model. */
 typedef struct ar_spm {
     ar_charsmap map;
-    ar_trie user;  /* user-defined pieces: taken whole, before anything else */
-    uint8_t *type; /* by id */
-    int16_t *byte; /* by id: the byte that it stands for, -1 */
+    ar_trie user;    /* user-defined pieces: taken whole, before anything else */
+    ar_trie control; /* pieces that no text becomes, but what a chat template writes */
+    uint8_t *type;   /* by id */
+    int16_t *byte;   /* by id: the byte that it stands for, -1 */
     char *unk_surface;
     size_t unk_surface_len;
     bool suffix_space, dummy_prefix, squeeze, escape;

@@ -26,6 +26,7 @@ static void scratch_free(ar_scratch *s) {
     ar__pieces_release(&s->spare);
     ar__buf_release(&s->text);
     ar__buf_release(&s->text_spare);
+    ar__track_release(&s->track);
     free(s);
 }
 
@@ -53,7 +54,8 @@ ar_scratch *ar__scratch_take(const ar_tokenizer *tk) {
 
 void ar__scratch_give(const ar_tokenizer *tk, ar_scratch *s) {
     ar_tokenizer *t = pool_of(tk);
-    if (s->pieces.failed || s->spare.failed || s->pieces.text.failed || s->spare.text.failed || s->text.failed || s->text_spare.failed) {
+    if (s->pieces.failed || s->spare.failed || s->pieces.text.failed || s->spare.text.failed || s->text.failed || s->text_spare.failed ||
+        s->track.part.failed || s->track.spare.failed) {
         scratch_free(s);
         return;
     }
@@ -209,14 +211,75 @@ int32_t ar_tokenizer_find(const ar_tokenizer *tk, const char *content) {
 
 /* ---- encoding --------------------------------------------------------------------------------------------------*/
 
-static ar_status run_model(ar_ids *out, const ar_tokenizer *tk, const char *s, size_t n, ar_scratch *w, ar_error *err) {
+ar_status ar__tokenizer_run(ar_ids *out, const ar_tokenizer *tk, const char *s, size_t n, ar_scratch *w, ar_error *err) {
     if (tk->kind == AR_MODEL_BPE) return ar__bpe_encode(out, &tk->bpe, s, n, w->work, err);
     return ar__unigram_encode(out, &tk->unigram, s, n, w->work, err);
 }
 
+/* ---- places ------------------------------------------------------------------------------------------------------*/
+
+/* A stretch between added tokens, as it came and as it was normalised. */
+typedef struct stretch {
+    const ar_tokenizer *tk;
+    const char *s;
+    size_t n, from; /* from: of the text */
+    const char *made;
+    size_t made_n, at; /* at: of the pieces' text */
+    bool no_prefix;
+} stretch;
+
+static ar_status normalise_part(ar_track *t, const stretch *st, size_t from, size_t to, bool no_prefix, ar_matcher *matcher,
+                                ar_error *err) {
+    bool kept = true;
+    ar__buf_clear(&t->part);
+    ar__buf_add(&t->part, st->s + from, to - from);
+    if (t->part.failed) return ar__fail_memory(err, "tokenize");
+    return ar__normal_run(&st->tk->normal, &t->part, &t->spare, &kept, matcher, &st->tk->unicode, no_prefix, err);
+}
+
+static size_t common(const char *a, size_t n, const char *b, size_t m) {
+    size_t i = 0;
+    while (i < n && i < m && a[i] == b[i]) i++;
+    while (i > 0 && i < m && (b[i] & 0xC0) == 0x80) i--; /* not within a character */
+    return i;
+}
+
+/* Places inside the stretch.  What was normalised is mostly the parts normalised one by one; where it is not (a letter and its accent on
+ * both sides of the place), the place is where the text before it, normalised alone, ends to agree. */
+static ar_status move_stretch(ar_track *t, const stretch *st, ar_matcher *matcher, ar_error *err) {
+    bool same = st->n == st->made_n && !memcmp(st->s, st->made, st->n), by_parts = true;
+    size_t last = 0, made = 0;
+    for (; t->moved < t->count && t->source[t->moved] < st->from + st->n; t->moved++) {
+        size_t offset = t->source[t->moved] - st->from, to = offset;
+        if (!same && offset > last && by_parts) {
+            ar_status s = normalise_part(t, st, last, offset, last ? true : st->no_prefix, matcher, err);
+            if (s) return s;
+            by_parts = st->made_n - made >= t->part.len && !memcmp(st->made + made, t->part.data, t->part.len);
+            made += t->part.len;
+            last = offset;
+        }
+        if (!same) to = offset ? made : 0;
+        if (!same && offset && !by_parts) {
+            ar_status s = normalise_part(t, st, 0, offset, st->no_prefix, matcher, err);
+            if (s) return s;
+            to = common(t->part.data, t->part.len, st->made, st->made_n);
+        }
+        t->now[t->moved] = st->at + to;
+    }
+    return AR_OK;
+}
+
+/* An added token keeps its text, so that places in it stay apart. */
+static void move_token(ar_track *t, ar_piece *p, ar_pieces *out, const char *text) {
+    size_t at = out->text.len;
+    for (; t->moved < t->count && t->source[t->moved] < p->at + p->len; t->moved++) t->now[t->moved] = at + t->source[t->moved] - p->at;
+    ar__buf_add(&out->text, text + p->at, p->len);
+    p->at = at;
+}
+
 /* Normalises one stretch between raw added tokens and appends it, cut at the normalised ones, to the pieces. */
 static ar_status add_stretch(const ar_tokenizer *tk, ar_pieces *out, const char *s, size_t n, bool first, bool no_prefix, ar_scratch *w,
-                             ar_error *err) {
+                             ar_track *track, size_t from, ar_error *err) {
     size_t at = out->text.len;
     if (!tk->normal.count)
         ar__buf_add(&out->text, s, n);
@@ -231,64 +294,73 @@ static ar_status add_stretch(const ar_tokenizer *tk, ar_pieces *out, const char 
         first = first && kept;
     }
     if (out->text.failed) return ar__fail_memory(err, "tokenize");
-    ar__added_cut(&tk->added, &tk->added.normal, out, at, out->text.len - at, first, &tk->unicode);
+    if (track) {
+        stretch moved = {tk, s, n, from, out->text.data + at, out->text.len - at, at, no_prefix && first};
+        ar_status status = move_stretch(track, &moved, w->matcher, err);
+        if (status) return status;
+    }
+    ar__added_cut(&tk->added, &tk->added.normal, out, at, out->text.len - at, first, &tk->unicode, track);
     return AR_OK;
 }
 
-/* Cuts the text into w->pieces, everything done but the model. */
-static ar_status prepare(const ar_tokenizer *tk, const char *text, size_t n, bool no_prefix, ar_scratch *w, ar_error *err) {
+ar_status ar__tokenizer_cut(const ar_tokenizer *tk, const char *text, size_t n, bool no_prefix, ar_scratch *w, ar_track *track,
+                            ar_error *err) {
     ar_pieces *raw = &w->spare, *out = &w->pieces;
     ar_status s = AR_OK;
     ar__pieces_clear(raw);
     ar__pieces_clear(out);
     ar__buf_add(&raw->text, text, n);
     if (raw->text.failed) return ar__fail_memory(err, "tokenize");
-    ar__added_cut(&tk->added, &tk->added.raw, raw, 0, n, true, &tk->unicode);
+    ar__added_cut(&tk->added, &tk->added.raw, raw, 0, n, true, &tk->unicode, track);
     for (size_t i = 0; !s && i < raw->count; i++) {
         ar_piece p = raw->piece[i];
+        if (p.id >= 0 && track) move_token(track, &p, out, raw->text.data);
         if (p.id >= 0)
             ar__pieces_add(out, p);
         else
-            s = add_stretch(tk, out, raw->text.data + p.at, p.len, p.first, no_prefix, w, err);
+            s = add_stretch(tk, out, raw->text.data + p.at, p.len, p.first, no_prefix, w, track, p.at, err);
     }
     if (!s && (raw->failed || out->failed)) s = ar__fail_memory(err, "tokenize");
-    return s ? s : ar__pretok_run(&tk->pretok, out, raw, w->matcher, &tk->unicode, no_prefix, err);
+    return s ? s : ar__pretok_run(&tk->pretok, out, raw, w->matcher, &tk->unicode, no_prefix, track, err);
 }
 
 static ar_status encode_json(ar_ids *out, const ar_tokenizer *tk, const char *text, size_t n, bool no_prefix, ar_scratch *w,
                              ar_error *err) {
-    ar_status s = prepare(tk, text, n, no_prefix, w, err);
+    ar_status s = ar__tokenizer_cut(tk, text, n, no_prefix, w, NULL, err);
     for (size_t i = 0; !s && i < w->pieces.count; i++) {
         ar_piece p = w->pieces.piece[i];
         if (p.id < 0)
-            s = run_model(out, tk, w->pieces.text.data + p.at, p.len, w, err);
+            s = ar__tokenizer_run(out, tk, w->pieces.text.data + p.at, p.len, w, err);
         else if (!ar__ids_add(out, p.id))
             s = ar__fail_memory(err, "tokenize");
     }
     return s;
 }
 
-/* SentencePiece: one normalised text; user-defined pieces stand for themselves and nothing merges across them. */
+ar_status ar__tokenizer_run_spm(ar_ids *out, const ar_tokenizer *tk, const char *text, size_t n, ar_scratch *w, ar_error *err) {
+    if (tk->kind == AR_MODEL_UNIGRAM) return ar__tokenizer_run(out, tk, text, n, w, err);
+    ar_status s = AR_OK;
+    size_t last = 0;
+    for (size_t i = 0; !s && i < n && tk->spm.user.node_count;) {
+        int32_t id = 0;
+        size_t k = ar__trie_longest(&tk->spm.user, text + i, n - i, &id);
+        if (k) {
+            if (last < i) s = ar__tokenizer_run(out, tk, text + last, i - last, w, err);
+            if (!s && !ar__ids_add(out, id)) s = ar__fail_memory(err, "tokenize");
+            last = i + k;
+        }
+        i += k ? k : ar__utf8_size(text[i]);
+    }
+    return s || last == n ? s : ar__tokenizer_run(out, tk, text + last, n - last, w, err);
+}
+
 static ar_status encode_spm(ar_ids *out, const ar_tokenizer *tk, const char *text, size_t n, bool no_prefix, ar_scratch *w, ar_error *err) {
     ar_buf *buf = &w->text;
     ar__buf_clear(buf);
     ar__buf_add(buf, "", 0);
     ar__spm_normalize(buf, &tk->spm, text, n, no_prefix);
     if (buf->failed) return ar__fail_memory(err, "tokenize");
-    if (tk->kind == AR_MODEL_UNIGRAM) return run_model(out, tk, buf->data, buf->len, w, err);
-    ar_status s = AR_OK;
-    size_t last = 0;
-    for (size_t i = 0; !s && i < buf->len && tk->spm.user.node_count;) {
-        int32_t id = 0;
-        size_t k = ar__trie_longest(&tk->spm.user, buf->data + i, buf->len - i, &id);
-        if (k) {
-            if (last < i) s = run_model(out, tk, buf->data + last, i - last, w, err);
-            if (!s && !ar__ids_add(out, id)) s = ar__fail_memory(err, "tokenize");
-            last = i + k;
-        }
-        i += k ? k : ar__utf8_size(buf->data[i]);
-    }
-    return s || last == buf->len ? s : run_model(out, tk, buf->data + last, buf->len - last, w, err);
+    return ar__tokenizer_run_spm(out, tk, buf->data, buf->len, w, err);
 }
 
 ar_status ar_tokenizer_encode(ar_ids *out, const ar_tokenizer *tk, const char *text, size_t n, unsigned flags, ar_error *err) {

@@ -16,6 +16,7 @@
 #include "text/normalize.h"
 #include "text/pretok.h"
 #include "text/spm.h"
+#include "text/track.h"
 
 typedef enum ar_model_kind { AR_MODEL_NONE, AR_MODEL_BPE, AR_MODEL_UNIGRAM } ar_model_kind;
 
@@ -26,6 +27,7 @@ typedef struct ar_scratch {
     ar_model_work *work;
     ar_pieces pieces, spare;
     ar_buf text, text_spare;
+    ar_track track;
 } ar_scratch;
 
 struct ar_tokenizer {
@@ -42,6 +44,7 @@ struct ar_tokenizer {
     ar_spm spm;
     ar_vocab spm_matched; /* its pieces that text can match; control and byte pieces cannot */
     ar_ids post;          /* AR_POST_TEXT stands for the text */
+    bool trims;           /* places of tokens leave out white space (post.h) */
     int32_t bos, eos, count;
     pthread_mutex_t lock; /* of the pool */
     ar_scratch *pool;
@@ -53,6 +56,15 @@ void ar__scratch_give(const ar_tokenizer *tk, ar_scratch *s);
 
 /* Frees what was read, so that another reading can start. */
 void ar__tokenizer_clear(ar_tokenizer *tk);
+
+/* Cuts the text into w->pieces, everything done but the model.  track: NULL, or begun with the text's marks and moved along; then the
+ * pieces have the text of added tokens too. */
+ar_status ar__tokenizer_cut(const ar_tokenizer *tk, const char *text, size_t n, bool no_prefix, ar_scratch *w, ar_track *track,
+                            ar_error *err);
+/* The ids of one piece of text. */
+ar_status ar__tokenizer_run(ar_ids *out, const ar_tokenizer *tk, const char *s, size_t n, ar_scratch *w, ar_error *err);
+/* SentencePiece: one normalised text; user-defined pieces stand for themselves and nothing merges across them. */
+ar_status ar__tokenizer_run_spm(ar_ids *out, const ar_tokenizer *tk, const char *s, size_t n, ar_scratch *w, ar_error *err);
 
 /* Fill a tokenizer from a file; messages lack the path. */
 ar_status ar__tokenizer_read_json(ar_tokenizer *tk, const char *path, ar_error *err);

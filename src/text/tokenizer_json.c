@@ -72,6 +72,7 @@ static ar_status read_all(ar_tokenizer *tk, const json_t *root, const ar_json_sp
         (s = ar__post_read(&tk->post, json_object_get(root, "post_processor"), err)) ||
         (s = ar__decoder_read(&tk->decoder, json_object_get(root, "decoder"), err)))
         return s;
+    tk->trims = ar__post_trims(json_object_get(root, "post_processor"));
     ar_matcher *matcher = ar__matcher_new();
     if (!matcher) return ar__fail_memory(err, "tokenizer");
     s = ar__added_read(&tk->added, json_object_get(root, "added_tokens"), &tk->vocab, &tk->normal, matcher, &tk->unicode, err);
