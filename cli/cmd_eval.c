@@ -13,10 +13,9 @@ struct values {
     int64_t max_length;
     bool pack, skip_bad;
     int train_on;
+    const char *chat_template;
 };
 #define AT(member) offsetof(struct values, member)
-
-enum { TRAIN_ON_COMPLETION, TRAIN_ON_ALL };
 
 static const cli_option options[] = {
     {.name = "data",
@@ -71,7 +70,13 @@ static const cli_option options[] = {
      .flags = CLI_NEGATABLE,
      .help = "tokens kept of a sample; several in a row",
      .about = "several samples in a row; changes no result"},
-    {.name = "train-on", .kind = CLI_CHOICE, .at = AT(train_on), .value = "completion|all", .help = "whether prompts count too"},
+    {.name = "train-on", .kind = CLI_CHOICE, .at = AT(train_on), .value = CLI_TRAIN_ON, .help = "what counts"},
+    {.name = "template",
+     .kind = CLI_STRING,
+     .at = AT(chat_template),
+     .value = "FILE|NAME",
+     .help = "write conversations so, not as the base does",
+     .about = "a chat template: a file, the name of one of the base's, or chatml"},
     {0},
 };
 
@@ -141,7 +146,8 @@ static int run(cli *c, const cli_args *args) {
     o.ignore_fields = v->ignore_fields;
     o.max_length = (int)v->max_length;
     o.pack = v->pack;
-    o.train_on_all = v->train_on == TRAIN_ON_ALL;
+    o.train_on = cli_train_on(v->train_on);
+    o.chat_template = v->chat_template;
     o.skip_bad = v->skip_bad;
     o.alphas = v->alpha ? numbers : NULL;
     o.scales = v->scale ? numbers : NULL;

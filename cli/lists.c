@@ -71,3 +71,8 @@ int cli_parse_numbers(double **out, size_t *count, cli *c, const char *option, c
     *out = numbers;
     return CLI_OK;
 }
+
+ar_train_on cli_train_on(int choice) {
+    static const ar_train_on choices[] = {AR_TRAIN_ON_COMPLETION, AR_TRAIN_ON_LAST, AR_TRAIN_ON_ALL, AR_TRAIN_ON_COMPLETION};
+    return choices[choice];
+}

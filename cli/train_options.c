@@ -1,10 +1,11 @@
 #include "train_options.h"
 
+#include "lists.h"
+
 #include <stdio.h>
 #include <unistd.h>
 
 enum { INIT_BASE, INIT_RANDOM };
-enum { TRAIN_ON_COMPLETION, TRAIN_ON_ALL };
 #define AT(member) offsetof(struct train_values, member)
 
 const cli_option cli_train_options[] = {
@@ -38,9 +39,15 @@ const cli_option cli_train_options[] = {
     {.name = "train-on",
      .kind = CLI_CHOICE,
      .at = AT(train_on),
-     .value = "completion|all",
-     .help = "leave out bad lines; learn prompts too",
-     .about = "whether prompts are learned too"},
+     .value = CLI_TRAIN_ON,
+     .help = "leave out bad lines; what is learned",
+     .about = "what is learned: assistant (every turn of it; of a pair its completion), last (turn) or all"},
+    {.name = "template",
+     .kind = CLI_STRING,
+     .at = AT(chat_template),
+     .value = "FILE|NAME",
+     .help = "write conversations so, not as the base does",
+     .about = "a chat template: a file, the name of one of the base's, or chatml"},
     {.name = "out", .kind = CLI_STRING, .at = AT(out), .value = "DIR", .flags = CLI_FIRST, .help = "folder for the result"},
     {.name = "overwrite", .kind = CLI_FLAG, .at = AT(overwrite), .about = "replace a result that is there"},
     {.name = "resume",
@@ -343,6 +350,7 @@ static void map_data(ar_train_options *o, const struct train_values *v) {
     o->more_eval_data_count = eval->count > 1 ? (int)eval->count - 1 : 0;
     o->map = v->map;
     o->ignore_fields = v->ignore_fields;
+    o->chat_template = v->chat_template;
 }
 
 static void map_steps(ar_train_options *o, const struct train_values *v) {
@@ -353,7 +361,7 @@ static void map_steps(ar_train_options *o, const struct train_values *v) {
     o->max_length = (int)v->max_length;
     o->pack = v->pack;
     o->shuffle = v->shuffle;
-    o->train_on_all = v->train_on == TRAIN_ON_ALL;
+    o->train_on = cli_train_on(v->train_on);
     o->skip_bad = v->skip_bad;
     o->eval_every = v->eval_every;
     o->early_stop = (int)v->early_stop;

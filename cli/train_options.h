@@ -25,6 +25,7 @@ struct train_values {
     int64_t steps, batch, micro_batch, max_length;
     bool pack, shuffle, skip_bad;
     int train_on;
+    const char *chat_template;
     /* optimizer */
     double lr, lr_ratio, warmup, min_lr, weight_decay, beta1, beta2, eps, clip;
     int schedule, optimizer;

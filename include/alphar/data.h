@@ -2,12 +2,22 @@
 #ifndef ALPHAR_DATA_H
 #define ALPHAR_DATA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "alphar/error.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* What of a sample is learned. */
+typedef enum ar_train_on {
+    AR_TRAIN_ON_COMPLETION, /* what follows a prompt; in conversations every turn of the assistant */
+    AR_TRAIN_ON_LAST,       /* of conversations the assistant's last turn alone */
+    AR_TRAIN_ON_ALL         /* everything */
+} ar_train_on;
 
 /* One sample, in one of three ways:
  *   - text: all of it is learned; BOS and EOS come as from a file;
@@ -21,6 +31,50 @@ typedef struct ar_memory_sample {
     const uint8_t *learned;
     size_t count;
 } ar_memory_sample;
+
+/* ---- looking before training ----------------------------------------------------------------------------------- */
+
+/* A sample as training would see it.  Pointers are good until the callback returns. */
+typedef struct ar_look_sample {
+    const int32_t *ids;
+    const uint8_t *learned; /* [count] 1: the model learns to say this token */
+    size_t count;           /* before the cut at max_length */
+    size_t kept;            /* after it; 0: nothing is left to learn, the sample is dropped */
+    const char *text;       /* all of it, as it was encoded; a conversation as its template writes it */
+    size_t text_size;
+    const char *file;
+    size_t line;
+    bool joins; /* a plain pair whose tokens would be others if both were encoded as one text */
+    bool same;  /* the ids of a sample that came before */
+    bool bos_twice;
+} ar_look_sample;
+
+typedef struct ar_look_options {
+    const char *model; /* a base, or what has a tokenizer */
+    const char *const *files;
+    int file_count;
+    const char *chat_template, *map, *ignore_fields; /* as in ar_train_options */
+    ar_train_on train_on;
+    int max_length; /* 0: 1024, or the base's positions where these are fewer */
+    int threads;    /* 0 counts as 1 */
+    bool skip_bad;
+    bool (*on_sample)(void *user, const ar_look_sample *sample); /* in order; NULL: none.  false: enough, no more calls */
+    void *user;
+    ar_log_fn log; /* NULL: silence */
+    void *log_user;
+} ar_look_options;
+
+typedef struct ar_look_summary {
+    size_t rows, bad, dropped, cut, same, joins, bos_twice;
+    size_t tokens, supervised; /* of what is kept */
+    size_t longest;            /* before the cut */
+    size_t rewritten;          /* turns that are not learned since the template drops a part of them */
+    const char *form;          /* what the rows are: messages, prompt, text, …, mixed; static */
+    int max_length;
+} ar_look_summary;
+
+/* Errors: as training has them for this data. */
+AR_API ar_status ar_data_look(ar_look_summary *out, const ar_look_options *o, ar_error *err);
 
 #ifdef __cplusplus
 }

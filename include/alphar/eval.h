@@ -48,7 +48,9 @@ typedef struct ar_eval_options {
     const char *data; /* may be NULL where there are samples */
     int max_length;   /* 0: that of the adapter's training, else 1024, or the base's positions where these are fewer */
     bool pack;        /* true */
-    bool train_on_all, skip_bad;
+    bool skip_bad;
+    ar_train_on train_on;      /* AR_TRAIN_ON_COMPLETION */
+    const char *chat_template; /* as in ar_train_options */
     const double *alphas;         /* evaluate at each of these; NULL: once, as the session stands */
     const double *scales;         /* the same for s; not together with alphas */
     int count;                    /* of alphas or scales */

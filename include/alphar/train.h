@@ -67,7 +67,8 @@ typedef struct ar_train_options {
     int micro_batch;              /* rows at a time; 0: from memory */
     int max_length;               /* 0: 1024, or the base's positions where these are fewer */
     bool pack, shuffle;           /* both true */
-    bool train_on_all;            /* loss on prompts too */
+    ar_train_on train_on;         /* AR_TRAIN_ON_COMPLETION */
+    const char *chat_template;    /* a file, the name of one of the base's, or chatml; NULL: the base's own, for conversations */
     bool skip_bad;                /* skip bad lines of data, counted */
     const char *const *more_data; /* files read behind data, in order; then the samples that are in memory */
     int more_data_count;

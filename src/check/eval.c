@@ -53,15 +53,20 @@ static ar_status load(ar_dataset **out, const ar_session *s, const ar_eval_optio
     ar_data_options d = {.max_length = o->max_length,
                          .threads = s->rt->threads,
                          .eos_id = a->eos_count ? a->eos[0] : -1,
-                         .train_on_all = o->train_on_all,
+                         .train_on = o->train_on,
                          .skip_bad = o->skip_bad,
                          .vocab = (int32_t)(a->vocab < INT32_MAX ? a->vocab : INT32_MAX),
                          .log = &s->rt->log,
                          .more = {o->more_data, o->more_data_count, o->samples, o->sample_count},
                          .map = o->map,
-                         .ignore_fields = o->ignore_fields};
+                         .ignore_fields = o->ignore_fields,
+                         .chat_for_plain = o->chat_template != NULL};
+    ar_chat *named = NULL;
     ar_status st = ar_session_need_tokenizer(s, err);
+    if (!st && o->chat_template) st = ar__chat_open(&named, s->path, o->chat_template, s->tokenizer, err);
+    d.chat = named ? named : s->chat;
     if (!st) st = ar__dataset_load(out, o->data, s->tokenizer, &d, &stats, err);
+    ar__chat_free(named);
     return st;
 }
 

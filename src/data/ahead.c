@@ -31,16 +31,18 @@ static bool may_be_mark(const char *text, size_t n, size_t longest) {
 /* Whether something is left to learn, whatever the tokens are. */
 static bool judge(size_t *most, const ar_parts *p, const ar_reader *r) {
     size_t limit = (size_t)r->options.max_length;
-    if (!p->learned_size) return false;
-    *most = most_tokens(&r->bound, p->learned, p->learned_size) + 1; /* EOS */
+    const ar_text_span *prompt = &p->span[0], *learned = &p->span[p->count - 1];
+    if (!p->count || !learned->size) return false;                    /* what a conversation comes to is not known before */
+    *most = most_tokens(&r->bound, learned->text, learned->size) + 1; /* EOS */
     if (p->kind == AR_DATA_TEXT) {
         /* Two tokens, of which the second is learned: one of the text and a special one, be it the EOS that is appended. */
-        if (!r->bound.specials && !(r->eos_is_mark && ar__token_starts_word(p->learned[0]))) return false;
-        if (may_be_mark(p->learned, p->learned_size, r->bound.longest)) return false; /* which is not added again */
+        if (!r->bound.specials && !(r->eos_is_mark && ar__token_starts_word(learned->text[0]))) return false;
+        if (may_be_mark(learned->text, learned->size, r->bound.longest)) return false; /* which is not added again */
     } else {
-        size_t prompt = most_tokens(&r->bound, p->prompt, p->prompt_size);
-        if (!p->prompt_size || prompt >= limit) return false; /* perhaps nothing is left */
-        *most += prompt;
+        if (p->count < 2) return false;
+        size_t before = most_tokens(&r->bound, prompt->text, prompt->size);
+        if (before >= limit) return false; /* perhaps nothing is left */
+        *most += before;
     }
     if (*most > limit) *most = limit;
     return true;

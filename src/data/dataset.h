@@ -5,6 +5,8 @@
 #include "alphar/data.h"
 #include "alphar/tokenizer.h"
 #include "base/log.h"
+#include "data/chat.h"
+#include "data/encode.h"
 #include "data/parts.h"
 
 /* Behind the file of ar__dataset_load, or instead of it: more files, in this order, then samples that are in memory. */
@@ -20,10 +22,10 @@ enum { AR_LENGTH = 1024 };
 static inline int ar__length_default(int64_t positions) { return positions >= 2 && positions < AR_LENGTH ? (int)positions : AR_LENGTH; }
 
 typedef struct ar_data_options {
-    int max_length;      /* tokens kept of a sample; ≥ 1 */
-    int threads;         /* that parse and encode; 0 counts as 1.  No influence on the result */
-    int32_t eos_id;      /* the base's first eos id, used where the tokenizer names none; -1: none */
-    bool train_on_all;   /* prompts are learned too */
+    int max_length; /* tokens kept of a sample; ≥ 1 */
+    int threads;    /* that parse and encode; 0 counts as 1.  No influence on the result */
+    int32_t eos_id; /* the base's first eos id, used where the tokenizer names none; -1: none */
+    ar_train_on train_on;
     bool skip_bad;       /* count bad lines instead of failing at the first */
     size_t ahead_bytes;  /* files from this size on are tokenized by a thread while their first samples are used; 0: none */
     int32_t vocab;       /* the base's, a greater id is an error; 0: not known */
@@ -31,6 +33,12 @@ typedef struct ar_data_options {
     const ar_log *log;   /* NULL: silence */
     ar_data_more more;
     const char *map, *ignore_fields; /* data/form.h */
+    const ar_chat *chat;             /* NULL: none; outlives the dataset */
+    bool chat_for_plain;             /* pairs of plain texts too are written as it says */
+    bool keep_text;                  /* ar_encoded.whole.text of plain rows too, for who looks */
+    /* Receives each sample in order before it is stored; kept: tokens that are.  NULL: none.  false: enough. */
+    bool (*on_sample)(void *user, const ar_encoded *encoded, size_t kept, const char *file, size_t line);
+    void *user;
 } ar_data_options;
 
 typedef struct ar_data_stats {
@@ -42,6 +50,7 @@ typedef struct ar_data_stats {
     size_t dropped_cut;        /* of these, by the cut: the prompt alone fills max_length */
     size_t tokens, supervised; /* of the samples kept, after the cut */
     size_t longest;            /* tokens, before the cut */
+    size_t rewritten;          /* turns of the assistant that are not learned, since the template drops a part of them (data/supervise.h) */
     size_t own_bos;            /* begin with BOS themselves, where the tokenizer adds one */
     int32_t max_id;            /* over the samples kept */
 } ar_data_stats;
@@ -63,9 +72,9 @@ typedef struct ar_dataset ar_dataset;
 /* path NULL: there is only what options->more has.  All of it is read, or (ahead) found to be good: the same samples in the same order, the
  * same errors.  What is known only of samples that were tokenized may come later: their ids (ar__dataset_need), what was cut, stats
  * (ar__dataset_finish).  Ahead, longest is a bound where finding it would take long.
- * Errors: AR_ERR_FORMAT `FILE:LINE: …` for a bad line, an empty file, a JSON array; AR_ERR_UNSUPPORTED for `messages`;
- * AR_ERR_MISMATCH for a field that is neither used nor ignored, or mapped and in no row; AR_ERR_VALUE when no sample is left.  Warns about
- * what was cut, dropped and skipped, and about a missing EOS. stats (may be NULL) is filled on success.  Caller frees with
+ * Errors: AR_ERR_FORMAT `FILE:LINE: …` for a bad line, an empty file, a JSON array; AR_ERR_UNSUPPORTED for a conversation without a
+ * template; AR_ERR_MISMATCH for a field that is neither used nor ignored, or mapped and in no row; AR_ERR_VALUE when no sample is left.
+ * Warns about what was cut, dropped and skipped, and about a missing EOS. stats (may be NULL) is filled on success.  Caller frees with
  * ar__dataset_free. */
 ar_status ar__dataset_load(ar_dataset **out, const char *path, const ar_tokenizer *tk, const ar_data_options *options, ar_data_stats *stats,
                            ar_error *err);

@@ -17,27 +17,69 @@ static ar_status append_eos(ar_ids *ids, int32_t eos, ar_error *err) {
     return AR_OK;
 }
 
-static ar_status encode_parts(ar_encoded *out, const ar_parts *p, const ar_encoding *how, ar_error *err) {
-    bool two = p->kind != AR_DATA_TEXT && p->prompt_size;
-    const char *first = two ? p->prompt : p->learned;
+static ar_status encode_plain(ar_encoded *out, const ar_parts *p, const ar_encoding *how, ar_error *err) {
+    const ar_text_span *first = &p->span[0];
     unsigned own;
-    out->kind = p->kind;
-    out->mapped = p->mapped;
-    out->marked = false;
-    out->ids.count = 0;
-    ar_status s = ar_tokenizer_encode_whole(&out->ids, &own, how->tk, first, two ? p->prompt_size : p->learned_size, err);
+    ar_status s = ar_tokenizer_encode_whole(&out->ids, &own, how->tk, first->text, first->size, err);
     if (s) return s;
     out->own_bos = own & AR_TOKENIZE_OWN_BOS;
-    out->first_target = two && !how->train_on_all && out->ids.count ? out->ids.count : 1;
-    if (two && (s = ar__tokenizer_encode_rest(&out->ids, how->tk, p->learned, p->learned_size, err))) return s;
-    return append_eos(&out->ids, how->eos, err);
+    bool all = first->learned || how->train_on == AR_TRAIN_ON_ALL;
+    out->first_target = all || !out->ids.count ? 1 : out->ids.count;
+    for (int i = 1; !s && i < p->count; i++) s = ar__tokenizer_encode_rest(&out->ids, how->tk, p->span[i].text, p->span[i].size, err);
+    return s ? s : append_eos(&out->ids, how->eos, err);
+}
+
+/* The first token has nothing before it. */
+static void find_first_target(ar_encoded *out) {
+    if (out->marks.len) out->marks.data[0] = 0;
+    out->first_target = 0;
+    while (out->first_target < out->ids.count && !out->marks.data[out->first_target]) out->first_target++;
+    out->marked = true;
+}
+
+static ar_status encode_conversation(ar_encoded *out, const ar_conversation *c, const ar_encoding *how, ar_error *err) {
+    ar_supervised told;
+    if (!how->chat)
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "found a conversation, and the base has no chat template: --template FILE or chatml names one");
+    ar_status s = ar__supervise(&told, &out->whole, &out->part, how->chat, c, how->train_on, err);
+    if (s) return s;
+    const ar_control *control = &ar__chat_choose(how->chat, c)->control;
+    const char *text = out->whole.text.len ? out->whole.text.data : "";
+    out->rewritten = told.rewritten;
+    s = ar__tokenizer_encode_marked(&out->ids, &out->marks, how->tk, text, (const uint8_t *)out->whole.marks.data, out->whole.text.len,
+                                    control, err);
+    if (!s) find_first_target(out);
+    return s;
+}
+
+/* A plain pair as what a user says and an assistant answers. */
+static ar_status encode_pair(ar_encoded *out, const ar_parts *p, const ar_encoding *how, ar_error *err) {
+    const ar_text_span *a = &p->span[0], *b = &p->span[1];
+    ar_conversation c;
+    ar_status s = ar__conversation_of_pair(&c, a->text, a->size, b->text, b->size, err);
+    if (!s) s = encode_conversation(out, &c, how, err);
+    ar__conversation_release(&c);
+    return s;
+}
+
+ar_status ar__encode_parts(ar_encoded *out, const ar_parts *p, const ar_encoding *how, ar_error *err) {
+    out->kind = p->kind;
+    out->mapped = p->mapped;
+    out->marked = out->own_bos = false;
+    out->ids.count = out->rewritten = 0;
+    ar__buf_clear(&out->marks);
+    ar__buf_clear(&out->whole.text);
+    if (p->kind == AR_DATA_MESSAGES) return encode_conversation(out, &p->conversation, how, err);
+    for (int i = 0; how->keep_text && i < p->count; i++) ar__buf_add(&out->whole.text, p->span[i].text, p->span[i].size);
+    return how->chat_for_plain && p->count == 2 ? encode_pair(out, p, how, err) : encode_plain(out, p, how, err);
 }
 
 ar_status ar__encode(ar_encoded *out, const ar_line *line, const ar_encoding *how, ar_error *err) {
     ar_parts parts;
     ar_status s = ar__parts_read(&parts, line, how->form, err);
     if (s) return s;
-    s = encode_parts(out, &parts, how, err);
+    s = ar__encode_parts(out, &parts, how, err);
     ar__parts_release(&parts);
     return s;
 }
@@ -45,21 +87,22 @@ ar_status ar__encode(ar_encoded *out, const ar_line *line, const ar_encoding *ho
 static ar_status copy_ids(ar_encoded *out, const ar_memory_sample *m, ar_error *err) {
     int32_t *ids = ar__grow(out->ids.id, &out->ids.cap, m->count, sizeof *ids);
     if (ids) out->ids.id = ids;
-    uint8_t *marks = ids ? ar__grow(out->marks, &out->marks_cap, m->count, 1) : NULL;
-    if (!marks) return ar__fail_memory(err, "sample");
-    out->marks = marks;
+    if (!ids) return ar__fail_memory(err, "sample");
     out->marked = true;
     out->own_bos = false;
     out->mapped = 0;
+    out->rewritten = 0;
+    ar__buf_clear(&out->marks);
     out->kind = AR_DATA_TEXT;
     out->first_target = out->ids.count = m->count;
-    for (size_t i = m->count; i-- > 0;) {
+    for (size_t i = 0; i < m->count; i++) {
+        char learned = i && (!m->learned || m->learned[i]);
         if (m->ids[i] < 0) return ar__fail(err, AR_ERR_VALUE, "id %zu is %d, wanted 0 or more", i, m->ids[i]);
         ids[i] = m->ids[i];
-        marks[i] = i && (!m->learned || m->learned[i]);
-        if (marks[i]) out->first_target = i;
+        ar__buf_add(&out->marks, &learned, 1);
+        if (learned && out->first_target == m->count) out->first_target = i;
     }
-    return AR_OK;
+    return out->marks.failed ? ar__fail_memory(err, "sample") : AR_OK;
 }
 
 ar_status ar__encode_memory(ar_encoded *out, const ar_memory_sample *m, const ar_encoding *how, ar_error *err) {
@@ -70,15 +113,17 @@ ar_status ar__encode_memory(ar_encoded *out, const ar_memory_sample *m, const ar
     if (m->ids && m->count > INT32_MAX) return ar__fail(err, AR_ERR_VALUE, "found %zu ids, wanted at most %d", m->count, INT32_MAX);
     if (m->ids && !m->count) return ar__fail(err, AR_ERR_VALUE, "found no ids, wanted at least two");
     if (m->ids) return copy_ids(out, m, err);
-    ar_parts parts = {.kind = pair ? AR_DATA_COMPLETION : AR_DATA_TEXT, .learned = pair ? m->completion : m->text};
-    parts.learned_size = strlen(parts.learned);
-    parts.prompt = m->prompt;
-    parts.prompt_size = pair ? strlen(m->prompt) : 0;
-    return encode_parts(out, &parts, how, err);
+    const char *learned = pair ? m->completion : m->text;
+    ar_parts parts = {.kind = pair ? AR_DATA_COMPLETION : AR_DATA_TEXT};
+    if (pair && *m->prompt) parts.span[parts.count++] = (ar_text_span){m->prompt, strlen(m->prompt), false};
+    parts.span[parts.count++] = (ar_text_span){learned, strlen(learned), true};
+    return ar__encode_parts(out, &parts, how, err);
 }
 
 void ar__encoded_release(ar_encoded *e) {
     ar_ids_release(&e->ids);
-    free(e->marks);
+    ar__buf_release(&e->marks);
+    ar__rendered_release(&e->whole);
+    ar__rendered_release(&e->part);
     *e = (ar_encoded){0};
 }

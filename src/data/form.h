@@ -18,6 +18,10 @@ typedef enum ar_field_role {
     AR_FIELD_INPUT,
     AR_FIELD_OUTPUT,
     AR_FIELD_TEXT,
+    AR_FIELD_MESSAGES,
+    AR_FIELD_CONVERSATIONS,
+    AR_FIELD_SYSTEM,
+    AR_FIELD_TOOLS,
     AR_FIELD_CONTEXT,
     AR_FIELDS
 } ar_field_role;

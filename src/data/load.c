@@ -30,7 +30,7 @@ static ar_chunk *room(ar_dataset *ds, size_t count) {
 static size_t mark(uint8_t *learned, const ar_encoded *e, size_t count) {
     size_t targets = 0;
     for (size_t i = 0; i < count; i++) {
-        bool target = e->marked ? e->marks[i] : i >= e->first_target;
+        bool target = e->marked ? e->marks.data[i] : i >= e->first_target;
         if (learned) learned[i] = target;
         targets += target;
     }
@@ -62,8 +62,10 @@ ar_status ar__reader_store(ar_reader *r, ar_entry *entry, const ar_encoded *enco
     size_t count = whole > limit ? limit : whole, first = encoded->first_target;
     r->stats.cut += whole > limit;
     r->stats.own_bos += encoded->own_bos;
+    r->stats.rewritten += encoded->rewritten;
     if (whole > r->stats.longest) r->stats.longest = whole;
     *kept = first < count;
+    if (r->options.on_sample && !r->enough) r->enough = !r->options.on_sample(r->options.user, encoded, *kept ? count : 0, r->at, line);
     if (*kept) return put(r, entry, encoded, count, line, err);
     r->stats.dropped++;
     if (first < whole) {
@@ -196,6 +198,7 @@ static ar_status take_block(ar_reader *r, size_t n, ar_error *err) {
 static ar_status read_file(ar_reader *r, size_t file, ar_error *err) {
     ar_status s = ar__lines_open(&r->lines, r->paths.at[file], err);
     if (s) return s;
+    r->at = r->paths.at[file];
     if (r->ahead && (r->files[file] = open(r->paths.at[file], O_RDONLY | O_CLOEXEC)) < 0)
         s = ar__fail(err, AR_ERR_IO, "%s: %s", r->paths.at[file], strerror(errno));
     for (size_t n; !s && (n = fill(r, file));) s = take_block(r, n, err);

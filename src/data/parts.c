@@ -30,7 +30,7 @@ enum { SHAPES = sizeof shapes / sizeof *shapes, LISTED_BYTES = 240 };
 const char *ar__parts_kind_name(ar_data_kind kind) {
     for (size_t i = 0; i < SHAPES; i++)
         if (shapes[i].kind == kind) return ar__field_name(shapes[i].first);
-    return "mixed";
+    return kind == AR_DATA_MESSAGES ? "messages" : "mixed";
 }
 
 /* ---- fields --------------------------------------------------------------------------------------------------------*/
@@ -69,7 +69,8 @@ static ar_status get_text(field *out, const json_t *v, const char *name, ar_erro
         return AR_OK;
     }
     return ar__fail(err, AR_ERR_FORMAT, "field '%s': found %s, wanted a string%s", name, type_name(v),
-                    json_is_array(v) ? "; conversations are not read yet, write each one out as text" : "");
+                    json_is_array(v) ? "; a list of messages is read as `messages`, or as `prompt` with a `completion` that is one too"
+                                     : "");
 }
 
 /* Absent and null leave *out empty. */
@@ -110,29 +111,34 @@ static ar_status read_pair(ar_parts *out, const ar_form *f, const shape *h, ar_e
     if (!s && h->kind == AR_DATA_ALPACA) s = get(&input, out->root, f, AR_FIELD_INPUT, err);
     if (!s) s = add_contexts(out, f, err);
     if (s) return s;
-    out->prompt = first.text;
-    out->prompt_size = first.size;
-    out->learned = second.text;
-    out->learned_size = second.size;
-    if (h->kind == AR_DATA_COMPLETION && !out->made.len && !out->made.failed) return AR_OK;
-    ar__wrap(&out->made, h->kind, first.text, first.size, input.text, input.size);
-    if (out->made.failed) return ar__fail_memory(err, "prompt");
-    out->prompt = out->made.data;
-    out->prompt_size = out->made.len;
+    if (h->kind != AR_DATA_COMPLETION || out->made.len || out->made.failed) {
+        ar__wrap(&out->made, h->kind, first.text, first.size, input.text, input.size);
+        if (out->made.failed) return ar__fail_memory(err, "prompt");
+        first = (field){out->made.data, out->made.len};
+    }
+    if (first.size) out->span[out->count++] = (ar_text_span){first.text, first.size, false};
+    out->span[out->count++] = (ar_text_span){second.text, second.size, true};
     return AR_OK;
 }
 
 static ar_status read_text(ar_parts *out, const ar_form *f, ar_error *err) {
     field text;
     ar_status s = get(&text, out->root, f, AR_FIELD_TEXT, err);
-    out->learned = text.text;
-    out->learned_size = text.size;
+    out->span[out->count++] = (ar_text_span){text.text, text.size, true};
     return s;
 }
 
 static bool plays(const ar_form *f, ar_field_role role, const char *name) { return f->field[role] && !strcmp(f->field[role], name); }
 
-static bool is_used(const ar_form *f, const shape *h, const char *name) {
+static bool is_used_in_conversation(const json_t *root, const ar_form *f, const char *name) {
+    bool list = value_of(root, f, AR_FIELD_MESSAGES) || value_of(root, f, AR_FIELD_CONVERSATIONS);
+    bool half = plays(f, AR_FIELD_PROMPT, name) || plays(f, AR_FIELD_COMPLETION, name);
+    bool turns = plays(f, AR_FIELD_MESSAGES, name) || plays(f, AR_FIELD_CONVERSATIONS, name) || plays(f, AR_FIELD_SYSTEM, name);
+    return (list ? turns : half) || plays(f, AR_FIELD_TOOLS, name) || !strcmp(name, "chat_template_kwargs");
+}
+
+static bool is_used(const json_t *root, const ar_form *f, const shape *h, const char *name) {
+    if (h->kind == AR_DATA_MESSAGES) return is_used_in_conversation(root, f, name);
     int mapped = ar__form_mapped(f, name);
     bool context = mapped >= 0 && f->role[mapped] == AR_FIELD_CONTEXT && h->kind != AR_DATA_TEXT;
     return context || plays(f, h->first, name) || plays(f, h->second, name) ||
@@ -172,7 +178,7 @@ static ar_status check_used(ar_parts *out, const ar_form *f, const shape *h, ar_
     json_object_foreach(out->root, name, v) {
         int mapped = ar__form_mapped(f, name);
         if (mapped >= 0) out->mapped |= 1u << mapped;
-        if (is_blank(v) || is_used(f, h, name) || ar__form_ignores(f, name)) continue;
+        if (is_blank(v) || is_used(out->root, f, h, name) || ar__form_ignores(f, name)) continue;
         ar__buf_printf(&unused, "%s%s", unused.len ? "," : "", name);
         if (!context && mapped < 0 && may_be_context(name, v)) context = name;
     }
@@ -208,17 +214,7 @@ static ar_status no_parts(const json_t *root, const ar_form *f, ar_error *err) {
             ar__buf_release(&names);
             return s;
         }
-    return no_fields(root, "prompt + completion, question + answer, instruction + output, or text", err);
-}
-
-static ar_status refuse_conversation(const json_t *root, const ar_form *f, ar_error *err) {
-    static const char *const names[] = {"messages", "conversations"};
-    for (size_t i = 0; i < 2; i++)
-        if (present(json_object_get(root, names[i])) && !ar__form_ignores(f, names[i]) && ar__form_mapped(f, names[i]) < 0)
-            return ar__fail(err, AR_ERR_UNSUPPORTED,
-                            "found '%s', wanted prompt + completion or text: chat templates are not read, write each conversation out",
-                            names[i]);
-    return AR_OK;
+    return no_fields(root, "messages, prompt + completion, question + answer, instruction + output, or text", err);
 }
 
 /* The first shape that the row has, both halves or (prompt) the first; NULL: none. */
@@ -228,18 +224,21 @@ static const shape *find_shape(const json_t *root, const ar_form *f, bool prompt
     return NULL;
 }
 
+/* All fields that a conversation may bring; those that it has play their parts. */
+static ar_status read_conversation(ar_parts *out, const ar_form *f, ar_error *err) {
+    static const shape conversation = {AR_DATA_MESSAGES, AR_FIELD_MESSAGES, AR_FIELD_CONVERSATIONS};
+    out->kind = AR_DATA_MESSAGES;
+    ar_status s = ar__conversation_read(&out->conversation, out->root, f, err);
+    return s ? s : check_used(out, f, &conversation, err);
+}
+
 static ar_status read_fields(ar_parts *out, const ar_form *f, bool prompt, ar_error *err) {
-    ar_status s = refuse_conversation(out->root, f, err);
-    if (s) return s;
+    if (ar__conversation_is_in(out->root, f)) return read_conversation(out, f, err);
     const shape *h = find_shape(out->root, f, prompt);
     if (!h && prompt) return no_fields(out->root, "prompt, question, instruction or text", err);
     if (!h) return no_parts(out->root, f, err);
     out->kind = h->kind;
-    s = h->kind == AR_DATA_TEXT ? read_text(out, f, err) : read_pair(out, f, h, err);
-    if (!s && prompt && h->kind == AR_DATA_TEXT) {
-        out->prompt = out->learned;
-        out->prompt_size = out->learned_size;
-    }
+    ar_status s = h->kind == AR_DATA_TEXT ? read_text(out, f, err) : read_pair(out, f, h, err);
     return s ? s : check_used(out, f, h, err);
 }
 
@@ -281,6 +280,7 @@ ar_status ar__parts_read_prompt(ar_parts *out, const ar_line *line, const ar_for
 }
 
 void ar__parts_release(ar_parts *p) {
+    ar__conversation_release(&p->conversation);
     json_decref(p->root);
     ar__buf_release(&p->made);
     *p = (ar_parts){0};

@@ -13,9 +13,12 @@ static ar_status add(ar_prompts *p, size_t *cap, uint32_t *met, const ar_line *l
     *met |= parts.mapped;
     char **list = p->count < INT32_MAX ? ar__grow(p->text, cap, (size_t)p->count + 1, sizeof *list) : NULL;
     if (list) p->text = list;
-    if (strlen(parts.prompt) < parts.prompt_size)
+    const ar_text_span prompt = parts.count ? parts.span[0] : (ar_text_span){.text = ""};
+    if (parts.kind == AR_DATA_MESSAGES)
+        s = ar__fail(err, AR_ERR_UNSUPPORTED, "found a conversation, wanted a prompt: --messages FILE.json answers one");
+    else if (strlen(prompt.text) < prompt.size)
         s = ar__fail(err, AR_ERR_FORMAT, "found a NUL character in the prompt, wanted text");
-    else if (!list || !(list[p->count] = ar__strndup(parts.prompt, parts.prompt_size)))
+    else if (!list || !(list[p->count] = ar__strndup(prompt.text, prompt.size)))
         s = ar__fail_memory(err, "prompts");
     else
         p->count++;

@@ -56,6 +56,11 @@ void ar__reader_report_read(const ar_reader *r) {
     if (st->own_bos)
         ar__log_info(r->options.log, "%s: %zu of %zu samples%s begin with the tokenizer's BOS themselves; no second one is added", r->name,
                      st->own_bos, st->lines - st->bad, looked_at(st));
+    if (st->rewritten)
+        ar__log_warn(
+            r->options.log,
+            "%s: the chat template drops a part of %zu turn%s of the assistant that others follow (its reasoning, say); %s not learned",
+            r->name, st->rewritten, st->rewritten == 1 ? "" : "s", st->rewritten == 1 ? "it is" : "they are");
     if (st->cut)
         ar__log_warn(r->options.log, "%s: %zu of %zu samples%s were cut at --max-length %d (the longest has %zu tokens)", r->name, st->cut,
                      st->lines - st->bad, looked_at(st), r->options.max_length, st->longest);
@@ -150,7 +155,13 @@ static ar_reader *reader_new(const char *path, const ar_tokenizer *tk, const ar_
     if (!r) return NULL;
     int32_t eos = ar_tokenizer_eos(tk);
     r->options = *options;
-    r->how = (ar_encoding){.tk = tk, .form = &r->form, .eos = eos >= 0 ? eos : options->eos_id, .train_on_all = options->train_on_all};
+    r->how = (ar_encoding){.tk = tk,
+                           .form = &r->form,
+                           .eos = eos >= 0 ? eos : options->eos_id,
+                           .chat = options->chat,
+                           .chat_for_plain = options->chat_for_plain,
+                           .train_on = options->train_on,
+                           .keep_text = options->keep_text};
     r->stats.max_id = -1;
     pthread_mutex_init(&r->lock, NULL);
     r->ds = ar__alloc(1, sizeof *r->ds);

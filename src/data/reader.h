@@ -71,8 +71,9 @@ typedef struct ar_reader {
     ar_data_options options;
     ar_data_stats stats;
     ar_slot *slots;
-    bool alpaca_told;
-    uint32_t mapped; /* fields of --map that some row has */
+    bool alpaca_told, enough; /* enough: on_sample wants no more */
+    const char *at;           /* the file at work */
+    uint32_t mapped;          /* fields of --map that some row has */
     ar_error first_bad;
     size_t shortest_cut_prompt; /* of the samples that the cut emptied */
 

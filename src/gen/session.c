@@ -93,6 +93,8 @@ ar_status ar_session_open(ar_session **out, const ar_runtime *rt, const ar_sessi
     if (!st && o->adapter_count) st = open_adapters(s, o, err);
     if (!st && !o->adapter_count) st = ar__trained_read(&s->trained, o->model, "full", err);
     if (!st && !o->adapter_count) st = ar__trained_read_merged(&s->trained, o->model, err);
+    if (!st && s->tokenizer) st = ar__chat_open(&s->chat, o->model, NULL, s->tokenizer, err);
+    if (!st && !(s->path = ar__strdup(o->model))) st = ar__fail_memory(err, "session");
     if (st) {
         ar_session_free(s);
         return st;
@@ -106,6 +108,8 @@ void ar_session_free(ar_session *s) {
     ar__attach_free(s->attachment);
     ar_model_free(s->model);
     ar_adapter_free(s->adapter);
+    ar__chat_free(s->chat);
+    free(s->path);
     ar_tokenizer_free(s->tokenizer);
     ar__trained_release(&s->trained);
     free(s);

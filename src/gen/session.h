@@ -3,6 +3,7 @@
 #define AR_GEN_SESSION_H
 
 #include "alphar/eval.h"
+#include "data/chat.h"
 #include "gen/trained.h"
 #include "model/attach.h"
 #include "model/pass.h"
@@ -18,6 +19,8 @@ struct ar_session {
     int32_t eos[2 * AR_MAX_EOS + 1]; /* generation stops on any of these */
     int eos_count;
     ar_trained trained;
+    char *path;    /* of the base */
+    ar_chat *chat; /* how conversations are written; NULL: no way is known */
 };
 
 /* The one segment of everything with the session's adapter. */

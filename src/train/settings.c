@@ -216,6 +216,8 @@ static json_t *files_of(const char *first, const char *const *more, int count) {
     return a;
 }
 
+static const char *const train_on[] = {"completion", "last", "all"};
+
 json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, const uint64_t *data_hash) {
     char hash[32];
     if (data_hash) snprintf(hash, sizeof hash, "%016llx", (unsigned long long)*data_hash);
@@ -223,7 +225,7 @@ json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, const 
         json_pack("{s:s, s:o, s:o, s:o, s:s, s:s, s:o, s:i, s:f, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:s}", "method",
                   methods[o->method], "model", path_or_null(o->model), "data", files_of(o->data, o->more_data, o->more_data_count),
                   "data-hash", text_or_null(data_hash ? hash : NULL), "init", o->init_random ? "random" : "base", "train-on",
-                  o->train_on_all ? "all" : "completion", "model-config", path_or_null(o->model_config), "rank", o->rank, "alpha", o->alpha,
+                  train_on[o->train_on], "model-config", path_or_null(o->model_config), "rank", o->rank, "alpha", o->alpha,
                   "policy", ar_policy_name(o->policy), "dora", o->dora, "targets", text_or_null(o->targets), "exclude",
                   text_or_null(o->exclude), "layers", text_or_null(o->layers), "rank-pattern",
                   list_of(o->rank_patterns, o->rank_pattern_count), "alpha-pattern", list_of(o->alpha_patterns, o->alpha_pattern_count),
@@ -240,6 +242,7 @@ json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, const 
                           "eval-every", (json_int_t)o->eval_every, "early-stop", o->early_stop, "save-every", (json_int_t)o->save_every,
                           "keep", o->keep, "strength-every", o->strength_every, "seed", (json_int_t)o->seed);
     if (l) json_object_set_new(l, "map", text_or_null(o->map));
+    if (l) json_object_set_new(l, "template", text_or_null(o->chat_template));
     if (l) json_object_set_new(l, "ignore-fields", text_or_null(o->ignore_fields));
     bool ok = j && k && l && !json_object_update(j, k) && !json_object_update(j, l);
     json_decref(k);

@@ -27,7 +27,8 @@ static ar_status open_base(ar_trainer *t, ar_error *err) {
         t->tokenizer_path = ar__strdup(o->model);
     }
     if (!t->tokenizer_path) return ar__fail_memory(err, "tokenizer");
-    return ar_tokenizer_open(&t->tokenizer, t->tokenizer_path, err);
+    s = ar_tokenizer_open(&t->tokenizer, t->tokenizer_path, err);
+    return s ? s : ar__chat_open(&t->chat, t->tokenizer_path, o->chat_template, t->tokenizer, err);
 }
 
 /* A length that was asked for stands; the default is no longer than the base was made for. */
@@ -46,7 +47,7 @@ static ar_status load_data(ar_dataset **out, ar_trainer *t, const char *file, co
     ar_data_options d = {.max_length = t->o.max_length,
                          .threads = t->rt->threads,
                          .eos_id = a->eos_count ? a->eos[0] : -1,
-                         .train_on_all = t->o.train_on_all,
+                         .train_on = t->o.train_on,
                          .skip_bad = t->o.skip_bad,
                          .ahead_bytes = when == AR_DATA_AHEAD && t->o.max_length <= a->max_positions ? AHEAD_BYTES : 0,
                          .sample_bytes = when == AR_DATA_PART && !more->sample_count ? PLAN_BYTES : 0,
@@ -54,7 +55,9 @@ static ar_status load_data(ar_dataset **out, ar_trainer *t, const char *file, co
                          .log = &t->rt->log,
                          .more = *more,
                          .map = t->o.map,
-                         .ignore_fields = t->o.ignore_fields};
+                         .ignore_fields = t->o.ignore_fields,
+                         .chat = t->chat,
+                         .chat_for_plain = t->o.chat_template != NULL};
     ar_status s = ar__dataset_load(out, file, t->tokenizer, &d, stats, err);
     if (s || ar__dataset_is_reading(*out)) return s;
     if (a->rope.kind == AR_ROPE_DYNAMIC && ar__dataset_longest(*out) > a->max_positions)
@@ -266,6 +269,7 @@ void ar__trainer_close(ar_trainer *t) {
     ar__stream_release(&t->stream);
     ar__dataset_free(t->data);
     ar__dataset_free(t->eval_data);
+    ar__chat_free(t->chat);
     ar_tokenizer_free(t->tokenizer);
     free(t->tokenizer_path);
     free(t->eval_ops);

@@ -23,6 +23,7 @@ typedef struct ar_trainer {
     char *tokenizer_path;
     ar_model *model;
     ar_tokenizer *tokenizer;
+    ar_chat *chat; /* how conversations are written; NULL: no way is known */
     ar_adapter *adapter; /* NULL with method full */
     ar_attachment *attachment;
     ar_pair_op *eval_ops; /* the attachment's ops without dropout */

@@ -207,7 +207,7 @@ static void samples_and_counts_are_the_same(void **state) {
                                   .max_length = lengths[k % 4],
                                   .threads = 1 + k / 4 % 2,
                                   .eos_id = -1,
-                                  .train_on_all = k / 16,
+                                  .train_on = k / 16 ? AR_TRAIN_ON_ALL : AR_TRAIN_ON_COMPLETION,
                                   .skip_bad = true},
                 true);
     ar__buf_release(&b);

@@ -296,7 +296,7 @@ static void a_part_of_the_lines_tells_the_whole(void **state) {
 
 static void prompts_are_learned_too_when_asked(void **state) {
     struct fixture *f = *state;
-    f->options.train_on_all = true;
+    f->options.train_on = AR_TRAIN_ON_ALL;
     ar_dataset *ds = load(f, "{\"prompt\":\"ab\",\"completion\":\"cd\"}");
     assert_sample(ds, 0, "^abcd$", "011111");
     ar__dataset_free(ds);
@@ -454,10 +454,11 @@ static void the_first_bad_line_is_the_one_told(void **state) {
     refused(f, "{\n[\n", AR_ERR_VALUE, "all 2 lines are bad");
 }
 
-static void messages_wait_for_templates(void **state) {
+static void messages_want_a_template(void **state) {
     struct fixture *f = *state;
     f->options.skip_bad = true;
-    refused(f, "{\"text\":\"a\"}\n{\"messages\":[],\"text\":\"b\"}\n", AR_ERR_UNSUPPORTED, "data.jsonl:2: found 'messages'");
+    refused(f, "{\"text\":\"a\"}\n{\"messages\":[{\"role\":\"user\",\"content\":\"b\"}]}\n", AR_ERR_UNSUPPORTED,
+            "data.jsonl:2: found a conversation, and the base has no chat template");
 }
 
 static void other_files_are_told_by_name(void **state) {
@@ -580,7 +581,7 @@ int main(void) {
         cmocka_unit_test_setup(byte_order_mark_crlf_and_blank_lines_are_fine, reset),
         cmocka_unit_test_setup(bad_lines_name_file_and_line, reset),
         cmocka_unit_test_setup(the_first_bad_line_is_the_one_told, reset),
-        cmocka_unit_test_setup(messages_wait_for_templates, reset),
+        cmocka_unit_test_setup(messages_want_a_template, reset),
         cmocka_unit_test_setup(other_files_are_told_by_name, reset),
         cmocka_unit_test_setup(odd_but_valid_json_is_read, reset),
         cmocka_unit_test_setup(a_very_long_line_is_one_sample, reset),

@@ -1,0 +1,287 @@
+/* alphar data: what training would see. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "alphar/data.h"
+#include "alphar/tokenizer.h"
+#include "commands.h"
+#include "lists.h"
+
+struct values {
+    cli_common common;
+    const char *model, *chat_template, *map, *ignore_fields;
+    cli_list data;
+    int train_on;
+    bool skip_bad;
+    int64_t max_length, show;
+};
+#define AT(member) offsetof(struct values, member)
+
+static const cli_option options[] = {
+    {.name = "model",
+     .kind = CLI_STRING,
+     .at = AT(model),
+     .value = "FOLDER",
+     .flags = CLI_REQUIRED,
+     .help = "the base that is to be trained, or its tokenizer"},
+    {.name = "data", .kind = CLI_LIST, .at = AT(data), .value = "FILE", .flags = CLI_REQUIRED, .help = "samples, as for train; repeat"},
+    {.name = "template",
+     .kind = CLI_STRING,
+     .at = AT(chat_template),
+     .value = "FILE|NAME",
+     .help = "write conversations so, not as the base does",
+     .about = "a chat template: a file, the name of one of the base's, or chatml"},
+    {.name = "train-on", .kind = CLI_CHOICE, .at = AT(train_on), .value = CLI_TRAIN_ON, .help = "what is learned"},
+    {.name = "max-length",
+     .kind = CLI_INT,
+     .at = AT(max_length),
+     .value = "N",
+     .initial = "0",
+     .shown = "1024",
+     .max = 1 << 24,
+     .help = "tokens kept of a sample"},
+    {.name = "map",
+     .kind = CLI_STRING,
+     .at = AT(map),
+     .value = "prompt=FIELD",
+     .flags = CLI_COMMAS,
+     .help = "names of fields that are known by others"},
+    {.name = "ignore-fields",
+     .kind = CLI_STRING,
+     .at = AT(ignore_fields),
+     .value = "A,B",
+     .flags = CLI_COMMAS,
+     .help = "fields that are meant to be left out"},
+    {.name = "skip-bad", .kind = CLI_FLAG, .at = AT(skip_bad), .help = "leave bad lines out, and count them"},
+    {.name = "show",
+     .kind = CLI_INT,
+     .at = AT(show),
+     .value = "N",
+     .initial = "0",
+     .max = 1 << 30,
+     .shown = "2; with --json all",
+     .help = "samples to show"},
+    {0},
+};
+
+enum { BARS = 10, HALF_BAR = 40 };
+
+struct looking {
+    cli *c;
+    const struct values *v;
+    ar_tokenizer *tk;
+    FILE *json; /* the samples, until all is well */
+    int64_t shown;
+    bool show_given, colour, failed;
+    uint32_t *length; /* of every sample */
+    size_t count, cap;
+};
+
+/* ---- one sample ------------------------------------------------------------------------------------------------------*/
+
+static bool keep_length(struct looking *l, size_t n) {
+    if (l->count == l->cap) {
+        size_t cap = l->cap ? 2 * l->cap : 1024;
+        uint32_t *grown = realloc(l->length, cap * sizeof *grown);
+        if (!grown) return false;
+        l->length = grown;
+        l->cap = cap;
+    }
+    l->length[l->count++] = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+    return true;
+}
+
+static json_t *flags(const uint8_t *learned, size_t n) {
+    json_t *a = json_array();
+    for (size_t i = 0; a && i < n; i++) json_array_append_new(a, json_integer(learned[i]));
+    return a;
+}
+
+static bool write_sample(struct looking *l, const ar_look_sample *s) {
+    json_t *j = json_pack("{s:o, s:o, s:o, s:s, s:I}", "ids", cli_json_ids(s->ids, s->kept), "learned", flags(s->learned, s->kept), "text",
+                          cli_json_text(s->text, s->text_size), "file", s->file ? s->file : "", "line", (json_int_t)s->line);
+    bool ok = j && (!l->shown || fputs(", ", l->json) >= 0) && !json_dumpf(j, l->json, JSON_COMPACT);
+    json_decref(j);
+    return ok;
+}
+
+static void print_text(const char *text, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c < ' ' && c != '\n' && c != '\t')
+            printf("\\x%02x", c); /* nothing of the data reaches the terminal as a command */
+        else
+            putchar(c);
+    }
+}
+
+/* Runs of tokens that are learned, and that are not, each in its own way. */
+static void print_tokens(const struct looking *l, const ar_look_sample *s) {
+    const char *on = l->colour ? "\033[32m" : isatty(1) ? "\033[1m" : "", *off = l->colour || isatty(1) ? "\033[0m" : "";
+    size_t n = s->kept ? s->kept : s->count;
+    for (size_t from = 0, to; from < n; from = to) {
+        char *text;
+        size_t size;
+        bool learned = s->learned[from];
+        for (to = from; to < n && s->learned[to] == s->learned[from];) to++;
+        if (ar_tokenizer_decode(&text, &size, l->tk, s->ids + from, to - from, false, NULL)) continue;
+        fputs(learned ? *on ? on : "[[" : "", stdout);
+        print_text(text, size);
+        fputs(learned ? *on ? off : "]]" : "", stdout);
+        free(text);
+    }
+    if (s->kept && s->kept < s->count) printf(" …cut, %zu tokens more", s->count - s->kept);
+    putchar('\n');
+}
+
+static void print_sample(const struct looking *l, const ar_look_sample *s) {
+    size_t learned = 0;
+    for (size_t i = 0; i < (s->kept ? s->kept : s->count); i++) learned += s->learned[i];
+    printf("%s:%zu: %zu tokens, %zu learned%s%s%s\n", s->file ? s->file : "samples", s->line, s->count, learned,
+           s->kept ? "" : ", DROPPED: nothing is left to learn", s->same ? ", the same as one before" : "",
+           s->joins ? ", its halves would join into other tokens" : "");
+    print_tokens(l, s);
+    putchar('\n');
+}
+
+static bool look(void *user, const ar_look_sample *s) {
+    struct looking *l = user;
+    int64_t most = l->show_given ? l->v->show : l->json ? INT64_MAX : 2;
+    if (!keep_length(l, s->count)) l->failed = true;
+    if (l->shown < most && (!l->json || s->kept)) {
+        if (l->json && !write_sample(l, s)) l->failed = true;
+        if (!l->json) print_sample(l, s);
+        l->shown++;
+    }
+    return !l->failed;
+}
+
+/* ---- all of them -----------------------------------------------------------------------------------------------------*/
+
+static int by_length(const void *a, const void *b) {
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* A round width of bars that BARS of them reach the longest. */
+static size_t bar_width(size_t longest) {
+    static const size_t steps[] = {1, 2, 5};
+    for (size_t unit = 1;; unit *= 10)
+        for (int i = 0; i < 3; i++)
+            if (unit * steps[i] * BARS >= longest) return unit * steps[i];
+}
+
+static void print_lengths(struct looking *l, int max_length) {
+    if (!l->count) return;
+    qsort(l->length, l->count, sizeof *l->length, by_length);
+    size_t width = bar_width(l->length[l->count - 1]), most = 0, bar[BARS + 1] = {0}, last = 0;
+    for (size_t i = 0; i < l->count; i++) {
+        size_t k = (l->length[i] ? l->length[i] - 1 : 0) / width;
+        if (++bar[k < BARS ? k : BARS] > most) most = bar[k < BARS ? k : BARS];
+        if (k > last) last = k;
+    }
+    printf("tokens a sample: median %u, 9 of 10 up to %u, longest %u\n", l->length[l->count / 2], l->length[l->count * 9 / 10],
+           l->length[l->count - 1]);
+    for (size_t k = 0; k <= last && k <= BARS; k++) {
+        size_t n = (bar[k] * HALF_BAR + most - 1) / most;
+        printf("%7zu–%-7zu %7zu ", k * width + 1, (k + 1) * width, bar[k]);
+        for (size_t i = 0; i < n; i++) fputs("█", stdout);
+        puts((size_t)max_length > k * width && (size_t)max_length < (k + 1) * width ? "  ← --max-length" : "");
+    }
+}
+
+static void count_line(size_t n, const char *what) {
+    if (n) printf("%8zu %s\n", n, what);
+}
+
+static void print_summary(struct looking *l, const ar_look_summary *m) {
+    double share = m->tokens ? 100.0 * (double)m->supervised / (double)m->tokens : 0;
+    printf("%8zu rows, read as %s\n%8zu tokens, %zu of them learned (%.1f %%), --max-length %d\n", m->rows, m->form, m->tokens,
+           m->supervised, share, m->max_length);
+    count_line(m->bad, "bad rows left out");
+    count_line(m->dropped, "samples dropped: nothing is left to learn");
+    count_line(m->cut, "samples cut at --max-length");
+    count_line(m->same, "samples are the same as one before");
+    count_line(m->bos_twice, "samples begin with two BOS");
+    count_line(m->joins, "samples whose halves would join into other tokens in one text: put a space or newline between them");
+    count_line(m->rewritten, "turns are not learned, since the template drops a part of them once others follow");
+    print_lengths(l, m->max_length);
+}
+
+static void warn(cli *c, const ar_look_summary *m, ar_train_on on) {
+    if (m->tokens && m->supervised * 200 < m->tokens) cli_log(c, AR_LOG_WARNING, "under 1 token in 200 is learned: is it what you want?");
+    if (on != AR_TRAIN_ON_ALL && strcmp(m->form, "text") != 0 && m->supervised + m->rows >= m->tokens)
+        cli_log(c, AR_LOG_WARNING, "everything is learned, prompts too: is it what you want?");
+}
+
+static json_t *to_json(const ar_look_summary *m) {
+    return json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "rows", (json_int_t)m->rows, "form", m->form,
+                     "tokens", (json_int_t)m->tokens, "supervised", (json_int_t)m->supervised, "bad", (json_int_t)m->bad, "dropped",
+                     (json_int_t)m->dropped, "cut", (json_int_t)m->cut, "same", (json_int_t)m->same, "bos_twice", (json_int_t)m->bos_twice,
+                     "joins", (json_int_t)m->joins, "rewritten", (json_int_t)m->rewritten, "longest", (json_int_t)m->longest, "max_length",
+                     m->max_length);
+}
+
+/* {"samples": […], "rows": …}: the samples from where they were kept. */
+static int print_json(struct looking *l, const ar_look_summary *m) {
+    json_t *rest = to_json(m);
+    char *text = rest ? json_dumps(rest, 0) : NULL, block[65536];
+    size_t n;
+    json_decref(rest);
+    if (!text) return cli_fail_memory(l->c);
+    fputs("{\"samples\": [", stdout);
+    rewind(l->json);
+    while ((n = fread(block, 1, sizeof block, l->json)) > 0) fwrite(block, 1, n, stdout);
+    printf("], %s\n", text + 1);
+    free(text);
+    return cli_finish(l->c);
+}
+
+static int finish(struct looking *l, const ar_look_summary *m) {
+    warn(l->c, m, cli_train_on(l->v->train_on));
+    if (l->json) return print_json(l, m);
+    print_summary(l, m);
+    return cli_finish(l->c);
+}
+
+static int run(cli *c, const cli_args *args) {
+    const struct values *v = args->values;
+    struct looking l = {
+        .c = c, .v = v, .colour = isatty(1) && !getenv("NO_COLOR") && getenv("TERM") && strcmp(getenv("TERM"), "dumb") != 0};
+    ar_look_options o = {.model = v->model,
+                         .files = v->data.items,
+                         .file_count = (int)v->data.count,
+                         .chat_template = v->chat_template,
+                         .map = v->map,
+                         .ignore_fields = v->ignore_fields,
+                         .train_on = cli_train_on(v->train_on),
+                         .max_length = (int)v->max_length,
+                         .threads = (int)v->common.threads,
+                         .skip_bad = v->skip_bad,
+                         .on_sample = look,
+                         .user = &l,
+                         .log = cli_log,
+                         .log_user = c};
+    ar_look_summary m;
+    ar_error err;
+    if (ar_tokenizer_open(&l.tk, v->model, &err)) return cli_fail(c, &err);
+    l.json = c->json ? tmpfile() : NULL;
+    int code = ar_data_look(&m, &o, &err) ? cli_fail(c, &err) : l.failed || (c->json && !l.json) ? cli_fail_memory(c) : finish(&l, &m);
+    if (l.json) fclose(l.json);
+    free(l.length);
+    ar_tokenizer_free(l.tk);
+    return code;
+}
+
+const cli_command cli_data = {
+    .name = "data",
+    .summary = "Shows what training would see: samples, what of them is learned, and what is odd.",
+    .usage = "alphar data --model FOLDER --data FILE [--template T] [--train-on assistant|last|all] [--show N]",
+    .example = "alphar data --model demo/base --data demo/task/train.jsonl",
+    .options = options,
+    .values_size = sizeof(struct values),
+    .run = run,
+};

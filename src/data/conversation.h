@@ -1,0 +1,38 @@
+/* A row's conversation, brought to the form that chat templates expect: a list of messages with role and content.
+ *
+ *     messages        [{"role", "content", …}]              as OpenAI and Hugging Face write it
+ *     conversations   [{"from", "value"}], system, tools    ShareGPT's: human, gpt, system, tool, function_call, observation
+ *     prompt, completion                                    lists of messages, or strings where a template is asked for
+ *
+ * As apply_chat_template does, keys of a message that are null go, and `reasoning_content`, `thinking`, `reasoning` stand for one another.
+ */
+#ifndef AR_DATA_CONVERSATION_H
+#define AR_DATA_CONVERSATION_H
+
+#include <jansson.h>
+
+#include "alphar/data.h"
+#include "data/form.h"
+
+typedef struct ar_conversation {
+    json_t *messages; /* a list of objects, own */
+    json_t *tools;    /* NULL: none */
+    json_t *vars;     /* chat_template_kwargs; NULL: none */
+    uint8_t *learn;   /* of each message: whether the row wants it learned (its role is not looked at) */
+    bool given;       /* a message says so itself: train, training, weight */
+    size_t count;
+} ar_conversation;
+
+/* Whether the row has a conversation. */
+bool ar__conversation_is_in(const json_t *row, const ar_form *f);
+/* From the row's fields.  Errors: AR_ERR_FORMAT.  Release in any case. */
+ar_status ar__conversation_read(ar_conversation *out, const json_t *row, const ar_form *f, ar_error *err);
+/* From a list of messages: a file's, or a chat's. */
+ar_status ar__conversation_from(ar_conversation *out, const json_t *messages, const json_t *tools, ar_error *err);
+/* Two plain texts as what a user says and an assistant answers; answer NULL: none yet. */
+ar_status ar__conversation_of_pair(ar_conversation *out, const char *prompt, size_t n, const char *answer, size_t answer_n, ar_error *err);
+void ar__conversation_release(ar_conversation *c); /* safe on a zeroed one */
+
+bool ar__message_is_from(const json_t *message, const char *role);
+
+#endif
