@@ -91,6 +91,7 @@ void ar__reader_free(ar_reader *r) {
     free(r->pending);
     ar__strings_release(&r->paths);
     ar__form_release(&r->form);
+    ar__frames_release(&r->frames);
     free(r->name);
     free(r);
 }
@@ -178,6 +179,8 @@ ar_status ar__dataset_load(ar_dataset **out, const char *path, const ar_tokenize
     ar_reader *r = reader_new(path, tk, options);
     if (!r) return ar__fail_memory(err, path);
     ar_status s = ar__form_read(&r->form, options->map, options->ignore_fields, err);
+    if (!s && options->chat) s = ar__frames_find(&r->frames, options->chat, err);
+    r->how.frames = &r->frames;
     if (!s) s = load(r, err);
     ar_dataset *ds = r->ds;
     ds->reader = r;

@@ -68,6 +68,7 @@ typedef struct ar_reader {
     ar_chooser chooser;
     ar_form form;
     ar_encoding how;
+    ar_frames frames;
     ar_data_options options;
     ar_data_stats stats;
     ar_slot *slots;

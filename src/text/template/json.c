@@ -84,7 +84,7 @@ bool ar__j_take_values(ar_jinja *j, const json_t *values) {
         const ar_jstr *name = j->t->name[i];
         const json_t *v = json_object_getn(values, name->data, name->size);
         bool outside = ar__j_is(name, "tools") || ar__j_is(name, "documents");
-        const ar_jfunction *f = v ? NULL : ar__j_function_find(name);
+        const ar_jfunction *f = v ? NULL : j->t->function[i];
         bool ok = true;
         if (v && ar__j_is(name, "messages"))
             ok = messages_from(&j->global[i], j, v);
