@@ -262,6 +262,7 @@ static int run(cli *c, const cli_args *args) {
                          .train_on = cli_train_on(v->train_on),
                          .max_length = (int)v->max_length,
                          .threads = (int)v->common.threads,
+                         .seed = (uint64_t)v->common.seed,
                          .skip_bad = v->skip_bad,
                          .on_sample = look,
                          .user = &l,

@@ -51,6 +51,7 @@ static ar_status load(ar_dataset **out, const ar_session *s, const ar_eval_optio
     const ar_arch *a = &s->model->arch;
     ar_data_stats stats;
     ar_data_options d = {.max_length = o->max_length,
+                         .seed = 1,
                          .threads = s->rt->threads,
                          .eos_id = a->eos_count ? a->eos[0] : -1,
                          .train_on = o->train_on,

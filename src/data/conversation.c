@@ -216,13 +216,23 @@ static ar_status read_halves(ar_conversation *c, const json_t *prompt, const jso
     return completion ? add_half(c, completion, f->field[AR_FIELD_COMPLETION], "assistant", err) : AR_OK;
 }
 
+/* A list, or a string that is the JSON of one, as tables have it.  Caller json_decref's. */
+static json_t *list_of(const json_t *v) {
+    json_error_t at;
+    json_t *list = json_is_string(v) ? ar__json_decode(json_string_value(v), json_string_length(v), JSON_ALLOW_NUL, &at) : NULL;
+    return list ? list : json_incref((json_t *)(uintptr_t)v);
+}
+
 static ar_status read_list(ar_conversation *c, const json_t *row, const ar_form *f, ar_error *err) {
     const json_t *messages = field_of(row, f, AR_FIELD_MESSAGES), *turns = field_of(row, f, AR_FIELD_CONVERSATIONS);
-    const json_t *system = field_of(row, f, AR_FIELD_SYSTEM), *list = messages ? messages : turns;
+    const json_t *system = field_of(row, f, AR_FIELD_SYSTEM);
+    json_t *list = list_of(messages ? messages : turns);
     ar_status s = want_list(list, f->field[messages ? AR_FIELD_MESSAGES : AR_FIELD_CONVERSATIONS], err);
     if (!s) s = begin(c, json_array_size(list) + 1, err);
     if (!s && system) s = add_system(c, system, f->field[AR_FIELD_SYSTEM], err);
-    return s ? s : add_turns(c, list, err);
+    if (!s) s = add_turns(c, list, err);
+    json_decref(list);
+    return s;
 }
 
 ar_status ar__conversation_read(ar_conversation *out, const json_t *row, const ar_form *f, ar_error *err) {

@@ -13,7 +13,8 @@ static ar_status add(ar_prompts *p, size_t *cap, uint32_t *met, const ar_line *l
     *met |= parts.mapped;
     char **list = p->count < INT32_MAX ? ar__grow(p->text, cap, (size_t)p->count + 1, sizeof *list) : NULL;
     if (list) p->text = list;
-    const ar_text_span prompt = parts.count ? parts.span[0] : (ar_text_span){.text = ""};
+    bool any = parts.count && (!parts.span[0].learned || parts.kind == AR_DATA_TEXT); /* an empty one is no span */
+    const ar_text_span prompt = any ? parts.span[0] : (ar_text_span){.text = ""};
     if (parts.kind == AR_DATA_MESSAGES)
         s = ar__fail(err, AR_ERR_UNSUPPORTED, "found a conversation, wanted a prompt: --messages FILE.json answers one");
     else if (strlen(prompt.text) < prompt.size)
@@ -31,8 +32,13 @@ static ar_status load(ar_prompts *out, const char *path, const ar_form *form, ar
     ar_line line;
     size_t cap = 0;
     uint32_t met = 0;
-    ar_status s = ar__lines_open(&lines, path, err);
-    if (s) return s;
+    ar_buf input = {0};
+    ar_status s = strcmp(path, "-") ? AR_OK : ar__input_read(&input, err);
+    if (!s) s = ar__lines_open(&lines, path, &input, 1, err);
+    if (s) {
+        ar__buf_release(&input);
+        return s;
+    }
     while (!s && ar__lines_next(&line, &lines)) {
         if (!(s = add(out, &cap, &met, &line, form, err))) continue;
         ar_buf place = {0};
@@ -41,6 +47,7 @@ static ar_status load(ar_prompts *out, const char *path, const ar_form *form, ar
         ar__buf_release(&place);
     }
     ar__lines_close(&lines);
+    ar__buf_release(&input);
     for (size_t i = 0; i < form->mapped.count; i++) { /* what would be learned may be absent */
         ar_field_role r = form->role[i];
         if (r == AR_FIELD_COMPLETION || r == AR_FIELD_ANSWER || r == AR_FIELD_OUTPUT) met |= 1u << i;

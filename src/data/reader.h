@@ -64,7 +64,8 @@ typedef struct ar_reader {
     ar_dataset *ds;
     ar_lines lines; /* of the file at work */
     ar_strings paths;
-    char *name; /* of all of them, for messages */
+    ar_buf input; /* what came on standard input */
+    char *name;   /* of all of them, for messages */
     ar_chooser chooser;
     ar_form form;
     ar_encoding how;

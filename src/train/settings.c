@@ -8,6 +8,7 @@
 #include "adapter/name_list.h"
 #include "base/fail.h"
 #include "base/mem.h"
+#include "data/lines.h"
 
 void ar_train_options_init(ar_train_options *o) {
     *o = (ar_train_options){.rank = 16,
@@ -207,12 +208,22 @@ static json_t *list_of(const char *const *items, int count) {
     return a;
 }
 
+/* A data file, whose path may end in the share that is taken of it. */
+static json_t *data_path(const char *path) {
+    double share;
+    char *file = ar__share_split(&share, path), *whole = file ? realpath(file, NULL) : NULL;
+    json_t *j = whole ? json_sprintf("%s%s", whole, path + strlen(file)) : json_string(path);
+    free(whole);
+    free(file);
+    return j;
+}
+
 /* One file is a string, several are a list. */
 static json_t *files_of(const char *first, const char *const *more, int count) {
-    if (!count) return path_or_null(first);
+    if (!count) return first ? data_path(first) : json_null();
     json_t *a = json_array();
-    if (first) json_array_append_new(a, path_or_null(first));
-    for (int i = 0; i < count; i++) json_array_append_new(a, path_or_null(more[i]));
+    if (first) json_array_append_new(a, data_path(first));
+    for (int i = 0; i < count; i++) json_array_append_new(a, data_path(more[i]));
     return a;
 }
 
@@ -225,11 +236,11 @@ json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, const 
         json_pack("{s:s, s:o, s:o, s:o, s:s, s:s, s:o, s:i, s:f, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:s}", "method",
                   methods[o->method], "model", path_or_null(o->model), "data", files_of(o->data, o->more_data, o->more_data_count),
                   "data-hash", text_or_null(data_hash ? hash : NULL), "init", o->init_random ? "random" : "base", "train-on",
-                  train_on[o->train_on], "model-config", path_or_null(o->model_config), "rank", o->rank, "alpha", o->alpha,
-                  "policy", ar_policy_name(o->policy), "dora", o->dora, "targets", text_or_null(o->targets), "exclude",
-                  text_or_null(o->exclude), "layers", text_or_null(o->layers), "rank-pattern",
-                  list_of(o->rank_patterns, o->rank_pattern_count), "alpha-pattern", list_of(o->alpha_patterns, o->alpha_pattern_count),
-                  "dropout", o->dropout, "modules-to-save", text_or_null(o->modules_to_save), "bias", biases[o->bias]);
+                  train_on[o->train_on], "model-config", path_or_null(o->model_config), "rank", o->rank, "alpha", o->alpha, "policy",
+                  ar_policy_name(o->policy), "dora", o->dora, "targets", text_or_null(o->targets), "exclude", text_or_null(o->exclude),
+                  "layers", text_or_null(o->layers), "rank-pattern", list_of(o->rank_patterns, o->rank_pattern_count), "alpha-pattern",
+                  list_of(o->alpha_patterns, o->alpha_pattern_count), "dropout", o->dropout, "modules-to-save",
+                  text_or_null(o->modules_to_save), "bias", biases[o->bias]);
     json_t *k =
         json_pack("{s:f, s:I, s:i, s:i, s:i, s:b, s:b, s:b, s:f, s:f, s:f, s:s, s:f, s:s, s:f, s:f, s:f, s:f, s:f}", "epochs", o->epochs,
                   "steps", (json_int_t)steps, "batch", o->batch, "micro-batch", o->micro_batch, "max-length", o->max_length, "pack",
