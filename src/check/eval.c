@@ -61,13 +61,10 @@ static ar_status load(ar_dataset **out, const ar_session *s, const ar_eval_optio
                          .more = {o->more_data, o->more_data_count, o->samples, o->sample_count},
                          .map = o->map,
                          .ignore_fields = o->ignore_fields,
-                         .chat_for_plain = o->chat_template != NULL};
-    ar_chat *named = NULL;
+                         .chat_for_plain = o->chat_for_pairs};
+    d.chat = s->chat;
     ar_status st = ar_session_need_tokenizer(s, err);
-    if (!st && o->chat_template) st = ar__chat_open(&named, s->path, o->chat_template, s->tokenizer, err);
-    d.chat = named ? named : s->chat;
     if (!st) st = ar__dataset_load(out, o->data, s->tokenizer, &d, &stats, err);
-    ar__chat_free(named);
     return st;
 }
 

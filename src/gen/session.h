@@ -19,7 +19,6 @@ struct ar_session {
     int32_t eos[2 * AR_MAX_EOS + 1]; /* generation stops on any of these */
     int eos_count;
     ar_trained trained;
-    char *path;    /* of the base */
     ar_chat *chat; /* how conversations are written; NULL: no way is known */
 };
 

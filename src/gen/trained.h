@@ -13,6 +13,7 @@
 typedef struct ar_trained {
     ar_strings forms; /* different ones */
     char *map, *ignored;
+    char *template_hash, *template_text; /* of the chat template; text NULL: it was the base's */
     int max_length; /* the longest; 0: not known */
 } ar_trained;
 
