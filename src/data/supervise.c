@@ -290,7 +290,7 @@ static ar_status find_frames(ar_frame *inner, ar_frame *last, const ar_chat *c, 
 
 ar_status ar__frames_find(ar_frames *out, const ar_chat *c, ar_error *err) {
     *out = (ar_frames){0};
-    if (c->broken || ar__template_has_generation(c->of[c->standard].t)) return AR_OK;
+    if (c->broken) return AR_OK;
     return find_frames(&out->inner, &out->last, c, err);
 }
 

@@ -163,6 +163,12 @@ static ar_status encode_said(generation *g, size_t i, const char *text, ar_error
     return st;
 }
 
+/* Whether prompt i is written as a turn of a conversation. */
+static bool is_turn(const generation *g, size_t i) {
+    bool given = g->o.conversations && g->o.conversations[i];
+    return given || g->o.system || (!g->o.raw && ar__trained_kind(&g->s->trained) == AR_DATA_MESSAGES);
+}
+
 static ar_status encode(generation *g, const char *const *prompts, ar_error *err) {
     ar_status st = ar_session_need_tokenizer(g->s, err);
     ar_data_kind kind = g->o.raw ? AR_DATA_KINDS : ar__trained_kind(&g->s->trained);
@@ -170,7 +176,7 @@ static ar_status encode(generation *g, const char *const *prompts, ar_error *err
     size_t own_bos = 0, count = 0;
     if (!st) st = check_options(&g->o, err);
     for (size_t i = 0; !st && i < g->count; i++) {
-        bool wrapped = g->o.system || kind == AR_DATA_MESSAGES;
+        bool wrapped = is_turn(g, i);
         if (g->o.conversations && g->o.conversations[i]) {
             st = about(g, i, encode_json(g, i, prompts[i], err), err);
             continue;
@@ -307,7 +313,7 @@ static ar_status begin_next(generation *g, size_t at, ar_error *err) {
     memcpy(g->ids + at, prompt->id, prompt->count * sizeof *g->ids);
     for (size_t i = 0; i < prompt->count; i++) g->targets[at + i] = i + 1 < prompt->count ? -1 : 0;
     g->cache->past[sequence] = 0;
-    return ar__answer_begin(&g->answer[sequence], g->s, &g->o, index, &g->results[index], err);
+    return ar__answer_begin(&g->answer[sequence], g->s, &g->o, index, is_turn(g, index), &g->results[index], err);
 }
 
 /* Prompts that wait, onto free sequences. */

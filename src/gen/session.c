@@ -7,6 +7,7 @@
 #include "adapter/weighted.h"
 #include "base/fail.h"
 #include "base/file.h"
+#include "data/supervise.h"
 #include "format/json.h"
 #include "gen/stack.h"
 
@@ -96,6 +97,26 @@ static ar_status open_chat(ar_session *s, const char *path, const char *name, ar
     return AR_OK;
 }
 
+/* What ends an answer, by the template: a token of the vocabulary, or a text. */
+static ar_status find_turn_end(ar_session *s, ar_error *err) {
+    ar_frames frames;
+    s->turn_end_id = -1;
+    if (!s->chat) return AR_OK;
+    ar_status st = ar__frames_find(&frames, s->chat, err);
+    const ar_frame *f = &frames.last;
+    size_t from = 0, to;
+    while (f->known && from < f->after_n && strchr(" \n", f->after[from])) from++;
+    for (to = from; f->known && to < f->after_n && !strchr(" \n", f->after[to]);) to++;
+    char *end = st || to == from ? NULL : ar__strndup(f->after + from, to - from);
+    ar__frames_release(&frames);
+    s->turn_end_id = end ? ar_tokenizer_find(s->tokenizer, end) : -1;
+    if (s->turn_end_id < 0)
+        s->turn_end = end;
+    else
+        free(end);
+    return st;
+}
+
 ar_status ar_session_set_strength(ar_session *s, bool alpha, double value, ar_error *err) {
     if (!s->adapter) return ar__fail(err, AR_ERR_VALUE, "alpha or scale without an adapter: there is nothing to set");
     if (s->stacked) return ar__fail(err, AR_ERR_UNSUPPORTED, "alpha or scale over several adapters: there is no common one");
@@ -126,6 +147,7 @@ ar_status ar_session_open(ar_session **out, const ar_runtime *rt, const ar_sessi
     if (!st && !o->adapter_count) st = ar__trained_read(&s->trained, o->model, "full", err);
     if (!st && !o->adapter_count) st = ar__trained_read_merged(&s->trained, o->model, err);
     if (!st && s->tokenizer) st = open_chat(s, o->model, o->chat_template, err);
+    if (!st) st = find_turn_end(s, err);
     if (st) {
         ar_session_free(s);
         return st;
@@ -140,6 +162,7 @@ void ar_session_free(ar_session *s) {
     ar_model_free(s->model);
     ar_adapter_free(s->adapter);
     ar__chat_free(s->chat);
+    free(s->turn_end);
     ar_tokenizer_free(s->tokenizer);
     ar__trained_release(&s->trained);
     free(s);
