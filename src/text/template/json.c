@@ -132,7 +132,7 @@ static void put_json_text(dump *d, const ar_jstr *s) {
     ar__j_puts(d->j, "\"");
     for (size_t i = 0; i < s->size; i += len) {
         uint32_t c = ar__utf8_get(s->data + i, &len);
-        if (c >= ' ' && c != '"' && c != '\\' && (c < 0x7F || (!d->ascii) || c == 0x7F)) continue;
+        if (c >= ' ' && c != '"' && c != '\\' && (c < 0x7F || !d->ascii)) continue;
         ar__j_put_part(d->j, s, from, i);
         put_escape(d, c, s->marks ? s->marks[i] : s->mark);
         from = i + len;

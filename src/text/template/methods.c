@@ -132,10 +132,10 @@ static bool affix(ar_jvalue *out, ar_jinja *j, ar_jvalue self, const ar_jargs *a
     if (!bind(v, j, name, args, "prefix,start,end", 1) || !range_of(&from, &to, &within, j, self.s, v + 1)) return false;
     ar_jstr part = within ? (ar_jstr){.data = self.s->data + from, .size = to - from} : (ar_jstr){.data = ""};
     if (v[0].type == AR_J_TUPLE) {
-        for (size_t i = 0; i < v[0].list->count; i++) {
+        for (size_t i = 0; i < v[0].list->count && !found; i++) {
             ar_jstr *one = NULL;
             if (!ar__j_arg_str(&one, j, name, v[0].list->item[i])) return false;
-            found = found || (within && has(&part, one));
+            found = within && has(&part, one);
         }
     } else {
         ar_jstr *one = NULL;
