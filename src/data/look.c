@@ -83,6 +83,8 @@ static const uint8_t *learned_of(looking *l, const ar_encoded *e) {
     return (const uint8_t *)l->learned.data;
 }
 
+static const char *half_name(ar_half half) { return half == AR_HALF_CHOSEN ? "chosen" : half == AR_HALF_REJECTED ? "rejected" : NULL; }
+
 static bool look(void *user, const ar_encoded *e, size_t kept, const char *file, size_t line) {
     looking *l = user;
     int32_t bos = ar_tokenizer_bos(l->tk);
@@ -94,6 +96,7 @@ static bool look(void *user, const ar_encoded *e, size_t kept, const char *file,
                         .text_size = e->whole.text.len,
                         .file = file,
                         .line = line,
+                        .half = half_name(e->half),
                         .joins = joins(l, e),
                         .same = seen_before(l, e->ids.id, e->ids.count),
                         .bos_twice = bos >= 0 && e->ids.count > 1 && e->ids.id[0] == bos && e->ids.id[1] == bos};
@@ -124,6 +127,11 @@ static void read_base(ar_data_options *d, const char *path) {
     ar__arch_release(&arch);
 }
 
+static const char *form_of(const ar_data_stats *st, const ar_dataset *ds) {
+    if (!st->pairs) return ar__parts_kind_name(ar__dataset_kind(ds));
+    return st->pairs == st->lines - st->bad ? "preference" : ar__parts_kind_name(AR_DATA_KINDS);
+}
+
 static ar_status run(looking *l, ar_error *err) {
     const ar_look_options *o = l->o;
     ar_log log = {o->log, o->log_user};
@@ -135,6 +143,7 @@ static ar_status run(looking *l, ar_error *err) {
                          .more = {.files = o->files + 1, .file_count = o->file_count - 1},
                          .map = o->map,
                          .ignore_fields = o->ignore_fields,
+                         .rows = AR_ROWS_ANY,
                          .chat = l->chat,
                          .chat_for_plain = o->chat_template != NULL,
                          .keep_text = true,
@@ -156,7 +165,8 @@ static ar_status run(looking *l, ar_error *err) {
         m->supervised = stats.supervised;
         m->longest = stats.longest;
         m->rewritten = stats.rewritten;
-        m->form = ar__parts_kind_name(ar__dataset_kind(ds));
+        m->pairs = stats.pairs;
+        m->form = form_of(&stats, ds);
         m->max_length = d.max_length;
     }
     ar__dataset_free(ds);
