@@ -305,7 +305,7 @@ const cli_option cli_train_options[] = {
      .at = AT(strength_every),
      .value = "N",
      .initial = "10",
-     .help = "checkpoints; |sBA|/|W|, 0 is off",
+     .help = "checkpoints; |sBA|/|W|, 0: off",
      .about = "measure |sBA|/|W| every N steps; 0 is off"},
     {0},
 };
