@@ -220,7 +220,7 @@ static void warn(cli *c, const ar_look_summary *m, ar_train_on on) {
 }
 
 static json_t *to_json(const ar_look_summary *m) {
-    return json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "rows", (json_int_t)m->rows, "pairs",
+    return json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "rows", (json_int_t)m->rows, "pairs",
                      (json_int_t)m->pairs, "form", m->form, "tokens", (json_int_t)m->tokens, "supervised", (json_int_t)m->supervised, "bad",
                      (json_int_t)m->bad, "dropped", (json_int_t)m->dropped, "cut", (json_int_t)m->cut, "same", (json_int_t)m->same,
                      "bos_twice", (json_int_t)m->bos_twice, "joins", (json_int_t)m->joins, "rewritten", (json_int_t)m->rewritten, "longest",
