@@ -30,8 +30,8 @@ PKG_CONFIG   ?= pkg-config
 # By their pkg-config names: the library's, of which the linear algebra stands apart (see LIBS_PRIVATE), and the program's.
 REQUIRES := jansson libpcre2-8 libutf8proc
 ALGEBRA  := lapacke openblas
-PACKAGES := $(REQUIRES) yaml-0.1 $(ALGEBRA)
-DEB_PACKAGES := gcc make pkg-config libjansson-dev libyaml-dev libpcre2-dev libutf8proc-dev \
+PACKAGES := $(REQUIRES) yaml-0.1 libedit $(ALGEBRA)
+DEB_PACKAGES := gcc make pkg-config libjansson-dev libyaml-dev libedit-dev libpcre2-dev libutf8proc-dev \
                 libopenblas-openmp-dev liblapacke-dev libcmocka-dev
 
 OPT      ?= -O2 -g
@@ -165,7 +165,7 @@ static: $(BUILD)/alphar-static
 $(BUILD)/alphar-static: $(CLI_OBJ) $(BUILD)/libalphar.a | fortran-check
 	$(call note,LINK)
 	$(Q)$(CC) -static -o $@ $(CLI_OBJ) $(BUILD)/libalphar.a $(LDFLAGS) -fopenmp \
-	  $$($(PKG_CONFIG) --static --libs $(REQUIRES) yaml-0.1) $$($(PKG_CONFIG) --libs $(ALGEBRA)) $(FORTRAN_LIBS) -lm -lpthread
+	  $$($(PKG_CONFIG) --static --libs $(REQUIRES) yaml-0.1 libedit) $$($(PKG_CONFIG) --libs $(ALGEBRA)) $(FORTRAN_LIBS) -lm -lpthread
 
 $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(TEST_OBJ) $(BUILD)/libalphar.a
 	$(call note,LINK)

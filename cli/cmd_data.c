@@ -251,8 +251,10 @@ static int finish(struct looking *l, const ar_look_summary *m) {
 
 static int run(cli *c, const cli_args *args) {
     const struct values *v = args->values;
-    struct looking l = {
-        .c = c, .v = v, .colour = isatty(1) && !getenv("NO_COLOR") && getenv("TERM") && strcmp(getenv("TERM"), "dumb") != 0};
+    struct looking l = {.c = c,
+                        .v = v,
+                        .show_given = cli_given(args, "show"),
+                        .colour = isatty(1) && !getenv("NO_COLOR") && getenv("TERM") && strcmp(getenv("TERM"), "dumb") != 0};
     ar_look_options o = {.model = v->model,
                          .files = v->data.items,
                          .file_count = (int)v->data.count,
@@ -262,6 +264,7 @@ static int run(cli *c, const cli_args *args) {
                          .train_on = cli_train_on(v->train_on),
                          .max_length = (int)v->max_length,
                          .threads = (int)v->common.threads,
+                         .seed = (uint64_t)v->common.seed,
                          .skip_bad = v->skip_bad,
                          .on_sample = look,
                          .user = &l,

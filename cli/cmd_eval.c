@@ -14,7 +14,7 @@ struct values {
     int64_t max_length;
     bool pack, skip_bad;
     int train_on;
-    const char *chat_template, *reference;
+    const char *reference;
     struct preference_values preference;
 };
 #define AT(member) offsetof(struct values, member)
@@ -73,12 +73,6 @@ static const cli_option options[] = {
      .help = "tokens kept of a sample; several in a row",
      .about = "several samples in a row; changes no result"},
     {.name = "train-on", .kind = CLI_CHOICE, .at = AT(train_on), .value = CLI_TRAIN_ON, .help = "what counts"},
-    {.name = "template",
-     .kind = CLI_STRING,
-     .at = AT(chat_template),
-     .value = "FILE|NAME",
-     .help = "write conversations so, not as the base does",
-     .about = "a chat template: a file, the name of one of the base's, or chatml"},
     {.name = "objective",
      .kind = CLI_CHOICE,
      .at = AT(preference.objective),
@@ -190,7 +184,7 @@ static int run(cli *c, const cli_args *args) {
     o.max_length = (int)v->max_length;
     o.pack = v->pack;
     o.train_on = cli_train_on(v->train_on);
-    o.chat_template = v->chat_template;
+    o.chat_for_pairs = v->session.chat_template != NULL;
     o.skip_bad = v->skip_bad;
     o.preference = cli_preference(args, &v->preference);
     o.reference = v->reference;

@@ -1,7 +1,9 @@
 /* alphar generate: text that continues a prompt, or several at once. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "commands.h"
 #include "lists.h"
@@ -10,7 +12,7 @@
 struct values {
     struct session_values session;
     cli_list prompt;
-    const char *prompts, *map, *ignore_fields;
+    const char *prompts, *map, *ignore_fields, *messages, *system, *out;
     bool raw;
     int64_t max_tokens, top_k;
     double temperature, top_p, min_p, repeat_penalty, scale, alpha;
@@ -26,6 +28,23 @@ static const cli_option options[] = {
      .value = "FILE.jsonl",
      .help = "what the text continues; repeat, or a file's prompts",
      .about = "a file of prompts"},
+    {.name = "system",
+     .kind = CLI_STRING,
+     .at = AT(system),
+     .value = "S",
+     .about = "a system message: prompts are then what a user says, written by the chat template"},
+    {.name = "messages",
+     .kind = CLI_STRING,
+     .at = AT(messages),
+     .value = "FILE.json",
+     .help = "a system message before it; a conversation to answer",
+     .about = "a conversation to answer: a list of messages, or an object with messages and tools"},
+    {.name = "out",
+     .kind = CLI_STRING,
+     .at = AT(out),
+     .value = "FILE.jsonl",
+     .help = "a line for each prompt; goes on where it ended",
+     .about = "with --prompts: a line of JSON for each; where the file has some, those are not asked again"},
     {.name = "map",
      .kind = CLI_STRING,
      .at = AT(map),
@@ -111,6 +130,7 @@ static json_t *to_json(const ar_generate_result *r) {
 struct printing {
     cli *c;
     const char *const *prompts;
+    FILE *out; /* of --out; NULL: the terminal */
     int code;
 };
 
@@ -124,9 +144,21 @@ static void print_heading(int index, const char *prompt) {
     printf("%s <==\n", shown < n ? "…" : "");
 }
 
+/* A whole line at a time, so that what is there is there. */
+static int write_result(struct printing *p, const ar_generate_result *r) {
+    json_t *j = to_json(r);
+    char *line = j ? json_dumps(j, JSON_COMPACT) : NULL;
+    bool ok = line && fprintf(p->out, "%s\n", line) > 0 && !fflush(p->out);
+    free(line);
+    json_decref(j);
+    return ok ? CLI_OK : cli_fail_code(p->c, CLI_FAILED, "io", "--out: could not be written");
+}
+
 static bool print_result(void *user, int index, const ar_generate_result *r) {
     struct printing *p = user;
-    if (p->c->json) {
+    if (p->out) {
+        p->code = write_result(p, r);
+    } else if (p->c->json) {
         p->code = cli_print_json(p->c, to_json(r));
     } else {
         print_heading(index, p->prompts[index]);
@@ -169,8 +201,8 @@ static int generate_one(cli *c, ar_session *session, const char *prompt, ar_gene
     return code;
 }
 
-static int generate_several(cli *c, ar_session *session, const char *const *prompts, int count, ar_generate_options *o) {
-    struct printing printing = {.c = c, .prompts = prompts, .code = CLI_OK};
+static int generate_several(cli *c, ar_session *session, const char *const *prompts, int count, ar_generate_options *o, FILE *out) {
+    struct printing printing = {.c = c, .prompts = prompts, .out = out, .code = CLI_OK};
     ar_error err;
     ar_generate_result *results = calloc((size_t)count, sizeof *results);
     if (!results) return cli_fail_memory(c);
@@ -182,10 +214,68 @@ static int generate_several(cli *c, ar_session *session, const char *const *prom
     return printing.code;
 }
 
-static int generate(cli *c, const struct values *v, ar_session *session, const char *const *prompts, int count) {
+/* The lines that --out has already; one that a kill cut short is taken away. */
+static int open_out(FILE **out, int *done, cli *c, const char *path) {
+    char message[600];
+    long whole = 0;
+    *done = 0;
+    *out = fopen(path, "a+");
+    if (!*out || fseek(*out, 0, SEEK_SET)) {
+        snprintf(message, sizeof message, "%.500s: %s", path, strerror(errno));
+        return cli_fail_code(c, CLI_FAILED, "io", message);
+    }
+    for (int ch; (ch = getc(*out)) != EOF;) {
+        if (ch != '\n') continue;
+        whole = ftell(*out);
+        ++*done;
+    }
+    if (ftruncate(fileno(*out), whole) || fseek(*out, 0, SEEK_END)) return cli_fail_code(c, CLI_FAILED, "io", "--out: could not be cut");
+    return CLI_OK;
+}
+
+static int generate_into(cli *c, const struct values *v, ar_session *session, const ar_prompts *file, ar_generate_options *o) {
+    FILE *out;
+    int done, code = open_out(&out, &done, c, v->out);
+    if (!code && done > file->count) code = cli_fail_usage(c, "--out: %s has %d lines, the prompts are %d", v->out, done, file->count);
+    char said[100];
+    snprintf(said, sizeof said, "%d of %d are there already", done, file->count);
+    if (!code && done) cli_log(c, AR_LOG_INFO, said);
+    if (o->conversations) o->conversations += done;
+    o->seed += (uint64_t)done; /* each prompt has the seed of its number */
+    if (!code && done < file->count)
+        code = generate_several(c, session, (const char *const *)file->text + done, file->count - done, o, out);
+    if (out && fclose(out) && !code) code = cli_fail_code(c, CLI_FAILED, "io", "--out: could not be written");
+    return code;
+}
+
+static char *read_text(const char *path) {
+    json_error_t at;
+    json_t *j = json_load_file(path, 0, &at);
+    char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+    json_decref(j);
+    return text;
+}
+
+static int generate_messages(cli *c, const struct values *v, ar_session *session, ar_generate_options *o) {
+    static const bool yes[1] = {true};
+    char *text = read_text(v->messages);
+    if (!text) return cli_fail_code(c, CLI_FAILED, "format", "--messages: wanted a file of JSON, a list of messages");
+    o->conversations = yes;
+    int code = generate_one(c, session, text, o);
+    free(text);
+    return code;
+}
+
+static int generate(cli *c, const struct values *v, ar_session *session, const ar_prompts *file) {
     ar_generate_options o;
     map_options(&o, v);
-    return count == 1 ? generate_one(c, session, prompts[0], &o) : generate_several(c, session, prompts, count, &o);
+    o.system = v->system;
+    if (v->messages) return generate_messages(c, v, session, &o);
+    if (file->count) o.conversations = file->conversation;
+    if (v->out) return generate_into(c, v, session, file, &o);
+    const char *const *prompts = file->count ? (const char *const *)file->text : v->prompt.items;
+    int count = file->count ? file->count : (int)v->prompt.count;
+    return count == 1 ? generate_one(c, session, prompts[0], &o) : generate_several(c, session, prompts, count, &o, NULL);
 }
 
 static int load_prompts(ar_prompts *out, cli *c, const struct values *v, const char *map, const char *ignored) {
@@ -201,7 +291,10 @@ static int load_as_trained(ar_prompts *out, cli *c, const struct values *v, cons
 }
 
 static int check(cli *c, const cli_args *args, const struct values *v) {
-    if (!v->prompt.count == !v->prompts) return cli_fail_usage(c, "wanted --prompt, once or more, or --prompts FILE.jsonl");
+    if ((v->prompt.count != 0) + (v->prompts != NULL) + (v->messages != NULL) != 1)
+        return cli_fail_usage(c, "wanted --prompt, once or more, or --prompts FILE, or --messages FILE.json");
+    if (v->out && !v->prompts) return cli_fail_usage(c, "--out: wanted --prompts with it");
+    if (v->system && (v->raw || v->messages)) return cli_fail_usage(c, "--system: wanted --prompt or --prompts with it, and no --raw");
     if ((v->map || v->ignore_fields) && !v->prompts) return cli_fail_usage(c, "--map and --ignore-fields: wanted --prompts with them");
     if (cli_given(args, "scale") && cli_given(args, "alpha")) return cli_fail_usage(c, "found --scale and --alpha, wanted one of them");
     return CLI_OK;
@@ -219,10 +312,7 @@ static int run(cli *c, const cli_args *args) {
     if (!code && v->prompts && !as_trained) code = load_prompts(&file, c, v, v->map, v->ignore_fields);
     if (!code) code = cli_session_open(&session, &rt, c, args, &so);
     if (!code && as_trained) code = load_as_trained(&file, c, v, session);
-    if (!code && v->prompts)
-        code = generate(c, v, session, (const char *const *)file.text, file.count);
-    else if (!code)
-        code = generate(c, v, session, v->prompt.items, (int)v->prompt.count);
+    if (!code) code = generate(c, v, session, &file);
     ar_prompts_release(&file);
     if (session) cli_session_close(session, rt);
     return code;
@@ -231,7 +321,7 @@ static int run(cli *c, const cli_args *args) {
 const cli_command cli_generate = {
     .name = "generate",
     .summary = "Continues a prompt, or several together, with or without an adapter, at any alpha.",
-    .usage = "alphar generate --model FOLDER [--adapter PATH] (--prompt P… | --prompts FILE) [--alpha X]",
+    .usage = "alphar generate --model FOLDER [--adapter PATH] (--prompt P… | --prompts FILE | --messages FILE) [--alpha X]",
     .example = "alphar generate --model demo/base --adapter my-adapter --prompt 'Once upon' --alpha 16",
     .options = options,
     .shared = cli_session_options,

@@ -20,6 +20,12 @@ const cli_option cli_session_options[] = {
      .value = "neither|config|metadata",
      .help = "where an adapter's files disagree on s"},
     {.name = "compute", .kind = CLI_CHOICE, .at = AT(compute), .value = "f32|bf16|auto", .help = "arithmetic of the products"},
+    {.name = "template",
+     .kind = CLI_STRING,
+     .at = AT(chat_template),
+     .value = "FILE|NAME",
+     .help = "write conversations so, not as trained",
+     .about = "a chat template: a file, the name of one of the base's, or chatml"},
     {0},
 };
 
@@ -39,6 +45,7 @@ int cli_session_open(ar_session **out, ar_runtime **rt, cli *c, const cli_args *
     int code = cli_runtime_open(rt, c, args, (ar_compute)v->compute);
     if (code) return code;
     o->model = v->model;
+    o->chat_template = v->chat_template;
     o->adapter_options.trust = (ar_trust)v->trust;
     if (o->has_alpha) {
         o->adapter_options.has_alpha = true;

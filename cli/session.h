@@ -12,6 +12,7 @@ struct session_values {
     const char *model;
     cli_list adapter;
     int trust, compute;
+    const char *chat_template;
 };
 
 /* --model, --adapter, --trust and --compute; `shared` of the commands that ask a model. */

@@ -60,6 +60,7 @@ typedef struct ar_look_options {
     ar_train_on train_on;
     int max_length; /* 0: 1024, or the base's positions where these are fewer */
     int threads;    /* 0 counts as 1 */
+    uint64_t seed;  /* of the rows that FILE:0.3 takes; 0 counts as 1 */
     bool skip_bad;
     bool (*on_sample)(void *user, const ar_look_sample *sample); /* in order; NULL: none.  false: enough, no more calls */
     void *user;

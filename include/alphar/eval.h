@@ -28,6 +28,7 @@ typedef struct ar_session_options {
     ar_adapter_options adapter_options; /* model and log are the session's own */
     bool has_scale, has_alpha;          /* s of every site; or alpha, by which each site's own policy and rank give s */
     double scale, alpha;
+    const char *chat_template; /* as in ar_train_options; NULL: the adapter's, else the base's */
 } ar_session_options;
 
 AR_API ar_status ar_session_open(ar_session **out, const ar_runtime *rt, const ar_session_options *o, ar_error *err);
@@ -43,6 +44,10 @@ typedef struct ar_session_form {
 } ar_session_form;
 AR_API ar_session_form ar_session_trained_form(const ar_session *s);
 AR_API const ar_model *ar_session_model(const ar_session *s);
+/* Another strength of the session's one adapter from now on: its alpha, or s of every site. */
+AR_API ar_status ar_session_set_strength(ar_session *s, bool alpha, double value, ar_error *err);
+/* Whether conversations can be written: the base, or the adapter, brings a chat template. */
+AR_API bool ar_session_has_template(const ar_session *s);
 
 /* ---- eval: mean loss over the supervised tokens of a file, or over its pairs --------------------------------- */
 typedef struct ar_eval_options {
@@ -51,7 +56,7 @@ typedef struct ar_eval_options {
     bool pack;        /* true */
     bool skip_bad;
     ar_train_on train_on;         /* AR_TRAIN_ON_COMPLETION */
-    const char *chat_template;    /* as in ar_train_options */
+    bool chat_for_pairs;          /* plain pairs are written by the session's chat template too */
     const double *alphas;         /* evaluate at each of these; NULL: once, as the session stands */
     const double *scales;         /* the same for s; not together with alphas */
     int count;                    /* of alphas or scales */
@@ -105,6 +110,12 @@ typedef struct ar_generate_options {
     int stop_count;
     uint64_t seed; /* 1 */
     bool raw;      /* the prompt as it stands, not in the form of the adapter's training */
+    const char
+        *system; /* prompts are what a user says after this system message ("": none), written by the chat template; NULL: as trained */
+    /* [count] which prompts are conversations: JSON, a list of messages or an object with messages and perhaps tools, written by the chat
+     * template.  NULL: none. */
+    const bool *conversations;
+    bool base_alone; /* without the adapter */
     /* Receives text as it becomes final (whole UTF-8 characters, never part of a stop string); NULL: none.
      * Returning false stops generation. */
     bool (*on_text)(void *user, const char *text, size_t n);
@@ -134,7 +145,8 @@ AR_API ar_status ar_generate_batch(ar_generate_result *results, ar_session *s, c
 AR_API void ar_generate_result_release(ar_generate_result *r);
 
 typedef struct ar_prompts {
-    char **text; /* UTF-8 */
+    char **text;        /* UTF-8; of a conversation its JSON */
+    bool *conversation; /* which are, for ar_generate_options.conversations */
     int count;
 } ar_prompts;
 

@@ -57,6 +57,7 @@ static ar_status load(ar_dataset **out, const ar_session *s, const ar_eval_optio
     const ar_arch *a = &s->model->arch;
     ar_data_stats stats;
     ar_data_options d = {.max_length = o->max_length,
+                         .seed = 1,
                          .threads = s->rt->threads,
                          .eos_id = a->eos_count ? a->eos[0] : -1,
                          .train_on = o->train_on,
@@ -67,13 +68,10 @@ static ar_status load(ar_dataset **out, const ar_session *s, const ar_eval_optio
                          .map = o->map,
                          .ignore_fields = o->ignore_fields,
                          .rows = o->preference.objective ? AR_ROWS_PAIRS : AR_ROWS_SAMPLES,
-                         .chat_for_plain = o->chat_template != NULL};
-    ar_chat *named = NULL;
+                         .chat_for_plain = o->chat_for_pairs};
+    d.chat = s->chat;
     ar_status st = ar_session_need_tokenizer(s, err);
-    if (!st && o->chat_template) st = ar__chat_open(&named, s->path, o->chat_template, s->tokenizer, err);
-    d.chat = named ? named : s->chat;
     if (!st) st = ar__dataset_load(out, o->data, s->tokenizer, &d, &stats, err);
-    ar__chat_free(named);
     return st;
 }
 
@@ -120,7 +118,7 @@ static ar_status attach_all(ar_attachment **at, const ar_pair_op **pairs, ar_eva
 /* What the reference says, in a session of its own: an adapter, or the base without the session's whole tensors. */
 static ar_status ask_reference(double *nll, const ar_session *s, ar_batcher *b, const ar_eval_options *o, ar_error *err) {
     ar_session *other;
-    ar_session_options so = {.model = s->path, .adapters = &o->reference, .adapter_count = o->reference != NULL};
+    ar_session_options so = {.model = s->model->path, .adapters = &o->reference, .adapter_count = o->reference != NULL};
     size_t tokens, supervised;
     ar_status st = ar_session_open(&other, s->rt, &so, err);
     if (st) return st;

@@ -153,21 +153,25 @@ static time_t time_now(void) {
     return fixed && *fixed && !*end ? (time_t)t : time(NULL);
 }
 
-static ar_status open_in(ar_chat *c, const char *folder, const char *name, const ar_tokenizer *tk, ar_error *err) {
+static ar_status open_in(ar_chat *c, const char *folder, const char *name, const char *source, const ar_tokenizer *tk, ar_error *err) {
     json_t *config = NULL, *map = NULL;
     ar_status s = read_config(&config, folder, "tokenizer_config.json", err);
     if (!s) s = read_config(&map, folder, "special_tokens_map.json", err);
     if (!s) s = take_vars(c, map, err);
     if (!s) s = take_vars(c, config, err);
     if (!s) s = take_vars(c, json_object_get(config, "extra_special_tokens"), err);
-    if (!s) s = add_own(c, folder, config, tk, err);
-    if (!s) s = choose(c, name, tk, err);
+    if (!s && source) {
+        s = add(c, "default", source, strlen(source), tk, err);
+        c->tool_use = -1;
+    } else if (!s && !(s = add_own(c, folder, config, tk, err))) {
+        s = choose(c, name, tk, err);
+    }
     json_decref(config);
     json_decref(map);
     return s;
 }
 
-ar_status ar__chat_open(ar_chat **out, const char *path, const char *name, const ar_tokenizer *tk, ar_error *err) {
+static ar_status open_chat(ar_chat **out, const char *path, const char *name, const char *source, const ar_tokenizer *tk, ar_error *err) {
     *out = NULL;
     ar_chat *c = calloc(1, sizeof *c);
     char *folder = ar__path_is_dir(path) ? ar__strdup(path) : ar__strndup(path, (size_t)(ar__path_base(path) - path));
@@ -181,9 +185,9 @@ ar_status ar__chat_open(ar_chat **out, const char *path, const char *name, const
         c->now = time_now();
     }
     bool ok = c && folder && c->vars && c->place;
-    ar_status s = ok ? open_in(c, folder, name, tk, name ? err : &c->why) : ar__fail_memory(err, path);
+    ar_status s = ok ? open_in(c, folder, name, source, tk, name || source ? err : &c->why) : ar__fail_memory(err, path);
     free(folder);
-    if (ok && s && !name) {
+    if (ok && s && !name && !source) {
         c->broken = s;
         *out = c;
         return AR_OK;
@@ -194,6 +198,14 @@ ar_status ar__chat_open(ar_chat **out, const char *path, const char *name, const
     }
     *out = c;
     return AR_OK;
+}
+
+ar_status ar__chat_open(ar_chat **out, const char *path, const char *name, const ar_tokenizer *tk, ar_error *err) {
+    return open_chat(out, path, name, NULL, tk, err);
+}
+
+ar_status ar__chat_open_text(ar_chat **out, const char *path, const char *source, const ar_tokenizer *tk, ar_error *err) {
+    return open_chat(out, path, NULL, source, tk, err);
 }
 
 void ar__chat_free(ar_chat *c) {

@@ -32,6 +32,8 @@ typedef struct ar_chat {
 /* path: the base, or its tokenizer.  *out NULL with AR_OK: no template was asked for, and there is none.  A template of the base that
  * cannot be used is no error here, since most data does without. */
 ar_status ar__chat_open(ar_chat **out, const char *path, const char *name, const ar_tokenizer *tk, ar_error *err);
+/* The same with the source of a template, as an adapter keeps it. */
+ar_status ar__chat_open_text(ar_chat **out, const char *path, const char *source, const ar_tokenizer *tk, ar_error *err);
 void ar__chat_free(ar_chat *c); /* NULL is fine */
 
 /* The one that a conversation is written with. */

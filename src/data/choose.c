@@ -18,13 +18,13 @@ static void keep_long(size_t *longest, size_t size) {
     longest[i] = size;
 }
 
-ar_status ar__chooser_init(ar_chooser *out, const ar_strings *paths, size_t bytes, ar_error *err) {
+ar_status ar__chooser_init(ar_chooser *out, const ar_strings *paths, const ar_buf *input, uint64_t seed, size_t bytes, ar_error *err) {
     size_t longest[LONGEST] = {0}, sum = 0;
     *out = (ar_chooser){0};
     for (size_t i = 0; i < paths->count; i++) {
         ar_lines lines;
         ar_line line;
-        ar_status s = ar__lines_open(&lines, paths->at[i], err);
+        ar_status s = ar__lines_open(&lines, paths->at[i], input, seed, err);
         if (s) return s;
         for (; ar__lines_next(&line, &lines); out->total++) {
             sum += line.size;

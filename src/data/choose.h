@@ -18,7 +18,7 @@ typedef struct ar_chooser {
 } ar_chooser;
 
 /* Looks the files through.  All lines are wanted where they have up to `bytes` together; else as many as have about half of that. */
-ar_status ar__chooser_init(ar_chooser *out, const ar_strings *paths, size_t bytes, ar_error *err);
+ar_status ar__chooser_init(ar_chooser *out, const ar_strings *paths, const ar_buf *input, uint64_t seed, size_t bytes, ar_error *err);
 /* About the next line of the files. */
 ar_chosen ar__chooser_take(ar_chooser *c, const ar_line *line);
 

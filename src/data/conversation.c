@@ -7,7 +7,7 @@
 #include "base/fail.h"
 #include "format/json.h"
 
-static const json_t *field_of(const json_t *row, const ar_form *f, ar_field_role role) {
+const json_t *ar__row_value(const json_t *row, const ar_form *f, ar_field_role role) {
     const json_t *v = f->field[role] ? json_object_get(row, f->field[role]) : NULL;
     return v && !json_is_null(v) ? v : NULL;
 }
@@ -21,7 +21,8 @@ bool ar__message_is_from(const json_t *message, const char *role) {
 static bool is_list(const json_t *v) { return json_is_array(v) && (!json_array_size(v) || json_is_object(json_array_get(v, 0))); }
 
 bool ar__conversation_is_in(const json_t *row, const ar_form *f) {
-    return field_of(row, f, AR_FIELD_MESSAGES) || field_of(row, f, AR_FIELD_CONVERSATIONS) || is_list(field_of(row, f, AR_FIELD_PROMPT));
+    return ar__row_value(row, f, AR_FIELD_MESSAGES) || ar__row_value(row, f, AR_FIELD_CONVERSATIONS) ||
+           is_list(ar__row_value(row, f, AR_FIELD_PROMPT));
 }
 
 /* ---- one message -------------------------------------------------------------------------------------------------*/
@@ -209,18 +210,28 @@ static ar_status read_halves(ar_conversation *c, const json_t *prompt, const jso
     return completion ? add_half(c, completion, f->field[role], "assistant", err) : AR_OK;
 }
 
+/* A list, or a string that is the JSON of one, as tables have it.  Caller json_decref's. */
+static json_t *list_of(const json_t *v) {
+    json_error_t at;
+    json_t *list = json_is_string(v) ? ar__json_decode(json_string_value(v), json_string_length(v), JSON_ALLOW_NUL, &at) : NULL;
+    return list ? list : json_incref((json_t *)(uintptr_t)v);
+}
+
 static ar_status read_list(ar_conversation *c, const json_t *row, const ar_form *f, ar_error *err) {
-    const json_t *messages = field_of(row, f, AR_FIELD_MESSAGES), *turns = field_of(row, f, AR_FIELD_CONVERSATIONS);
-    const json_t *system = field_of(row, f, AR_FIELD_SYSTEM), *list = messages ? messages : turns;
+    const json_t *messages = ar__row_value(row, f, AR_FIELD_MESSAGES), *turns = ar__row_value(row, f, AR_FIELD_CONVERSATIONS);
+    const json_t *system = ar__row_value(row, f, AR_FIELD_SYSTEM);
+    json_t *list = list_of(messages ? messages : turns);
     ar_status s = want_list(list, f->field[messages ? AR_FIELD_MESSAGES : AR_FIELD_CONVERSATIONS], err);
     if (!s) s = begin(c, json_array_size(list) + 1, err);
     if (!s && system) s = add_system(c, system, f->field[AR_FIELD_SYSTEM], err);
-    return s ? s : add_turns(c, list, err);
+    if (!s) s = add_turns(c, list, err);
+    json_decref(list);
+    return s;
 }
 
 /* What a row says of its conversation as a whole. */
 static ar_status read_rest(ar_conversation *c, const json_t *row, const ar_form *f, ar_error *err) {
-    const json_t *tools = field_of(row, f, AR_FIELD_TOOLS), *vars = json_object_get(row, "chat_template_kwargs");
+    const json_t *tools = ar__row_value(row, f, AR_FIELD_TOOLS), *vars = json_object_get(row, "chat_template_kwargs");
     ar_status s = tools ? read_tools(&c->tools, tools, f->field[AR_FIELD_TOOLS], err) : AR_OK;
     if (!s && json_is_object(vars)) c->vars = json_incref((json_t *)(uintptr_t)vars);
     if (!s && !c->count) s = ar__fail(err, AR_ERR_FORMAT, "found no messages, wanted at least one");
@@ -230,13 +241,13 @@ static ar_status read_rest(ar_conversation *c, const json_t *row, const ar_form 
 ar_status ar__conversation_of_halves(ar_conversation *out, const json_t *row, const ar_form *f, const json_t *prompt,
                                      ar_field_role completion, ar_error *err) {
     *out = (ar_conversation){0};
-    ar_status s = read_halves(out, prompt, field_of(row, f, completion), f, completion, err);
+    ar_status s = read_halves(out, prompt, ar__row_value(row, f, completion), f, completion, err);
     return s ? s : read_rest(out, row, f, err);
 }
 
 ar_status ar__conversation_read(ar_conversation *out, const json_t *row, const ar_form *f, ar_error *err) {
-    bool list = field_of(row, f, AR_FIELD_MESSAGES) || field_of(row, f, AR_FIELD_CONVERSATIONS);
-    if (!list) return ar__conversation_of_halves(out, row, f, field_of(row, f, AR_FIELD_PROMPT), AR_FIELD_COMPLETION, err);
+    bool list = ar__row_value(row, f, AR_FIELD_MESSAGES) || ar__row_value(row, f, AR_FIELD_CONVERSATIONS);
+    if (!list) return ar__conversation_of_halves(out, row, f, ar__row_value(row, f, AR_FIELD_PROMPT), AR_FIELD_COMPLETION, err);
     *out = (ar_conversation){0};
     ar_status s = read_list(out, row, f, err);
     return s ? s : read_rest(out, row, f, err);

@@ -23,6 +23,8 @@ typedef struct ar_conversation {
     size_t count;
 } ar_conversation;
 
+/* What the field of that role says; NULL where it is absent or null. */
+const json_t *ar__row_value(const json_t *row, const ar_form *f, ar_field_role role);
 /* Whether the row has a conversation. */
 bool ar__conversation_is_in(const json_t *row, const ar_form *f);
 /* From the row's fields.  Errors: AR_ERR_FORMAT.  Release in any case. */

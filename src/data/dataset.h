@@ -23,6 +23,7 @@ static inline int ar__length_default(int64_t positions) { return positions >= 2 
 
 typedef struct ar_data_options {
     int max_length; /* tokens kept of a sample; ≥ 1 */
+    uint64_t seed;  /* of the rows that a share takes */
     int threads;    /* that parse and encode; 0 counts as 1.  No influence on the result */
     int32_t eos_id; /* the base's first eos id, used where the tokenizer names none; -1: none */
     ar_train_on train_on;

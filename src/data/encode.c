@@ -42,7 +42,7 @@ static ar_status encode_conversation(ar_encoded *out, const ar_conversation *c, 
     if (!how->chat)
         return ar__fail(err, AR_ERR_UNSUPPORTED,
                         "found a conversation, and the base has no chat template: --template FILE or chatml names one");
-    ar_status s = ar__supervise(&told, &out->whole, &out->part, how->chat, c, how->train_on, err);
+    ar_status s = ar__supervise(&told, &out->whole, &out->part, how->chat, how->frames, c, how->train_on, err);
     if (s) return s;
     const ar_control *control = &ar__chat_choose(how->chat, c)->control;
     const char *text = out->whole.text.len ? out->whole.text.data : "";

@@ -1,8 +1,15 @@
 #include "data/lines.h"
 
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <unistd.h>
 
 #include "base/fail.h"
+#include "base/rng.h"
+#include "data/csv.h"
 
 #define MAGIC(bytes) bytes, sizeof(bytes) - 1
 
@@ -17,7 +24,9 @@ static const struct {
     {MAGIC("BZh"), "a bzip2 archive", "unpack it with bunzip2"},
     {MAGIC("\xfd\x37zXZ"), "an xz archive", "unpack it with unxz"},
     {MAGIC("PK\x03\x04"), "a zip archive", "unpack it with unzip; a spreadsheet is one too, export that as CSV"},
-    {MAGIC("PAR1"), "a Parquet file", "export it as JSON Lines (datasets: Dataset.to_json)"},
+    {MAGIC("PAR1"), "a Parquet file",
+     "python3 -c 'import pandas, sys; pandas.read_parquet(sys.argv[1]).to_json(\"data.jsonl\", orient=\"records\", lines=True)' FILE "
+     "converts it"},
     {MAGIC("ARROW1"), "an Arrow file", "export it as JSON Lines (datasets: Dataset.to_json)"},
     {MAGIC("\xff\xfe\0\0"), "UTF-32 text", "convert it with iconv -f UTF-32 -t UTF-8"},
     {MAGIC("\xff\xfe"), "UTF-16 text", "convert it with iconv -f UTF-16 -t UTF-8"},
@@ -48,23 +57,26 @@ static bool begins_json(const char *line, size_t n) {
     return n && strchr("{\"-0123456789", *line);
 }
 
-/* A first line that is not the start of any JSON: a table, or plain text. */
-static ar_status refuse_text(const ar_lines *l, const char *line, size_t n, ar_error *err) {
-    char delimiter = delimiter_of(line, n), shown[3] = {delimiter};
-    if (delimiter == '\t') memcpy(shown, "\\t", 3);
-    if (begins_json(line, n) && (*line != '"' || !delimiter)) return AR_OK;
-    if (delimiter)
-        return ar__fail(
-            err, AR_ERR_FORMAT,
-            "%s: found a table with '%s' between its columns, wanted one JSON object a line: python3 -c 'import csv, json, sys; "
-            "[print(json.dumps(r)) for r in csv.DictReader(open(sys.argv[1], newline=\"\", encoding=\"utf-8-sig\"), "
-            "delimiter=\"%s\")]' '%s' > data.jsonl converts it",
-            l->path, shown, shown, l->path);
+static bool ends_with(const char *name, const char *suffix) {
+    size_t n = strlen(name), k = strlen(suffix);
+    return n >= k && !strcasecmp(name + n - k, suffix);
+}
+
+/* Whether it is a table, and what parts its columns: told by the name, or by a first line that is not the start of any JSON. */
+static bool is_table(char *delimiter, const ar_lines *l, const char *line, size_t n) {
+    *delimiter = delimiter_of(line, n);
+    if (ends_with(l->file, ".tsv") || ends_with(l->file, ".tab")) *delimiter = '\t';
+    if (ends_with(l->file, ".csv") && !*delimiter) *delimiter = ',';
+    bool named = ends_with(l->file, ".csv") || ends_with(l->file, ".tsv") || ends_with(l->file, ".tab");
+    return named || (*delimiter && (!begins_json(line, n) || *line == '"'));
+}
+
+static ar_status refuse_text(const ar_lines *l, ar_error *err) {
     return ar__fail(
         err, AR_ERR_FORMAT,
         "%s: found plain text, wanted one JSON object a line: jq -Rc 'select(length > 0) | {text: .}' '%s' > data.jsonl makes each "
         "line a sample",
-        l->path, l->path);
+        l->path, l->file);
 }
 
 /* Lines that end in CR alone would be one line: another object begins behind a CR in it. */
@@ -75,42 +87,162 @@ static bool ends_in_cr(const char *line, size_t n) {
 }
 
 static ar_status refuse_foreign(const ar_lines *l, ar_error *err) {
-    const char *data = (const char *)l->map.data;
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
-        if (l->map.size < foreign[i].size || memcmp(data, foreign[i].bytes, foreign[i].size) != 0) continue;
+        if (l->size < foreign[i].size || memcmp(l->text, foreign[i].bytes, foreign[i].size) != 0) continue;
         return ar__fail(err, AR_ERR_FORMAT, "%s: found %s, wanted JSON Lines: %s", l->path, foreign[i].what, foreign[i].remedy);
     }
-    size_t i = l->at;
-    while (i < l->map.size && is_space(data[i])) i++;
-    if (i == l->map.size) return ar__fail(err, AR_ERR_FORMAT, "%s: found no samples, wanted one JSON object a line", l->path);
-    if (data[i] == '[')
-        return ar__fail(err, AR_ERR_FORMAT,
-                        "%s: found a JSON array, wanted one JSON object a line: jq -c '.[]' '%s' > data.jsonl converts it", l->path,
-                        l->path);
-    const char *end = memchr(data + i, '\n', l->map.size - i);
-    size_t n = end ? (size_t)(end - (data + i)) : l->map.size - i;
-    if (ends_in_cr(data + i, n))
-        return ar__fail(err, AR_ERR_FORMAT,
-                        "%s: found lines that end in CR alone, wanted LF: tr '\\r' '\\n' < '%s' > data.jsonl converts them", l->path,
-                        l->path);
-    return refuse_text(l, data + i, n, err);
+    return AR_OK;
 }
 
-ar_status ar__lines_open(ar_lines *out, const char *path, ar_error *err) {
-    *out = (ar_lines){.path = path};
-    ar_status s = ar__filemap_open(&out->map, path, err);
+static ar_status make_rows(ar_lines *l, char delimiter, ar_error *err) {
+    ar_status s = ar__csv_to_lines(&l->made, &l->numbers, l->text + l->at, l->size - l->at, delimiter, l->path, err);
     if (s) return s;
-    if (out->map.size >= 3 && !memcmp(out->map.data, "\xef\xbb\xbf", 3)) out->at = 3;
-    if ((s = refuse_foreign(out, err))) ar__lines_close(out);
+    if (!l->made.len) return ar__fail(err, AR_ERR_FORMAT, "%s: found a table without a row under its names", l->path);
+    ar__filemap_close(&l->map);
+    l->text = l->made.data;
+    l->size = l->made.len;
+    l->at = 0;
+    return AR_OK;
+}
+
+/* What the file is, by its beginning. */
+static ar_status look(ar_lines *l, ar_error *err) {
+    ar_status s = refuse_foreign(l, err);
+    size_t i = l->at;
+    while (i < l->size && is_space(l->text[i])) i++;
+    if (s) return s;
+    if (i == l->size) return ar__fail(err, AR_ERR_FORMAT, "%s: found no samples, wanted one JSON object a line", l->path);
+    if (l->text[i] == '[') {
+        l->array = true;
+        for (; l->at <= i; l->at++) l->number += l->text[l->at] == '\n';
+        l->number++;
+        return AR_OK;
+    }
+    const char *end = memchr(l->text + i, '\n', l->size - i);
+    size_t n = end ? (size_t)(end - (l->text + i)) : l->size - i;
+    char delimiter;
+    if (is_table(&delimiter, l, l->text + i, n)) return make_rows(l, delimiter, err);
+    if (ends_in_cr(l->text + i, n))
+        return ar__fail(err, AR_ERR_FORMAT,
+                        "%s: found lines that end in CR alone, wanted LF: tr '\\r' '\\n' < '%s' > data.jsonl converts them", l->path,
+                        l->file);
+    return begins_json(l->text + i, n) ? AR_OK : refuse_text(l, err);
+}
+
+/* ---- shares --------------------------------------------------------------------------------------------------------*/
+
+char *ar__share_split(double *share, const char *path) {
+    const char *colon = strrchr(path, ':');
+    char *end;
+    *share = 1;
+    if (!colon || colon == path || !colon[1] || ar__path_exists(path)) return ar__strdup(path);
+    double x = strtod(colon + 1, &end);
+    if (*end || !(x > 0) || x > 1000) return ar__strdup(path);
+    *share = x;
+    return ar__strndup(path, (size_t)(colon - path));
+}
+
+static bool next_row(ar_line *out, ar_lines *l);
+
+static void rewind_rows(ar_lines *l, size_t at, size_t number) {
+    l->at = at;
+    l->number = number;
+    l->row = 0;
+    l->taken = 0;
+}
+
+/* Counts the rows where a part of them is wanted. */
+static void begin_share(ar_lines *l) {
+    ar_line line;
+    size_t at = l->at, number = l->number;
+    double whole = floor(l->share);
+    l->passes = (uint64_t)whole;
+    l->begin = at;
+    l->begin_number = number;
+    if (l->share == whole) return;
+    while (next_row(&line, l)) l->rows++;
+    l->wanted = (size_t)llround((l->share - whole) * (double)l->rows);
+    rewind_rows(l, at, number);
+}
+
+/* Of the rows that are left as many as are still wanted, each as likely as another. */
+static bool takes_row(ar_lines *l, size_t row) {
+    ar_rng rng = ar__rng_stream(l->seed, AR_RNG_SAMPLE, 1, 0);
+    size_t left = l->rows - row, want = l->wanted - l->taken;
+    bool take = ar__rng_uniform(&rng, row) * (double)left < (double)want;
+    l->taken += take;
+    return take;
+}
+
+bool ar__lines_next(ar_line *out, ar_lines *l) {
+    for (;;) {
+        if (l->passes) {
+            if (next_row(out, l)) return true;
+            l->passes--;
+            if (!l->passes && !l->wanted) return false;
+            rewind_rows(l, l->begin, l->begin_number);
+            continue;
+        }
+        size_t row = l->row;
+        if (l->taken == l->wanted || !next_row(out, l)) return false;
+        l->row = row + 1;
+        if (takes_row(l, row)) return true;
+    }
+}
+
+/* ---- opening -------------------------------------------------------------------------------------------------------*/
+
+ar_status ar__input_read(ar_buf *out, ar_error *err) {
+    char block[1 << 16];
+    ssize_t n;
+    while ((n = read(STDIN_FILENO, block, sizeof block)) != 0) {
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return ar__fail_errno(err, "standard input");
+        ar__buf_add(out, block, (size_t)n);
+        if (out->failed) return ar__fail_memory(err, "standard input");
+    }
+    return AR_OK;
+}
+
+static ar_status open_text(ar_lines *l, const ar_buf *input, ar_error *err) {
+    if (!strcmp(l->file, "-")) {
+        l->text = input && input->len ? input->data : "";
+        l->size = input ? input->len : 0;
+        return AR_OK;
+    }
+    ar_status s = ar__filemap_open(&l->map, l->file, err);
+    l->text = l->map.size ? (const char *)l->map.data : "";
+    l->size = l->map.size;
     return s;
 }
 
-void ar__lines_close(ar_lines *l) { ar__filemap_close(&l->map); }
+ar_status ar__lines_open(ar_lines *out, const char *path, const ar_buf *input, uint64_t seed, ar_error *err) {
+    *out = (ar_lines){.path = path, .seed = seed};
+    out->file = ar__share_split(&out->share, path);
+    ar_status s = out->file ? open_text(out, input, err) : ar__fail_memory(err, path);
+    if (!s && out->size >= 3 && !memcmp(out->text, "\xef\xbb\xbf", 3)) out->at = 3;
+    if (!s) s = look(out, err);
+    if (s)
+        ar__lines_close(out);
+    else
+        begin_share(out);
+    return s;
+}
 
-bool ar__lines_next(ar_line *out, ar_lines *l) {
-    while (l->at < l->map.size) {
-        const char *text = (const char *)l->map.data + l->at;
-        size_t left = l->map.size - l->at;
+void ar__lines_close(ar_lines *l) {
+    ar__filemap_close(&l->map);
+    ar__buf_release(&l->made);
+    ar__buf_release(&l->numbers);
+    free(l->file);
+    l->file = NULL;
+}
+
+/* ---- rows ----------------------------------------------------------------------------------------------------------*/
+
+static bool next_line(ar_line *out, ar_lines *l) {
+    while (l->at < l->size) {
+        const char *text = l->text + l->at;
+        size_t left = l->size - l->at;
         const char *end = memchr(text, '\n', left);
         size_t size = end ? (size_t)(end - text) : left;
         l->at += size + (end != NULL);
@@ -119,10 +251,42 @@ bool ar__lines_next(ar_line *out, ar_lines *l) {
         while (size && is_space(*text)) text++, size--;
         if (!size) continue;
         *out = (ar_line){.text = text, .size = size, .number = l->number};
+        if (l->numbers.len) memcpy(&out->number, l->numbers.data + (l->number - 1) * sizeof out->number, sizeof out->number);
         return true;
     }
     return false;
 }
+
+static bool is_between(char c) { return is_space(c) || c == ','; }
+
+/* An element of the array: up to the comma or bracket that is in no string and no bracket of its own. */
+static bool next_element(ar_line *out, ar_lines *l) {
+    size_t depth = 0, i;
+    bool string = false;
+    for (; l->at < l->size && is_between(l->text[l->at]); l->at++) l->number += l->text[l->at] == '\n';
+    if (l->at >= l->size || l->text[l->at] == ']') return false;
+    size_t number = l->number;
+    for (i = l->at; i < l->size; i++) {
+        char c = l->text[i];
+        l->number += c == '\n';
+        if (string) {
+            if (c == '\\') i++;
+            if (c == '"') string = false;
+            continue;
+        }
+        if (c == '"') string = true;
+        if (!depth && (c == ',' || c == ']')) break;
+        depth += c == '{' || c == '[';
+        if (c == '}' || c == ']') depth--;
+    }
+    size_t end = i < l->size ? i : l->size;
+    *out = (ar_line){.text = l->text + l->at, .size = end - l->at, .number = number};
+    while (out->size && is_space(out->text[out->size - 1])) out->size--;
+    l->at = end;
+    return true;
+}
+
+static bool next_row(ar_line *out, ar_lines *l) { return l->array ? next_element(out, l) : next_line(out, l); }
 
 /* Length of the well-formed sequence at p (Unicode, table 3-7), 0 where there is none. */
 static size_t sequence(const unsigned char *p, size_t left) {

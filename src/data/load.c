@@ -191,7 +191,7 @@ static void work_block(ar_reader *r, int n) {
     for (int i = 0; i < n; i++) {
         ar_slot *slot = &r->slots[i];
         slot->status = AR_OK;
-        slot->sure = r->ahead && !slot->memory && ar__ahead_is_sure(slot, r);
+        slot->sure = r->ahead && !slot->memory && ar__lines_are_mapped(&r->lines) && ar__ahead_is_sure(slot, r);
         if (slot->sure) continue;
         slot->status = slot->memory ? ar__encode_memory(&slot->encoded, &slot->rejected, slot->memory, &r->how, &slot->error)
                                     : ar__encode(&slot->encoded, &slot->rejected, &slot->line, &r->how, &slot->error);
@@ -223,10 +223,10 @@ static ar_status take_block(ar_reader *r, size_t n, ar_error *err) {
 }
 
 static ar_status read_file(ar_reader *r, size_t file, ar_error *err) {
-    ar_status s = ar__lines_open(&r->lines, r->paths.at[file], err);
+    ar_status s = ar__lines_open(&r->lines, r->paths.at[file], &r->input, r->options.seed, err);
     if (s) return s;
     r->at = r->paths.at[file];
-    if (r->ahead && (r->files[file] = open(r->paths.at[file], O_RDONLY | O_CLOEXEC)) < 0)
+    if (r->ahead && ar__lines_are_mapped(&r->lines) && (r->files[file] = open(r->lines.file, O_RDONLY | O_CLOEXEC)) < 0)
         s = ar__fail(err, AR_ERR_IO, "%s: %s", r->paths.at[file], strerror(errno));
     for (size_t n; !s && (n = fill(r, file));) s = take_block(r, n, err);
     ar__lines_close(&r->lines);

@@ -136,6 +136,7 @@ static ar_status run(looking *l, ar_error *err) {
     const ar_look_options *o = l->o;
     ar_log log = {o->log, o->log_user};
     ar_data_options d = {.max_length = o->max_length,
+                         .seed = o->seed ? o->seed : 1,
                          .threads = o->threads,
                          .train_on = o->train_on,
                          .skip_bad = o->skip_bad,

@@ -59,11 +59,6 @@ static bool is_blank(const json_t *v) {
            (json_is_object(v) && !json_object_size(v));
 }
 
-static const json_t *value_of(const json_t *root, const ar_form *f, ar_field_role role) {
-    const json_t *v = f->field[role] ? json_object_get(root, f->field[role]) : NULL;
-    return present(v) ? v : NULL;
-}
-
 static ar_status get_text(field *out, const json_t *v, const char *name, ar_error *err) {
     if (json_is_string(v)) {
         *out = (field){json_string_value(v), json_string_length(v)};
@@ -76,7 +71,7 @@ static ar_status get_text(field *out, const json_t *v, const char *name, ar_erro
 
 /* Absent and null leave *out empty. */
 static ar_status get(field *out, const json_t *root, const ar_form *f, ar_field_role role, ar_error *err) {
-    const json_t *v = value_of(root, f, role);
+    const json_t *v = ar__row_value(root, f, role);
     *out = (field){"", 0};
     return v ? get_text(out, v, f->field[role], err) : AR_OK;
 }
@@ -126,7 +121,7 @@ static ar_status read_pair(ar_parts *out, const ar_form *f, const shape *h, ar_e
 static ar_status read_texts(ar_parts *out, const ar_form *f, ar_error *err) {
     static const shape chosen = {AR_DATA_COMPLETION, AR_FIELD_PROMPT, AR_FIELD_CHOSEN};
     field rejected;
-    if (!value_of(out->root, f, AR_FIELD_PROMPT)) return ar__preference_no_prompt(out->root, f, err);
+    if (!ar__row_value(out->root, f, AR_FIELD_PROMPT)) return ar__preference_no_prompt(out->root, f, err);
     ar_status s = read_pair(out, f, &chosen, err);
     if (!s) s = get(&rejected, out->root, f, AR_FIELD_REJECTED, err);
     if (!s) out->rejected = (ar_text_span){rejected.text, rejected.size, true};
@@ -143,7 +138,7 @@ static ar_status read_text(ar_parts *out, const ar_form *f, ar_error *err) {
 static bool plays(const ar_form *f, ar_field_role role, const char *name) { return f->field[role] && !strcmp(f->field[role], name); }
 
 static bool is_used_in_conversation(const json_t *root, const ar_form *f, const char *name) {
-    bool list = value_of(root, f, AR_FIELD_MESSAGES) || value_of(root, f, AR_FIELD_CONVERSATIONS);
+    bool list = ar__row_value(root, f, AR_FIELD_MESSAGES) || ar__row_value(root, f, AR_FIELD_CONVERSATIONS);
     bool half = plays(f, AR_FIELD_PROMPT, name) || plays(f, AR_FIELD_COMPLETION, name);
     bool turns = plays(f, AR_FIELD_MESSAGES, name) || plays(f, AR_FIELD_CONVERSATIONS, name) || plays(f, AR_FIELD_SYSTEM, name);
     return (list ? turns : half) || plays(f, AR_FIELD_TOOLS, name) || !strcmp(name, "chat_template_kwargs");
@@ -227,7 +222,7 @@ static ar_status no_parts(const json_t *root, const ar_form *f, ar_error *err) {
     for (size_t i = 0; i < SHAPES; i++)
         for (int k = 0; k < 2; k++) {
             ar_field_role has = k ? shapes[i].second : shapes[i].first, lacks = k ? shapes[i].first : shapes[i].second;
-            if (!value_of(root, f, has)) continue;
+            if (!ar__row_value(root, f, has)) continue;
             ar_buf names = {0};
             list_fields(&names, root);
             ar_status s =
@@ -242,7 +237,7 @@ static ar_status no_parts(const json_t *root, const ar_form *f, ar_error *err) {
 /* The first shape that the row has, both halves or (prompt) the first; NULL: none. */
 static const shape *find_shape(const json_t *root, const ar_form *f, bool prompt) {
     for (size_t i = 0; i < SHAPES; i++)
-        if (value_of(root, f, shapes[i].first) && (prompt || value_of(root, f, shapes[i].second))) return &shapes[i];
+        if (ar__row_value(root, f, shapes[i].first) && (prompt || ar__row_value(root, f, shapes[i].second))) return &shapes[i];
     return NULL;
 }
 

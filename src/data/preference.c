@@ -4,24 +4,19 @@
 
 #include "base/fail.h"
 
-static const json_t *field_of(const json_t *row, const ar_form *f, ar_field_role role) {
-    const json_t *v = f->field[role] ? json_object_get(row, f->field[role]) : NULL;
-    return v && !json_is_null(v) ? v : NULL;
-}
-
 bool ar__preference_is_in(const json_t *row, const ar_form *f) {
-    return field_of(row, f, AR_FIELD_CHOSEN) && field_of(row, f, AR_FIELD_REJECTED);
+    return ar__row_value(row, f, AR_FIELD_CHOSEN) && ar__row_value(row, f, AR_FIELD_REJECTED);
 }
 
 static bool is_message(const json_t *v) { return json_is_array(v) || json_is_object(v); }
 
 bool ar__preference_has_messages(const json_t *row, const ar_form *f) {
-    return is_message(field_of(row, f, AR_FIELD_PROMPT)) || is_message(field_of(row, f, AR_FIELD_CHOSEN)) ||
-           is_message(field_of(row, f, AR_FIELD_REJECTED));
+    return is_message(ar__row_value(row, f, AR_FIELD_PROMPT)) || is_message(ar__row_value(row, f, AR_FIELD_CHOSEN)) ||
+           is_message(ar__row_value(row, f, AR_FIELD_REJECTED));
 }
 
 ar_status ar__preference_no_prompt(const json_t *row, const ar_form *f, ar_error *err) {
-    const char *text = json_string_value(field_of(row, f, AR_FIELD_CHOSEN));
+    const char *text = json_string_value(ar__row_value(row, f, AR_FIELD_CHOSEN));
     bool speakers = text && !strncmp(text, "\n\nHuman:", 8);
     return ar__fail(err, AR_ERR_FORMAT, "found '%s' and '%s' without a prompt, wanted one: %s--map prompt=FIELD names its field",
                     f->field[AR_FIELD_CHOSEN], f->field[AR_FIELD_REJECTED],
@@ -79,8 +74,8 @@ static ar_status read_both(ar_conversation *chosen, ar_conversation *rejected, c
 }
 
 ar_status ar__preference_read(ar_conversation *chosen, ar_conversation *rejected, const json_t *row, const ar_form *f, ar_error *err) {
-    const json_t *prompt = field_of(row, f, AR_FIELD_PROMPT);
-    const json_t *a = field_of(row, f, AR_FIELD_CHOSEN), *b = field_of(row, f, AR_FIELD_REJECTED);
+    const json_t *prompt = ar__row_value(row, f, AR_FIELD_PROMPT);
+    const json_t *a = ar__row_value(row, f, AR_FIELD_CHOSEN), *b = ar__row_value(row, f, AR_FIELD_REJECTED);
     bool lists = json_is_array(a) && json_is_array(b);
     *chosen = *rejected = (ar_conversation){0};
     if (!prompt && !lists) return ar__preference_no_prompt(row, f, err);

@@ -6,22 +6,46 @@
 #include "base/fail.h"
 #include "data/parts.h"
 
-static ar_status add(ar_prompts *p, size_t *cap, uint32_t *met, const ar_line *line, const ar_form *form, ar_error *err) {
+/* A conversation up to its last answer, which is what is asked for. */
+static char *conversation_text(const ar_conversation *c) {
+    size_t n = c->count;
+    while (n && ar__message_is_from(json_array_get(c->messages, n - 1), "assistant")) n--;
+    json_t *messages = json_array(), *j = json_pack("{s:o, s:O?}", "messages", messages, "tools", c->tools);
+    for (size_t i = 0; j && i < n; i++) json_array_append(messages, json_array_get(c->messages, i));
+    char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+    json_decref(j);
+    return text;
+}
+
+static ar_status text_of(char **out, const ar_parts *parts, ar_error *err) {
+    bool any = parts->count && (!parts->span[0].learned || parts->kind == AR_DATA_TEXT); /* an empty one is no span */
+    const ar_text_span prompt = any ? parts->span[0] : (ar_text_span){.text = ""};
+    bool conversation = parts->kind == AR_DATA_MESSAGES;
+    if (!conversation && strlen(prompt.text) < prompt.size)
+        return ar__fail(err, AR_ERR_FORMAT, "found a NUL character in the prompt, wanted text");
+    *out = conversation ? conversation_text(&parts->conversation) : ar__strndup(prompt.text, prompt.size);
+    return *out ? AR_OK : ar__fail_memory(err, "prompts");
+}
+
+typedef struct growing {
+    ar_prompts *p;
+    size_t cap, cap_conversation;
+    uint32_t met;
+} growing;
+
+static ar_status add(growing *g, const ar_line *line, const ar_form *form, ar_error *err) {
+    ar_prompts *p = g->p;
     ar_parts parts;
     ar_status s = ar__parts_read_prompt(&parts, line, form, err);
     if (s) return s;
-    *met |= parts.mapped;
-    char **list = p->count < INT32_MAX ? ar__grow(p->text, cap, (size_t)p->count + 1, sizeof *list) : NULL;
+    g->met |= parts.mapped;
+    size_t need = (size_t)p->count + 1;
+    char **list = p->count < INT32_MAX ? ar__grow(p->text, &g->cap, need, sizeof *list) : NULL;
     if (list) p->text = list;
-    const ar_text_span prompt = parts.count ? parts.span[0] : (ar_text_span){.text = ""};
-    if (parts.kind == AR_DATA_MESSAGES)
-        s = ar__fail(err, AR_ERR_UNSUPPORTED, "found a conversation, wanted a prompt: --messages FILE.json answers one");
-    else if (strlen(prompt.text) < prompt.size)
-        s = ar__fail(err, AR_ERR_FORMAT, "found a NUL character in the prompt, wanted text");
-    else if (!list || !(list[p->count] = ar__strndup(prompt.text, prompt.size)))
-        s = ar__fail_memory(err, "prompts");
-    else
-        p->count++;
+    bool *which = list ? ar__grow(p->conversation, &g->cap_conversation, need, sizeof *which) : NULL;
+    if (which) p->conversation = which;
+    s = which ? text_of(&list[p->count], &parts, err) : ar__fail_memory(err, "prompts");
+    if (!s) which[p->count++] = parts.kind == AR_DATA_MESSAGES;
     ar__parts_release(&parts);
     return s;
 }
@@ -29,24 +53,29 @@ static ar_status add(ar_prompts *p, size_t *cap, uint32_t *met, const ar_line *l
 static ar_status load(ar_prompts *out, const char *path, const ar_form *form, ar_error *err) {
     ar_lines lines;
     ar_line line;
-    size_t cap = 0;
-    uint32_t met = 0;
-    ar_status s = ar__lines_open(&lines, path, err);
-    if (s) return s;
+    growing g = {.p = out};
+    ar_buf input = {0};
+    ar_status s = strcmp(path, "-") ? AR_OK : ar__input_read(&input, err);
+    if (!s) s = ar__lines_open(&lines, path, &input, 1, err);
+    if (s) {
+        ar__buf_release(&input);
+        return s;
+    }
     while (!s && ar__lines_next(&line, &lines)) {
-        if (!(s = add(out, &cap, &met, &line, form, err))) continue;
+        if (!(s = add(&g, &line, form, err))) continue;
         ar_buf place = {0};
         ar__buf_printf(&place, "%s:%zu", path, line.number);
         ar__fail_at(err, s, place.data ? place.data : path);
         ar__buf_release(&place);
     }
     ar__lines_close(&lines);
+    ar__buf_release(&input);
     for (size_t i = 0; i < form->mapped.count; i++) { /* what would be learned may be absent */
         ar_field_role r = form->role[i];
         if (r == AR_FIELD_COMPLETION || r == AR_FIELD_ANSWER || r == AR_FIELD_OUTPUT || r == AR_FIELD_CHOSEN || r == AR_FIELD_REJECTED)
-            met |= 1u << i;
+            g.met |= 1u << i;
     }
-    return s ? s : ar__form_check_met(form, met, path, err);
+    return s ? s : ar__form_check_met(form, g.met, path, err);
 }
 
 ar_status ar_prompts_load(ar_prompts *out, const char *path, const char *map, const char *ignore_fields, ar_error *err) {
@@ -63,5 +92,6 @@ ar_status ar_prompts_load(ar_prompts *out, const char *path, const char *map, co
 void ar_prompts_release(ar_prompts *p) {
     for (int i = 0; i < p->count; i++) free(p->text[i]);
     free(p->text);
+    free(p->conversation);
     *p = (ar_prompts){0};
 }

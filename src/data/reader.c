@@ -95,8 +95,10 @@ void ar__reader_free(ar_reader *r) {
     pthread_mutex_destroy(&r->lock);
     free(r->files);
     free(r->pending);
+    ar__buf_release(&r->input);
     ar__strings_release(&r->paths);
     ar__form_release(&r->form);
+    ar__frames_release(&r->frames);
     free(r->name);
     free(r);
 }
@@ -104,8 +106,12 @@ void ar__reader_free(ar_reader *r) {
 static uint64_t bytes_of(const ar_strings *paths) {
     uint64_t sum = 0;
     struct stat st;
-    for (size_t i = 0; i < paths->count; i++)
-        if (!stat(paths->at[i], &st) && st.st_size > 0) sum += (uint64_t)st.st_size;
+    for (size_t i = 0; i < paths->count; i++) {
+        double share;
+        char *file = ar__share_split(&share, paths->at[i]);
+        if (file && !stat(file, &st) && st.st_size > 0) sum += (uint64_t)st.st_size;
+        free(file);
+    }
     return sum;
 }
 
@@ -129,7 +135,8 @@ static ar_status load(ar_reader *r, ar_error *err) {
     ar_status s = AR_OK;
     r->slots = ar__alloc(AR_BLOCK, sizeof *r->slots);
     if (!r->slots) return ar__fail_memory(err, r->name);
-    if (r->options.sample_bytes && (s = ar__chooser_init(&r->chooser, &r->paths, r->options.sample_bytes, err))) return s;
+    if (r->options.sample_bytes && (s = ar__chooser_init(&r->chooser, &r->paths, &r->input, r->options.seed, r->options.sample_bytes, err)))
+        return s;
     r->stats.all_lines = r->chooser.want ? r->chooser.total : 0;
     if ((s = ar__reader_read(r, err)) || (s = check_left(r, err)) || (s = check_ids(r, err)) || (s = check_met(r, err))) return s;
     report(r);
@@ -187,6 +194,11 @@ ar_status ar__dataset_load(ar_dataset **out, const char *path, const ar_tokenize
     if (!r) return ar__fail_memory(err, path);
     ar_status s = ar__form_read(&r->form, options->map, options->ignore_fields, err);
     r->form.wanted = options->rows;
+    for (size_t i = 0; !s && i < r->paths.count; i++)
+        if (!strncmp(r->paths.at[i], "-", 2) || !strncmp(r->paths.at[i], "-:", 2))
+            s = r->input.len ? AR_OK : ar__input_read(&r->input, err);
+    if (!s && options->chat) s = ar__frames_find(&r->frames, options->chat, err);
+    r->how.frames = &r->frames;
     if (!s) s = load(r, err);
     ar_dataset *ds = r->ds;
     ds->reader = r;

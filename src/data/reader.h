@@ -64,10 +64,12 @@ typedef struct ar_reader {
     ar_dataset *ds;
     ar_lines lines; /* of the file at work */
     ar_strings paths;
-    char *name; /* of all of them, for messages */
+    ar_buf input; /* what came on standard input */
+    char *name;   /* of all of them, for messages */
     ar_chooser chooser;
     ar_form form;
     ar_encoding how;
+    ar_frames frames;
     ar_data_options options;
     ar_data_stats stats;
     ar_slot *slots;

@@ -4,13 +4,15 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/mem.h"
 
 typedef struct turn {
     const ar_chat *chat;
     const ar_conversation *of;
     ar_rendered *whole, *part;
-    size_t at;     /* the message */
-    size_t cursor; /* of the whole: turns before end here */
+    size_t at;                    /* the message */
+    size_t cursor;                /* of the whole: turns before end here */
+    const ar_frame *inner, *last; /* NULL: not known */
 } turn;
 
 static uint8_t message_bits(size_t i) { return (uint8_t)(AR_MESSAGE_UNIT * (1 + i % AR_MESSAGE_CYCLE)); }
@@ -104,6 +106,47 @@ static ar_status learn_rewritten(ar_supervised *out, turn *t, size_t start, ar_e
     return s;
 }
 
+/* ---- turns in a frame ------------------------------------------------------------------------------------------------*/
+
+/* The bytes of message i at or behind `from`, up to the first that is none of it, and that say its content, be it without white space
+ * around. */
+static bool find_content(size_t *first, size_t *end, const ar_rendered *w, size_t i, size_t from, const char *content, size_t n) {
+    while (n && strchr(" \t\n\r", content[n - 1])) n--;
+    while (n && strchr(" \t\n\r", *content)) content++, n--;
+    const char *at = n ? memmem(w->text.data + from, w->text.len - from, content, n) : NULL;
+    if (!at) return false;
+    *first = (size_t)(at - w->text.data);
+    *end = *first + n;
+    for (size_t k = *first; k < *end; k++)
+        if (!is_of((uint8_t)w->marks.data[k], i)) return false;
+    return true;
+}
+
+static bool stands_at(const ar_buf *text, size_t at, const char *what, size_t n) {
+    return at <= text->len && n <= text->len - at && (!n || !memcmp(text->data + at, what, n));
+}
+
+/* An answer that is only text, in the frame that the template puts around such. */
+static bool learn_framed(turn *t) {
+    const json_t *m = json_array_get(t->of->messages, t->at), *content = json_object_get(m, "content");
+    const ar_frame *f = t->at + 1 == t->of->count ? t->last : t->inner;
+    const ar_buf *text = &t->whole->text;
+    size_t first, end, from;
+    if (!f || !f->known || t->of->tools || t->of->vars || json_object_size(m) != 2 || !json_is_string(content)) return false;
+    if (!find_content(&first, &end, t->whole, t->at, t->cursor, json_string_value(content), json_string_length(content))) return false;
+    /* White space that the template leaves around it belongs to it. */
+    while (first > t->cursor && is_of((uint8_t)t->whole->marks.data[first - 1], t->at)) first--;
+    while (end < text->len && is_of((uint8_t)t->whole->marks.data[end], t->at)) end++;
+    if (first < f->before_n + f->given_n) return false;
+    from = first - f->before_n;
+    if (!stands_at(text, from - f->given_n, f->given, f->given_n) || !stands_at(text, from, f->before, f->before_n) ||
+        !stands_at(text, end, f->after, f->after_n))
+        return false;
+    learn(t, from, end + f->after_n);
+    t->cursor = end + f->after_n;
+    return true;
+}
+
 /* ---- turns -------------------------------------------------------------------------------------------------------*/
 
 static ar_status learn_turn(ar_supervised *out, turn *t, ar_error *err) {
@@ -126,7 +169,7 @@ static ar_status learn_turn(ar_supervised *out, turn *t, ar_error *err) {
 static ar_status learn_turns(ar_supervised *out, turn *t, const bool *wanted, ar_error *err) {
     ar_status s = AR_OK;
     for (t->at = 0; !s && t->at < t->of->count; t->at++)
-        if (wanted[t->at]) s = learn_turn(out, t, err);
+        if (wanted[t->at] && !learn_framed(t)) s = learn_turn(out, t, err);
     return s;
 }
 
@@ -176,8 +219,8 @@ static void choose(bool *wanted, ar_supervised *out, const ar_conversation *c, a
     }
 }
 
-ar_status ar__supervise(ar_supervised *out, ar_rendered *whole, ar_rendered *part, const ar_chat *c, const ar_conversation *conversation,
-                        ar_train_on on, ar_error *err) {
+ar_status ar__supervise(ar_supervised *out, ar_rendered *whole, ar_rendered *part, const ar_chat *c, const ar_frames *frames,
+                        const ar_conversation *conversation, ar_train_on on, ar_error *err) {
     *out = (ar_supervised){0};
     ar_status s = ar__chat_render(whole, c, conversation, conversation->count, false, err);
     if (s) return s;
@@ -193,8 +236,72 @@ ar_status ar__supervise(ar_supervised *out, ar_rendered *whole, ar_rendered *par
         keep_wanted(whole, wanted, conversation);
     } else {
         turn t = {.chat = c, .of = conversation, .whole = whole, .part = part};
+        if (frames && ar__chat_choose(c, conversation) == &c->of[c->standard]) {
+            t.inner = &frames->inner;
+            t.last = &frames->last;
+        }
         s = learn_turns(out, &t, wanted, err);
     }
     free(wanted);
     return s;
+}
+
+/* ---- frames --------------------------------------------------------------------------------------------------------*/
+
+enum { GIVEN_BYTES = 16 };
+
+/* Around the content of message i in a whole of which the learned parts are marked. */
+static ar_status read_frame(ar_frame *out, const ar_rendered *w, size_t i, const char *content, ar_error *err) {
+    size_t first, end, from, to, n = strlen(content);
+    const char *text = w->text.data;
+    if (!w->text.len || !find_content(&first, &end, w, i, 0, content, n)) return AR_OK;
+    for (from = first; from > 0 && w->marks.data[from - 1] & AR_LEARNED;) from--;
+    for (to = first; to < w->text.len && w->marks.data[to] & AR_LEARNED;) to++;
+    if (to < end) return AR_OK;
+    out->given_n = from < GIVEN_BYTES ? from : GIVEN_BYTES;
+    out->before_n = first - from;
+    out->after_n = to - end;
+    out->given = ar__strndup(text + from - out->given_n, out->given_n);
+    out->before = ar__strndup(text + from, out->before_n);
+    out->after = ar__strndup(text + end, out->after_n);
+    out->known = out->given && out->before && out->after;
+    return out->known ? AR_OK : ar__fail_memory(err, "template");
+}
+
+/* A template that refuses such a conversation has no frames. */
+static ar_status find_frames(ar_frame *inner, ar_frame *last, const ar_chat *c, ar_error *err) {
+    ar_rendered whole = {0}, part = {0};
+    ar_supervised told;
+    ar_conversation probe;
+    json_t *list = json_pack("[{s:s, s:s}, {s:s, s:s}, {s:s, s:s}, {s:s, s:s}]", "role", "user", "content", "first", "role", "assistant",
+                             "content", "inner answer", "role", "user", "content", "second", "role", "assistant", "content", "last answer");
+    ar_status s = list ? ar__conversation_from(&probe, list, NULL, err) : ar__fail_memory(err, "template");
+    json_decref(list);
+    if (s) return s;
+    s = ar__supervise(&told, &whole, &part, c, NULL, &probe, AR_TRAIN_ON_COMPLETION, NULL);
+    if (!s && !told.rewritten) s = read_frame(inner, &whole, 1, "inner answer", err);
+    if (!s && !told.rewritten) s = read_frame(last, &whole, 3, "last answer", err);
+    if (s == AR_ERR_VALUE) s = AR_OK;
+    ar__conversation_release(&probe);
+    ar__rendered_release(&whole);
+    ar__rendered_release(&part);
+    return s;
+}
+
+ar_status ar__frames_find(ar_frames *out, const ar_chat *c, ar_error *err) {
+    *out = (ar_frames){0};
+    if (c->broken) return AR_OK;
+    return find_frames(&out->inner, &out->last, c, err);
+}
+
+static void release_frame(ar_frame *f) {
+    free(f->given);
+    free(f->before);
+    free(f->after);
+}
+
+void ar__frames_release(ar_frames *f) {
+    release_frame(&f->inner);
+    release_frame(&f->last);
+    *f = (ar_frames){0};
 }

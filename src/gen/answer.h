@@ -14,15 +14,16 @@ typedef struct ar_answer {
     size_t sent;           /* bytes of text given to on_text */
     int limit;             /* tokens to make at most */
     bool done;
+    bool turn;    /* of a conversation: what the template writes behind an answer ends it */
     bool refused; /* on_text wants no more */
 } ar_answer;
 
 /* Tokens that may follow a prompt: as many as asked for, within the positions that the base was made for. */
 int ar__answer_limit(const ar_session *s, const ar_generate_options *o, size_t prompt);
 
-/* r: holds the prompt's ids.  Copies *o. */
-ar_status ar__answer_begin(ar_answer *out, const ar_session *s, const ar_generate_options *o, size_t index, ar_generate_result *r,
-                           ar_error *err);
+/* r: holds the prompt's ids; turn: they are of a conversation.  Copies *o. */
+ar_status ar__answer_begin(ar_answer *out, const ar_session *s, const ar_generate_options *o, size_t index, bool turn,
+                           ar_generate_result *r, ar_error *err);
 /* Draws the next token from logits [vocab], which are changed; room [2 * vocab].  Sets done. */
 ar_status ar__answer_draw(ar_answer *a, float *logits, ar_candidate *room, ar_error *err);
 /* The whole text, once it is done. */

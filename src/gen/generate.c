@@ -14,7 +14,9 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/proc.h"
+#include "data/chat.h"
 #include "data/wrap.h"
+#include "format/json.h"
 #include "gen/answer.h"
 
 enum { MAX_TOGETHER = 16, PREFILL = 512 }; /* prompts at work; tokens of several prompts in one pass */
@@ -83,6 +85,7 @@ static ar_status about(const generation *g, size_t index, ar_status s, ar_error 
 }
 
 static const char *form_text(ar_data_kind kind) {
+    if (kind == AR_DATA_MESSAGES) return "as what a user says, written by the chat template";
     return kind == AR_DATA_ALPACA ? "in Alpaca's text (instruction rows)" : "with a newline behind (question rows)";
 }
 
@@ -90,7 +93,7 @@ static const char *form_text(ar_data_kind kind) {
 static void tell_form(const generation *g, ar_data_kind kind, size_t wrapped) {
     const ar_trained *t = &g->s->trained;
     const ar_log *log = &g->s->rt->log;
-    if (wrapped) ar__log_info(log, "prompts are put as in training, %s; --raw sends them as they stand", form_text(kind));
+    if (wrapped && !g->o.system) ar__log_info(log, "prompts are put as in training, %s; --raw sends them as they stand", form_text(kind));
     if (t->forms.count > 1)
         ar__log_warn(log, "the adapters were trained on rows of different forms (%s, %s): prompts go as they stand", t->forms.at[0],
                      t->forms.at[1]);
@@ -117,6 +120,55 @@ static ar_status encode_one(generation *g, size_t i, const char *text, size_t *o
     return st ? st : check_prompt(g->s, &g->o, ids, err);
 }
 
+/* Writes a conversation, up to the place where an answer begins, and encodes it. */
+static ar_status encode_conversation(generation *g, size_t i, const ar_conversation *c, ar_error *err) {
+    const ar_session *s = g->s;
+    ar_ids *ids = &g->results[i].prompt_ids;
+    ar_rendered r = {0};
+    ar_buf learned = {0};
+    if (!s->chat)
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "the base has no chat template, and the adapter brings none: conversations cannot be written");
+    ar_status st = ar__chat_render(&r, s->chat, c, c->count, true, err);
+    if (!st)
+        st = ar__tokenizer_encode_marked(ids, &learned, s->tokenizer, r.text.len ? r.text.data : "", (const uint8_t *)r.marks.data,
+                                         r.text.len, &ar__chat_choose(s->chat, c)->control, err);
+    ar__rendered_release(&r);
+    ar__buf_release(&learned);
+    return st ? st : check_prompt(s, &g->o, ids, err);
+}
+
+static ar_status encode_json(generation *g, size_t i, const char *text, ar_error *err) {
+    json_t *j = NULL;
+    ar_conversation c = {0};
+    ar_status st = ar__json_read(&j, text, strlen(text), JSON_ALLOW_NUL, "conversation", err);
+    const json_t *messages = json_is_object(j) ? json_object_get(j, "messages") : j;
+    if (!st) st = ar__conversation_from(&c, messages, json_object_get(j, "tools"), err);
+    if (!st) st = encode_conversation(g, i, &c, err);
+    ar__conversation_release(&c);
+    json_decref(j);
+    return st;
+}
+
+/* What a user says, behind a system message where there is one. */
+static ar_status encode_said(generation *g, size_t i, const char *text, ar_error *err) {
+    ar_conversation c = {0};
+    const char *system = g->o.system && *g->o.system ? g->o.system : NULL;
+    json_t *list = system ? json_pack("[{s:s, s:s}, {s:s, s:s}]", "role", "system", "content", system, "role", "user", "content", text)
+                          : json_pack("[{s:s, s:s}]", "role", "user", "content", text);
+    ar_status st = list ? ar__conversation_from(&c, list, NULL, err) : ar__fail(err, AR_ERR_VALUE, "the prompt is not UTF-8");
+    if (!st) st = encode_conversation(g, i, &c, err);
+    ar__conversation_release(&c);
+    json_decref(list);
+    return st;
+}
+
+/* Whether prompt i is written as a turn of a conversation. */
+static bool is_turn(const generation *g, size_t i) {
+    bool given = g->o.conversations && g->o.conversations[i];
+    return given || g->o.system || (!g->o.raw && ar__trained_kind(&g->s->trained) == AR_DATA_MESSAGES);
+}
+
 static ar_status encode(generation *g, const char *const *prompts, ar_error *err) {
     ar_status st = ar_session_need_tokenizer(g->s, err);
     ar_data_kind kind = g->o.raw ? AR_DATA_KINDS : ar__trained_kind(&g->s->trained);
@@ -124,10 +176,18 @@ static ar_status encode(generation *g, const char *const *prompts, ar_error *err
     size_t own_bos = 0, count = 0;
     if (!st) st = check_options(&g->o, err);
     for (size_t i = 0; !st && i < g->count; i++) {
-        bool wrapped;
-        const char *text = put_in_form(&made, &wrapped, kind, prompts[i]);
+        bool wrapped = is_turn(g, i);
+        if (g->o.conversations && g->o.conversations[i]) {
+            st = about(g, i, encode_json(g, i, prompts[i], err), err);
+            continue;
+        }
+        if (wrapped) {
+            st = about(g, i, encode_said(g, i, prompts[i], err), err);
+        } else {
+            const char *text = put_in_form(&made, &wrapped, kind, prompts[i]);
+            st = about(g, i, encode_one(g, i, text, &own_bos, err), err);
+        }
         count += wrapped;
-        st = about(g, i, encode_one(g, i, text, &own_bos, err), err);
     }
     ar__buf_release(&made);
     if (!st && !g->o.raw) tell_form(g, kind, count);
@@ -194,6 +254,7 @@ static ar_status prepare(generation *g, ar_error *err) {
 static void advance(generation *g, ar_pass *p, const size_t *start, size_t samples, const size_t *sequence) {
     size_t last[MAX_TOGETHER];
     ar_segment seg = ar__session_segment(g->s, samples);
+    if (g->o.base_alone) seg.pairs = NULL;
     ar_batch b = {
         .rows = {.count = start[samples], .samples = samples, .start = start, .segments = &seg, .segment_count = 1, .decoding = true},
         .ids = g->ids,
@@ -252,7 +313,7 @@ static ar_status begin_next(generation *g, size_t at, ar_error *err) {
     memcpy(g->ids + at, prompt->id, prompt->count * sizeof *g->ids);
     for (size_t i = 0; i < prompt->count; i++) g->targets[at + i] = i + 1 < prompt->count ? -1 : 0;
     g->cache->past[sequence] = 0;
-    return ar__answer_begin(&g->answer[sequence], g->s, &g->o, index, &g->results[index], err);
+    return ar__answer_begin(&g->answer[sequence], g->s, &g->o, index, is_turn(g, index), &g->results[index], err);
 }
 
 /* Prompts that wait, onto free sequences. */

@@ -1,11 +1,13 @@
 #include "gen/session.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "adapter/weighted.h"
 #include "base/fail.h"
 #include "base/file.h"
+#include "data/supervise.h"
 #include "format/json.h"
 #include "gen/stack.h"
 
@@ -79,6 +81,57 @@ static ar_status open_tokenizer(ar_session *s, const char *path, ar_error *err) 
     return st;
 }
 
+/* The template that the adapter brings, else the base's; whether that is the one of training is said. */
+static ar_status open_chat(ar_session *s, const char *path, const char *name, ar_error *err) {
+    const ar_trained *t = &s->trained;
+    char hash[17];
+    if (name) return ar__chat_open(&s->chat, path, name, s->tokenizer, err);
+    if (t->template_text) return ar__chat_open_text(&s->chat, path, t->template_text, s->tokenizer, err);
+    ar_status st = ar__chat_open(&s->chat, path, NULL, s->tokenizer, err);
+    if (st || !t->template_hash) return st;
+    if (s->chat && !s->chat->broken) snprintf(hash, sizeof hash, "%016llx", (unsigned long long)ar__chat_hash(s->chat));
+    if (!s->chat || s->chat->broken || strcmp(hash, t->template_hash) != 0)
+        ar__log_warn(&s->rt->log,
+                     "%s: its chat template is not the one that the adapter was trained with: conversations are written differently now",
+                     path);
+    return AR_OK;
+}
+
+/* What ends an answer, by the template: a token of the vocabulary, or a text. */
+static ar_status find_turn_end(ar_session *s, ar_error *err) {
+    ar_frames frames;
+    s->turn_end_id = -1;
+    if (!s->chat) return AR_OK;
+    ar_status st = ar__frames_find(&frames, s->chat, err);
+    const ar_frame *f = &frames.last;
+    size_t from = 0, to;
+    while (f->known && from < f->after_n && strchr(" \n", f->after[from])) from++;
+    for (to = from; f->known && to < f->after_n && !strchr(" \n", f->after[to]);) to++;
+    char *end = st || to == from ? NULL : ar__strndup(f->after + from, to - from);
+    ar__frames_release(&frames);
+    s->turn_end_id = end ? ar_tokenizer_find(s->tokenizer, end) : -1;
+    if (s->turn_end_id < 0)
+        s->turn_end = end;
+    else
+        free(end);
+    return st;
+}
+
+ar_status ar_session_set_strength(ar_session *s, bool alpha, double value, ar_error *err) {
+    if (!s->adapter) return ar__fail(err, AR_ERR_VALUE, "alpha or scale without an adapter: there is nothing to set");
+    if (s->stacked) return ar__fail(err, AR_ERR_UNSUPPORTED, "alpha or scale over several adapters: there is no common one");
+    AR_ONE_CALL(s->rt, err);
+    ar_attachment *at = NULL;
+    ar_status st = alpha ? ar_adapter_set_alpha(s->adapter, value, err) : ar_adapter_set_scale(s->adapter, value, err);
+    if (!st) st = ar__attach_new(&at, s->model, s->adapter, 1.0, err);
+    if (st) return st;
+    ar__attach_free(s->attachment);
+    s->attachment = at;
+    return AR_OK;
+}
+
+bool ar_session_has_template(const ar_session *s) { return s->chat && !s->chat->broken; }
+
 ar_status ar_session_open(ar_session **out, const ar_runtime *rt, const ar_session_options *o, ar_error *err) {
     *out = NULL;
     AR_ONE_CALL(rt, err);
@@ -93,8 +146,8 @@ ar_status ar_session_open(ar_session **out, const ar_runtime *rt, const ar_sessi
     if (!st && o->adapter_count) st = open_adapters(s, o, err);
     if (!st && !o->adapter_count) st = ar__trained_read(&s->trained, o->model, "full", err);
     if (!st && !o->adapter_count) st = ar__trained_read_merged(&s->trained, o->model, err);
-    if (!st && s->tokenizer) st = ar__chat_open(&s->chat, o->model, NULL, s->tokenizer, err);
-    if (!st && !(s->path = ar__strdup(o->model))) st = ar__fail_memory(err, "session");
+    if (!st && s->tokenizer) st = open_chat(s, o->model, o->chat_template, err);
+    if (!st) st = find_turn_end(s, err);
     if (st) {
         ar_session_free(s);
         return st;
@@ -109,7 +162,7 @@ void ar_session_free(ar_session *s) {
     ar_model_free(s->model);
     ar_adapter_free(s->adapter);
     ar__chat_free(s->chat);
-    free(s->path);
+    free(s->turn_end);
     ar_tokenizer_free(s->tokenizer);
     ar__trained_release(&s->trained);
     free(s);

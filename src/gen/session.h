@@ -19,8 +19,9 @@ struct ar_session {
     int32_t eos[2 * AR_MAX_EOS + 1]; /* generation stops on any of these */
     int eos_count;
     ar_trained trained;
-    char *path;    /* of the base */
-    ar_chat *chat; /* how conversations are written; NULL: no way is known */
+    ar_chat *chat;       /* how conversations are written; NULL: no way is known */
+    char *turn_end;      /* what the template writes behind an answer, where it is text; NULL: a token, or nothing */
+    int32_t turn_end_id; /* that token; -1: none */
 };
 
 /* The one segment of everything with the session's adapter. */

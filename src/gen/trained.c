@@ -10,8 +10,17 @@
 /* Of several the first counts. */
 static bool keep(char **to, const char *text) { return !text || *to || (*to = ar__strdup(text)); }
 
-static ar_status add(ar_trained *t, const char *form, const char *map, const char *ignored, long length, ar_error *err) {
-    bool ok = keep(&t->map, map) && keep(&t->ignored, ignored);
+/* What one adapter, run or merge says. */
+typedef struct said {
+    const char *form, *map, *ignored, *template_hash, *template_text;
+    long length;
+} said;
+
+static ar_status add(ar_trained *t, const said *s, ar_error *err) {
+    const char *form = s->form;
+    long length = s->length;
+    bool ok = keep(&t->map, s->map) && keep(&t->ignored, s->ignored) && keep(&t->template_hash, s->template_hash) &&
+              keep(&t->template_text, s->template_text);
     if (ok && form && !ar__strings_has(&t->forms, form)) ok = ar__strings_add(&t->forms, form);
     if (length >= 2 && length <= 1 << 24 && length > t->max_length) t->max_length = (int)length;
     return ok ? AR_OK : ar__fail_memory(err, "adapter");
@@ -19,8 +28,9 @@ static ar_status add(ar_trained *t, const char *form, const char *map, const cha
 
 ar_status ar__trained_add(ar_trained *t, const ar_adapter *ad, ar_error *err) {
     const char *length = ar__adapter_note(ad, AR_NOTE_MAX_LENGTH);
-    return add(t, ar__adapter_note(ad, AR_NOTE_FORM), ar__adapter_note(ad, AR_NOTE_MAP), ar__adapter_note(ad, AR_NOTE_IGNORED),
-               length ? strtol(length, NULL, 10) : 0, err);
+    said s = {ar__adapter_note(ad, AR_NOTE_FORM),     ar__adapter_note(ad, AR_NOTE_MAP),           ar__adapter_note(ad, AR_NOTE_IGNORED),
+              ar__adapter_note(ad, AR_NOTE_TEMPLATE), ar__adapter_note(ad, AR_NOTE_TEMPLATE_TEXT), length ? strtol(length, NULL, 10) : 0};
+    return add(t, &s, err);
 }
 
 ar_status ar__trained_read(ar_trained *t, const char *dir, const char *method, ar_error *err) {
@@ -30,10 +40,14 @@ ar_status ar__trained_read(ar_trained *t, const char *dir, const char *method, a
     if (!s && ar__path_exists(path) && ar__json_load_object(&run, path, 1 << 24, NULL) == AR_OK && json_object_get(run, "alphar")) {
         const json_t *settings = json_object_get(run, "settings");
         const char *was = json_string_value(json_object_get(settings, "method"));
-        if (was && !strcmp(was, method))
-            s = add(t, json_string_value(json_object_get(json_object_get(run, "resolved"), "form")),
-                    json_string_value(json_object_get(settings, "map")), json_string_value(json_object_get(settings, "ignore-fields")),
-                    (long)json_integer_value(json_object_get(settings, "max-length")), err);
+        const json_t *resolved = json_object_get(run, "resolved");
+        said it = {json_string_value(json_object_get(resolved, "form")),
+                   json_string_value(json_object_get(settings, "map")),
+                   json_string_value(json_object_get(settings, "ignore-fields")),
+                   json_string_value(json_object_get(resolved, "template")),
+                   json_string_value(json_object_get(resolved, "template-text")),
+                   (long)json_integer_value(json_object_get(settings, "max-length"))};
+        if (was && !strcmp(was, method)) s = add(t, &it, err);
     }
     json_decref(run);
     free(path);
@@ -45,10 +59,12 @@ ar_status ar__trained_read_merged(ar_trained *t, const char *dir, ar_error *err)
     json_t *merge = NULL;
     ar_status s = path ? AR_OK : ar__fail_memory(err, dir);
     if (!s && ar__path_exists(path) && ar__json_load_object(&merge, path, 64 << 20, NULL) == AR_OK && json_object_get(merge, "alphar")) {
-        const json_t *said = json_object_get(merge, "trained");
-        const char *length = json_string_value(json_object_get(said, AR_NOTE_MAX_LENGTH));
-        s = add(t, json_string_value(json_object_get(said, AR_NOTE_FORM)), json_string_value(json_object_get(said, AR_NOTE_MAP)),
-                json_string_value(json_object_get(said, AR_NOTE_IGNORED)), length ? strtol(length, NULL, 10) : 0, err);
+        const json_t *j = json_object_get(merge, "trained");
+        const char *length = json_string_value(json_object_get(j, AR_NOTE_MAX_LENGTH));
+        said it = {json_string_value(json_object_get(j, AR_NOTE_FORM)),          json_string_value(json_object_get(j, AR_NOTE_MAP)),
+                   json_string_value(json_object_get(j, AR_NOTE_IGNORED)),       json_string_value(json_object_get(j, AR_NOTE_TEMPLATE)),
+                   json_string_value(json_object_get(j, AR_NOTE_TEMPLATE_TEXT)), length ? strtol(length, NULL, 10) : 0};
+        s = add(t, &it, err);
     }
     json_decref(merge);
     free(path);
@@ -59,6 +75,8 @@ void ar__trained_release(ar_trained *t) {
     ar__strings_release(&t->forms);
     free(t->map);
     free(t->ignored);
+    free(t->template_hash);
+    free(t->template_text);
     *t = (ar_trained){0};
 }
 

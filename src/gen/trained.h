@@ -13,7 +13,8 @@
 typedef struct ar_trained {
     ar_strings forms; /* different ones */
     char *map, *ignored;
-    int max_length; /* the longest; 0: not known */
+    char *template_hash, *template_text; /* of the chat template; text NULL: it was the base's */
+    int max_length;                      /* the longest; 0: not known */
 } ar_trained;
 
 ar_status ar__trained_add(ar_trained *t, const ar_adapter *ad, ar_error *err);

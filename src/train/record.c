@@ -50,7 +50,12 @@ ar_status ar__record_write(const ar_trainer *t, const char *dir, ar_error *err) 
                                      t->rt->gemm[0]->name, "samples", (json_int_t)ar__dataset_count(t->data), "tokens",
                                      count_or_null(known, t->stats.tokens), "supervised", count_or_null(known, t->stats.supervised))
                          : NULL;
-    json_object_set_new(json_object_get(j, "resolved"), "form", json_string(ar__parts_kind_name(ar__dataset_kind(t->data))));
+    json_t *resolved = json_object_get(j, "resolved");
+    char template[17];
+    json_object_set_new(resolved, "form", json_string(ar__record_form(t)));
+    if (ar__record_template(template, t)) json_object_set_new(resolved, "template", json_string(template));
+    if (ar__record_template(template, t) && t->o.chat_template)
+        json_object_set_new(resolved, "template-text", json_string(t->chat->of[t->chat->standard].source));
     ar_status s = write_json(j, path, err);
     json_decref(j);
     free(path);

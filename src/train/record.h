@@ -6,6 +6,9 @@
 
 /* Hash of all sample ids: tells whether a resumed run sees the same data. */
 uint64_t ar__data_hash(const ar_dataset *data);
+/* What the rows are, as an adapter keeps it; the hash of the template that wrote them (false: none did). */
+const char *ar__record_form(const ar_trainer *t);
+bool ar__record_template(char hash[17], const ar_trainer *t);
 /* DIR/run.json: settings by option name, and how they were resolved. */
 ar_status ar__record_write(const ar_trainer *t, const char *dir, ar_error *err);
 /* Compares DIR/run.json, where there is one, with this run. */

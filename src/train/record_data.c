@@ -1,13 +1,36 @@
 /* What an adapter says of the rows that it was trained on, for whoever asks it (gen/trained.h). */
 #include <stdio.h>
+#include <string.h>
 
 #include "train/record.h"
+
+/* Pairs that a template wrote are conversations. */
+const char *ar__record_form(const ar_trainer *t) {
+    ar_data_kind kind = ar__dataset_kind(t->data);
+    bool pair = kind == AR_DATA_COMPLETION || kind == AR_DATA_ANSWER || kind == AR_DATA_ALPACA;
+    return ar__parts_kind_name(pair && t->o.chat_template ? AR_DATA_MESSAGES : kind);
+}
+
+bool ar__record_template(char hash[17], const ar_trainer *t) {
+    if (!t->chat || t->chat->broken || strcmp(ar__record_form(t), "messages") != 0) return false;
+    snprintf(hash, 17, "%016llx", (unsigned long long)ar__chat_hash(t->chat));
+    return true;
+}
+
+static ar_status note_template(ar_trainer *t, ar_error *err) {
+    char hash[17];
+    if (!ar__record_template(hash, t)) return AR_OK;
+    ar_status s = ar__adapter_set_note(t->adapter, AR_NOTE_TEMPLATE, hash, err);
+    if (s || !t->o.chat_template) return s;
+    return ar__adapter_set_note(t->adapter, AR_NOTE_TEMPLATE_TEXT, t->chat->of[t->chat->standard].source, err);
+}
 
 ar_status ar__record_data_notes(ar_trainer *t, ar_error *err) {
     char length[24];
     snprintf(length, sizeof length, "%d", t->o.max_length);
-    ar_status s = ar__adapter_set_note(t->adapter, AR_NOTE_FORM, ar__parts_kind_name(ar__dataset_kind(t->data)), err);
+    ar_status s = ar__adapter_set_note(t->adapter, AR_NOTE_FORM, ar__record_form(t), err);
     if (!s && t->o.map) s = ar__adapter_set_note(t->adapter, AR_NOTE_MAP, t->o.map, err);
     if (!s && t->o.ignore_fields) s = ar__adapter_set_note(t->adapter, AR_NOTE_IGNORED, t->o.ignore_fields, err);
+    if (!s) s = note_template(t, err);
     return s ? s : ar__adapter_set_note(t->adapter, AR_NOTE_MAX_LENGTH, length, err);
 }

@@ -8,6 +8,7 @@
 #include "adapter/name_list.h"
 #include "base/fail.h"
 #include "base/mem.h"
+#include "data/lines.h"
 #include "train/objective.h"
 
 void ar_train_options_init(ar_train_options *o) {
@@ -213,12 +214,22 @@ static json_t *list_of(const char *const *items, int count) {
     return a;
 }
 
+/* A data file, whose path may end in the share that is taken of it. */
+static json_t *data_path(const char *path) {
+    double share;
+    char *file = ar__share_split(&share, path), *whole = file ? realpath(file, NULL) : NULL;
+    json_t *j = whole ? json_sprintf("%s%s", whole, path + strlen(file)) : json_string(path);
+    free(whole);
+    free(file);
+    return j;
+}
+
 /* One file is a string, several are a list. */
 static json_t *files_of(const char *first, const char *const *more, int count) {
-    if (!count) return path_or_null(first);
+    if (!count) return first ? data_path(first) : json_null();
     json_t *a = json_array();
-    if (first) json_array_append_new(a, path_or_null(first));
-    for (int i = 0; i < count; i++) json_array_append_new(a, path_or_null(more[i]));
+    if (first) json_array_append_new(a, data_path(first));
+    for (int i = 0; i < count; i++) json_array_append_new(a, data_path(more[i]));
     return a;
 }
 

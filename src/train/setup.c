@@ -46,6 +46,7 @@ static ar_status load_data(ar_dataset **out, ar_trainer *t, const char *file, co
     const ar_arch *a = &t->model->arch;
     const char *path = file ? file : "samples";
     ar_data_options d = {.max_length = t->o.max_length,
+                         .seed = t->o.seed,
                          .threads = t->rt->threads,
                          .eos_id = a->eos_count ? a->eos[0] : -1,
                          .train_on = t->o.train_on,

@@ -28,12 +28,22 @@ static char *learned_of(const char *template, const char *row, ar_train_on on, a
     ar_form form;
     ar_conversation c = {0};
     ar_rendered whole = {0}, part = {0};
+    ar_frames frames = {0};
     ar_buf out = {0};
     json_t *r = json_loads(row, 0, NULL);
     ar_status s = ar__chat_open(&chat, "demo/base", temp_text("t.jinja", template), tk, err);
     if (!s) s = ar__form_read(&form, NULL, NULL, err);
     if (!s) s = ar__conversation_read(&c, r, &form, err);
-    if (!s) s = ar__supervise(told, &whole, &part, chat, &c, on, err);
+    if (!s) s = ar__supervise(told, &whole, &part, chat, NULL, &c, on, err);
+    if (!s) s = ar__frames_find(&frames, chat, err);
+    if (!s) {
+        ar_rendered framed = {0};
+        s = ar__supervise(told, &framed, &part, chat, &frames, &c, on, err);
+        assert_int_equal(framed.marks.len, whole.marks.len);
+        assert_memory_equal(framed.marks.data, whole.marks.data, whole.marks.len);
+        ar__rendered_release(&framed);
+    }
+    ar__frames_release(&frames);
     for (size_t i = 0; !s && i < whole.text.len; i++) {
         bool now = whole.marks.data[i] & AR_LEARNED, was = i && whole.marks.data[i - 1] & AR_LEARNED;
         if (now != was) ar__buf_puts(&out, now ? "[" : "]");

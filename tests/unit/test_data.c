@@ -466,17 +466,23 @@ static void other_files_are_told_by_name(void **state) {
     refused(f, "", AR_ERR_FORMAT, "found no samples");
     refused(f, "\n  \r\n", AR_ERR_FORMAT, "found no samples");
     refused(f, "\xef\xbb\xbf", AR_ERR_FORMAT, "found no samples");
-    refused(f, "\n [\n{\"text\":\"a\"}]", AR_ERR_FORMAT, "jq -c '.[]'");
     refused(f, "\x1f\x8b\x08", AR_ERR_FORMAT, "gunzip");
-    refused(f, "PAR1xxxx", AR_ERR_FORMAT, "Parquet");
+    refused(f, "PAR1xxxx", AR_ERR_FORMAT, "pandas.read_parquet");
     refused_bytes(f, "\xff\xfe{\0", 4, AR_ERR_FORMAT, "iconv");
     refused_bytes(f, "{\0\"\0", 4, AR_ERR_FORMAT, "iconv -f UTF-16LE");
     refused_bytes(f, "\0{\0\"", 4, AR_ERR_FORMAT, "iconv -f UTF-16BE");
     refused_bytes(f, "\xff\xfe\0\0{\0\0\0", 8, AR_ERR_FORMAT, "iconv -f UTF-32");
     refused(f, "ARROW1\n", AR_ERR_FORMAT, "Arrow");
-    refused(f, "question,answer\nq,a\n", AR_ERR_FORMAT, "found a table with ',' between its columns");
-    refused(f, "\xef\xbb\xbf\"the question\";\"answer\"\r\n", AR_ERR_FORMAT, "found a table with ';' between its columns");
-    refused(f, "question\tanswer\n", AR_ERR_FORMAT, "delimiter=\"\\t\")]'");
+    refused(f, "question,answer\n", AR_ERR_FORMAT, "found a table without a row under its names");
+    refused(f, "question,answer\nq,a\nq\n", AR_ERR_FORMAT, "data.jsonl:3: found 1 columns, wanted the 2 that the first line names");
+    refused(f, "question,answer\n\"q,a\n", AR_ERR_FORMAT, "data.jsonl:2: found a quote that is not closed");
+    refused(f, "question,answer\n\"q\"x,a\n", AR_ERR_FORMAT, "found text behind a closing quote");
+    refused(f, "question,question\nq,a\n", AR_ERR_FORMAT, "found two columns 'question'");
+    refused(f, "question,\nq,a\n", AR_ERR_FORMAT, "found a column without a name");
+    refused(f, "question,reply\nq,a\n", AR_ERR_FORMAT, "found 'question' without 'answer'");
+    refused(f, "[{\"text\":\"a\"},\n\n{\"text\":1}]", AR_ERR_FORMAT, "data.jsonl:3: field 'text': found a number");
+    refused(f, "[{\"text\":\"a\"},\n 7]", AR_ERR_FORMAT, "data.jsonl:2: found a number, wanted one JSON object a line");
+    refused(f, "[{\"text\":\"a\"},\n{\"text\":\"b\"", AR_ERR_FORMAT, "data.jsonl:2: found bad JSON");
     refused(f, "Once upon a time\n", AR_ERR_FORMAT,
             "found plain text, wanted one JSON object a line: jq -Rc 'select(length > 0) | {text: .}'");
     refused(f, "\"one, two\"\n", AR_ERR_FORMAT, "found a string, wanted one JSON object a line: jq -c '{text: .}'");
@@ -538,6 +544,54 @@ static void utf8_is_checked_as_the_standard_says(void **state) {
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_int_equal(ar__utf8_bad_at(bad[i], strlen(bad[i])), 0);
 }
 
+static void arrays_and_tables_are_read(void **state) {
+    struct fixture *f = *state;
+    ar_dataset *ds = load(f, " [ {\"text\":\"a]\\\"b\"} ,\n{\"prompt\":\"p\",\n \"completion\":\"c,[\"}\n]\n");
+    assert_int_equal(ar__dataset_count(ds), 2);
+    assert_sample(ds, 0, "^a]\"b$", "011111");
+    assert_sample(ds, 1, "^pc,[$", "001111");
+    assert_int_equal(ar__dataset_at(ds, 1).line, 2);
+    ar__dataset_free(ds);
+    ds = load(f, "\xef\xbb\xbfprompt,completion\r\n\"a \"\"b\"\",\nc\",d\r\n\r\ne,f");
+    assert_int_equal(ar__dataset_count(ds), 2);
+    assert_sample(ds, 0, "^a \"b\",\ncd$", "00000000011");
+    assert_sample(ds, 1, "^ef$", "0011");
+    assert_int_equal(ar__dataset_at(ds, 1).line, 5);
+    ar__dataset_free(ds);
+    ds = load(f, "prompt\tcompletion\na,b\tc\n");
+    assert_sample(ds, 0, "^a,bc$",
+                  "00001"
+                  "1");
+    ar__dataset_free(ds);
+}
+
+static void a_share_of_a_file_is_taken(void **state) {
+    struct fixture *f = *state;
+    char text[40 * 16 + 1] = "";
+    for (int i = 0; i < 40; i++) snprintf(text + strlen(text), 20, "{\"text\":\"%c%c\"}\n", 'a' + i / 26, 'a' + i % 26);
+    const char *path = temp_text("data.jsonl", text);
+    static const struct {
+        const char *share;
+        size_t count;
+    } cases[] = {{"", 40}, {":0.25", 10}, {":1", 40}, {":2", 80}, {":1.5", 60}};
+    for (int seed = 1; seed < 3; seed++)
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            ar_buf with = {0};
+            ar_dataset *ds;
+            ar_error err;
+            ar__buf_printf(&with, "%s%s", path, cases[i].share);
+            f->options.seed = (uint64_t)seed;
+            assert_ok(ar__dataset_load(&ds, with.data, f->tk, &f->options, &f->stats, &err), err);
+            assert_int_equal(ar__dataset_count(ds), cases[i].count);
+            for (size_t k = 1; k < cases[i].count && k < 40; k++) assert_true(ar__dataset_at(ds, k).line > ar__dataset_at(ds, k - 1).line);
+            ar__dataset_free(ds);
+            ar__buf_release(&with);
+        }
+    ar_dataset *ds;
+    ar_error err;
+    assert_error(ar__dataset_load(&ds, "missing.jsonl:0.5", f->tk, &f->options, NULL, &err), AR_ERR_IO, err, "missing.jsonl");
+}
+
 static void prompts_are_those_of_training(void **state) {
     (void)state;
     const char *path = temp_text("prompts.jsonl", "\xef\xbb\xbf{\"prompt\":\"ab\",\"completion\":\"cd\"}\r\n\n{\"prompt\":\"\"}\n"
@@ -557,8 +611,11 @@ static void prompts_are_those_of_training(void **state) {
     assert_error(ar_prompts_load(&got, path, NULL, NULL, &err), AR_ERR_FORMAT, err,
                  "prompts.jsonl:3: found the fields 'answer', wanted prompt");
     assert_int_equal(got.count, 0);
-    path = temp_text("prompts.jsonl", "[{\"text\":\"a\"}]");
-    assert_error(ar_prompts_load(&got, path, NULL, NULL, &err), AR_ERR_FORMAT, err, "JSON array");
+    path = temp_text("prompts.jsonl", "[{\"text\":\"a\"}, {\"prompt\":\"\",\"completion\":\"c\"}]");
+    assert_ok(ar_prompts_load(&got, path, NULL, NULL, &err), err);
+    assert_int_equal(got.count, 2);
+    assert_string_equal(got.text[0], "a");
+    assert_string_equal(got.text[1], "");
     ar_prompts_release(&got);
 }
 
@@ -587,6 +644,8 @@ int main(void) {
         cmocka_unit_test_setup(a_very_long_line_is_one_sample, reset),
         cmocka_unit_test_setup(threads_change_nothing, reset),
         cmocka_unit_test(utf8_is_checked_as_the_standard_says),
+        cmocka_unit_test_setup(arrays_and_tables_are_read, reset),
+        cmocka_unit_test_setup(a_share_of_a_file_is_taken, reset),
         cmocka_unit_test(prompts_are_those_of_training),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -33,10 +33,21 @@ static bool power_int(ar_jvalue *out, ar_jinja *j, int64_t base, int64_t exponen
     return true;
 }
 
+/* a / b, rounded once: integers past 2^53 are not rounded before they are divided. */
+static double quotient_of(int64_t a, int64_t b) {
+    uint64_t n = a < 0 ? -(uint64_t)a : (uint64_t)a, d = b < 0 ? -(uint64_t)b : (uint64_t)b;
+    if ((n | d) >> 53 == 0 || !n) return (double)a / (double)b;
+    int up = __builtin_clzll(n);
+    __extension__ typedef unsigned __int128 wide;
+    wide top = (wide)(n << up) << 64;
+    double q = ldexp((double)(top / d | (top % d != 0)), -64 - up); /* 63 bits or more; the last one says whether a rest remains */
+    return (a < 0) != (b < 0) ? -q : q;
+}
+
 static bool divide_int(ar_jvalue *out, ar_jinja *j, ar_jop op, int64_t a, int64_t b) {
     if (!b) return ar__j_fail(j, "division by zero");
     if (op == AR_OP_DIV) {
-        *out = ar__j_float((double)a / (double)b);
+        *out = ar__j_float(quotient_of(a, b));
         return true;
     }
     if (b == -1) { /* INT64_MIN / -1 */

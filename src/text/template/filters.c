@@ -261,6 +261,10 @@ AR_J_FILTER(round) {
     }
     bool up = ar__j_is(method, "ceil");
     if (!up && !ar__j_is(method, "floor")) return ar__j_fail(j, "round: method must be common, ceil or floor");
+    if (in.type != AR_J_FLOAT && places >= 0) { /* there is nothing to round */
+        *out = ar__j_float(ar__j_as_float(in));
+        return true;
+    }
     double unit = pow(10, (double)places), f = ar__j_as_float(in) * unit;
     if (!isfinite(f)) return ar__j_fail(j, "round: the number is too large");
     *out = ar__j_float(((up ? ceil(f) : floor(f)) + 0.0) / unit);
@@ -276,7 +280,7 @@ AR_J_FILTER(filesizeformat) {
     if (!read_float(&size, in)) return ar__j_fail(j, "filesizeformat: found %s, wanted a number", ar__j_type_name(in));
     base = unit = ar__j_truth(binary) ? 1024 : 1000;
     int i = 0;
-    while (i < 7 && size >= unit * base) unit *= base, i++;
+    while (i < 7 && !(size < unit * base)) unit *= base, i++; /* to the last one, where it is no number */
     if (size == 1)
         snprintf(text, sizeof text, "1 Byte");
     else if (size < base)

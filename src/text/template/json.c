@@ -84,7 +84,7 @@ bool ar__j_take_values(ar_jinja *j, const json_t *values) {
         const ar_jstr *name = j->t->name[i];
         const json_t *v = json_object_getn(values, name->data, name->size);
         bool outside = ar__j_is(name, "tools") || ar__j_is(name, "documents");
-        const ar_jfunction *f = v ? NULL : ar__j_function_find(name);
+        const ar_jfunction *f = v ? NULL : j->t->function[i];
         bool ok = true;
         if (v && ar__j_is(name, "messages"))
             ok = messages_from(&j->global[i], j, v);
@@ -132,7 +132,7 @@ static void put_json_text(dump *d, const ar_jstr *s) {
     ar__j_puts(d->j, "\"");
     for (size_t i = 0; i < s->size; i += len) {
         uint32_t c = ar__utf8_get(s->data + i, &len);
-        if (c >= ' ' && c != '"' && c != '\\' && (c < 0x7F || (!d->ascii) || c == 0x7F)) continue;
+        if (c >= ' ' && c != '"' && c != '\\' && (c < 0x7F || !d->ascii)) continue;
         ar__j_put_part(d->j, s, from, i);
         put_escape(d, c, s->marks ? s->marks[i] : s->mark);
         from = i + len;

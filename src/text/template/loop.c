@@ -25,8 +25,23 @@ static bool assign_filtered(ar_jinja *j, ar_jscope *scope, const ar_jnode *targe
     return !ar__j_next(&item, j, &w) ? !j->status : ar__j_fail(j, "too many values to unpack");
 }
 
+/* The item again: what its names are bound to, in tuples.  Behind an `if` a loop does not see the pair itself. */
+static bool rebuild(ar_jvalue *out, ar_jinja *j, const ar_jscope *scope, const ar_jnode *target) {
+    if (target->kind == AR_N_NAME) {
+        for (size_t i = 0; i < scope->count; i++)
+            if (scope->var[i].id == target->id) *out = scope->var[i].value; /* a name that is there twice: the last one */
+        return true;
+    }
+    ar_jlist *l = ar__j_list_new(j, 2);
+    ar_jvalue item;
+    for (const ar_jnode *t = target->list; l && t; t = t->next)
+        if (!rebuild(&item, j, scope, t) || !ar__j_list_add(j, l, item)) return false;
+    if (l) *out = ar__j_list_value(l, AR_J_TUPLE);
+    return l != NULL;
+}
+
 /* Whether the item passes `if` of the loop, which sees the item, but no `loop`. */
-static bool passes(bool *out, ar_jinja *j, ar_jloop *loop, ar_jvalue item) {
+static bool passes(bool *out, ar_jinja *j, ar_jloop *loop, ar_jvalue *item) {
     static ar_jstr name = {.data = "loop", .size = 4, .points = 4};
     ar_jscope *outer = j->scope, scope = {.parent = loop->scope, .kept = true};
     ar_jvar first[4] = {{AR_NAME_LOOP, ar__j_undefined(&name, AR_J_NO_VARIABLE)}};
@@ -36,12 +51,12 @@ static bool passes(bool *out, ar_jinja *j, ar_jloop *loop, ar_jvalue item) {
     scope.var = first;
     scope.cap = sizeof first / sizeof *first;
     scope.count = 1;
-    bool ok = assign_filtered(j, &scope, loop->node->a, item);
+    bool ok = assign_filtered(j, &scope, loop->node->a, *item);
     j->scope = &scope;
     ok = ok && ar__j_eval(&v, j, loop->node->c);
     j->scope = outer;
     *out = ok && ar__j_truth(v);
-    return ok;
+    return ok && (!*out || rebuild(item, j, &scope, loop->node->a));
 }
 
 /* Finds items until there are so many, or all. */
@@ -49,7 +64,7 @@ static bool make_ready(ar_jinja *j, ar_jloop *loop, size_t count) {
     ar_jvalue item;
     bool pass;
     while (loop->ready->count < count && ar__j_next(&item, j, &loop->walk))
-        if (!passes(&pass, j, loop, item) || (pass && !ar__j_list_add(j, loop->ready, item))) return false;
+        if (!passes(&pass, j, loop, &item) || (pass && !ar__j_list_add(j, loop->ready, item))) return false;
     return !j->status;
 }
 

@@ -132,10 +132,10 @@ static bool affix(ar_jvalue *out, ar_jinja *j, ar_jvalue self, const ar_jargs *a
     if (!bind(v, j, name, args, "prefix,start,end", 1) || !range_of(&from, &to, &within, j, self.s, v + 1)) return false;
     ar_jstr part = within ? (ar_jstr){.data = self.s->data + from, .size = to - from} : (ar_jstr){.data = ""};
     if (v[0].type == AR_J_TUPLE) {
-        for (size_t i = 0; i < v[0].list->count; i++) {
+        for (size_t i = 0; i < v[0].list->count && !found; i++) {
             ar_jstr *one = NULL;
             if (!ar__j_arg_str(&one, j, name, v[0].list->item[i])) return false;
-            found = found || (within && has(&part, one));
+            found = within && has(&part, one);
         }
     } else {
         ar_jstr *one = NULL;
@@ -430,11 +430,14 @@ METHOD(is_integer) {
 
 typedef struct row {
     const char *name;
+    size_t size;
     bool (*run)(ar_jvalue *out, ar_jinja *j, ar_jvalue self, const ar_jargs *args);
 } row;
 
-#define ROW(name)                                                                                                                          \
-    { #name, name##_ }
+/* clang-format off */
+#define ROW(name) {#name, sizeof #name - 1, name##_}
+#define NAMED(name, run) {name, sizeof name - 1, run}
+/* clang-format on */
 
 static const row of_text[] = {ROW(upper),      ROW(lower),        ROW(casefold),     ROW(swapcase),   ROW(title),
                               ROW(capitalize), ROW(isalpha),      ROW(isalnum),      ROW(isdigit),    ROW(isdecimal),
@@ -445,9 +448,9 @@ static const row of_text[] = {ROW(upper),      ROW(lower),        ROW(casefold),
                               ROW(replace),    ROW(split),        ROW(rsplit),       ROW(splitlines), ROW(partition),
                               ROW(rpartition), ROW(join),         ROW(format),       ROW(format_map), ROW(center),
                               ROW(ljust),      ROW(rjust),        ROW(zfill),        ROW(expandtabs), {0}};
-static const row of_list[] = {{"count", list_count_}, {"index", list_index_}, {"copy", list_copy_}, {0}};
-static const row of_tuple[] = {{"count", list_count_}, {"index", list_index_}, {0}};
-static const row of_dict[] = {ROW(keys), ROW(values), ROW(items), ROW(get), {"copy", dict_copy_}, {0}};
+static const row of_list[] = {NAMED("count", list_count_), NAMED("index", list_index_), NAMED("copy", list_copy_), {0}};
+static const row of_tuple[] = {NAMED("count", list_count_), NAMED("index", list_index_), {0}};
+static const row of_dict[] = {ROW(keys), ROW(values), ROW(items), ROW(get), NAMED("copy", dict_copy_), {0}};
 static const row of_cycler[] = {ROW(next), ROW(reset), {0}};
 static const row of_float[] = {ROW(is_integer), {0}};
 
@@ -481,7 +484,7 @@ static const row *rows_of(ar_jtype type) {
 bool ar__j_method(ar_jvalue *out, ar_jinja *j, ar_jvalue self, const ar_jstr *name) {
     const row *r = rows_of(self.type);
     if (self.type == AR_J_FUNCTION && !strcmp(self.function->name, "dict")) r = of_dict_function;
-    while (r && r->name && !ar__j_is(name, r->name)) r++;
+    while (r && r->name && (r->size != name->size || memcmp(r->name, name->data, r->size) != 0)) r++;
     if (!r || !r->name) return true;
     ar_jmethod *m = ar__j_new(j, 1, sizeof *m);
     if (!m) return false;

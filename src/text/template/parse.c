@@ -401,6 +401,12 @@ static bool reserve_names(ar_template *t) {
     return true;
 }
 
+static bool find_functions(ar_template *t) {
+    t->function = ar__jpool_take(&t->pool, (t->name_count + 1) * sizeof *t->function);
+    for (size_t i = 0; t->function && i < t->name_count; i++) t->function[i] = ar__j_function_find(t->name[i]);
+    return t->function != NULL;
+}
+
 static ar_status parse(ar_template *t, const char *source, size_t n, ar_error *err) {
     size_t valid = ar__utf8_valid(source, n);
     if (valid != n) return ar__fail(err, AR_ERR_FORMAT, "byte %zu is not UTF-8", valid);
@@ -413,6 +419,7 @@ static ar_status parse(ar_template *t, const char *source, size_t n, ar_error *e
     ar_jnode *root = ar__j_node(&p, AR_N_SCOPE);
     if (!root || !statements(&p, root, &root->list, NULL)) return AR_ERR_FORMAT;
     t->body = root->list;
+    if (!find_functions(t)) return ar__fail_memory(err, "template");
     return ar__j_find_late(t) ? AR_OK : ar__fail_memory(err, "template");
 }
 

@@ -33,7 +33,8 @@ struct ar_template {
     ar_jpool pool;
     char *source;
     ar_jnode *body;
-    ar_jstr **name; /* by id */
+    ar_jstr **name;                /* by id */
+    const ar_jfunction **function; /* by id: what every template has of that name; NULL: nothing */
     size_t name_count, name_cap;
     bool generation;
     uint32_t *late; /* names that the template sets before it reads them: until then they are undefined */

@@ -10,18 +10,22 @@ static bool deeper(ar_jinja *j) {
 
 /* ---- variables -----------------------------------------------------------------------------------------------------*/
 
-static bool set_variable(ar_jinja *j, uint32_t id, ar_jvalue v) {
+/* The scope's own; a new one is ABSENT.  NULL: no memory is left. */
+static ar_jvalue *own_variable(ar_jinja *j, uint32_t id) {
     ar_jscope *s = j->scope;
     for (size_t i = 0; i < s->count; i++)
-        if (s->var[i].id == id) {
-            s->var[i].value = v;
-            return true;
-        }
+        if (s->var[i].id == id) return &s->var[i].value;
     ar_jvar *grown = ar__jpool_grow(&j->pool, s->var, &s->cap, s->count + 1, sizeof *grown);
-    if (!grown) return ar__j_fail_memory(j);
+    if (!grown) return ar__j_fail_memory(j), NULL;
     s->var = grown;
-    s->var[s->count++] = (ar_jvar){id, v};
-    return true;
+    s->var[s->count] = (ar_jvar){id, {0}};
+    return &s->var[s->count++].value;
+}
+
+static bool set_variable(ar_jinja *j, uint32_t id, ar_jvalue v) {
+    ar_jvalue *at = own_variable(j, id);
+    if (at) *at = v;
+    return at != NULL;
 }
 
 static bool set_member(ar_jinja *j, const ar_jnode *target, ar_jvalue v) {
@@ -166,16 +170,16 @@ static ar_jvalue take_named(const ar_jargs *args, bool *used, const ar_jstr *nam
     return (ar_jvalue){0};
 }
 
+/* What was given, then the defaults in their order: one sees all parameters, those that have no value yet as undefined. */
 static bool bind_params(ar_jinja *j, const ar_jmacro *m, const ar_jargs *args, bool *used, size_t *count) {
     *count = 0;
-    for (const ar_jnode *p = m->node->other; p; p = p->next) /* a default sees parameters, set or not, before all else */
-        if (!set_variable(j, p->id, (ar_jvalue){0})) return false;
+    for (const ar_jnode *p = m->node->other; p; p = p->next, (*count)++)
+        if (!set_variable(j, p->id, *count < args->count ? args->plain[*count] : take_named(args, used, p->name))) return false;
     for (const ar_jnode *p = m->node->other; p; p = p->next) {
-        ar_jvalue v = *count < args->count ? args->plain[*count] : take_named(args, used, p->name);
-        if (v.type == AR_J_ABSENT && p->a && !ar__j_eval(&v, j, p->a)) return false;
-        if (v.type == AR_J_ABSENT) v = ar__j_undefined(p->name, AR_J_NO_VARIABLE);
-        if (!set_variable(j, p->id, v)) return false;
-        (*count)++;
+        ar_jvalue *at = own_variable(j, p->id), v;
+        if (!at || at->type != AR_J_ABSENT) continue;
+        if (p->a && !ar__j_eval(&v, j, p->a)) return false;
+        if (!set_variable(j, p->id, p->a ? v : ar__j_undefined(p->name, AR_J_NO_VARIABLE))) return false;
     }
     return true;
 }

@@ -1,0 +1,291 @@
+/* alphar chat: a conversation with a model, with another alpha from one answer to the next. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands.h"
+#include "line.h"
+#include "session.h"
+
+struct values {
+    struct session_values session;
+    const char *system;
+    int64_t max_tokens, top_k;
+    double temperature, top_p, min_p, repeat_penalty, scale, alpha;
+};
+#define AT(member) offsetof(struct values, member)
+
+static const cli_option options[] = {
+    {.name = "system", .kind = CLI_STRING, .at = AT(system), .value = "S", .help = "a system message before everything"},
+    {.name = "max-tokens",
+     .kind = CLI_INT,
+     .at = AT(max_tokens),
+     .value = "N",
+     .initial = "512",
+     .min = 1,
+     .max = 1 << 24,
+     .help = "an answer ends after N tokens"},
+    {.name = "temperature",
+     .kind = CLI_NUMBER,
+     .at = AT(temperature),
+     .value = "X",
+     .initial = "0",
+     .max = 1e6,
+     .help = "0 always takes the likeliest token"},
+    {.name = "top-p",
+     .kind = CLI_NUMBER,
+     .at = AT(top_p),
+     .value = "X",
+     .initial = "1",
+     .max = 1,
+     .flags = CLI_ABOVE,
+     .about = "draw from the likeliest that add up to P"},
+    {.name = "top-k", .kind = CLI_INT, .at = AT(top_k), .value = "N", .initial = "0", .about = "draw from the K likeliest"},
+    {.name = "min-p",
+     .kind = CLI_NUMBER,
+     .at = AT(min_p),
+     .value = "X",
+     .initial = "0",
+     .max = 1,
+     .help = "draw from the likeliest only",
+     .about = "draw from tokens above P times the likeliest"},
+    {.name = "repeat-penalty",
+     .kind = CLI_NUMBER,
+     .at = AT(repeat_penalty),
+     .value = "X",
+     .initial = "1",
+     .max = 1e6,
+     .flags = CLI_ABOVE,
+     .help = "above 1: less of what was there"},
+    {.name = "scale", .kind = CLI_NUMBER, .at = AT(scale), .value = "S", .about = "s of every site"},
+    {.name = "alpha",
+     .kind = CLI_NUMBER,
+     .at = AT(alpha),
+     .value = "X",
+     .help = "another strength of the adapter",
+     .about = "alpha of every site"},
+    {0},
+};
+
+struct chat {
+    cli *c;
+    ar_session *session;
+    ar_generate_options o;
+    json_t *messages; /* without the system message */
+    char *system;     /* NULL: none */
+    bool both;        /* each answer twice: with the adapter, and the base alone */
+    bool adapter;
+};
+
+static volatile sig_atomic_t stop;
+
+static void ask_to_stop(int number) {
+    (void)number;
+    stop = 1;
+}
+
+static bool stream(void *user, const char *text, size_t n) {
+    (void)user;
+    return fwrite(text, 1, n, stdout) == n && !fflush(stdout) && !stop;
+}
+
+/* ---- answers ---------------------------------------------------------------------------------------------------------*/
+
+static char *conversation(const struct chat *t) {
+    json_t *all = json_array();
+    if (t->system) json_array_append_new(all, json_pack("{s:s, s:s}", "role", "system", "content", t->system));
+    json_array_extend(all, t->messages);
+    char *text = json_dumps(all, JSON_COMPACT);
+    json_decref(all);
+    return text;
+}
+
+/* Ctrl-C ends an answer; what is there of it stays. */
+static int answer(char **out, struct chat *t, const char *asked, bool base_alone) {
+    static const bool yes[1] = {true};
+    struct sigaction action = {.sa_handler = ask_to_stop}, before;
+    ar_generate_result r;
+    ar_error err;
+    sigemptyset(&action.sa_mask);
+    t->o.conversations = yes;
+    t->o.base_alone = base_alone;
+    t->o.on_text = t->c->json ? NULL : stream;
+    stop = 0;
+    sigaction(SIGINT, &action, &before);
+    ar_status s = ar_generate(&r, t->session, asked, &t->o, &err);
+    sigaction(SIGINT, &before, NULL);
+    *out = s || !r.text ? NULL : strdup(r.text);
+    if (!s && !t->c->json) puts(stop ? " …stopped" : "");
+    ar_generate_result_release(&r);
+    return s ? cli_fail(t->c, &err) : *out ? CLI_OK : cli_fail_memory(t->c);
+}
+
+static int say(struct chat *t, const char *line) {
+    char *asked, *text = NULL, *base = NULL;
+    json_array_append_new(t->messages, json_pack("{s:s, s:s}", "role", "user", "content", line));
+    asked = conversation(t);
+    if (t->both && !t->c->json) fputs("with the adapter: ", stdout);
+    int code = asked ? answer(&text, t, asked, false) : cli_fail_memory(t->c);
+    if (!code && t->both && !t->c->json) fputs("the base alone: ", stdout);
+    if (!code && t->both) code = answer(&base, t, asked, true);
+    if (!code && t->c->json)
+        code = cli_print_json(t->c, base ? json_pack("{s:s, s:s}", "text", text, "base", base) : json_pack("{s:s}", "text", text));
+    if (code)
+        json_array_remove(t->messages, json_array_size(t->messages) - 1); /* as if it had not been said */
+    else
+        json_array_append_new(t->messages, json_pack("{s:s, s:s}", "role", "assistant", "content", text));
+    free(asked);
+    free(text);
+    free(base);
+    return code;
+}
+
+/* ---- commands --------------------------------------------------------------------------------------------------------*/
+
+static void tell(const struct chat *t, const char *text) { cli_log(t->c, AR_LOG_INFO, text); }
+
+static void set_strength(struct chat *t, bool alpha, const char *rest) {
+    char said[120], *end;
+    double x = strtod(rest, &end);
+    ar_error err;
+    if (!*rest || *end) {
+        snprintf(said, sizeof said, "wanted a number, such as /%s 16", alpha ? "alpha" : "scale");
+    } else if (ar_session_set_strength(t->session, alpha, x, &err)) {
+        snprintf(said, sizeof said, "%.100s", err.message);
+    } else {
+        snprintf(said, sizeof said, "%s %g from now on", alpha ? "alpha" : "s", x);
+    }
+    tell(t, said);
+}
+
+static void set_system(struct chat *t, const char *rest) {
+    free(t->system);
+    t->system = *rest ? strdup(rest) : NULL;
+    tell(t, t->system ? "the system message is set" : "no system message");
+}
+
+static void save(const struct chat *t, const char *rest) {
+    char *text = conversation(t), said[300];
+    FILE *f = *rest && text ? fopen(rest, "wx") : NULL;
+    bool ok = f && fprintf(f, "{\"messages\": %s}\n", text) > 0;
+    if (f && fclose(f)) ok = false;
+    snprintf(said, sizeof said,
+             ok ? "%.200s: the conversation, as a sample for train"
+                : "%.200s: not written; wanted the name of a file that is not there yet",
+             rest);
+    tell(t, said);
+    free(text);
+}
+
+static void set_both(struct chat *t, const char *rest) {
+    (void)rest;
+    t->both = t->adapter && !t->both;
+    tell(t, !t->adapter ? "there is no adapter to leave out"
+            : t->both   ? "each answer twice: with the adapter, and the base alone"
+                        : "one answer again");
+}
+
+static void reset(struct chat *t, const char *rest) {
+    (void)rest;
+    json_array_clear(t->messages);
+    tell(t, "a new conversation");
+}
+
+static void set_alpha(struct chat *t, const char *rest) { set_strength(t, true, rest); }
+static void set_scale(struct chat *t, const char *rest) { set_strength(t, false, rest); }
+static void save_to(struct chat *t, const char *rest) { save(t, rest); }
+static void help(struct chat *t, const char *rest);
+
+static const struct {
+    const char *name, *help;
+    void (*run)(struct chat *t, const char *rest);
+} commands[] = {
+    {"/alpha", "/alpha X    another alpha for the adapter", set_alpha},
+    {"/scale", "/scale X    another s for every site", set_scale},
+    {"/base", "/base       each answer with the adapter and from the base alone, or no longer", set_both},
+    {"/reset", "/reset      a new conversation", reset},
+    {"/system", "/system T   another system message; without T none", set_system},
+    {"/save", "/save FILE  the conversation as a line of training data", save_to},
+    {"/help", "/help       this; /quit or Ctrl-D ends, Ctrl-C stops an answer", help},
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static void help(struct chat *t, const char *rest) {
+    (void)rest;
+    for (int i = 0; i < COMMANDS; i++) tell(t, commands[i].help);
+}
+
+static void obey(struct chat *t, const char *line) {
+    size_t n = strcspn(line, " ");
+    const char *rest = line + n + strspn(line + n, " ");
+    for (int i = 0; i < COMMANDS; i++)
+        if (strlen(commands[i].name) == n && !strncmp(line, commands[i].name, n)) {
+            commands[i].run(t, rest);
+            return;
+        }
+    tell(t, "no such command; /help lists them (a message may not begin with /)");
+}
+
+static int talk(struct chat *t) {
+    int code = CLI_OK;
+    for (char *line; (line = cli_line_read("> ")) != NULL; free(line)) {
+        if (!strcmp(line, "/quit") || !strcmp(line, "/exit")) {
+            free(line);
+            break;
+        }
+        if (*line == '/')
+            obey(t, line);
+        else if (*line)
+            code = say(t, line);
+    }
+    return code ? code : cli_finish(t->c);
+}
+
+static void map_options(ar_generate_options *o, const struct values *v) {
+    ar_generate_options_init(o);
+    o->max_tokens = (int)v->max_tokens;
+    o->temperature = v->temperature;
+    o->top_p = v->top_p;
+    o->min_p = v->min_p;
+    o->top_k = (int)v->top_k;
+    o->repeat_penalty = v->repeat_penalty;
+    o->seed = (uint64_t)v->session.common.seed;
+}
+
+static int run(cli *c, const cli_args *args) {
+    const struct values *v = args->values;
+    ar_session_options so = {
+        .has_scale = cli_given(args, "scale"), .has_alpha = cli_given(args, "alpha"), .scale = v->scale, .alpha = v->alpha};
+    struct chat t = {.c = c,
+                     .messages = json_array(),
+                     .system = v->system && *v->system ? strdup(v->system) : NULL,
+                     .adapter = v->session.adapter.count > 0};
+    ar_runtime *rt;
+    if (so.has_scale && so.has_alpha) return cli_fail_usage(c, "found --scale and --alpha, wanted one of them");
+    int code = cli_session_open(&t.session, &rt, c, args, &so);
+    if (code) return code;
+    map_options(&t.o, v);
+    if (!ar_session_has_template(t.session)) {
+        code = cli_fail_code(c, CLI_FAILED, "unsupported",
+                             "the base has no chat template: --template FILE or chatml names one; generate continues plain text");
+    } else {
+        tell(&t, "/help lists what else can be typed; Ctrl-D ends");
+        code = talk(&t);
+    }
+    cli_session_close(t.session, rt);
+    json_decref(t.messages);
+    free(t.system);
+    return code;
+}
+
+const cli_command cli_chat = {
+    .name = "chat",
+    .summary = "A conversation in the terminal; /alpha X changes the adapter's strength on the way.",
+    .usage = "alphar chat --model FOLDER [--adapter PATH] [--system S]",
+    .example = "alphar chat --model demo/base --adapter my-adapter --template chatml",
+    .options = options,
+    .shared = cli_session_options,
+    .values_size = sizeof(struct values),
+    .run = run,
+};
