@@ -104,6 +104,7 @@ static json_t *flags(const uint8_t *learned, size_t n) {
 static bool write_sample(struct looking *l, const ar_look_sample *s) {
     json_t *j = json_pack("{s:o, s:o, s:o, s:s, s:I}", "ids", cli_json_ids(s->ids, s->kept), "learned", flags(s->learned, s->kept), "text",
                           cli_json_text(s->text, s->text_size), "file", s->file ? s->file : "", "line", (json_int_t)s->line);
+    if (j && s->half) json_object_set_new(j, "half", json_string(s->half));
     bool ok = j && (!l->shown || fputs(", ", l->json) >= 0) && !json_dumpf(j, l->json, JSON_COMPACT);
     json_decref(j);
     return ok;
@@ -142,9 +143,10 @@ static void print_tokens(const struct looking *l, const ar_look_sample *s) {
 static void print_sample(const struct looking *l, const ar_look_sample *s) {
     size_t learned = 0;
     for (size_t i = 0; i < (s->kept ? s->kept : s->count); i++) learned += s->learned[i];
-    printf("%s:%zu: %zu tokens, %zu learned%s%s%s\n", s->file ? s->file : "samples", s->line, s->count, learned,
-           s->kept ? "" : ", DROPPED: nothing is left to learn", s->same ? ", the same as one before" : "",
-           s->joins ? ", its halves would join into other tokens" : "");
+    const char *dropped = s->half ? ", DROPPED: nothing is left to learn in this pair" : ", DROPPED: nothing is left to learn";
+    printf("%s:%zu: %s%s%zu tokens, %zu learned%s%s%s\n", s->file ? s->file : "samples", s->line, s->half ? s->half : "",
+           s->half ? ", " : "", s->count, learned, s->kept ? "" : dropped, s->same ? ", the same as one before" : "",
+           s->joins ? ", the tokens at the answer's border are others where it is not there yet" : "");
     print_tokens(l, s);
     putchar('\n');
 }
@@ -210,23 +212,23 @@ static void print_summary(struct looking *l, const ar_look_summary *m) {
     count_line(m->cut, "samples cut at --max-length");
     count_line(m->same, "samples are the same as one before");
     count_line(m->bos_twice, "samples begin with two BOS");
-    count_line(m->joins, "samples whose halves would join into other tokens in one text: put a space or newline between them");
+    count_line(m->joins, "samples where the tokens at the answer's border depend on what stands beside it: end prompts with a newline");
     count_line(m->rewritten, "turns are not learned, since the template drops a part of them once others follow");
     print_lengths(l, m->max_length);
 }
 
 static void warn(cli *c, const ar_look_summary *m, ar_train_on on) {
     if (m->tokens && m->supervised * 200 < m->tokens) cli_log(c, AR_LOG_WARNING, "under 1 token in 200 is learned: is it what you want?");
-    if (on != AR_TRAIN_ON_ALL && strcmp(m->form, "text") != 0 && m->supervised + m->rows >= m->tokens)
+    if (on != AR_TRAIN_ON_ALL && strcmp(m->form, "text") != 0 && m->supervised + m->rows + m->pairs >= m->tokens)
         cli_log(c, AR_LOG_WARNING, "everything is learned, prompts too: is it what you want?");
 }
 
 static json_t *to_json(const ar_look_summary *m) {
-    return json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "rows", (json_int_t)m->rows, "form", m->form,
-                     "tokens", (json_int_t)m->tokens, "supervised", (json_int_t)m->supervised, "bad", (json_int_t)m->bad, "dropped",
-                     (json_int_t)m->dropped, "cut", (json_int_t)m->cut, "same", (json_int_t)m->same, "bos_twice", (json_int_t)m->bos_twice,
-                     "joins", (json_int_t)m->joins, "rewritten", (json_int_t)m->rewritten, "longest", (json_int_t)m->longest, "max_length",
-                     m->max_length);
+    return json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "rows", (json_int_t)m->rows, "pairs",
+                     (json_int_t)m->pairs, "form", m->form, "tokens", (json_int_t)m->tokens, "supervised", (json_int_t)m->supervised, "bad",
+                     (json_int_t)m->bad, "dropped", (json_int_t)m->dropped, "cut", (json_int_t)m->cut, "same", (json_int_t)m->same,
+                     "bos_twice", (json_int_t)m->bos_twice, "joins", (json_int_t)m->joins, "rewritten", (json_int_t)m->rewritten, "longest",
+                     (json_int_t)m->longest, "max_length", m->max_length);
 }
 
 /* {"samples": […], "rows": …}: the samples from where they were kept. */

@@ -4,6 +4,7 @@
 
 #include "commands.h"
 #include "lists.h"
+#include "preference.h"
 #include "session.h"
 
 struct values {
@@ -13,6 +14,8 @@ struct values {
     int64_t max_length;
     bool pack, skip_bad;
     int train_on;
+    const char *reference;
+    struct preference_values preference;
 };
 #define AT(member) offsetof(struct values, member)
 
@@ -70,17 +73,52 @@ static const cli_option options[] = {
      .help = "tokens kept of a sample; several in a row",
      .about = "several samples in a row; changes no result"},
     {.name = "train-on", .kind = CLI_CHOICE, .at = AT(train_on), .value = CLI_TRAIN_ON, .help = "what counts"},
+    {.name = "objective",
+     .kind = CLI_CHOICE,
+     .at = AT(preference.objective),
+     .value = CLI_OBJECTIVES,
+     .help = "compare chosen with rejected",
+     .about = "rows are pairs of which one was preferred; none: rows are learned"},
+    {.name = "beta",
+     .kind = CLI_NUMBER,
+     .at = AT(preference.beta),
+     .value = "X",
+     .max = 1e6,
+     .flags = CLI_ABOVE,
+     .about = "strength of the comparison; default 0.1, of simpo 2; of orpo it is lambda"},
+    {.name = "gamma", .kind = CLI_NUMBER, .at = AT(preference.gamma), .value = "X", .max = 1e6, .about = "margin of simpo; default beta/2"},
+    {.name = "label-smoothing",
+     .kind = CLI_NUMBER,
+     .at = AT(preference.label_smoothing),
+     .value = "X",
+     .initial = "0",
+     .max = 0.5,
+     .flags = CLI_BELOW,
+     .help = "its strength, margin, label noise",
+     .about = "share of pairs that are labelled the wrong way round (dpo, simpo)"},
+    {.name = "reference", .kind = CLI_STRING, .at = AT(reference), .value = "PATH", .help = "dpo: against this adapter, not the base"},
     {0},
 };
+
+static json_t *result_json(const ar_eval_result *r) {
+    json_t *j = json_pack("{s:o, s:o, s:o, s:o}", "alpha", r->has_alpha ? cli_json_real(r->alpha) : json_null(), "scale",
+                          cli_json_real(r->scale), "scale_most", cli_json_real(r->scale_most), "loss", cli_json_real(r->loss));
+    json_t *rest = r->pairs ? json_pack("{s:o, s:o, s:I}", "margin", cli_json_real(r->margin), "accuracy", cli_json_real(r->accuracy),
+                                        "pairs", (json_int_t)r->pairs)
+                            : json_pack("{s:o}", "perplexity", cli_json_real(r->perplexity));
+    json_t *counts = json_pack("{s:I, s:I}", "tokens", (json_int_t)r->tokens, "supervised", (json_int_t)r->supervised);
+    bool ok = j && rest && counts && !json_object_update(j, rest) && !json_object_update(j, counts);
+    json_decref(rest);
+    json_decref(counts);
+    if (ok) return j;
+    json_decref(j);
+    return NULL;
+}
 
 static json_t *to_json(const ar_eval_result *r, int count) {
     json_t *list = json_array();
     for (int i = 0; list && i < count; i++) {
-        json_t *one = json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I}", "alpha", r[i].has_alpha ? cli_json_real(r[i].alpha) : json_null(),
-                                "scale", cli_json_real(r[i].scale), "scale_most", cli_json_real(r[i].scale_most), "loss",
-                                cli_json_real(r[i].loss), "perplexity", cli_json_real(r[i].perplexity), "tokens", (json_int_t)r[i].tokens,
-                                "supervised", (json_int_t)r[i].supervised);
-        if (json_array_append_new(list, one) == 0) continue;
+        if (json_array_append_new(list, result_json(&r[i])) == 0) continue;
         json_decref(list);
         list = NULL;
     }
@@ -88,13 +126,19 @@ static json_t *to_json(const ar_eval_result *r, int count) {
 }
 
 static void print_table(const ar_eval_result *r, int count) {
-    printf("%10s %10s %12s %12s %12s\n", "alpha", "s", "loss", "perplexity", "supervised");
+    bool pairs = r->pairs > 0;
+    printf("%10s %10s %12s ", "alpha", "s", "loss");
+    puts(pairs ? "      margin     accuracy        pairs" : "  perplexity   supervised");
     for (int i = 0; i < count; i++) {
         char alpha[40] = "-", scale[60];
         if (r[i].has_alpha) snprintf(alpha, sizeof alpha, "%.6g", r[i].alpha);
         int n = snprintf(scale, sizeof scale, "%.6g", r[i].scale);
         if (r[i].scale_most != r[i].scale) snprintf(scale + n, sizeof scale - (size_t)n, " to %.6g", r[i].scale_most);
-        printf("%10s %10s %12.6f %12.4f %12lld\n", alpha, scale, r[i].loss, r[i].perplexity, (long long)r[i].supervised);
+        printf("%10s %10s %12.6f ", alpha, scale, r[i].loss);
+        if (pairs)
+            printf("%12.6f %12.4f %12lld\n", r[i].margin, r[i].accuracy, (long long)r[i].pairs);
+        else
+            printf("%12.4f %12lld\n", r[i].perplexity, (long long)r[i].supervised);
     }
 }
 
@@ -142,6 +186,8 @@ static int run(cli *c, const cli_args *args) {
     o.train_on = cli_train_on(v->train_on);
     o.chat_for_pairs = v->session.chat_template != NULL;
     o.skip_bad = v->skip_bad;
+    o.preference = cli_preference(args, &v->preference);
+    o.reference = v->reference;
     o.alphas = v->alpha ? numbers : NULL;
     o.scales = v->scale ? numbers : NULL;
     o.count = (int)count;

@@ -12,16 +12,21 @@
 static void tell_eval(cli *c, const ar_progress *p) {
     if (p->eval_loss < 0 || c->quiet) return;
     cli_progress_clear(&c->progress);
-    fprintf(stderr, "step %lld: eval loss %.4f, perplexity %.3f\n", (long long)p->step, p->eval_loss, exp(p->eval_loss));
+    fprintf(stderr, "step %lld: eval loss %.4f, ", (long long)p->step, p->eval_loss);
+    if (p->compared)
+        fprintf(stderr, "margin %.4f, accuracy %.3f\n", p->eval_margin, p->eval_accuracy);
+    else
+        fprintf(stderr, "perplexity %.3f\n", exp(p->eval_loss));
 }
 
 static void show(void *user, const ar_progress *p) {
     cli *c = user;
-    char left[40], scale[80] = "", strength[40] = "";
+    char left[40], scale[80] = "", strength[40] = "", won[80] = "";
+    if (p->compared) snprintf(won, sizeof won, "  margin %.4f  accuracy %.2f", p->margin, p->accuracy);
     if (p->scale != 0) snprintf(scale, sizeof scale, "  s %.4g", p->scale);
     if (p->strength >= 0) snprintf(strength, sizeof strength, "  strength %.2e", p->strength);
-    cli_progress_show(&c->progress, p->step == p->steps || p->step == 1, "step %lld/%lld  loss %.4f  %.0f tokens/s  %s left%s%s  lr %.2e",
-                      (long long)p->step, (long long)p->steps, p->loss, p->tokens_per_second,
+    cli_progress_show(&c->progress, p->step == p->steps || p->step == 1, "step %lld/%lld  loss %.4f%s  %.0f tokens/s  %s left%s%s  lr %.2e",
+                      (long long)p->step, (long long)p->steps, p->loss, won, p->tokens_per_second,
                       cli_duration(left, sizeof left, p->seconds_left), scale, strength, p->lr);
     tell_eval(c, p);
 }

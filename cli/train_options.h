@@ -4,6 +4,7 @@
 
 #include "alphar/train.h"
 #include "output.h"
+#include "preference.h"
 
 struct train_values {
     cli_common common;
@@ -21,6 +22,7 @@ struct train_values {
     const char *targets, *exclude, *layers, *modules_to_save, *init_adapter;
     cli_list rank_pattern, alpha_pattern;
     /* data and steps */
+    struct preference_values preference;
     double epochs;
     int64_t steps, batch, micro_batch, max_length;
     bool pack, shuffle, skip_bad;

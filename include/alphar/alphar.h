@@ -10,6 +10,7 @@
 #include "alphar/error.h"
 #include "alphar/eval.h"
 #include "alphar/model.h"
+#include "alphar/preference.h"
 #include "alphar/runtime.h"
 #include "alphar/tokenizer.h"
 #include "alphar/train.h"

@@ -19,14 +19,16 @@ typedef enum ar_train_on {
     AR_TRAIN_ON_ALL         /* everything */
 } ar_train_on;
 
-/* One sample, in one of three ways:
+/* One sample, in one of these ways:
  *   - text: all of it is learned; BOS and EOS come as from a file;
  *   - prompt and completion: the completion is learned;
- *   - ids, just as they are: nothing is added; learned [count] marks the targets with 1 (NULL: all but the first).
+ *   - ids, just as they are: nothing is added; learned [count] marks the targets with 1 (NULL: all but the first);
+ *   - prompt, chosen and rejected, where an objective compares them (alphar/preference.h), and only there.
  * Texts are UTF-8 and end with NUL.  What is not used is NULL.  The caller keeps everything until the call returns. */
 typedef struct ar_memory_sample {
     const char *text;
     const char *prompt, *completion;
+    const char *chosen, *rejected;
     const int32_t *ids;
     const uint8_t *learned;
     size_t count;
@@ -44,8 +46,9 @@ typedef struct ar_look_sample {
     size_t text_size;
     const char *file;
     size_t line;
-    bool joins; /* a plain pair whose tokens would be others if both were encoded as one text */
-    bool same;  /* the ids of a sample that came before */
+    bool joins;       /* a plain pair would be other tokens in one text; or what stands before a conversation's answer, alone */
+    bool same;        /* the ids of a sample that came before */
+    const char *half; /* "chosen", "rejected": of a row that compares two completions; NULL */
     bool bos_twice;
 } ar_look_sample;
 
@@ -69,8 +72,9 @@ typedef struct ar_look_summary {
     size_t rows, bad, dropped, cut, same, joins, bos_twice;
     size_t tokens, supervised; /* of what is kept */
     size_t longest;            /* before the cut */
+    size_t pairs;              /* rows that compare two completions */
     size_t rewritten;          /* turns that are not learned since the template drops a part of them */
-    const char *form;          /* what the rows are: messages, prompt, text, …, mixed; static */
+    const char *form;          /* what the rows are: messages, prompt, text, …, preference, mixed; static */
     int max_length;
 } ar_look_summary;
 

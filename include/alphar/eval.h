@@ -10,6 +10,7 @@
 #include "alphar/data.h"
 #include "alphar/error.h"
 #include "alphar/model.h"
+#include "alphar/preference.h"
 #include "alphar/runtime.h"
 #include "alphar/tokenizer.h"
 
@@ -48,14 +49,14 @@ AR_API ar_status ar_session_set_strength(ar_session *s, bool alpha, double value
 /* Whether conversations can be written: the base, or the adapter, brings a chat template. */
 AR_API bool ar_session_has_template(const ar_session *s);
 
-/* ---- eval: mean loss over the supervised tokens of a file ---------------------------------------------------- */
+/* ---- eval: mean loss over the supervised tokens of a file, or over its pairs --------------------------------- */
 typedef struct ar_eval_options {
     const char *data; /* may be NULL where there are samples */
     int max_length;   /* 0: that of the adapter's training, else 1024, or the base's positions where these are fewer */
     bool pack;        /* true */
     bool skip_bad;
-    ar_train_on train_on;      /* AR_TRAIN_ON_COMPLETION */
-    bool chat_for_pairs;       /* plain pairs are written by the session's chat template too */
+    ar_train_on train_on;         /* AR_TRAIN_ON_COMPLETION */
+    bool chat_for_pairs;          /* plain pairs are written by the session's chat template too */
     const double *alphas;         /* evaluate at each of these; NULL: once, as the session stands */
     const double *scales;         /* the same for s; not together with alphas */
     int count;                    /* of alphas or scales */
@@ -64,13 +65,17 @@ typedef struct ar_eval_options {
     const ar_memory_sample *samples;
     size_t sample_count;
     const char *map, *ignore_fields; /* as in ar_train_options */
+    ar_preference preference;        /* data are pairs, loss is the objective's */
+    const char *reference;           /* of DPO: an adapter, as the session takes it; NULL: the base alone */
 } ar_eval_options;
 
 typedef struct ar_eval_result {
     bool has_alpha;                  /* false: the sites have no common alpha (or there is no adapter) */
     double alpha, scale, scale_most; /* scale: the least s of the sites, scale_most: the largest */
-    double loss, perplexity;
+    double loss, perplexity;         /* perplexity: NaN with an objective */
     int64_t tokens, supervised;
+    double margin, accuracy; /* with an objective, over this many pairs: */
+    int64_t pairs;
 } ar_eval_result;
 
 AR_API void ar_eval_options_init(ar_eval_options *o);
@@ -105,7 +110,8 @@ typedef struct ar_generate_options {
     int stop_count;
     uint64_t seed; /* 1 */
     bool raw;      /* the prompt as it stands, not in the form of the adapter's training */
-    const char *system; /* prompts are what a user says after this system message ("": none), written by the chat template; NULL: as trained */
+    const char
+        *system; /* prompts are what a user says after this system message ("": none), written by the chat template; NULL: as trained */
     /* [count] which prompts are conversations: JSON, a list of messages or an object with messages and perhaps tools, written by the chat
      * template.  NULL: none. */
     const bool *conversations;

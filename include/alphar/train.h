@@ -17,6 +17,7 @@
 #include "alphar/adapter.h"
 #include "alphar/data.h"
 #include "alphar/error.h"
+#include "alphar/preference.h"
 #include "alphar/runtime.h"
 
 #ifdef __cplusplus
@@ -34,9 +35,11 @@ typedef struct ar_progress {
     double loss, lr, grad_norm;
     double tokens_per_second; /* real tokens, over the last steps */
     double seconds_left;
-    double scale;     /* s of the adapter (the first site's); 0 with method full */
-    double strength;  /* mean of ||sBA|| / ||W|| over the sites when last measured; negative: never */
-    double eval_loss; /* negative: not evaluated at this step */
+    double scale;                                        /* s of the adapter (the first site's); 0 with method full */
+    double strength;                                     /* mean of ||sBA|| / ||W|| over the sites when last measured; negative: never */
+    double eval_loss;                                    /* negative: not evaluated at this step */
+    bool compared;                                       /* there is an objective, and so there are these: */
+    double margin, accuracy, eval_margin, eval_accuracy; /* alphar/preference.h; of this step, and of its evaluation */
 } ar_progress;
 
 typedef struct ar_train_options {
@@ -61,9 +64,11 @@ typedef struct ar_train_options {
     const char *modules_to_save; /* "lm_head,embed_tokens"; NULL: none */
     ar_bias_mode bias;
 
+    ar_preference preference; /* compare two completions instead of learning one; samples are pairs then */
+
     double epochs;                /* 3 */
     int64_t steps;                /* 0: from epochs */
-    int batch;                    /* 8 samples a step */
+    int batch;                    /* 8 samples a step, or pairs */
     int micro_batch;              /* rows at a time; 0: from memory */
     int max_length;               /* 0: 1024, or the base's positions where these are fewer */
     bool pack, shuffle;           /* both true */
@@ -134,9 +139,10 @@ AR_API ar_status ar_train_finish(ar_train_result *result, const ar_runtime *rt, 
 
 /* What a run amounts to.  0: not known. */
 typedef struct ar_outlook {
-    int64_t samples, tokens, supervised; /* of one pass over the data */
-    int64_t lines_read, lines;           /* the three are an estimate from so many lines; 0, 0: they are exact */
-    double error;                        /* of it: a standard error of the tokens, as a share */
+    int64_t samples, tokens, supervised; /* of one pass over the data; with an objective samples are pairs */
+    bool pairs;
+    int64_t lines_read, lines; /* the three are an estimate from so many lines; 0, 0: they are exact */
+    double error;              /* of it: a standard error of the tokens, as a share */
     int64_t steps;
     int batch;
     double tokens_per_second, seconds; /* seconds: of all steps and evaluations */

@@ -5,7 +5,9 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "base/size.h"
 #include "check/losses.h"
+#include "train/objective.h"
 
 enum { TOKENS = 1024 };
 
@@ -16,6 +18,10 @@ static ar_status check(const ar_session *s, const ar_eval_options *o, ar_error *
     if (!o->data && !o->more_data_count && !o->sample_count) return ar__fail(err, AR_ERR_VALUE, "data: not given");
     if ((o->sample_count && !o->samples) || (o->more_data_count > 0 && !o->more_data))
         return ar__fail(err, AR_ERR_VALUE, "samples or more_data: are NULL, their count says that they are there");
+    if (o->preference.objective && o->train_on == AR_TRAIN_ON_ALL)
+        return ar__fail(err, AR_ERR_USAGE, "train-on all: found an objective, which compares completions, not their prompts");
+    if (o->reference && o->preference.objective != AR_OBJECTIVE_DPO)
+        return ar__fail(err, AR_ERR_USAGE, "reference: wanted objective dpo with it, which alone has a reference");
     if (o->alphas && o->scales) return ar__fail(err, AR_ERR_VALUE, "alphas and scales: wanted one of them");
     if ((o->alphas || o->scales) && !s->adapter)
         return ar__fail(err, AR_ERR_VALUE, "alpha or scale without an adapter: there is nothing to set");
@@ -61,6 +67,7 @@ static ar_status load(ar_dataset **out, const ar_session *s, const ar_eval_optio
                          .more = {o->more_data, o->more_data_count, o->samples, o->sample_count},
                          .map = o->map,
                          .ignore_fields = o->ignore_fields,
+                         .rows = o->preference.objective ? AR_ROWS_PAIRS : AR_ROWS_SAMPLES,
                          .chat_for_plain = o->chat_for_pairs};
     d.chat = s->chat;
     ar_status st = ar_session_need_tokenizer(s, err);
@@ -108,24 +115,72 @@ static ar_status attach_all(ar_attachment **at, const ar_pair_op **pairs, ar_eva
     return st;
 }
 
-static ar_status evaluate(ar_eval_result *r, ar_session *s, ar_batcher *b, const ar_eval_options *o, ar_error *err) {
-    size_t count = o->alphas || o->scales ? (size_t)o->count : 1, tokens, supervised;
-    ar_attachment **at = ar__alloc(count, sizeof(ar_attachment *));
-    const ar_pair_op **pairs = ar__alloc(count, sizeof(const ar_pair_op *));
-    double *loss = ar__alloc(count, sizeof *loss);
-    ar_status st = at && pairs && loss ? attach_all(at, pairs, r, s, o, count, err) : ar__fail_memory(err, "adapter");
-    if (!st) st = ar__losses(loss, &tokens, &supervised, s, b, pairs, count, err);
+/* What the reference says, in a session of its own: an adapter, or the base without the session's whole tensors. */
+static ar_status ask_reference(double *nll, const ar_session *s, ar_batcher *b, const ar_eval_options *o, ar_error *err) {
+    ar_session *other;
+    ar_session_options so = {.model = s->model->path, .adapters = &o->reference, .adapter_count = o->reference != NULL};
+    size_t tokens, supervised;
+    ar_status st = ar_session_open(&other, s->rt, &so, err);
+    if (st) return st;
+    const ar_pair_op *pairs = other->attachment ? other->attachment->ops : NULL;
+    st = ar__losses(nll, &tokens, &supervised, other, b, &pairs, 1, err);
+    ar_session_free(other);
+    return st;
+}
+
+static void sum_up(ar_eval_result *r, const double *nll, size_t n) {
+    double sum = 0.0;
+    for (size_t i = 0; i < n; i++) sum += nll[i];
+    r->loss = sum / (double)r->supervised;
+    r->perplexity = exp(r->loss);
+}
+
+static void judge(ar_eval_result *r, const double *nll, const double *reference, const ar_dataset *data, const ar_preference *p) {
+    ar_judged sum = {0};
+    for (size_t i = 0; i < ar__dataset_count(data); i += 2) {
+        ar_said c = {nll[i], reference ? reference[i] : 0.0, ar__dataset_at(data, i).supervised};
+        ar_said j = {nll[i + 1], reference ? reference[i + 1] : 0.0, ar__dataset_at(data, i + 1).supervised};
+        ar_verdict v = ar__judge(p, &c, &j);
+        ar__judged_add(&sum, &v);
+    }
+    ar_judged mean = ar__judged_mean(&sum);
+    r->loss = mean.loss;
+    r->perplexity = NAN;
+    r->margin = mean.margin;
+    r->accuracy = mean.accuracy;
+    r->pairs = (int64_t)mean.pairs;
+}
+
+/* The adapter's values, and behind them the reference where that is the base under the pairs. */
+static ar_status measure(ar_eval_result *r, double *nll, ar_session *s, ar_batcher *b, const ar_eval_options *o,
+                         const ar_pair_op *const *pairs, size_t count, ar_error *err) {
+    size_t n = ar__dataset_count(b->data), tokens, supervised;
+    bool asked = ar__has_reference(&o->preference), apart = asked && (o->reference || (s->adapter && s->adapter->whole_count));
+    ar_status st = ar__losses(nll, &tokens, &supervised, s, b, pairs, count + (asked && !apart), err);
+    if (!st && apart) st = ask_reference(nll + count * n, s, b, o, err);
     for (size_t i = 0; !st && i < count; i++) {
-        r[i].loss = loss[i];
-        r[i].perplexity = exp(loss[i]);
         r[i].tokens = (int64_t)tokens;
         r[i].supervised = (int64_t)supervised;
-        if (!isfinite(loss[i])) st = ar__session_not_finite(s, "the losses", err);
+        if (o->preference.objective)
+            judge(&r[i], nll + i * n, asked ? nll + count * n : NULL, b->data, &o->preference);
+        else
+            sum_up(&r[i], nll + i * n, n);
+        if (!isfinite(r[i].loss)) st = ar__session_not_finite(s, "the losses", err);
     }
+    return st;
+}
+
+static ar_status evaluate(ar_eval_result *r, ar_session *s, ar_batcher *b, const ar_eval_options *o, ar_error *err) {
+    size_t count = o->alphas || o->scales ? (size_t)o->count : 1, size;
+    ar_attachment **at = ar__alloc(count, sizeof(ar_attachment *));
+    const ar_pair_op **pairs = ar__alloc(count + 1, sizeof(const ar_pair_op *));
+    double *nll = ar__mul(&size, count + 1, ar__dataset_count(b->data)) ? ar__alloc(size, sizeof *nll) : NULL;
+    ar_status st = at && pairs && nll ? attach_all(at, pairs, r, s, o, count, err) : ar__fail_memory(err, "adapter");
+    if (!st) st = measure(r, nll, s, b, o, pairs, count, err);
     for (size_t i = 0; at && i < count; i++) ar__attach_free(at[i]);
     free(at);
     free(pairs);
-    free(loss);
+    free(nll);
     return st;
 }
 
@@ -135,6 +190,7 @@ ar_status ar_eval(ar_eval_result *results, ar_session *s, const ar_eval_options 
     ar_eval_options resolved = *asked, *o = &resolved;
     AR_ONE_CALL(s->rt, err);
     ar_status st = check(s, o, err);
+    if (!st) st = ar__preference_resolve(&resolved.preference, err);
     if (!st) resolved.max_length = choose_length(s, asked);
     if (!st) st = load(&data, s, o, err);
     if (!st) {

@@ -59,33 +59,32 @@ static ar_batch copy(copies *c, const ar_batch *b, const ar_pair_op *const *pair
         .targets = c->targets};
 }
 
-static void add_batch(double *sum, copies *c, const ar_batch *b, const ar_pair_op *const *pairs, size_t count) {
+/* nll: of the batch's first sample; all: samples of the data. */
+static void measure(double *nll, size_t all, copies *c, const ar_batch *b, const ar_pair_op *const *pairs, size_t count) {
     for (size_t at = 0; at < count; at += c->most) {
         size_t n = count - at < c->most ? count - at : c->most;
-        ar_batch all = copy(c, b, pairs + at, n);
-        ar__pass_forward(c->pass, &all, NULL);
-        ar__pass_loss(c->pass, &all, c->nll, NULL, 0.0f);
-        for (size_t i = 0; i < n; i++)
-            for (size_t q = 0; q < b->rows.samples; q++) sum[at + i] += c->nll[i * b->rows.samples + q];
+        ar_batch copied = copy(c, b, pairs + at, n);
+        ar__pass_forward(c->pass, &copied, NULL);
+        ar__pass_loss(c->pass, &copied, c->nll, NULL, 0.0f);
+        for (size_t i = 0; i < n; i++) memcpy(nll + (at + i) * all, c->nll + i * b->rows.samples, b->rows.samples * sizeof *nll);
     }
 }
 
-ar_status ar__losses(double *loss, size_t *tokens, size_t *supervised, const ar_session *s, ar_batcher *b, const ar_pair_op *const *pairs,
+ar_status ar__losses(double *nll, size_t *tokens, size_t *supervised, const ar_session *s, ar_batcher *b, const ar_pair_op *const *pairs,
                      size_t count, ar_error *err) {
     copies c = {0};
     uint32_t list[AR_LOSSES_BATCH];
     size_t n = ar__dataset_count(b->data);
     ar_status st = prepare(&c, s, b, count, err);
     *tokens = *supervised = 0;
-    memset(loss, 0, count * sizeof *loss);
     for (size_t at = 0; !st && at < n; at += AR_LOSSES_BATCH) {
         size_t take = n - at < AR_LOSSES_BATCH ? n - at : AR_LOSSES_BATCH, part;
         for (size_t i = 0; i < take; i++) list[i] = (uint32_t)(at + i);
         *supervised += ar__batcher_begin(b, list, (int)take, 0, &part);
         *tokens += part;
-        for (const ar_batch *batch; (batch = ar__batcher_next(b, NULL));) add_batch(loss, &c, batch, pairs, count);
+        for (const ar_batch *batch; (batch = ar__batcher_next(b, NULL));)
+            measure(nll + at + (size_t)b->first_sample, n, &c, batch, pairs, count);
     }
-    for (size_t i = 0; i < count; i++) loss[i] /= (double)*supervised;
     release(&c);
     return st;
 }

@@ -1,4 +1,4 @@
-/* The mean loss of a dataset under several attachments of one base at once. */
+/* The losses of a dataset's samples under several attachments of one base at once. */
 #ifndef AR_CHECK_LOSSES_H
 #define AR_CHECK_LOSSES_H
 
@@ -7,9 +7,9 @@
 
 enum { AR_LOSSES_BATCH = 64 };
 
-/* loss[i] under pairs[i] (NULL: the base alone), to the bit what each alone gives.  b serves up to AR_LOSSES_BATCH samples at
- * a time. */
-ar_status ar__losses(double *loss, size_t *tokens, size_t *supervised, const ar_session *s, ar_batcher *b, const ar_pair_op *const *pairs,
+/* nll [count, samples of the data]: sums of −log p of each sample under pairs[i] (NULL: the base alone), to the bit what each
+ * alone gives.  b serves up to AR_LOSSES_BATCH samples at a time. */
+ar_status ar__losses(double *nll, size_t *tokens, size_t *supervised, const ar_session *s, ar_batcher *b, const ar_pair_op *const *pairs,
                      size_t count, ar_error *err);
 
 #endif

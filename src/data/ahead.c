@@ -73,7 +73,7 @@ static ar_status store(ar_reader *r, size_t i, const ar_encoded *encoded, ar_err
     bool kept = true;
     if (count > p->most) return changed(r, p, "found a longer sample", err); /* buffers are as long as was promised */
     pthread_mutex_lock(&r->lock);
-    ar_status s = e->ids ? AR_OK : ar__reader_store(r, e, encoded, p->number, &kept, err);
+    ar_status s = e->ids ? AR_OK : ar__reader_store(r, e, encoded, NULL, p->number, &kept, err);
     pthread_mutex_unlock(&r->lock);
     return s || kept ? s : changed(r, p, "found less to learn", err);
 }
@@ -101,7 +101,7 @@ static ar_status read_one(ar_reader *r, size_t i, ar_late *l, ar_error *err) {
     if (s) return s;
     ar_line line = {l->text, p->size, p->number, p->file};
     ar_error e;
-    if ((s = ar__encode(&l->encoded, &line, &r->how, &e))) {
+    if ((s = ar__encode(&l->encoded, NULL, &line, &r->how, &e))) {
         ar__reader_place(&e, r, s, line.file, line.number);
         if (err) *err = e;
         return s;

@@ -7,7 +7,7 @@
 #include "base/fail.h"
 #include "format/json.h"
 
-static const json_t *field_of(const json_t *row, const ar_form *f, ar_field_role role) {
+const json_t *ar__row_value(const json_t *row, const ar_form *f, ar_field_role role) {
     const json_t *v = f->field[role] ? json_object_get(row, f->field[role]) : NULL;
     return v && !json_is_null(v) ? v : NULL;
 }
@@ -21,7 +21,8 @@ bool ar__message_is_from(const json_t *message, const char *role) {
 static bool is_list(const json_t *v) { return json_is_array(v) && (!json_array_size(v) || json_is_object(json_array_get(v, 0))); }
 
 bool ar__conversation_is_in(const json_t *row, const ar_form *f) {
-    return field_of(row, f, AR_FIELD_MESSAGES) || field_of(row, f, AR_FIELD_CONVERSATIONS) || is_list(field_of(row, f, AR_FIELD_PROMPT));
+    return ar__row_value(row, f, AR_FIELD_MESSAGES) || ar__row_value(row, f, AR_FIELD_CONVERSATIONS) ||
+           is_list(ar__row_value(row, f, AR_FIELD_PROMPT));
 }
 
 /* ---- one message -------------------------------------------------------------------------------------------------*/
@@ -91,15 +92,6 @@ static ar_status begin(ar_conversation *c, size_t most, ar_error *err) {
     c->messages = json_array();
     c->learn = calloc(most + 1, 1);
     return c->messages && c->learn ? AR_OK : ar__fail_memory(err, "messages");
-}
-
-static ar_status add_all(ar_conversation *c, const json_t *list, ar_error *err) {
-    ar_status s = AR_OK;
-    for (size_t i = 0; !s && i < json_array_size(list); i++) {
-        s = add_message(c, json_array_get(list, i), c->count, err);
-        c->count++;
-    }
-    return s;
 }
 
 /* ---- ShareGPT ------------------------------------------------------------------------------------------------------*/
@@ -194,26 +186,28 @@ static ar_status add_system(ar_conversation *c, const json_t *v, const char *fie
     return s;
 }
 
-/* A list of messages, or a string as one message of that role. */
+/* A list of messages, one message, or a string as one message of that role. */
 static ar_status add_half(ar_conversation *c, const json_t *v, const char *field, const char *role, ar_error *err) {
-    if (json_is_array(v)) return add_all(c, v, err);
-    if (!json_is_string(v)) return want_list(v, field, err);
-    json_t *m = json_pack("{s:s, s:O}", "role", role, "content", v);
-    ar_status s = m ? add_message(c, m, c->count, err) : ar__fail_memory(err, "messages");
+    if (json_is_array(v)) return add_turns(c, v, err);
+    if (!json_is_string(v) && !json_is_object(v)) return want_list(v, field, err);
+    json_t *m = json_is_object(v) ? json_incref((json_t *)(uintptr_t)v) : json_pack("{s:s, s:O}", "role", role, "content", v);
+    ar_status s = m ? add_turn(c, m, err) : ar__fail_memory(err, "messages");
     json_decref(m);
     c->count++;
     return s;
 }
 
+static size_t most_messages(const json_t *v) { return json_is_array(v) ? json_array_size(v) : 1; }
+
 /* prompt and completion: only the completion is learned. */
-static ar_status read_halves(ar_conversation *c, const json_t *prompt, const json_t *completion, const ar_form *f, ar_error *err) {
-    ar_status s = begin(
-        c, (json_is_array(prompt) ? json_array_size(prompt) : 1) + (json_is_array(completion) ? json_array_size(completion) : 1) + 1, err);
-    if (!s) s = add_half(c, prompt, f->field[AR_FIELD_PROMPT], "user", err);
+static ar_status read_halves(ar_conversation *c, const json_t *prompt, const json_t *completion, const ar_form *f, ar_field_role role,
+                             ar_error *err) {
+    ar_status s = begin(c, most_messages(prompt) + most_messages(completion) + 1, err);
+    if (!s && prompt) s = add_half(c, prompt, f->field[AR_FIELD_PROMPT], "user", err);
     if (s) return s;
     memset(c->learn, 0, c->count);
     c->given = true;
-    return completion ? add_half(c, completion, f->field[AR_FIELD_COMPLETION], "assistant", err) : AR_OK;
+    return completion ? add_half(c, completion, f->field[role], "assistant", err) : AR_OK;
 }
 
 /* A list, or a string that is the JSON of one, as tables have it.  Caller json_decref's. */
@@ -224,8 +218,8 @@ static json_t *list_of(const json_t *v) {
 }
 
 static ar_status read_list(ar_conversation *c, const json_t *row, const ar_form *f, ar_error *err) {
-    const json_t *messages = field_of(row, f, AR_FIELD_MESSAGES), *turns = field_of(row, f, AR_FIELD_CONVERSATIONS);
-    const json_t *system = field_of(row, f, AR_FIELD_SYSTEM);
+    const json_t *messages = ar__row_value(row, f, AR_FIELD_MESSAGES), *turns = ar__row_value(row, f, AR_FIELD_CONVERSATIONS);
+    const json_t *system = ar__row_value(row, f, AR_FIELD_SYSTEM);
     json_t *list = list_of(messages ? messages : turns);
     ar_status s = want_list(list, f->field[messages ? AR_FIELD_MESSAGES : AR_FIELD_CONVERSATIONS], err);
     if (!s) s = begin(c, json_array_size(list) + 1, err);
@@ -235,16 +229,28 @@ static ar_status read_list(ar_conversation *c, const json_t *row, const ar_form 
     return s;
 }
 
-ar_status ar__conversation_read(ar_conversation *out, const json_t *row, const ar_form *f, ar_error *err) {
-    const json_t *prompt = field_of(row, f, AR_FIELD_PROMPT), *tools = field_of(row, f, AR_FIELD_TOOLS);
-    const json_t *vars = json_object_get(row, "chat_template_kwargs");
-    bool list = field_of(row, f, AR_FIELD_MESSAGES) || field_of(row, f, AR_FIELD_CONVERSATIONS);
-    *out = (ar_conversation){0};
-    ar_status s = list ? read_list(out, row, f, err) : read_halves(out, prompt, field_of(row, f, AR_FIELD_COMPLETION), f, err);
-    if (!s && tools) s = read_tools(&out->tools, tools, f->field[AR_FIELD_TOOLS], err);
-    if (!s && json_is_object(vars)) out->vars = json_incref((json_t *)(uintptr_t)vars);
-    if (!s && !out->count) s = ar__fail(err, AR_ERR_FORMAT, "found no messages, wanted at least one");
+/* What a row says of its conversation as a whole. */
+static ar_status read_rest(ar_conversation *c, const json_t *row, const ar_form *f, ar_error *err) {
+    const json_t *tools = ar__row_value(row, f, AR_FIELD_TOOLS), *vars = json_object_get(row, "chat_template_kwargs");
+    ar_status s = tools ? read_tools(&c->tools, tools, f->field[AR_FIELD_TOOLS], err) : AR_OK;
+    if (!s && json_is_object(vars)) c->vars = json_incref((json_t *)(uintptr_t)vars);
+    if (!s && !c->count) s = ar__fail(err, AR_ERR_FORMAT, "found no messages, wanted at least one");
     return s;
+}
+
+ar_status ar__conversation_of_halves(ar_conversation *out, const json_t *row, const ar_form *f, const json_t *prompt,
+                                     ar_field_role completion, ar_error *err) {
+    *out = (ar_conversation){0};
+    ar_status s = read_halves(out, prompt, ar__row_value(row, f, completion), f, completion, err);
+    return s ? s : read_rest(out, row, f, err);
+}
+
+ar_status ar__conversation_read(ar_conversation *out, const json_t *row, const ar_form *f, ar_error *err) {
+    bool list = ar__row_value(row, f, AR_FIELD_MESSAGES) || ar__row_value(row, f, AR_FIELD_CONVERSATIONS);
+    if (!list) return ar__conversation_of_halves(out, row, f, ar__row_value(row, f, AR_FIELD_PROMPT), AR_FIELD_COMPLETION, err);
+    *out = (ar_conversation){0};
+    ar_status s = read_list(out, row, f, err);
+    return s ? s : read_rest(out, row, f, err);
 }
 
 ar_status ar__conversation_from(ar_conversation *out, const json_t *messages, const json_t *tools, ar_error *err) {

@@ -23,10 +23,16 @@ typedef struct ar_conversation {
     size_t count;
 } ar_conversation;
 
+/* What the field of that role says; NULL where it is absent or null. */
+const json_t *ar__row_value(const json_t *row, const ar_form *f, ar_field_role role);
 /* Whether the row has a conversation. */
 bool ar__conversation_is_in(const json_t *row, const ar_form *f);
 /* From the row's fields.  Errors: AR_ERR_FORMAT.  Release in any case. */
 ar_status ar__conversation_read(ar_conversation *out, const json_t *row, const ar_form *f, ar_error *err);
+/* Of a prompt (NULL: none), which is not learned, and what the field of that role says behind it; each is a list of messages, one
+ * message, or a string, which the prompt's user says, and then the assistant.  The row brings tools too.  Errors: AR_ERR_FORMAT. */
+ar_status ar__conversation_of_halves(ar_conversation *out, const json_t *row, const ar_form *f, const json_t *prompt,
+                                     ar_field_role completion, ar_error *err);
 /* From a list of messages: a file's, or a chat's. */
 ar_status ar__conversation_from(ar_conversation *out, const json_t *messages, const json_t *tools, ar_error *err);
 /* Two plain texts as what a user says and an assistant answers; answer NULL: none yet. */

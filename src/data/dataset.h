@@ -34,20 +34,22 @@ typedef struct ar_data_options {
     const ar_log *log;   /* NULL: silence */
     ar_data_more more;
     const char *map, *ignore_fields; /* data/form.h */
-    const ar_chat *chat;             /* NULL: none; outlives the dataset */
-    bool chat_for_plain;             /* pairs of plain texts too are written as it says */
-    bool keep_text;                  /* ar_encoded.whole.text of plain rows too, for who looks */
+    ar_rows_wanted rows;
+    const ar_chat *chat; /* NULL: none; outlives the dataset */
+    bool chat_for_plain; /* pairs of plain texts too are written as it says */
+    bool keep_text;      /* ar_encoded.whole.text of plain rows too, for who looks */
     /* Receives each sample in order before it is stored; kept: tokens that are.  NULL: none.  false: enough. */
     bool (*on_sample)(void *user, const ar_encoded *encoded, size_t kept, const char *file, size_t line);
     void *user;
 } ar_data_options;
 
 typedef struct ar_data_stats {
+    size_t pairs;              /* rows of two samples, dropped ones too */
     size_t lines;              /* that are not blank, of those looked at */
     size_t all_lines;          /* more than these: the rest was not looked at */
     size_t bad;                /* skipped */
     size_t cut;                /* longer than max_length */
-    size_t dropped;            /* left without a target */
+    size_t dropped;            /* rows left without a target (of two samples: one of these) */
     size_t dropped_cut;        /* of these, by the cut: the prompt alone fills max_length */
     size_t tokens, supervised; /* of the samples kept, after the cut */
     size_t longest;            /* tokens, before the cut */
@@ -56,7 +58,7 @@ typedef struct ar_data_stats {
     int32_t max_id;            /* over the samples kept */
 } ar_data_stats;
 
-/* A view into the dataset. */
+/* A view into the dataset.  Of pairs the chosen one is sample 2k, the rejected one 2k + 1. */
 typedef struct ar_sample {
     const int32_t *ids;
     const uint8_t *learned; /* [count]: 1 where ids[i] is a target, predicted at position i - 1; learned[0] is 0 */

@@ -67,6 +67,7 @@ ar_status ar__encode_parts(ar_encoded *out, const ar_parts *p, const ar_encoding
     out->kind = p->kind;
     out->mapped = p->mapped;
     out->marked = out->own_bos = false;
+    out->half = AR_HALF_NONE;
     out->ids.count = out->rewritten = 0;
     ar__buf_clear(&out->marks);
     ar__buf_clear(&out->whole.text);
@@ -75,11 +76,23 @@ ar_status ar__encode_parts(ar_encoded *out, const ar_parts *p, const ar_encoding
     return how->chat_for_plain && p->count == 2 ? encode_pair(out, p, how, err) : encode_plain(out, p, how, err);
 }
 
-ar_status ar__encode(ar_encoded *out, const ar_line *line, const ar_encoding *how, ar_error *err) {
+/* Both samples of a comparison: the prompt with each completion. */
+static ar_status encode_both(ar_encoded *chosen, ar_encoded *rejected, ar_parts *p, const ar_encoding *how, ar_error *err) {
+    ar_status s = ar__encode_parts(chosen, p, how, err);
+    ar_parts other = *p;
+    other.conversation = p->rejected_conversation;
+    if (p->count) other.span[p->count - 1] = p->rejected;
+    if (!s) s = ar__encode_parts(rejected, &other, how, err);
+    chosen->half = AR_HALF_CHOSEN;
+    rejected->half = AR_HALF_REJECTED;
+    return s;
+}
+
+ar_status ar__encode(ar_encoded *out, ar_encoded *rejected, const ar_line *line, const ar_encoding *how, ar_error *err) {
     ar_parts parts;
     ar_status s = ar__parts_read(&parts, line, how->form, err);
     if (s) return s;
-    s = ar__encode_parts(out, &parts, how, err);
+    s = parts.pair ? encode_both(out, rejected, &parts, how, err) : ar__encode_parts(out, &parts, how, err);
     ar__parts_release(&parts);
     return s;
 }
@@ -89,6 +102,7 @@ static ar_status copy_ids(ar_encoded *out, const ar_memory_sample *m, ar_error *
     if (ids) out->ids.id = ids;
     if (!ids) return ar__fail_memory(err, "sample");
     out->marked = true;
+    out->half = AR_HALF_NONE;
     out->own_bos = false;
     out->mapped = 0;
     out->rewritten = 0;
@@ -105,19 +119,30 @@ static ar_status copy_ids(ar_encoded *out, const ar_memory_sample *m, ar_error *
     return out->marks.failed ? ar__fail_memory(err, "sample") : AR_OK;
 }
 
-ar_status ar__encode_memory(ar_encoded *out, const ar_memory_sample *m, const ar_encoding *how, ar_error *err) {
-    bool pair = m->prompt && m->completion, half = !m->prompt != !m->completion;
-    if (half || (m->text != NULL) + pair + (m->ids != NULL) != 1)
+static ar_status check_memory(const ar_memory_sample *m, const ar_encoding *how, ar_error *err) {
+    bool compared = m->prompt && m->chosen && m->rejected && !m->completion, wanted = how->form->wanted == AR_ROWS_PAIRS;
+    bool pair = m->prompt && m->completion, half = !m->prompt != !m->completion, extra = m->chosen || m->rejected;
+    if (wanted && (!compared || m->text || m->ids))
+        return ar__fail(err, AR_ERR_VALUE, "wanted prompt with chosen and rejected, which an objective compares");
+    if (!wanted && extra) return ar__fail(err, AR_ERR_VALUE, "found chosen or rejected without an objective, wanted none");
+    if (!wanted && (half || (m->text != NULL) + pair + (m->ids != NULL) != 1))
         return ar__fail(err, AR_ERR_VALUE, "wanted one of text, prompt with completion, and ids");
     if (m->learned && !m->ids) return ar__fail(err, AR_ERR_VALUE, "found learned without ids, wanted none");
     if (m->ids && m->count > INT32_MAX) return ar__fail(err, AR_ERR_VALUE, "found %zu ids, wanted at most %d", m->count, INT32_MAX);
     if (m->ids && !m->count) return ar__fail(err, AR_ERR_VALUE, "found no ids, wanted at least two");
-    if (m->ids) return copy_ids(out, m, err);
-    const char *learned = pair ? m->completion : m->text;
-    ar_parts parts = {.kind = pair ? AR_DATA_COMPLETION : AR_DATA_TEXT};
-    if (pair && *m->prompt) parts.span[parts.count++] = (ar_text_span){m->prompt, strlen(m->prompt), false};
+    return AR_OK;
+}
+
+ar_status ar__encode_memory(ar_encoded *out, ar_encoded *rejected, const ar_memory_sample *m, const ar_encoding *how, ar_error *err) {
+    ar_status s = check_memory(m, how, err);
+    if (s || m->ids) return s ? s : copy_ids(out, m, err);
+    const char *learned = m->completion ? m->completion : m->chosen ? m->chosen : m->text;
+    ar_parts parts = {.kind = m->prompt ? AR_DATA_COMPLETION : AR_DATA_TEXT};
+    if (m->prompt && *m->prompt) parts.span[parts.count++] = (ar_text_span){m->prompt, strlen(m->prompt), false};
     parts.span[parts.count++] = (ar_text_span){learned, strlen(learned), true};
-    return ar__encode_parts(out, &parts, how, err);
+    if (!m->rejected) return ar__encode_parts(out, &parts, how, err);
+    parts.rejected = (ar_text_span){m->rejected, strlen(m->rejected), true};
+    return encode_both(out, rejected, &parts, how, err);
 }
 
 void ar__encoded_release(ar_encoded *e) {

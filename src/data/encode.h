@@ -15,12 +15,16 @@
 #include "data/parts.h"
 #include "data/supervise.h"
 
+/* Which completion of a comparison a sample is. */
+typedef enum ar_half { AR_HALF_NONE, AR_HALF_CHOSEN, AR_HALF_REJECTED } ar_half;
+
 typedef struct ar_encoded {
     ar_ids ids;
     size_t first_target; /* ids[first_target..] are learned, at least 1; where there are marks, the first that is marked */
     bool marked;
     ar_buf marks; /* marked: [ids.count] which ids are learned; that of the first is 0 */
     ar_data_kind kind;
+    ar_half half;
     uint32_t mapped;         /* as in ar_parts */
     bool own_bos;            /* the text has it, and the tokenizer would have added another */
     size_t rewritten;        /* turns of a conversation that the template does not leave as they were (data/supervise.h) */
@@ -38,10 +42,11 @@ typedef struct ar_encoding {
     bool keep_text; /* whole.text of plain rows too */
 } ar_encoding;
 
-/* Replace what *out held; its memory is used again. */
-ar_status ar__encode(ar_encoded *out, const ar_line *line, const ar_encoding *how, ar_error *err);
+/* Replace what *out held; its memory is used again.  rejected: of a comparison the second sample, where out->half says that
+ * there is one; may be NULL where rows are no comparisons. */
+ar_status ar__encode(ar_encoded *out, ar_encoded *rejected, const ar_line *line, const ar_encoding *how, ar_error *err);
 ar_status ar__encode_parts(ar_encoded *out, const ar_parts *parts, const ar_encoding *how, ar_error *err);
-ar_status ar__encode_memory(ar_encoded *out, const ar_memory_sample *sample, const ar_encoding *how, ar_error *err);
+ar_status ar__encode_memory(ar_encoded *out, ar_encoded *rejected, const ar_memory_sample *sample, const ar_encoding *how, ar_error *err);
 void ar__encoded_release(ar_encoded *e); /* safe on a zeroed one */
 
 #endif

@@ -6,8 +6,8 @@
 #include "base/fail.h"
 #include "base/mem.h"
 
-static const char *const names[AR_FIELDS] = {"prompt", "completion", "question",      "answer", "instruction", "input",  "output",
-                                             "text",   "messages",   "conversations", "system", "tools",       "context"};
+static const char *const names[AR_FIELDS] = {"prompt",   "completion",    "question", "answer",   "instruction", "input", "output", "text",
+                                             "messages", "conversations", "chosen",   "rejected", "system",      "tools", "context"};
 
 const char *ar__field_name(ar_field_role role) { return names[role]; }
 

@@ -20,6 +20,8 @@ typedef enum ar_field_role {
     AR_FIELD_TEXT,
     AR_FIELD_MESSAGES,
     AR_FIELD_CONVERSATIONS,
+    AR_FIELD_CHOSEN,
+    AR_FIELD_REJECTED,
     AR_FIELD_SYSTEM,
     AR_FIELD_TOOLS,
     AR_FIELD_CONTEXT,
@@ -28,7 +30,11 @@ typedef enum ar_field_role {
 
 enum { AR_FORM_MAPPED = 32 }; /* fields mapped at most */
 
+/* What rows are for: samples that are learned, pairs that are compared (data/preference.h), or whatever stands there. */
+typedef enum ar_rows_wanted { AR_ROWS_SAMPLES, AR_ROWS_PAIRS, AR_ROWS_ANY } ar_rows_wanted;
+
 typedef struct ar_form {
+    ar_rows_wanted wanted;              /* samples, unless who reads it asks for others */
     ar_strings mapped;                  /* the fields of --map, in its order */
     ar_field_role role[AR_FORM_MAPPED]; /* what each of them is */
     ar_strings ignored;

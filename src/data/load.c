@@ -57,22 +57,42 @@ static ar_status put(ar_reader *r, ar_entry *entry, const ar_encoded *encoded, s
     return AR_OK;
 }
 
-ar_status ar__reader_store(ar_reader *r, ar_entry *entry, const ar_encoded *encoded, size_t line, bool *kept, ar_error *err) {
-    size_t whole = encoded->ids.count, limit = (size_t)r->options.max_length;
-    size_t count = whole > limit ? limit : whole, first = encoded->first_target;
-    r->stats.cut += whole > limit;
-    r->stats.own_bos += encoded->own_bos;
-    r->stats.rewritten += encoded->rewritten;
+static size_t kept_of(const ar_reader *r, const ar_encoded *e) {
+    size_t limit = (size_t)r->options.max_length;
+    return e->ids.count > limit ? limit : e->ids.count;
+}
+
+static bool learns(const ar_reader *r, const ar_encoded *e) { return e->first_target < kept_of(r, e); }
+
+static void see(ar_reader *r, const ar_encoded *e, bool kept, size_t line) {
+    size_t whole = e->ids.count, count = kept_of(r, e);
+    r->stats.cut += whole > count;
+    r->stats.own_bos += e->own_bos;
+    r->stats.rewritten += e->rewritten;
     if (whole > r->stats.longest) r->stats.longest = whole;
-    *kept = first < count;
-    if (r->options.on_sample && !r->enough) r->enough = !r->options.on_sample(r->options.user, encoded, *kept ? count : 0, r->at, line);
-    if (*kept) return put(r, entry, encoded, count, line, err);
+    if (r->options.on_sample && !r->enough) r->enough = !r->options.on_sample(r->options.user, e, kept ? count : 0, r->at, line);
+}
+
+static void drop(ar_reader *r, const ar_encoded *e) {
+    size_t first = e->first_target;
     r->stats.dropped++;
-    if (first < whole) {
-        r->stats.dropped_cut++;
-        if (!r->shortest_cut_prompt || first < r->shortest_cut_prompt) r->shortest_cut_prompt = first;
+    if (first >= e->ids.count) return;
+    r->stats.dropped_cut++;
+    if (!r->shortest_cut_prompt || first < r->shortest_cut_prompt) r->shortest_cut_prompt = first;
+}
+
+ar_status ar__reader_store(ar_reader *r, ar_entry *entry, const ar_encoded *encoded, const ar_encoded *rejected, size_t line, bool *kept,
+                           ar_error *err) {
+    r->stats.pairs += rejected != NULL;
+    *kept = learns(r, encoded) && (!rejected || learns(r, rejected));
+    see(r, encoded, *kept, line);
+    if (rejected) see(r, rejected, *kept, line);
+    if (!*kept) {
+        drop(r, learns(r, encoded) ? rejected : encoded);
+        return AR_OK;
     }
-    return AR_OK;
+    ar_status s = rejected ? put(r, entry + 1, rejected, kept_of(r, rejected), line, err) : AR_OK;
+    return s ? s : put(r, entry, encoded, kept_of(r, encoded), line, err);
 }
 
 static void tell_alpaca(ar_reader *r, ar_data_kind kind) {
@@ -81,9 +101,9 @@ static void tell_alpaca(ar_reader *r, ar_data_kind kind) {
     ar__log_info(r->options.log, "%s: instruction samples are written as: %s", r->name, ar__alpaca_text());
 }
 
-static ar_status reserve(ar_reader *r, ar_error *err) {
+static ar_status reserve(ar_reader *r, size_t more, ar_error *err) {
     ar_dataset *ds = r->ds;
-    ar_entry *entries = ar__grow(ds->entries, &ds->entry_cap, ds->count + 1, sizeof *entries);
+    ar_entry *entries = ar__grow(ds->entries, &ds->entry_cap, ds->count + more, sizeof *entries);
     if (entries) ds->entries = entries;
     if (!entries || !r->ahead) return entries ? AR_OK : ar__fail_memory(err, "samples");
     ar_pending *pending = ar__grow(r->pending, &r->pending_cap, ds->count + 1, sizeof *pending);
@@ -98,19 +118,25 @@ static ar_pending pending_of(ar_reader *r, const ar_slot *slot) {
     return (ar_pending){(uint64_t)(l->text - (const char *)r->lines.map.data), l->size, l->number, (uint32_t)slot->most, l->file};
 }
 
+/* Of a comparison, the second sample. */
+static const ar_encoded *rejected_of(const ar_slot *slot) {
+    return !slot->sure && slot->encoded.half == AR_HALF_CHOSEN ? &slot->rejected : NULL;
+}
+
 static ar_status add(ar_reader *r, const ar_slot *slot, ar_error *err) {
     ar_dataset *ds = r->ds;
+    const ar_encoded *rejected = rejected_of(slot);
     bool kept = true;
     ar_data_kind kind = slot->sure ? slot->kind : slot->encoded.kind;
     tell_alpaca(r, kind);
     ds->kinds |= 1u << kind;
     r->mapped |= slot->sure ? slot->mapped : slot->encoded.mapped;
-    ar_status s = reserve(r, err);
-    if (!s && !slot->sure) s = ar__reader_store(r, &ds->entries[ds->count], &slot->encoded, slot->line.number, &kept, err);
+    ar_status s = reserve(r, rejected ? 2 : 1, err);
+    if (!s && !slot->sure) s = ar__reader_store(r, &ds->entries[ds->count], &slot->encoded, rejected, slot->line.number, &kept, err);
     if (s || !kept) return s;
     if (r->ahead) r->pending[ds->count] = slot->sure ? pending_of(r, slot) : (ar_pending){0};
-    if (!slot->sure && ds->entries[ds->count].count > ds->longest) ds->longest = ds->entries[ds->count].count;
-    ds->count++;
+    for (size_t end = ds->count + (rejected ? 2 : 1); ds->count < end; ds->count++)
+        if (!slot->sure && ds->entries[ds->count].count > ds->longest) ds->longest = ds->entries[ds->count].count;
     return AR_OK;
 }
 
@@ -167,15 +193,13 @@ static void work_block(ar_reader *r, int n) {
         slot->status = AR_OK;
         slot->sure = r->ahead && !slot->memory && ar__lines_are_mapped(&r->lines) && ar__ahead_is_sure(slot, r);
         if (slot->sure) continue;
-        slot->status = slot->memory ? ar__encode_memory(&slot->encoded, slot->memory, &r->how, &slot->error)
-                                    : ar__encode(&slot->encoded, &slot->line, &r->how, &slot->error);
+        slot->status = slot->memory ? ar__encode_memory(&slot->encoded, &slot->rejected, slot->memory, &r->how, &slot->error)
+                                    : ar__encode(&slot->encoded, &slot->rejected, &slot->line, &r->how, &slot->error);
     }
 }
 
-static void see_length(ar_reader *r, const ar_slot *slot) {
-    const ar_encoded *e = &slot->encoded;
-    size_t limit = (size_t)r->options.max_length, count = e->ids.count < limit ? e->ids.count : limit;
-    if (slot->status) return;
+static void see_length(ar_reader *r, const ar_encoded *e) {
+    size_t count = kept_of(r, e);
     if (e->ids.count > r->stats.longest) r->stats.longest = e->ids.count;
     if (mark(NULL, e, count) && (int)count > r->ds->longest) r->ds->longest = (int)count;
 }
@@ -184,13 +208,16 @@ static ar_status take_block(ar_reader *r, size_t n, ar_error *err) {
     work_block(r, (int)n);
     for (size_t i = 0; i < n; i++) {
         if (r->slots[i].for_length) {
-            see_length(r, &r->slots[i]);
+            const ar_encoded *rejected = rejected_of(&r->slots[i]);
+            if (!r->slots[i].status) see_length(r, &r->slots[i].encoded);
+            if (!r->slots[i].status && rejected) see_length(r, rejected);
             continue;
         }
         r->stats.lines++;
         ar_status s = r->slots[i].status ? refuse(r, &r->slots[i], err) : add(r, &r->slots[i], err);
         if (s) return s;
         if (r->slots[i].encoded.ids.cap > AR_KEPT_IDS) ar__encoded_release(&r->slots[i].encoded);
+        if (r->slots[i].rejected.ids.cap > AR_KEPT_IDS) ar__encoded_release(&r->slots[i].rejected);
     }
     return AR_OK;
 }

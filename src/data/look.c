@@ -60,11 +60,26 @@ static bool seen_before(looking *l, const int32_t *ids, size_t n) {
 
 /* ---- one sample ------------------------------------------------------------------------------------------------------*/
 
+/* Whether what a model is given before it answers (the first time) becomes other tokens than it is within the conversation. */
+static bool joins_answer(looking *l, const ar_encoded *e) {
+    const uint8_t *marks = (const uint8_t *)e->whole.marks.data;
+    size_t n = 0;
+    while (n < e->whole.text.len && !(marks[n] & AR_LEARNED)) n++;
+    l->joined.count = 0;
+    ar__buf_clear(&l->learned);
+    if (!n || n == e->whole.text.len) return false;
+    ar_status s = ar__tokenizer_encode_marked(&l->joined, &l->learned, l->tk, e->whole.text.data, marks, n,
+                                              &l->chat->of[l->chat->standard].control, NULL);
+    size_t given = l->joined.count;
+    return !s && (given > e->ids.count || memcmp(l->joined.id, e->ids.id, given * sizeof *e->ids.id) != 0);
+}
+
 /* Whether both halves, encoded as one text, are other tokens than one by one. */
 static bool joins(looking *l, const ar_encoded *e) {
     int32_t eos = ar_tokenizer_eos(l->tk);
     size_t n = e->ids.count;
-    if (e->kind == AR_DATA_TEXT || e->kind == AR_DATA_MESSAGES || !e->whole.text.len || e->first_target <= 1) return false;
+    if (e->marked && l->chat) return joins_answer(l, e);
+    if (e->kind == AR_DATA_TEXT || !e->whole.text.len || e->first_target <= 1) return false;
     l->joined.count = 0;
     ar_status s = ar_tokenizer_encode_whole(&l->joined, NULL, l->tk, e->whole.text.data, e->whole.text.len, NULL);
     if (s) return false;
@@ -83,6 +98,8 @@ static const uint8_t *learned_of(looking *l, const ar_encoded *e) {
     return (const uint8_t *)l->learned.data;
 }
 
+static const char *half_name(ar_half half) { return half == AR_HALF_CHOSEN ? "chosen" : half == AR_HALF_REJECTED ? "rejected" : NULL; }
+
 static bool look(void *user, const ar_encoded *e, size_t kept, const char *file, size_t line) {
     looking *l = user;
     int32_t bos = ar_tokenizer_bos(l->tk);
@@ -94,6 +111,7 @@ static bool look(void *user, const ar_encoded *e, size_t kept, const char *file,
                         .text_size = e->whole.text.len,
                         .file = file,
                         .line = line,
+                        .half = half_name(e->half),
                         .joins = joins(l, e),
                         .same = seen_before(l, e->ids.id, e->ids.count),
                         .bos_twice = bos >= 0 && e->ids.count > 1 && e->ids.id[0] == bos && e->ids.id[1] == bos};
@@ -124,6 +142,11 @@ static void read_base(ar_data_options *d, const char *path) {
     ar__arch_release(&arch);
 }
 
+static const char *form_of(const ar_data_stats *st, const ar_dataset *ds) {
+    if (!st->pairs) return ar__parts_kind_name(ar__dataset_kind(ds));
+    return st->pairs == st->lines - st->bad ? "preference" : ar__parts_kind_name(AR_DATA_KINDS);
+}
+
 static ar_status run(looking *l, ar_error *err) {
     const ar_look_options *o = l->o;
     ar_log log = {o->log, o->log_user};
@@ -136,6 +159,7 @@ static ar_status run(looking *l, ar_error *err) {
                          .more = {.files = o->files + 1, .file_count = o->file_count - 1},
                          .map = o->map,
                          .ignore_fields = o->ignore_fields,
+                         .rows = AR_ROWS_ANY,
                          .chat = l->chat,
                          .chat_for_plain = o->chat_template != NULL,
                          .keep_text = true,
@@ -157,7 +181,8 @@ static ar_status run(looking *l, ar_error *err) {
         m->supervised = stats.supervised;
         m->longest = stats.longest;
         m->rewritten = stats.rewritten;
-        m->form = ar__parts_kind_name(ar__dataset_kind(ds));
+        m->pairs = stats.pairs;
+        m->form = form_of(&stats, ds);
         m->max_length = d.max_length;
     }
     ar__dataset_free(ds);

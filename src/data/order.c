@@ -67,11 +67,13 @@ uint64_t ar__epoch_samples(double epochs, size_t n) {
 
 uint64_t ar__stream_steps(uint64_t samples, size_t batch) { return samples / batch + (samples % batch != 0); }
 
-int ar__pack_rows(ar_row *rows, const int *lengths, int count, int row_tokens, bool pack) {
+int ar__pack_rows(ar_row *rows, const int *lengths, int count, int row_tokens, bool pack, bool pairs) {
     int used = 0;
     for (int i = 0; i < count; i++) {
         ar_row *row = used ? &rows[used - 1] : NULL;
-        if (pack && row && lengths[i] <= row_tokens - row->tokens) {
+        int room = lengths[i];
+        if (pairs && i % 2 == 0 && i + 1 < count && room <= row_tokens - lengths[i + 1]) room += lengths[i + 1];
+        if (pack && row && room <= row_tokens - row->tokens) {
             row->count++;
             row->tokens += lengths[i];
         } else {

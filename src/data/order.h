@@ -45,7 +45,7 @@ typedef struct ar_row {
 /* Next-fit: a row takes the following samples while they fit into row_tokens, so that the rows one after the other
  * are the step's samples in their order, and sums formed in that order do not change with packing.  Without `pack`
  * a row is a sample.  rows holds `count` entries; returns the rows used.  A sample longer than row_tokens gets a row
- * of its own. */
-int ar__pack_rows(ar_row *rows, const int *lengths, int count, int row_tokens, bool pack);
+ * of its own.  pairs: samples 2k and 2k + 1 share a row where both fit into one. */
+int ar__pack_rows(ar_row *rows, const int *lengths, int count, int row_tokens, bool pack, bool pairs);
 
 #endif

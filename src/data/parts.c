@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "base/fail.h"
+#include "data/preference.h"
 #include "data/wrap.h"
 #include "format/json.h"
 
@@ -58,11 +59,6 @@ static bool is_blank(const json_t *v) {
            (json_is_object(v) && !json_object_size(v));
 }
 
-static const json_t *value_of(const json_t *root, const ar_form *f, ar_field_role role) {
-    const json_t *v = f->field[role] ? json_object_get(root, f->field[role]) : NULL;
-    return present(v) ? v : NULL;
-}
-
 static ar_status get_text(field *out, const json_t *v, const char *name, ar_error *err) {
     if (json_is_string(v)) {
         *out = (field){json_string_value(v), json_string_length(v)};
@@ -75,7 +71,7 @@ static ar_status get_text(field *out, const json_t *v, const char *name, ar_erro
 
 /* Absent and null leave *out empty. */
 static ar_status get(field *out, const json_t *root, const ar_form *f, ar_field_role role, ar_error *err) {
-    const json_t *v = value_of(root, f, role);
+    const json_t *v = ar__row_value(root, f, role);
     *out = (field){"", 0};
     return v ? get_text(out, v, f->field[role], err) : AR_OK;
 }
@@ -121,6 +117,17 @@ static ar_status read_pair(ar_parts *out, const ar_form *f, const shape *h, ar_e
     return AR_OK;
 }
 
+/* Both texts of a comparison. */
+static ar_status read_texts(ar_parts *out, const ar_form *f, ar_error *err) {
+    static const shape chosen = {AR_DATA_COMPLETION, AR_FIELD_PROMPT, AR_FIELD_CHOSEN};
+    field rejected;
+    if (!ar__row_value(out->root, f, AR_FIELD_PROMPT)) return ar__preference_no_prompt(out->root, f, err);
+    ar_status s = read_pair(out, f, &chosen, err);
+    if (!s) s = get(&rejected, out->root, f, AR_FIELD_REJECTED, err);
+    if (!s) out->rejected = (ar_text_span){rejected.text, rejected.size, true};
+    return s;
+}
+
 static ar_status read_text(ar_parts *out, const ar_form *f, ar_error *err) {
     field text;
     ar_status s = get(&text, out->root, f, AR_FIELD_TEXT, err);
@@ -131,13 +138,23 @@ static ar_status read_text(ar_parts *out, const ar_form *f, ar_error *err) {
 static bool plays(const ar_form *f, ar_field_role role, const char *name) { return f->field[role] && !strcmp(f->field[role], name); }
 
 static bool is_used_in_conversation(const json_t *root, const ar_form *f, const char *name) {
-    bool list = value_of(root, f, AR_FIELD_MESSAGES) || value_of(root, f, AR_FIELD_CONVERSATIONS);
+    bool list = ar__row_value(root, f, AR_FIELD_MESSAGES) || ar__row_value(root, f, AR_FIELD_CONVERSATIONS);
     bool half = plays(f, AR_FIELD_PROMPT, name) || plays(f, AR_FIELD_COMPLETION, name);
     bool turns = plays(f, AR_FIELD_MESSAGES, name) || plays(f, AR_FIELD_CONVERSATIONS, name) || plays(f, AR_FIELD_SYSTEM, name);
     return (list ? turns : half) || plays(f, AR_FIELD_TOOLS, name) || !strcmp(name, "chat_template_kwargs");
 }
 
+static bool is_used_in_preference(const json_t *root, const ar_form *f, const char *name) {
+    int mapped = ar__form_mapped(f, name);
+    bool messages = ar__preference_has_messages(root, f);
+    bool rest = messages ? plays(f, AR_FIELD_TOOLS, name) || !strcmp(name, "chat_template_kwargs")
+                         : mapped >= 0 && f->role[mapped] == AR_FIELD_CONTEXT;
+    return rest || plays(f, AR_FIELD_PROMPT, name) || plays(f, AR_FIELD_CHOSEN, name) || plays(f, AR_FIELD_REJECTED, name);
+}
+
+/* h NULL: of a pair that is compared. */
 static bool is_used(const json_t *root, const ar_form *f, const shape *h, const char *name) {
+    if (!h) return is_used_in_preference(root, f, name);
     if (h->kind == AR_DATA_MESSAGES) return is_used_in_conversation(root, f, name);
     int mapped = ar__form_mapped(f, name);
     bool context = mapped >= 0 && f->role[mapped] == AR_FIELD_CONTEXT && h->kind != AR_DATA_TEXT;
@@ -158,13 +175,13 @@ static bool may_be_context(const char *name, const json_t *v) {
 static ar_status refuse_unused(const json_t *root, const shape *h, const char *unused, const char *context, ar_error *err) {
     ar_buf all = {0}, way = {0};
     list_fields(&all, root);
-    if (h->kind == AR_DATA_TEXT)
+    if (h && h->kind == AR_DATA_TEXT)
         ar__buf_puts(&way, ", or --map prompt=FIELD,completion=FIELD to learn others than 'text'");
     else if (context)
         ar__buf_printf(&way, ", or --map context=%.60s to put '%.60s' before the prompt", context, context);
-    ar_status s = ar__fail(err, AR_ERR_MISMATCH,
-                           "found the fields %s; read as %s, which leaves out %.300s: add --ignore-fields %.300s if that is meant%s",
-                           all.data ? all.data : "", ar__parts_kind_name(h->kind), unused, unused, way.data ? way.data : "");
+    ar_status s = ar__fail(
+        err, AR_ERR_MISMATCH, "found the fields %s; read as %s, which leaves out %.300s: add --ignore-fields %.300s if that is meant%s",
+        all.data ? all.data : "", h ? ar__parts_kind_name(h->kind) : "preference", unused, unused, way.data ? way.data : "");
     ar__buf_release(&all);
     ar__buf_release(&way);
     return s;
@@ -205,7 +222,7 @@ static ar_status no_parts(const json_t *root, const ar_form *f, ar_error *err) {
     for (size_t i = 0; i < SHAPES; i++)
         for (int k = 0; k < 2; k++) {
             ar_field_role has = k ? shapes[i].second : shapes[i].first, lacks = k ? shapes[i].first : shapes[i].second;
-            if (!value_of(root, f, has)) continue;
+            if (!ar__row_value(root, f, has)) continue;
             ar_buf names = {0};
             list_fields(&names, root);
             ar_status s =
@@ -220,7 +237,7 @@ static ar_status no_parts(const json_t *root, const ar_form *f, ar_error *err) {
 /* The first shape that the row has, both halves or (prompt) the first; NULL: none. */
 static const shape *find_shape(const json_t *root, const ar_form *f, bool prompt) {
     for (size_t i = 0; i < SHAPES; i++)
-        if (value_of(root, f, shapes[i].first) && (prompt || value_of(root, f, shapes[i].second))) return &shapes[i];
+        if (ar__row_value(root, f, shapes[i].first) && (prompt || ar__row_value(root, f, shapes[i].second))) return &shapes[i];
     return NULL;
 }
 
@@ -232,7 +249,38 @@ static ar_status read_conversation(ar_parts *out, const ar_form *f, ar_error *er
     return s ? s : check_used(out, f, &conversation, err);
 }
 
+static ar_status read_preference(ar_parts *out, const ar_form *f, ar_error *err) {
+    bool messages = ar__preference_has_messages(out->root, f);
+    out->pair = true;
+    out->kind = messages ? AR_DATA_MESSAGES : AR_DATA_COMPLETION;
+    ar_status s =
+        messages ? ar__preference_read(&out->conversation, &out->rejected_conversation, out->root, f, err) : read_texts(out, f, err);
+    return s ? s : check_used(out, f, NULL, err);
+}
+
+static ar_status no_pair(const json_t *root, const ar_form *f, ar_error *err) {
+    ar_buf names = {0};
+    list_fields(&names, root);
+    ar_status s = ar__fail(
+        err, AR_ERR_FORMAT, "found %s%s, wanted '%s' and '%s', which an objective compares; --map chosen=FIELD,rejected=FIELD names others",
+        names.len ? "the fields " : "no fields", names.data ? names.data : "", label(f, AR_FIELD_CHOSEN), label(f, AR_FIELD_REJECTED));
+    ar__buf_release(&names);
+    return s;
+}
+
+static ar_status unexpected_pair(const ar_form *f, ar_error *err) {
+    return ar__fail(err, AR_ERR_MISMATCH,
+                    "found '%s' and '%s', two completions to compare, and no objective: add --objective dpo (or orpo, simpo), or "
+                    "--ignore-fields %s,%s",
+                    f->field[AR_FIELD_CHOSEN], f->field[AR_FIELD_REJECTED], f->field[AR_FIELD_CHOSEN], f->field[AR_FIELD_REJECTED]);
+}
+
+/* prompt: for that alone, for which a pair is as good as a sample. */
 static ar_status read_fields(ar_parts *out, const ar_form *f, bool prompt, ar_error *err) {
+    bool pair = ar__preference_is_in(out->root, f);
+    if (pair && f->wanted == AR_ROWS_SAMPLES && !prompt) return unexpected_pair(f, err);
+    if (pair) return read_preference(out, f, err);
+    if (f->wanted == AR_ROWS_PAIRS) return no_pair(out->root, f, err);
     if (ar__conversation_is_in(out->root, f)) return read_conversation(out, f, err);
     const shape *h = find_shape(out->root, f, prompt);
     if (!h && prompt) return no_fields(out->root, "prompt, question, instruction or text", err);
@@ -281,6 +329,7 @@ ar_status ar__parts_read_prompt(ar_parts *out, const ar_line *line, const ar_for
 
 void ar__parts_release(ar_parts *p) {
     ar__conversation_release(&p->conversation);
+    ar__conversation_release(&p->rejected_conversation);
     json_decref(p->root);
     ar__buf_release(&p->made);
     *p = (ar_parts){0};

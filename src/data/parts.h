@@ -7,6 +7,8 @@
  *     instruction, [input], output       Alpaca's text around both | output, learned
  *     text                               text, learned
  *
+ * Pairs for a comparison (data/preference.h) are read as prompt and completion, with a second completion.
+ *
  * A mapped context stands before the prompt, an empty line between them.  A field that is null counts as absent: exports of
  * mixed tables fill rows with null.  Every other field with something in it must be used or be named in --ignore-fields. */
 #ifndef AR_DATA_PARTS_H
@@ -39,9 +41,12 @@ typedef struct ar_parts {
     ar_text_span span[2]; /* of plain rows; a prompt that is empty is none */
     int count;
     ar_conversation conversation; /* of AR_DATA_MESSAGES */
-    uint32_t mapped;              /* bit i: the row has the i-th field of --map */
-    json_t *root;                 /* owns the strings… */
-    ar_buf made;                  /* …but for a prompt that was put together */
+    bool pair;                    /* the spans, or the conversation, are the chosen one's; these the other's: */
+    ar_text_span rejected;        /* in the place of the last span */
+    ar_conversation rejected_conversation;
+    uint32_t mapped; /* bit i: the row has the i-th field of --map */
+    json_t *root;    /* owns the strings… */
+    ar_buf made;     /* …but for a prompt that was put together */
 } ar_parts;
 
 /* AR_ERR_FORMAT: the line is bad (the message lacks file and line, which the caller puts in front).  What concerns all rows

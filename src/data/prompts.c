@@ -72,7 +72,8 @@ static ar_status load(ar_prompts *out, const char *path, const ar_form *form, ar
     ar__buf_release(&input);
     for (size_t i = 0; i < form->mapped.count; i++) { /* what would be learned may be absent */
         ar_field_role r = form->role[i];
-        if (r == AR_FIELD_COMPLETION || r == AR_FIELD_ANSWER || r == AR_FIELD_OUTPUT) g.met |= 1u << i;
+        if (r == AR_FIELD_COMPLETION || r == AR_FIELD_ANSWER || r == AR_FIELD_OUTPUT || r == AR_FIELD_CHOSEN || r == AR_FIELD_REJECTED)
+            g.met |= 1u << i;
     }
     return s ? s : ar__form_check_met(form, g.met, path, err);
 }

@@ -34,6 +34,9 @@ static ar_status check_ids(const ar_reader *r, ar_error *err) {
 
 static const char *looked_at(const ar_data_stats *st) { return st->all_lines ? " looked at" : ""; }
 
+/* A comparison has two. */
+static size_t samples_in(const ar_data_stats *st) { return st->lines - st->bad + st->pairs; }
+
 static void report(const ar_reader *r) {
     const ar_data_stats *st = &r->stats;
     const ar_log *log = r->options.log;
@@ -47,15 +50,15 @@ static void report(const ar_reader *r) {
         ar__log_warn(log, "%s: skipped %zu bad line%s of %zu%s; the first: %s", path, st->bad, st->bad == 1 ? "" : "s", st->lines,
                      looked_at(st), r->first_bad.message);
     if (st->dropped)
-        ar__log_warn(log, "%s: %zu of %zu samples%s were dropped: nothing is left to learn (in %zu the prompt alone fills --max-length)",
-                     path, st->dropped, st->lines - st->bad, looked_at(st), st->dropped_cut);
+        ar__log_warn(log, "%s: %zu of %zu %s%s were dropped: nothing is left to learn (in %zu the prompt alone fills --max-length)", path,
+                     st->dropped, st->lines - st->bad, st->pairs ? "pairs" : "samples", looked_at(st), st->dropped_cut);
 }
 
 void ar__reader_report_read(const ar_reader *r) {
     const ar_data_stats *st = &r->stats;
     if (st->own_bos)
         ar__log_info(r->options.log, "%s: %zu of %zu samples%s begin with the tokenizer's BOS themselves; no second one is added", r->name,
-                     st->own_bos, st->lines - st->bad, looked_at(st));
+                     st->own_bos, samples_in(st), looked_at(st));
     if (st->rewritten)
         ar__log_warn(
             r->options.log,
@@ -63,11 +66,14 @@ void ar__reader_report_read(const ar_reader *r) {
             r->name, st->rewritten, st->rewritten == 1 ? "" : "s", st->rewritten == 1 ? "it is" : "they are");
     if (st->cut)
         ar__log_warn(r->options.log, "%s: %zu of %zu samples%s were cut at --max-length %d (the longest has %zu tokens)", r->name, st->cut,
-                     st->lines - st->bad, looked_at(st), r->options.max_length, st->longest);
+                     samples_in(st), looked_at(st), r->options.max_length, st->longest);
 }
 
 static void release_slots(ar_reader *r) {
-    for (size_t i = 0; r->slots && i < AR_BLOCK; i++) ar__encoded_release(&r->slots[i].encoded);
+    for (size_t i = 0; r->slots && i < AR_BLOCK; i++) {
+        ar__encoded_release(&r->slots[i].encoded);
+        ar__encoded_release(&r->slots[i].rejected);
+    }
     free(r->slots);
     r->slots = NULL;
 }
@@ -112,7 +118,9 @@ static uint64_t bytes_of(const ar_strings *paths) {
 /* Whether the files are to be read ahead: they are large, and their lines and ids can be judged without the tokenizer. */
 static void decide(ar_reader *r) {
     const ar_data_options *o = &r->options;
-    if (!o->ahead_bytes || bytes_of(&r->paths) < o->ahead_bytes || o->max_length < 2 || !ar__token_bound(&r->bound, r->how.tk)) return;
+    if (o->rows != AR_ROWS_SAMPLES || !o->ahead_bytes || bytes_of(&r->paths) < o->ahead_bytes || o->max_length < 2 ||
+        !ar__token_bound(&r->bound, r->how.tk))
+        return;
     if (r->bound.ids > o->vocab || r->how.eos >= o->vocab) return;
     r->ahead = true;
     r->eos_is_mark = r->how.eos >= 0 && ar__token_is_mark(r->how.tk, r->how.eos);
@@ -185,6 +193,7 @@ ar_status ar__dataset_load(ar_dataset **out, const char *path, const ar_tokenize
     ar_reader *r = reader_new(path, tk, options);
     if (!r) return ar__fail_memory(err, path);
     ar_status s = ar__form_read(&r->form, options->map, options->ignore_fields, err);
+    r->form.wanted = options->rows;
     for (size_t i = 0; !s && i < r->paths.count; i++)
         if (!strncmp(r->paths.at[i], "-", 2) || !strncmp(r->paths.at[i], "-:", 2))
             s = r->input.len ? AR_OK : ar__input_read(&r->input, err);

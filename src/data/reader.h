@@ -35,7 +35,7 @@ typedef struct ar_chunk {
 typedef struct ar_slot {
     ar_line line;
     const ar_memory_sample *memory; /* not NULL: instead of the line, of which only the number counts */
-    ar_encoded encoded;
+    ar_encoded encoded, rejected;
     bool for_length; /* only to see how long it is */
     bool sure;       /* a sample, whatever its tokens are… */
     size_t most;     /* …of which there are at most so many */
@@ -109,8 +109,10 @@ enum { AR_BLOCK = 2048, AR_BLOCK_BYTES = 4 << 20, AR_KEPT_IDS = 1 << 14 };
 
 /* All files, then the samples in memory.  Lines are taken in blocks. */
 ar_status ar__reader_read(ar_reader *r, ar_error *err);
-/* Counts what was encoded and stores what is left after the cut in the entry; *kept false: nothing to learn is left. */
-ar_status ar__reader_store(ar_reader *r, ar_entry *entry, const ar_encoded *encoded, size_t line, bool *kept, ar_error *err);
+/* Counts what was encoded and stores what is left after the cut in the entry; *kept false: nothing to learn is left.  rejected:
+ * the second sample of a comparison, for the entry behind it, kept where both are; NULL: there is none. */
+ar_status ar__reader_store(ar_reader *r, ar_entry *entry, const ar_encoded *encoded, const ar_encoded *rejected, size_t line, bool *kept,
+                           ar_error *err);
 /* Puts FILE:LINE in front of an error. */
 void ar__reader_place(ar_error *e, const ar_reader *r, ar_status status, size_t file, size_t line);
 void ar__reader_report_read(const ar_reader *r); /* what is known once all samples were tokenized */

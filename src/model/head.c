@@ -78,6 +78,12 @@ static void chunk_backward(ar_pass *p, const ar_rows *rows) {
     for (size_t i = 0; i < rows->count; i++) memcpy(p->dx + p->chunk_at[i] * d, p->chunk_dh + i * d, d * sizeof *p->dx);
 }
 
+static void scale_chunk(ar_pass *p, const ar_batch *b, const ar_rows *rows, float scale) {
+    for (size_t q = 0; q < rows->samples; q++)
+        for (size_t i = rows->start[q]; i < rows->start[q + 1]; i++)
+            p->chunk_scale[i] = b->weight ? scale * b->weight[p->piece_sample[q]] : scale;
+}
+
 void ar__pass_loss(ar_pass *p, const ar_batch *b, double *sample_nll, float *token_nll, float grad_scale) {
     const ar_model *m = p->model;
     cursor c = {.row = b->rows.samples ? b->rows.start[0] : 0};
@@ -85,9 +91,11 @@ void ar__pass_loss(ar_pass *p, const ar_batch *b, double *sample_nll, float *tok
     for (size_t s = 0; s < b->rows.samples; s++) sample_nll[s] = 0.0;
     if (grad_scale != 0.0f && !p->tail.on) memset(p->dx, 0, b->rows.count * (size_t)m->arch.dim * sizeof *p->dx);
     while (fill_chunk(p, b, &c, &rows)) {
+        if (grad_scale != 0.0f) scale_chunk(p, b, &rows, grad_scale);
         gather(p, p->chunk_at, rows.count);
         ar__linear_fwd(m->rt, p->logits, p->su_head, &m->head, p->chunk_h, &rows, &p->linear);
-        ar__cross_entropy(m->rt, p->chunk_nll, p->logits, p->chunk_target, rows.count, (size_t)m->arch.vocab, grad_scale);
+        ar__cross_entropy(m->rt, p->chunk_nll, p->logits, p->chunk_target, rows.count, (size_t)m->arch.vocab,
+                          grad_scale != 0.0f ? p->chunk_scale : NULL);
         for (size_t q = 0; q < rows.samples; q++)
             for (size_t i = rows.start[q]; i < rows.start[q + 1]; i++) {
                 sample_nll[p->piece_sample[q]] += (double)p->chunk_nll[i];

@@ -177,6 +177,7 @@ static void place_head(ar_pass *p) {
     p->chunk_dh = p->spec.train ? ar__arena_f32(m, c * d) : NULL;
     p->chunk_rstd = ar__arena_f32(m, c);
     p->chunk_nll = ar__arena_f32(m, c);
+    p->chunk_scale = ar__arena_f32(m, c);
     p->logits = ar__arena_f32(m, c * (size_t)a->vocab);
     size_t r = rank_at(&p->spec, ar__module_head(a));
     p->su_head = r ? ar__arena_f32(m, c * r) : NULL;

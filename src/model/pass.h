@@ -81,7 +81,7 @@ typedef struct ar_pass {
     ar_segment *piece_segments;
     size_t *piece_sample;
     int32_t *chunk_target;
-    float *chunk_x, *chunk_h, *chunk_dh, *chunk_rstd, *chunk_nll, *logits, *su_head;
+    float *chunk_x, *chunk_h, *chunk_dh, *chunk_rstd, *chunk_nll, *chunk_scale, *logits, *su_head;
 } ar_pass;
 
 /* One batch.  Memory is the caller's and must live until backward is done. */
@@ -89,6 +89,7 @@ typedef struct ar_batch {
     ar_rows rows;
     const int32_t *ids;
     const int32_t *targets; /* -1: not supervised; NULL: none are */
+    const float *weight;    /* [samples] multiplies the gradient of each one's loss; NULL: 1 */
     bool all_rows;          /* final hidden states of rows without a target are wanted too (as they are without targets) */
     const size_t *sequence; /* with a cache, per sample: which of the cache's it goes on; NULL: 0, 1, 2, … */
 } ar_batch;
@@ -107,7 +108,8 @@ void ar__pass_forward(ar_pass *p, const ar_batch *b, ar_kv_cache *cache);
 
 /* Loss of the supervised tokens after forward: nll sums per sample in sample_nll [samples] (double), and each token's
  * nll in token_nll [rows] where that is not NULL (rows without a target are left alone).
- * With grad_scale != 0 the gradient of sum(nll) * grad_scale starts in p->dx, and the head's parameters get theirs. */
+ * With grad_scale != 0 the gradient of sum(nll) * grad_scale, each sample's by its weight, starts in p->dx, and the head's
+ * parameters get theirs.  Without, what forward left stays, so that the loss may be asked for again. */
 void ar__pass_loss(ar_pass *p, const ar_batch *b, double *sample_nll, float *token_nll, float grad_scale);
 
 /* Continues from ar__pass_loss down to the lowest layer that trains. */

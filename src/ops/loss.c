@@ -11,15 +11,15 @@ static double exp_all(const ar_kernels *kn, float *x, float top, size_t n) {
 }
 
 void ar__cross_entropy(const ar_runtime *rt, float *nll, float *logits, const int32_t *targets, size_t rows, size_t vocab,
-                       float grad_scale) {
+                       const float *grad_scale) {
 #pragma omp parallel for num_threads(ar__team(rt, rows *vocab)) schedule(static)
     for (size_t i = 0; i < rows; i++) {
         float *row = logits + i * vocab, top = rt->kern.max(row, vocab), hit = row[targets[i]];
         double sum = exp_all(&rt->kern, row, top, vocab);
         nll[i] = (float)(log(sum) + (double)top - (double)hit);
-        if (grad_scale == 0.0f) continue;
-        float each = (float)((double)grad_scale / sum);
+        if (!grad_scale) continue;
+        float each = (float)((double)grad_scale[i] / sum);
         for (size_t j = 0; j < vocab; j++) row[j] *= each;
-        row[targets[i]] -= grad_scale;
+        row[targets[i]] -= grad_scale[i];
     }
 }

@@ -4,9 +4,9 @@
 
 #include "kern/runtime.h"
 
-/* logits [rows, vocab]; nll [rows].  With grad_scale != 0 the logits become (softmax - onehot) * grad_scale, otherwise
- * they are used up. */
+/* logits [rows, vocab]; nll [rows].  grad_scale [rows]: the logits become (softmax - onehot) * grad_scale; NULL: they are
+ * used up. */
 void ar__cross_entropy(const ar_runtime *rt, float *nll, float *logits, const int32_t *targets, size_t rows, size_t vocab,
-                       float grad_scale);
+                       const float *grad_scale);
 
 #endif

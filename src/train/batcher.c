@@ -53,7 +53,7 @@ size_t ar__batcher_begin(ar_batcher *b, const uint32_t *sample, int count, uint6
         supervised += (size_t)s.supervised;
         all += (size_t)s.count;
     }
-    b->row_count = ar__pack_rows(b->rows, b->lengths, count, b->row_tokens, b->pack);
+    b->row_count = ar__pack_rows(b->rows, b->lengths, count, b->row_tokens, b->pack, b->pairs);
     if (tokens) *tokens = all;
     return supervised;
 }

@@ -11,7 +11,7 @@ typedef struct ar_batcher {
     const ar_dataset *data;
     size_t max_samples, max_tokens; /* of one list, of one micro-batch */
     int row_tokens, micro_rows;
-    bool pack;
+    bool pack, pairs; /* pairs: as ar__pack_rows has it; set after ar__batcher_init */
     /* the list being served */
     const uint32_t *sample;
     int count, row_count, next_row;

@@ -28,8 +28,18 @@ static void add_course(ar_buf *card, const ar_trainer *t, const ar_curve *curve)
     ar__buf_printf(card, "- %s, rate %g, LoRA+ ratio %g, weight decay %g, clip %g, seed %" PRIu64 "\n",
                    o->optimizer == AR_OPTIMIZER_SGD ? "SGD" : "AdamW", o->lr, o->lr_ratio, o->weight_decay, o->clip, o->seed);
     ar__buf_printf(card, "- final loss %.4f (smoothed), %.4f at the start", curve->last, curve->first);
-    if (t->eval_loss >= 0.0) ar__buf_printf(card, "; held-out loss %.4f (perplexity %.3f)", t->eval_loss, exp(t->eval_loss));
+    if (t->eval_loss >= 0.0) ar__buf_printf(card, "; held-out loss %.4f", t->eval_loss);
+    if (t->eval_loss >= 0.0 && !ar__has_objective(o)) ar__buf_printf(card, " (perplexity %.3f)", exp(t->eval_loss));
     if (t->strength >= 0.0) ar__buf_printf(card, "\n- strength (mean of ‖sBA‖ / ‖W‖): %.4g", t->strength);
+    ar__buf_puts(card, "\n");
+}
+
+static void add_objective(ar_buf *card, const ar_train_options *o) {
+    const ar_preference *p = &o->preference;
+    ar__buf_printf(card, "- objective %s, beta %g", ar__objective_name(p->objective), p->beta);
+    if (p->objective == AR_OBJECTIVE_SIMPO) ar__buf_printf(card, ", gamma %g", p->gamma);
+    if (p->label_smoothing > 0.0) ar__buf_printf(card, ", label smoothing %g", p->label_smoothing);
+    if (ar__has_reference(p)) ar__buf_printf(card, ", against %s", o->init_adapter ? "the adapter that it began with" : "the base");
     ar__buf_puts(card, "\n");
 }
 
@@ -46,15 +56,16 @@ static void add_curve(ar_buf *card, const ar_curve *c) {
 ar_status ar__card_write(const ar_trainer *t, const char *dir, const ar_curve *curve, const ar_remarks *remarks, ar_error *err) {
     const ar_train_options *o = &t->o;
     ar_buf b = {0};
-    bool lora = o->method == AR_METHOD_LORA;
+    bool lora = o->method == AR_METHOD_LORA, pairs = ar__has_objective(o);
     const char *base = o->model ? ar__path_base(o->model) : "random weights";
     add_head(&b, base, lora);
-    ar__buf_printf(&b, "Trained by Alphar %s on %s%s (%zu samples, %zu supervised tokens), ", ar_version(),
+    ar__buf_printf(&b, "Trained by Alphar %s on %s%s (%zu %s, %zu supervised tokens), ", ar_version(),
                    o->data ? ar__path_base(o->data) : "samples in memory", o->more_data_count ? " and other files" : "",
-                   ar__dataset_count(t->data), t->stats.supervised);
+                   ar__dataset_count(t->data) / (pairs ? 2 : 1), pairs ? "pairs" : "samples", t->stats.supervised);
     if (t->step < t->steps) ar__buf_printf(&b, "%" PRId64 " of ", t->step);
-    ar__buf_printf(&b, "%" PRId64 " steps of %d samples.\n\n", t->steps, o->batch);
+    ar__buf_printf(&b, "%" PRId64 " steps of %d %s.\n\n", t->steps, o->batch, pairs ? "pairs" : "samples");
     if (lora) add_adapter(&b, t);
+    if (pairs) add_objective(&b, o);
     add_course(&b, t, curve);
     for (int i = 0; i < remarks->count; i++) ar__buf_printf(&b, "\n> **Note:** %s\n", remarks->text[i]);
     add_curve(&b, curve);

@@ -12,8 +12,9 @@
 static bool parse(int64_t *step, double *loss, double *weight, const char *line) {
     uint64_t supervised;
     if (sscanf(line, "{\"step\":%" SCNd64 ",\"loss\":%lf", step, loss) != 2) return false;
-    const char *rest = strstr(line, "\"supervised\":");
-    *weight = rest && sscanf(rest, "\"supervised\":%" SCNu64, &supervised) == 1 ? (double)supervised : 1.0;
+    const char *rest = strstr(line, "\"supervised\":"), *end = strchr(line, '\n'), *margin = strstr(line, "\"margin\":");
+    bool pairs = margin && (!end || margin < end); /* whose loss is no mean over tokens */
+    *weight = !pairs && rest && sscanf(rest, "\"supervised\":%" SCNu64, &supervised) == 1 ? (double)supervised : 1.0;
     return true;
 }
 

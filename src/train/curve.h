@@ -1,7 +1,7 @@
 /* The loss curve of a run, read back from metrics.jsonl, so that a resumed run has all of it.
  *
- * One step's loss is one batch's: the smoothed loss at the end is the mean over the supervised tokens of the last tenth of
- * the steps, 50 at most; the one at the start likewise over the first. */
+ * One step's loss is one batch's: the smoothed loss at the end is the mean over the supervised tokens (with an objective over the
+ * steps) of the last tenth of the steps, 50 at most; the one at the start likewise over the first. */
 #ifndef AR_TRAIN_CURVE_H
 #define AR_TRAIN_CURVE_H
 

@@ -64,19 +64,25 @@ static ar_status put(ar_metrics *m, const char *line, size_t n, ar_error *err) {
 }
 
 ar_status ar__metrics_step(ar_metrics *m, int64_t step, double loss, double lr, double grad_norm, uint64_t tokens, uint64_t supervised,
-                           double seconds, double strength, ar_error *err) {
+                           double seconds, const ar_judged *judged, double strength, ar_error *err) {
     char line[512];
     int n = snprintf(line, sizeof line,
                      "{\"step\":%" PRId64 ",\"loss\":%.9g,\"lr\":%.9g,\"grad_norm\":%.9g,\"tokens\":%" PRIu64 ",\"supervised\":%" PRIu64
                      ",\"seconds\":%.4f",
                      step, loss, lr, grad_norm, tokens, supervised, seconds);
+    if (judged) n += snprintf(line + n, sizeof line - (size_t)n, ",\"margin\":%.9g,\"accuracy\":%.9g", judged->margin, judged->accuracy);
     if (strength >= 0.0) n += snprintf(line + n, sizeof line - (size_t)n, ",\"strength\":%.6g", strength);
     n += snprintf(line + n, sizeof line - (size_t)n, "}\n");
     return put(m, line, (size_t)n, err);
 }
 
-ar_status ar__metrics_eval(ar_metrics *m, int64_t step, double loss, ar_error *err) {
+ar_status ar__metrics_eval(ar_metrics *m, int64_t step, double loss, const ar_judged *judged, ar_error *err) {
     char line[256];
-    int n = snprintf(line, sizeof line, "{\"step\":%" PRId64 ",\"eval_loss\":%.9g,\"eval_perplexity\":%.9g}\n", step, loss, exp(loss));
+    int n = snprintf(line, sizeof line, "{\"step\":%" PRId64 ",\"eval_loss\":%.9g", step, loss);
+    if (judged)
+        n += snprintf(line + n, sizeof line - (size_t)n, ",\"eval_margin\":%.9g,\"eval_accuracy\":%.9g}\n", judged->margin,
+                      judged->accuracy);
+    else
+        n += snprintf(line + n, sizeof line - (size_t)n, ",\"eval_perplexity\":%.9g}\n", exp(loss));
     return put(m, line, (size_t)n, err);
 }

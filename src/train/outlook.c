@@ -60,7 +60,7 @@ static void scale_up(ar_outlook *o, const ar_trainer *t) {
     o->samples = llround((double)o->samples * factor);
     o->tokens = llround((double)o->tokens * factor);
     o->supervised = llround((double)o->supervised * factor);
-    o->error = relative_error(t->data, (double)o->samples);
+    o->error = relative_error(t->data, (double)o->samples * (o->pairs ? 2 : 1));
     if (!t->o.steps) o->steps = (int64_t)ar__stream_steps(ar__epoch_samples(t->o.epochs, (size_t)o->samples), (size_t)t->o.batch);
 }
 
@@ -82,7 +82,8 @@ ar_outlook ar__outlook_of(const ar_trainer *t) {
     ar_outlook o = {.steps = t->steps, .batch = t->o.batch, .disk_bytes = ar__checkpoint_room(t)};
     if (t->adapter && t->adapter->pair_count) o.rank = t->adapter->pair[0].rank;
     if (!t->data) return o;
-    o.samples = (int64_t)ar__dataset_count(t->data);
+    o.pairs = ar__has_objective(&t->o);
+    o.samples = (int64_t)ar__dataset_count(t->data) / (o.pairs ? 2 : 1);
     if (!ar__dataset_is_reading(t->data)) { /* what is not tokenized yet is not known */
         o.tokens = (int64_t)t->stats.tokens;
         o.supervised = (int64_t)t->stats.supervised;
@@ -130,7 +131,7 @@ static void say_work(char *out, size_t size, const ar_outlook *o) {
     if (!o->samples) return;
     if (o->lines) say(out, size, "about ");
     say_count(out, size, o->samples);
-    say(out, size, " sample%s", o->samples == 1 ? "" : "s");
+    say(out, size, " %s%s", o->pairs ? "pair" : "sample", o->samples == 1 ? "" : "s");
     if (o->tokens) {
         say(out, size, ", ");
         say_count(out, size, o->tokens);

@@ -22,7 +22,7 @@ int64_t ar__memory_anonymous(void) { return ar__proc_bytes("/proc/self/status", 
 
 ar_pass_spec ar__plan_spec(const ar_trainer *t, const ar_choice *c, size_t longest) {
     return (ar_pass_spec){.tokens = c->tokens,
-                          .samples = (size_t)t->o.batch,
+                          .samples = ar__step_samples(t),
                           .longest = longest,
                           .ranks = t->attachment ? t->attachment->ranks : NULL,
                           .dora = t->attachment && t->attachment->dora_count,
@@ -55,7 +55,7 @@ static void measure_choice(const ar_trainer *t, ar_choice *c, size_t longest) {
 
 static ar_choice try_choice(const ar_trainer *t, size_t longest, int rows, size_t again, size_t mlp_again) {
     ar_choice c = {.micro_rows = rows, .again = again, .mlp_again = mlp_again};
-    c.tokens = ar__batcher_tokens(longest, (size_t)t->o.batch, t->o.max_length, rows, t->o.pack);
+    c.tokens = ar__batcher_tokens(longest, ar__step_samples(t), t->o.max_length, rows, t->o.pack);
     measure_choice(t, &c, longest);
     return c;
 }
@@ -86,8 +86,8 @@ static ar_choice fewest_again(const ar_trainer *t, size_t longest, int rows) {
 
 /* The most rows up to the target that fit with everything kept; failing that the fewest rows, and layers formed again. */
 ar_choice ar__plan_choose(const ar_trainer *t, size_t longest) {
-    int most = t->o.batch, least = 1;
-    if (t->o.micro_batch > 0) most = least = t->o.micro_batch < t->o.batch ? t->o.micro_batch : t->o.batch;
+    int most = (int)ar__step_samples(t), least = 1;
+    if (t->o.micro_batch > 0) most = least = t->o.micro_batch < most ? t->o.micro_batch : most;
     size_t layers = t->o.checkpoint_layers == AR_SWITCH_ON ? SIZE_MAX : 0;
     ar_choice c = {0};
     for (int rows = most;; rows = (rows + 1) / 2) {
@@ -141,7 +141,7 @@ static void trial_release(trial *r) {
 }
 
 static ar_status trial_init(trial *r, const ar_trainer *t, size_t length, ar_error *err) {
-    size_t samples = ar__min(ar__max(t->choice.tokens / length, 1), (size_t)t->o.batch), n = length * samples;
+    size_t samples = ar__min(ar__max(t->choice.tokens / length, 1), ar__step_samples(t)), n = length * samples;
     double learned = t->data ? (double)t->stats.supervised / (double)t->stats.tokens : 1;
     *r = (trial){.length = length, .samples = samples, .prompt = (size_t)((1 - learned) * (double)length)};
     r->ids = ar__alloc(n, sizeof *r->ids);

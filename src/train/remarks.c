@@ -7,8 +7,9 @@
 #include "train/optim.h"
 
 /* Noise of single batches is no divergence: fewer steps than this say nothing, nor does a rise below a tenth; against one batch,
- * the first, below a fifth.  A loss that a longer run ends with as it began is worth a word too. */
-enum { FEWEST_STEPS = 5, LONGER = 20 };
+ * the first, below a fifth.  A loss that a longer run ends with as it began is worth a word too.  Of pairs, whose losses differ
+ * far more, it takes more steps. */
+enum { FEWEST_STEPS = 5, FEWEST_OF_PAIRS = 100, LONGER = 20 };
 #define RISE 1.1
 #define RISE_OF_ONE 1.2
 #define NOTHING 1e-7 /* of the weights' norms: less is lost in any rounding */
@@ -37,7 +38,7 @@ void ar__remarks_start(ar_remarks *out, const ar_trainer *t) {
 
 void ar__remarks_end(ar_remarks *out, const ar_trainer *t, const ar_curve *curve) {
     ar__remarks_start(out, t);
-    bool rose = curve->count >= FEWEST_STEPS && curve->last > RISE * curve->first;
+    bool rose = curve->count >= (ar__has_objective(&t->o) ? FEWEST_OF_PAIRS : FEWEST_STEPS) && curve->last > RISE * curve->first;
     bool above_start = curve->count > 1 && curve->untrained > 0.0 && curve->last > RISE_OF_ONE * curve->untrained;
     if ((rose || above_start) && t->o.lr > 0.0)
         add(out, "the loss rose from %.4g to %.4g: the run diverged; train anew with a smaller rate, such as --lr %.3g",

@@ -9,6 +9,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "data/lines.h"
+#include "train/objective.h"
 
 void ar_train_options_init(ar_train_options *o) {
     *o = (ar_train_options){.rank = 16,
@@ -65,6 +66,9 @@ static ar_status check_ranges(const ar_train_options *o, ar_error *err) {
         {"optimizer", o->optimizer, AR_OPTIMIZER_ADAMW, AR_OPTIMIZER_SGD},
         {"checkpoint-layers", o->checkpoint_layers, AR_SWITCH_AUTO, AR_SWITCH_OFF},
     };
+    ar_preference preference = o->preference;
+    ar_status s = ar__preference_resolve(&preference, err);
+    if (s) return s;
     if (o->max_length == 1) return ar__fail(err, AR_ERR_USAGE, "max-length: found 1, wanted at least 2");
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (!(all[i].value >= all[i].least && all[i].value <= all[i].most))
@@ -112,6 +116,8 @@ ar_status ar__train_options_check(const ar_train_options *o, ar_error *err) {
         return ar__fail(err, AR_ERR_USAGE, "method full: trains every weight and takes no adapter options");
     if (o->early_stop && !ar__has_eval_data(o)) return ar__fail(err, AR_ERR_USAGE, "early-stop: --eval-data is not given");
     if (o->eval_every && !ar__has_eval_data(o)) return ar__fail(err, AR_ERR_USAGE, "eval-every: --eval-data is not given");
+    if (o->preference.objective && o->train_on == AR_TRAIN_ON_ALL)
+        return ar__fail(err, AR_ERR_USAGE, "train-on all: found an objective, which compares completions, not their prompts");
     if (o->min_lr > o->lr) return ar__fail(err, AR_ERR_USAGE, "min-lr: found %g, wanted at most the rate itself, %g", o->min_lr, o->lr);
     return AR_OK;
 }
@@ -229,6 +235,15 @@ static json_t *files_of(const char *first, const char *const *more, int count) {
 
 static const char *const train_on[] = {"completion", "last", "all"};
 
+/* null, where an objective does not ask for it. */
+static void set_preference(json_t *j, const ar_preference *p) {
+    ar_objective o = p->objective;
+    json_object_set_new(j, "objective", text_or_null(ar__objective_name(o)));
+    json_object_set_new(j, "beta", o ? json_real(p->beta) : json_null());
+    json_object_set_new(j, "gamma", o == AR_OBJECTIVE_SIMPO ? json_real(p->gamma) : json_null());
+    json_object_set_new(j, "label-smoothing", o && o != AR_OBJECTIVE_ORPO ? json_real(p->label_smoothing) : json_null());
+}
+
 json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, const uint64_t *data_hash) {
     char hash[32];
     if (data_hash) snprintf(hash, sizeof hash, "%016llx", (unsigned long long)*data_hash);
@@ -252,6 +267,7 @@ json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, const 
                           path_or_null(o->init_adapter), "eval-data", files_of(o->eval_data, o->more_eval_data, o->more_eval_data_count),
                           "eval-every", (json_int_t)o->eval_every, "early-stop", o->early_stop, "save-every", (json_int_t)o->save_every,
                           "keep", o->keep, "strength-every", o->strength_every, "seed", (json_int_t)o->seed);
+    if (l) set_preference(l, &o->preference);
     if (l) json_object_set_new(l, "map", text_or_null(o->map));
     if (l) json_object_set_new(l, "template", text_or_null(o->chat_template));
     if (l) json_object_set_new(l, "ignore-fields", text_or_null(o->ignore_fields));

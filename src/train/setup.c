@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/proc.h"
 #include "train/init_adapter.h"
+#include "train/pairs.h"
 #include "train/settings.h"
 #include "train/trainer.h"
 
@@ -57,6 +58,7 @@ static ar_status load_data(ar_dataset **out, ar_trainer *t, const char *file, co
                          .more = *more,
                          .map = t->o.map,
                          .ignore_fields = t->o.ignore_fields,
+                         .rows = ar__has_objective(&t->o) ? AR_ROWS_PAIRS : AR_ROWS_SAMPLES,
                          .chat = t->chat,
                          .chat_for_plain = t->o.chat_template != NULL};
     ar_status s = ar__dataset_load(out, file, t->tokenizer, &d, stats, err);
@@ -193,13 +195,14 @@ static ar_status open_trainables(ar_trainer *t, ar_error *err) {
 }
 
 static ar_status open_stream(ar_trainer *t, ar_error *err) {
-    size_t n = ar__dataset_count(t->data), batch = (size_t)t->o.batch;
+    size_t n = ar__dataset_count(t->data) / (ar__has_objective(&t->o) ? 2 : 1), batch = (size_t)t->o.batch;
     uint64_t samples = t->o.steps ? UINT64_MAX : ar__epoch_samples(t->o.epochs, n);
     t->steps = t->o.steps ? t->o.steps : (int64_t)ar__stream_steps(samples, batch);
-    t->samples = ar__alloc(batch, sizeof *t->samples);
-    t->sample_nll = ar__alloc(batch, sizeof *t->sample_nll);
+    t->samples = ar__alloc(ar__step_samples(t), sizeof *t->samples);
+    t->sample_nll = ar__alloc(ar__step_samples(t), sizeof *t->sample_nll);
     if (!t->samples || !t->sample_nll) return ar__fail_memory(err, "batches");
-    return ar__stream_init(&t->stream, n, batch, samples, t->o.seed, t->o.shuffle, err);
+    ar_status s = ar__has_objective(&t->o) ? ar__pairs_open(t, err) : AR_OK;
+    return s ? s : ar__stream_init(&t->stream, n, batch, samples, t->o.seed, t->o.shuffle, err);
 }
 
 /* What may be used for the pass: the given limit, or nine tenths of what the machine has left beside the base. */
@@ -218,6 +221,7 @@ ar_status ar__trainer_open(ar_trainer *t, const ar_runtime *rt, const ar_train_o
     t->o.compute = ar_runtime_compute(rt);
     if (t->o.compute == AR_COMPUTE_BF16) ar__log_info(&rt->log, "compute bf16: products with the base's weights on %s", rt->gemm[0]->name);
     ar_status s = ar__train_options_check(o, err);
+    if (!s) s = ar__preference_resolve(&t->o.preference, err);
     if (!s && o->init_adapter) s = ar__init_adapter_options(&t->o, err);
     if (!t->o.alpha_given) t->o.alpha = 2.0 * t->o.rank;
     if (!t->o.targets && !t->o.init_adapter && t->o.method == AR_METHOD_LORA) t->o.targets = "all-linear";
@@ -251,11 +255,12 @@ ar_status ar__trainer_allocate(ar_trainer *t, ar_error *err) {
                      (t->choice.bytes + t->choice.packing) >> 20);
     ar_pass_spec spec = ar__plan_spec(t, &t->choice, longest);
     ar_status s = ar__pass_new(&t->pass, t->model, &spec, err);
-    size_t batch = (size_t)t->o.batch;
+    size_t batch = ar__step_samples(t);
     if (!s) s = ar__batcher_init(&t->batcher, t->data, batch, t->choice.tokens, t->o.max_length, t->choice.micro_rows, t->o.pack, err);
     if (!s && t->eval_data)
         s = ar__batcher_init(&t->eval_batcher, t->eval_data, batch, t->choice.tokens, t->o.max_length, t->choice.micro_rows, t->o.pack,
                              err);
+    t->batcher.pairs = t->eval_batcher.pairs = ar__has_objective(&t->o);
     return s;
 }
 
@@ -277,5 +282,6 @@ void ar__trainer_close(ar_trainer *t) {
     free(t->weight_norm);
     free(t->samples);
     free(t->sample_nll);
+    ar__pairs_release(t);
     *t = (ar_trainer){0};
 }

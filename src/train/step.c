@@ -3,6 +3,7 @@
 
 #include "base/fail.h"
 #include "train/optim.h"
+#include "train/pairs.h"
 #include "train/trainer.h"
 
 /* Names what is to blame for a loss or gradient that is no number. */
@@ -20,13 +21,19 @@ static ar_status not_finite(const ar_trainer *t, int64_t step, const char *what,
     return ar__fail(err, AR_ERR_NUMERIC, "step %lld: %s is %g; use a smaller --lr or --alpha", (long long)step, what, value);
 }
 
-ar_status ar__trainer_gradients(ar_trainer *t, int64_t step, ar_error *err) {
-    uint64_t first = (uint64_t)(step - 1) * (uint64_t)t->o.batch;
-    int count = ar__stream_get(t->samples, &t->stream, (uint64_t)step);
-    ar_status s = ar__dataset_need(t->data, t->samples, count, err);
-    if (s) return s;
+int ar__step_get(uint32_t *out, ar_trainer *t, uint64_t step) {
+    int count = ar__stream_get(out, &t->stream, step);
+    if (!ar__has_objective(&t->o)) return count;
+    for (int i = count; i-- > 0;) { /* from the end: in place */
+        out[2 * i + 1] = 2 * out[i] + 1;
+        out[2 * i] = 2 * out[i];
+    }
+    return 2 * count;
+}
+
+/* The mean over the supervised tokens of the step. */
+static void learn(ar_trainer *t, int count, uint64_t first) {
     t->step_supervised = ar__batcher_begin(&t->batcher, t->samples, count, first, &t->step_tokens);
-    ar__trainables_zero_grad(t->rt, &t->list);
     float scale = (float)(1.0 / (double)t->step_supervised);
     const ar_pair_op *ops = t->attachment ? t->attachment->ops : NULL;
     double sum = 0.0;
@@ -36,8 +43,20 @@ ar_status ar__trainer_gradients(ar_trainer *t, int64_t step, ar_error *err) {
         for (size_t i = 0; i < b->rows.samples; i++) sum += t->sample_nll[i];
         ar__pass_backward(t->pass, b);
     }
-    ar__trainables_join_grad(t->rt, &t->list);
     t->loss = sum / (double)t->step_supervised;
+}
+
+ar_status ar__trainer_gradients(ar_trainer *t, int64_t step, ar_error *err) {
+    uint64_t first = (uint64_t)(step - 1) * (uint64_t)ar__step_samples(t);
+    int count = ar__step_get(t->samples, t, (uint64_t)step);
+    ar_status s = ar__dataset_need(t->data, t->samples, count, err);
+    if (s) return s;
+    ar__trainables_zero_grad(t->rt, &t->list);
+    if (ar__has_objective(&t->o))
+        ar__pairs_gradients(t, count, first);
+    else
+        learn(t, count, first);
+    ar__trainables_join_grad(t->rt, &t->list);
     return isfinite(t->loss) ? AR_OK : not_finite(t, step, "the loss", t->loss, err);
 }
 
@@ -53,4 +72,8 @@ ar_status ar__trainer_step(ar_trainer *t, ar_error *err) {
     return AR_OK;
 }
 
-double ar__trainer_evaluate(ar_trainer *t) { return ar__mean_loss(t->pass, &t->eval_batcher, t->eval_ops, NULL, NULL); }
+double ar__trainer_evaluate(ar_trainer *t) {
+    if (!ar__has_objective(&t->o)) return ar__mean_loss(t->pass, &t->eval_batcher, t->eval_ops, NULL, NULL);
+    t->eval_judged = ar__pairs_evaluate(t);
+    return t->eval_judged.loss;
+}

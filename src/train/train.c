@@ -10,6 +10,7 @@
 #include "train/optim.h"
 #include "train/outlook.h"
 #include "train/output.h"
+#include "train/pairs.h"
 #include "train/record.h"
 #include "train/run.h"
 
@@ -39,7 +40,9 @@ static ar_status go_on(ar_run *r, int64_t newest, ar_error *err) {
 
 static ar_status prepare_output(ar_run *r, ar_error *err) {
     const ar_train_options *o = &r->t.o;
-    ar_status s = o->resume ? ar__record_check(&r->t, r->dir, err) : ar__output_clear(o, err);
+    ar_status s = o->resume ? ar__record_check(&r->t, r->dir, err) : AR_OK;
+    if (!s) s = ar__pairs_begin(&r->t, err); /* as long as the run is where it began */
+    if (!s && !o->resume) s = ar__output_clear(o, err);
     ar__checkpoint_sweep(r->dir);
     int64_t newest = o->resume && !s ? ar__checkpoint_newest(r->dir) : -1;
     if (!s && newest >= 0) s = go_on(r, newest, err);
@@ -81,7 +84,7 @@ static ar_status take_best(ar_run *r, ar_error *err) {
 static ar_status evaluate(ar_run *r, ar_error *err) {
     ar_trainer *t = &r->t;
     t->eval_loss = ar__trainer_evaluate(t);
-    ar_status s = ar__metrics_eval(&r->metrics, t->step, t->eval_loss, err);
+    ar_status s = ar__metrics_eval(&r->metrics, t->step, t->eval_loss, ar__has_objective(&t->o) ? &t->eval_judged : NULL, err);
     if (s) return s;
     if (t->eval_loss < t->best_eval) return take_best(r, err);
     t->evals_since_best++;
@@ -101,7 +104,12 @@ static void report(const ar_run *r, bool evaluated) {
                      .seconds_left = per_step * (double)(t->steps - t->step),
                      .scale = t->adapter && t->adapter->pair_count ? t->adapter->pair[0].scale : 0.0,
                      .strength = t->strength,
-                     .eval_loss = evaluated ? t->eval_loss : -1.0};
+                     .eval_loss = evaluated ? t->eval_loss : -1.0,
+                     .compared = ar__has_objective(&t->o),
+                     .margin = t->judged.margin,
+                     .accuracy = t->judged.accuracy,
+                     .eval_margin = t->eval_judged.margin,
+                     .eval_accuracy = t->eval_judged.accuracy};
     t->o.on_progress(t->o.user, &p);
 }
 
@@ -116,7 +124,7 @@ static ar_status one_step(ar_run *r, ar_error *err) {
     bool measured = t->adapter && t->o.strength_every && (t->step % t->o.strength_every == 0 || t->step == t->steps);
     if (measured) t->strength = ar__trainer_strength(t);
     s = ar__metrics_step(&r->metrics, t->step, t->loss, ar__rate_at(&t->o, t->step, t->steps), t->grad_norm, t->step_tokens,
-                         t->step_supervised, seconds, measured ? t->strength : -1.0, err);
+                         t->step_supervised, seconds, ar__has_objective(&t->o) ? &t->judged : NULL, measured ? t->strength : -1.0, err);
     bool evaluated = !s && evaluation_due(t);
     if (evaluated) s = evaluate(r, err);
     if (!s) report(r, evaluated);

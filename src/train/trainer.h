@@ -4,6 +4,7 @@
 
 #include "alphar/train.h"
 #include "train/batcher.h"
+#include "train/objective.h"
 #include "train/trainable.h"
 
 /* What the plan decided. */
@@ -17,13 +18,20 @@ typedef struct ar_choice {
     bool fits;
 } ar_choice;
 
+/* What training on pairs knows of its samples (train/pairs.h). */
+typedef struct ar_pairs {
+    double *reference, *eval_reference; /* [samples] sum of −log p under the reference; NaN: not asked yet */
+    float *weight;                      /* [samples of a step] */
+    uint32_t *missing;                  /* [samples of a step] */
+} ar_pairs;
+
 typedef struct ar_trainer {
     const ar_runtime *rt;
     ar_train_options o, asked; /* with every default resolved; as they were given */
     char *tokenizer_path;
     ar_model *model;
     ar_tokenizer *tokenizer;
-    ar_chat *chat; /* how conversations are written; NULL: no way is known */
+    ar_chat *chat;       /* how conversations are written; NULL: no way is known */
     ar_adapter *adapter; /* NULL with method full */
     ar_attachment *attachment;
     ar_pair_op *eval_ops; /* the attachment's ops without dropout */
@@ -36,16 +44,22 @@ typedef struct ar_trainer {
     int64_t budget;      /* what is left for the pass; 0: unknown */
     ar_pass *pass;
     ar_batcher batcher, eval_batcher;
-    uint32_t *samples;   /* [batch] of the current step */
-    double *sample_nll;  /* [batch] */
+    uint32_t *samples;  /* [samples of a step] of the current one */
+    double *sample_nll; /* [samples of a step] */
+    ar_pairs pairs;
     double *weight_norm; /* ||W||_F by pair, negative until measured */
 
     int64_t steps, step; /* in all; done */
     double loss, grad_norm, eval_loss, strength;
     size_t step_tokens, step_supervised;
+    ar_judged judged, eval_judged; /* with an objective: means of the step, of the evaluation */
     double best_eval;
     int64_t best_step, evals_since_best;
 } ar_trainer;
+
+static inline bool ar__has_objective(const ar_train_options *o) { return o->preference.objective != AR_OBJECTIVE_NONE; }
+/* Samples of a whole step: a pair has two. */
+static inline size_t ar__step_samples(const ar_trainer *t) { return (size_t)t->o.batch * (ar__has_objective(&t->o) ? 2 : 1); }
 
 typedef enum ar_data_when {
     AR_DATA_NOT,   /* a plan may do without */
@@ -64,6 +78,9 @@ void ar__trainer_close(ar_trainer *t);
 ar_status ar__trainer_step(ar_trainer *t, ar_error *err);
 /* Gradients of the samples of one step, without an update; sets loss, step_tokens, step_supervised. */
 ar_status ar__trainer_gradients(ar_trainer *t, int64_t step, ar_error *err);
+/* The samples of step t ≥ 1 in out [samples of a step], and their number.  Allocates nothing. */
+int ar__step_get(uint32_t *out, ar_trainer *t, uint64_t step);
+/* The loss on the evaluation data; with an objective eval_judged too. */
 double ar__trainer_evaluate(ar_trainer *t);
 /* Mean over the pairs of ||s B A||_F / ||W||_F. */
 double ar__trainer_strength(ar_trainer *t);

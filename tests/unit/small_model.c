@@ -1,5 +1,6 @@
 #include "small_model.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -190,4 +191,60 @@ double small_loss_apart(small *s, bool gradients) {
     }
     if (gradients) ar__trainables_join_grad(s->rt, &s->list);
     return sum / (double)n;
+}
+
+/* The DoRA norm is a constant of backward: the gains follow the magnitudes alone. */
+static void hold_norms(small *s) {
+    for (size_t i = 0; s->at && i < s->at->dora_count; i++) {
+        ar_dora_site *d = &s->at->dora[i];
+        for (size_t j = 0; j < (size_t)d->pair->n_out; j++) d->gain[j] = d->pair->magnitude[j] * d->inv_norm[j];
+    }
+}
+
+/* What is checked: a loss, of which tensor. */
+typedef struct slopes {
+    small *s;
+    small_loss_fn *loss;
+    const void *user;
+    const char *name;
+} slopes;
+
+static double loss_at(const slopes *q, ar_trainable *x, const float *origin, const double *way, double t) {
+    for (size_t j = 0; j < x->count; j++) x->value[j] = (float)((double)origin[j] + t * way[j]);
+    hold_norms(q->s);
+    return q->loss(q->s, false, q->user);
+}
+
+static double slope(const slopes *q, ar_trainable *x, const float *origin, const double *way, double t) {
+    return (loss_at(q, x, origin, way, t) - loss_at(q, x, origin, way, -t)) / (2.0 * t);
+}
+
+/* One tensor: along a unit direction, half towards the gradient (so that rounding of the loss does not drown the
+ * slope) and half random (so that a wrong component shows). */
+static void check_tensor(const slopes *q, ar_trainable *x) {
+    double *way = calloc(x->count, sizeof *way), norm = 0.0, length = 0.0, along = 0.0, size = 0.0;
+    float *origin = malloc(x->count * sizeof *origin);
+    ar_rng g = ar__rng_stream(17, AR_RNG_SAMPLE, ar__rng_hash(x->name), 1);
+    memcpy(origin, x->value, x->count * sizeof *origin);
+    for (size_t j = 0; j < x->count; j++) norm += (double)x->grad[j] * (double)x->grad[j];
+    norm = sqrt(norm);
+    for (size_t j = 0; j < x->count; j++) {
+        way[j] = (double)x->grad[j] / (norm + 1e-30) + ar__rng_normal(&g, j) / sqrt((double)x->count);
+        length += way[j] * way[j];
+        size += (double)origin[j] * (double)origin[j];
+    }
+    for (size_t j = 0; j < x->count; j++) along += (double)x->grad[j] * (way[j] /= sqrt(length));
+    double t = fmin(0.01 / (norm + 1e-3), 0.02 * sqrt(size));
+    double numeric = (4.0 * slope(q, x, origin, way, t / 2) - slope(q, x, origin, way, t)) / 3.0;
+    if (fabs(along - numeric) > 1e-3 * fmax(fabs(numeric), 0.02))
+        fail_msg("%s: %s: backward says %.7g, finite differences %.7g", q->name, x->name, along, numeric);
+    loss_at(q, x, origin, way, 0.0);
+    free(way);
+    free(origin);
+}
+
+void small_check_slopes(small *s, small_loss_fn *loss, const void *user, const char *name) {
+    slopes q = {s, loss, user, name};
+    loss(s, true, user);
+    for (size_t i = 0; i < s->list.count; i++) check_tensor(&q, &s->list.at[i]);
 }

@@ -41,4 +41,9 @@ double small_loss(small *s, bool gradients);
 /* The same, sample by sample in batches of their own. */
 double small_loss_apart(small *s, bool gradients);
 
+/* A loss of the small model's batch; with gradients they are formed anew. */
+typedef double small_loss_fn(small *s, bool gradients, const void *user);
+/* Backward against central differences, for each tensor that trains. */
+void small_check_slopes(small *s, small_loss_fn *loss, const void *user, const char *name);
+
 #endif

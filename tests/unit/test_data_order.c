@@ -106,12 +106,12 @@ static void rows_keep_the_order_of_samples(void **state) {
     const int lengths[] = {40, 60, 1, 99, 100, 30, 30, 30, 30};
     const ar_row want[] = {{0, 2, 100}, {2, 2, 100}, {4, 1, 100}, {5, 3, 90}, {8, 1, 30}};
     ar_row rows[9];
-    assert_int_equal(ar__pack_rows(rows, lengths, 9, 100, true), 5);
+    assert_int_equal(ar__pack_rows(rows, lengths, 9, 100, true, false), 5);
     assert_memory_equal(rows, want, sizeof want);
-    assert_int_equal(ar__pack_rows(rows, lengths, 9, 100, false), 9);
+    assert_int_equal(ar__pack_rows(rows, lengths, 9, 100, false, false), 9);
     for (int i = 0; i < 9; i++) assert_true(rows[i].first == i && rows[i].count == 1 && rows[i].tokens == lengths[i]);
-    assert_int_equal(ar__pack_rows(rows, lengths, 0, 100, true), 0);
-    assert_int_equal(ar__pack_rows(rows, lengths, 4, 50, true), 4); /* 60 and 99 stand alone, 1 does not join 60 */
+    assert_int_equal(ar__pack_rows(rows, lengths, 0, 100, true, false), 0);
+    assert_int_equal(ar__pack_rows(rows, lengths, 4, 50, true, false), 4); /* 60 and 99 stand alone, 1 does not join 60 */
 }
 
 int main(void) {

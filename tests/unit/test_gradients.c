@@ -9,7 +9,6 @@
 
 #include <cmocka.h>
 
-#include "base/rng.h"
 #include "small_model.h"
 
 #define LLAMA ",\"model_type\":\"llama\""
@@ -41,53 +40,15 @@ static const small_case cases[] = {
 enum { CASES = sizeof cases / sizeof *cases };
 static const size_t lengths[] = {9, 70, 2, 17, 0};
 
-/* The DoRA norm is a constant of backward: the gains follow the magnitudes alone. */
-static void hold_norms(small *s) {
-    for (size_t i = 0; s->at && i < s->at->dora_count; i++) {
-        ar_dora_site *d = &s->at->dora[i];
-        for (size_t j = 0; j < (size_t)d->pair->n_out; j++) d->gain[j] = d->pair->magnitude[j] * d->inv_norm[j];
-    }
-}
-
-static double loss_at(small *s, ar_trainable *x, const float *origin, const double *way, double t) {
-    for (size_t j = 0; j < x->count; j++) x->value[j] = (float)((double)origin[j] + t * way[j]);
-    hold_norms(s);
-    return small_loss(s, false);
-}
-
-static double slope(small *s, ar_trainable *x, const float *origin, const double *way, double t) {
-    return (loss_at(s, x, origin, way, t) - loss_at(s, x, origin, way, -t)) / (2.0 * t);
-}
-
-/* One tensor: along a unit direction, half towards the gradient (so that rounding of the loss does not drown the
- * slope) and half random (so that a wrong component shows). */
-static void check_tensor(small *s, ar_trainable *x, const char *name) {
-    double *way = calloc(x->count, sizeof *way), norm = 0.0, length = 0.0, along = 0.0, size = 0.0;
-    float *origin = malloc(x->count * sizeof *origin);
-    ar_rng g = ar__rng_stream(17, AR_RNG_SAMPLE, ar__rng_hash(x->name), 1);
-    memcpy(origin, x->value, x->count * sizeof *origin);
-    for (size_t j = 0; j < x->count; j++) norm += (double)x->grad[j] * (double)x->grad[j];
-    norm = sqrt(norm);
-    for (size_t j = 0; j < x->count; j++) {
-        way[j] = (double)x->grad[j] / (norm + 1e-30) + ar__rng_normal(&g, j) / sqrt((double)x->count);
-        length += way[j] * way[j];
-        size += (double)origin[j] * (double)origin[j];
-    }
-    for (size_t j = 0; j < x->count; j++) along += (double)x->grad[j] * (way[j] /= sqrt(length));
-    double t = fmin(0.01 / (norm + 1e-3), 0.02 * sqrt(size));
-    double numeric = (4.0 * slope(s, x, origin, way, t / 2) - slope(s, x, origin, way, t)) / 3.0;
-    if (fabs(along - numeric) > 1e-3 * fmax(fabs(numeric), 0.02))
-        fail_msg("%s: %s: backward says %.7g, finite differences %.7g", name, x->name, along, numeric);
-    loss_at(s, x, origin, way, 0.0);
-    free(way);
-    free(origin);
+static double mean_loss(small *s, bool gradients, const void *user) {
+    (void)user;
+    return small_loss(s, gradients);
 }
 
 static void gradient_is_the_slope(void **state) {
     for (int c = 0; c < CASES; c++) {
         small s = small_open(&cases[c], lengths, 2, NULL, NULL, false);
-        small_loss(&s, true);
-        for (size_t i = 0; i < s.list.count; i++) check_tensor(&s, &s.list.at[i], cases[c].name);
+        small_check_slopes(&s, mean_loss, NULL, cases[c].name);
         small_close(&s);
     }
     (void)state;

@@ -9,6 +9,7 @@
 
 #include "small_model.h"
 #include "train/optim.h"
+#include "train/trainer.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define COUNTING 0
@@ -87,7 +88,47 @@ static void steps_after_the_first_allocate_nothing(void **state) {
 #endif
 }
 
+/* Pairs, some of which are parted by the micro-batch; DPO asks its reference on the way. */
+static void steps_over_pairs_allocate_nothing(void **state) {
+    static const ar_memory_sample pairs[] = {{.prompt = "Once upon", .chosen = " a time there was a cat.", .rejected = " no."},
+                                             {.prompt = "The sun", .chosen = " was warm.", .rejected = " was cold."},
+                                             {.prompt = "She", .chosen = " went home.", .rejected = " fell."}};
+    (void)state;
+#if COUNTING
+    for (int objective = AR_OBJECTIVE_DPO; objective <= AR_OBJECTIVE_SIMPO; objective++) {
+        ar_runtime *rt;
+        ar_trainer t;
+        ar_train_options o;
+        ar_train_options_init(&o);
+        o.model = "demo/base";
+        o.rank = 2;
+        o.steps = 3;
+        o.batch = 1;
+        o.micro_batch = 1;
+        o.pack = false;
+        o.shuffle = false;
+        o.samples = pairs;
+        o.sample_count = 3;
+        o.preference.objective = (ar_objective)objective;
+        assert_int_equal(ar_runtime_new(&rt, &(ar_runtime_options){.threads = 2}, NULL), AR_OK);
+        assert_int_equal(ar__trainer_open(&t, rt, &o, AR_DATA_FIRST, NULL), AR_OK);
+        assert_int_equal(ar__trainer_allocate(&t, NULL), AR_OK);
+        assert_int_equal(ar__trainer_step(&t, NULL), AR_OK);
+        long before = atomic_load(&allocations);
+        assert_int_equal(ar__trainer_step(&t, NULL), AR_OK);
+        assert_int_equal(ar__trainer_step(&t, NULL), AR_OK);
+        assert_int_equal(atomic_load(&allocations), before);
+        ar__trainer_close(&t);
+        ar_runtime_free(rt);
+    }
+#else
+    (void)pairs;
+    skip();
+#endif
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(steps_after_the_first_allocate_nothing)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(steps_after_the_first_allocate_nothing),
+                                       cmocka_unit_test(steps_over_pairs_allocate_nothing)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

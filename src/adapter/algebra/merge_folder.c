@@ -271,8 +271,8 @@ static ar_status put_index(struct folder *f, ar_error *err) {
 /* What all adapters say of how their rows read, so that prompts still get that form (gen/trained.h reads it); JSON null where
  * they disagree or say nothing. */
 static json_t *trained(const ar_merging *m) {
-    static const char *const notes[] = {AR_NOTE_FORM,     AR_NOTE_MAP,           AR_NOTE_IGNORED, AR_NOTE_MAX_LENGTH,
-                                        AR_NOTE_TEMPLATE, AR_NOTE_TEMPLATE_TEXT};
+    static const char *const notes[] = {AR_NOTE_FORM,       AR_NOTE_MAP,      AR_NOTE_IGNORED,
+                                        AR_NOTE_MAX_LENGTH, AR_NOTE_TEMPLATE, AR_NOTE_TEMPLATE_TEXT};
     json_t *out = json_object();
     for (size_t n = 0; n < sizeof notes / sizeof *notes; n++) {
         const char *value = ar__adapter_note(m->adapter[0], notes[n]);
