@@ -116,7 +116,10 @@ static int answer(char **out, struct chat *t, const char *asked, bool base_alone
     ar_status s = ar_generate(&r, t->session, asked, &t->o, &err);
     sigaction(SIGINT, &before, NULL);
     *out = s || !r.text ? NULL : strdup(r.text);
-    if (!s && !t->c->json) puts(stop ? " …stopped" : "");
+    if (!s && !t->c->json) {
+        puts(stop ? " …stopped" : "");
+        fflush(stdout);
+    }
     ar_generate_result_release(&r);
     return s ? cli_fail(t->c, &err) : *out ? CLI_OK : cli_fail_memory(t->c);
 }
@@ -228,7 +231,7 @@ static void obey(struct chat *t, const char *line) {
 }
 
 static int talk(struct chat *t) {
-    int code = CLI_OK;
+    int code = CLI_OK, said;
     for (char *line; (line = cli_line_read("> ")) != NULL; free(line)) {
         if (!strcmp(line, "/quit") || !strcmp(line, "/exit")) {
             free(line);
@@ -236,8 +239,8 @@ static int talk(struct chat *t) {
         }
         if (*line == '/')
             obey(t, line);
-        else if (*line)
-            code = say(t, line);
+        else if (*line && (said = say(t, line)) != CLI_OK)
+            code = said; /* the conversation goes on; whoever feeds it from a file wants to know */
     }
     return code ? code : cli_finish(t->c);
 }

@@ -67,7 +67,7 @@ static const cli_option options[] = {
     {0},
 };
 
-enum { BARS = 10, HALF_BAR = 40 };
+enum { BARS = 10, LONGEST_BAR = 40 };
 
 struct looking {
     cli *c;
@@ -75,8 +75,9 @@ struct looking {
     ar_tokenizer *tk;
     FILE *json; /* the samples, until all is well */
     int64_t shown;
-    bool show_given, colour, failed;
-    uint32_t *length; /* of every sample */
+    bool show_given, failed;
+    enum { BRACKETS, BOLD, GREEN } style; /* of what is learned */
+    uint32_t *length;                     /* of every sample */
     size_t count, cap;
 };
 
@@ -121,7 +122,8 @@ static void print_text(const char *text, size_t n) {
 
 /* Runs of tokens that are learned, and that are not, each in its own way. */
 static void print_tokens(const struct looking *l, const ar_look_sample *s) {
-    const char *on = l->colour ? "\033[32m" : isatty(1) ? "\033[1m" : "", *off = l->colour || isatty(1) ? "\033[0m" : "";
+    static const char *const marks[][2] = {{"[[", "]]"}, {"\033[1m", "\033[0m"}, {"\033[32m", "\033[0m"}};
+    const char *const *mark = marks[l->style];
     size_t n = s->kept ? s->kept : s->count;
     for (size_t from = 0, to; from < n; from = to) {
         char *text;
@@ -129,9 +131,9 @@ static void print_tokens(const struct looking *l, const ar_look_sample *s) {
         bool learned = s->learned[from];
         for (to = from; to < n && s->learned[to] == s->learned[from];) to++;
         if (ar_tokenizer_decode(&text, &size, l->tk, s->ids + from, to - from, false, NULL)) continue;
-        fputs(learned ? *on ? on : "[[" : "", stdout);
+        if (learned) fputs(mark[0], stdout);
         print_text(text, size);
-        fputs(learned ? *on ? off : "]]" : "", stdout);
+        if (learned) fputs(mark[1], stdout);
         free(text);
     }
     if (s->kept && s->kept < s->count) printf(" …cut, %zu tokens more", s->count - s->kept);
@@ -168,30 +170,32 @@ static int by_length(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* A round width of bars that BARS of them reach the longest. */
-static size_t bar_width(size_t longest) {
+/* A round width with which at most BARS bars reach from the shortest to the longest. */
+static size_t bar_width(size_t shortest, size_t longest) {
     static const size_t steps[] = {1, 2, 5};
     for (size_t unit = 1;; unit *= 10)
         for (int i = 0; i < 3; i++)
-            if (unit * steps[i] * BARS >= longest) return unit * steps[i];
+            if (longest / (unit * steps[i]) - shortest / (unit * steps[i]) < BARS) return unit * steps[i];
 }
 
+static size_t percentile(const struct looking *l, size_t percent) { return l->length[(l->count - 1) * percent / 100]; }
+
 static void print_lengths(struct looking *l, int max_length) {
+    size_t count[BARS] = {0}, most = 0;
     if (!l->count) return;
     qsort(l->length, l->count, sizeof *l->length, by_length);
-    size_t width = bar_width(l->length[l->count - 1]), most = 0, bar[BARS + 1] = {0}, last = 0;
+    size_t shortest = l->length[0], longest = l->length[l->count - 1], width = bar_width(shortest, longest);
+    size_t first = shortest / width, last = longest / width;
     for (size_t i = 0; i < l->count; i++) {
-        size_t k = (l->length[i] ? l->length[i] - 1 : 0) / width;
-        if (++bar[k < BARS ? k : BARS] > most) most = bar[k < BARS ? k : BARS];
-        if (k > last) last = k;
+        size_t *bar = &count[l->length[i] / width - first];
+        if (++*bar > most) most = *bar;
     }
-    printf("tokens a sample: median %u, 9 of 10 up to %u, longest %u\n", l->length[l->count / 2], l->length[l->count * 9 / 10],
-           l->length[l->count - 1]);
-    for (size_t k = 0; k <= last && k <= BARS; k++) {
-        size_t n = (bar[k] * HALF_BAR + most - 1) / most;
-        printf("%7zu–%-7zu %7zu ", k * width + 1, (k + 1) * width, bar[k]);
+    printf("tokens a sample: median %zu, 9 of 10 up to %zu, longest %zu\n", percentile(l, 50), percentile(l, 90), longest);
+    for (size_t k = first; k <= last; k++) {
+        size_t from = k * width, n = (count[k - first] * LONGEST_BAR + most - 1) / most;
+        printf("%7zu–%-7zu %7zu ", from, from + width - 1, count[k - first]);
         for (size_t i = 0; i < n; i++) fputs("█", stdout);
-        puts((size_t)max_length > k * width && (size_t)max_length < (k + 1) * width ? "  ← --max-length" : "");
+        puts((size_t)max_length >= from && (size_t)max_length < from + width ? "  ← --max-length" : "");
     }
 }
 
@@ -249,12 +253,20 @@ static int finish(struct looking *l, const ar_look_summary *m) {
     return cli_finish(l->c);
 }
 
+/* Whether stdout takes escape sequences. */
+static bool is_screen(void) {
+    const char *term = getenv("TERM");
+    return isatty(STDOUT_FILENO) && term && strcmp(term, "dumb") != 0;
+}
+
 static int run(cli *c, const cli_args *args) {
     const struct values *v = args->values;
     struct looking l = {.c = c,
                         .v = v,
                         .show_given = cli_given(args, "show"),
-                        .colour = isatty(1) && !getenv("NO_COLOR") && getenv("TERM") && strcmp(getenv("TERM"), "dumb") != 0};
+                        .style = !is_screen()         ? BRACKETS
+                                 : getenv("NO_COLOR") ? BOLD
+                                                      : GREEN};
     ar_look_options o = {.model = v->model,
                          .files = v->data.items,
                          .file_count = (int)v->data.count,

@@ -1,9 +1,11 @@
 #include "line.h"
 
 #include <editline/readline.h>
-#include <errno.h>
-#include <setjmp.h>
+#include <langinfo.h>
+#include <locale.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,23 +23,62 @@ static char *read_plain(void) {
     return line;
 }
 
-static sigjmp_buf again;
+/* ---- a line that is edited: libedit is called for each key, so that Ctrl-C is seen between two of them --------------------*/
 
-static void leave(int number) {
+static volatile sig_atomic_t interrupted;
+static char *taken;
+static bool done;
+
+static void interrupt(int number) {
     (void)number;
-    siglongjmp(again, 1); /* out of read(2), which is where a person types */
+    interrupted = 1;
+}
+
+static void take(char *line) {
+    taken = line;
+    done = true;
+    rl_callback_handler_remove();
+}
+
+/* Ctrl-C drops what was typed; it comes while nothing but ppoll runs. */
+static void wait_for_line(const char *prompt, const sigset_t *open) {
+    struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+    for (done = false, interrupted = 0; !done;) {
+        if (ppoll(&in, 1, NULL, open) > 0) {
+            rl_callback_read_char();
+        } else if (interrupted) {
+            interrupted = 0;
+            rl_callback_handler_remove();
+            puts("");
+            rl_callback_handler_install(prompt, take);
+        }
+    }
+}
+
+/* libedit drops letters that the locale has not; what is typed here is UTF-8 in any case. */
+static void read_utf8(void) {
+    static bool set;
+    if (!set && (!setlocale(LC_CTYPE, "") || strcmp(nl_langinfo(CODESET), "UTF-8"))) setlocale(LC_CTYPE, "C.UTF-8");
+    set = true;
 }
 
 static char *read_edited(const char *prompt) {
-    struct sigaction action = {.sa_handler = leave}, before;
+    struct sigaction action = {.sa_handler = interrupt}, before;
+    sigset_t closed, open;
+    read_utf8();
     sigemptyset(&action.sa_mask);
-    if (sigsetjmp(again, 1)) fputs("\n", stdout);
-    fflush(stdout);
+    sigemptyset(&closed);
+    sigaddset(&closed, SIGINT);
+    sigprocmask(SIG_BLOCK, &closed, &open);
     sigaction(SIGINT, &action, &before);
-    char *line = readline(prompt);
-    if (before.sa_handler != leave) sigaction(SIGINT, &before, NULL);
-    if (line && *line) add_history(line);
-    return line;
+    fflush(stdout);
+    rl_callback_handler_install(prompt, take);
+    wait_for_line(prompt, &open);
+    if (!taken) puts(""); /* behind the end of the input */
+    sigaction(SIGINT, &before, NULL);
+    sigprocmask(SIG_SETMASK, &open, NULL);
+    if (taken && *taken) add_history(taken);
+    return taken;
 }
 
 char *cli_line_read(const char *prompt) { return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) ? read_edited(prompt) : read_plain(); }

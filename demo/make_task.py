@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""Writes the demo task, demo/task/train.jsonl and eval.jsonl: the base's stories, told on by a pirate.
+"""Writes the demo task, demo/task/train.jsonl, eval.jsonl and chat.jsonl: the base's stories, told on by a pirate.
 
-    demo/make_task.py [--out demo/task] [--train 240] [--eval 24] [--seed 1001]
+    demo/make_task.py [--out demo/task] [--train 240] [--eval 24] [--chat 120] [--seed 1001]
 
-Lines {"prompt": the opening of a story, "completion": some sentences of it in pirate talk}.  The stories come from the
-grammar of the corpus under another seed, and what is held out shares no opening with what is trained on.  What is to be
-learned is a way of speaking, so it shows at a glance, works on any opening, and comes in degrees."""
+Lines {"prompt": the opening of a story, "completion": some sentences of it in pirate talk}; in chat.jsonl conversations
+of two turns, where somebody gives the opening and then asks for more.  The stories come from the grammar of the corpus
+under another seed, and what is held out shares no opening with what is trained on.  What is to be learned is a way of
+speaking, so it shows at a glance, works on any opening, and comes in degrees."""
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -65,20 +67,39 @@ def samples(count, seed):
         yield {"prompt": opening, "completion": " " + pirate(told, source)}
 
 
+def conversations(count, seed):
+    grammar, source = Grammar(), random.Random(seed)
+    more = ("What happened then?", "Tell me more.", "And then?")
+    while count:
+        opening, rest = grammar.story(source)
+        told = first_sentences(rest, 26)
+        then = first_sentences(rest[len(told) :].strip(), 26)
+        if not 12 <= len(told.split()) or not 12 <= len(then.split()):
+            continue
+        said = opening, pirate(told, source), source.choice(more), pirate(then, source)
+        yield {"messages": [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(said)]}
+        count -= 1
+
+
+def write(path, rows):
+    with open(path, "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", default=os.path.join(here, "task"))
     parser.add_argument("--train", type=int, default=240)
     parser.add_argument("--eval", type=int, default=24)
+    parser.add_argument("--chat", type=int, default=120)
     parser.add_argument("--seed", type=int, default=1001)
     options = parser.parse_args()
     os.makedirs(options.out, exist_ok=True)
     source = samples(options.train + options.eval, options.seed)
-    for name, count in (("train.jsonl", options.train), ("eval.jsonl", options.eval)):
-        with open(os.path.join(options.out, name), "w", encoding="utf-8") as file:
-            for _ in range(count):
-                file.write(json.dumps(next(source)) + "\n")
+    write(os.path.join(options.out, "train.jsonl"), itertools.islice(source, options.train))
+    write(os.path.join(options.out, "eval.jsonl"), source)
+    write(os.path.join(options.out, "chat.jsonl"), conversations(options.chat, options.seed + 1))
 
 
 if __name__ == "__main__":
