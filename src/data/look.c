@@ -147,6 +147,20 @@ static const char *form_of(const ar_data_stats *st, const ar_dataset *ds) {
     return st->pairs == st->lines - st->bad ? "preference" : ar__parts_kind_name(AR_DATA_KINDS);
 }
 
+static void sum_up(ar_look_summary *m, const ar_data_stats *st, const ar_dataset *ds, int max_length) {
+    m->rows = st->lines;
+    m->bad = st->bad;
+    m->dropped = st->dropped;
+    m->cut = st->cut;
+    m->tokens = st->tokens;
+    m->supervised = st->supervised;
+    m->longest = st->longest;
+    m->rewritten = st->rewritten;
+    m->pairs = st->pairs;
+    m->form = form_of(st, ds);
+    m->max_length = max_length;
+}
+
 static ar_status run(looking *l, ar_error *err) {
     const ar_look_options *o = l->o;
     ar_log log = {o->log, o->log_user};
@@ -171,20 +185,7 @@ static ar_status run(looking *l, ar_error *err) {
     if (!d.max_length) d.max_length = AR_LENGTH;
     ar_status s = ar__dataset_load(&ds, o->files[0], l->tk, &d, &stats, err);
     if (!s) s = l->status;
-    if (!s) {
-        ar_look_summary *m = l->sum;
-        m->rows = stats.lines;
-        m->bad = stats.bad;
-        m->dropped = stats.dropped;
-        m->cut = stats.cut;
-        m->tokens = stats.tokens;
-        m->supervised = stats.supervised;
-        m->longest = stats.longest;
-        m->rewritten = stats.rewritten;
-        m->pairs = stats.pairs;
-        m->form = form_of(&stats, ds);
-        m->max_length = d.max_length;
-    }
+    if (!s) sum_up(l->sum, &stats, ds, d.max_length);
     ar__dataset_free(ds);
     return s;
 }

@@ -66,9 +66,6 @@ static ar_status check_ranges(const ar_train_options *o, ar_error *err) {
         {"optimizer", o->optimizer, AR_OPTIMIZER_ADAMW, AR_OPTIMIZER_SGD},
         {"checkpoint-layers", o->checkpoint_layers, AR_SWITCH_AUTO, AR_SWITCH_OFF},
     };
-    ar_preference preference = o->preference;
-    ar_status s = ar__preference_resolve(&preference, err);
-    if (s) return s;
     if (o->max_length == 1) return ar__fail(err, AR_ERR_USAGE, "max-length: found 1, wanted at least 2");
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (!(all[i].value >= all[i].least && all[i].value <= all[i].most))
@@ -93,9 +90,17 @@ static ar_status check_lists(const ar_train_options *o, ar_error *err) {
     return AR_OK;
 }
 
+static ar_status check_preference(const ar_train_options *o, ar_error *err) {
+    ar_preference p = o->preference;
+    ar_status s = ar__preference_resolve(&p, err);
+    if (s || !p.objective || o->train_on != AR_TRAIN_ON_ALL) return s;
+    return ar__fail(err, AR_ERR_USAGE, "train-on all: found an objective, which compares completions, not their prompts");
+}
+
 ar_status ar__train_options_check(const ar_train_options *o, ar_error *err) {
     ar_status s = check_ranges(o, err);
     if (!s) s = check_lists(o, err);
+    if (!s) s = check_preference(o, err);
     if (s) return s;
     if (o->alpha_given && !isfinite(o->alpha)) return ar__fail(err, AR_ERR_USAGE, "alpha: found %g, wanted a finite number", o->alpha);
     if (o->alpha_given && o->alpha <= 0.0)
@@ -116,8 +121,6 @@ ar_status ar__train_options_check(const ar_train_options *o, ar_error *err) {
         return ar__fail(err, AR_ERR_USAGE, "method full: trains every weight and takes no adapter options");
     if (o->early_stop && !ar__has_eval_data(o)) return ar__fail(err, AR_ERR_USAGE, "early-stop: --eval-data is not given");
     if (o->eval_every && !ar__has_eval_data(o)) return ar__fail(err, AR_ERR_USAGE, "eval-every: --eval-data is not given");
-    if (o->preference.objective && o->train_on == AR_TRAIN_ON_ALL)
-        return ar__fail(err, AR_ERR_USAGE, "train-on all: found an objective, which compares completions, not their prompts");
     if (o->min_lr > o->lr) return ar__fail(err, AR_ERR_USAGE, "min-lr: found %g, wanted at most the rate itself, %g", o->min_lr, o->lr);
     return AR_OK;
 }

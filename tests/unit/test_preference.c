@@ -214,8 +214,7 @@ static void assert_rows(const char *rows, const char *want) {
 static void rows_become_two_samples(void **state) {
     (void)state;
     const char *both = "u:hi;a:|yes;\nu:hi;a:|no;\n";
-    assert_rows("{\"prompt\":\"Once\",\"chosen\":\" upon\",\"rejected\":\" a time\"}",
-                "<s>Once| upon</s>\n<s>Once| a time</s>\n");
+    assert_rows("{\"prompt\":\"Once\",\"chosen\":\" upon\",\"rejected\":\" a time\"}", "<s>Once| upon</s>\n<s>Once| a time</s>\n");
     assert_rows("{\"prompt\":[" U("hi") "],\"chosen\":[" A("yes") "],\"rejected\":[" A("no") "]}", both);
     assert_rows("{\"prompt\":[" U("hi") "],\"chosen\":" A("yes") ",\"rejected\":\"no\"}", both);
     assert_rows("{\"prompt\":\"hi\",\"chosen\":[" A("yes") "],\"rejected\":[" A("no") "]}", both);
