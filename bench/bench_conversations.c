@@ -74,7 +74,7 @@ static size_t pass_rows(bench *b) {
     ar_encoded e = {0};
     ar_error err;
     size_t tokens = 0;
-    for (size_t i = 0; i < b->count; i++, tokens += e.ids.count) must(ar__encode(&e, &b->line[i], &how, &err), &err);
+    for (size_t i = 0; i < b->count; i++, tokens += e.ids.count) must(ar__encode(&e, NULL, &b->line[i], &how, &err), &err);
     ar__encoded_release(&e);
     return tokens;
 }

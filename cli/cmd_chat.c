@@ -260,14 +260,13 @@ static int run(cli *c, const cli_args *args) {
     const struct values *v = args->values;
     ar_session_options so = {
         .has_scale = cli_given(args, "scale"), .has_alpha = cli_given(args, "alpha"), .scale = v->scale, .alpha = v->alpha};
-    struct chat t = {.c = c,
-                     .messages = json_array(),
-                     .system = v->system && *v->system ? strdup(v->system) : NULL,
-                     .adapter = v->session.adapter.count > 0};
+    struct chat t = {.c = c, .adapter = v->session.adapter.count > 0};
     ar_runtime *rt;
     if (so.has_scale && so.has_alpha) return cli_fail_usage(c, "found --scale and --alpha, wanted one of them");
     int code = cli_session_open(&t.session, &rt, c, args, &so);
     if (code) return code;
+    t.messages = json_array();
+    t.system = v->system && *v->system ? strdup(v->system) : NULL;
     map_options(&t.o, v);
     if (!ar_session_has_template(t.session)) {
         code = cli_fail_code(c, CLI_FAILED, "unsupported",

@@ -94,6 +94,19 @@ static const struct foreign {
     {"train-on-inputs", "train-on", "all"},
     {"completion-only-loss", "train-on", "completion"},
     {"mask-prompt", "train-on", "completion"},
+    {"assistant-only-loss", "train-on", "assistant, the default of conversations"},
+    {"train-on-responses-only", "train-on", "assistant, the default of conversations"},
+    {"chat-template", "template", NULL},
+    {"chat-template-path", "template", NULL},
+    {"chat-template-file", "template", NULL},
+    {"template-file", "template", NULL},
+    {"loss-type", "objective", NULL},
+    {"pref-loss", "objective", NULL},
+    {"rl", "objective", NULL},
+    {"dpo-beta", "beta", NULL},
+    {"pref-beta", "beta", NULL},
+    {"simpo-gamma", "gamma", NULL},
+    {"dpo-label-smoothing", "label-smoothing", NULL},
     {"optim", "optimizer", NULL},
     {"adam-beta1", "beta1", NULL},
     {"adam-beta2", "beta2", NULL},
@@ -127,6 +140,8 @@ static const struct foreign {
     {"temp", "temperature", NULL},
     {"repetition-penalty", "repeat-penalty", NULL},
     {"p", "prompt", NULL},
+    {"system-prompt", "system", NULL},
+    {"sys", "system", NULL},
     {"outtype", "dtype", NULL},
 };
 
@@ -137,7 +152,8 @@ static const struct foreign commands[] = {
     {"logprobs", "score", NULL},      {"encode", "tokenize", NULL}, {"detokenize", "tokenize", NULL}, {"info", "inspect", NULL},
     {"show", "inspect", NULL},        {"compare", "diff", NULL},    {"export", "convert", NULL},      {"fuse", "merge", NULL},
     {"merge-lora", "merge", NULL},    {"scale", "rescale", NULL},   {"add", "combine", NULL},         {"estimate", "plan", NULL},
-    {"benchmark", "bench", NULL},
+    {"benchmark", "bench", NULL},     {"talk", "chat", NULL},       {"conversation", "chat", NULL},   {"preview", "data", NULL},
+    {"dataset", "data", NULL},        {"dpo", "train", NULL},       {"orpo", "train", NULL},
 };
 
 /* a_B counts as a-b. */

@@ -195,7 +195,7 @@ ar_status ar__dataset_load(ar_dataset **out, const char *path, const ar_tokenize
     ar_status s = ar__form_read(&r->form, options->map, options->ignore_fields, err);
     r->form.wanted = options->rows;
     for (size_t i = 0; !s && i < r->paths.count; i++)
-        if (!strncmp(r->paths.at[i], "-", 2) || !strncmp(r->paths.at[i], "-:", 2))
+        if (r->paths.at[i][0] == '-' && (!r->paths.at[i][1] || r->paths.at[i][1] == ':'))
             s = r->input.len ? AR_OK : ar__input_read(&r->input, err);
     if (!s && options->chat) s = ar__frames_find(&r->frames, options->chat, err);
     r->how.frames = &r->frames;

@@ -151,7 +151,7 @@ static void turns_that_are_rewritten_are_learned_where_nothing_is_lost(void **st
 
 static int set_up(void **state) {
     (void)state;
-    return ar_tokenizer_open(&tk, "demo/base", NULL);
+    return ar_tokenizer_open(&tk, "demo/base", NULL) != AR_OK;
 }
 
 static int tear_down(void **state) {

@@ -71,7 +71,7 @@ static bool strftime_now(ar_jvalue *out, ar_jinja *j, const ar_jargs *args) {
     ar_jvalue v;
     ar_jstr *s = NULL;
     struct tm now;
-    if (!ar__j_bind(&v, j, "strftime_now", args, "format", 1) || !ar__j_arg_str(&s, j, "strftime_now", v)) return false;
+    if (!ar__j_bind(&v, j, "strftime_now", args, "format", 1) || !ar__j_arg_str(&s, j, "strftime_now", v) || !s) return false;
     if (s->size * 3 >= sizeof format) return ar__j_fail(j, "strftime_now: found a format of %zu bytes", s->size);
     size_t k = 0;
     for (size_t i = 0; i < s->size; i++) { /* a time without a zone, to the second */

@@ -136,9 +136,10 @@ static bool put_off(ar_jlist *l, ar_jinja *j, size_t start) {
     if (j->status != AR_ERR_VALUE || !j->steps || j->pool.exhausted) return !j->status;
     const char *text = strchr(j->error.message, ':');
     text = text ? text + 2 : j->error.message;
-    char *kept = ar__j_new(j, strlen(text) + 1, 1);
+    size_t n = strlen(text) + 1;
+    char *kept = ar__j_new(j, n, 1);
     if (!kept) return false;
-    memcpy(kept, text, strlen(text));
+    memcpy(kept, text, n);
     l->failed = kept;
     j->status = AR_OK;
     j->out->text.len = j->out->marks.len = start;

@@ -188,9 +188,9 @@ static ar_status read_number(ar_jlexer *x) {
     without_underlines(&text, x->s + at + (base == 10 ? 0 : 2), end - at - (base == 10 ? 0 : 2));
     ar_jtoken *t = text.failed ? NULL : add(x, real ? AR_L_FLOAT : AR_L_INT, x->s + at, end - at);
     errno = 0;
-    if (t && real)
+    if (t && text.data && real)
         t->f = strtod(text.data, NULL);
-    else if (t)
+    else if (t && text.data)
         t->i = strtoll(text.data, NULL, base);
     bool large = !real && errno == ERANGE;
     ar__buf_release(&text);

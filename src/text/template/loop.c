@@ -27,6 +27,7 @@ static bool assign_filtered(ar_jinja *j, ar_jscope *scope, const ar_jnode *targe
 
 /* The item again: what its names are bound to, in tuples.  Behind an `if` a loop does not see the pair itself. */
 static bool rebuild(ar_jvalue *out, ar_jinja *j, const ar_jscope *scope, const ar_jnode *target) {
+    *out = (ar_jvalue){0};
     if (target->kind == AR_N_NAME) {
         for (size_t i = 0; i < scope->count; i++)
             if (scope->var[i].id == target->id) *out = scope->var[i].value; /* a name that is there twice: the last one */

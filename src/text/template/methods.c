@@ -436,7 +436,7 @@ typedef struct row {
 
 /* clang-format off */
 #define ROW(name) {#name, sizeof #name - 1, name##_}
-#define NAMED(name, run) {name, sizeof name - 1, run}
+#define NAMED(name, run) {name, sizeof(name) - 1, run}
 /* clang-format on */
 
 static const row of_text[] = {ROW(upper),      ROW(lower),        ROW(casefold),     ROW(swapcase),   ROW(title),

@@ -96,7 +96,7 @@ bool ar__j_append(ar_jnode *owner, ar_jnode ***tail, ar_jnode *one) {
 static int64_t intern(ar_template *t, const char *text, size_t n) {
     for (size_t i = 0; i < t->name_count; i++)
         if (t->name[i]->size == n && !memcmp(t->name[i]->data, text, n)) return (int64_t)i;
-    ar_jstr **grown = ar__jpool_grow(&t->pool, t->name, &t->name_cap, t->name_count + 1, sizeof *grown);
+    ar_jstr **grown = ar__jpool_grow(&t->pool, t->name, &t->name_cap, t->name_count + 1, sizeof(ar_jstr *));
     ar_jstr *s = grown ? ar__jpool_take(&t->pool, sizeof *s) : NULL;
     if (!s) return -1;
     *s = (ar_jstr){.data = text, .size = n, .points = -1};
@@ -124,7 +124,7 @@ bool ar__j_new_name(ar_jparser *p, ar_jnode *n) {
 
 bool ar__j_note_written(ar_jparser *p, ar_jstr *s) {
     ar_template *t = p->t;
-    ar_jstr **grown = ar__jpool_grow(&t->pool, t->written, &t->written_cap, t->written_count + 1, sizeof *grown);
+    ar_jstr **grown = ar__jpool_grow(&t->pool, t->written, &t->written_cap, t->written_count + 1, sizeof(ar_jstr *));
     if (!grown) return false;
     t->written = grown;
     t->written[t->written_count++] = s;
@@ -402,7 +402,7 @@ static bool reserve_names(ar_template *t) {
 }
 
 static bool find_functions(ar_template *t) {
-    t->function = ar__jpool_take(&t->pool, (t->name_count + 1) * sizeof *t->function);
+    t->function = ar__jpool_take(&t->pool, (t->name_count + 1) * sizeof(ar_jfunction *));
     for (size_t i = 0; t->function && i < t->name_count; i++) t->function[i] = ar__j_function_find(t->name[i]);
     return t->function != NULL;
 }
