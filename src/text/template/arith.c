@@ -162,9 +162,7 @@ static bool repeat(ar_jvalue *out, ar_jinja *j, ar_jvalue v, int64_t times) {
     if (times < 0) times = 0;
     if (v.type == AR_J_STRING) {
         size_t start = ar__j_here(j);
-        if (v.s->size && (uint64_t)times > (uint64_t)AR_J_MEMORY / v.s->size)
-            return ar__j_fail(j, "makes more than %d MiB, which no conversation needs", (int)(AR_J_MEMORY >> 20));
-        for (int64_t i = 0; v.s->size && i < times && !j->status; i++) ar__j_put_str(j, v.s);
+        ar__j_put_times(j, v.s, times);
         if (!ar__j_take_value(out, j, start)) return false;
         out->s->markup = v.s->markup;
         return true;

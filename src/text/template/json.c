@@ -237,6 +237,7 @@ static bool put_json(dump *d, ar_jvalue v) {
 
 /* indent: None, a number of spaces, or the text of a level. */
 static bool read_indent(dump *d, ar_jvalue v) {
+    static const ar_jstr space = {.data = " ", .size = 1, .points = 1};
     size_t start = ar__j_here(d->j);
     if (v.type == AR_J_ABSENT || v.type == AR_J_NONE) return true;
     d->indented = true;
@@ -245,7 +246,7 @@ static bool read_indent(dump *d, ar_jvalue v) {
         return true;
     }
     if (!ar__j_is_integer(v)) return ar__j_fail(d->j, "tojson: indent: found %s, wanted a number", ar__j_type_name(v));
-    for (int64_t i = 0; i < ar__j_as_int(v) && !d->j->status; i++) ar__j_puts(d->j, " ");
+    ar__j_put_times(d->j, &space, ar__j_as_int(v));
     return (d->indent = ar__j_take(d->j, start)) != NULL;
 }
 

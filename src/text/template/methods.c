@@ -319,17 +319,19 @@ METHOD(ljust) { return pad(out, j, self, args, '<'); }
 METHOD(rjust) { return pad(out, j, self, args, '>'); }
 
 METHOD(zfill) {
+    static const ar_jstr zero = {.data = "0", .size = 1, .points = 1};
     ar_jvalue v;
     int64_t width = 0;
     if (!bind(&v, j, "zfill", args, "width", 1) || !ar__j_arg_int(&width, j, "zfill", v)) return false;
     size_t start = ar__j_here(j), sign = self.s->size && (self.s->data[0] == '-' || self.s->data[0] == '+');
     ar__j_put_part(j, self.s, 0, sign);
-    for (int64_t n = ar__j_points(self.s); n < width && !j->status; n++) ar__j_puts(j, "0");
+    ar__j_put_times(j, &zero, width - ar__j_points(self.s));
     ar__j_put_part(j, self.s, sign, self.s->size);
     return ar__j_take_value(out, j, start);
 }
 
 METHOD(expandtabs) {
+    static const ar_jstr space = {.data = " ", .size = 1, .points = 1};
     ar_jvalue v;
     int64_t size = 8, column = 0;
     size_t len;
@@ -343,7 +345,7 @@ METHOD(expandtabs) {
             continue;
         }
         int64_t n = size > 0 ? size - column % size : 0;
-        for (int64_t k = 0; k < n && !j->status; k++) ar__j_puts(j, " ");
+        ar__j_put_times(j, &space, n);
         column += n;
     }
     return ar__j_take_value(out, j, start);

@@ -14,7 +14,7 @@
 #include "text/template/pool.h"
 #include "text/template/template.h"
 
-enum { AR_J_MEMORY = 64 << 20, AR_J_STEPS = 20 << 20, AR_J_DEPTH = 400, AR_J_LONGEST_RANGE = 100000 };
+enum { AR_J_MEMORY = 24 << 20, AR_J_STEPS = 20 << 20, AR_J_DEPTH = 400, AR_J_LONGEST_RANGE = 100000 };
 
 typedef struct ar_jvar {
     uint32_t id;
@@ -74,6 +74,7 @@ void *ar__j_new(ar_jinja *j, size_t count, size_t size);
 void ar__j_put(ar_jinja *j, const char *text, size_t n, uint8_t mark); /* fails late: by ar__j_take or at the end */
 void ar__j_puts(ar_jinja *j, const char *text);                        /* the template's own */
 void ar__j_put_str(ar_jinja *j, const ar_jstr *s);
+void ar__j_put_times(ar_jinja *j, const ar_jstr *s, int64_t times); /* none where times is not above 0 */
 void ar__j_put_part(ar_jinja *j, const ar_jstr *s, size_t from, size_t to);
 /* Where something begins that will be taken. */
 static inline size_t ar__j_here(const ar_jinja *j) { return j->out->text.len; }

@@ -82,6 +82,11 @@ void ar__j_put_part(ar_jinja *j, const ar_jstr *s, size_t from, size_t to) {
 
 void ar__j_put_str(ar_jinja *j, const ar_jstr *s) { ar__j_put_part(j, s, 0, s->size); }
 
+void ar__j_put_times(ar_jinja *j, const ar_jstr *s, int64_t times) {
+    if (s->size && times > AR_J_MEMORY / (int64_t)s->size) reserve(j, AR_J_MEMORY + (size_t)1); /* fails, before any work */
+    for (int64_t i = 0; i < times && s->size && !j->status; i++) ar__j_put_str(j, s);
+}
+
 static ar_jstr *str_new(ar_jinja *j, const char *data, size_t size, uint8_t mark) {
     ar_jstr *s = ar__j_new(j, 1, sizeof *s);
     if (s) *s = (ar_jstr){.data = data, .size = size, .mark = mark, .points = -1};

@@ -155,8 +155,8 @@ bool ar__j_put_padded(ar_jinja *j, ar_jstr *s, int64_t width, char align, const 
     if (align == '>') left = pad;
     if (align == '^') left = pad / 2;
     if (align == 'c') left = pad / 2 + (pad & width & 1);
-    for (int64_t i = 0; i < left && !j->status; i++) ar__j_put_str(j, fill);
+    ar__j_put_times(j, fill, left);
     ar__j_put_str(j, s);
-    for (int64_t i = left; i < pad && !j->status; i++) ar__j_put_str(j, fill);
+    ar__j_put_times(j, fill, pad - left);
     return !j->status;
 }
