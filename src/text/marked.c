@@ -114,6 +114,7 @@ static ar_status encode_json(ar_ids *ids, marking *m, const char *text, size_t n
 typedef struct passage {
     const char *text;
     size_t n, at; /* at: so much of the normalised text is made */
+    bool no_prefix; /* of the next stretch */
     ar_scratch *w;
 } passage;
 
@@ -122,7 +123,7 @@ static void move_places(marking *m, passage *p, ar_track *t, size_t from, size_t
     for (; t->moved < t->count && t->source[t->moved] < to; t->moved++) {
         size_t before = t->source[t->moved] - from;
         ar__buf_clear(&t->part);
-        if (before) ar__spm_normalize(&t->part, &m->tk->spm, p->text + from, before, false);
+        if (before) ar__spm_normalize(&t->part, &m->tk->spm, p->text + from, before, p->no_prefix);
         t->now[t->moved] = p->at + t->part.len;
     }
 }
@@ -130,9 +131,10 @@ static void move_places(marking *m, passage *p, ar_track *t, size_t from, size_t
 static ar_status encode_stretch(ar_ids *ids, marking *m, passage *p, size_t from, size_t to, ar_error *err) {
     ar_buf *made = &p->w->text;
     size_t first = ids->count;
+    if (p->text[from] == ' ') p->no_prefix = true; /* it has one */
     ar__buf_clear(made);
     ar__buf_add(made, "", 0);
-    ar__spm_normalize(made, &m->tk->spm, p->text + from, to - from, false);
+    ar__spm_normalize(made, &m->tk->spm, p->text + from, to - from, p->no_prefix);
     move_places(m, p, &p->w->track, from, to);
     if (made->failed || p->w->track.part.failed) return ar__fail_memory(err, "tokenize");
     ar_status s = ar__tokenizer_run_spm(ids, m->tk, made->data, made->len, p->w, err);
@@ -147,6 +149,7 @@ static ar_status encode_control(ar_ids *ids, marking *m, passage *p, int32_t id,
     if (!ar__ids_add(ids, id)) return ar__fail_memory(err, "tokenize");
     mark(m, p->at, p->at + to - from);
     p->at += to - from;
+    p->no_prefix = !m->tk->spm.legacy; /* as in transformers: templates write the spaces that are wanted */
     return AR_OK;
 }
 
@@ -160,7 +163,7 @@ static bool wrote_all(const ar_track *t, size_t from, size_t to) {
 
 static ar_status encode_spm(ar_ids *ids, marking *m, const char *text, size_t n, ar_scratch *w, ar_error *err) {
     const ar_trie *control = &m->tk->spm.control;
-    passage p = {text, n, 0, w};
+    passage p = {text, n, 0, false, w};
     ar_status s = AR_OK;
     size_t last = 0;
     for (size_t i = 0; !s && i < n;) {

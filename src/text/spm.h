@@ -47,6 +47,7 @@ typedef struct ar_spm {
     char *unk_surface;
     size_t unk_surface_len;
     bool suffix_space, dummy_prefix, squeeze, escape;
+    bool legacy; /* a text behind a control piece is prefixed as well, as transformers once did (tokenizer_config.json) */
 } ar_spm;
 
 void ar__spm_release(ar_spm *spm);

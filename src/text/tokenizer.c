@@ -169,6 +169,7 @@ static ar_status read_tokenizer(ar_tokenizer *tk, const char *file, const json_t
     ar_status s = is_json(file) ? ar__tokenizer_read_json(tk, file, err)
                                 : ar__tokenizer_read_model(tk, file, !bos || !json_is_false(bos), eos && json_is_true(eos), err);
     if (s) return s;
+    tk->spm.legacy = json_is_true(json_object_get(config, "legacy"));
     size_t count = tk->vocab.id_count > tk->added.by_id_count ? tk->vocab.id_count : tk->added.by_id_count;
     tk->count = (int32_t)count;
     take_token(&tk->bos, tk, map, "bos_token");

@@ -60,13 +60,14 @@ bool ar__track_allows(const ar_track *t, const size_t *at, size_t count, size_t 
     return true;
 }
 
+/* Places that are not moved yet lie behind all that is asked for. */
 bool ar__track_touches(const ar_track *t, size_t from, size_t to, size_t *cursor) {
-    size_t i = *cursor;
-    while (i + 1 < t->count && t->now[i + 1] <= from) i++;
+    size_t i = *cursor, count = t->moved;
+    while (i + 1 < count && t->now[i + 1] <= from) i++;
     *cursor = i;
-    if (from == to) return t->count && t->mark[i] & AR_LEARNED && (t->now[i] < from || (i && t->mark[i - 1] & AR_LEARNED));
-    for (; i < t->count && t->now[i] < to; i++) {
-        size_t end = i + 1 < t->count ? t->now[i + 1] : SIZE_MAX;
+    if (from == to) return count && t->mark[i] & AR_LEARNED && (t->now[i] < from || (i && t->mark[i - 1] & AR_LEARNED));
+    for (; i < count && t->now[i] < to; i++) {
+        size_t end = i + 1 < count ? t->now[i + 1] : SIZE_MAX;
         if (t->mark[i] & AR_LEARNED && t->now[i] < end && end > from) return true;
     }
     return false;

@@ -213,6 +213,34 @@ def check_by_hand():
         report(f"spans of {name}", None if found == want else f"{found} for {want}")
 
 
+# ---- SentencePiece files ---------------------------------------------------------------------------------------------
+
+SPM_TEMPLATES = {
+    "marks with spaces": """{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }}[/INST]{% else %}{% generation %}
+{{- ' ' + m.content + eos_token }}{% endgeneration %}{% endif %}{% endfor %}""",
+    "marks without": """{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}[INST]{{ m.content }}[/INST]{% else %}{% generation %}
+{{- m.content + eos_token }}{% endgeneration %}{% endif %}{% endfor %}""",
+    "letters": """{% for m in messages %}{{ bos_token + m.role }}: {% if m.role == 'assistant' %}{% generation %}{{ m.content + '\n' }}{% endgeneration %}
+{%- else %}{{ m.content + '\n' }}{% endif %}{{ eos_token }}{% endfor %}"""}
+
+
+def check_sentencepiece():
+    """tokenizer.model alone, as transformers converts it.  No runs of spaces, which its conversion merges in another order than SentencePiece does."""
+    words = ["Can", "I", "keep", "the", "bike?", "日本", "é", "x<y", "[INS", "ok.", "🙂"]
+    for path in sorted(glob.glob(os.path.join(MATERIAL, "tokenizers", "mistral-spm", "*.model.*"))):
+        for legacy in (True, False):
+            rng = random.Random(1)
+            say = lambda role: {"role": role, "content": " ".join(rng.choice(words) for _ in range(rng.randint(1, 9)))}
+            rows = [{"messages": [say("user"), say("assistant"), say("user"), say("assistant")]} for _ in range(40)]
+            with tempfile.TemporaryDirectory() as folder:
+                os.symlink(os.path.abspath(path), os.path.join(folder, "tokenizer.model"))
+                with open(os.path.join(folder, "tokenizer_config.json"), "w", encoding="utf-8") as f:
+                    json.dump({"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "legacy": legacy}, f)
+                tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+                for name, template in SPM_TEMPLATES.items():
+                    compare(f"{os.path.basename(path)}, legacy {legacy}: {name}", folder, tokenizer, template, rows)
+
+
 def main():
     all_templates = list(templates())
     for tokenizer_name, folder in tokenizers():
@@ -222,6 +250,7 @@ def main():
             rows = list(conversations(name, 8 if few else 25, tools=tokenizer_name != "demo"))
             compare(f"{name} with {tokenizer_name}", folder, tokenizer, template, rows)
     check_by_hand()
+    check_sentencepiece()
     return failed
 
 
