@@ -1,10 +1,9 @@
 /* alphar generate: text that continues a prompt, or several at once. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "answers.h"
 #include "commands.h"
 #include "lists.h"
 #include "session.h"
@@ -13,7 +12,7 @@ struct values {
     struct session_values session;
     cli_list prompt;
     const char *prompts, *map, *ignore_fields, *messages, *system, *out;
-    bool raw;
+    bool raw, overwrite;
     int64_t max_tokens, top_k;
     double temperature, top_p, min_p, repeat_penalty, scale, alpha;
     cli_list stop;
@@ -43,8 +42,12 @@ static const cli_option options[] = {
      .kind = CLI_STRING,
      .at = AT(out),
      .value = "FILE.jsonl",
-     .help = "a line for each prompt; goes on where it ended",
-     .about = "with --prompts: a line of JSON for each; where the file has some, those are not asked again"},
+     .about = "with --prompts: a line of JSON for each; where the file has some of the same run, those are not asked again"},
+    {.name = "overwrite",
+     .kind = CLI_FLAG,
+     .at = AT(overwrite),
+     .help = "a line for each prompt, going on where it ended",
+     .about = "replace the file of --out"},
     {.name = "map",
      .kind = CLI_STRING,
      .at = AT(map),
@@ -130,7 +133,7 @@ static json_t *to_json(const ar_generate_result *r) {
 struct printing {
     cli *c;
     const char *const *prompts;
-    FILE *out; /* of --out; NULL: the terminal */
+    cli_answers *answers; /* of --out; NULL: the terminal */
     int code;
 };
 
@@ -144,20 +147,10 @@ static void print_heading(int index, const char *prompt) {
     printf("%s <==\n", shown < n ? "…" : "");
 }
 
-/* A whole line at a time, so that what is there is there. */
-static int write_result(struct printing *p, const ar_generate_result *r) {
-    json_t *j = to_json(r);
-    char *line = j ? json_dumps(j, JSON_COMPACT) : NULL;
-    bool ok = line && fprintf(p->out, "%s\n", line) > 0 && !fflush(p->out);
-    free(line);
-    json_decref(j);
-    return ok ? CLI_OK : cli_fail_code(p->c, CLI_FAILED, "io", "--out: could not be written");
-}
-
 static bool print_result(void *user, int index, const ar_generate_result *r) {
     struct printing *p = user;
-    if (p->out) {
-        p->code = write_result(p, r);
+    if (p->answers) {
+        p->code = cli_answers_add(p->answers, p->c, p->prompts[index], to_json(r));
     } else if (p->c->json) {
         p->code = cli_print_json(p->c, to_json(r));
     } else {
@@ -183,14 +176,20 @@ static void map_options(ar_generate_options *o, const struct values *v) {
     o->raw = v->raw || v->prompts; /* a file's rows have their form */
 }
 
-/* One text streams as it comes. */
-static int generate_one(cli *c, ar_session *session, const char *prompt, ar_generate_options *o) {
+static int fail_at(cli *c, const char *place, const ar_error *err) {
+    ar_error placed = *err;
+    snprintf(placed.message, sizeof placed.message, "%.200s: %.800s", place, err->message);
+    return cli_fail(c, &placed);
+}
+
+/* One text streams as it comes.  place: the file that the prompt is from, for errors; NULL: none. */
+static int generate_one(cli *c, ar_session *session, const char *place, const char *prompt, ar_generate_options *o) {
     ar_generate_result result;
     ar_error err;
     int code;
     o->on_text = c->json ? NULL : stream;
     if (ar_generate(&result, session, prompt, o, &err)) {
-        code = cli_fail(c, &err);
+        code = place ? fail_at(c, place, &err) : cli_fail(c, &err);
     } else if (c->json) {
         code = cli_print_json(c, to_json(&result));
     } else {
@@ -201,8 +200,9 @@ static int generate_one(cli *c, ar_session *session, const char *prompt, ar_gene
     return code;
 }
 
-static int generate_several(cli *c, ar_session *session, const char *const *prompts, int count, ar_generate_options *o, FILE *out) {
-    struct printing printing = {.c = c, .prompts = prompts, .out = out, .code = CLI_OK};
+static int generate_several(cli *c, ar_session *session, const char *const *prompts, int count, ar_generate_options *o,
+                            cli_answers *answers) {
+    struct printing printing = {.c = c, .prompts = prompts, .answers = answers, .code = CLI_OK};
     ar_error err;
     ar_generate_result *results = calloc((size_t)count, sizeof *results);
     if (!results) return cli_fail_memory(c);
@@ -214,87 +214,80 @@ static int generate_several(cli *c, ar_session *session, const char *const *prom
     return printing.code;
 }
 
-/* The lines that --out has already; one that a kill cut short is taken away. */
-static int open_out(FILE **out, int *done, cli *c, const char *path) {
-    char message[600];
-    long whole = 0;
-    *done = 0;
-    *out = fopen(path, "a+");
-    if (!*out || fseek(*out, 0, SEEK_SET)) {
-        snprintf(message, sizeof message, "%.500s: %s", path, strerror(errno));
-        return cli_fail_code(c, CLI_FAILED, "io", message);
-    }
-    for (int ch; (ch = getc(*out)) != EOF;) {
-        if (ch != '\n') continue;
-        whole = ftell(*out);
-        ++*done;
-    }
-    if (ftruncate(fileno(*out), whole) || fseek(*out, 0, SEEK_END)) return cli_fail_code(c, CLI_FAILED, "io", "--out: could not be cut");
-    return CLI_OK;
+/* All that an answer depends on but its prompt. */
+static json_t *settings_of(const cli_args *args, const struct values *v) {
+    json_t *adapters = json_array(), *stops = json_array();
+    for (size_t i = 0; i < v->session.adapter.count; i++) json_array_append_new(adapters, json_string(v->session.adapter.items[i]));
+    for (size_t i = 0; i < v->stop.count; i++) json_array_append_new(stops, json_string(v->stop.items[i]));
+    bool scale = cli_given(args, "scale"), alpha = cli_given(args, "alpha");
+    json_t *sampling = json_pack("{s:f, s:f, s:f, s:I, s:f, s:I, s:I}", "temperature", v->temperature, "top_p", v->top_p, "min_p", v->min_p,
+                                 "top_k", (json_int_t)v->top_k, "repeat_penalty", v->repeat_penalty, "max_tokens",
+                                 (json_int_t)v->max_tokens, "seed", (json_int_t)v->session.common.seed);
+    return json_pack("{s:s, s:o, s:i, s:i, s:s?, s:s?, s:b, s:o, s:o, s:[b, f, b, f]}", "model", v->session.model, "adapters", adapters,
+                     "trust", v->session.trust, "compute", v->session.compute, "template", v->session.chat_template, "system", v->system,
+                     "raw", v->raw, "stops", stops, "sampling", sampling, "strength", scale, scale ? v->scale : 0.0, alpha,
+                     alpha ? v->alpha : 0.0);
 }
 
-static int generate_into(cli *c, const struct values *v, ar_session *session, const ar_prompts *file, ar_generate_options *o) {
-    FILE *out;
-    int done, code = open_out(&out, &done, c, v->out);
-    if (!code && done > file->count) code = cli_fail_usage(c, "--out: %s has %d lines, the prompts are %d", v->out, done, file->count);
+static int generate_into(cli *c, const cli_args *args, ar_session *session, const ar_prompts *file, ar_generate_options *o) {
+    const struct values *v = args->values;
+    const char *const *prompts = (const char *const *)file->text;
+    json_t *settings = settings_of(args, v);
+    cli_answers answers;
     char said[100];
-    snprintf(said, sizeof said, "%d of %d are there already", done, file->count);
-    if (!code && done) cli_log(c, AR_LOG_INFO, said);
+    int code = cli_answers_open(&answers, c, v->out, v->overwrite, settings, prompts, file->count), done = answers.done;
+    json_decref(settings);
+    if (!code && done) {
+        snprintf(said, sizeof said, "%d of %d are there already", done, file->count);
+        cli_log(c, AR_LOG_INFO, said);
+    }
     if (o->conversations) o->conversations += done;
     o->seed += (uint64_t)done; /* each prompt has the seed of its number */
-    if (!code && done < file->count)
-        code = generate_several(c, session, (const char *const *)file->text + done, file->count - done, o, out);
-    if (out && fclose(out) && !code) code = cli_fail_code(c, CLI_FAILED, "io", "--out: could not be written");
-    return code;
-}
-
-static char *read_text(const char *path) {
-    json_error_t at;
-    json_t *j = json_load_file(path, 0, &at);
-    char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
-    json_decref(j);
-    return text;
+    if (!code && done < file->count) code = generate_several(c, session, prompts + done, file->count - done, o, &answers);
+    return cli_answers_close(&answers, c, code);
 }
 
 static int generate_messages(cli *c, const struct values *v, ar_session *session, ar_generate_options *o) {
     static const bool yes[1] = {true};
-    char *text = read_text(v->messages);
-    if (!text) return cli_fail_code(c, CLI_FAILED, "format", "--messages: wanted a file of JSON, a list of messages");
+    ar_error err;
+    char *text;
+    if (ar_conversation_load(&text, v->messages, &err)) return cli_fail(c, &err);
     o->conversations = yes;
-    int code = generate_one(c, session, text, o);
+    int code = generate_one(c, session, v->messages, text, o);
     free(text);
     return code;
 }
 
-static int generate(cli *c, const struct values *v, ar_session *session, const ar_prompts *file) {
+static int generate(cli *c, const cli_args *args, ar_session *session, const ar_prompts *file) {
+    const struct values *v = args->values;
     ar_generate_options o;
     map_options(&o, v);
     o.system = v->system;
     if (v->messages) return generate_messages(c, v, session, &o);
     if (file->count) o.conversations = file->conversation;
-    if (v->out) return generate_into(c, v, session, file, &o);
+    if (v->out) return generate_into(c, args, session, file, &o);
     const char *const *prompts = file->count ? (const char *const *)file->text : v->prompt.items;
     int count = file->count ? file->count : (int)v->prompt.count;
-    return count == 1 ? generate_one(c, session, prompts[0], &o) : generate_several(c, session, prompts, count, &o, NULL);
-}
-
-static int load_prompts(ar_prompts *out, cli *c, const struct values *v, const char *map, const char *ignored) {
-    ar_error err;
-    return ar_prompts_load(out, v->prompts, map, ignored, &err) ? cli_fail(c, &err) : CLI_OK;
+    return count == 1 ? generate_one(c, session, NULL, prompts[0], &o) : generate_several(c, session, prompts, count, &o, NULL);
 }
 
 /* The rows are read as asked, else as the adapter's training read its own. */
-static int load_as_trained(ar_prompts *out, cli *c, const struct values *v, const ar_session *session) {
+static int load_prompts(ar_prompts *out, cli *c, const struct values *v, const ar_session *session) {
     ar_session_form form = ar_session_trained_form(session);
-    if (form.map || form.ignore_fields) cli_log(c, AR_LOG_INFO, "rows are read as in training; --map and --ignore-fields change that");
-    return load_prompts(out, c, v, form.map, form.ignore_fields);
+    bool as_trained = (form.map || form.ignore_fields) && !v->map && !v->ignore_fields;
+    bool turns = !v->raw && (form.turns || v->system || v->session.chat_template);
+    ar_error err;
+    if (as_trained) cli_log(c, AR_LOG_INFO, "rows are read as in training; --map and --ignore-fields change that");
+    const char *map = as_trained ? form.map : v->map, *ignored = as_trained ? form.ignore_fields : v->ignore_fields;
+    return ar_prompts_load(out, v->prompts, map, ignored, turns, &err) ? cli_fail(c, &err) : CLI_OK;
 }
 
 static int check(cli *c, const cli_args *args, const struct values *v) {
     if ((v->prompt.count != 0) + (v->prompts != NULL) + (v->messages != NULL) != 1)
         return cli_fail_usage(c, "wanted --prompt, once or more, or --prompts FILE, or --messages FILE.json");
+    if (v->overwrite && !v->out) return cli_fail_usage(c, "--overwrite: wanted --out with it");
     if (v->out && !v->prompts) return cli_fail_usage(c, "--out: wanted --prompts with it");
-    if (v->system && (v->raw || v->messages)) return cli_fail_usage(c, "--system: wanted --prompt or --prompts with it, and no --raw");
+    if (v->system && v->raw) return cli_fail_usage(c, "found --system and --raw, wanted one of them");
     if ((v->map || v->ignore_fields) && !v->prompts) return cli_fail_usage(c, "--map and --ignore-fields: wanted --prompts with them");
     if (cli_given(args, "scale") && cli_given(args, "alpha")) return cli_fail_usage(c, "found --scale and --alpha, wanted one of them");
     return CLI_OK;
@@ -302,17 +295,15 @@ static int check(cli *c, const cli_args *args, const struct values *v) {
 
 static int run(cli *c, const cli_args *args) {
     const struct values *v = args->values;
-    bool as_trained = v->prompts && v->session.adapter.count && !v->map && !v->ignore_fields;
     ar_session_options so = {
         .has_scale = cli_given(args, "scale"), .has_alpha = cli_given(args, "alpha"), .scale = v->scale, .alpha = v->alpha};
     ar_session *session = NULL;
     ar_runtime *rt = NULL;
     ar_prompts file = {0};
     int code = check(c, args, v);
-    if (!code && v->prompts && !as_trained) code = load_prompts(&file, c, v, v->map, v->ignore_fields);
     if (!code) code = cli_session_open(&session, &rt, c, args, &so);
-    if (!code && as_trained) code = load_as_trained(&file, c, v, session);
-    if (!code) code = generate(c, v, session, &file);
+    if (!code && v->prompts) code = load_prompts(&file, c, v, session);
+    if (!code) code = generate(c, args, session, &file);
     ar_prompts_release(&file);
     if (session) cli_session_close(session, rt);
     return code;

@@ -38,9 +38,10 @@ AR_API const ar_tokenizer *ar_session_tokenizer(const ar_session *s);
 AR_API ar_status ar_session_need_tokenizer(const ar_session *s, ar_error *err);
 /* What the adapter (without one, the base) says of the rows that it was trained on by Alphar.  Strings live with the session. */
 typedef struct ar_session_form {
-    const char *form;                /* "text", "prompt", "question", "instruction", "mixed"; NULL: not known, or not one */
+    const char *form;                /* "text", "prompt", "question", "instruction", "messages", "mixed"; NULL: not known, or not one */
     const char *map, *ignore_fields; /* as in ar_train_options; NULL: none */
     int max_length;                  /* 0: not known */
+    bool turns;                      /* they were conversations, or were written as such: prompts are what a user says */
 } ar_session_form;
 AR_API ar_session_form ar_session_trained_form(const ar_session *s);
 AR_API const ar_model *ar_session_model(const ar_session *s);
@@ -112,8 +113,8 @@ typedef struct ar_generate_options {
     bool raw;      /* the prompt as it stands, not in the form of the adapter's training */
     const char
         *system; /* prompts are what a user says after this system message ("": none), written by the chat template; NULL: as trained */
-    /* [count] which prompts are conversations: JSON, a list of messages or an object with messages and perhaps tools, written by the chat
-     * template.  NULL: none. */
+    /* [count] which prompts are conversations: JSON, a list of messages or a row of training data with one, written by the chat template
+     * up to its last answer.  NULL: none. */
     const bool *conversations;
     bool base_alone; /* without the adapter */
     /* Receives text as it becomes final (whole UTF-8 characters, never part of a stop string); NULL: none.
@@ -150,11 +151,16 @@ typedef struct ar_prompts {
     int count;
 } ar_prompts;
 
+/* A conversation from a file ("-": standard input), for ar_generate_options.conversations: a list of messages, or a row of training data
+ * with one.  Caller frees. */
+AR_API ar_status ar_conversation_load(char **out, const char *path, ar_error *err);
+
 /* The prompts of a JSON Lines file of training data, as training reads them; what is to be learned behind them may be absent.
  * Of several fields the first counts: `prompt`, `question` (a line break behind it), `instruction` and `input` (in Alpaca's
  * text), `text`.  map, ignore_fields: as the options of those names in ar_train_options.  Such a prompt is complete: ask with
- * ar_generate_options.raw.  Errors: `FILE:LINE: …`.  Caller releases. */
-AR_API ar_status ar_prompts_load(ar_prompts *out, const char *path, const char *map, const char *ignore_fields, ar_error *err);
+ * ar_generate_options.raw.  turns: plain rows too are conversations, of what a user says (ar_session_form.turns).
+ * Errors: `FILE:LINE: …`.  Caller releases. */
+AR_API ar_status ar_prompts_load(ar_prompts *out, const char *path, const char *map, const char *ignore_fields, bool turns, ar_error *err);
 AR_API void ar_prompts_release(ar_prompts *p); /* safe on a zeroed one */
 
 #ifdef __cplusplus

@@ -262,14 +262,22 @@ ar_status ar__conversation_from(ar_conversation *out, const json_t *messages, co
     return s;
 }
 
-ar_status ar__conversation_of_pair(ar_conversation *out, const char *prompt, size_t n, const char *answer, size_t answer_n, ar_error *err) {
-    *out = (ar_conversation){0};
-    json_t *list = json_pack("[{s:s, s:s%}]", "role", "user", "content", prompt, n);
-    if (list && answer) json_array_append_new(list, json_pack("{s:s, s:s%}", "role", "assistant", "content", answer, answer_n));
-    ar_status s = list && json_array_size(list) == 1 + (answer != NULL) ? ar__conversation_from(out, list, NULL, err)
-                                                                        : ar__fail_memory(err, "messages");
-    json_decref(list);
+static ar_status add_text(ar_conversation *c, const char *role, const char *text, size_t n, ar_error *err) {
+    if (!text) return AR_OK;
+    json_t *m = json_pack("{s:s, s:s%}", "role", role, "content", text, n);
+    ar_status s = m ? add_turn(c, m, err) : ar__fail_memory(err, "messages");
+    json_decref(m);
+    c->count++;
     return s;
+}
+
+ar_status ar__conversation_of_texts(ar_conversation *out, const json_t *row, const ar_form *f, const ar_turn_texts *t, ar_error *err) {
+    *out = (ar_conversation){0};
+    ar_status s = begin(out, 3, err);
+    if (!s) s = add_text(out, "system", t->system, t->system_size, err);
+    if (!s) s = add_text(out, "user", t->user, t->user_size, err);
+    if (!s) s = add_text(out, "assistant", t->answer, t->answer_size, err);
+    return s || !row ? s : read_rest(out, row, f, err);
 }
 
 void ar__conversation_release(ar_conversation *c) {

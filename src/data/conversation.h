@@ -35,8 +35,14 @@ ar_status ar__conversation_of_halves(ar_conversation *out, const json_t *row, co
                                      ar_field_role completion, ar_error *err);
 /* From a list of messages: a file's, or a chat's. */
 ar_status ar__conversation_from(ar_conversation *out, const json_t *messages, const json_t *tools, ar_error *err);
-/* Two plain texts as what a user says and an assistant answers; answer NULL: none yet. */
-ar_status ar__conversation_of_pair(ar_conversation *out, const char *prompt, size_t n, const char *answer, size_t answer_n, ar_error *err);
+/* What is said in a conversation of one turn. */
+typedef struct ar_turn_texts {
+    const char *system, *user, *answer; /* NULL: none */
+    size_t system_size, user_size, answer_size;
+} ar_turn_texts;
+
+/* row: NULL, or where tools and variables are. */
+ar_status ar__conversation_of_texts(ar_conversation *out, const json_t *row, const ar_form *f, const ar_turn_texts *t, ar_error *err);
 void ar__conversation_release(ar_conversation *c); /* safe on a zeroed one */
 
 bool ar__message_is_from(const json_t *message, const char *role);

@@ -53,16 +53,6 @@ static ar_status encode_conversation(ar_encoded *out, const ar_conversation *c, 
     return s;
 }
 
-/* A plain pair as what a user says and an assistant answers. */
-static ar_status encode_pair(ar_encoded *out, const ar_parts *p, const ar_encoding *how, ar_error *err) {
-    const ar_text_span *a = &p->span[0], *b = &p->span[1];
-    ar_conversation c;
-    ar_status s = ar__conversation_of_pair(&c, a->text, a->size, b->text, b->size, err);
-    if (!s) s = encode_conversation(out, &c, how, err);
-    ar__conversation_release(&c);
-    return s;
-}
-
 ar_status ar__encode_parts(ar_encoded *out, const ar_parts *p, const ar_encoding *how, ar_error *err) {
     out->kind = p->kind;
     out->mapped = p->mapped;
@@ -73,7 +63,7 @@ ar_status ar__encode_parts(ar_encoded *out, const ar_parts *p, const ar_encoding
     ar__buf_clear(&out->whole.text);
     if (p->kind == AR_DATA_MESSAGES) return encode_conversation(out, &p->conversation, how, err);
     for (int i = 0; how->keep_text && i < p->count; i++) ar__buf_add(&out->whole.text, p->span[i].text, p->span[i].size);
-    return how->chat_for_plain && p->count == 2 ? encode_pair(out, p, how, err) : encode_plain(out, p, how, err);
+    return encode_plain(out, p, how, err);
 }
 
 /* Both samples of a comparison: the prompt with each completion. */
@@ -133,9 +123,24 @@ static ar_status check_memory(const ar_memory_sample *m, const ar_encoding *how,
     return AR_OK;
 }
 
+static ar_status turns_of(ar_conversation *out, const char *prompt, const char *answer, const ar_encoding *how, ar_error *err) {
+    ar_turn_texts t = {.user = prompt, .user_size = strlen(prompt), .answer = answer, .answer_size = strlen(answer)};
+    return ar__conversation_of_texts(out, NULL, how->form, &t, err);
+}
+
+static ar_status encode_turns(ar_encoded *out, ar_encoded *rejected, const ar_memory_sample *m, const ar_encoding *how, ar_error *err) {
+    ar_parts parts = {.kind = AR_DATA_MESSAGES};
+    ar_status s = turns_of(&parts.conversation, m->prompt, m->chosen ? m->chosen : m->completion, how, err);
+    if (!s && m->rejected) s = turns_of(&parts.rejected_conversation, m->prompt, m->rejected, how, err);
+    if (!s) s = m->rejected ? encode_both(out, rejected, &parts, how, err) : ar__encode_parts(out, &parts, how, err);
+    ar__parts_release(&parts);
+    return s;
+}
+
 ar_status ar__encode_memory(ar_encoded *out, ar_encoded *rejected, const ar_memory_sample *m, const ar_encoding *how, ar_error *err) {
     ar_status s = check_memory(m, how, err);
     if (s || m->ids) return s ? s : copy_ids(out, m, err);
+    if (m->prompt && how->form->turns) return encode_turns(out, rejected, m, how, err);
     const char *learned = m->completion ? m->completion : m->chosen ? m->chosen : m->text;
     ar_parts parts = {.kind = m->prompt ? AR_DATA_COMPLETION : AR_DATA_TEXT};
     if (m->prompt && *m->prompt) parts.span[parts.count++] = (ar_text_span){m->prompt, strlen(m->prompt), false};

@@ -36,7 +36,6 @@ typedef struct ar_encoding {
     const ar_form *form;
     const ar_chat *chat;     /* NULL: the base has no chat template, and none was named */
     const ar_frames *frames; /* of the chat; NULL: none */
-    bool chat_for_plain;     /* plain pairs are conversations of two turns */
     int32_t eos;             /* -1: append nothing */
     ar_train_on train_on;
     bool keep_text; /* whole.text of plain rows too */

@@ -35,6 +35,7 @@ typedef enum ar_rows_wanted { AR_ROWS_SAMPLES, AR_ROWS_PAIRS, AR_ROWS_ANY } ar_r
 
 typedef struct ar_form {
     ar_rows_wanted wanted;              /* samples, unless who reads it asks for others */
+    bool turns;                         /* pairs of plain texts are what a user says and an assistant answers */
     ar_strings mapped;                  /* the fields of --map, in its order */
     ar_field_role role[AR_FORM_MAPPED]; /* what each of them is */
     ar_strings ignored;

@@ -117,6 +117,30 @@ static ar_status read_pair(ar_parts *out, const ar_form *f, const shape *h, ar_e
     return AR_OK;
 }
 
+/* The same as a conversation of one turn.  prompt: the answer is left out. */
+static ar_status read_turns(ar_parts *out, const ar_form *f, const shape *h, bool prompt, ar_error *err) {
+    field system, first, second = {0}, input = {"", 0};
+    ar_status s = get(&system, out->root, f, AR_FIELD_SYSTEM, err);
+    if (!s) s = get(&first, out->root, f, h->first, err);
+    if (!s && !prompt) s = get(&second, out->root, f, h->second, err);
+    if (!s && h->kind == AR_DATA_ALPACA) s = get(&input, out->root, f, AR_FIELD_INPUT, err);
+    if (!s) s = add_contexts(out, f, err);
+    if (s) return s;
+    ar__buf_add(&out->made, first.text, first.size);
+    if (input.size) ar__buf_puts(&out->made, "\n\n");
+    ar__buf_add(&out->made, input.text, input.size);
+    if (out->made.failed) return ar__fail_memory(err, "prompt");
+    out->kind = AR_DATA_MESSAGES;
+    return ar__conversation_of_texts(&out->conversation, out->root, f,
+                                     &(ar_turn_texts){.system = system.size ? system.text : NULL,
+                                                      .system_size = system.size,
+                                                      .user = out->made.data ? out->made.data : "",
+                                                      .user_size = out->made.len,
+                                                      .answer = second.text,
+                                                      .answer_size = second.size},
+                                     err);
+}
+
 /* Both texts of a comparison. */
 static ar_status read_texts(ar_parts *out, const ar_form *f, ar_error *err) {
     static const shape chosen = {AR_DATA_COMPLETION, AR_FIELD_PROMPT, AR_FIELD_CHOSEN};
@@ -136,6 +160,10 @@ static ar_status read_text(ar_parts *out, const ar_form *f, ar_error *err) {
 }
 
 static bool plays(const ar_form *f, ar_field_role role, const char *name) { return f->field[role] && !strcmp(f->field[role], name); }
+
+static bool is_beside_turns(const ar_form *f, const char *name) {
+    return plays(f, AR_FIELD_SYSTEM, name) || plays(f, AR_FIELD_TOOLS, name) || !strcmp(name, "chat_template_kwargs");
+}
 
 static bool is_used_in_conversation(const json_t *root, const ar_form *f, const char *name) {
     bool list = ar__row_value(root, f, AR_FIELD_MESSAGES) || ar__row_value(root, f, AR_FIELD_CONVERSATIONS);
@@ -158,7 +186,8 @@ static bool is_used(const json_t *root, const ar_form *f, const shape *h, const 
     if (h->kind == AR_DATA_MESSAGES) return is_used_in_conversation(root, f, name);
     int mapped = ar__form_mapped(f, name);
     bool context = mapped >= 0 && f->role[mapped] == AR_FIELD_CONTEXT && h->kind != AR_DATA_TEXT;
-    return context || plays(f, h->first, name) || plays(f, h->second, name) ||
+    bool turns = f->turns && h->kind != AR_DATA_TEXT && is_beside_turns(f, name);
+    return context || turns || plays(f, h->first, name) || plays(f, h->second, name) ||
            (h->kind == AR_DATA_ALPACA && plays(f, AR_FIELD_INPUT, name));
 }
 
@@ -286,7 +315,9 @@ static ar_status read_fields(ar_parts *out, const ar_form *f, bool prompt, ar_er
     if (!h && prompt) return no_fields(out->root, "prompt, question, instruction or text", err);
     if (!h) return no_parts(out->root, f, err);
     out->kind = h->kind;
-    ar_status s = h->kind == AR_DATA_TEXT ? read_text(out, f, err) : read_pair(out, f, h, err);
+    ar_status s = h->kind == AR_DATA_TEXT ? read_text(out, f, err)
+                  : f->turns              ? read_turns(out, f, h, prompt, err)
+                                          : read_pair(out, f, h, err);
     return s ? s : check_used(out, f, h, err);
 }
 

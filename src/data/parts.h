@@ -7,6 +7,9 @@
  *     instruction, [input], output       Alpaca's text around both | output, learned
  *     text                               text, learned
  *
+ * With ar_form.turns the pairs are conversations: a system message from `system`, the prompt or question (or Alpaca's instruction and, an
+ * empty line behind it, its input) as what a user says, the rest as what an assistant answers.
+ *
  * Pairs for a comparison (data/preference.h) are read as prompt and completion, with a second completion.
  *
  * A mapped context stands before the prompt, an empty line between them.  A field that is null counts as absent: exports of

@@ -11,7 +11,7 @@ bool ar__preference_is_in(const json_t *row, const ar_form *f) {
 static bool is_message(const json_t *v) { return json_is_array(v) || json_is_object(v); }
 
 bool ar__preference_has_messages(const json_t *row, const ar_form *f) {
-    return is_message(ar__row_value(row, f, AR_FIELD_PROMPT)) || is_message(ar__row_value(row, f, AR_FIELD_CHOSEN)) ||
+    return f->turns || is_message(ar__row_value(row, f, AR_FIELD_PROMPT)) || is_message(ar__row_value(row, f, AR_FIELD_CHOSEN)) ||
            is_message(ar__row_value(row, f, AR_FIELD_REJECTED));
 }
 

@@ -4,14 +4,13 @@
 
 #include "alphar/eval.h"
 #include "base/fail.h"
+#include "base/file.h"
 #include "data/parts.h"
+#include "format/json.h"
 
-/* A conversation up to its last answer, which is what is asked for. */
+/* As ar_generate_options.conversations wants it. */
 static char *conversation_text(const ar_conversation *c) {
-    size_t n = c->count;
-    while (n && ar__message_is_from(json_array_get(c->messages, n - 1), "assistant")) n--;
-    json_t *messages = json_array(), *j = json_pack("{s:o, s:O?}", "messages", messages, "tools", c->tools);
-    for (size_t i = 0; j && i < n; i++) json_array_append(messages, json_array_get(c->messages, i));
+    json_t *j = json_pack("{s:O, s:O*, s:O*}", "messages", c->messages, "tools", c->tools, "chat_template_kwargs", c->vars);
     char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
     json_decref(j);
     return text;
@@ -78,14 +77,30 @@ static ar_status load(ar_prompts *out, const char *path, const ar_form *form, ar
     return s ? s : ar__form_check_met(form, g.met, path, err);
 }
 
-ar_status ar_prompts_load(ar_prompts *out, const char *path, const char *map, const char *ignore_fields, ar_error *err) {
+ar_status ar_prompts_load(ar_prompts *out, const char *path, const char *map, const char *ignore_fields, bool turns, ar_error *err) {
     ar_form form;
     *out = (ar_prompts){0};
     ar_status s = ar__form_read(&form, map, ignore_fields, err);
     if (s) return s;
+    form.turns = turns;
     s = load(out, path, &form, err);
     ar__form_release(&form);
     if (s) ar_prompts_release(out);
+    return s;
+}
+
+ar_status ar_conversation_load(char **out, const char *path, ar_error *err) {
+    enum { MOST = 256 << 20 };
+    ar_buf text = {0};
+    json_t *j = NULL;
+    *out = NULL;
+    ar_status s = strcmp(path, "-") ? ar__file_read(&text, path, MOST, err) : ar__input_read(&text, err);
+    if (!s) s = ar__json_read(&j, text.data ? text.data : "", text.len, JSON_ALLOW_NUL, path, err);
+    if (!s && !(json_is_array(j) && json_is_object(json_array_get(j, 0))) && !json_is_object(j))
+        s = ar__fail(err, AR_ERR_FORMAT, "%s: found %s, wanted a list of messages, or an object with one", path, ar__json_type(j));
+    if (!s && !(*out = json_dumps(j, JSON_COMPACT))) s = ar__fail_memory(err, path);
+    json_decref(j);
+    ar__buf_release(&text);
     return s;
 }
 

@@ -174,7 +174,6 @@ static ar_reader *reader_new(const char *path, const ar_tokenizer *tk, const ar_
                            .form = &r->form,
                            .eos = eos >= 0 ? eos : options->eos_id,
                            .chat = options->chat,
-                           .chat_for_plain = options->chat_for_plain,
                            .train_on = options->train_on,
                            .keep_text = options->keep_text};
     r->stats.max_id = -1;
@@ -194,6 +193,7 @@ ar_status ar__dataset_load(ar_dataset **out, const char *path, const ar_tokenize
     if (!r) return ar__fail_memory(err, path);
     ar_status s = ar__form_read(&r->form, options->map, options->ignore_fields, err);
     r->form.wanted = options->rows;
+    r->form.turns = options->chat_for_plain;
     for (size_t i = 0; !s && i < r->paths.count; i++)
         if (r->paths.at[i][0] == '-' && (!r->paths.at[i][1] || r->paths.at[i][1] == ':'))
             s = r->input.len ? AR_OK : ar__input_read(&r->input, err);

@@ -15,8 +15,8 @@
 #include "base/mem.h"
 #include "base/proc.h"
 #include "data/chat.h"
+#include "data/parts.h"
 #include "data/wrap.h"
-#include "format/json.h"
 #include "gen/answer.h"
 
 enum { MAX_TOGETHER = 16, PREFILL = 512 }; /* prompts at work; tokens of several prompts in one pass */
@@ -128,7 +128,7 @@ static ar_status encode_conversation(generation *g, size_t i, const ar_conversat
     ar_buf learned = {0};
     if (!s->chat)
         return ar__fail(err, AR_ERR_UNSUPPORTED,
-                        "the base has no chat template, and the adapter brings none: conversations cannot be written");
+                        "the base has no chat template, and the adapter brings none: --template FILE or chatml names one");
     ar_status st = ar__chat_render(&r, s->chat, c, c->count, true, err);
     if (!st)
         st = ar__tokenizer_encode_marked(ids, &learned, s->tokenizer, r.text.len ? r.text.data : "", (const uint8_t *)r.marks.data,
@@ -138,15 +138,43 @@ static ar_status encode_conversation(generation *g, size_t i, const ar_conversat
     return st ? st : check_prompt(s, &g->o, ids, err);
 }
 
+/* The caller's system message goes in front of a conversation that has none of its own. */
+static ar_status add_system(const generation *g, ar_conversation *c, ar_error *err) {
+    bool own = ar__message_is_from(json_array_get(c->messages, 0), "system");
+    if (!g->o.system || !*g->o.system || own) return AR_OK;
+    json_t *m = json_pack("{s:s, s:s}", "role", "system", "content", g->o.system);
+    if (!m || json_array_insert_new(c->messages, 0, m)) return ar__fail_memory(err, "conversation");
+    c->count++;
+    return AR_OK;
+}
+
+/* A list of messages, or a row of training data, whose last answer is what is asked for. */
+static ar_status read_conversation(ar_parts *out, const char *text, ar_error *err) {
+    ar_form form;
+    ar_buf row = {0};
+    bool list = text[strspn(text, " \t\r\n")] == '[';
+    ar__buf_printf(&row, list ? "{\"messages\": %s}" : "%s", text);
+    ar_status st = row.failed ? ar__fail_memory(err, "conversation") : ar__form_read(&form, NULL, NULL, err);
+    if (!st) st = ar__parts_read_prompt(out, &(ar_line){.text = row.data, .size = row.len, .number = 1}, &form, err);
+    if (!st && out->kind != AR_DATA_MESSAGES) {
+        ar__parts_release(out);
+        st = ar__fail(err, AR_ERR_FORMAT, "found a row of plain text, wanted messages");
+    }
+    if (!row.failed) ar__form_release(&form);
+    ar__buf_release(&row);
+    return st;
+}
+
 static ar_status encode_json(generation *g, size_t i, const char *text, ar_error *err) {
-    json_t *j = NULL;
-    ar_conversation c = {0};
-    ar_status st = ar__json_read(&j, text, strlen(text), JSON_ALLOW_NUL, "conversation", err);
-    const json_t *messages = json_is_object(j) ? json_object_get(j, "messages") : j;
-    if (!st) st = ar__conversation_from(&c, messages, json_object_get(j, "tools"), err);
-    if (!st) st = encode_conversation(g, i, &c, err);
-    ar__conversation_release(&c);
-    json_decref(j);
+    ar_parts parts;
+    ar_status st = read_conversation(&parts, text, err);
+    if (st) return st;
+    ar_conversation *c = &parts.conversation;
+    while (c->count && ar__message_is_from(json_array_get(c->messages, c->count - 1), "assistant"))
+        json_array_remove(c->messages, --c->count);
+    st = c->count ? add_system(g, c, err) : ar__fail(err, AR_ERR_VALUE, "found nothing that an assistant could answer");
+    if (!st) st = encode_conversation(g, i, c, err);
+    ar__parts_release(&parts);
     return st;
 }
 

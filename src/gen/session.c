@@ -170,8 +170,11 @@ void ar_session_free(ar_session *s) {
 
 ar_session_form ar_session_trained_form(const ar_session *s) {
     const ar_trained *t = &s->trained;
-    return (ar_session_form){
-        .form = t->forms.count == 1 ? t->forms.at[0] : NULL, .map = t->map, .ignore_fields = t->ignored, .max_length = t->max_length};
+    return (ar_session_form){.form = t->forms.count == 1 ? t->forms.at[0] : NULL,
+                             .map = t->map,
+                             .ignore_fields = t->ignored,
+                             .max_length = t->max_length,
+                             .turns = ar__trained_kind(t) == AR_DATA_MESSAGES};
 }
 
 const ar_tokenizer *ar_session_tokenizer(const ar_session *s) { return s->tokenizer; }

@@ -603,16 +603,16 @@ static void prompts_are_those_of_training(void **state) {
     static const char *const want[] = {"ab", "", "q\n", alpaca, "t \xc3\xa9"};
     ar_prompts got;
     ar_error err;
-    assert_ok(ar_prompts_load(&got, path, NULL, NULL, &err), err);
+    assert_ok(ar_prompts_load(&got, path, NULL, NULL, false, &err), err);
     assert_int_equal(got.count, 5);
     for (int i = 0; i < 5; i++) assert_string_equal(got.text[i], want[i]);
     ar_prompts_release(&got);
     path = temp_text("prompts.jsonl", "{\"text\":\"a\"}\n\n{\"answer\":\"a\"}\n");
-    assert_error(ar_prompts_load(&got, path, NULL, NULL, &err), AR_ERR_FORMAT, err,
+    assert_error(ar_prompts_load(&got, path, NULL, NULL, false, &err), AR_ERR_FORMAT, err,
                  "prompts.jsonl:3: found the fields 'answer', wanted prompt");
     assert_int_equal(got.count, 0);
     path = temp_text("prompts.jsonl", "[{\"text\":\"a\"}, {\"prompt\":\"\",\"completion\":\"c\"}]");
-    assert_ok(ar_prompts_load(&got, path, NULL, NULL, &err), err);
+    assert_ok(ar_prompts_load(&got, path, NULL, NULL, false, &err), err);
     assert_int_equal(got.count, 2);
     assert_string_equal(got.text[0], "a");
     assert_string_equal(got.text[1], "");
