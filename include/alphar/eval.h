@@ -57,7 +57,7 @@ typedef struct ar_eval_options {
     bool pack;        /* true */
     bool skip_bad;
     ar_train_on train_on;         /* AR_TRAIN_ON_COMPLETION */
-    bool chat_for_pairs;          /* plain pairs are written by the session's chat template too */
+    bool chat_for_pairs;          /* plain pairs too are written by the chat template, as they are where the training did so */
     const double *alphas;         /* evaluate at each of these; NULL: once, as the session stands */
     const double *scales;         /* the same for s; not together with alphas */
     int count;                    /* of alphas or scales */
@@ -65,7 +65,7 @@ typedef struct ar_eval_options {
     int more_data_count;
     const ar_memory_sample *samples;
     size_t sample_count;
-    const char *map, *ignore_fields; /* as in ar_train_options */
+    const char *map, *ignore_fields; /* as in ar_train_options; both NULL: those of the adapter's training */
     ar_preference preference;        /* data are pairs, loss is the objective's */
     const char *reference;           /* of DPO: an adapter, as the session takes it; NULL: the base alone */
 } ar_eval_options;

@@ -55,7 +55,10 @@ static void warn_length(const ar_session *s, const ar_dataset *data) {
 
 static ar_status load(ar_dataset **out, const ar_session *s, const ar_eval_options *o, ar_error *err) {
     const ar_arch *a = &s->model->arch;
+    const ar_trained *t = &s->trained;
+    bool as_trained = !o->map && !o->ignore_fields && (t->map || t->ignored);
     ar_data_stats stats;
+    if (as_trained) ar__log_info(&s->rt->log, "rows are read as in training; --map and --ignore-fields change that");
     ar_data_options d = {.max_length = o->max_length,
                          .seed = 1,
                          .threads = s->rt->threads,
@@ -65,10 +68,10 @@ static ar_status load(ar_dataset **out, const ar_session *s, const ar_eval_optio
                          .vocab = (int32_t)(a->vocab < INT32_MAX ? a->vocab : INT32_MAX),
                          .log = &s->rt->log,
                          .more = {o->more_data, o->more_data_count, o->samples, o->sample_count},
-                         .map = o->map,
-                         .ignore_fields = o->ignore_fields,
+                         .map = as_trained ? t->map : o->map,
+                         .ignore_fields = as_trained ? t->ignored : o->ignore_fields,
                          .rows = o->preference.objective ? AR_ROWS_PAIRS : AR_ROWS_SAMPLES,
-                         .chat_for_plain = o->chat_for_pairs};
+                         .chat_for_plain = o->chat_for_pairs || ar__trained_kind(t) == AR_DATA_MESSAGES};
     d.chat = s->chat;
     ar_status st = ar_session_need_tokenizer(s, err);
     if (!st) st = ar__dataset_load(out, o->data, s->tokenizer, &d, &stats, err);

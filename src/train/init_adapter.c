@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "data/parts.h"
+#include "train/trainer.h"
 
 /* With the base, by which modules are named.  log NULL: whoever opens it again speaks. */
 static ar_status open_source(ar_adapter **out, const ar_train_options *o, const ar_log *log, ar_error *err) {
@@ -71,6 +73,18 @@ static bool copy_patterns(ar_patterns *out, const ar_patterns *from) {
     return true;
 }
 
+ar_status ar__init_adapter_template(char **text, bool *turns, const ar_train_options *o, ar_error *err) {
+    ar_adapter *from = NULL;
+    *text = NULL;
+    ar_status s = open_source(&from, o, NULL, err);
+    if (s) return s;
+    const char *form = ar__adapter_note(from, AR_NOTE_FORM), *own = ar__adapter_note(from, AR_NOTE_TEMPLATE_TEXT);
+    *turns = form && !strcmp(form, ar__parts_kind_name(AR_DATA_MESSAGES));
+    if (own && !(*text = ar__strdup(own))) s = ar__fail_memory(err, o->init_adapter);
+    ar_adapter_free(from);
+    return s;
+}
+
 ar_status ar__init_adapter_settings(ar_adapter_settings *s, const ar_train_options *o, bool own_strengths, ar_error *err) {
     ar_adapter *from = NULL;
     ar_status st = open_source(&from, o, NULL, err);
@@ -101,7 +115,7 @@ static void warn_of_changes(const ar_adapter *from, const ar_train_options *o, c
         ar__log_warn(log, "%s: the policy goes from %s to %s while alpha stays %g, so that s goes from %g to %g; --alpha %g keeps it",
                      o->init_adapter, ar_policy_name(old->policy), ar_policy_name(o->policy), o->alpha, s_old, s,
                      ar__policy_alpha(o->policy, s_old, o->rank));
-    if (ratio > 2 || ratio < 0.5)
+    if (!ar__has_objective(o) && (ratio > 2 || ratio < 0.5)) /* preferences are learned at lower rates */
         ar__log_warn(log, "%s: was trained with s·lr = %g, this run has %g: more than twice as %s", o->init_adapter, s_old * rate,
                      s * o->lr, ratio > 1 ? "fast" : "slow");
 }

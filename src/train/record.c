@@ -54,7 +54,7 @@ ar_status ar__record_write(const ar_trainer *t, const char *dir, ar_error *err) 
     char template[17];
     json_object_set_new(resolved, "form", json_string(ar__record_form(t)));
     if (ar__record_template(template, t)) json_object_set_new(resolved, "template", json_string(template));
-    if (ar__record_template(template, t) && t->o.chat_template)
+    if (ar__record_template(template, t) && t->own_template)
         json_object_set_new(resolved, "template-text", json_string(t->chat->of[t->chat->standard].source));
     ar_status s = write_json(j, path, err);
     json_decref(j);

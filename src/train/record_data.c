@@ -4,12 +4,7 @@
 
 #include "train/record.h"
 
-/* Pairs that a template wrote are conversations. */
-const char *ar__record_form(const ar_trainer *t) {
-    ar_data_kind kind = ar__dataset_kind(t->data);
-    bool pair = kind == AR_DATA_COMPLETION || kind == AR_DATA_ANSWER || kind == AR_DATA_ALPACA;
-    return ar__parts_kind_name(pair && t->o.chat_template ? AR_DATA_MESSAGES : kind);
-}
+const char *ar__record_form(const ar_trainer *t) { return ar__parts_kind_name(ar__dataset_kind(t->data)); }
 
 bool ar__record_template(char hash[17], const ar_trainer *t) {
     if (!t->chat || t->chat->broken || strcmp(ar__record_form(t), "messages") != 0) return false;
@@ -21,7 +16,7 @@ static ar_status note_template(ar_trainer *t, ar_error *err) {
     char hash[17];
     if (!ar__record_template(hash, t)) return AR_OK;
     ar_status s = ar__adapter_set_note(t->adapter, AR_NOTE_TEMPLATE, hash, err);
-    if (s || !t->o.chat_template) return s;
+    if (s || !t->own_template) return s;
     return ar__adapter_set_note(t->adapter, AR_NOTE_TEMPLATE_TEXT, t->chat->of[t->chat->standard].source, err);
 }
 

@@ -15,6 +15,26 @@
 enum { PLAN_BYTES = 2 << 20 };  /* more is judged by a part */
 enum { AHEAD_BYTES = 1 << 20 }; /* smaller files are tokenized before a thread for it would pay */
 
+/* As is asked for, else as the adapter that the run begins with was taught, else as the base does. */
+static ar_status open_chat(ar_trainer *t, ar_error *err) {
+    const ar_train_options *o = &t->o;
+    char *text = NULL;
+    bool turns = false;
+    ar_status s = o->init_adapter ? ar__init_adapter_template(&text, &turns, o, err) : AR_OK;
+    t->own_template = o->chat_template || text;
+    t->turns = o->chat_template || turns;
+    if (!s && text && !o->chat_template) {
+        s = ar__chat_open_text(&t->chat, t->tokenizer_path, text, t->tokenizer, err);
+    } else if (!s) {
+        s = ar__chat_open(&t->chat, t->tokenizer_path, o->chat_template, t->tokenizer, err);
+        if (!s && text && strcmp(t->chat->of[t->chat->standard].source, text) != 0)
+            ar__log_warn(&t->rt->log, "%s: was trained with another chat template: what it learned was in another notation",
+                         o->init_adapter);
+    }
+    free(text);
+    return s;
+}
+
 static ar_status open_base(ar_trainer *t, ar_error *err) {
     const ar_train_options *o = &t->o;
     ar_status s =
@@ -29,7 +49,7 @@ static ar_status open_base(ar_trainer *t, ar_error *err) {
     }
     if (!t->tokenizer_path) return ar__fail_memory(err, "tokenizer");
     s = ar_tokenizer_open(&t->tokenizer, t->tokenizer_path, err);
-    return s ? s : ar__chat_open(&t->chat, t->tokenizer_path, o->chat_template, t->tokenizer, err);
+    return s ? s : open_chat(t, err);
 }
 
 /* A length that was asked for stands; the default is no longer than the base was made for. */
@@ -60,7 +80,7 @@ static ar_status load_data(ar_dataset **out, ar_trainer *t, const char *file, co
                          .ignore_fields = t->o.ignore_fields,
                          .rows = ar__has_objective(&t->o) ? AR_ROWS_PAIRS : AR_ROWS_SAMPLES,
                          .chat = t->chat,
-                         .chat_for_plain = t->o.chat_template != NULL};
+                         .chat_for_plain = t->turns};
     ar_status s = ar__dataset_load(out, file, t->tokenizer, &d, stats, err);
     if (s || ar__dataset_is_reading(*out)) return s;
     if (a->rope.kind == AR_ROPE_DYNAMIC && ar__dataset_longest(*out) > a->max_positions)

@@ -32,6 +32,8 @@ typedef struct ar_trainer {
     ar_model *model;
     ar_tokenizer *tokenizer;
     ar_chat *chat;       /* how conversations are written; NULL: no way is known */
+    bool own_template;   /* that way is the run's, not the base's: it is kept with what is trained */
+    bool turns;          /* pairs of plain texts are conversations, written so */
     ar_adapter *adapter; /* NULL with method full */
     ar_attachment *attachment;
     ar_pair_op *eval_ops; /* the attachment's ops without dropout */
