@@ -69,6 +69,14 @@ static const cli_option options[] = {
 
 enum { BARS = 10, LONGEST_BAR = 40 };
 
+enum { DROPPED, CUT, SAME, BOS, JOINS, ODD_KINDS };
+
+/* Where something was met first. */
+struct first {
+    char file[200];
+    size_t line; /* 0: nowhere */
+};
+
 struct looking {
     cli *c;
     const struct values *v;
@@ -78,6 +86,8 @@ struct looking {
     bool show_given, failed;
     enum { BRACKETS, BOLD, GREEN } style; /* of what is learned */
     uint32_t *length;                     /* of every sample */
+    struct first first[ODD_KINDS];
+    size_t bad;
     size_t count, cap;
 };
 
@@ -146,13 +156,24 @@ static void print_sample(const struct looking *l, const ar_look_sample *s) {
     const char *dropped = s->half ? ", DROPPED: nothing is left to learn in this pair" : ", DROPPED: nothing is left to learn";
     printf("%s:%zu: %s%s%zu tokens, %zu learned%s%s%s\n", s->file ? s->file : "samples", s->line, s->half ? s->half : "",
            s->half ? ", " : "", s->count, learned, s->kept ? "" : dropped, s->same ? ", the same as one before" : "",
-           s->joins ? ", the tokens at the answer's border are others where it is not there yet" : "");
+           s->joins ? ", a token of the prompt takes a part of the answer" : "");
     print_tokens(l, s);
     putchar('\n');
 }
 
+static void note(struct first *f, bool met, const ar_look_sample *s) {
+    if (!met || f->line) return;
+    f->line = s->line;
+    snprintf(f->file, sizeof f->file, "%s", s->file ? s->file : "samples");
+}
+
 static bool look(void *user, const ar_look_sample *s) {
     struct looking *l = user;
+    note(&l->first[DROPPED], !s->kept, s);
+    note(&l->first[CUT], s->kept && s->kept < s->count, s);
+    note(&l->first[SAME], s->same, s);
+    note(&l->first[BOS], s->bos_twice, s);
+    note(&l->first[JOINS], s->joins, s);
     int64_t most = l->show_given ? l->v->show : l->json ? INT64_MAX : 2;
     if (!keep_length(l, s->count)) l->failed = true;
     if (l->shown < most && (!l->json || s->kept)) {
@@ -199,21 +220,23 @@ static void print_lengths(struct looking *l, int max_length) {
     }
 }
 
-static void count_line(size_t n, const char *what) {
-    if (n) printf("%8zu %s\n", n, what);
+static void count_line(size_t n, const char *what, const struct first *f) {
+    if (n) printf(f && f->line ? "%8zu %s (the first: %s:%zu)\n" : "%8zu %s\n", n, what, f ? f->file : "", f ? f->line : 0);
 }
 
 static void print_summary(struct looking *l, const ar_look_summary *m) {
     double share = m->tokens ? 100.0 * (double)m->supervised / (double)m->tokens : 0;
     printf("%8zu rows, read as %s\n%8zu tokens, %zu of them learned (%.1f %%), --max-length %d\n", m->rows, m->form, m->tokens,
            m->supervised, share, m->max_length);
-    count_line(m->bad, "bad rows left out");
-    count_line(m->dropped, "samples dropped: nothing is left to learn");
-    count_line(m->cut, "samples cut at --max-length");
-    count_line(m->same, "samples are the same as one before");
-    count_line(m->bos_twice, "samples begin with two BOS");
-    count_line(m->joins, "samples where the tokens at the answer's border depend on what stands beside it: end prompts with a newline");
-    count_line(m->rewritten, "turns are not learned, since the template drops a part of them once others follow");
+    count_line(m->bad, "bad rows left out", NULL);
+    count_line(m->dropped, "dropped: nothing is left to learn", &l->first[DROPPED]);
+    count_line(m->cut, "cut at --max-length", &l->first[CUT]);
+    count_line(m->same, "the same as one before", &l->first[SAME]);
+    count_line(m->bos_twice, "with two BOS", &l->first[BOS]);
+    count_line(m->joins, "where a token of the prompt takes a part of the answer: end prompts with a newline", &l->first[JOINS]);
+    count_line(m->rewritten, "answers not learned, since the template drops a part of them once others follow", NULL);
+    count_line(m->empty, "empty answers", NULL);
+    count_line(m->unwritten, "messages of which the template writes nothing", NULL);
     print_lengths(l, m->max_length);
 }
 
@@ -246,11 +269,19 @@ static int print_json(struct looking *l, const ar_look_summary *m) {
     return cli_finish(l->c);
 }
 
+/* Every bad line is shown, as the error that train would end with; they are passed over with --skip-bad alone. */
+static void tell_bad(void *user, const ar_error *error) {
+    enum { MOST = 50 };
+    struct looking *l = user;
+    if (l->bad++ < MOST) cli_log(l->c, AR_LOG_WARNING, error->message);
+}
+
 static int finish(struct looking *l, const ar_look_summary *m) {
     warn(l->c, m, cli_train_on(l->v->train_on));
     if (l->json) return print_json(l, m);
     print_summary(l, m);
-    return cli_finish(l->c);
+    int code = cli_finish(l->c);
+    return code || l->v->skip_bad || !m->bad ? code : CLI_FAILED;
 }
 
 /* Whether stdout takes escape sequences. */
@@ -277,8 +308,9 @@ static int run(cli *c, const cli_args *args) {
                          .max_length = (int)v->max_length,
                          .threads = (int)v->common.threads,
                          .seed = (uint64_t)v->common.seed,
-                         .skip_bad = v->skip_bad,
+                         .skip_bad = v->skip_bad || !c->json,
                          .on_sample = look,
+                         .on_bad = c->json ? NULL : tell_bad,
                          .user = &l,
                          .log = cli_log,
                          .log_user = c};

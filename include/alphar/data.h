@@ -63,6 +63,7 @@ typedef struct ar_look_options {
     uint64_t seed;  /* of the rows that FILE:0.3 takes; 0 counts as 1 */
     bool skip_bad;
     bool (*on_sample)(void *user, const ar_look_sample *sample); /* in order; NULL: none.  false: enough, no more calls */
+    void (*on_bad)(void *user, const ar_error *error);           /* each line that skip_bad leaves out; NULL: none */
     void *user;
     ar_log_fn log; /* NULL: silence */
     void *log_user;
@@ -70,6 +71,8 @@ typedef struct ar_look_options {
 
 typedef struct ar_look_summary {
     size_t rows, bad, dropped, cut, same, joins, bos_twice;
+    size_t empty;              /* answers without a word */
+    size_t unwritten;          /* messages of which the template writes nothing */
     size_t tokens, supervised; /* of what is kept */
     size_t longest;            /* before the cut */
     size_t pairs;              /* rows that compare two completions */

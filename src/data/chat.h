@@ -7,7 +7,8 @@
 #define AR_DATA_CHAT_H
 
 #include "alphar/tokenizer.h"
-#include "data/conversation.h"
+#include "base/log.h"
+#include "data/parts.h"
 #include "text/marked.h"
 
 enum { AR_CHAT_TEMPLATES = 16 };
@@ -35,6 +36,9 @@ ar_status ar__chat_open(ar_chat **out, const char *path, const char *name, const
 /* The same with the source of a template, as an adapter keeps it. */
 ar_status ar__chat_open_text(ar_chat **out, const char *path, const char *source, const ar_tokenizer *tk, ar_error *err);
 void ar__chat_free(ar_chat *c); /* NULL is fine */
+
+/* Says what may be meant otherwise: rows of plain text at a base that has a template, a template for another vocabulary.  c may be NULL. */
+void ar__chat_remark(const ar_chat *c, const ar_tokenizer *tk, ar_data_kind kind, const ar_log *log);
 
 /* The one that a conversation is written with. */
 const ar_chat_template *ar__chat_choose(const ar_chat *c, const ar_conversation *conversation);

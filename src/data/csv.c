@@ -87,6 +87,7 @@ static ar_status read_names(table *t, json_t *names, ar_error *err) {
     return s;
 }
 
+/* A field with nothing in it is not there. */
 static ar_status read_record(table *t, json_t *row, const json_t *names, ar_error *err) {
     bool last = false;
     size_t count = 0;
@@ -95,7 +96,8 @@ static ar_status read_record(table *t, json_t *row, const json_t *names, ar_erro
         const char *name = json_string_value(json_array_get(names, count++));
         ar_status s = read_field(t, &last);
         if (s) return s;
-        if (name && json_object_set_new(row, name, json_stringn(t->field.data, t->field.len))) return ar__fail_memory(err, t->path);
+        if (name && t->field.len && json_object_set_new(row, name, json_stringn(t->field.data, t->field.len)))
+            return ar__fail_memory(err, t->path);
     }
     if (count == json_array_size(names)) return AR_OK;
     return ar__fail(err, AR_ERR_FORMAT, "%s:%zu: found %zu columns, wanted the %zu that the first line names", t->path, t->line, count,
@@ -108,6 +110,7 @@ static ar_status read_rows(table *t, ar_buf *out, ar_buf *numbers, json_t *row, 
         if (skip_blank(t)) continue;
         ar_status s = read_record(t, row, names, err);
         if (s) return s;
+        if (!json_object_size(row)) continue;
         char *text = json_dumps(row, JSON_COMPACT);
         if (!text) return ar__fail_memory(err, t->path);
         ar__buf_puts(out, text);

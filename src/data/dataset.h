@@ -40,6 +40,8 @@ typedef struct ar_data_options {
     bool keep_text;      /* ar_encoded.whole.text of plain rows too, for who looks */
     /* Receives each sample in order before it is stored; kept: tokens that are.  NULL: none.  false: enough. */
     bool (*on_sample)(void *user, const ar_encoded *encoded, size_t kept, const char *file, size_t line);
+    /* Receives what is wrong with each line that skip_bad leaves out, in order; NULL: none. */
+    void (*on_bad)(void *user, const ar_error *error);
     void *user;
 } ar_data_options;
 
@@ -54,8 +56,10 @@ typedef struct ar_data_stats {
     size_t tokens, supervised; /* of the samples kept, after the cut */
     size_t longest;            /* tokens, before the cut */
     size_t rewritten;          /* turns of the assistant that are not learned, since the template drops a part of them (data/supervise.h) */
-    size_t own_bos;            /* begin with BOS themselves, where the tokenizer adds one */
-    int32_t max_id;            /* over the samples kept */
+    size_t roles, empty,
+        unwritten;  /* samples with a message of a role that none is taught; empty answers; messages left out (data/odd.h) */
+    size_t own_bos; /* begin with BOS themselves, where the tokenizer adds one */
+    int32_t max_id; /* over the samples kept */
 } ar_data_stats;
 
 /* A view into the dataset.  Of pairs the chosen one is sample 2k, the rejected one 2k + 1. */

@@ -1,5 +1,6 @@
 #include "data/encode.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,7 @@ static ar_status append_eos(ar_ids *ids, int32_t eos, ar_error *err) {
 
 static ar_status encode_plain(ar_encoded *out, const ar_parts *p, const ar_encoding *how, ar_error *err) {
     const ar_text_span *first = &p->span[0];
+    out->odd.empty = !p->span[p->count - 1].size;
     unsigned own;
     ar_status s = ar_tokenizer_encode_whole(&out->ids, &own, how->tk, first->text, first->size, err);
     if (s) return s;
@@ -37,13 +39,21 @@ static void find_first_target(ar_encoded *out) {
     out->marked = true;
 }
 
+/* A template fails on what it does not find. */
+static ar_status explain(const ar_conversation *c, ar_error *err) {
+    size_t silent = ar__odd_silent(c), n = err ? strlen(err->message) : 0;
+    if (err && silent) snprintf(err->message + n, sizeof err->message - n, "; message %zu has no content", silent);
+    return AR_ERR_VALUE;
+}
+
 static ar_status encode_conversation(ar_encoded *out, const ar_conversation *c, const ar_encoding *how, ar_error *err) {
     ar_supervised told;
     if (!how->chat)
         return ar__fail(err, AR_ERR_UNSUPPORTED,
                         "found a conversation, and the base has no chat template: --template FILE or chatml names one");
     ar_status s = ar__supervise(&told, &out->whole, &out->part, how->chat, how->frames, c, how->train_on, err);
-    if (s) return s;
+    if (s) return s == AR_ERR_VALUE ? explain(c, err) : s;
+    ar__odd_find(&out->odd, c, &out->whole);
     const ar_control *control = &ar__chat_choose(how->chat, c)->control;
     const char *text = out->whole.text.len ? out->whole.text.data : "";
     out->rewritten = told.rewritten;
@@ -59,6 +69,7 @@ ar_status ar__encode_parts(ar_encoded *out, const ar_parts *p, const ar_encoding
     out->marked = out->own_bos = false;
     out->half = AR_HALF_NONE;
     out->ids.count = out->rewritten = 0;
+    out->odd = (ar_odd){0};
     ar__buf_clear(&out->marks);
     ar__buf_clear(&out->whole.text);
     if (p->kind == AR_DATA_MESSAGES) return encode_conversation(out, &p->conversation, how, err);
@@ -96,6 +107,7 @@ static ar_status copy_ids(ar_encoded *out, const ar_memory_sample *m, ar_error *
     out->own_bos = false;
     out->mapped = 0;
     out->rewritten = 0;
+    out->odd = (ar_odd){0};
     ar__buf_clear(&out->marks);
     out->kind = AR_DATA_TEXT;
     out->first_target = out->ids.count = m->count;

@@ -12,6 +12,7 @@
 
 #include "alphar/data.h"
 #include "alphar/tokenizer.h"
+#include "data/odd.h"
 #include "data/parts.h"
 #include "data/supervise.h"
 
@@ -28,6 +29,7 @@ typedef struct ar_encoded {
     uint32_t mapped;         /* as in ar_parts */
     bool own_bos;            /* the text has it, and the tokenizer would have added another */
     size_t rewritten;        /* turns of a conversation that the template does not leave as they were (data/supervise.h) */
+    ar_odd odd;              /* of a conversation */
     ar_rendered whole, part; /* of a conversation; whole.text is its text */
 } ar_encoded;
 

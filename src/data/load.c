@@ -64,11 +64,23 @@ static size_t kept_of(const ar_reader *r, const ar_encoded *e) {
 
 static bool learns(const ar_reader *r, const ar_encoded *e) { return e->first_target < kept_of(r, e); }
 
+static void see_odd(ar_reader *r, const ar_odd *odd, size_t line) {
+    ar_data_stats *st = &r->stats;
+    if (*odd->role && !st->roles++) {
+        memcpy(r->role, odd->role, sizeof r->role);
+        r->role_line = line;
+    }
+    if (odd->empty && !st->empty) r->empty_line = line;
+    st->empty += odd->empty;
+    st->unwritten += odd->unwritten;
+}
+
 static void see(ar_reader *r, const ar_encoded *e, bool kept, size_t line) {
     size_t whole = e->ids.count, count = kept_of(r, e);
     r->stats.cut += whole > count;
     r->stats.own_bos += e->own_bos;
     r->stats.rewritten += e->rewritten;
+    see_odd(r, &e->odd, line);
     if (whole > r->stats.longest) r->stats.longest = whole;
     if (r->options.on_sample && !r->enough) r->enough = !r->options.on_sample(r->options.user, e, kept ? count : 0, r->at, line);
 }
@@ -153,6 +165,7 @@ static ar_status refuse(ar_reader *r, const ar_slot *slot, ar_error *err) {
     ar__reader_place(&e, r, bad_line ? AR_ERR_FORMAT : slot->status, slot->line.file, slot->line.number);
     if (bad_line && r->options.skip_bad) {
         if (!r->stats.bad++) r->first_bad = e;
+        if (r->options.on_bad) r->options.on_bad(r->options.user, &e);
         return AR_OK;
     }
     if (err) *err = e;

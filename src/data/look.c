@@ -100,6 +100,11 @@ static const uint8_t *learned_of(looking *l, const ar_encoded *e) {
 
 static const char *half_name(ar_half half) { return half == AR_HALF_CHOSEN ? "chosen" : half == AR_HALF_REJECTED ? "rejected" : NULL; }
 
+static void bad(void *user, const ar_error *error) {
+    const ar_look_options *o = ((looking *)user)->o;
+    o->on_bad(o->user, error);
+}
+
 static bool look(void *user, const ar_encoded *e, size_t kept, const char *file, size_t line) {
     looking *l = user;
     int32_t bos = ar_tokenizer_bos(l->tk);
@@ -156,6 +161,8 @@ static void sum_up(ar_look_summary *m, const ar_data_stats *st, const ar_dataset
     m->supervised = st->supervised;
     m->longest = st->longest;
     m->rewritten = st->rewritten;
+    m->empty = st->empty;
+    m->unwritten = st->unwritten;
     m->pairs = st->pairs;
     m->form = form_of(st, ds);
     m->max_length = max_length;
@@ -178,6 +185,7 @@ static ar_status run(looking *l, ar_error *err) {
                          .chat_for_plain = o->chat_template != NULL,
                          .keep_text = true,
                          .on_sample = look,
+                         .on_bad = o->on_bad ? bad : NULL,
                          .user = l};
     ar_data_stats stats;
     ar_dataset *ds = NULL;
@@ -186,6 +194,7 @@ static ar_status run(looking *l, ar_error *err) {
     ar_status s = ar__dataset_load(&ds, o->files[0], l->tk, &d, &stats, err);
     if (!s) s = l->status;
     if (!s) sum_up(l->sum, &stats, ds, d.max_length);
+    if (!s) ar__chat_remark(l->chat, l->tk, ar__dataset_kind(ds), &log);
     ar__dataset_free(ds);
     return s;
 }

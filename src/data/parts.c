@@ -321,6 +321,17 @@ static ar_status read_fields(ar_parts *out, const ar_form *f, bool prompt, ar_er
     return s ? s : check_used(out, f, h, err);
 }
 
+/* What people write who write JSON by hand. */
+static const char *guess(const json_error_t *at) {
+    if (json_error_code(at) == json_error_premature_end_of_input)
+        return "; is the line whole? (jq -c . FILE > data.jsonl joins samples that span lines)";
+    if (strstr(at->text, "near ']'") || strstr(at->text, "near '}'") || strstr(at->text, "near ','")) return "; is there a comma too many?";
+    return strstr(at->text, "near '"
+                            "'")
+               ? "; strings stand in double quotes"
+               : "";
+}
+
 static ar_status parse(ar_parts *out, const ar_line *line, ar_error *err) {
     if (line->size > MAX_LINE_BYTES)
         return ar__fail(err, AR_ERR_FORMAT, "found a line of %zu bytes, wanted at most %d", line->size, (int)MAX_LINE_BYTES);
@@ -331,9 +342,8 @@ static ar_status parse(ar_parts *out, const ar_line *line, ar_error *err) {
     out->root = ar__json_decode(line->text, line->size, JSON_ALLOW_NUL | JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &at);
     if (!out->root && json_error_code(&at) == json_error_out_of_memory) return ar__fail_memory(err, "JSON");
     if (!out->root) {
-        bool open = json_error_code(&at) == json_error_premature_end_of_input;
         return ar__fail(err, AR_ERR_FORMAT, "found bad JSON at column %d (%s), wanted one JSON object a line%s", at.column, at.text,
-                        open ? "; is the line whole? (jq -c . FILE > data.jsonl joins samples that span lines)" : "");
+                        guess(&at));
     }
     if (json_is_string(out->root))
         return ar__fail(err, AR_ERR_FORMAT,

@@ -20,7 +20,11 @@ static ar_status check_left(const ar_reader *r, ar_error *err) {
             "%s: no sample is left of %zu: in %zu the prompt alone fills the %d tokens of --max-length, so that nothing is left "
             "to learn; raise it above %zu (the shortest of these prompts)",
             path, st->lines, st->dropped_cut, r->options.max_length, r->shortest_cut_prompt);
-    return ar__fail(err, AR_ERR_VALUE, "%s: no sample is left of %zu: each is a single token, wanted at least two (one to learn)", path,
+    if (st->roles)
+        return ar__fail(err, AR_ERR_VALUE, "%s: no sample is left of %zu: no message is an assistant's; line %zu has the role '%s'", path,
+                        st->lines, r->role_line, r->role);
+    return ar__fail(err, AR_ERR_VALUE,
+                    "%s: no sample is left of %zu: nothing in them is to be learned (no answer of an assistant, or a single token)", path,
                     st->lines);
 }
 
@@ -49,9 +53,12 @@ static void report(const ar_reader *r) {
     if (st->bad)
         ar__log_warn(log, "%s: skipped %zu bad line%s of %zu%s; the first: %s", path, st->bad, st->bad == 1 ? "" : "s", st->lines,
                      looked_at(st), r->first_bad.message);
-    if (st->dropped)
-        ar__log_warn(log, "%s: %zu of %zu %s%s were dropped: nothing is left to learn (in %zu the prompt alone fills --max-length)", path,
-                     st->dropped, st->lines - st->bad, st->pairs ? "pairs" : "samples", looked_at(st), st->dropped_cut);
+    if (st->dropped) {
+        char cut[80] = "";
+        if (st->dropped_cut) snprintf(cut, sizeof cut, " (in %zu the prompt alone fills --max-length)", st->dropped_cut);
+        ar__log_warn(log, "%s: %zu of %zu %s%s were dropped: nothing is left to learn%s", path, st->dropped, st->lines - st->bad,
+                     st->pairs ? "pairs" : "samples", looked_at(st), cut);
+    }
 }
 
 void ar__reader_report_read(const ar_reader *r) {
@@ -64,6 +71,13 @@ void ar__reader_report_read(const ar_reader *r) {
             r->options.log,
             "%s: the chat template drops a part of %zu turn%s of the assistant that others follow (its reasoning, say); %s not learned",
             r->name, st->rewritten, st->rewritten == 1 ? "" : "s", st->rewritten == 1 ? "it is" : "they are");
+    if (st->roles)
+        ar__log_warn(r->options.log,
+                     "%s: line %zu has a message of the role '%s', one of %zu such: wanted user, assistant, system, tool, …", r->name,
+                     r->role_line, r->role, st->roles);
+    if (st->empty)
+        ar__log_warn(r->options.log, "%s: %zu answer%s empty, as in line %zu: what is learned there is to say nothing", r->name, st->empty,
+                     st->empty == 1 ? " is" : "s are", r->empty_line);
     if (st->cut)
         ar__log_warn(r->options.log, "%s: %zu of %zu samples%s were cut at --max-length %d (the longest has %zu tokens)", r->name, st->cut,
                      samples_in(st), looked_at(st), r->options.max_length, st->longest);

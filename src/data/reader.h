@@ -77,6 +77,8 @@ typedef struct ar_reader {
     const char *at;           /* the file at work */
     uint32_t mapped;          /* fields of --map that some row has */
     ar_error first_bad;
+    char role[24]; /* of the first message whose role none is taught */
+    size_t role_line, empty_line;
     size_t shortest_cut_prompt; /* of the samples that the cut emptied */
 
     bool ahead, eos_is_mark; /* eos_is_mark: no text that starts with a letter or digit is EOS */

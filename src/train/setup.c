@@ -82,6 +82,7 @@ static ar_status load_data(ar_dataset **out, ar_trainer *t, const char *file, co
                          .chat = t->chat,
                          .chat_for_plain = t->turns};
     ar_status s = ar__dataset_load(out, file, t->tokenizer, &d, stats, err);
+    if (!s && when == AR_DATA_AHEAD) ar__chat_remark(t->chat, t->tokenizer, ar__dataset_kind(*out), &t->rt->log);
     if (s || ar__dataset_is_reading(*out)) return s;
     if (a->rope.kind == AR_ROPE_DYNAMIC && ar__dataset_longest(*out) > a->max_positions)
         s = ar__fail(err, AR_ERR_UNSUPPORTED,
