@@ -99,7 +99,7 @@ static ar_status read_one(ar_reader *r, size_t i, ar_late *l, ar_error *err) {
     if (r->ds->entries[i].ids) return AR_OK;
     ar_status s = fetch(l, r, p, err);
     if (s) return s;
-    ar_line line = {l->text, p->size, p->number, p->file};
+    ar_line line = {.text = l->text, .size = p->size, .number = p->number, .file = p->file};
     ar_error e;
     if ((s = ar__encode(&l->encoded, NULL, &line, &r->how, &e))) {
         ar__reader_place(&e, r, s, line.file, line.number);

@@ -20,32 +20,35 @@ bool ar__message_is_from(const json_t *message, const char *role) {
 /* A list that is one of messages: of objects, or empty. */
 static bool is_list(const json_t *v) { return json_is_array(v) && (!json_array_size(v) || json_is_object(json_array_get(v, 0))); }
 
+static bool is_messages(const json_t *v) { return is_list(v) || json_is_object(v); }
+
 bool ar__conversation_is_in(const json_t *row, const ar_form *f) {
     return ar__row_value(row, f, AR_FIELD_MESSAGES) || ar__row_value(row, f, AR_FIELD_CONVERSATIONS) ||
-           is_list(ar__row_value(row, f, AR_FIELD_PROMPT));
+           is_list(ar__row_value(row, f, AR_FIELD_PROMPT)) ||
+           (ar__row_value(row, f, AR_FIELD_PROMPT) && is_messages(ar__row_value(row, f, AR_FIELD_COMPLETION)));
 }
 
 /* ---- one message -------------------------------------------------------------------------------------------------*/
 
 /* train, training: true or false; weight: 0 or 1 (OpenAI's). */
 static ar_status read_learn(ar_conversation *c, const json_t *m, size_t i, ar_error *err) {
-    static const char *const flags[] = {"train", "training"};
-    c->learn[i] = 1;
-    for (size_t k = 0; k < 2; k++) {
+    static const char *const flags[] = {"train", "training", "weight"};
+    bool yes = false, no = false;
+    for (size_t k = 0; k < 3; k++) {
         const json_t *v = json_object_get(m, flags[k]);
+        double weight = json_is_true(v);
         if (!v || json_is_null(v)) continue;
-        if (!json_is_boolean(v))
+        if (k < 2 && !json_is_boolean(v))
             return ar__fail(err, AR_ERR_FORMAT, "message %zu: '%s': found %s, wanted true or false", i + 1, flags[k], ar__json_type(v));
-        c->learn[i] = json_is_true(v);
-        c->given = true;
+        if (k == 2 && (!ar__json_as_double(&weight, v) || (weight != 0 && weight != 1)))
+            return ar__fail(err, AR_ERR_FORMAT, "message %zu: 'weight': wanted 0 (not learned) or 1; parts between are not supported",
+                            i + 1);
+        yes |= weight == 1;
+        no |= weight == 0;
     }
-    const json_t *w = json_object_get(m, "weight");
-    double weight;
-    if (!w || json_is_null(w)) return AR_OK;
-    if (!ar__json_as_double(&weight, w) || (weight != 0 && weight != 1))
-        return ar__fail(err, AR_ERR_FORMAT, "message %zu: 'weight': wanted 0 (not learned) or 1; parts between are not supported", i + 1);
-    c->learn[i] = weight == 1;
-    c->given = true;
+    if (yes && no) return ar__fail(err, AR_ERR_FORMAT, "message %zu: train, training and weight say both yes and no", i + 1);
+    c->learn[i] = yes ? AR_MESSAGE_NAMED : no ? AR_MESSAGE_UNLEARNED : AR_MESSAGE_LEARNED;
+    c->given |= yes || no;
     return AR_OK;
 }
 
@@ -80,8 +83,12 @@ static ar_status add_message(ar_conversation *c, const json_t *m, size_t i, ar_e
         return ar__fail(err, AR_ERR_FORMAT, "message %zu: found %s, wanted an object with role and content", i + 1, ar__json_type(m));
     const json_t *role = json_object_get(m, "role");
     if (!json_is_string(role))
-        return ar__fail(err, AR_ERR_FORMAT, "message %zu: found %s as its role, wanted a string such as user or assistant", i + 1,
-                        role ? ar__json_type(role) : "nothing");
+        return ar__fail(err, AR_ERR_FORMAT, "message %zu: found %s as its role%s, wanted a string such as user or assistant", i + 1,
+                        role ? ar__json_type(role) : "nothing", !role && json_object_get(m, "from") ? ", and 'from' without 'value'" : "");
+    static const char *const other[] = {"value", "text", "message", "utterance"};
+    for (size_t k = 0; k < 4; k++)
+        if (json_object_get(m, other[k]) && !json_object_get(m, "content") && !json_object_get(m, "tool_calls"))
+            return ar__fail(err, AR_ERR_FORMAT, "message %zu: found '%s' beside 'role', wanted 'content'", i + 1, other[k]);
     ar_status s = read_learn(c, m, i, err);
     if (s) return s;
     json_t *copy = cleaned(m);
@@ -131,6 +138,9 @@ static ar_status add_turn(ar_conversation *c, const json_t *turn, ar_error *err)
     size_t i = c->count;
     const json_t *from = json_object_get(turn, "from"), *value = json_object_get(turn, "value");
     if (!json_is_string(from) || !json_is_string(value)) return add_message(c, turn, i, err);
+    if (json_object_get(turn, "role") || json_object_get(turn, "content"))
+        return ar__fail(err, AR_ERR_FORMAT, "message %zu: found 'from' and 'value' beside 'role' or 'content', wanted one or the other",
+                        i + 1);
     const char *name = json_string_value(from), *role = role_of(name);
     if (!role)
         return ar__fail(err, AR_ERR_FORMAT,
@@ -220,6 +230,9 @@ static json_t *list_of(const json_t *v) {
 static ar_status read_list(ar_conversation *c, const json_t *row, const ar_form *f, ar_error *err) {
     const json_t *messages = ar__row_value(row, f, AR_FIELD_MESSAGES), *turns = ar__row_value(row, f, AR_FIELD_CONVERSATIONS);
     const json_t *system = ar__row_value(row, f, AR_FIELD_SYSTEM);
+    if (messages && turns)
+        return ar__fail(err, AR_ERR_FORMAT, "found both '%s' and '%s', wanted one conversation: --ignore-fields %s leaves one out",
+                        f->field[AR_FIELD_MESSAGES], f->field[AR_FIELD_CONVERSATIONS], f->field[AR_FIELD_CONVERSATIONS]);
     json_t *list = list_of(messages ? messages : turns);
     ar_status s = want_list(list, f->field[messages ? AR_FIELD_MESSAGES : AR_FIELD_CONVERSATIONS], err);
     if (!s) s = begin(c, json_array_size(list) + 1, err);
@@ -229,11 +242,21 @@ static ar_status read_list(ar_conversation *c, const json_t *row, const ar_form 
     return s;
 }
 
+/* Variables of the template; those that rendering sets itself are no row's. */
+static ar_status take_vars(ar_conversation *c, const json_t *vars, ar_error *err) {
+    static const char *const own[] = {"messages", "tools", "documents", "add_generation_prompt"};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (json_object_get(vars, own[i]))
+            return ar__fail(err, AR_ERR_FORMAT, "field 'chat_template_kwargs': found '%s', which is not the row's to set", own[i]);
+    c->vars = json_incref((json_t *)(uintptr_t)vars);
+    return AR_OK;
+}
+
 /* What a row says of its conversation as a whole. */
 static ar_status read_rest(ar_conversation *c, const json_t *row, const ar_form *f, ar_error *err) {
     const json_t *tools = ar__row_value(row, f, AR_FIELD_TOOLS), *vars = json_object_get(row, "chat_template_kwargs");
     ar_status s = tools ? read_tools(&c->tools, tools, f->field[AR_FIELD_TOOLS], err) : AR_OK;
-    if (!s && json_is_object(vars)) c->vars = json_incref((json_t *)(uintptr_t)vars);
+    if (!s && json_is_object(vars)) s = take_vars(c, vars, err);
     if (!s && !c->count) s = ar__fail(err, AR_ERR_FORMAT, "found no messages, wanted at least one");
     return s;
 }

@@ -14,11 +14,14 @@
 #include "alphar/data.h"
 #include "data/form.h"
 
+/* LEARNED: where an assistant says it.  NAMED: the message says so itself, whoever says it. */
+enum { AR_MESSAGE_UNLEARNED, AR_MESSAGE_LEARNED, AR_MESSAGE_NAMED };
+
 typedef struct ar_conversation {
     json_t *messages; /* a list of objects, own */
     json_t *tools;    /* NULL: none */
     json_t *vars;     /* chat_template_kwargs; NULL: none */
-    uint8_t *learn;   /* of each message: whether the row wants it learned (its role is not looked at) */
+    uint8_t *learn;   /* of each message, what the row wants: AR_UNLEARNED … */
     bool given;       /* a message says so itself: train, training, weight */
     size_t count;
 } ar_conversation;

@@ -149,6 +149,7 @@ static void rewind_rows(ar_lines *l, size_t at, size_t number) {
     l->number = number;
     l->row = 0;
     l->taken = 0;
+    l->some = l->closed = false;
 }
 
 /* Counts the rows where a part of them is wanted. */
@@ -257,14 +258,48 @@ static bool next_line(ar_line *out, ar_lines *l) {
     return false;
 }
 
-static bool is_between(char c) { return is_space(c) || c == ','; }
+static void skip_space(ar_lines *l) {
+    for (; l->at < l->size && is_space(l->text[l->at]); l->at++) l->number += l->text[l->at] == '\n';
+}
+
+/* The last row: what is wrong with the array from here on. */
+static bool end_broken(ar_line *out, ar_lines *l, const char *why) {
+    *out = (ar_line){.text = "", .number = l->number, .broken = why};
+    l->at = l->size;
+    l->closed = true;
+    return true;
+}
+
+/* Goes on to the next element; false where the array ends, or is broken. */
+static bool reach_element(ar_line *out, ar_lines *l, bool *broken) {
+    const char *why = NULL;
+    skip_space(l);
+    bool comma = l->some && l->at < l->size && l->text[l->at] == ',';
+    if (comma) {
+        l->at++;
+        skip_space(l);
+    }
+    char c = l->at < l->size ? l->text[l->at] : '\0';
+    if (l->at == l->size && !l->closed) why = "the array has no ']': is the file whole?";
+    if (c == ']' && comma) why = "found ',]', a comma too many";
+    if (c == ',') why = l->some ? "found ',,', a comma too many" : "found a comma before the first element";
+    if (c && c != ']' && l->some && !comma && c != ',') why = "found no comma between two elements of the array";
+    if (c == ']' && !why) {
+        l->closed = true;
+        l->at++;
+        skip_space(l);
+        if (l->at < l->size)
+            why = "found more behind the array's ']'; for a list of messages a line: jq -c '{messages: .}' FILE > data.jsonl";
+    }
+    *broken = why && end_broken(out, l, why);
+    return !*broken && l->at < l->size;
+}
 
 /* An element of the array: up to the comma or bracket that is in no string and no bracket of its own. */
 static bool next_element(ar_line *out, ar_lines *l) {
     size_t depth = 0, i;
-    bool string = false;
-    for (; l->at < l->size && is_between(l->text[l->at]); l->at++) l->number += l->text[l->at] == '\n';
-    if (l->at >= l->size || l->text[l->at] == ']') return false;
+    bool string = false, broken;
+    if (!reach_element(out, l, &broken)) return broken;
     size_t number = l->number;
     for (i = l->at; i < l->size; i++) {
         char c = l->text[i];
@@ -277,12 +312,16 @@ static bool next_element(ar_line *out, ar_lines *l) {
         if (c == '"') string = true;
         if (!depth && (c == ',' || c == ']')) break;
         depth += c == '{' || c == '[';
-        if (c == '}' || c == ']') depth--;
+        if ((c == '}' || c == ']') && depth && !--depth) {
+            i++;
+            break;
+        }
     }
     size_t end = i < l->size ? i : l->size;
     *out = (ar_line){.text = l->text + l->at, .size = end - l->at, .number = number};
     while (out->size && is_space(out->text[out->size - 1])) out->size--;
     l->at = end;
+    l->some = true;
     return true;
 }
 

@@ -15,7 +15,8 @@
 typedef struct ar_line {
     const char *text;
     size_t size, number;
-    uint32_t file; /* of several; the reader's */
+    uint32_t file;      /* of several; the reader's */
+    const char *broken; /* what is wrong with the file here, in the place of a row; NULL: nothing */
 } ar_line;
 
 typedef struct ar_lines {
@@ -25,7 +26,7 @@ typedef struct ar_lines {
     char *file;           /* path without its share */
     const char *text;     /* the map's, what came on standard input, or what was made */
     size_t size, at, number, row;
-    bool array;
+    bool array, some, closed; /* of an array: an element was read; its end was met */
     double share;
     uint64_t seed;
     size_t begin, begin_number; /* of the rows */

@@ -333,13 +333,14 @@ static const char *guess(const json_error_t *at) {
 }
 
 static ar_status parse(ar_parts *out, const ar_line *line, ar_error *err) {
+    if (line->broken) return ar__fail(err, AR_ERR_FORMAT, "%s", line->broken);
     if (line->size > MAX_LINE_BYTES)
         return ar__fail(err, AR_ERR_FORMAT, "found a line of %zu bytes, wanted at most %d", line->size, (int)MAX_LINE_BYTES);
     size_t bad = ar__utf8_bad_at(line->text, line->size);
     if (bad < line->size)
         return ar__fail(err, AR_ERR_FORMAT, "found byte 0x%02x at column %zu, wanted UTF-8", (unsigned char)line->text[bad], bad + 1);
     json_error_t at;
-    out->root = ar__json_decode(line->text, line->size, JSON_ALLOW_NUL | JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &at);
+    out->root = ar__json_decode(line->text, line->size, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES | AR_JSON_NOTE_INTEGERS, &at);
     if (!out->root && json_error_code(&at) == json_error_out_of_memory) return ar__fail_memory(err, "JSON");
     if (!out->root) {
         return ar__fail(err, AR_ERR_FORMAT, "found bad JSON at column %d (%s), wanted one JSON object a line%s", at.column, at.text,

@@ -11,6 +11,7 @@ static ar_status check_left(const ar_reader *r, ar_error *err) {
     const ar_data_stats *st = &r->stats;
     const char *path = r->name;
     if (r->ds->count) return AR_OK;
+    if (!st->lines) return ar__fail(err, AR_ERR_VALUE, "%s: found no samples, wanted at least one", path);
     if (st->bad == st->lines)
         return ar__fail(err, AR_ERR_VALUE, "%s: all %zu lines are bad, wanted samples; the first: %.700s", path, st->lines,
                         r->first_bad.message);

@@ -129,6 +129,7 @@ static bool stands_at(const ar_buf *text, size_t at, const char *what, size_t n)
 /* An answer that is only text, in the frame that the template puts around such. */
 static bool learn_framed(turn *t) {
     const json_t *m = json_array_get(t->of->messages, t->at), *content = json_object_get(m, "content");
+    if (!ar__message_is_from(m, "assistant")) return false;
     const ar_frame *f = t->at + 1 == t->of->count ? t->last : t->inner;
     const ar_buf *text = &t->whole->text;
     size_t first, end, from;
@@ -149,10 +150,29 @@ static bool learn_framed(turn *t) {
 
 /* ---- turns -------------------------------------------------------------------------------------------------------*/
 
+/* What a model is given before message `at`; before the first one nothing, since templates fail on no messages. */
+static ar_status render_given(turn *t, bool answer, ar_error *err) {
+    if (t->at) return ar__chat_render(t->part, t->chat, t->of, t->at, answer, err);
+    ar_status s = ar__chat_render(t->part, t->chat, t->of, 0, answer, NULL);
+    if (!s) return AR_OK;
+    ar__buf_clear(&t->part->text);
+    ar__buf_clear(&t->part->marks);
+    return s == AR_ERR_VALUE ? AR_OK : ar__fail_memory(err, "template");
+}
+
+/* Of whom is no assistant what it says, without what the template writes in front. */
+static size_t own_start(const turn *t, size_t start) {
+    size_t first, end;
+    bytes_of(&first, &end, t->part, t->at, start);
+    return first < end ? first : start;
+}
+
 static ar_status learn_turn(ar_supervised *out, turn *t, ar_error *err) {
-    ar_status s = ar__chat_render(t->part, t->chat, t->of, t->at, true, err);
+    bool answer = ar__message_is_from(json_array_get(t->of->messages, t->at), "assistant");
+    ar_status s = render_given(t, answer, err);
     if (s) return s;
-    ar_buf given = t->part->text; /* kept while the next is rendered */
+    bool unknown = !t->part->text.len; /* what is given */
+    ar_buf given = t->part->text;      /* kept while the next is rendered */
     t->part->text = (ar_buf){0};
     s = ar__chat_render(t->part, t->chat, t->of, t->at + 1, false, err);
     const ar_buf *with = &t->part->text;
@@ -160,6 +180,7 @@ static ar_status learn_turn(ar_supervised *out, turn *t, ar_error *err) {
     if (start < given.len) start = s ? 0 : before_tag(with, 0, start); /* <think> is given, say, and not written back */
     ar__buf_release(&given);
     if (s) return s;
+    if (!answer || unknown) start = own_start(t, start);
     if (!begins_with(&t->whole->text, with)) return learn_rewritten(out, t, start, err);
     learn(t, start, with->len);
     t->cursor = with->len;
@@ -186,14 +207,33 @@ static size_t message_of(const ar_rendered *w, size_t from, size_t to, size_t i,
     return count;
 }
 
+/* The end of the run of learned bytes at `from`, or of the first answer's where answers touch: a message's first byte ends it, with the
+ * white space that the template writes in front. */
+static size_t run_end(const ar_rendered *w, size_t from) {
+    uint8_t of = 0;
+    size_t to = from;
+    for (; to < w->text.len && w->marks.data[to] & AR_LEARNED; to++) {
+        uint8_t mark = (uint8_t)w->marks.data[to] & (uint8_t) ~(AR_MESSAGE_UNIT - 1);
+        if (!mark || mark == of) continue;
+        if (!of) {
+            of = mark;
+            continue;
+        }
+        while (to > from && strchr(" \t\r\n", w->text.data[to - 1]) && (uint8_t)w->marks.data[to - 1] < AR_MESSAGE_UNIT) to--;
+        return to;
+    }
+    return to;
+}
+
 /* Takes back what is not wanted of what the template marked.  A run without a byte of a message is the next answer's, which says nothing.
  */
 static void keep_wanted(const ar_rendered *w, const bool *wanted, const ar_conversation *c) {
     size_t message = 0;
     for (size_t from = 0, to; from < w->text.len; from = to) {
         bool learned = w->marks.data[from] & AR_LEARNED;
-        for (to = from; to < w->text.len && ((w->marks.data[to] & AR_LEARNED) != 0) == learned;) to++;
+        for (to = from; to < w->text.len && !learned && !(w->marks.data[to] & AR_LEARNED);) to++;
         if (!learned) continue;
+        to = run_end(w, from);
         size_t of = message_of(w, from, to, message, c->count);
         for (size_t i = message + 1; of == c->count && i < c->count; i++)
             if (ar__message_is_from(json_array_get(c->messages, i), "assistant")) of = i;
@@ -210,7 +250,7 @@ static void choose(bool *wanted, ar_supervised *out, const ar_conversation *c, a
     size_t last = c->count;
     for (size_t i = 0; i < c->count; i++) {
         bool answer = ar__message_is_from(json_array_get(c->messages, i), "assistant");
-        wanted[i] = c->learn[i] && (answer || blocks);
+        wanted[i] = c->learn[i] == AR_MESSAGE_NAMED || (c->learn[i] && (answer || blocks));
         if (wanted[i] && answer) last = i;
     }
     for (size_t i = 0; i < c->count; i++) {
@@ -232,10 +272,14 @@ ar_status ar__supervise(ar_supervised *out, ar_rendered *whole, ar_rendered *par
     if (!wanted) return ar__fail_memory(err, "messages");
     bool blocks = ar__template_has_generation(ar__chat_choose(c, conversation)->t);
     choose(wanted, out, conversation, on, blocks);
+    turn t = {.chat = c, .of = conversation, .whole = whole, .part = part};
     if (blocks) {
         keep_wanted(whole, wanted, conversation);
+        for (size_t i = 0; i < conversation->count; i++) /* no block is around what others say */
+            wanted[i] = wanted[i] && conversation->learn[i] == AR_MESSAGE_NAMED &&
+                        !ar__message_is_from(json_array_get(conversation->messages, i), "assistant");
+        s = learn_turns(out, &t, wanted, err);
     } else {
-        turn t = {.chat = c, .of = conversation, .whole = whole, .part = part};
         if (frames && ar__chat_choose(c, conversation) == &c->of[c->standard]) {
             t.inner = &frames->inner;
             t.last = &frames->last;

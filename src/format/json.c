@@ -25,11 +25,12 @@ static bool stopped_at_number(const json_error_t *at, const char *text, size_t n
 json_t *ar__json_decode(const char *text, size_t n, size_t flags, json_error_t *at) {
     size_t bom = ar__json_bom(text, n);
     if (!n) text = ""; /* jansson takes no NULL */
-    flags |= JSON_DECODE_ANY;
+    bool note_integers = flags & AR_JSON_NOTE_INTEGERS;
+    flags = (flags & ~(size_t)AR_JSON_NOTE_INTEGERS) | JSON_DECODE_ANY;
     json_t *root = json_loadb(text + bom, n - bom, flags, at);
     if (root || !stopped_at_number(at, text, n)) return root;
     ar_buf other = {0};
-    ar__json_rewrite_numbers(&other, text + bom, n - bom);
+    ar__json_rewrite_numbers(&other, text + bom, n - bom, note_integers);
     if (!other.failed && other.data) root = json_loadb(other.data, other.len, flags, at);
     ar__buf_release(&other);
     return root;

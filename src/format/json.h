@@ -16,6 +16,7 @@
  * (tokenizer files hold 1e30 written out) as reals; NaN, infinities and what is past a double as notes (below).  A byte
  * order mark is skipped.  Flags are jansson's; NULL and *at where it is no JSON, its columns those of the text unless
  * such a number stands before on the line. */
+enum { AR_JSON_NOTE_INTEGERS = 1 << 30 }; /* beside jansson's flags: integers past 64 bits are notes, not reals */
 json_t *ar__json_decode(const char *text, size_t n, size_t flags, json_error_t *at);
 /* The same with words for what is wrong: `place:line:column: not JSON: …`.  Caller json_decref's. */
 ar_status ar__json_read(json_t **out, const char *text, size_t n, size_t flags, const char *place, ar_error *err);

@@ -52,13 +52,13 @@ static void put_note(ar_buf *out, const char *p, size_t n) {
 }
 
 /* Appends the number from p to q as jansson can read it. */
-static void put_number(ar_buf *out, const char *p, const char *q, bool whole, ar_buf *spare) {
+static void put_number(ar_buf *out, const char *p, const char *q, bool whole, bool note_integers, ar_buf *spare) {
     ar__buf_clear(spare);
     ar__buf_add(spare, p, (size_t)(q - p));
     if (spare->failed) return;
     errno = 0;
     bool fits = whole && (strtoll(spare->data, NULL, 10), errno != ERANGE);
-    if (!fits && isinf(strtod(spare->data, NULL))) {
+    if (!fits && ((whole && note_integers) || isinf(strtod(spare->data, NULL)))) {
         put_note(out, p, (size_t)(q - p));
         return;
     }
@@ -73,7 +73,7 @@ static const char *skip_string(const char *p, const char *end) {
 }
 
 /* Behind the number, the name of one, or the byte at p; what it becomes is appended where it is a number. */
-static const char *take(ar_buf *out, const char *p, const char *end, ar_buf *spare) {
+static const char *take(ar_buf *out, const char *p, const char *end, bool note_integers, ar_buf *spare) {
     static const char *const names[] = {"NaN", "Infinity", "-Infinity"};
     bool whole;
     for (int i = 0; i < 3; i++)
@@ -83,13 +83,13 @@ static const char *take(ar_buf *out, const char *p, const char *end, ar_buf *spa
         }
     const char *q = *p == '-' || (*p >= '0' && *p <= '9') ? skip_number(&whole, p, end) : p;
     if (q > p)
-        put_number(out, p, q, whole, spare);
+        put_number(out, p, q, whole, note_integers, spare);
     else
         ar__buf_add(out, p, 1);
     return q > p ? q : p + 1;
 }
 
-void ar__json_rewrite_numbers(ar_buf *out, const char *text, size_t n) {
+void ar__json_rewrite_numbers(ar_buf *out, const char *text, size_t n, bool note_integers) {
     ar_buf spare = {0};
     const char *p = text, *end = text + n;
     while (p < end && !out->failed) {
@@ -98,7 +98,7 @@ void ar__json_rewrite_numbers(ar_buf *out, const char *text, size_t n) {
         ar__buf_add(out, plain, (size_t)(p - plain));
         if (p >= end) break;
         if (*p != '"') {
-            p = take(out, p, end, &spare);
+            p = take(out, p, end, note_integers, &spare);
             continue;
         }
         const char *q = skip_string(p, end);

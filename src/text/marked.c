@@ -23,7 +23,9 @@ ar_status ar__control_init(ar_control *out, const ar_tokenizer *tk, const ar_tem
         size_t n;
         const char *text = ar__vocab_text(&a->number, (int32_t)i, &n);
         bool written = text && !is_blank(text, n) && ar__template_writes(t, text, n);
-        out->token[i] = a->token[i].special ? AR_TOKEN_SPECIAL : written ? AR_TOKEN_WRITTEN : AR_TOKEN_ORDINARY;
+        int32_t id = text ? ar_tokenizer_find(tk, text) : -1;
+        bool special = a->token[i].special || (id >= 0 && (id == tk->bos || id == tk->eos)); /* whatever the flag says */
+        out->token[i] = special ? AR_TOKEN_SPECIAL : written ? AR_TOKEN_WRITTEN : AR_TOKEN_ORDINARY;
     }
     return AR_OK;
 }
@@ -113,7 +115,7 @@ static ar_status encode_json(ar_ids *ids, marking *m, const char *text, size_t n
 /* A text on its way: cut at the control pieces that the template wrote; what is between them is normalised, one behind the other. */
 typedef struct passage {
     const char *text;
-    size_t n, at; /* at: so much of the normalised text is made */
+    size_t n, at;   /* at: so much of the normalised text is made */
     bool no_prefix; /* of the next stretch */
     ar_scratch *w;
 } passage;

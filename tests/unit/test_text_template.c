@@ -109,7 +109,7 @@ static void assert_marked(const char *template, const char *want) {
 static void bytes_know_where_they_came_from(void **state) {
     (void)state;
     assert_marked("{{ bos_token }}{{ messages[0].content | trim }}!", "...ooooooo.");
-    assert_marked("{{ messages[0].role ~ ': ' + messages[1].content | upper }}", "oooo..aaa");
+    assert_marked("{{ messages[0].role ~ ': ' + messages[1].content | upper }}", "......aaa"); /* a role is a word of the template's */
     assert_marked("{% set x = '[' ~ messages[1].content ~ ']' %}{{ x[1:] }}{{ x.replace('y', '##') }}", "aaa....aa.");
     assert_marked("{{ tools | tojson }}", "...oooo....o....o.........oooo.........");
 }

@@ -207,7 +207,7 @@ static bool keep_markup(ar_jvalue *v, ar_jinja *j) {
 }
 
 static bool call_method(ar_jvalue *out, ar_jinja *j, const ar_jmethod *m, const ar_jargs *args) {
-    if (!m->run(out, j, m->self, args)) return false;
+    if (!ar__j_spend_on(j, m->self) || !m->run(out, j, m->self, args)) return false;
     return m->self.type != AR_J_STRING || !m->self.s->markup || keep_markup(out, j);
 }
 

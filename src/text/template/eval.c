@@ -73,7 +73,7 @@ static bool eval_filter(ar_jvalue *out, ar_jinja *j, const ar_jnode *n) {
     if (!f) return ar__j_fail(j, "there is no filter '%.*s'", (int)n->name->size, n->name->data);
     if (!ar__j_eval(&in, j, n->a) || !ar__j_eval_args(&args, j, n->list)) return false;
     j->line = n->line;
-    return f->run(out, j, in, &args);
+    return ar__j_spend_on(j, in) && f->run(out, j, in, &args);
 }
 
 static bool eval_test(ar_jvalue *out, ar_jinja *j, const ar_jnode *n) {
@@ -84,7 +84,7 @@ static bool eval_test(ar_jvalue *out, ar_jinja *j, const ar_jnode *n) {
     if (!t) return ar__j_fail(j, "there is no test '%.*s'", (int)n->name->size, n->name->data);
     if (!ar__j_eval(&in, j, n->a) || !ar__j_eval_args(&args, j, n->list)) return false;
     j->line = n->line;
-    if (!t->run(&result, j, in, &args)) return false;
+    if (!ar__j_spend_on(j, in) || !t->run(&result, j, in, &args)) return false;
     *out = ar__j_bool(result);
     return true;
 }

@@ -209,9 +209,10 @@ AR_J_FILTER(int) {
         *out = ar__j_int(ar__j_as_int(in));
     else if (in.type == AR_J_FLOAT && isinf(in.f))
         return ar__j_fail(j, "int: cannot convert float infinity to integer");
-    else if (read_float(&f, in) && isfinite(f) && fabs(f) < 9.2e18)
+    else if (read_float(&f, in) && isfinite(f)) {
+        if (fabs(f) >= 9.2e18) return ar__j_fail(j, "int: makes an integer of more than 64 bits, which is not supported");
         *out = ar__j_int((int64_t)f);
-    else
+    } else
         *out = v[0].type == AR_J_ABSENT ? ar__j_int(0) : v[0];
     return true;
 }
@@ -345,7 +346,7 @@ TEST(in) {
 static bool leaves(bool *out, ar_jinja *j, ar_jvalue v, ar_jvalue by, int64_t rest) {
     ar_jvalue r;
     if (!ar__j_binary(&r, j, AR_OP_MOD, v, by)) return false;
-    *out = ar__j_equal(r, ar__j_int(rest));
+    *out = ar__j_equal(j, r, ar__j_int(rest));
     return true;
 }
 
@@ -361,7 +362,7 @@ TEST(sameas) {
     ar_jvalue other;
     if (!ar__j_bind(&other, j, "sameas", args, "other", 1)) return false;
     bool plain = in.type < AR_J_STRING || (in.type == AR_J_STRING && other.type == AR_J_STRING);
-    *out = in.type == other.type && (plain ? ar__j_equal(in, other) : in.list == other.list);
+    *out = in.type == other.type && (plain ? ar__j_equal(j, in, other) : in.list == other.list);
     return true;
 }
 

@@ -457,7 +457,7 @@ AR_J_FILTER(groupby) {
         if (!member_of(&grouper, j, items->item[i], v[0], v[1])) return false;
         key = grouper;
         if (!cased && !ignore_case(&key, j)) return false;
-        if (!i || !ar__j_equal(key, last)) {
+        if (!i || !ar__j_equal(j, key, last)) {
             ar_jlist *group = ar__j_list_new(j, 1);
             if (!group || !add_group(j, groups, grouper, group)) return false;
         }

@@ -225,7 +225,7 @@ AR_J_FILTER(xmlattr) {
 
 static void put_quoted(ar_jinja *j, const ar_jstr *s, bool query) {
     static const char digits[] = "0123456789ABCDEF";
-    for (size_t i = 0; i < s->size && !j->status; i++) {
+    for (size_t i = 0; i < s->size && !j->status && ar__j_spend(j, 4); i++) {
         char c = s->data[i], hex[3] = {'%', digits[(unsigned char)c >> 4], digits[c & 15]};
         bool word = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || (c && strchr("_.-~", c));
         if (word || (c == '/' && !query))
@@ -344,7 +344,7 @@ AR_J_FILTER(wordcount) {
     int64_t words = 0;
     bool inside = false;
     size_t len;
-    if (!ar__j_bind(NULL, j, "wordcount", args, "", 0) || !text_of(&s, j, in)) return false;
+    if (!ar__j_bind(NULL, j, "wordcount", args, "", 0) || !text_of(&s, j, in) || !ar__j_spend(j, s->size)) return false;
     for (size_t i = 0; i < s->size; i += len) {
         bool word = ar__j_is_word(ar__utf8_get(s->data + i, &len));
         words += word && !inside;

@@ -27,6 +27,17 @@ static bool list_from(ar_jvalue *out, ar_jinja *j, const json_t *v, uint8_t mark
     return l != NULL;
 }
 
+/* Templates make marks of roles, '<|' + message.role + '|>': a role that is but a word is as good as theirs. */
+static bool is_plain_role(const char *key, const json_t *v) {
+    const char *role = !strcmp(key, "role") ? json_string_value(v) : NULL;
+    size_t n = role ? json_string_length(v) : 0;
+    for (size_t i = 0; i < n; i++)
+        if (!((role[i] >= 'a' && role[i] <= 'z') || (role[i] >= 'A' && role[i] <= 'Z') || (i && role[i] >= '0' && role[i] <= '9') ||
+              role[i] == '_'))
+            return false;
+    return n > 0 && n < 32;
+}
+
 static bool dict_from(ar_jvalue *out, ar_jinja *j, const json_t *v, uint8_t mark) {
     json_t *object = (json_t *)(uintptr_t)v;
     ar_jdict *d = ar__j_dict_new(j);
@@ -34,16 +45,19 @@ static bool dict_from(ar_jvalue *out, ar_jinja *j, const json_t *v, uint8_t mark
     for (void *it = json_object_iter(object); d && it; it = json_object_iter_next(object, it)) {
         ar_jvalue key, value;
         const char *name = json_object_iter_key(it);
-        if (!text_from(&key, j, name, json_object_iter_key_len(it), mark) || !from_json(&value, j, json_object_iter_value(it), mark) ||
+        const json_t *member = json_object_iter_value(it);
+        uint8_t its = mark && is_plain_role(name, member) ? AR_FROM_TEMPLATE : mark;
+        if (!text_from(&key, j, name, json_object_iter_key_len(it), mark) || !from_json(&value, j, member, its) ||
             !ar__j_dict_set(j, d, key, value))
             return false;
     }
     return d != NULL;
 }
 
-/* NaN, infinities and what is past a double: notes of the reader. */
-static bool number_from(ar_jvalue *out, const char *note) {
+/* NaN, infinities, what is past a double, and integers past 64 bits: notes of the reader. */
+static bool number_from(ar_jvalue *out, ar_jinja *j, const char *note) {
     bool nan = strstr(note, "NaN");
+    if (!strpbrk(note, "aeyE")) return ar__j_fail(j, "found the integer %s, which has more than 64 bits: give it as a string", note);
     *out = ar__j_float(nan ? NAN : *note == '-' ? -INFINITY : INFINITY);
     return true;
 }
@@ -51,7 +65,7 @@ static bool number_from(ar_jvalue *out, const char *note) {
 static bool from_json(ar_jvalue *out, ar_jinja *j, const json_t *v, uint8_t mark) {
     const char *note = ar__json_number_note(v);
     if (!ar__j_spend(j, 1)) return false;
-    if (note) return number_from(out, note);
+    if (note) return number_from(out, j, note);
     switch (json_typeof(v)) {
     case JSON_OBJECT: return dict_from(out, j, v, mark);
     case JSON_ARRAY: return list_from(out, j, v, mark);

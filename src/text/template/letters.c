@@ -105,7 +105,7 @@ static points recase(uint32_t c, points low, ar_jcase how, bool first, bool insi
 void ar__j_put_case(ar_jinja *j, const ar_jstr *s, size_t from, size_t to, ar_jcase how) {
     bool inside = false; /* a word */
     size_t len;
-    for (size_t i = from; i < to && !j->status; i += len) {
+    for (size_t i = from; i < to && ar__j_spend(j, 4) && !j->status; i += len) {
         uint32_t c = ar__utf8_get(s->data + i, &len);
         points low = c == 0x3A3 ? one(ends_word(s, i, from, to) ? 0x3C2 : 0x3C3) : lower(c);
         points p = recase(c, low, how, i == from, inside);

@@ -89,7 +89,7 @@ static bool changed(ar_jvalue *out, ar_jinja *j, ar_jvalue self, const ar_jargs 
     if (args->count) memcpy(l->item, args->plain, args->count * sizeof *l->item);
     l->count = args->count;
     ar_jvalue now = ar__j_list_value(l, AR_J_TUPLE);
-    *out = ar__j_bool(self.loop->changed.type == AR_J_ABSENT || !ar__j_equal(self.loop->changed, now));
+    *out = ar__j_bool(self.loop->changed.type == AR_J_ABSENT || !ar__j_equal(j, self.loop->changed, now));
     self.loop->changed = now;
     return true;
 }

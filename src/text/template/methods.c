@@ -357,7 +357,7 @@ METHOD(list_count) {
     ar_jvalue v;
     int64_t n = 0;
     if (!bind(&v, j, "count", args, "value", 1)) return false;
-    for (size_t i = 0; i < self.list->count; i++) n += ar__j_equal(self.list->item[i], v);
+    for (size_t i = 0; i < self.list->count; i++) n += ar__j_equal(j, self.list->item[i], v);
     *out = ar__j_int(n);
     return ar__j_spend(j, self.list->count);
 }
@@ -370,11 +370,12 @@ METHOD(list_index) {
         if (!ar__j_arg_int(&bound[i], j, "index", v[1 + i])) return false;
         if (bound[i] < 0) bound[i] = bound[i] + n < 0 ? 0 : bound[i] + n;
     }
-    for (int64_t i = bound[0]; i < bound[1] && i < n; i++)
-        if (ar__j_equal(self.list->item[i], v[0])) {
+    for (int64_t i = bound[0]; i < bound[1] && i < n && ar__j_spend(j, 1); i++)
+        if (ar__j_equal(j, self.list->item[i], v[0])) {
             *out = ar__j_int(i);
             return true;
         }
+    if (j->status) return false;
     return ar__j_fail(j, "index: the value is not in the list");
 }
 

@@ -66,6 +66,7 @@ bool ar__j_fail(ar_jinja *j, const char *format, ...) AR_PRINTF(2, 3); /* return
 bool ar__j_fail_memory(ar_jinja *j);
 /* Takes so many steps from those that are left. */
 bool ar__j_spend(ar_jinja *j, size_t steps);
+bool ar__j_spend_on(ar_jinja *j, ar_jvalue v); /* for going through it, where it is a string */
 /* Zeroed memory of the rendering. */
 void *ar__j_new(ar_jinja *j, size_t count, size_t size);
 
@@ -114,7 +115,7 @@ bool ar__j_check_key(ar_jinja *j, ar_jvalue v);
 /* The members of an object become the variables that the template names. */
 bool ar__j_take_values(ar_jinja *j, const json_t *values);
 
-bool ar__j_equal(ar_jvalue a, ar_jvalue b);
+bool ar__j_equal(ar_jinja *j, ar_jvalue a, ar_jvalue b);
 bool ar__j_compare(bool *out, ar_jinja *j, ar_jop op, ar_jvalue a, ar_jvalue b); /* ==, <, in, … */
 bool ar__j_contains(bool *out, ar_jinja *j, ar_jvalue where, ar_jvalue what);
 bool ar__j_binary(ar_jvalue *out, ar_jinja *j, ar_jop op, ar_jvalue a, ar_jvalue b);

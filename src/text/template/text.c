@@ -37,6 +37,8 @@ bool ar__j_spend(ar_jinja *j, size_t steps) {
     return ar__j_fail(j, "takes more than %d steps, which no conversation needs", (int)AR_J_STEPS);
 }
 
+bool ar__j_spend_on(ar_jinja *j, ar_jvalue v) { return v.type != AR_J_STRING || ar__j_spend(j, v.s->size / 4); }
+
 void *ar__j_new(ar_jinja *j, size_t count, size_t size) {
     void *p = size && count > SIZE_MAX / size ? NULL : ar__jpool_take(&j->pool, count * size);
     if (!p) ar__j_fail_memory(j);

@@ -13,14 +13,14 @@ static bool among(uint32_t c, const ar_jstr *chars) {
 }
 
 ar_jstr *ar__j_strip(ar_jinja *j, ar_jstr *s, const ar_jstr *chars, int sides) {
-    size_t from = 0, to = s->size, len;
-    while ((sides & AR_STRIP_LEFT) && from < to && among(ar__utf8_get(s->data + from, &len), chars)) from += len;
-    while ((sides & AR_STRIP_RIGHT) && to > from) {
+    size_t from = 0, to = s->size, len, cost = chars ? 1 + chars->size / 16 : 1; /* of a character */
+    while ((sides & AR_STRIP_LEFT) && from < to && ar__j_spend(j, cost) && among(ar__utf8_get(s->data + from, &len), chars)) from += len;
+    while ((sides & AR_STRIP_RIGHT) && to > from && ar__j_spend(j, cost)) {
         size_t back = ar__utf8_back(s->data, to);
         if (!among(ar__utf8_get(s->data + back, &len), chars)) break;
         to = back;
     }
-    return ar__j_spend(j, (s->size - (to - from)) / 16) ? ar__j_part(j, s, from, to) : NULL;
+    return j->status ? NULL : ar__j_part(j, s, from, to);
 }
 
 bool ar__j_put_replaced(ar_jinja *j, const ar_jstr *s, const ar_jstr *old, const ar_jstr *by, int64_t count) {

@@ -93,9 +93,9 @@ static uint64_t hash_of(ar_jvalue v) {
 }
 
 /* Its slot, or the free one where it belongs. */
-static uint32_t *slot_of(const ar_jdict *d, ar_jvalue key) {
+static uint32_t *slot_of(ar_jinja *j, const ar_jdict *d, ar_jvalue key) {
     size_t i = hash_of(key) & (d->slots - 1);
-    while (d->slot[i] && !ar__j_equal(d->pair[d->slot[i] - 1].key, key)) i = (i + 1) & (d->slots - 1);
+    while (d->slot[i] && !ar__j_equal(j, d->pair[d->slot[i] - 1].key, key)) i = (i + 1) & (d->slots - 1);
     return &d->slot[i];
 }
 
@@ -104,27 +104,28 @@ static bool index_pairs(ar_jinja *j, ar_jdict *d) {
     d->slot = ar__j_new(j, slots, sizeof *d->slot);
     if (!d->slot) return false;
     d->slots = slots;
-    for (size_t i = 0; i < d->count; i++) *slot_of(d, d->pair[i].key) = (uint32_t)i + 1;
+    for (size_t i = 0; i < d->count; i++) *slot_of(j, d, d->pair[i].key) = (uint32_t)i + 1;
     return true;
 }
 
-static ar_jvalue *find(const ar_jdict *d, ar_jvalue key) {
+/* j NULL: the key is a text. */
+static ar_jvalue *find(ar_jinja *j, const ar_jdict *d, ar_jvalue key) {
     if (d->slots) {
-        uint32_t i = *slot_of(d, key);
+        uint32_t i = *slot_of(j, d, key);
         return i ? &d->pair[i - 1].value : NULL;
     }
     for (size_t i = 0; i < d->count; i++)
-        if (ar__j_equal(d->pair[i].key, key)) return &d->pair[i].value;
+        if (ar__j_equal(j, d->pair[i].key, key)) return &d->pair[i].value;
     return NULL;
 }
 
 ar_jdict *ar__j_dict_new(ar_jinja *j) { return ar__j_new(j, 1, sizeof(ar_jdict)); }
 
-ar_jvalue *ar__j_dict_find(ar_jinja *j, const ar_jdict *d, ar_jvalue key) { return ar__j_check_key(j, key) ? find(d, key) : NULL; }
+ar_jvalue *ar__j_dict_find(ar_jinja *j, const ar_jdict *d, ar_jvalue key) { return ar__j_check_key(j, key) ? find(j, d, key) : NULL; }
 
 ar_jvalue *ar__j_dict_find_text(const ar_jdict *d, const char *text, size_t n) {
     ar_jstr s = {.data = text, .size = n};
-    return find(d, ar__j_string(&s));
+    return find(NULL, d, ar__j_string(&s));
 }
 
 bool ar__j_dict_set(ar_jinja *j, ar_jdict *d, ar_jvalue key, ar_jvalue v) {
@@ -139,23 +140,23 @@ bool ar__j_dict_set(ar_jinja *j, ar_jdict *d, ar_jvalue key, ar_jvalue v) {
     d->pair = grown;
     d->pair[d->count++] = (ar_jpair){key, v};
     if (d->count > HASHED_FROM && 2 * d->count > d->slots) return index_pairs(j, d);
-    if (d->slots) *slot_of(d, key) = (uint32_t)d->count;
+    if (d->slots) *slot_of(j, d, key) = (uint32_t)d->count;
     return true;
 }
 
 /* ---- equality and order --------------------------------------------------------------------------------------------*/
 
-static bool equal_lists(const ar_jlist *a, const ar_jlist *b) {
-    bool same = a->count == b->count;
-    for (size_t i = 0; same && i < a->count; i++) same = ar__j_equal(a->item[i], b->item[i]);
+static bool equal_lists(ar_jinja *j, const ar_jlist *a, const ar_jlist *b) {
+    bool same = a->count == b->count && ar__j_spend(j, a->count / 8);
+    for (size_t i = 0; same && i < a->count; i++) same = ar__j_equal(j, a->item[i], b->item[i]);
     return same;
 }
 
-static bool equal_dicts(const ar_jdict *a, const ar_jdict *b) {
+static bool equal_dicts(ar_jinja *j, const ar_jdict *a, const ar_jdict *b) {
     bool same = a->count == b->count;
     for (size_t i = 0; same && i < a->count; i++) {
-        const ar_jvalue *v = find(b, a->pair[i].key);
-        same = v && ar__j_equal(a->pair[i].value, *v);
+        const ar_jvalue *v = find(j, b, a->pair[i].key);
+        same = v && ar__j_equal(j, a->pair[i].value, *v);
     }
     return same;
 }
@@ -164,15 +165,24 @@ static bool equal_ranges(const ar_jrange *a, const ar_jrange *b) {
     return a->count == b->count && (a->count < 1 || a->start == b->start) && (a->count < 2 || a->step == b->step);
 }
 
-static bool equal_views(const ar_jview *a, const ar_jview *b) {
+static bool equal_views(ar_jinja *j, const ar_jview *a, const ar_jview *b) {
     if (a == b || a->kind != b->kind || a->kind == AR_J_VALUES) return a == b;
-    if (a->kind == AR_J_ITEMS) return equal_dicts(a->dict, b->dict);
+    if (a->kind == AR_J_ITEMS) return equal_dicts(j, a->dict, b->dict);
     bool same = a->dict->count == b->dict->count;
-    for (size_t i = 0; same && i < a->dict->count; i++) same = find(b->dict, a->dict->pair[i].key);
+    for (size_t i = 0; same && i < a->dict->count; i++) same = find(j, b->dict, a->dict->pair[i].key);
     return same;
 }
 
-bool ar__j_equal(ar_jvalue a, ar_jvalue b) {
+static bool equal_inside(ar_jinja *j, ar_jvalue a, ar_jvalue b) {
+    switch (a.type) {
+    case AR_J_DICT: return equal_dicts(j, a.dict, b.dict);
+    case AR_J_VIEW: return equal_views(j, a.view, b.view);
+    default: return equal_lists(j, a.list, b.list);
+    }
+}
+
+/* False, with an error in j, where it takes too long or goes too deep.  j NULL: one of them is a text. */
+bool ar__j_equal(ar_jinja *j, ar_jvalue a, ar_jvalue b) {
     if (ar__j_is_number(a) && ar__j_is_number(b)) {
         if (a.type != AR_J_FLOAT && b.type != AR_J_FLOAT) return ar__j_as_int(a) == ar__j_as_int(b);
         return ar__j_as_float(a) == ar__j_as_float(b);
@@ -182,14 +192,21 @@ bool ar__j_equal(ar_jvalue a, ar_jvalue b) {
     case AR_J_ABSENT:
     case AR_J_UNDEFINED:
     case AR_J_NONE: return true;
-    case AR_J_STRING: return ar__j_same(a.s, b.s);
-    case AR_J_LIST:
-    case AR_J_TUPLE: return a.list == b.list || equal_lists(a.list, b.list);
-    case AR_J_DICT: return a.dict == b.dict || equal_dicts(a.dict, b.dict);
+    case AR_J_STRING: return (!j || a.s->size != b.s->size || ar__j_spend(j, a.s->size / 64)) && ar__j_same(a.s, b.s);
     case AR_J_RANGE: return equal_ranges(a.range, b.range);
-    case AR_J_VIEW: return equal_views(a.view, b.view);
+    case AR_J_LIST:
+    case AR_J_TUPLE:
+    case AR_J_DICT:
+    case AR_J_VIEW: break;
     default: return a.list == b.list;
     }
+    if (a.list == b.list && a.type != AR_J_VIEW) return true;
+    if (j->depth >= AR_J_DEPTH) return ar__j_fail(j, "compares what is nested more than %d deep", (int)AR_J_DEPTH);
+    if (!ar__j_spend(j, 1)) return false;
+    j->depth++;
+    bool same = equal_inside(j, a, b);
+    j->depth--;
+    return same;
 }
 
 static int order_text(const ar_jstr *a, const ar_jstr *b) {
@@ -220,18 +237,27 @@ static bool unordered(ar_jinja *j, ar_jop op, ar_jvalue a, ar_jvalue b) {
     return ar__j_fail(j, "'%s' does not stand between %s and %s", signs[op - AR_OP_LT], ar__j_type_name(a), ar__j_type_name(b));
 }
 
+static bool compare_inside(bool *out, ar_jinja *j, ar_jop op, ar_jvalue a, ar_jvalue b) {
+    if (j->depth >= AR_J_DEPTH) return ar__j_fail(j, "compares what is nested more than %d deep", (int)AR_J_DEPTH);
+    j->depth++;
+    bool ok = ar__j_compare(out, j, op, a, b);
+    j->depth--;
+    return ok;
+}
+
 /* By the first items that differ. */
 static bool compare_lists(bool *out, ar_jinja *j, ar_jop op, ar_jvalue a, ar_jvalue b) {
     size_t i = 0;
-    while (i < a.list->count && i < b.list->count && ar__j_equal(a.list->item[i], b.list->item[i])) i++;
-    if (i < a.list->count && i < b.list->count) return ar__j_compare(out, j, op, a.list->item[i], b.list->item[i]);
+    while (i < a.list->count && i < b.list->count && ar__j_spend(j, 1) && ar__j_equal(j, a.list->item[i], b.list->item[i])) i++;
+    if (j->status) return false;
+    if (i < a.list->count && i < b.list->count) return compare_inside(out, j, op, a.list->item[i], b.list->item[i]);
     return compare_order(out, op, (a.list->count > b.list->count) - (a.list->count < b.list->count));
 }
 
 bool ar__j_compare(bool *out, ar_jinja *j, ar_jop op, ar_jvalue a, ar_jvalue b) {
     switch (op) {
-    case AR_OP_EQ: *out = ar__j_equal(a, b); return true;
-    case AR_OP_NE: *out = !ar__j_equal(a, b); return true;
+    case AR_OP_EQ: *out = ar__j_equal(j, a, b); return !j->status;
+    case AR_OP_NE: *out = !ar__j_equal(j, a, b); return !j->status;
     case AR_OP_IN: return ar__j_contains(out, j, b, a);
     case AR_OP_NOT_IN:
         if (!ar__j_contains(out, j, b, a)) return false;
@@ -240,7 +266,8 @@ bool ar__j_compare(bool *out, ar_jinja *j, ar_jop op, ar_jvalue a, ar_jvalue b) 
     default: break;
     }
     if (ar__j_is_number(a) && ar__j_is_number(b)) return compare_numbers(out, op, a, b);
-    if (a.type == AR_J_STRING && b.type == AR_J_STRING) return compare_order(out, op, order_text(a.s, b.s));
+    if (a.type == AR_J_STRING && b.type == AR_J_STRING)
+        return ar__j_spend(j, (a.s->size + b.s->size) / 64) && compare_order(out, op, order_text(a.s, b.s));
     if (ar__j_is_sequence(a) && a.type == b.type) return compare_lists(out, j, op, a, b);
     return unordered(j, op, a, b);
 }
@@ -252,14 +279,14 @@ bool ar__j_contains(bool *out, ar_jinja *j, ar_jvalue where, ar_jvalue what) {
     if (where.type == AR_J_STRING) {
         if (what.type != AR_J_STRING) return ar__j_fail(j, "'in <string>' wants a string on the left, found %s", ar__j_type_name(what));
         *out = ar__j_find(where.s, what.s, 0) != SIZE_MAX;
-        return ar__j_spend(j, where.s->size / 64);
+        return ar__j_spend(j, where.s->size / 16);
     }
     if (where.type == AR_J_DICT) {
         *out = ar__j_dict_find(j, where.dict, what) != NULL;
         return !j->status;
     }
     if (!ar__j_walk(&w, j, where)) return false;
-    while (!*out && ar__j_next(&item, j, &w)) *out = ar__j_equal(item, what);
+    while (!*out && ar__j_next(&item, j, &w)) *out = ar__j_spend(j, 1) && ar__j_equal(j, item, what);
     return !j->status;
 }
 

@@ -112,6 +112,7 @@ static bool wrap_line(wrapper *w) {
         if (w->any && is_blank_run(w, c)) c = following(w, c);
         size_t from = c.from, end = from; /* end: without the white space that the line ends with */
         while (c.from < w->s->size) {
+            if (!ar__j_spend(w->j, (c.to - from) / 8)) return false;
             int64_t used = length_of(w, from, c.from), need = length_of(w, c.from, c.to);
             if (used + need <= w->width) {
                 if (!is_blank_run(w, c)) end = c.to;
