@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int fail(cli *c, const char *code, const char *format, ...) {
@@ -83,8 +84,11 @@ static int check_lines(cli_answers *a, cli *c, const char *const *prompts, int c
 /* One run at a time writes. */
 static int open_file(cli_answers *a, cli *c, bool overwrite) {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    struct stat st;
     a->file = fopen(a->path, "a+");
     if (!a->file) return fail(c, "io", "%.500s: %s", a->path, strerror(errno));
+    if (fstat(fileno(a->file), &st) || !S_ISREG(st.st_mode))
+        return fail(c, "io", "%.500s: no ordinary file, wanted one that can be read again; without --out answers go to stdout", a->path);
     if (fcntl(fileno(a->file), F_SETLK, &lock) && (errno == EACCES || errno == EAGAIN))
         return fail(c, "busy", "%.500s: another run writes here", a->path);
     if (overwrite && ftruncate(fileno(a->file), 0)) return fail(c, "io", "%.500s: %s", a->path, strerror(errno));

@@ -1,4 +1,5 @@
 /* alphar chat: a conversation with a model, with another alpha from one answer to the next. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,7 +76,8 @@ struct chat {
     json_t *messages; /* without the system message */
     char *system;     /* NULL: none */
     bool both;        /* each answer twice: with the adapter, and the base alone */
-    bool adapter;
+    bool adapter, alpha_given, scale_given;
+    bool begun; /* something of the answer was printed */
 };
 
 static volatile sig_atomic_t stop;
@@ -85,8 +87,11 @@ static void ask_to_stop(int number) {
     stop = 1;
 }
 
+/* White space in front of an answer is the template's more often than not, and never worth a look. */
 static bool stream(void *user, const char *text, size_t n) {
-    (void)user;
+    struct chat *t = user;
+    while (!t->begun && n && strchr(" \n", *text)) text++, n--;
+    t->begun |= n > 0;
     return fwrite(text, 1, n, stdout) == n && !fflush(stdout) && !stop;
 }
 
@@ -111,11 +116,13 @@ static int answer(char **out, struct chat *t, const char *asked, bool base_alone
     t->o.conversations = yes;
     t->o.base_alone = base_alone;
     t->o.on_text = t->c->json ? NULL : stream;
+    t->o.user = t;
+    t->begun = false;
     stop = 0;
     sigaction(SIGINT, &action, &before);
     ar_status s = ar_generate(&r, t->session, asked, &t->o, &err);
     sigaction(SIGINT, &before, NULL);
-    *out = s || !r.text ? NULL : strdup(r.text);
+    *out = s || !r.text ? NULL : strdup(ar_session_said(t->session, r.text));
     if (!s && !t->c->json) {
         puts(stop ? " …stopped" : "");
         fflush(stdout);
@@ -126,7 +133,9 @@ static int answer(char **out, struct chat *t, const char *asked, bool base_alone
 
 static int say(struct chat *t, const char *line) {
     char *asked, *text = NULL, *base = NULL;
-    json_array_append_new(t->messages, json_pack("{s:s, s:s}", "role", "user", "content", line));
+    json_t *message = json_pack("{s:s, s:s}", "role", "user", "content", line);
+    if (!message) return cli_fail_code(t->c, CLI_FAILED, "format", "what was typed is not UTF-8");
+    json_array_append_new(t->messages, message);
     asked = conversation(t);
     if (t->both && !t->c->json) fputs("with the adapter: ", stdout);
     int code = asked ? answer(&text, t, asked, false) : cli_fail_memory(t->c);
@@ -168,15 +177,32 @@ static void set_system(struct chat *t, const char *rest) {
     tell(t, t->system ? "the system message is set" : "no system message");
 }
 
-static void save(const struct chat *t, const char *rest) {
-    char *text = conversation(t), said[300];
-    FILE *f = *rest && text ? fopen(rest, "wx") : NULL;
-    bool ok = f && fprintf(f, "{\"messages\": %s}\n", text) > 0;
-    if (f && fclose(f)) ok = false;
-    snprintf(said, sizeof said,
-             ok ? "%.200s: the conversation, as a sample for train"
-                : "%.200s: not written; wanted the name of a file that is not there yet",
-             rest);
+/* Whether lines of training data may go on behind what the file has: it is new, or ends with a whole such line. */
+static bool takes_lines(FILE *f) {
+    char first = 0, last = 0;
+    if (fseek(f, 0, SEEK_END)) return false;
+    if (!ftell(f)) return true;
+    bool read = !fseek(f, 0, SEEK_SET) && fread(&first, 1, 1, f) == 1 && !fseek(f, -1, SEEK_END) && fread(&last, 1, 1, f) == 1;
+    return read && first == '{' && last == '\n' && !fseek(f, 0, SEEK_END);
+}
+
+static void save(struct chat *t, const char *rest) {
+    char said[400];
+    if (!*rest || !json_array_size(t->messages)) {
+        tell(t, *rest ? "nothing was said yet" : "wanted the name of a file, such as /save talk.jsonl");
+        return;
+    }
+    char *text = conversation(t);
+    FILE *f = text ? fopen(rest, "a+") : NULL;
+    if (!f) {
+        snprintf(said, sizeof said, "%.200s: %s", rest, strerror(errno));
+    } else if (!takes_lines(f)) {
+        snprintf(said, sizeof said, "%.200s: is no file of training data, and stays as it is; wanted another name", rest);
+    } else {
+        bool ok = fprintf(f, "{\"messages\": %s}\n", text) > 0 && !fflush(f);
+        snprintf(said, sizeof said, ok ? "%.200s: the conversation, a line of training data" : "%.200s: could not be written", rest);
+    }
+    if (f) fclose(f);
     tell(t, said);
     free(text);
 }
@@ -197,7 +223,6 @@ static void reset(struct chat *t, const char *rest) {
 
 static void set_alpha(struct chat *t, const char *rest) { set_strength(t, true, rest); }
 static void set_scale(struct chat *t, const char *rest) { set_strength(t, false, rest); }
-static void save_to(struct chat *t, const char *rest) { save(t, rest); }
 static void help(struct chat *t, const char *rest);
 
 static const struct {
@@ -209,8 +234,8 @@ static const struct {
     {"/base", "/base       each answer with the adapter and from the base alone, or no longer", set_both},
     {"/reset", "/reset      a new conversation", reset},
     {"/system", "/system T   another system message; without T none", set_system},
-    {"/save", "/save FILE  the conversation as a line of training data", save_to},
-    {"/help", "/help       this; /quit or Ctrl-D ends, Ctrl-C stops an answer", help},
+    {"/save", "/save FILE  the conversation, as a line of training data behind those that are there", save},
+    {"/help", "/help       this; /quit, /exit or Ctrl-D ends, Ctrl-C stops an answer", help},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -245,8 +270,21 @@ static int talk(struct chat *t) {
     return code ? code : cli_finish(t->c);
 }
 
+/* With whom one talks, and how. */
+static void introduce(struct chat *t, const struct values *v) {
+    char said[700], strength[60] = "";
+    const char *adapter = v->session.adapter.count ? v->session.adapter.items[0] : NULL;
+    if (t->alpha_given) snprintf(strength, sizeof strength, ", alpha %g", v->alpha);
+    if (t->scale_given) snprintf(strength, sizeof strength, ", s %g", v->scale);
+    snprintf(said, sizeof said, "%.200s%s%.200s%s%s%s; /help lists what else can be typed; Ctrl-D ends", v->session.model,
+             adapter ? " with " : "", adapter ? adapter : "", v->session.adapter.count > 1 ? " and more" : "", strength,
+             t->system ? ", with a system message" : "");
+    tell(t, said);
+}
+
 static void map_options(ar_generate_options *o, const struct values *v) {
     ar_generate_options_init(o);
+    o->may_be_fewer = true;
     o->max_tokens = (int)v->max_tokens;
     o->temperature = v->temperature;
     o->top_p = v->top_p;
@@ -260,7 +298,7 @@ static int run(cli *c, const cli_args *args) {
     const struct values *v = args->values;
     ar_session_options so = {
         .has_scale = cli_given(args, "scale"), .has_alpha = cli_given(args, "alpha"), .scale = v->scale, .alpha = v->alpha};
-    struct chat t = {.c = c, .adapter = v->session.adapter.count > 0};
+    struct chat t = {.c = c, .adapter = v->session.adapter.count > 0, .alpha_given = so.has_alpha, .scale_given = so.has_scale};
     ar_runtime *rt;
     if (so.has_scale && so.has_alpha) return cli_fail_usage(c, "found --scale and --alpha, wanted one of them");
     int code = cli_session_open(&t.session, &rt, c, args, &so);
@@ -272,7 +310,7 @@ static int run(cli *c, const cli_args *args) {
         code = cli_fail_code(c, CLI_FAILED, "unsupported",
                              "the base has no chat template: --template FILE or chatml names one; generate continues plain text");
     } else {
-        tell(&t, "/help lists what else can be typed; Ctrl-D ends");
+        introduce(&t, v);
         code = talk(&t);
     }
     cli_session_close(t.session, rt);

@@ -19,6 +19,8 @@ static char *read_plain(void) {
         free(line);
         return NULL;
     }
+    for (ssize_t i = 0; i < n; i++)
+        if (!line[i]) line[i] = '\xff'; /* no text either, and whoever reads the line sees it */
     while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r')) line[--n] = 0;
     return line;
 }

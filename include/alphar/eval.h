@@ -49,6 +49,8 @@ AR_API const ar_model *ar_session_model(const ar_session *s);
 AR_API ar_status ar_session_set_strength(ar_session *s, bool alpha, double value, ar_error *err);
 /* Whether conversations can be written: the base, or the adapter, brings a chat template. */
 AR_API bool ar_session_has_template(const ar_session *s);
+/* An answer as it was said: behind what the template itself writes in front of one, such as a space. */
+AR_API const char *ar_session_said(const ar_session *s, const char *answer);
 
 /* ---- eval: mean loss over the supervised tokens of a file, or over its pairs --------------------------------- */
 typedef struct ar_eval_options {
@@ -103,6 +105,7 @@ struct ar_generate_result;
 
 typedef struct ar_generate_options {
     int max_tokens;        /* 128 */
+    bool may_be_fewer;     /* no warning where the base's positions leave fewer */
     double temperature;    /* 0: greedy */
     double top_p, min_p;   /* 1, 0 */
     int top_k;             /* 0: off */

@@ -68,10 +68,23 @@ static ar_status add_more(ar_chat *c, const char *folder, const ar_tokenizer *tk
     return s;
 }
 
+/* {"default": "…", "tool_use": "…"} */
+static ar_status add_named(ar_chat *c, const json_t *v, const ar_tokenizer *tk, ar_error *err) {
+    const char *name;
+    json_t *source;
+    ar_status s = AR_OK;
+    json_object_foreach((json_t *)(uintptr_t)v, name, source) {
+        if (!s && !json_is_string(source)) s = ar__fail(err, AR_ERR_FORMAT, "%s: chat template '%.40s' is no text", c->place, name);
+        if (!s) s = add(c, name, json_string_value(source), json_string_length(source), tk, err);
+    }
+    return s;
+}
+
 static ar_status add_configured(ar_chat *c, const json_t *config, const ar_tokenizer *tk, ar_error *err) {
     const json_t *v = json_object_get(config, "chat_template"), *one;
     size_t i;
     if (json_is_string(v)) return add(c, "default", json_string_value(v), json_string_length(v), tk, err);
+    if (json_is_object(v)) return add_named(c, v, tk, err);
     json_array_foreach(v, i, one) {
         const json_t *name = json_object_get(one, "name"), *source = json_object_get(one, "template");
         if (!json_is_string(name) || !json_is_string(source))
@@ -82,8 +95,9 @@ static ar_status add_configured(ar_chat *c, const json_t *config, const ar_token
     return AR_OK;
 }
 
+/* Of several of one name the last counts, as in transformers. */
 static int find(const ar_chat *c, const char *name) {
-    for (int i = 0; i < c->count; i++)
+    for (int i = c->count; i-- > 0;)
         if (!strcmp(c->of[i].name, name)) return i;
     return -1;
 }

@@ -68,10 +68,15 @@ static bool skip_blank(table *t) {
     return true;
 }
 
-static ar_status add_name(const table *t, json_t *names, ar_error *err) {
+static ar_status add_name(table *t, json_t *names, ar_error *err) {
     const json_t *one;
     size_t i;
-    if (!t->field.len) return fail(t, "found a column without a name in the first line");
+    char made[40]; /* as pandas calls the column of an index */
+    if (!t->field.len) {
+        snprintf(made, sizeof made, "Unnamed: %zu", json_array_size(names));
+        ar__buf_puts(&t->field, made);
+        if (t->field.failed) return ar__fail_memory(err, t->path);
+    }
     json_array_foreach(names, i, one) {
         if (json_string_length(one) == t->field.len && !memcmp(json_string_value(one), t->field.data, t->field.len))
             return ar__fail(err, AR_ERR_FORMAT, "%s:%zu: found two columns '%.60s'", t->path, t->line, t->field.data);
@@ -121,6 +126,17 @@ static ar_status read_rows(table *t, ar_buf *out, ar_buf *numbers, json_t *row, 
     return out->failed || numbers->failed ? ar__fail_memory(err, t->path) : AR_OK;
 }
 
+/* `sep=;` in front, which spreadsheets write. */
+static void skip_separator(table *t) {
+    if (t->n - t->at < 6 || memcmp(t->s + t->at, "sep=", 4) != 0) return;
+    size_t end = t->at + 5;
+    if (t->s[end] == '\r') end++;
+    if (end >= t->n || t->s[end] != '\n') return;
+    t->delimiter = t->s[t->at + 4];
+    t->at = end + 1;
+    t->line = ++t->next;
+}
+
 ar_status ar__csv_to_lines(ar_buf *out, ar_buf *numbers, const char *text, size_t n, char delimiter, const char *path, ar_error *err) {
     table t = {.s = text, .path = path, .n = n, .line = 1, .next = 1, .delimiter = delimiter, .err = err};
     size_t valid = ar__utf8_valid(text, n);
@@ -131,6 +147,7 @@ ar_status ar__csv_to_lines(ar_buf *out, ar_buf *numbers, const char *text, size_
     json_t *names = json_array(), *row = json_object();
     ar_status s = names && row ? AR_OK : ar__fail_memory(err, path);
     while (!s && skip_blank(&t)) t.line = t.next;
+    if (!s) skip_separator(&t);
     if (!s) s = read_names(&t, names, err);
     if (!s) s = read_rows(&t, out, numbers, row, names, err);
     json_decref(names);

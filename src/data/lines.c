@@ -131,13 +131,18 @@ static ar_status look(ar_lines *l, ar_error *err) {
 
 /* ---- shares --------------------------------------------------------------------------------------------------------*/
 
+static bool is_share(const char *text) {
+    double x = strtod(text, NULL);
+    return x > 0 && x <= 1000;
+}
+
 char *ar__share_split(double *share, const char *path) {
     const char *colon = strrchr(path, ':');
     char *end;
     *share = 1;
     if (!colon || colon == path || !colon[1] || ar__path_exists(path)) return ar__strdup(path);
     double x = strtod(colon + 1, &end);
-    if (*end || !(x > 0) || x > 1000) return ar__strdup(path);
+    if (*end || !is_share(colon + 1)) return ar__strdup(path);
     *share = x;
     return ar__strndup(path, (size_t)(colon - path));
 }
@@ -219,6 +224,10 @@ static ar_status open_text(ar_lines *l, const ar_buf *input, ar_error *err) {
 
 ar_status ar__lines_open(ar_lines *out, const char *path, const ar_buf *input, uint64_t seed, ar_error *err) {
     *out = (ar_lines){.path = path, .seed = seed};
+    const char *colon = strrchr(path, ':');
+    char *end = NULL;
+    if (colon && colon != path && colon[1] && (strtod(colon + 1, &end), !*end) && !ar__path_exists(path) && !is_share(colon + 1))
+        return ar__fail(err, AR_ERR_USAGE, "%s: found the share %s, wanted one above 0 and up to 1000", path, colon + 1);
     out->file = ar__share_split(&out->share, path);
     ar_status s = out->file ? open_text(out, input, err) : ar__fail_memory(err, path);
     if (!s && out->size >= 3 && !memcmp(out->text, "\xef\xbb\xbf", 3)) out->at = 3;

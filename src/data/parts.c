@@ -206,7 +206,7 @@ static ar_status refuse_unused(const json_t *root, const shape *h, const char *u
     list_fields(&all, root);
     if (h && h->kind == AR_DATA_TEXT)
         ar__buf_puts(&way, ", or --map prompt=FIELD,completion=FIELD to learn others than 'text'");
-    else if (context)
+    else if (context && (!h || h->kind != AR_DATA_MESSAGES))
         ar__buf_printf(&way, ", or --map context=%.60s to put '%.60s' before the prompt", context, context);
     ar_status s = ar__fail(
         err, AR_ERR_MISMATCH, "found the fields %s; read as %s, which leaves out %.300s: add --ignore-fields %.300s if that is meant%s",
@@ -236,7 +236,7 @@ static ar_status check_used(ar_parts *out, const ar_form *f, const shape *h, ar_
 static ar_status no_fields(const json_t *root, const char *wanted, ar_error *err) {
     ar_buf names = {0};
     list_fields(&names, root);
-    const char *hint = names.len ? "; --map prompt=FIELD,completion=FIELD names others" : "";
+    const char *hint = names.len ? "; --map prompt=FIELD,completion=FIELD names others, --map messages=FIELD a list of messages" : "";
     if (present(json_object_get(root, "input_ids"))) hint = "; token ids are not read from files: give the text that they come from";
     ar_status s = ar__fail(err, AR_ERR_FORMAT, "found %s%s, wanted %s%s", names.len ? "the fields " : "no fields",
                            names.data ? names.data : "", wanted, hint);

@@ -51,6 +51,9 @@ static bool is_answer(const ar_conversation *c, size_t i) { return ar__message_i
 
 static ar_status unlearn_common(ar_conversation *a, ar_conversation *b, const json_t *prompt, const ar_form *f, ar_error *err) {
     size_t n = common_messages(a, b);
+    if (a->count != b->count && json_equal(json_array_get(a->messages, n), json_array_get(b->messages, n)))
+        return ar__fail(err, AR_ERR_FORMAT, "one of '%s' and '%s' begins the other, wanted two answers at the place where they part",
+                        f->field[AR_FIELD_CHOSEN], f->field[AR_FIELD_REJECTED]);
     if (!n)
         return ar__fail(err, AR_ERR_FORMAT, "'%s' and '%s' begin with different messages, wanted the same prompt in front of both",
                         f->field[AR_FIELD_CHOSEN], f->field[AR_FIELD_REJECTED]);
@@ -77,6 +80,9 @@ ar_status ar__preference_read(ar_conversation *chosen, ar_conversation *rejected
     const json_t *prompt = ar__row_value(row, f, AR_FIELD_PROMPT);
     const json_t *a = ar__row_value(row, f, AR_FIELD_CHOSEN), *b = ar__row_value(row, f, AR_FIELD_REJECTED);
     bool lists = json_is_array(a) && json_is_array(b);
+    if (json_is_array(a) != json_is_array(b))
+        return ar__fail(err, AR_ERR_FORMAT, "'%s' and '%s': found a list of messages and something else, wanted both alike",
+                        f->field[AR_FIELD_CHOSEN], f->field[AR_FIELD_REJECTED]);
     *chosen = *rejected = (ar_conversation){0};
     if (!prompt && !lists) return ar__preference_no_prompt(row, f, err);
     if (!lists || (json_is_array(prompt) && !(begins_with(a, prompt) && begins_with(b, prompt))))

@@ -261,7 +261,7 @@ static ar_status prepare(generation *g, ar_error *err) {
         if (whole > length) length = whole;
         if (sum < PREFILL) sum += n;
     }
-    if (fewer) warn_limit(g, fewer, least);
+    if (fewer && !g->o.may_be_fewer) warn_limit(g, fewer, least);
     g->room_tokens = longest > PREFILL ? longest : sum < PREFILL ? sum : PREFILL;
     g->together = choose_together(g, length);
     for (size_t i = 0; i < g->together; i++) g->order[i] = i;

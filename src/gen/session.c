@@ -105,6 +105,8 @@ static ar_status find_turn_end(ar_session *s, ar_error *err) {
     ar_status st = ar__frames_find(&frames, s->chat, err);
     const ar_frame *f = &frames.last;
     size_t from = 0, to;
+    size_t space = f->known ? strspn(f->before, " \n") : 0;
+    if (space && space == f->before_n) s->turn_begin = ar__strdup(f->before);
     while (f->known && from < f->after_n && strchr(" \n", f->after[from])) from++;
     for (to = from; f->known && to < f->after_n && !strchr(" \n", f->after[to]);) to++;
     char *end = st || to == from ? NULL : ar__strndup(f->after + from, to - from);
@@ -128,6 +130,11 @@ ar_status ar_session_set_strength(ar_session *s, bool alpha, double value, ar_er
     ar__attach_free(s->attachment);
     s->attachment = at;
     return AR_OK;
+}
+
+const char *ar_session_said(const ar_session *s, const char *answer) {
+    size_t n = s->turn_begin ? strlen(s->turn_begin) : 0;
+    return n && !strncmp(answer, s->turn_begin, n) ? answer + n : answer;
 }
 
 bool ar_session_has_template(const ar_session *s) { return s->chat && !s->chat->broken; }
@@ -162,6 +169,7 @@ void ar_session_free(ar_session *s) {
     ar_model_free(s->model);
     ar_adapter_free(s->adapter);
     ar__chat_free(s->chat);
+    free(s->turn_begin);
     free(s->turn_end);
     ar_tokenizer_free(s->tokenizer);
     ar__trained_release(&s->trained);

@@ -20,6 +20,7 @@ struct ar_session {
     int eos_count;
     ar_trained trained;
     ar_chat *chat;       /* how conversations are written; NULL: no way is known */
+    char *turn_begin;    /* white space that the template writes in front of an answer; NULL: none */
     char *turn_end;      /* what the template writes behind an answer, where it is text; NULL: a token, or nothing */
     int32_t turn_end_id; /* that token; -1: none */
 };
