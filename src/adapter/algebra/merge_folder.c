@@ -21,6 +21,7 @@
 
 #define MARKER "merge.json"
 #define INDEX "model.safetensors.index.json"
+#define TEMPLATE "chat_template.jinja"
 
 enum { SMALL_FILE = 64 << 20, INDEX_MAX = 256 << 20 };
 
@@ -184,8 +185,26 @@ static char *find_tokenizer(const ar_merging *m) {
     return NULL;
 }
 
+/* The note, where all adapters say the same; NULL else. */
+static const char *common_note(const ar_merging *m, const char *key) {
+    const char *value = ar__adapter_note(m->adapter[0], key);
+    for (size_t k = 1; value && k < m->adapter_count; k++) {
+        const char *other = ar__adapter_note(m->adapter[k], key);
+        if (!other || strcmp(value, other) != 0) value = NULL;
+    }
+    return value;
+}
+
+/* What was learned was learned in this notation: it is the model's from now on, for other programs too. */
+static ar_status put_template(struct folder *f, const char *template, ar_error *err) {
+    if (!template) return AR_OK;
+    ar__log_info(&f->m->rt->log, "%s: the chat template of the training, in the place of the base's", TEMPLATE);
+    return put_file(f, TEMPLATE, template, strlen(template), err);
+}
+
 static ar_status carry_files(struct folder *f, ar_error *err) {
-    ar_status s = AR_OK;
+    const char *template = common_note(f->m, AR_NOTE_TEMPLATE_TEXT);
+    ar_status s = put_template(f, template, err);
     f->tokenizer = find_tokenizer(f->m);
     for (int i = 0; !s && i < 1 + (f->tokenizer != NULL); i++) {
         const char *dir = i ? f->tokenizer : f->m->o->model;
@@ -193,6 +212,7 @@ static ar_status carry_files(struct folder *f, ar_error *err) {
         if (!d) return ar__fail_errno(err, "%s: cannot open folder", dir);
         for (struct dirent *e; !s && (e = readdir(d));) {
             bool own = f->tokenizer && is_tokenizer(e->d_name);
+            if (template && !strcmp(e->d_name, TEMPLATE)) continue;
             if (i ? own : !own && is_carried(e->d_name)) s = carry_file(f, dir, e->d_name, err);
         }
         closedir(d);
@@ -275,16 +295,10 @@ static json_t *trained(const ar_merging *m) {
                                         AR_NOTE_MAX_LENGTH, AR_NOTE_TEMPLATE, AR_NOTE_TEMPLATE_TEXT};
     json_t *out = json_object();
     for (size_t n = 0; n < sizeof notes / sizeof *notes; n++) {
-        const char *value = ar__adapter_note(m->adapter[0], notes[n]);
-        for (size_t k = 1; value && k < m->adapter_count; k++) {
-            const char *other = ar__adapter_note(m->adapter[k], notes[n]);
-            if (other && !strcmp(value, other)) continue;
-            if (!strcmp(notes[n], AR_NOTE_FORM))
-                ar__log_warn(&m->rt->log,
-                             "the adapters were not all trained on the form '%s': the folder keeps none, and prompts go as they stand",
-                             value);
-            value = NULL;
-        }
+        const char *value = common_note(m, notes[n]), *first = ar__adapter_note(m->adapter[0], notes[n]);
+        if (first && !value && !strcmp(notes[n], AR_NOTE_FORM))
+            ar__log_warn(&m->rt->log,
+                         "the adapters were not all trained on the form '%s': the folder keeps none, and prompts go as they stand", first);
         json_object_set_new(out, notes[n], value ? json_string(value) : json_null());
     }
     return out;
