@@ -7,13 +7,13 @@
 
 #include "commands.h"
 #include "line.h"
+#include "sampling.h"
 #include "session.h"
 
 struct values {
     struct session_values session;
     const char *system;
-    int64_t max_tokens, top_k;
-    double temperature, top_p, min_p, repeat_penalty, scale, alpha;
+    struct sampling_values sampling;
 };
 #define AT(member) offsetof(struct values, member)
 
@@ -21,51 +21,13 @@ static const cli_option options[] = {
     {.name = "system", .kind = CLI_STRING, .at = AT(system), .value = "S", .help = "a system message before everything"},
     {.name = "max-tokens",
      .kind = CLI_INT,
-     .at = AT(max_tokens),
+     .at = AT(sampling.max_tokens),
      .value = "N",
      .initial = "512",
      .min = 1,
      .max = 1 << 24,
      .help = "an answer ends after N tokens"},
-    {.name = "temperature",
-     .kind = CLI_NUMBER,
-     .at = AT(temperature),
-     .value = "X",
-     .initial = "0",
-     .max = 1e6,
-     .help = "0 always takes the likeliest token"},
-    {.name = "top-p",
-     .kind = CLI_NUMBER,
-     .at = AT(top_p),
-     .value = "X",
-     .initial = "1",
-     .max = 1,
-     .flags = CLI_ABOVE,
-     .about = "draw from the likeliest that add up to P"},
-    {.name = "top-k", .kind = CLI_INT, .at = AT(top_k), .value = "N", .initial = "0", .about = "draw from the K likeliest"},
-    {.name = "min-p",
-     .kind = CLI_NUMBER,
-     .at = AT(min_p),
-     .value = "X",
-     .initial = "0",
-     .max = 1,
-     .help = "draw from the likeliest only",
-     .about = "draw from tokens above P times the likeliest"},
-    {.name = "repeat-penalty",
-     .kind = CLI_NUMBER,
-     .at = AT(repeat_penalty),
-     .value = "X",
-     .initial = "1",
-     .max = 1e6,
-     .flags = CLI_ABOVE,
-     .help = "above 1: less of what was there"},
-    {.name = "scale", .kind = CLI_NUMBER, .at = AT(scale), .value = "S", .about = "s of every site"},
-    {.name = "alpha",
-     .kind = CLI_NUMBER,
-     .at = AT(alpha),
-     .value = "X",
-     .help = "another strength of the adapter",
-     .about = "alpha of every site"},
+    CLI_SAMPLING_OPTIONS,
     {0},
 };
 
@@ -274,30 +236,20 @@ static int talk(struct chat *t) {
 static void introduce(struct chat *t, const struct values *v) {
     char said[700], strength[60] = "";
     const char *adapter = v->session.adapter.count ? v->session.adapter.items[0] : NULL;
-    if (t->alpha_given) snprintf(strength, sizeof strength, ", alpha %g", v->alpha);
-    if (t->scale_given) snprintf(strength, sizeof strength, ", s %g", v->scale);
+    if (t->alpha_given) snprintf(strength, sizeof strength, ", alpha %g", v->sampling.alpha);
+    if (t->scale_given) snprintf(strength, sizeof strength, ", s %g", v->sampling.scale);
     snprintf(said, sizeof said, "%.200s%s%.200s%s%s%s; /help lists what else can be typed; Ctrl-D ends", v->session.model,
              adapter ? " with " : "", adapter ? adapter : "", v->session.adapter.count > 1 ? " and more" : "", strength,
              t->system ? ", with a system message" : "");
     tell(t, said);
 }
 
-static void map_options(ar_generate_options *o, const struct values *v) {
-    ar_generate_options_init(o);
-    o->may_be_fewer = true;
-    o->max_tokens = (int)v->max_tokens;
-    o->temperature = v->temperature;
-    o->top_p = v->top_p;
-    o->min_p = v->min_p;
-    o->top_k = (int)v->top_k;
-    o->repeat_penalty = v->repeat_penalty;
-    o->seed = (uint64_t)v->session.common.seed;
-}
-
 static int run(cli *c, const cli_args *args) {
     const struct values *v = args->values;
-    ar_session_options so = {
-        .has_scale = cli_given(args, "scale"), .has_alpha = cli_given(args, "alpha"), .scale = v->scale, .alpha = v->alpha};
+    ar_session_options so = {.has_scale = cli_given(args, "scale"),
+                             .has_alpha = cli_given(args, "alpha"),
+                             .scale = v->sampling.scale,
+                             .alpha = v->sampling.alpha};
     struct chat t = {.c = c, .adapter = v->session.adapter.count > 0, .alpha_given = so.has_alpha, .scale_given = so.has_scale};
     ar_runtime *rt;
     if (so.has_scale && so.has_alpha) return cli_fail_usage(c, "found --scale and --alpha, wanted one of them");
@@ -305,7 +257,8 @@ static int run(cli *c, const cli_args *args) {
     if (code) return code;
     t.messages = json_array();
     t.system = v->system && *v->system ? strdup(v->system) : NULL;
-    map_options(&t.o, v);
+    t.o = cli_sampling(&v->sampling, v->session.common.seed);
+    t.o.may_be_fewer = true;
     if (!ar_session_has_template(t.session)) {
         code = cli_fail_code(c, CLI_FAILED, "unsupported",
                              "the base has no chat template: --template FILE or chatml names one; generate continues plain text");

@@ -6,6 +6,7 @@
 #include "answers.h"
 #include "commands.h"
 #include "lists.h"
+#include "sampling.h"
 #include "session.h"
 
 struct values {
@@ -13,8 +14,7 @@ struct values {
     cli_list prompt;
     const char *prompts, *map, *ignore_fields, *messages, *system, *out;
     bool raw, overwrite;
-    int64_t max_tokens, top_k;
-    double temperature, top_p, min_p, repeat_penalty, scale, alpha;
+    struct sampling_values sampling;
     cli_list stop;
 };
 #define AT(member) offsetof(struct values, member)
@@ -64,7 +64,7 @@ static const cli_option options[] = {
     {.name = "raw", .kind = CLI_FLAG, .at = AT(raw), .help = "prompts as they stand, not in the form of training"},
     {.name = "max-tokens",
      .kind = CLI_INT,
-     .at = AT(max_tokens),
+     .at = AT(sampling.max_tokens),
      .value = "N",
      .initial = "128",
      .min = 1,
@@ -76,45 +76,7 @@ static const cli_option options[] = {
      .value = "S",
      .help = "end after N, or before this text; repeat",
      .about = "end before this text"},
-    {.name = "temperature",
-     .kind = CLI_NUMBER,
-     .at = AT(temperature),
-     .value = "X",
-     .initial = "0",
-     .max = 1e6,
-     .help = "0 always takes the likeliest token"},
-    {.name = "top-p",
-     .kind = CLI_NUMBER,
-     .at = AT(top_p),
-     .value = "X",
-     .initial = "1",
-     .max = 1,
-     .flags = CLI_ABOVE,
-     .about = "draw from the likeliest that add up to P"},
-    {.name = "top-k", .kind = CLI_INT, .at = AT(top_k), .value = "N", .initial = "0", .about = "draw from the K likeliest"},
-    {.name = "min-p",
-     .kind = CLI_NUMBER,
-     .at = AT(min_p),
-     .value = "X",
-     .initial = "0",
-     .max = 1,
-     .help = "draw from the likeliest only",
-     .about = "draw from tokens above P times the likeliest"},
-    {.name = "repeat-penalty",
-     .kind = CLI_NUMBER,
-     .at = AT(repeat_penalty),
-     .value = "X",
-     .initial = "1",
-     .max = 1e6,
-     .flags = CLI_ABOVE,
-     .help = "above 1: less of what was there"},
-    {.name = "scale", .kind = CLI_NUMBER, .at = AT(scale), .value = "S", .about = "s of every site"},
-    {.name = "alpha",
-     .kind = CLI_NUMBER,
-     .at = AT(alpha),
-     .value = "X",
-     .help = "another strength of the adapter",
-     .about = "alpha of every site"},
+    CLI_SAMPLING_OPTIONS,
     {0},
 };
 
@@ -162,20 +124,6 @@ static bool print_result(void *user, int index, const ar_generate_result *r) {
     return p->code == CLI_OK;
 }
 
-static void map_options(ar_generate_options *o, const struct values *v) {
-    ar_generate_options_init(o);
-    o->max_tokens = (int)v->max_tokens;
-    o->temperature = v->temperature;
-    o->top_p = v->top_p;
-    o->min_p = v->min_p;
-    o->top_k = (int)v->top_k;
-    o->repeat_penalty = v->repeat_penalty;
-    o->stops = v->stop.items;
-    o->stop_count = (int)v->stop.count;
-    o->seed = (uint64_t)v->session.common.seed;
-    o->raw = v->raw || v->prompts; /* a file's rows have their form */
-}
-
 static int fail_at(cli *c, const char *place, const ar_error *err) {
     ar_error placed = *err;
     snprintf(placed.message, sizeof placed.message, "%.200s: %.800s", place, err->message);
@@ -220,13 +168,14 @@ static json_t *settings_of(const cli_args *args, const struct values *v) {
     for (size_t i = 0; i < v->session.adapter.count; i++) json_array_append_new(adapters, json_string(v->session.adapter.items[i]));
     for (size_t i = 0; i < v->stop.count; i++) json_array_append_new(stops, json_string(v->stop.items[i]));
     bool scale = cli_given(args, "scale"), alpha = cli_given(args, "alpha");
-    json_t *sampling = json_pack("{s:f, s:f, s:f, s:I, s:f, s:I, s:I}", "temperature", v->temperature, "top_p", v->top_p, "min_p", v->min_p,
-                                 "top_k", (json_int_t)v->top_k, "repeat_penalty", v->repeat_penalty, "max_tokens",
-                                 (json_int_t)v->max_tokens, "seed", (json_int_t)v->session.common.seed);
+    json_t *sampling =
+        json_pack("{s:f, s:f, s:f, s:I, s:f, s:I, s:I}", "temperature", v->sampling.temperature, "top_p", v->sampling.top_p, "min_p",
+                  v->sampling.min_p, "top_k", (json_int_t)v->sampling.top_k, "repeat_penalty", v->sampling.repeat_penalty, "max_tokens",
+                  (json_int_t)v->sampling.max_tokens, "seed", (json_int_t)v->session.common.seed);
     return json_pack("{s:s, s:o, s:i, s:i, s:s?, s:s?, s:b, s:o, s:o, s:[b, f, b, f]}", "model", v->session.model, "adapters", adapters,
                      "trust", v->session.trust, "compute", v->session.compute, "template", v->session.chat_template, "system", v->system,
-                     "raw", v->raw, "stops", stops, "sampling", sampling, "strength", scale, scale ? v->scale : 0.0, alpha,
-                     alpha ? v->alpha : 0.0);
+                     "raw", v->raw, "stops", stops, "sampling", sampling, "strength", scale, scale ? v->sampling.scale : 0.0, alpha,
+                     alpha ? v->sampling.alpha : 0.0);
 }
 
 static int generate_into(cli *c, const cli_args *args, ar_session *session, const ar_prompts *file, ar_generate_options *o) {
@@ -260,8 +209,10 @@ static int generate_messages(cli *c, const struct values *v, ar_session *session
 
 static int generate(cli *c, const cli_args *args, ar_session *session, const ar_prompts *file) {
     const struct values *v = args->values;
-    ar_generate_options o;
-    map_options(&o, v);
+    ar_generate_options o = cli_sampling(&v->sampling, v->session.common.seed);
+    o.stops = v->stop.items;
+    o.stop_count = (int)v->stop.count;
+    o.raw = v->raw || v->prompts; /* a file's rows have their form */
     o.system = v->system;
     if (v->messages) return generate_messages(c, v, session, &o);
     if (file->count) o.conversations = file->conversation;
@@ -295,8 +246,10 @@ static int check(cli *c, const cli_args *args, const struct values *v) {
 
 static int run(cli *c, const cli_args *args) {
     const struct values *v = args->values;
-    ar_session_options so = {
-        .has_scale = cli_given(args, "scale"), .has_alpha = cli_given(args, "alpha"), .scale = v->scale, .alpha = v->alpha};
+    ar_session_options so = {.has_scale = cli_given(args, "scale"),
+                             .has_alpha = cli_given(args, "alpha"),
+                             .scale = v->sampling.scale,
+                             .alpha = v->sampling.alpha};
     ar_session *session = NULL;
     ar_runtime *rt = NULL;
     ar_prompts file = {0};
