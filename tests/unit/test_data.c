@@ -478,7 +478,7 @@ static void other_files_are_told_by_name(void **state) {
     refused(f, "question,answer\n\"q,a\n", AR_ERR_FORMAT, "data.jsonl:2: found a quote that is not closed");
     refused(f, "question,answer\n\"q\"x,a\n", AR_ERR_FORMAT, "found text behind a closing quote");
     refused(f, "question,question\nq,a\n", AR_ERR_FORMAT, "found two columns 'question'");
-    refused(f, "question,\nq,a\n", AR_ERR_FORMAT, "found a column without a name");
+    refused(f, "question,\nq,a\n", AR_ERR_FORMAT, "the fields are 'question', 'Unnamed: 1'");
     refused(f, "question,reply\nq,a\n", AR_ERR_FORMAT, "found 'question' without 'answer'");
     refused(f, "[{\"text\":\"a\"},\n\n{\"text\":1}]", AR_ERR_FORMAT, "data.jsonl:3: field 'text': found a number");
     refused(f, "[{\"text\":\"a\"},\n 7]", AR_ERR_FORMAT, "data.jsonl:2: found a number, wanted one JSON object a line");
