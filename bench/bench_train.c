@@ -43,17 +43,17 @@ int main(int argc, char **argv) {
     }
     ar_train_options o;
     ar_train_options_init(&o);
-    o.model = argv[1];
-    o.data = argv[2];
-    o.max_length = (int)strtol(argv[3], NULL, 10);
-    o.batch = (int)strtol(argv[4], NULL, 10);
-    o.rank = (int)strtol(argv[5], NULL, 10);
-    o.checkpoint_layers = (ar_switch)choice(argv[7], switches);
-    o.memory = (int64_t)strtol(argv[9], NULL, 10) << 20;
-    o.steps = 1 << 20;
-    o.shuffle = false;
-    o.schedule = AR_SCHEDULE_CONSTANT;
-    o.warmup = 0;
+    o.course.model = argv[1];
+    o.course.data = argv[2];
+    o.course.max_length = (int)strtol(argv[3], NULL, 10);
+    o.learner.batch = (int)strtol(argv[4], NULL, 10);
+    o.learner.rank = (int)strtol(argv[5], NULL, 10);
+    o.course.checkpoint_layers = (ar_switch)choice(argv[7], switches);
+    o.course.memory = (int64_t)strtol(argv[9], NULL, 10) << 20;
+    o.learner.steps = 1 << 20;
+    o.learner.shuffle = false;
+    o.learner.schedule = AR_SCHEDULE_CONSTANT;
+    o.learner.warmup = 0;
     ar_runtime_options ro = {.threads = (int)strtol(argv[6], NULL, 10), .compute = (ar_compute)choice(argv[8], computes)};
     ar_runtime *rt;
     ar_trainer t;
@@ -63,7 +63,7 @@ int main(int argc, char **argv) {
     ar_status s = ar__trainer_open(&t, rt, &o, AR_DATA_AHEAD, &err);
     if (!s) s = ar__trainer_allocate(&t, &err);
     if (!s) {
-        printf("opened %.4f %s\n", ar__clock_seconds() - began, computes[t.o.compute]);
+        printf("opened %.4f %s\n", ar__clock_seconds() - began, computes[t.o.course.compute]);
         fflush(stdout);
     }
     int code = s ? failed(&err) : serve(&t);

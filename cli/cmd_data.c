@@ -13,49 +13,26 @@
 struct values {
     cli_common common;
     const char *model, *chat_template, *map, *ignore_fields;
-    cli_list data;
-    int train_on;
+    ar_texts data;
+    int train_on, max_length;
     bool skip_bad;
-    int64_t max_length, show;
+    int64_t show;
 };
 #define AT(member) offsetof(struct values, member)
 
-static const cli_option options[] = {
+static cli_option options[] = {
     {.name = "model",
-     .kind = CLI_STRING,
+     .kind = CLI_SETTING,
      .at = AT(model),
-     .value = "FOLDER",
      .flags = CLI_REQUIRED,
      .help = "the base that is to be trained, or its tokenizer"},
-    {.name = "data", .kind = CLI_LIST, .at = AT(data), .value = "FILE", .flags = CLI_REQUIRED, .help = "samples, as for train; repeat"},
-    {.name = "template",
-     .kind = CLI_STRING,
-     .at = AT(chat_template),
-     .value = "FILE|NAME",
-     .help = "write conversations so, not as the base does",
-     .about = "a chat template: a file, the name of one of the base's, or chatml"},
-    {.name = "train-on", .kind = CLI_CHOICE, .at = AT(train_on), .value = CLI_TRAIN_ON, .help = "what is learned"},
-    {.name = "max-length",
-     .kind = CLI_INT,
-     .at = AT(max_length),
-     .value = "N",
-     .initial = "0",
-     .shown = "1024",
-     .max = 1 << 24,
-     .help = "tokens kept of a sample"},
-    {.name = "map",
-     .kind = CLI_STRING,
-     .at = AT(map),
-     .value = "prompt=FIELD",
-     .flags = CLI_COMMAS,
-     .help = "names of fields that are known by others"},
-    {.name = "ignore-fields",
-     .kind = CLI_STRING,
-     .at = AT(ignore_fields),
-     .value = "A,B",
-     .flags = CLI_COMMAS,
-     .help = "fields that are meant to be left out"},
-    {.name = "skip-bad", .kind = CLI_FLAG, .at = AT(skip_bad), .help = "leave bad lines out, and count them"},
+    {.name = "data", .kind = CLI_SETTING, .at = AT(data), .value = "FILE", .flags = CLI_REQUIRED, .help = "samples, as for train; repeat"},
+    {.name = "template", .kind = CLI_SETTING, .at = AT(chat_template)},
+    {.name = "train-on", .kind = CLI_SETTING, .at = AT(train_on), .help = "what is learned"},
+    {.name = "max-length", .kind = CLI_SETTING, .at = AT(max_length), .help = "tokens kept of a sample"},
+    {.name = "map", .kind = CLI_SETTING, .at = AT(map), .help = "names of fields that are known by others"},
+    {.name = "ignore-fields", .kind = CLI_SETTING, .at = AT(ignore_fields), .help = "fields that are meant to be left out"},
+    {.name = "skip-bad", .kind = CLI_SETTING, .at = AT(skip_bad), .help = "leave bad lines out, and count them"},
     {.name = "show",
      .kind = CLI_INT,
      .at = AT(show),
@@ -299,13 +276,12 @@ static int run(cli *c, const cli_args *args) {
                                  : getenv("NO_COLOR") ? BOLD
                                                       : GREEN};
     ar_look_options o = {.model = v->model,
-                         .files = v->data.items,
-                         .file_count = (int)v->data.count,
+                         .files = v->data,
                          .chat_template = v->chat_template,
                          .map = v->map,
                          .ignore_fields = v->ignore_fields,
                          .train_on = cli_train_on(v->train_on),
-                         .max_length = (int)v->max_length,
+                         .max_length = v->max_length,
                          .threads = (int)v->common.threads,
                          .seed = (uint64_t)v->common.seed,
                          .skip_bad = v->skip_bad || !c->json,
@@ -331,6 +307,7 @@ const cli_command cli_data = {
     .usage = "alphar data --model FOLDER --data FILE [--template T] [--train-on assistant|last|all] [--show N]",
     .example = "alphar data --model demo/base --data demo/task/train.jsonl",
     .options = options,
+    .borrows = options,
     .values_size = sizeof(struct values),
     .run = run,
 };

@@ -4,46 +4,24 @@
 
 #include "commands.h"
 #include "lists.h"
-#include "preference.h"
 #include "session.h"
 
 struct values {
     struct session_values session;
-    cli_list data;
+    ar_texts data;
     const char *map, *ignore_fields, *alpha, *scale;
-    int64_t max_length;
+    int max_length, train_on;
     bool pack, skip_bad;
-    int train_on;
     const char *reference;
-    struct preference_values preference;
+    ar_preference preference;
 };
 #define AT(member) offsetof(struct values, member)
 
-static const cli_option options[] = {
-    {.name = "data",
-     .kind = CLI_LIST,
-     .at = AT(data),
-     .value = "FILE.jsonl",
-     .flags = CLI_REQUIRED,
-     .about = "samples, as in train; may repeat"},
-    {.name = "skip-bad",
-     .kind = CLI_FLAG,
-     .at = AT(skip_bad),
-     .help = "samples as in train; may repeat; skip bad lines",
-     .about = "leave bad lines out, and count them"},
-    {.name = "map",
-     .kind = CLI_STRING,
-     .at = AT(map),
-     .value = "prompt=FIELD",
-     .flags = CLI_COMMAS,
-     .about = "names of fields that are known by others: prompt=FIELD,completion=FIELD"},
-    {.name = "ignore-fields",
-     .kind = CLI_STRING,
-     .at = AT(ignore_fields),
-     .value = "A,B",
-     .flags = CLI_COMMAS,
-     .help = "rows with other fields; those to leave out",
-     .about = "fields of the rows that are meant to be left out"},
+static cli_option options[] = {
+    {.name = "data", .kind = CLI_SETTING, .at = AT(data), .flags = CLI_REQUIRED, .help = "samples, as in train; may repeat"},
+    {.name = "skip-bad", .kind = CLI_SETTING, .at = AT(skip_bad), .help = "leave bad lines out, and count them"},
+    {.name = "map", .kind = CLI_SETTING, .at = AT(map)},
+    {.name = "ignore-fields", .kind = CLI_SETTING, .at = AT(ignore_fields)},
     {.name = "alpha",
      .kind = CLI_STRING,
      .at = AT(alpha),
@@ -57,23 +35,13 @@ static const cli_option options[] = {
      .flags = CLI_COMMAS,
      .help = "a result for each, as in 0,8,16,32",
      .about = "a result for each s"},
-    {.name = "max-length",
-     .kind = CLI_INT,
-     .at = AT(max_length),
-     .value = "N",
-     .shown = "the adapter's",
-     .min = 2,
-     .max = 1 << 24,
-     .about = "tokens kept of a sample"},
-    {.name = "pack",
-     .kind = CLI_FLAG,
-     .at = AT(pack),
-     .initial = "true",
-     .flags = CLI_NEGATABLE,
-     .help = "tokens kept of a sample; several in a row",
-     .about = "several samples in a row; changes no result"},
-    {.name = "train-on", .kind = CLI_CHOICE, .at = AT(train_on), .value = CLI_TRAIN_ON, .help = "what counts"},
-    CLI_PREFERENCE_OPTIONS,
+    {.name = "max-length", .kind = CLI_SETTING, .at = AT(max_length), .shown = "the adapter's"},
+    {.name = "pack", .kind = CLI_SETTING, .at = AT(pack)},
+    {.name = "train-on", .kind = CLI_SETTING, .at = AT(train_on), .help = "what counts", .about = "what counts"},
+    {.name = "objective", .kind = CLI_SETTING, .at = AT(preference.objective)},
+    {.name = "beta", .kind = CLI_SETTING, .at = AT(preference.beta)},
+    {.name = "gamma", .kind = CLI_SETTING, .at = AT(preference.gamma)},
+    {.name = "label-smoothing", .kind = CLI_SETTING, .at = AT(preference.label_smoothing)},
     {.name = "reference", .kind = CLI_STRING, .at = AT(reference), .value = "PATH", .help = "dpo: against this adapter, not the base"},
     {0},
 };
@@ -154,17 +122,16 @@ static int run(cli *c, const cli_args *args) {
     int code = text ? cli_parse_numbers(&numbers, &count, c, option, text) : CLI_OK;
     if (code) return code;
     ar_eval_options_init(&o);
-    o.data = v->data.items[0];
-    o.more_data = v->data.items + 1;
-    o.more_data_count = (int)v->data.count - 1;
+    o.data.files = v->data;
     o.map = v->map;
     o.ignore_fields = v->ignore_fields;
-    o.max_length = (int)v->max_length;
+    o.max_length = v->max_length;
     o.pack = v->pack;
     o.train_on = cli_train_on(v->train_on);
     o.chat_for_pairs = v->session.chat_template != NULL;
     o.skip_bad = v->skip_bad;
-    o.preference = cli_preference(args, &v->preference);
+    o.preference = v->preference;
+    o.preference.gamma_given = cli_given(args, "gamma");
     o.reference = v->reference;
     o.alphas = v->alpha ? numbers : NULL;
     o.scales = v->scale ? numbers : NULL;
@@ -180,6 +147,7 @@ const cli_command cli_eval = {
     .usage = "alphar eval --model FOLDER [--adapter PATH] --data FILE.jsonl [--alpha LIST | --scale LIST]",
     .example = "alphar eval --model demo/base --adapter my-adapter --data demo/task/eval.jsonl --alpha 0,8,16,32",
     .options = options,
+    .borrows = options,
     .shared = cli_session_options,
     .values_size = sizeof(struct values),
     .run = run,

@@ -11,11 +11,11 @@
 
 struct values {
     struct session_values session;
-    cli_list prompt;
+    ar_texts prompt;
     const char *prompts, *map, *ignore_fields, *messages, *system, *out;
     bool raw, overwrite;
     struct sampling_values sampling;
-    cli_list stop;
+    ar_texts stop;
 };
 #define AT(member) offsetof(struct values, member)
 

@@ -3,7 +3,7 @@
 
 #include "commands.h"
 #include "session.h"
-#include "train_options.h"
+#include "settings.h"
 
 struct values {
     struct train_values train;
@@ -79,7 +79,7 @@ static int run(cli *c, const cli_args *args) {
     ar_plan plan;
     ar_runtime *rt;
     ar_error err;
-    int code = cli_train_map(&o, c, args);
+    int code = cli_train_take(&o, c, args);
     if (code || (code = cli_runtime_open(&rt, c, args, ar_train_compute(&o)))) return code;
     if (ar_plan_training(&plan, rt, &o, v->measure, &err)) {
         code = cli_fail(c, &err);

@@ -7,7 +7,7 @@
 #include "interrupt.h"
 #include "resume.h"
 #include "session.h"
-#include "train_options.h"
+#include "settings.h"
 
 static void tell_eval(cli *c, const ar_progress *p) {
     if (p->eval_loss < 0 || c->quiet) return;
@@ -68,7 +68,8 @@ static int finish(cli *c, const cli_args *args, const char *dir) {
     ar_error err;
     char did[80];
     const cli_option *o;
-    if (((const struct train_values *)args->values)->resume) return cli_fail_usage(c, "found --finish and --resume, wanted one of them");
+    if (((const struct train_values *)args->values)->o.run.resume)
+        return cli_fail_usage(c, "found --finish and --resume, wanted one of them");
     for (int i = 0; (o = cli_option_at(args->command, i)); i++) {
         bool fine = !args->given[i] || o->kind == CLI_SECTION;
         for (size_t k = 0; !fine && k < sizeof allowed / sizeof *allowed; k++) fine = !strcmp(o->name, allowed[k]);
@@ -96,7 +97,7 @@ static int train(cli *c, const cli_args *args, ar_train_options *o) {
     code = ar_train(&result, rt, o, &err) ? cli_fail(c, &err) : CLI_OK;
     snprintf(did, sizeof did, "%lld step%s in %s", (long long)result.steps, result.steps == 1 ? "" : "s",
              cli_duration(time, sizeof time, result.seconds));
-    if (code == CLI_OK) code = print_result(c, o->out, did, &result);
+    if (code == CLI_OK) code = print_result(c, o->run.out, did, &result);
     ar_runtime_free(rt);
     return code;
 }
@@ -105,19 +106,31 @@ static int run(cli *c, const cli_args *args) {
     const struct train_values *v = args->values;
     ar_train_options o;
     if (v->finish) return finish(c, args, v->finish);
-    int code = cli_train_map(&o, c, args);
+    int code = cli_train_take(&o, c, args);
     if (code) return code;
-    if (!o.data) return cli_fail_usage(c, "--data is missing, wanted a JSON Lines file");
-    if (!o.out) return cli_fail_usage(c, "--out is missing, wanted the folder for the result");
+    if (!o.course.data.files.count) return cli_fail_usage(c, "--data is missing, wanted a JSON Lines file");
+    if (!o.run.out) return cli_fail_usage(c, "--out is missing, wanted the folder for the result");
     return train(c, args, &o);
 }
+
+static const cli_option options[] = {
+    {.name = "Runs", .kind = CLI_SECTION},
+    {.name = "finish",
+     .kind = CLI_STRING,
+     .at = offsetof(struct train_values, finish),
+     .value = "DIR",
+     .help = "end a stopped run",
+     .about = "nothing else with it: write the result of a run that was stopped"},
+    {0},
+};
 
 const cli_command cli_train = {
     .name = "train",
     .summary = "Fine-tunes a base with LoRA on your samples and writes a PEFT adapter.",
     .usage = "alphar train --model FOLDER --data FILE.jsonl --out DIR [options]",
     .example = "alphar train --model demo/base --data demo/task/train.jsonl --out my-adapter",
-    .options = cli_train_options,
+    .options = options,
+    .shared = cli_train_options,
     .values_size = sizeof(struct train_values),
     .positional_count = 1,
     .finishes_step = true,

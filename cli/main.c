@@ -9,6 +9,7 @@
 #include "commands.h"
 #include "interrupt.h"
 #include "output.h"
+#include "settings.h"
 
 static const cli_command *const commands[] = {
     &cli_train,   &cli_data,     &cli_plan,    &cli_bench,                /* a line each: training, */
@@ -112,6 +113,7 @@ int main(int argc, char **argv) {
 #ifdef SIGXFSZ
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is then a write that fails, with a message, not a death */
 #endif
+    cli_settings_fill(commands);
     cli c = {.json = wants_json(argc, argv)};
     const char *name = argc > 1 ? argv[1] : "--help";
     if (!strcmp(name, "--version")) return print_version(&c);

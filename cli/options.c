@@ -77,7 +77,7 @@ const char *cli_args_own(cli_args *args, const char *text, size_t n) {
 void cli_args_release(cli_args *args) {
     const cli_option *o;
     for (int i = 0; args->values && (o = cli_option_at(args->command, i)); i++)
-        if (o->kind == CLI_LIST) free(((cli_list *)(void *)((char *)args->values + o->at))->items);
+        if (o->kind == CLI_LIST) free((void *)(uintptr_t)((ar_texts *)(void *)((char *)args->values + o->at))->items);
     for (size_t i = 0; i < args->owned_count; i++) free(args->owned[i]);
     free(args->owned);
     free(args->positional);

@@ -1,8 +1,9 @@
 /* Declarative option tables: parsing, YAML files, --help and suggestions all come from one table per command.
  *
  * A command's values live in a struct of its own that begins with a cli_common; a row of the table names a member by
- * its offset.  Types: CLI_FLAG bool, CLI_INT int64_t, CLI_NUMBER double, CLI_STRING const char *, CLI_CHOICE int (place
- * in `value`, "a|b|c"), CLI_SIZE uint64_t (bytes; K, M, G, T are powers of 1024), CLI_LIST cli_list. */
+ * its offset.  Types: CLI_FLAG bool, CLI_INT int64_t, CLI_COUNT int, CLI_NUMBER double, CLI_STRING const char *, CLI_CHOICE int
+ * (place in `choices`, "a|b|c"), CLI_SIZE uint64_t (bytes; K, M, G, T are powers of 1024), CLI_LIST ar_texts.  CLI_SETTING is a
+ * row that settings.h fills in. */
 #ifndef ALPHAR_CLI_OPTIONS_H
 #define ALPHAR_CLI_OPTIONS_H
 
@@ -10,7 +11,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum cli_kind { CLI_SECTION, CLI_FLAG, CLI_INT, CLI_NUMBER, CLI_STRING, CLI_CHOICE, CLI_SIZE, CLI_LIST } cli_kind;
+#include "alphar/data.h"
+
+typedef enum cli_kind {
+    CLI_SECTION,
+    CLI_FLAG,
+    CLI_INT,
+    CLI_COUNT,
+    CLI_NUMBER,
+    CLI_STRING,
+    CLI_CHOICE,
+    CLI_SIZE,
+    CLI_LIST,
+    CLI_SETTING
+} cli_kind;
 
 enum {
     CLI_NEGATABLE = 1, /* a flag with --no-NAME */
@@ -22,16 +36,12 @@ enum {
     CLI_FIRST = 32  /* --help shows its row before all sections: what one needs */
 };
 
-typedef struct cli_list {
-    const char **items;
-    size_t count;
-} cli_list;
-
 typedef struct cli_option {
     const char *name; /* without dashes; of a section its heading; NULL ends the table */
     cli_kind kind;
     size_t at;           /* offsetof */
-    const char *value;   /* what --help shows for the value; the choices of CLI_CHOICE */
+    const char *value;   /* what --help shows for the value */
+    const char *choices; /* of CLI_CHOICE, where they are to be shown in another order; NULL: value */
     const char *initial; /* the default as text, parsed as if given; NULL: zero */
     const char *shown;   /* the default as --help shows it, where that is another text */
     const char *help;    /* NULL: shares the row of the next option */
@@ -52,6 +62,7 @@ struct cli;
 typedef struct cli_command {
     const char *name, *summary, *usage, *example;
     const cli_option *options, *shared; /* its own; those it has in common with another command, or NULL */
+    cli_option *borrows;                /* its own, where rows of kind CLI_SETTING are among them; or NULL */
     size_t values_size;
     int positional_count;                  /* at most so many arguments without dashes */
     bool finishes_step;                    /* the first Ctrl-C only sets the flag of interrupt.h */

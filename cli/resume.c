@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "train_options.h"
+#include "settings.h"
 
 /* What an option's value came from when it was not given: run.json holds what it became, which is not to be asked for. */
 static const char *const derived[] = {"rank", "alpha", "policy", "steps"};
@@ -90,13 +90,13 @@ static int read_run(cli_args *args, const char *dir) {
 /* DIR may stand behind --resume, or be named by --out. */
 int cli_resume_prepare(cli_args *args) {
     struct train_values *v = args->values;
-    const char *dir = args->positional_count ? args->positional[0] : v->out;
-    if (args->positional_count && !v->resume)
+    const char *dir = args->positional_count ? args->positional[0] : v->o.run.out;
+    if (args->positional_count && !v->o.run.resume)
         return cli_args_fail(args, CLI_USAGE, "train: found the extra argument '%.200s', wanted --resume with it, or options only: %s", dir,
                              args->command->usage);
-    if (!v->resume || !dir) return CLI_OK;
-    if (args->positional_count && v->out && strcmp(v->out, dir) != 0)
-        return cli_args_fail(args, CLI_USAGE, "train: found --resume %.200s and --out %.200s, wanted one folder", dir, v->out);
-    v->out = dir;
+    if (!v->o.run.resume || !dir) return CLI_OK;
+    if (args->positional_count && v->o.run.out && strcmp(v->o.run.out, dir) != 0)
+        return cli_args_fail(args, CLI_USAGE, "train: found --resume %.200s and --out %.200s, wanted one folder", dir, v->o.run.out);
+    v->o.run.out = dir;
     return read_run(args, dir);
 }

@@ -10,7 +10,7 @@
 struct session_values {
     cli_common common;
     const char *model;
-    cli_list adapter;
+    ar_texts adapter;
     int trust, compute;
     const char *chat_template;
 };

@@ -12,13 +12,12 @@ static void *target(const cli_args *args, const cli_option *o) { return (char *)
 /* "an integer from 1 to 8", "a number above 0", … */
 static void describe(char *out, size_t size, const cli_option *o) {
     char low[48] = "", high[48] = "";
-    bool bounded = o->min < o->max || o->min > 0 || o->kind == CLI_INT;
+    bool whole = o->kind == CLI_INT || o->kind == CLI_COUNT, bounded = o->min < o->max || o->min > 0 || whole;
     if (bounded) snprintf(low, sizeof low, o->flags & CLI_ABOVE ? " above %.10g" : " of at least %.10g", o->min);
-    double most = o->kind == CLI_INT ? (double)INT32_MAX : 0;
+    double most = whole ? (double)INT32_MAX : 0;
     if (o->max > o->min) most = o->max;
     if (most > 0) snprintf(high, sizeof high, o->flags & CLI_BELOW ? "%s below %.10g" : "%s at most %.10g", *low ? " and" : "", most);
-    snprintf(out, size, "%s%s%s%s%s", o->kind == CLI_INT ? "an integer" : "a number", low, high, o->word ? ", or " : "",
-             o->word ? o->word : "");
+    snprintf(out, size, "%s%s%s%s%s", whole ? "an integer" : "a number", low, high, o->word ? ", or " : "", o->word ? o->word : "");
 }
 
 static int refuse(cli_args *args, const cli_option *o, const char *text, const char *place) {
@@ -35,18 +34,24 @@ static bool in_range(const cli_option *o, double x) {
     return true;
 }
 
+static void put_int(cli_args *args, const cli_option *o, int64_t v) {
+    if (o->kind == CLI_COUNT)
+        *(int *)target(args, o) = (int)v;
+    else
+        *(int64_t *)target(args, o) = v;
+}
+
 static int set_int(cli_args *args, const cli_option *o, const char *text, const char *place) {
-    int64_t *out = target(args, o);
     char *end;
     if (o->word && !strcmp(text, o->word)) {
-        *out = 0;
+        put_int(args, o, 0);
         return CLI_OK;
     }
     errno = 0;
     long long v = strtoll(text, &end, 10);
     bool sane = *text && (*text == '-' || (*text >= '0' && *text <= '9')) && !*end && !errno;
     if (!sane || v < 0 || (o->max <= 0 && v > INT32_MAX) || !in_range(o, (double)v)) return refuse(args, o, text, place);
-    *out = v;
+    put_int(args, o, v);
     return CLI_OK;
 }
 
@@ -80,7 +85,7 @@ static int set_size(cli_args *args, const cli_option *o, const char *text, const
 static int set_choice(cli_args *args, const cli_option *o, const char *text, const char *place) {
     size_t n = strlen(text);
     int index = 0;
-    for (const char *p = o->value; p; index++) {
+    for (const char *p = o->choices ? o->choices : o->value; p; index++) {
         size_t len = strcspn(p, "|");
         if (len == n && !memcmp(p, text, n)) {
             *(int *)target(args, o) = index;
@@ -102,12 +107,12 @@ static int set_flag(cli_args *args, const cli_option *o, const char *text, bool 
 }
 
 static int add_item(cli_args *args, const cli_option *o, const char *text, bool anew) {
-    cli_list *list = target(args, o);
+    ar_texts *list = target(args, o);
     if (anew) list->count = 0;
-    const char **grown = realloc(list->items, (list->count + 1) * sizeof *grown);
+    const char **grown = realloc((void *)(uintptr_t)list->items, (list->count + 1) * sizeof *grown);
     if (!grown) return cli_args_fail(args, CLI_FAILED, "--%s: out of memory", o->name);
+    grown[list->count++] = text;
     list->items = grown;
-    list->items[list->count++] = text;
     return CLI_OK;
 }
 
@@ -117,13 +122,15 @@ int cli_option_set(cli_args *args, int option, const char *text, bool negated, i
     if (anew) args->given[option] = (unsigned char)source;
     switch (o->kind) {
     case CLI_FLAG: return set_flag(args, o, text, negated, place);
-    case CLI_INT: return set_int(args, o, text, place);
+    case CLI_INT:
+    case CLI_COUNT: return set_int(args, o, text, place);
     case CLI_NUMBER: return set_number(args, o, text, place);
     case CLI_SIZE: return set_size(args, o, text, place);
     case CLI_CHOICE: return set_choice(args, o, text, place);
     case CLI_LIST: return add_item(args, o, text, anew);
     case CLI_STRING: *(const char **)target(args, o) = text; return CLI_OK;
-    case CLI_SECTION: break;
+    case CLI_SECTION:
+    case CLI_SETTING: break;
     }
     return cli_args_fail(args, CLI_USAGE, "%s: not an option", place);
 }

@@ -20,8 +20,8 @@ static ar_status evaluate(const ar_runtime *rt, const char *model, const char *a
     ar_session_options so = {.model = model, .adapters = &adapter, .adapter_count = 1};
     ar_eval_options eo;
     ar_eval_options_init(&eo);
-    eo.samples = samples;
-    eo.sample_count = 3;
+    eo.data.samples = samples;
+    eo.data.sample_count = 3;
     eo.alphas = alphas;
     eo.count = 4;
     ar_status s = ar_session_open(&session, rt, &so, err);
@@ -39,13 +39,13 @@ int main(int argc, char **argv) {
     ar_train_result done;
     ar_train_options to;
     ar_train_options_init(&to);
-    to.model = argv[1];
-    to.out = argv[2];
-    to.rank = 8; /* alpha: 2 * rank */
-    to.samples = samples;
-    to.sample_count = 3;
-    to.steps = 20;
-    to.lr = 5e-3;
+    to.course.model = argv[1];
+    to.run.out = argv[2];
+    to.learner.rank = 8; /* alpha: 2 * rank */
+    to.course.data.samples = samples;
+    to.course.data.sample_count = 3;
+    to.learner.steps = 20;
+    to.learner.lr = 5e-3;
     ar_status s = ar_runtime_new(&rt, NULL, &err);
     if (!s) s = ar_train(&done, rt, &to, &err);
     if (!s) printf("%lld steps, loss %.3f\n", (long long)done.steps, done.smoothed_loss);

@@ -44,6 +44,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                          .on_sample = look};
     ar_data_stats stats;
     ar_dataset *ds;
-    if (!ar__dataset_load(&ds, path, tk, &d, &stats, NULL)) ar__dataset_free(ds);
+    if (!ar__dataset_load(&ds, &(ar_data_source){.files = {(const char *const[]){path}, 1}}, tk, &d, &stats, NULL)) ar__dataset_free(ds);
     return 0;
 }

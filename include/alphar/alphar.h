@@ -12,6 +12,7 @@
 #include "alphar/model.h"
 #include "alphar/preference.h"
 #include "alphar/runtime.h"
+#include "alphar/settings.h"
 #include "alphar/tokenizer.h"
 #include "alphar/train.h"
 

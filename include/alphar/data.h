@@ -34,6 +34,19 @@ typedef struct ar_memory_sample {
     size_t count;
 } ar_memory_sample;
 
+/* Several texts: files, patterns.  The caller keeps them. */
+typedef struct ar_texts {
+    const char *const *items;
+    size_t count;
+} ar_texts;
+
+/* Where samples come from: files ("-" is standard input, FILE:0.3 a share of one), read in this order, then samples in memory. */
+typedef struct ar_data_source {
+    ar_texts files;
+    const ar_memory_sample *samples;
+    size_t sample_count;
+} ar_data_source;
+
 /* ---- looking before training ----------------------------------------------------------------------------------- */
 
 /* A sample as training would see it.  Pointers are good until the callback returns. */
@@ -54,8 +67,7 @@ typedef struct ar_look_sample {
 
 typedef struct ar_look_options {
     const char *model; /* a base, or what has a tokenizer */
-    const char *const *files;
-    int file_count;
+    ar_texts files;
     const char *chat_template, *map, *ignore_fields; /* as in ar_train_options */
     ar_train_on train_on;
     int max_length; /* 0: 1024, or the base's positions where these are fewer */

@@ -54,19 +54,15 @@ AR_API const char *ar_session_said(const ar_session *s, const char *answer);
 
 /* ---- eval: mean loss over the supervised tokens of a file, or over its pairs --------------------------------- */
 typedef struct ar_eval_options {
-    const char *data; /* may be NULL where there are samples */
-    int max_length;   /* 0: that of the adapter's training, else 1024, or the base's positions where these are fewer */
-    bool pack;        /* true */
+    ar_data_source data;
+    int max_length; /* 0: that of the adapter's training, else 1024, or the base's positions where these are fewer */
+    bool pack;      /* true */
     bool skip_bad;
-    ar_train_on train_on;         /* AR_TRAIN_ON_COMPLETION */
-    bool chat_for_pairs;          /* plain pairs too are written by the chat template, as they are where the training did so */
-    const double *alphas;         /* evaluate at each of these; NULL: once, as the session stands */
-    const double *scales;         /* the same for s; not together with alphas */
-    int count;                    /* of alphas or scales */
-    const char *const *more_data; /* files read behind data, in order; then the samples that are in memory */
-    int more_data_count;
-    const ar_memory_sample *samples;
-    size_t sample_count;
+    ar_train_on train_on;            /* AR_TRAIN_ON_COMPLETION */
+    bool chat_for_pairs;             /* plain pairs too are written by the chat template, as they are where the training did so */
+    const double *alphas;            /* evaluate at each of these; NULL: once, as the session stands */
+    const double *scales;            /* the same for s; not together with alphas */
+    int count;                       /* of alphas or scales */
     const char *map, *ignore_fields; /* as in ar_train_options; both NULL: those of the adapter's training */
     ar_preference preference;        /* data are pairs, loss is the objective's */
     const char *reference;           /* of DPO: an adapter, as the session takes it; NULL: the base alone */

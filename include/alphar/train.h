@@ -25,6 +25,7 @@ extern "C" {
 #endif
 
 typedef enum ar_method { AR_METHOD_LORA, AR_METHOD_FULL } ar_method;
+typedef enum ar_init { AR_INIT_BASE, AR_INIT_RANDOM } ar_init;
 typedef enum ar_schedule { AR_SCHEDULE_COSINE, AR_SCHEDULE_LINEAR, AR_SCHEDULE_CONSTANT } ar_schedule;
 typedef enum ar_optimizer { AR_OPTIMIZER_ADAMW, AR_OPTIMIZER_SGD } ar_optimizer;
 typedef enum ar_switch { AR_SWITCH_AUTO, AR_SWITCH_ON, AR_SWITCH_OFF } ar_switch;
@@ -42,12 +43,30 @@ typedef struct ar_progress {
     double margin, accuracy, eval_margin, eval_accuracy; /* alphar/preference.h; of this step, and of its evaluation */
 } ar_progress;
 
-typedef struct ar_train_options {
-    const char *model, *data, *out; /* required (model: not with init_random; data: not where there are samples) */
-    ar_method method;
-    bool init_random;         /* start from random weights of model_config; needs method full */
-    const char *model_config; /* config.json of the random base; its folder's tokenizer is used */
+/* What all that is trained at once over one base has in common: the base, the samples, and the memory of a pass. */
+typedef struct ar_course_options {
+    const char *model;         /* a Hugging Face folder; required, but with init random */
+    ar_init init;              /* AR_INIT_RANDOM: start from random weights of model_config; needs method full */
+    const char *model_config;  /* config.json of the random base; its folder's tokenizer is used */
+    const char *init_adapter;  /* start from this adapter's pairs; NULL: anew */
+    ar_data_source data;       /* required */
+    ar_data_source eval_data;  /* read like data; empty: nothing is evaluated */
+    const char *map;           /* "prompt=question,completion=sql,context=schema": other fields of rows; NULL: none */
+    const char *ignore_fields; /* "id,source": fields that are meant to be left out; NULL: none */
+    const char *chat_template; /* a file, the name of one of the base's, or chatml; NULL: the base's own, for conversations */
+    ar_train_on train_on;      /* AR_TRAIN_ON_COMPLETION */
+    bool skip_bad;             /* skip bad lines of data, counted */
+    int max_length;            /* 0: 1024, or the base's positions where these are fewer */
+    bool pack;                 /* true */
+    int micro_batch;           /* rows at a time; 0: from memory */
+    ar_switch checkpoint_layers;
+    int64_t memory;     /* bytes for everything but the mapped base; 0: what the machine has free */
+    ar_compute compute; /* what the runtime was made for; training takes the runtime's (ar_runtime_compute) */
+} ar_course_options;
 
+/* What learns, and how. */
+typedef struct ar_learner_options {
+    ar_method method;
     int rank;        /* 16 */
     bool rank_given; /* rank was asked for (matters with init_adapter) */
     double alpha;    /* 2 * rank where alpha_given is false */
@@ -55,56 +74,42 @@ typedef struct ar_train_options {
     ar_policy policy;
     bool policy_given;
     bool dora;
-    const char *targets; /* "all-linear", "q_proj,v_proj", "regex:RE"; NULL: all-linear, or as init_adapter has them */
-    const char *exclude; /* names or regex:RE; NULL: none */
-    const char *layers;  /* "0-11", "0,3,5-7"; NULL: all */
-    const char *const *rank_patterns, *const *alpha_patterns; /* "RE=N", "RE=X" */
-    int rank_pattern_count, alpha_pattern_count;
+    const char *targets;                    /* "all-linear", "q_proj,v_proj", "regex:RE"; NULL: all-linear, or as init_adapter has them */
+    const char *exclude;                    /* names or regex:RE; NULL: none */
+    const char *layers;                     /* "0-11", "0,3,5-7"; NULL: all */
+    ar_texts rank_patterns, alpha_patterns; /* "RE=N", "RE=X" */
     double dropout;
     const char *modules_to_save; /* "lm_head,embed_tokens"; NULL: none */
     ar_bias_mode bias;
-
     ar_preference preference; /* compare two completions instead of learning one; samples are pairs then */
 
-    double epochs;                /* 3 */
-    int64_t steps;                /* 0: from epochs */
-    int batch;                    /* 8 samples a step, or pairs */
-    int micro_batch;              /* rows at a time; 0: from memory */
-    int max_length;               /* 0: 1024, or the base's positions where these are fewer */
-    bool pack, shuffle;           /* both true */
-    ar_train_on train_on;         /* AR_TRAIN_ON_COMPLETION */
-    const char *chat_template;    /* a file, the name of one of the base's, or chatml; NULL: the base's own, for conversations */
-    bool skip_bad;                /* skip bad lines of data, counted */
-    const char *const *more_data; /* files read behind data, in order; then the samples that are in memory */
-    int more_data_count;
-    const ar_memory_sample *samples;
-    size_t sample_count;
-    const char *map;           /* "prompt=question,completion=sql,context=schema": other fields of rows; NULL: none */
-    const char *ignore_fields; /* "id,source": fields that are meant to be left out; NULL: none */
-
+    double epochs;               /* 3 */
+    int64_t steps;               /* 0: from epochs */
+    int batch;                   /* 8 samples a step, or pairs */
+    bool shuffle;                /* true */
     double lr, lr_ratio, min_lr; /* 2e-4, 1, 0 */
     ar_schedule schedule;
     double warmup; /* 0.03: below 1 a fraction of the steps, from 1 on steps */
     ar_optimizer optimizer;
     double weight_decay, beta1, beta2, eps, clip; /* 0, 0.9, 0.999, 1e-8, 1 */
-    ar_switch checkpoint_layers;
-    int64_t memory;     /* bytes for everything but the mapped base; 0: what the machine has free */
-    ar_compute compute; /* what the runtime was made for; training takes the runtime's (ar_runtime_compute) */
+    uint64_t seed;                                /* 1 */
+} ar_learner_options;
 
-    const char *init_adapter; /* start from this adapter's pairs */
-    const char *eval_data;    /* read like data */
-    const char *const *more_eval_data;
-    int more_eval_data_count;
-    const ar_memory_sample *eval_samples;
-    size_t eval_sample_count;
+/* A run's folder, and what happens between its steps. */
+typedef struct ar_run_options {
+    const char *out; /* required */
+    bool resume, overwrite;
     int64_t eval_every; /* steps; 0: each epoch */
     int early_stop;     /* evaluations without improvement; 0: off */
     int64_t save_every; /* steps; 0: every ten minutes */
     int keep;           /* 2 checkpoints */
     int strength_every; /* 10 steps; 0: never */
-    bool resume, overwrite;
-    uint64_t seed; /* 1 */
+} ar_run_options;
 
+typedef struct ar_train_options {
+    ar_course_options course;
+    ar_learner_options learner;
+    ar_run_options run;
     void (*on_progress)(void *user, const ar_progress *p); /* after each step; NULL: none */
     bool (*should_stop)(void *user);                       /* polled between steps; true: checkpoint, then AR_ERR_INTERRUPTED */
     void *user;
@@ -124,8 +129,10 @@ typedef struct ar_train_result {
 
 /* The defaults noted above. */
 AR_API void ar_train_options_init(ar_train_options *o);
+/* Values that make no sense alone or together: AR_ERR_USAGE.  ar_train and the others check them too. */
+AR_API ar_status ar_train_options_check(const ar_train_options *o, ar_error *err);
 
-/* What the runtime of this training is to be made for: o->compute, and where that is auto and a run in o->out is resumed,
+/* What the runtime of this training is to be made for: course.compute, and where that is auto and a run in run.out is resumed,
  * what that run was started with. */
 AR_API ar_compute ar_train_compute(const ar_train_options *o);
 

@@ -158,15 +158,15 @@ static ar_status run(bench *b, const ar_log *log, ar_error *err) {
     const ar_bench_options *o = b->o;
     ar_train_options t;
     ar_train_options_init(&t);
-    t.model = b->model;
-    t.data = b->data;
-    t.rank = o->rank;
-    t.batch = 1;
-    t.max_length = o->tokens;
-    t.steps = 1 << 20;
-    t.schedule = AR_SCHEDULE_CONSTANT;
-    t.lr = 1e-6; /* random targets have nothing to teach */
-    t.seed = o->seed;
+    t.course.model = b->model;
+    t.course.data.files = (ar_texts){(const char *const *)&b->data, 1};
+    t.learner.rank = o->rank;
+    t.learner.batch = 1;
+    t.course.max_length = o->tokens;
+    t.learner.steps = 1 << 20;
+    t.learner.schedule = AR_SCHEDULE_CONSTANT;
+    t.learner.lr = 1e-6; /* random targets have nothing to teach */
+    t.learner.seed = o->seed;
     for (int i = 0; i < o->rounds; i++) {
         if (o->should_stop && o->should_stop(o->user)) return ar__fail(err, AR_ERR_INTERRUPTED, "bench: interrupted");
         ar_status s = run_round(&b->rounds[i], b, &t, err);

@@ -15,9 +15,9 @@ void ar_eval_options_init(ar_eval_options *o) { *o = (ar_eval_options){.pack = t
 
 static ar_status check(const ar_session *s, const ar_eval_options *o, ar_error *err) {
     if (o->max_length && o->max_length < 2) return ar__fail(err, AR_ERR_VALUE, "max-length: found %d, wanted at least 2", o->max_length);
-    if (!o->data && !o->more_data_count && !o->sample_count) return ar__fail(err, AR_ERR_VALUE, "data: not given");
-    if ((o->sample_count && !o->samples) || (o->more_data_count > 0 && !o->more_data))
-        return ar__fail(err, AR_ERR_VALUE, "samples or more_data: are NULL, their count says that they are there");
+    if (!o->data.files.count && !o->data.sample_count) return ar__fail(err, AR_ERR_VALUE, "data: not given");
+    if ((o->data.sample_count && !o->data.samples) || (o->data.files.count && !o->data.files.items))
+        return ar__fail(err, AR_ERR_VALUE, "data: files or samples are NULL, their count says that they are there");
     if (o->preference.objective && o->train_on == AR_TRAIN_ON_ALL)
         return ar__fail(err, AR_ERR_USAGE, "train-on all: found an objective, which compares completions, not their prompts");
     if (o->reference && o->preference.objective != AR_OBJECTIVE_DPO)
@@ -67,14 +67,13 @@ static ar_status load(ar_dataset **out, const ar_session *s, const ar_eval_optio
                          .skip_bad = o->skip_bad,
                          .vocab = (int32_t)(a->vocab < INT32_MAX ? a->vocab : INT32_MAX),
                          .log = &s->rt->log,
-                         .more = {o->more_data, o->more_data_count, o->samples, o->sample_count},
                          .map = as_trained ? t->map : o->map,
                          .ignore_fields = as_trained ? t->ignored : o->ignore_fields,
                          .rows = o->preference.objective ? AR_ROWS_PAIRS : AR_ROWS_SAMPLES,
                          .chat_for_plain = o->chat_for_pairs || ar__trained_kind(t) == AR_DATA_MESSAGES};
     d.chat = s->chat;
     ar_status st = ar_session_need_tokenizer(s, err);
-    if (!st) st = ar__dataset_load(out, o->data, s->tokenizer, &d, &stats, err);
+    if (!st) st = ar__dataset_load(out, &o->data, s->tokenizer, &d, &stats, err);
     return st;
 }
 

@@ -9,14 +9,6 @@
 #include "data/encode.h"
 #include "data/parts.h"
 
-/* Behind the file of ar__dataset_load, or instead of it: more files, in this order, then samples that are in memory. */
-typedef struct ar_data_more {
-    const char *const *files;
-    int file_count;
-    const ar_memory_sample *samples;
-    size_t sample_count;
-} ar_data_more;
-
 /* Tokens kept of a sample where nobody asks for another number, in a base of so many positions. */
 enum { AR_LENGTH = 1024 };
 static inline int ar__length_default(int64_t positions) { return positions >= 2 && positions < AR_LENGTH ? (int)positions : AR_LENGTH; }
@@ -27,12 +19,11 @@ typedef struct ar_data_options {
     int threads;    /* that parse and encode; 0 counts as 1.  No influence on the result */
     int32_t eos_id; /* the base's first eos id, used where the tokenizer names none; -1: none */
     ar_train_on train_on;
-    bool skip_bad;       /* count bad lines instead of failing at the first */
-    size_t ahead_bytes;  /* files from this size on are tokenized by a thread while their first samples are used; 0: none */
-    int32_t vocab;       /* the base's, a greater id is an error; 0: not known */
-    size_t sample_bytes; /* more data than that is judged by a part of its lines (data/choose.h); 0: all is read */
-    const ar_log *log;   /* NULL: silence */
-    ar_data_more more;
+    bool skip_bad;                   /* count bad lines instead of failing at the first */
+    size_t ahead_bytes;              /* files from this size on are tokenized by a thread while their first samples are used; 0: none */
+    int32_t vocab;                   /* the base's, a greater id is an error; 0: not known */
+    size_t sample_bytes;             /* more data than that is judged by a part of its lines (data/choose.h); 0: all is read */
+    const ar_log *log;               /* NULL: silence */
     const char *map, *ignore_fields; /* data/form.h */
     ar_rows_wanted rows;
     const ar_chat *chat; /* NULL: none; outlives the dataset */
@@ -76,15 +67,15 @@ static inline int32_t ar__sample_target(const ar_sample *s, int i) { return i + 
 
 typedef struct ar_dataset ar_dataset;
 
-/* path NULL: there is only what options->more has.  All of it is read, or (ahead) found to be good: the same samples in the same order, the
+/* All of it is read, or (ahead) found to be good: the same samples in the same order, the
  * same errors.  What is known only of samples that were tokenized may come later: their ids (ar__dataset_need), what was cut, stats
  * (ar__dataset_finish).  Ahead, longest is a bound where finding it would take long.
  * Errors: AR_ERR_FORMAT `FILE:LINE: …` for a bad line, an empty file, a JSON array; AR_ERR_UNSUPPORTED for a conversation without a
  * template; AR_ERR_MISMATCH for a field that is neither used nor ignored, or mapped and in no row; AR_ERR_VALUE when no sample is left.
  * Warns about what was cut, dropped and skipped, and about a missing EOS. stats (may be NULL) is filled on success.  Caller frees with
  * ar__dataset_free. */
-ar_status ar__dataset_load(ar_dataset **out, const char *path, const ar_tokenizer *tk, const ar_data_options *options, ar_data_stats *stats,
-                           ar_error *err);
+ar_status ar__dataset_load(ar_dataset **out, const ar_data_source *from, const ar_tokenizer *tk, const ar_data_options *options,
+                           ar_data_stats *stats, ar_error *err);
 void ar__dataset_free(ar_dataset *ds); /* NULL is fine; ends the thread */
 /* Before ar__dataset_at while the dataset is being read.  One thread at a time. */
 ar_status ar__dataset_need(ar_dataset *ds, const uint32_t *sample, int count, ar_error *err);

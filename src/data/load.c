@@ -189,10 +189,9 @@ static size_t fill(ar_reader *r, size_t file) {
 }
 
 static size_t fill_memory(ar_reader *r, size_t at) {
-    const ar_data_more *m = &r->options.more;
     size_t n = 0;
-    for (; n < AR_BLOCK && at + n < m->sample_count; n++) {
-        r->slots[n].memory = &m->samples[at + n];
+    for (; n < AR_BLOCK && at + n < r->sample_count; n++) {
+        r->slots[n].memory = &r->samples[at + n];
         r->slots[n].for_length = false;
         r->slots[n].line = (ar_line){.number = at + n + 1, .file = (uint32_t)r->paths.count};
     }

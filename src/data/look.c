@@ -177,7 +177,6 @@ static ar_status run(looking *l, ar_error *err) {
                          .train_on = o->train_on,
                          .skip_bad = o->skip_bad,
                          .log = &log,
-                         .more = {.files = o->files + 1, .file_count = o->file_count - 1},
                          .map = o->map,
                          .ignore_fields = o->ignore_fields,
                          .rows = AR_ROWS_ANY,
@@ -191,7 +190,7 @@ static ar_status run(looking *l, ar_error *err) {
     ar_dataset *ds = NULL;
     read_base(&d, o->model);
     if (!d.max_length) d.max_length = AR_LENGTH;
-    ar_status s = ar__dataset_load(&ds, o->files[0], l->tk, &d, &stats, err);
+    ar_status s = ar__dataset_load(&ds, &(ar_data_source){.files = o->files}, l->tk, &d, &stats, err);
     if (!s) s = l->status;
     if (!s) sum_up(l->sum, &stats, ds, d.max_length);
     if (!s) ar__chat_remark(l->chat, l->tk, ar__dataset_kind(ds), &log);
@@ -202,7 +201,7 @@ static ar_status run(looking *l, ar_error *err) {
 ar_status ar_data_look(ar_look_summary *out, const ar_look_options *o, ar_error *err) {
     looking l = {.o = o, .sum = out, .err = err};
     *out = (ar_look_summary){0};
-    if (o->file_count < 1) return ar__fail(err, AR_ERR_VALUE, "data: not given");
+    if (!o->files.count) return ar__fail(err, AR_ERR_VALUE, "data: not given");
     ar_status s = ar_tokenizer_open(&l.tk, o->model, err);
     if (!s) s = ar__chat_open(&l.chat, o->model, o->chat_template, l.tk, err);
     if (!s) s = run(&l, err);

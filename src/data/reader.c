@@ -171,16 +171,18 @@ static char *name_of(const ar_strings *paths) {
     return NULL;
 }
 
-static bool take_sources(ar_reader *r, const char *path, const ar_data_more *more) {
-    bool ok = !path || ar__strings_add(&r->paths, path);
-    for (int i = 0; ok && i < more->file_count; i++) ok = ar__strings_add(&r->paths, more->files[i]);
+static bool take_sources(ar_reader *r, const ar_data_source *from) {
+    bool ok = true;
+    for (size_t i = 0; ok && i < from->files.count; i++) ok = ar__strings_add(&r->paths, from->files.items[i]);
+    r->samples = from->samples;
+    r->sample_count = from->sample_count;
     r->files = ok ? ar__alloc(r->paths.count + 1, sizeof *r->files) : NULL;
     for (size_t i = 0; r->files && i < r->paths.count; i++) r->files[i] = -1;
     r->name = ok ? name_of(&r->paths) : NULL;
     return r->files && r->name;
 }
 
-static ar_reader *reader_new(const char *path, const ar_tokenizer *tk, const ar_data_options *options) {
+static ar_reader *reader_new(const ar_data_source *from, const ar_tokenizer *tk, const ar_data_options *options) {
     ar_reader *r = ar__alloc(1, sizeof *r);
     if (!r) return NULL;
     int32_t eos = ar_tokenizer_eos(tk);
@@ -194,18 +196,18 @@ static ar_reader *reader_new(const char *path, const ar_tokenizer *tk, const ar_
     r->stats.max_id = -1;
     pthread_mutex_init(&r->lock, NULL);
     r->ds = ar__alloc(1, sizeof *r->ds);
-    if (r->ds && take_sources(r, path, &options->more)) return r;
+    if (r->ds && take_sources(r, from)) return r;
     ar__dataset_free(r->ds);
     ar__reader_free(r);
     return NULL;
 }
 
-ar_status ar__dataset_load(ar_dataset **out, const char *path, const ar_tokenizer *tk, const ar_data_options *options, ar_data_stats *stats,
-                           ar_error *err) {
+ar_status ar__dataset_load(ar_dataset **out, const ar_data_source *from, const ar_tokenizer *tk, const ar_data_options *options,
+                           ar_data_stats *stats, ar_error *err) {
     *out = NULL;
     if (options->max_length < 1) return ar__fail(err, AR_ERR_VALUE, "--max-length: found %d, wanted at least 1", options->max_length);
-    ar_reader *r = reader_new(path, tk, options);
-    if (!r) return ar__fail_memory(err, path);
+    ar_reader *r = reader_new(from, tk, options);
+    if (!r) return ar__fail_memory(err, "samples");
     ar_status s = ar__form_read(&r->form, options->map, options->ignore_fields, err);
     r->form.wanted = options->rows;
     r->form.turns = options->chat_for_plain;

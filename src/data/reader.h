@@ -64,6 +64,8 @@ typedef struct ar_reader {
     ar_dataset *ds;
     ar_lines lines; /* of the file at work */
     ar_strings paths;
+    const ar_memory_sample *samples; /* in memory, behind the files */
+    size_t sample_count;
     ar_buf input; /* what came on standard input */
     char *name;   /* of all of them, for messages */
     ar_chooser chooser;

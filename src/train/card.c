@@ -16,17 +16,19 @@ static void add_head(ar_buf *card, const char *base, bool lora) {
 
 static void add_adapter(ar_buf *card, const ar_trainer *t) {
     const ar_train_options *o = &t->o;
-    bool patterns = o->rank_pattern_count || o->alpha_pattern_count;
-    ar__buf_printf(card, "- rank %d, alpha %g, policy %s%s", o->rank, o->alpha, ar_policy_name(o->policy), o->dora ? ", DoRA" : "");
+    bool patterns = o->learner.rank_patterns.count || o->learner.alpha_patterns.count;
+    ar__buf_printf(card, "- rank %d, alpha %g, policy %s%s", o->learner.rank, o->learner.alpha, ar_policy_name(o->learner.policy),
+                   o->learner.dora ? ", DoRA" : "");
     if (t->adapter->pair_count)
         ar__buf_printf(card, ": s = %g%s", t->adapter->pair[0].scale, patterns ? " at the first site (patterns differ)" : "");
-    ar__buf_printf(card, "\n- targets %s\n", o->targets ? o->targets : "all-linear");
+    ar__buf_printf(card, "\n- targets %s\n", o->learner.targets ? o->learner.targets : "all-linear");
 }
 
 static void add_course(ar_buf *card, const ar_trainer *t, const ar_curve *curve) {
     const ar_train_options *o = &t->o;
     ar__buf_printf(card, "- %s, rate %g, LoRA+ ratio %g, weight decay %g, clip %g, seed %" PRIu64 "\n",
-                   o->optimizer == AR_OPTIMIZER_SGD ? "SGD" : "AdamW", o->lr, o->lr_ratio, o->weight_decay, o->clip, o->seed);
+                   o->learner.optimizer == AR_OPTIMIZER_SGD ? "SGD" : "AdamW", o->learner.lr, o->learner.lr_ratio, o->learner.weight_decay,
+                   o->learner.clip, o->learner.seed);
     ar__buf_printf(card, "- final loss %.4f (smoothed), %.4f at the start", curve->last, curve->first);
     if (t->eval_loss >= 0.0) ar__buf_printf(card, "; held-out loss %.4f", t->eval_loss);
     if (t->eval_loss >= 0.0 && !ar__has_objective(o)) ar__buf_printf(card, " (perplexity %.3f)", exp(t->eval_loss));
@@ -35,11 +37,11 @@ static void add_course(ar_buf *card, const ar_trainer *t, const ar_curve *curve)
 }
 
 static void add_objective(ar_buf *card, const ar_train_options *o) {
-    const ar_preference *p = &o->preference;
+    const ar_preference *p = &o->learner.preference;
     ar__buf_printf(card, "- objective %s, beta %g", ar__objective_name(p->objective), p->beta);
     if (p->objective == AR_OBJECTIVE_SIMPO) ar__buf_printf(card, ", gamma %g", p->gamma);
     if (p->label_smoothing > 0.0) ar__buf_printf(card, ", label smoothing %g", p->label_smoothing);
-    if (ar__has_reference(p)) ar__buf_printf(card, ", against %s", o->init_adapter ? "the adapter that it began with" : "the base");
+    if (ar__has_reference(p)) ar__buf_printf(card, ", against %s", o->course.init_adapter ? "the adapter that it began with" : "the base");
     ar__buf_puts(card, "\n");
 }
 
@@ -55,15 +57,16 @@ static void add_curve(ar_buf *card, const ar_curve *c) {
 
 ar_status ar__card_write(const ar_trainer *t, const char *dir, const ar_curve *curve, const ar_remarks *remarks, ar_error *err) {
     const ar_train_options *o = &t->o;
+    const ar_texts *files = &o->course.data.files;
     ar_buf b = {0};
-    bool lora = o->method == AR_METHOD_LORA, pairs = ar__has_objective(o);
-    const char *base = o->model ? ar__path_base(o->model) : "random weights";
+    bool lora = o->learner.method == AR_METHOD_LORA, pairs = ar__has_objective(o);
+    const char *base = o->course.model ? ar__path_base(o->course.model) : "random weights";
     add_head(&b, base, lora);
     ar__buf_printf(&b, "Trained by Alphar %s on %s%s (%zu %s, %zu supervised tokens), ", ar_version(),
-                   o->data ? ar__path_base(o->data) : "samples in memory", o->more_data_count ? " and other files" : "",
+                   files->count ? ar__path_base(files->items[0]) : "samples in memory", files->count > 1 ? " and other files" : "",
                    ar__dataset_count(t->data) / (pairs ? 2 : 1), pairs ? "pairs" : "samples", t->stats.supervised);
     if (t->step < t->steps) ar__buf_printf(&b, "%" PRId64 " of ", t->step);
-    ar__buf_printf(&b, "%" PRId64 " steps of %d %s.\n\n", t->steps, o->batch, pairs ? "pairs" : "samples");
+    ar__buf_printf(&b, "%" PRId64 " steps of %d %s.\n\n", t->steps, o->learner.batch, pairs ? "pairs" : "samples");
     if (lora) add_adapter(&b, t);
     if (pairs) add_objective(&b, o);
     add_course(&b, t, curve);

@@ -135,7 +135,7 @@ static ar_status prune(size_t *dropped, const ar_trainer *t, const char *dir, si
     *dropped = 0;
     for (size_t i = 0; !s && i < n; i++) {
         if (!ar__checkpoint_is_whole(dir, steps[i])) continue;
-        bool best = steps[i] == t->best_step && t->o.early_stop;
+        bool best = steps[i] == t->best_step && t->o.run.early_stop;
         kept += best ? newest : 1; /* the best counts among the newest where it is the newest */
         newest = false;
         if (best || kept <= keep) continue;
@@ -154,12 +154,12 @@ bool ar__checkpoint_thin(const ar_trainer *t, const char *dir) {
 
 int64_t ar__checkpoint_bytes(const ar_trainer *t) {
     enum { HEADERS = 1 << 16 };
-    int64_t copies = 1 + (t->adapter != NULL) + (t->o.optimizer == AR_OPTIMIZER_ADAMW ? 2 : 0);
+    int64_t copies = 1 + (t->adapter != NULL) + (t->o.learner.optimizer == AR_OPTIMIZER_ADAMW ? 2 : 0);
     return (int64_t)t->list.total * (int64_t)sizeof(float) * copies + HEADERS;
 }
 
 int64_t ar__checkpoint_room(const ar_trainer *t) {
-    int64_t count = t->o.keep + 1 + (t->o.early_stop > 0);
+    int64_t count = t->o.run.keep + 1 + (t->o.run.early_stop > 0);
     int64_t model = t->adapter ? 0 : (int64_t)t->list.total * (int64_t)sizeof(float);
     return count * ar__checkpoint_bytes(t) + model;
 }
@@ -184,7 +184,7 @@ ar_status ar__checkpoint_save(ar_trainer *t, const char *dir, ar_error *err) {
     if (!s) s = ar__path_rename(half, folder, err);
     if (s && half) ar__dir_remove(half, NULL);
     if (!s && t->adapter) s = ar__checkpoint_publish(dir, t->step, err);
-    if (!s) s = prune(&dropped, t, dir, (size_t)t->o.keep, err);
+    if (!s) s = prune(&dropped, t, dir, (size_t)t->o.run.keep, err);
     free(folder);
     free(half);
     return s;

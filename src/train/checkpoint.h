@@ -11,7 +11,7 @@
 
 #include "train/trainer.h"
 
-/* Writes the checkpoint of t->step, publishes it, then drops all but the newest t->o.keep (and the best). */
+/* Writes the checkpoint of t->step, publishes it, then drops all but the newest t->o.run.keep (and the best). */
 ar_status ar__checkpoint_save(ar_trainer *t, const char *dir, ar_error *err);
 /* Makes the adapter of checkpoint `step` the one in DIR. */
 ar_status ar__checkpoint_publish(const char *dir, int64_t step, ar_error *err);

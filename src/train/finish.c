@@ -36,11 +36,11 @@ static ar_status write_model(const json_t *settings, const ar_runtime *rt, const
     ar_train_options o;
     ar_trainer t = {0};
     ar_train_options_init(&o);
-    o.method = AR_METHOD_FULL;
-    o.model = text(settings, "model");
-    o.init_random = is(settings, "init", "random");
-    o.model_config = text(settings, "model-config");
-    o.optimizer = AR_OPTIMIZER_SGD; /* no moments are wanted */
+    o.learner.method = AR_METHOD_FULL;
+    o.course.model = text(settings, "model");
+    o.course.init = is(settings, "init", "random") ? AR_INIT_RANDOM : AR_INIT_BASE;
+    o.course.model_config = text(settings, "model-config");
+    o.learner.optimizer = AR_OPTIMIZER_SGD; /* no moments are wanted */
     ar_status s = ar__trainer_open(&t, rt, &o, AR_DATA_NOT, err);
     if (!s) s = ar__checkpoint_load_values(&t, dir, step, err);
     if (!s) s = ar__model_save(t.model, dir, t.tokenizer_path, err);

@@ -9,13 +9,13 @@
 
 /* With the base, by which modules are named.  log NULL: whoever opens it again speaks. */
 static ar_status open_source(ar_adapter **out, const ar_train_options *o, const ar_log *log, ar_error *err) {
-    ar_adapter_options how = {.model = o->model, .log = log ? log->fn : NULL, .log_user = log ? log->user : NULL};
-    return ar_adapter_open(out, o->init_adapter, &how, err);
+    ar_adapter_options how = {.model = o->course.model, .log = log ? log->fn : NULL, .log_user = log ? log->user : NULL};
+    return ar_adapter_open(out, o->course.init_adapter, &how, err);
 }
 
 static ar_status differs(const ar_train_options *o, const char *what, const char *name, ar_error *err) {
-    return ar__fail(err, AR_ERR_MISMATCH, "%s: %s '%s'; give options that describe the adapter you start from", o->init_adapter, what,
-                    name);
+    return ar__fail(err, AR_ERR_MISMATCH, "%s: %s '%s'; give options that describe the adapter you start from", o->course.init_adapter,
+                    what, name);
 }
 
 static ar_status check_sites(const ar_adapter *ad, const ar_adapter *from, const ar_train_options *o, ar_error *err) {
@@ -29,7 +29,7 @@ static ar_status check_sites(const ar_adapter *ad, const ar_adapter *from, const
         if (old->n_in != ad->pair[i].n_in || old->n_out != ad->pair[i].n_out) return differs(o, "has another shape at", old->site, err);
         if (old->rank > ad->pair[i].rank)
             return ar__fail(err, AR_ERR_MISMATCH, "%s: rank %d at '%s', --rank %d would lose some of it; use at least that rank",
-                            o->init_adapter, old->rank, old->site, ad->pair[i].rank);
+                            o->course.init_adapter, old->rank, old->site, ad->pair[i].rank);
     }
     for (size_t i = 0; i < from->whole_count; i++)
         if (!ar__adapter_find_whole(ad, from->whole[i].name))
@@ -58,11 +58,11 @@ ar_status ar__init_adapter_options(ar_train_options *o, ar_error *err) {
     ar_adapter *from = NULL;
     ar_status s = open_source(&from, o, NULL, err);
     if (s) return s;
-    bool untouched = !o->rank_given && !o->alpha_given;
-    if (!o->policy_given) o->policy = from->settings.policy;
-    if (!o->rank_given) o->rank = from->settings.rank;
-    if (!o->alpha_given) o->alpha = untouched ? from->settings.alpha : 2.0 * o->rank;
-    o->alpha_given = true;
+    bool untouched = !o->learner.rank_given && !o->learner.alpha_given;
+    if (!o->learner.policy_given) o->learner.policy = from->settings.policy;
+    if (!o->learner.rank_given) o->learner.rank = from->settings.rank;
+    if (!o->learner.alpha_given) o->learner.alpha = untouched ? from->settings.alpha : 2.0 * o->learner.rank;
+    o->learner.alpha_given = true;
     ar_adapter_free(from);
     return AR_OK;
 }
@@ -80,7 +80,7 @@ ar_status ar__init_adapter_template(char **text, bool *turns, const ar_train_opt
     if (s) return s;
     const char *form = ar__adapter_note(from, AR_NOTE_FORM), *own = ar__adapter_note(from, AR_NOTE_TEMPLATE_TEXT);
     *turns = form && !strcmp(form, ar__parts_kind_name(AR_DATA_MESSAGES));
-    if (own && !(*text = ar__strdup(own))) s = ar__fail_memory(err, o->init_adapter);
+    if (own && !(*text = ar__strdup(own))) s = ar__fail_memory(err, o->course.init_adapter);
     ar_adapter_free(from);
     return s;
 }
@@ -90,7 +90,7 @@ ar_status ar__init_adapter_settings(ar_adapter_settings *s, const ar_train_optio
     ar_status st = open_source(&from, o, NULL, err);
     if (st) return st;
     bool ok = true;
-    if (!o->targets) { /* exact paths, which are sites whatever the layers */
+    if (!o->learner.targets) { /* exact paths, which are sites whatever the layers */
         free(s->targets.regex);
         s->targets.regex = NULL;
         for (size_t i = 0; ok && i < from->pair_count; i++) ok = ar__strings_add(&s->targets.list, from->pair[i].site);
@@ -99,7 +99,7 @@ ar_status ar__init_adapter_settings(ar_adapter_settings *s, const ar_train_optio
         ok = copy_patterns(&s->rank_pattern, &from->settings.rank_pattern) &&
              copy_patterns(&s->alpha_pattern, &from->settings.alpha_pattern);
     ar_adapter_free(from);
-    return ok ? AR_OK : ar__fail_memory(err, o->init_adapter);
+    return ok ? AR_OK : ar__fail_memory(err, o->course.init_adapter);
 }
 
 /* Habits that change more than they seem to.  The function itself is kept; this is about how it trains on. */
@@ -107,17 +107,19 @@ static void warn_of_changes(const ar_adapter *from, const ar_train_options *o, c
     const ar_adapter_settings *old = &from->settings;
     const char *noted = ar__adapter_note(from, "train.lr");
     double rate = noted ? strtod(noted, NULL) : 0, s_old = old->rank > 0 ? ar__policy_scale(old->policy, old->alpha, old->rank) : 0;
-    double s = ar__policy_scale(o->policy, o->alpha, o->rank), ratio = s_old != 0 && rate > 0 ? s * o->lr / (s_old * rate) : 1;
-    if (o->rank > old->rank && o->alpha == old->alpha)
+    double s = ar__policy_scale(o->learner.policy, o->learner.alpha, o->learner.rank),
+           ratio = s_old != 0 && rate > 0 ? s * o->learner.lr / (s_old * rate) : 1;
+    if (o->learner.rank > old->rank && o->learner.alpha == old->alpha)
         ar__log_warn(log, "%s: rank goes from %d to %d while alpha stays %g, so that s falls from %g to %g; --alpha %g keeps it",
-                     o->init_adapter, old->rank, o->rank, o->alpha, s_old, s, ar__policy_alpha(o->policy, s_old, o->rank));
-    if (o->policy != old->policy && o->alpha == old->alpha)
+                     o->course.init_adapter, old->rank, o->learner.rank, o->learner.alpha, s_old, s,
+                     ar__policy_alpha(o->learner.policy, s_old, o->learner.rank));
+    if (o->learner.policy != old->policy && o->learner.alpha == old->alpha)
         ar__log_warn(log, "%s: the policy goes from %s to %s while alpha stays %g, so that s goes from %g to %g; --alpha %g keeps it",
-                     o->init_adapter, ar_policy_name(old->policy), ar_policy_name(o->policy), o->alpha, s_old, s,
-                     ar__policy_alpha(o->policy, s_old, o->rank));
+                     o->course.init_adapter, ar_policy_name(old->policy), ar_policy_name(o->learner.policy), o->learner.alpha, s_old, s,
+                     ar__policy_alpha(o->learner.policy, s_old, o->learner.rank));
     if (!ar__has_objective(o) && (ratio > 2 || ratio < 0.5)) /* preferences are learned at lower rates */
-        ar__log_warn(log, "%s: was trained with s·lr = %g, this run has %g: more than twice as %s", o->init_adapter, s_old * rate,
-                     s * o->lr, ratio > 1 ? "fast" : "slow");
+        ar__log_warn(log, "%s: was trained with s·lr = %g, this run has %g: more than twice as %s", o->course.init_adapter, s_old * rate,
+                     s * o->learner.lr, ratio > 1 ? "fast" : "slow");
 }
 
 ar_status ar__init_adapter(ar_adapter *ad, const ar_train_options *o, const ar_log *log, ar_error *err) {
@@ -140,7 +142,7 @@ ar_status ar__init_adapter(ar_adapter *ad, const ar_train_options *o, const ar_l
         ar__log_info(
             log,
             "%s: rank or alpha changed at %zu site%s; the function is kept (B is multiplied by s_old/s_new, new rows start at zero effect)",
-            o->init_adapter, changed, changed == 1 ? "" : "s");
+            o->course.init_adapter, changed, changed == 1 ? "" : "s");
     ar_adapter_free(from);
     return s;
 }

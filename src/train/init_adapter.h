@@ -6,7 +6,7 @@
 #include "alphar/train.h"
 #include "base/log.h"
 
-/* Fills `ad` (fresh, as the options describe it) from o->init_adapter.  Sites, DoRA and whole tensors must agree; a
+/* Fills `ad` (fresh, as the options describe it) from o->course.init_adapter.  Sites, DoRA and whole tensors must agree; a
  * larger rank gets the old rows of A and fresh ones, with zero columns of B; a change of s goes into B:
  * B' = B s_old / s_new.  Where neither rank nor alpha was asked for, the old ones are taken over. */
 ar_status ar__init_adapter(ar_adapter *ad, const ar_train_options *o, const ar_log *log, ar_error *err);

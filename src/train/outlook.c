@@ -61,25 +61,26 @@ static void scale_up(ar_outlook *o, const ar_trainer *t) {
     o->tokens = llround((double)o->tokens * factor);
     o->supervised = llround((double)o->supervised * factor);
     o->error = relative_error(t->data, (double)o->samples * (o->pairs ? 2 : 1));
-    if (!t->o.steps) o->steps = (int64_t)ar__stream_steps(ar__epoch_samples(t->o.epochs, (size_t)o->samples), (size_t)t->o.batch);
+    if (!t->o.learner.steps)
+        o->steps = (int64_t)ar__stream_steps(ar__epoch_samples(t->o.learner.epochs, (size_t)o->samples), (size_t)t->o.learner.batch);
 }
 
 /* Evaluations of the whole run: as they are asked for, else one an epoch, and the one at the end.  Of a part of the lines,
  * as many tokens as the part has in its share. */
 static double evaluation_work(const ar_trainer *t, const ar_outlook *o) {
-    double tokens = 0, count = 1, share = t->o.method == AR_METHOD_FULL ? 1.0 / 3 : 0.5;
+    double tokens = 0, count = 1, share = t->o.learner.method == AR_METHOD_FULL ? 1.0 / 3 : 0.5;
     if (!t->eval_data) return 0;
     for (size_t i = 0; i < ar__dataset_count(t->eval_data); i++) tokens += ar__dataset_at(t->eval_data, i).count;
     if (t->eval_stats.all_lines) tokens *= (double)t->eval_stats.all_lines / (double)t->eval_stats.lines;
-    if (t->o.eval_every)
-        count = ceil((double)o->steps / (double)t->o.eval_every);
+    if (t->o.run.eval_every)
+        count = ceil((double)o->steps / (double)t->o.run.eval_every);
     else if (o->samples)
         count = ceil((double)o->steps * (double)o->batch / (double)o->samples);
     return tokens * count * share;
 }
 
 ar_outlook ar__outlook_of(const ar_trainer *t) {
-    ar_outlook o = {.steps = t->steps, .batch = t->o.batch, .disk_bytes = ar__checkpoint_room(t)};
+    ar_outlook o = {.steps = t->steps, .batch = t->o.learner.batch, .disk_bytes = ar__checkpoint_room(t)};
     if (t->adapter && t->adapter->pair_count) o.rank = t->adapter->pair[0].rank;
     if (!t->data) return o;
     o.pairs = ar__has_objective(&t->o);
@@ -196,7 +197,7 @@ void ar__outlook_step(ar_pace *p, const ar_trainer *t, double seconds) {
     double counted = (double)(slow && p->steps == 1 ? 1 : p->steps - 1);
     ar_outlook o = ar__outlook_of(t);
     ar_outlook_text text;
-    ar__outlook_set_speed(&o, p->tokens / p->seconds, p->tokens / counted / (double)t->o.batch, t->steps - t->step);
+    ar__outlook_set_speed(&o, p->tokens / p->seconds, p->tokens / counted / (double)t->o.learner.batch, t->steps - t->step);
     ar_outlook_describe(&text, &o);
     ar__log_info(&t->rt->log, "%s", text.time);
     if (*text.advice) ar__log_info(&t->rt->log, "%s", text.advice);

@@ -11,33 +11,29 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "format/json.h"
+#include "train/settings.h"
+
+static ar_status check_input(const char *option, const char *path, const char *out, ar_error *err) {
+    if (!path || !ar__path_lies_in(path, out)) return AR_OK;
+    return ar__fail(err, AR_ERR_EXISTS, "%s: is or holds --%s %s, which this run reads; give another --out", out, option, path);
+}
 
 static ar_status check_inputs(const ar_train_options *o, ar_error *err) {
-    const struct {
-        const char *option, *path;
-    } inputs[] = {{"model", o->model},
-                  {"data", o->data},
-                  {"eval-data", o->eval_data},
-                  {"model-config", o->model_config},
-                  {"init-adapter", o->init_adapter}};
-    for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
-        if (inputs[i].path && ar__path_lies_in(inputs[i].path, o->out))
-            return ar__fail(err, AR_ERR_EXISTS, "%s: is or holds --%s %s, which this run reads; give another --out", o->out,
-                            inputs[i].option, inputs[i].path);
-    for (int i = 0; i < o->more_data_count + o->more_eval_data_count; i++) {
-        bool eval = i >= o->more_data_count;
-        const char *path = eval ? o->more_eval_data[i - o->more_data_count] : o->more_data[i];
-        if (ar__path_lies_in(path, o->out))
-            return ar__fail(err, AR_ERR_EXISTS, "%s: is or holds --%s %s, which this run reads; give another --out", o->out,
-                            eval ? "eval-data" : "data", path);
+    size_t count;
+    const ar_setting *rows = ar_train_settings(&count);
+    ar_status s = AR_OK;
+    for (size_t i = 0; !s && i < count; i++) {
+        if (rows[i].type == AR_SETTING_PATH) s = check_input(rows[i].name, ar__setting_text(o, &rows[i]), o->run.out, err);
+        const ar_texts *files = rows[i].type == AR_SETTING_FILES ? ar__setting_texts(o, &rows[i]) : NULL;
+        for (size_t k = 0; files && !s && k < files->count; k++) s = check_input(rows[i].name, files->items[k], o->run.out, err);
     }
-    return AR_OK;
+    return s;
 }
 
 void ar__output_abandon(const ar_train_options *o) {
     static const char *const begun[] = {"metrics.jsonl", "run.json", "checkpoints"};
     for (size_t i = 0; i < sizeof begun / sizeof *begun; i++) {
-        char *path = ar__path_join(o->out, begun[i]);
+        char *path = ar__path_join(o->run.out, begun[i]);
         if (path) ar__dir_remove(path, NULL);
         free(path);
     }
@@ -94,13 +90,13 @@ static ar_status fail_taken(const char *dir, ar_error *err) {
 }
 
 static ar_status check_left_by_us(const ar_train_options *o, ar_error *err) {
-    if (is_empty_dir(o->out)) return AR_OK;
-    json_t *settings = run_settings(o->out);
+    if (is_empty_dir(o->run.out)) return AR_OK;
+    json_t *settings = run_settings(o->run.out);
     if (!settings)
         return ar__fail(err, AR_ERR_EXISTS, "%s: exists and was not left by a run of alphar (no run.json of its own); give another --out",
-                        o->out);
+                        o->run.out);
     json_decref(settings);
-    return o->resume || o->overwrite ? AR_OK : fail_taken(o->out, err);
+    return o->run.resume || o->run.overwrite ? AR_OK : fail_taken(o->run.out, err);
 }
 
 /* The nearest folder above, or dir itself, that is there; malloc'ed. */
@@ -137,21 +133,21 @@ static ar_status make_locked(ar_output *out, ar_error *err) {
 }
 
 ar_status ar__output_take(ar_output *out, const ar_train_options *o, ar_error *err) {
-    size_t n = strlen(o->out);
-    while (n > 1 && o->out[n - 1] == '/') n--;
+    size_t n = strlen(o->run.out);
+    while (n > 1 && o->run.out[n - 1] == '/') n--;
     *out = AR_OUTPUT_NONE;
-    bool there = ar__path_exists(o->out);
-    if (there && !o->resume && !o->overwrite) return fail_taken(o->out, err);
+    bool there = ar__path_exists(o->run.out);
+    if (there && !o->run.resume && !o->run.overwrite) return fail_taken(o->run.out, err);
     ar_status s = there ? check_inputs(o, err) : AR_OK;
     if (!s && there) s = check_left_by_us(o, err);
     if (s) return s;
 
-    out->dir = ar__strndup(o->out, n);
-    out->found = nearest_folder(o->out);
+    out->dir = ar__strndup(o->run.out, n);
+    out->found = nearest_folder(o->run.out);
     if (!out->found || !out->dir)
-        s = ar__fail_memory(err, o->out);
+        s = ar__fail_memory(err, o->run.out);
     else
-        s = there ? ar__lock_take(&out->lock, o->out, err) : make_locked(out, err);
+        s = there ? ar__lock_take(&out->lock, o->run.out, err) : make_locked(out, err);
     /* Another run may have come and gone between the first look and the lock. */
     if (!s) s = check_left_by_us(o, err);
     if (!s)
@@ -179,14 +175,14 @@ ar_status ar__output_clear(const ar_train_options *o, ar_error *err) {
     static const char *const lora[] = {"adapter_config.json", "adapter_model.safetensors", NULL},
                              *const full[] = {"config.json", "model.safetensors", NULL},
                              *const every[] = {"README.md", "metrics.jsonl", "checkpoints", "run.json", NULL};
-    json_t *settings = run_settings(o->out);
+    json_t *settings = run_settings(o->run.out);
     const char *method = json_string_value(json_object_get(settings, "method"));
     const char *const *lists[] = {method && !strcmp(method, "full") ? full : lora, every};
     ar_status s = AR_OK;
     for (int k = 0; settings && k < 2; k++)
         for (int i = 0; !s && lists[k][i]; i++) { /* run.json last: until then the folder is known as ours */
-            char *path = ar__path_join(o->out, lists[k][i]);
-            s = path ? ar__dir_remove(path, err) : ar__fail_memory(err, o->out);
+            char *path = ar__path_join(o->run.out, lists[k][i]);
+            s = path ? ar__dir_remove(path, err) : ar__fail_memory(err, o->run.out);
             free(path);
         }
     json_decref(settings);

@@ -6,7 +6,7 @@
 #include "base/lock.h"
 
 typedef struct ar_output {
-    char *dir; /* o->out without slashes at its end */
+    char *dir; /* o->run.out without slashes at its end */
     ar_lock lock;
     char *found; /* the nearest folder that was there before; what lies between it and dir is this run's */
 } ar_output;
@@ -22,7 +22,7 @@ ar_status ar__output_take(ar_output *out, const ar_train_options *o, ar_error *e
 /* Gives the folder up, and removes those that this run made and left empty.  Safe on AR_OUTPUT_NONE. */
 void ar__output_drop(ar_output *out);
 
-/* Removes the files that an earlier run left in o->out, and nothing else: what a method does not write, its run is not
+/* Removes the files that an earlier run left in o->run.out, and nothing else: what a method does not write, its run is not
  * allowed to remove either. */
 ar_status ar__output_clear(const ar_train_options *o, ar_error *err);
 

@@ -25,7 +25,7 @@ static double *unknown(size_t n) {
 ar_status ar__pairs_open(ar_trainer *t, ar_error *err) {
     ar_pairs *p = &t->pairs;
     size_t step = ar__step_samples(t);
-    bool reference = ar__has_reference(&t->o.preference);
+    bool reference = ar__has_reference(&t->o.learner.preference);
     p->weight = ar__alloc(step, sizeof *p->weight);
     p->missing = ar__alloc(step, sizeof *p->missing);
     p->reference = unknown(reference ? ar__dataset_count(t->data) : 1);
@@ -71,12 +71,12 @@ static int next_in_order(uint32_t *list, const ar_trainer *t, const ar_dataset *
 
 /* Whether what the run begins with is changed by its steps, so that the reference has to be asked before them.  The base
  * under the pairs never changes. */
-static bool must_ask_first(const ar_trainer *t) { return t->o.init_adapter || !t->adapter || t->adapter->whole_count; }
+static bool must_ask_first(const ar_trainer *t) { return t->o.course.init_adapter || !t->adapter || t->adapter->whole_count; }
 
 static ar_status tell(double *last, const ar_trainer *t, size_t done, size_t all, ar_error *err) {
     double now = ar__clock_seconds();
     if (t->o.should_stop && t->o.should_stop(t->o.user))
-        return ar__fail(err, AR_ERR_INTERRUPTED, "%s: stopped before the first step", t->o.out);
+        return ar__fail(err, AR_ERR_INTERRUPTED, "%s: stopped before the first step", t->o.run.out);
     if (now - *last < TELL_SECONDS) return AR_OK;
     *last = now;
     ar__log_info(&t->rt->log, "asking the reference: %zu of %zu pairs", done, all);
@@ -84,12 +84,12 @@ static ar_status tell(double *last, const ar_trainer *t, size_t done, size_t all
 }
 
 ar_status ar__pairs_begin(ar_trainer *t, ar_error *err) {
-    const ar_pair_op *pairs = t->o.init_adapter ? t->eval_ops : NULL;
+    const ar_pair_op *pairs = t->o.course.init_adapter ? t->eval_ops : NULL;
     size_t n = ar__dataset_count(t->data), all = t->eval_data ? ar__dataset_count(t->eval_data) : 0, step = ar__step_samples(t);
     uint64_t steps = (n + step - 1) / step; /* an epoch; fewer, where the run is shorter */
     double last = ar__clock_seconds();
     ar_status s = AR_OK;
-    if (!ar__has_reference(&t->o.preference) || !must_ask_first(t)) return AR_OK;
+    if (!ar__has_reference(&t->o.learner.preference) || !must_ask_first(t)) return AR_OK;
     if (t->steps < (int64_t)steps) steps = (uint64_t)t->steps;
     for (uint64_t i = 1; !s && i <= steps; i++) {
         int count = ar__step_get(t->samples, t, i);
@@ -107,14 +107,14 @@ ar_status ar__pairs_begin(ar_trainer *t, ar_error *err) {
 /* ---- judging ---------------------------------------------------------------------------------------------------------*/
 
 static ar_said said(const ar_trainer *t, const ar_dataset *data, const double *reference, const uint32_t *sample, size_t i) {
-    bool asked = ar__has_reference(&t->o.preference);
+    bool asked = ar__has_reference(&t->o.learner.preference);
     return (ar_said){t->sample_nll[i], asked ? reference[sample[i]] : 0.0, ar__dataset_at(data, sample[i]).supervised};
 }
 
 /* The pair whose chosen sample is the i-th of the list. */
 static ar_verdict judge(const ar_trainer *t, const ar_dataset *data, const double *reference, const uint32_t *sample, size_t i) {
     ar_said c = said(t, data, reference, sample, i), r = said(t, data, reference, sample, i + 1);
-    return ar__judge(&t->o.preference, &c, &r);
+    return ar__judge(&t->o.learner.preference, &c, &r);
 }
 
 static void judge_all(ar_judged *sum, const ar_trainer *t, const ar_dataset *data, const double *reference, int count) {
@@ -143,7 +143,7 @@ static void measure_parted(ar_trainer *t, const ar_pair_op *ops) {
 
 void ar__pairs_gradients(ar_trainer *t, int count, uint64_t first_key) {
     const ar_pair_op *ops = t->attachment ? t->attachment->ops : NULL;
-    if (ar__has_reference(&t->o.preference)) ask_reference(t->pairs.reference, t, &t->batcher, t->samples, count, NULL);
+    if (ar__has_reference(&t->o.learner.preference)) ask_reference(t->pairs.reference, t, &t->batcher, t->samples, count, NULL);
     ar__batcher_begin(&t->batcher, t->samples, count, first_key, NULL);
     measure_parted(t, ops);
     t->step_supervised = ar__batcher_begin(&t->batcher, t->samples, count, first_key, &t->step_tokens);
@@ -168,7 +168,8 @@ ar_judged ar__pairs_evaluate(ar_trainer *t) {
     ar_judged sum = {0};
     for (size_t at = 0; at < all; at += ar__step_samples(t)) {
         int count = next_in_order(t->samples, t, t->eval_data, at);
-        if (ar__has_reference(&t->o.preference)) ask_reference(t->pairs.eval_reference, t, &t->eval_batcher, t->samples, count, NULL);
+        if (ar__has_reference(&t->o.learner.preference))
+            ask_reference(t->pairs.eval_reference, t, &t->eval_batcher, t->samples, count, NULL);
         ar__batcher_begin(&t->eval_batcher, t->samples, count, 0, NULL);
         for (const ar_batch *b; (b = ar__batcher_next(&t->eval_batcher, t->eval_ops));)
             measure(t->sample_nll + t->eval_batcher.first_sample, t, b);

@@ -26,7 +26,7 @@ ar_pass_spec ar__plan_spec(const ar_trainer *t, const ar_choice *c, size_t longe
                           .longest = longest,
                           .ranks = t->attachment ? t->attachment->ranks : NULL,
                           .dora = t->attachment && t->attachment->dora_count,
-                          .dropout = t->o.dropout > 0.0,
+                          .dropout = t->o.learner.dropout > 0.0,
                           .train = true,
                           .again = c->again,
                           .mlp_again = c->mlp_again,
@@ -41,7 +41,7 @@ static size_t packing_bytes(const ar_trainer *t, const ar_choice *c) {
     size_t chunk = ar__head_piece(t->model) * ar__max(c->head_pieces, 1), rows = chunk < c->tokens ? chunk : c->tokens;
     size_t widest = ar__max(ar__max((size_t)a->dim, (size_t)a->ff), (size_t)(a->heads * a->head_dim));
     /* In bf16 dY lies packed twice in one group: for W, and in f32 for B. */
-    size_t element = sizeof(float) + (t->o.compute == AR_COMPUTE_BF16 ? sizeof(uint16_t) : 0);
+    size_t element = sizeof(float) + (t->o.course.compute == AR_COMPUTE_BF16 ? sizeof(uint16_t) : 0);
     size_t left = ar__max(c->tokens * widest, rows * (size_t)a->vocab) * element;
     return ar__min(left, AR_GEMM_LEFT_BYTES) + (size_t)t->rt->threads * AR_GEMM_RIGHT_FLOATS * sizeof(float);
 }
@@ -55,7 +55,7 @@ static void measure_choice(const ar_trainer *t, ar_choice *c, size_t longest) {
 
 static ar_choice try_choice(const ar_trainer *t, size_t longest, int rows, size_t again, size_t mlp_again) {
     ar_choice c = {.micro_rows = rows, .again = again, .mlp_again = mlp_again};
-    c.tokens = ar__batcher_tokens(longest, ar__step_samples(t), t->o.max_length, rows, t->o.pack);
+    c.tokens = ar__batcher_tokens(longest, ar__step_samples(t), t->o.course.max_length, rows, t->o.course.pack);
     measure_choice(t, &c, longest);
     return c;
 }
@@ -87,15 +87,15 @@ static ar_choice fewest_again(const ar_trainer *t, size_t longest, int rows) {
 /* The most rows up to the target that fit with everything kept; failing that the fewest rows, and layers formed again. */
 ar_choice ar__plan_choose(const ar_trainer *t, size_t longest) {
     int most = (int)ar__step_samples(t), least = 1;
-    if (t->o.micro_batch > 0) most = least = t->o.micro_batch < most ? t->o.micro_batch : most;
-    size_t layers = t->o.checkpoint_layers == AR_SWITCH_ON ? SIZE_MAX : 0;
+    if (t->o.course.micro_batch > 0) most = least = t->o.course.micro_batch < most ? t->o.course.micro_batch : most;
+    size_t layers = t->o.course.checkpoint_layers == AR_SWITCH_ON ? SIZE_MAX : 0;
     ar_choice c = {0};
     for (int rows = most;; rows = (rows + 1) / 2) {
         if (rows < least || rows == 1) rows = least;
         c = try_choice(t, longest, rows, layers, 0);
         if (rows == least || (c.fits && c.tokens <= ROW_TARGET_TOKENS)) break;
     }
-    if (!c.fits && t->o.checkpoint_layers == AR_SWITCH_AUTO) c = fewest_again(t, longest, least);
+    if (!c.fits && t->o.course.checkpoint_layers == AR_SWITCH_AUTO) c = fewest_again(t, longest, least);
     return widen_head(t, longest, c);
 }
 
@@ -118,7 +118,7 @@ static double pair_flops(const ar_trainer *t) {
 /* Useful work of one supervised token: 4N for a frozen base (6N if it trains), the pairs, attention, the head. */
 static double flops_per_token(const ar_trainer *t, size_t length) {
     const ar_arch *a = &t->model->arch;
-    bool full = t->o.method == AR_METHOD_FULL;
+    bool full = t->o.learner.method == AR_METHOD_FULL;
     double linear = (double)ar__arch_linear_params(a) * (full ? 6.0 : 4.0);
     double attention = 3.5 * 2.0 * (double)length * (double)(a->heads * a->head_dim) * (double)a->layers;
     return linear + pair_flops(t) + attention + (full ? 6.0 : 4.0) * (double)a->vocab * (double)a->dim;
@@ -149,7 +149,7 @@ static ar_status trial_init(trial *r, const ar_trainer *t, size_t length, ar_err
     r->start = ar__alloc(samples + 1, sizeof *r->start);
     r->key = ar__alloc(samples, sizeof *r->key);
     if (!r->ids || !r->targets || !r->start || !r->key) return ar__fail_memory(err, "plan");
-    ar_rng g = ar__rng_stream(t->o.seed, AR_RNG_SAMPLE, 0, 0);
+    ar_rng g = ar__rng_stream(t->o.learner.seed, AR_RNG_SAMPLE, 0, 0);
     for (size_t i = 0; i < n; i++) r->ids[i] = (int32_t)(ar__rng_u64(&g, i) % (uint64_t)t->model->arch.vocab);
     return AR_OK;
 }
@@ -214,11 +214,11 @@ ar_status ar_plan_training(ar_plan *plan, const ar_runtime *rt, const ar_train_o
     ar_trainer t;
     *plan = (ar_plan){0};
     AR_ONE_CALL(rt, err);
-    ar_status s = ar__trainer_open(&t, rt, o, ar__has_data(o) ? AR_DATA_PART : AR_DATA_NOT, err);
+    ar_status s = ar__trainer_open(&t, rt, o, ar__has_samples(&o->course.data) ? AR_DATA_PART : AR_DATA_NOT, err);
     if (!s) {
-        size_t longest = t.data ? (size_t)ar__dataset_longest(t.data) : (size_t)t.o.max_length;
+        size_t longest = t.data ? (size_t)ar__dataset_longest(t.data) : (size_t)t.o.course.max_length;
         t.choice = ar__plan_choose(&t, longest);
-        int64_t state = (int64_t)t.list.total * (t.o.optimizer == AR_OPTIMIZER_SGD ? 8 : 16);
+        int64_t state = (int64_t)t.list.total * (t.o.learner.optimizer == AR_OPTIMIZER_SGD ? 8 : 16);
         plan->base_bytes = base_bytes(t.model);
         plan->adapter_bytes = state;
         plan->activation_bytes = (int64_t)t.choice.bytes;
@@ -227,9 +227,9 @@ ar_status ar_plan_training(ar_plan *plan, const ar_runtime *rt, const ar_train_o
         plan->flops_per_token = flops_per_token(&t, longest);
         plan->micro_batch = t.choice.micro_rows;
         plan->checkpoint_layers = t.choice.again + t.choice.mlp_again > 0;
-        plan->max_length = t.o.max_length;
+        plan->max_length = t.o.course.max_length;
         plan->fits = t.choice.fits;
-        plan->memory = t.o.memory ? t.o.memory : t.budget > 0 ? t.budget + t.fixed_bytes : 0;
+        plan->memory = t.o.course.memory ? t.o.course.memory : t.budget > 0 ? t.budget + t.fixed_bytes : 0;
         plan->other_bytes = t.fixed_bytes - state + (int64_t)t.choice.packing;
         plan->anonymous_bytes = plan->adapter_bytes + plan->activation_bytes + plan->other_bytes;
         size_t mean = t.data ? ar__max(t.stats.tokens / ar__dataset_count(t.data), 2) : longest;

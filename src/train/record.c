@@ -64,11 +64,11 @@ ar_status ar__record_write(const ar_trainer *t, const char *dir, ar_error *err) 
 
 ar_compute ar_train_compute(const ar_train_options *o) {
     json_t *run = NULL;
-    char *path = o->compute == AR_COMPUTE_AUTO && o->resume && o->out ? ar__path_join(o->out, "run.json") : NULL;
+    char *path = o->course.compute == AR_COMPUTE_AUTO && o->run.resume && o->run.out ? ar__path_join(o->run.out, "run.json") : NULL;
     const char *stored = NULL;
     if (path && ar__path_exists(path) && !ar__json_load_object(&run, path, 1 << 24, NULL))
         stored = json_string_value(json_object_get(json_object_get(run, "settings"), "compute"));
-    ar_compute compute = o->compute;
+    ar_compute compute = o->course.compute;
     if (stored && !strcmp(stored, "f32")) compute = AR_COMPUTE_F32;
     if (stored && !strcmp(stored, "bf16")) compute = AR_COMPUTE_BF16;
     json_decref(run);
@@ -106,7 +106,7 @@ ar_status ar__record_provenance(ar_trainer *t, ar_error *err) {
     char architecture[AR_FINGERPRINT_CHARS], rate[32];
     ar_buf weights = {0};
     ar_status s = ar__model_fingerprint(architecture, &weights, t->model, err);
-    snprintf(rate, sizeof rate, "%.9g", t->o.lr);
+    snprintf(rate, sizeof rate, "%.9g", t->o.learner.lr);
     if (!s) s = ar__adapter_set_note(t->adapter, "base.architecture", architecture, err);
     if (!s && weights.data) s = ar__adapter_set_note(t->adapter, "base.weights", weights.data, err);
     if (!s) s = ar__adapter_set_note(t->adapter, "base.dtype", ar__dtype(t->model->dtype)->name, err);

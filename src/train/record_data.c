@@ -22,10 +22,10 @@ static ar_status note_template(ar_trainer *t, ar_error *err) {
 
 ar_status ar__record_data_notes(ar_trainer *t, ar_error *err) {
     char length[24];
-    snprintf(length, sizeof length, "%d", t->o.max_length);
+    snprintf(length, sizeof length, "%d", t->o.course.max_length);
     ar_status s = ar__adapter_set_note(t->adapter, AR_NOTE_FORM, ar__record_form(t), err);
-    if (!s && t->o.map) s = ar__adapter_set_note(t->adapter, AR_NOTE_MAP, t->o.map, err);
-    if (!s && t->o.ignore_fields) s = ar__adapter_set_note(t->adapter, AR_NOTE_IGNORED, t->o.ignore_fields, err);
+    if (!s && t->o.course.map) s = ar__adapter_set_note(t->adapter, AR_NOTE_MAP, t->o.course.map, err);
+    if (!s && t->o.course.ignore_fields) s = ar__adapter_set_note(t->adapter, AR_NOTE_IGNORED, t->o.course.ignore_fields, err);
     if (!s) s = note_template(t, err);
     return s ? s : ar__adapter_set_note(t->adapter, AR_NOTE_MAX_LENGTH, length, err);
 }

@@ -28,7 +28,7 @@ void ar__run_check_disk(const ar_run *r) {
         &r->t.rt->log,
         "%s: %d checkpoint%s and the next one need %.1f MiB (%.1f MiB each), the disk has %.1f MiB left; make room, or give a smaller "
         "--keep or another --out",
-        r->dir, o->keep, o->keep == 1 ? "" : "s", (double)need / MIB, (double)one / MIB, (double)free / MIB);
+        r->dir, o->run.keep, o->run.keep == 1 ? "" : "s", (double)need / MIB, (double)one / MIB, (double)free / MIB);
 }
 
 ar_status ar__run_settle_data(ar_run *r, bool wait, ar_error *err) {

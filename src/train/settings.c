@@ -8,120 +8,159 @@
 #include "adapter/name_list.h"
 #include "base/fail.h"
 #include "base/mem.h"
-#include "data/lines.h"
 #include "train/objective.h"
 
-void ar_train_options_init(ar_train_options *o) {
-    *o = (ar_train_options){.rank = 16,
-                            .epochs = 3,
-                            .batch = 8,
-                            .pack = true,
-                            .shuffle = true,
-                            .lr = 2e-4,
-                            .lr_ratio = 1,
-                            .warmup = 0.03,
-                            .beta1 = 0.9,
-                            .beta2 = 0.999,
-                            .eps = 1e-8,
-                            .clip = 1,
-                            .keep = 2,
-                            .strength_every = 10,
-                            .seed = 1};
+/* ---- the table -------------------------------------------------------------------------------------------------------*/
+
+static void *at(ar_train_options *o, const ar_setting *s) { return (char *)o + s->offset; }
+static const void *seen_at(const ar_train_options *o, const ar_setting *s) { return (const char *)o + s->offset; }
+
+int64_t ar__setting_integer(const ar_train_options *o, const ar_setting *s) {
+    const void *from = seen_at(o, s);
+    switch (s->type) {
+    case AR_SETTING_FLAG: return *(const bool *)from;
+    case AR_SETTING_INT:
+    case AR_SETTING_CHOICE: return *(const int *)from;
+    case AR_SETTING_LONG:
+    case AR_SETTING_BYTES: return *(const int64_t *)from;
+    default: return 0;
+    }
 }
 
-typedef struct range {
+double ar__setting_number(const ar_train_options *o, const ar_setting *s) {
+    return s->type == AR_SETTING_NUMBER ? *(const double *)seen_at(o, s) : (double)ar__setting_integer(o, s);
+}
+
+const char *ar__setting_text(const ar_train_options *o, const ar_setting *s) { return *(const char *const *)seen_at(o, s); }
+const ar_texts *ar__setting_texts(const ar_train_options *o, const ar_setting *s) { return seen_at(o, s); }
+
+int ar__setting_choice(size_t *length, const char **name, const ar_setting *s, int i) {
+    int count = 0;
+    for (const char *p = s->choices; p; count++) {
+        size_t n = strcspn(p, "|");
+        if (count == i) {
+            *name = p;
+            *length = n;
+        }
+        p = p[n] ? p + n + 1 : NULL;
+    }
+    return count;
+}
+
+static int place_of(const ar_setting *s, const char *text) {
+    size_t n = 0;
+    const char *name = "";
+    int count = ar__setting_choice(&n, &name, s, -1), i = 0;
+    for (; i < count; i++) {
+        ar__setting_choice(&n, &name, s, i);
+        if (strlen(text) == n && !strncmp(text, name, n)) break;
+    }
+    return i;
+}
+
+/* The rows are the program's own: their texts are good. */
+static void set_initial(ar_train_options *o, const ar_setting *s) {
+    switch (s->type) {
+    case AR_SETTING_FLAG: *(bool *)at(o, s) = !strcmp(s->initial, "true"); break;
+    case AR_SETTING_INT: *(int *)at(o, s) = (int)strtol(s->initial, NULL, 10); break; /* a word is 0 */
+    case AR_SETTING_LONG:
+    case AR_SETTING_BYTES: *(int64_t *)at(o, s) = strtoll(s->initial, NULL, 10); break;
+    case AR_SETTING_NUMBER: *(double *)at(o, s) = strtod(s->initial, NULL); break;
+    case AR_SETTING_CHOICE: *(int *)at(o, s) = place_of(s, s->initial); break;
+    default: break;
+    }
+}
+
+void ar_train_options_init(ar_train_options *o) {
+    size_t count;
+    const ar_setting *rows = ar_train_settings(&count);
+    *o = (ar_train_options){0};
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].initial) set_initial(o, &rows[i]);
+}
+
+/* ---- checks ----------------------------------------------------------------------------------------------------------*/
+
+static ar_status check_range(const ar_train_options *o, const ar_setting *s, ar_error *err) {
+    bool whole = s->type == AR_SETTING_INT || s->type == AR_SETTING_LONG || s->type == AR_SETTING_BYTES;
+    if (!whole && s->type != AR_SETTING_NUMBER && s->type != AR_SETTING_CHOICE) return AR_OK;
+    double x = ar__setting_number(o, s), most = s->most;
+    size_t n;
     const char *name;
-    double value, least, most; /* least and most are allowed */
-} range;
+    if (s->type == AR_SETTING_CHOICE) most = ar__setting_choice(&n, &name, s, -1) - 1;
+    bool any = s->type == AR_SETTING_NUMBER && most == 0.0 && s->least == 0.0;
+    if (most == 0.0 && whole) most = s->type == AR_SETTING_INT ? INT32_MAX : 0x1p63;
+    if (x == 0.0 && (s->flags & AR_SETTING_OR_ZERO)) return AR_OK;
+    bool low = s->flags & AR_SETTING_ABOVE ? x > s->least : x >= s->least, high = s->flags & AR_SETTING_BELOW ? x < most : x <= most;
+    if (any ? isfinite(x) : low && high) return AR_OK;
+    if (any) return ar__fail(err, AR_ERR_USAGE, "%s: found %g, wanted a finite number", s->name, x);
+    return ar__fail(err, AR_ERR_USAGE, "%s: found %g, wanted %s%g to %s%g", s->name, x, s->flags & AR_SETTING_ABOVE ? "above " : "",
+                    s->least, s->flags & AR_SETTING_BELOW ? "below " : "", most);
+}
 
 static ar_status check_ranges(const ar_train_options *o, ar_error *err) {
-    const double tiny = 1e-300, huge = 1e300;
-    const range all[] = {
-        {"rank", o->rank, 1, 65536},
-        {"dropout", o->dropout, 0, 0.999999},
-        {"epochs", o->epochs, tiny, 1e9},
-        {"steps", (double)o->steps, 0, 1e15},
-        {"batch", o->batch, 1, 1 << 20},
-        {"micro-batch", o->micro_batch, 0, 1 << 20},
-        {"max-length", o->max_length, 0, 1 << 24},
-        {"lr", o->lr, 0, 1e6},
-        {"lr-ratio", o->lr_ratio, 0, 1e9},
-        {"min-lr", o->min_lr, 0, 1e6},
-        {"warmup", o->warmup, 0, 1e15},
-        {"weight-decay", o->weight_decay, 0, 1e6},
-        {"beta1", o->beta1, 0, 0.9999999999},
-        {"beta2", o->beta2, 0, 0.9999999999},
-        {"eps", o->eps, 1e-37, 1},
-        {"clip", o->clip, 0, huge},
-        {"keep", o->keep, 1, 1 << 20},
-        {"save-every", (double)o->save_every, 0, 1e15},
-        {"eval-every", (double)o->eval_every, 0, 1e15},
-        {"early-stop", o->early_stop, 0, 1 << 30},
-        {"strength-every", o->strength_every, 0, 1 << 30},
-        {"memory", (double)o->memory, 0, 1e18},
-        {"method", o->method, AR_METHOD_LORA, AR_METHOD_FULL},
-        {"policy", o->policy, AR_POLICY_STANDARD, AR_POLICY_RSLORA},
-        {"bias", o->bias, AR_BIAS_NONE, AR_BIAS_LORA_ONLY},
-        {"schedule", o->schedule, AR_SCHEDULE_COSINE, AR_SCHEDULE_CONSTANT},
-        {"optimizer", o->optimizer, AR_OPTIMIZER_ADAMW, AR_OPTIMIZER_SGD},
-        {"checkpoint-layers", o->checkpoint_layers, AR_SWITCH_AUTO, AR_SWITCH_OFF},
-    };
-    if (o->max_length == 1) return ar__fail(err, AR_ERR_USAGE, "max-length: found 1, wanted at least 2");
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (!(all[i].value >= all[i].least && all[i].value <= all[i].most))
-            return ar__fail(err, AR_ERR_USAGE, "%s: found %g, wanted %g to %g", all[i].name, all[i].value, all[i].least, all[i].most);
-    return AR_OK;
+    size_t count;
+    const ar_setting *rows = ar_train_settings(&count);
+    ar_status st = AR_OK;
+    for (size_t i = 0; !st && i < count; i++) st = check_range(o, &rows[i], err);
+    return st;
 }
 
 /* A list is given with its count, which says that it is there. */
 static ar_status check_lists(const ar_train_options *o, ar_error *err) {
-    const struct {
-        const char *name;
-        const void *list;
-        bool wanted;
-    } all[] = {{"rank_patterns", o->rank_patterns, o->rank_pattern_count > 0},
-               {"alpha_patterns", o->alpha_patterns, o->alpha_pattern_count > 0},
-               {"more_data", o->more_data, o->more_data_count > 0},
-               {"samples", o->samples, o->sample_count > 0},
-               {"more_eval_data", o->more_eval_data, o->more_eval_data_count > 0},
-               {"eval_samples", o->eval_samples, o->eval_sample_count > 0}};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (all[i].wanted && !all[i].list) return ar__fail(err, AR_ERR_VALUE, "%s: is NULL, its count says that it is there", all[i].name);
+    const ar_course_options *c = &o->course;
+    size_t count;
+    const ar_setting *rows = ar_train_settings(&count);
+    for (size_t i = 0; i < count; i++) {
+        if (rows[i].type != AR_SETTING_TEXTS && rows[i].type != AR_SETTING_FILES) continue;
+        const ar_texts *list = ar__setting_texts(o, &rows[i]);
+        if (list->count && !list->items) return ar__fail(err, AR_ERR_VALUE, "%s: is NULL, its count says that it is there", rows[i].name);
+    }
+    if ((c->data.sample_count && !c->data.samples) || (c->eval_data.sample_count && !c->eval_data.samples))
+        return ar__fail(err, AR_ERR_VALUE, "samples: is NULL, its count says that it is there");
     return AR_OK;
 }
 
 static ar_status check_preference(const ar_train_options *o, ar_error *err) {
-    ar_preference p = o->preference;
+    ar_preference p = o->learner.preference;
     ar_status s = ar__preference_resolve(&p, err);
-    if (s || !p.objective || o->train_on != AR_TRAIN_ON_ALL) return s;
+    if (s || !p.objective || o->course.train_on != AR_TRAIN_ON_ALL) return s;
     return ar__fail(err, AR_ERR_USAGE, "train-on all: found an objective, which compares completions, not their prompts");
 }
 
-ar_status ar__train_options_check(const ar_train_options *o, ar_error *err) {
+ar_status ar_train_options_check(const ar_train_options *o, ar_error *err) {
     ar_status s = check_ranges(o, err);
     if (!s) s = check_lists(o, err);
     if (!s) s = check_preference(o, err);
     if (s) return s;
-    if (o->alpha_given && !isfinite(o->alpha)) return ar__fail(err, AR_ERR_USAGE, "alpha: found %g, wanted a finite number", o->alpha);
-    if (o->alpha_given && o->alpha <= 0.0)
+    if (o->learner.alpha_given && !isfinite(o->learner.alpha))
+        return ar__fail(err, AR_ERR_USAGE, "alpha: found %g, wanted a finite number", o->learner.alpha);
+    if (o->learner.alpha_given && o->learner.alpha <= 0.0)
         return ar__fail(err, AR_ERR_USAGE,
-                        "alpha: found %g, wanted more than 0: at 0 the adapter is off, below it training would push away", o->alpha);
-    if (o->policy == AR_POLICY_RSLORA && !o->alpha_given && !o->init_adapter)
+                        "alpha: found %g, wanted more than 0: at 0 the adapter is off, below it training would push away",
+                        o->learner.alpha);
+    if (o->learner.policy == AR_POLICY_RSLORA && !o->learner.alpha_given && !o->course.init_adapter)
         return ar__fail(err, AR_ERR_USAGE,
                         "policy rslora: alpha is not given; under s = alpha/sqrt(rank) the usual 2*rank would be far too strong");
-    if (o->init_random && o->method != AR_METHOD_FULL)
-        return ar__fail(err, AR_ERR_USAGE,
-                        "init random: wanted together with --method full; an adapter on random weights learns nothing of use");
-    if (o->init_random && !o->model_config) return ar__fail(err, AR_ERR_USAGE, "init random: --model-config is not given");
-    if (!o->init_random && !o->model) return ar__fail(err, AR_ERR_USAGE, "model: not given");
-    bool lora = o->init_adapter || o->dora || o->modules_to_save || o->rank_given || o->alpha_given || o->policy_given || o->targets ||
-                o->exclude || o->layers || o->rank_pattern_count || o->alpha_pattern_count || o->dropout > 0.0 || o->bias != AR_BIAS_NONE ||
-                o->lr_ratio != 1.0;
-    if (o->method == AR_METHOD_FULL && lora)
+    if (o->course.init == AR_INIT_RANDOM && !o->course.model_config)
+        return ar__fail(err, AR_ERR_USAGE, "init random: model-config is not given, wanted its config.json");
+    if (o->course.init == AR_INIT_RANDOM && o->learner.method != AR_METHOD_FULL)
+        return ar__fail(err, AR_ERR_USAGE, "init random: wanted method full with it; an adapter on random weights learns nothing of use");
+    if (o->course.init == AR_INIT_BASE && o->course.model_config)
+        return ar__fail(err, AR_ERR_USAGE, "model-config: wanted init random with it");
+    if (o->course.init == AR_INIT_BASE && !o->course.model) return ar__fail(err, AR_ERR_USAGE, "model: not given");
+    bool lora = o->course.init_adapter || o->learner.dora || o->learner.modules_to_save || o->learner.rank_given ||
+                o->learner.alpha_given || o->learner.policy_given || o->learner.targets || o->learner.exclude || o->learner.layers ||
+                o->learner.rank_patterns.count || o->learner.alpha_patterns.count || o->learner.dropout > 0.0 ||
+                o->learner.bias != AR_BIAS_NONE || o->learner.lr_ratio != 1.0;
+    if (o->learner.method == AR_METHOD_FULL && lora)
         return ar__fail(err, AR_ERR_USAGE, "method full: trains every weight and takes no adapter options");
-    if (o->early_stop && !ar__has_eval_data(o)) return ar__fail(err, AR_ERR_USAGE, "early-stop: --eval-data is not given");
-    if (o->eval_every && !ar__has_eval_data(o)) return ar__fail(err, AR_ERR_USAGE, "eval-every: --eval-data is not given");
-    if (o->min_lr > o->lr) return ar__fail(err, AR_ERR_USAGE, "min-lr: found %g, wanted at most the rate itself, %g", o->min_lr, o->lr);
+    if (o->run.early_stop && !ar__has_samples(&o->course.eval_data))
+        return ar__fail(err, AR_ERR_USAGE, "early-stop: eval-data is not given");
+    if (o->run.eval_every && !ar__has_samples(&o->course.eval_data))
+        return ar__fail(err, AR_ERR_USAGE, "eval-every: eval-data is not given");
+    if (o->learner.min_lr > o->learner.lr)
+        return ar__fail(err, AR_ERR_USAGE, "min-lr: found %g, wanted at most the rate itself, %g", o->learner.min_lr, o->learner.lr);
     return AR_OK;
 }
 
@@ -178,174 +217,23 @@ static ar_status add_pattern(ar_patterns *out, const char *text, const char *opt
 
 ar_status ar__train_adapter_settings(ar_adapter_settings *out, const ar_train_options *o, ar_error *err) {
     ar__settings_init(out);
-    out->rank = o->rank;
-    out->alpha = o->alpha_given ? o->alpha : 2.0 * o->rank;
-    out->policy = o->policy;
-    out->dora = o->dora;
-    out->dropout = o->dropout;
-    out->bias = o->bias;
-    out->base = ar__base_reference(o->model);
+    out->rank = o->learner.rank;
+    out->alpha = o->learner.alpha_given ? o->learner.alpha : 2.0 * o->learner.rank;
+    out->policy = o->learner.policy;
+    out->dora = o->learner.dora;
+    out->dropout = o->learner.dropout;
+    out->bias = o->learner.bias;
+    out->base = ar__base_reference(o->course.model);
     out->task_type = ar__strdup("CAUSAL_LM");
     ar_status s = out->base && out->task_type ? AR_OK : ar__fail_memory(err, "settings");
-    if (!s) s = set_names(&out->targets, "targets", o->targets ? o->targets : "all-linear", err);
-    if (!s) s = set_names(&out->exclude, "exclude", o->exclude, err);
-    if (!s) s = set_saved(&out->save, o->modules_to_save, err);
-    if (!s) s = set_layers(out, o->layers, err);
-    for (int i = 0; !s && i < o->rank_pattern_count; i++) s = add_pattern(&out->rank_pattern, o->rank_patterns[i], "rank-pattern", err);
-    for (int i = 0; !s && i < o->alpha_pattern_count; i++) s = add_pattern(&out->alpha_pattern, o->alpha_patterns[i], "alpha-pattern", err);
+    if (!s) s = set_names(&out->targets, "targets", o->learner.targets ? o->learner.targets : "all-linear", err);
+    if (!s) s = set_names(&out->exclude, "exclude", o->learner.exclude, err);
+    if (!s) s = set_saved(&out->save, o->learner.modules_to_save, err);
+    if (!s) s = set_layers(out, o->learner.layers, err);
+    for (size_t i = 0; !s && i < o->learner.rank_patterns.count; i++)
+        s = add_pattern(&out->rank_pattern, o->learner.rank_patterns.items[i], "rank-pattern", err);
+    for (size_t i = 0; !s && i < o->learner.alpha_patterns.count; i++)
+        s = add_pattern(&out->alpha_pattern, o->learner.alpha_patterns.items[i], "alpha-pattern", err);
     if (s) ar__settings_release(out);
     return s;
-}
-
-static const char *const schedules[] = {"cosine", "linear", "constant"}, *const optimizers[] = {"adamw", "sgd"},
-                         *const methods[] = {"lora", "full"}, *const biases[] = {"none", "all", "lora_only"},
-                         *const switches[] = {"auto", "on", "off"};
-
-static json_t *text_or_null(const char *s) { return s ? json_string(s) : json_null(); }
-
-/* The place of an input wherever a later command runs; a name that leads nowhere stays as it is. */
-static json_t *path_or_null(const char *path) {
-    char *whole = path ? realpath(path, NULL) : NULL;
-    json_t *j = text_or_null(whole ? whole : path);
-    free(whole);
-    return j;
-}
-
-static json_t *list_of(const char *const *items, int count) {
-    json_t *a = json_array();
-    for (int i = 0; i < count; i++) json_array_append_new(a, json_string(items[i]));
-    return a;
-}
-
-/* A data file, whose path may end in the share that is taken of it. */
-static json_t *data_path(const char *path) {
-    double share;
-    char *file = ar__share_split(&share, path), *whole = file ? realpath(file, NULL) : NULL;
-    json_t *j = whole ? json_sprintf("%s%s", whole, path + strlen(file)) : json_string(path);
-    free(whole);
-    free(file);
-    return j;
-}
-
-/* One file is a string, several are a list. */
-static json_t *files_of(const char *first, const char *const *more, int count) {
-    if (!count) return first ? data_path(first) : json_null();
-    json_t *a = json_array();
-    if (first) json_array_append_new(a, data_path(first));
-    for (int i = 0; i < count; i++) json_array_append_new(a, data_path(more[i]));
-    return a;
-}
-
-static const char *const train_on[] = {"completion", "last", "all"};
-
-/* null, where an objective does not ask for it. */
-static void set_preference(json_t *j, const ar_preference *p) {
-    ar_objective o = p->objective;
-    json_object_set_new(j, "objective", text_or_null(ar__objective_name(o)));
-    json_object_set_new(j, "beta", o ? json_real(p->beta) : json_null());
-    json_object_set_new(j, "gamma", o == AR_OBJECTIVE_SIMPO ? json_real(p->gamma) : json_null());
-    json_object_set_new(j, "label-smoothing", o && o != AR_OBJECTIVE_ORPO ? json_real(p->label_smoothing) : json_null());
-}
-
-json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, const uint64_t *data_hash) {
-    char hash[32];
-    if (data_hash) snprintf(hash, sizeof hash, "%016llx", (unsigned long long)*data_hash);
-    json_t *j =
-        json_pack("{s:s, s:o, s:o, s:o, s:s, s:s, s:o, s:i, s:f, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:s}", "method",
-                  methods[o->method], "model", path_or_null(o->model), "data", files_of(o->data, o->more_data, o->more_data_count),
-                  "data-hash", text_or_null(data_hash ? hash : NULL), "init", o->init_random ? "random" : "base", "train-on",
-                  train_on[o->train_on], "model-config", path_or_null(o->model_config), "rank", o->rank, "alpha", o->alpha, "policy",
-                  ar_policy_name(o->policy), "dora", o->dora, "targets", text_or_null(o->targets), "exclude", text_or_null(o->exclude),
-                  "layers", text_or_null(o->layers), "rank-pattern", list_of(o->rank_patterns, o->rank_pattern_count), "alpha-pattern",
-                  list_of(o->alpha_patterns, o->alpha_pattern_count), "dropout", o->dropout, "modules-to-save",
-                  text_or_null(o->modules_to_save), "bias", biases[o->bias]);
-    json_t *k =
-        json_pack("{s:f, s:I, s:i, s:i, s:i, s:b, s:b, s:b, s:f, s:f, s:f, s:s, s:f, s:s, s:f, s:f, s:f, s:f, s:f}", "epochs", o->epochs,
-                  "steps", (json_int_t)steps, "batch", o->batch, "micro-batch", o->micro_batch, "max-length", o->max_length, "pack",
-                  o->pack, "shuffle", o->shuffle, "skip-bad", o->skip_bad, "lr", o->lr, "lr-ratio", o->lr_ratio, "min-lr", o->min_lr,
-                  "schedule", schedules[o->schedule], "warmup", o->warmup, "optimizer", optimizers[o->optimizer], "weight-decay",
-                  o->weight_decay, "beta1", o->beta1, "beta2", o->beta2, "eps", o->eps, "clip", o->clip);
-    json_t *l = json_pack("{s:s, s:I, s:s, s:o, s:o, s:I, s:i, s:I, s:i, s:i, s:I}", "checkpoint-layers", switches[o->checkpoint_layers],
-                          "memory", (json_int_t)o->memory, "compute", o->compute == AR_COMPUTE_BF16 ? "bf16" : "f32", "init-adapter",
-                          path_or_null(o->init_adapter), "eval-data", files_of(o->eval_data, o->more_eval_data, o->more_eval_data_count),
-                          "eval-every", (json_int_t)o->eval_every, "early-stop", o->early_stop, "save-every", (json_int_t)o->save_every,
-                          "keep", o->keep, "strength-every", o->strength_every, "seed", (json_int_t)o->seed);
-    if (l) set_preference(l, &o->preference);
-    if (l) json_object_set_new(l, "map", text_or_null(o->map));
-    if (l) json_object_set_new(l, "template", text_or_null(o->chat_template));
-    if (l) json_object_set_new(l, "ignore-fields", text_or_null(o->ignore_fields));
-    bool ok = j && k && l && !json_object_update(j, k) && !json_object_update(j, l);
-    json_decref(k);
-    json_decref(l);
-    if (!ok) {
-        json_decref(j);
-        return NULL;
-    }
-    return j;
-}
-
-/* Those that do not touch the course of the run; steps (and with them epochs) and the samples are judged apart. */
-static bool may_change(const char *key) {
-    static const char *const free_keys[] = {
-        "micro-batch", "memory", "checkpoint-layers", "eval-data", "eval-every", "save-every", "keep",    "strength-every",
-        "steps",       "epochs", "early-stop",        "model",     "data",       "data-hash",  "skip-bad"};
-    for (size_t i = 0; i < sizeof free_keys / sizeof *free_keys; i++)
-        if (!strcmp(key, free_keys[i])) return true;
-    return false;
-}
-
-json_t *ar__train_given_json(const ar_train_options *o) {
-    const struct {
-        const char *name;
-        bool given;
-    } all[] = {{"rank", o->rank_given}, {"alpha", o->alpha_given}, {"policy", o->policy_given}, {"steps", o->steps > 0}};
-    json_t *list = json_array();
-    for (size_t i = 0; list && i < sizeof all / sizeof *all; i++)
-        if (all[i].given) json_array_append_new(list, json_string(all[i].name));
-    return list;
-}
-
-static ar_status differ(const char *place, const char *key, const json_t *before, const json_t *now, ar_error *err) {
-    char *a = json_dumps(before, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15)),
-         *b = json_dumps(now, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
-    ar_status s = ar__fail(err, AR_ERR_MISMATCH,
-                           "%s: the run was started with %s %s, found %s now; resume with the same, or start anew with another --out",
-                           place, key, a ? a : "nothing", b ? b : "nothing");
-    free(a);
-    free(b);
-    return s;
-}
-
-/* Under any schedule but the constant one every rate follows from the number of steps. */
-static ar_status check_steps(const json_t *before, const json_t *now, const char *place, ar_error *err) {
-    json_int_t then = json_integer_value(json_object_get(before, "steps")), wanted = json_integer_value(json_object_get(now, "steps"));
-    const char *schedule = json_string_value(json_object_get(now, "schedule"));
-    if (wanted == then || (wanted > then && schedule && !strcmp(schedule, "constant"))) return AR_OK;
-    return ar__fail(
-        err, AR_ERR_MISMATCH,
-        "%s: the run was started with steps %lld, found %lld now, and the rates of its %s schedule follow from their number; to "
-        "train on from what it learned: --init-adapter with this folder, and another --out",
-        place, (long long)then, (long long)wanted, schedule ? schedule : "old");
-}
-
-/* The samples are compared last: another setting, such as the length they are cut at, is the better explanation. */
-static ar_status check_data(const json_t *before, const json_t *now, const char *place, ar_error *err) {
-    const json_t *then = json_object_get(before, "data-hash"), *hash = json_object_get(now, "data-hash");
-    if (json_is_null(then) || json_equal(then, hash)) return AR_OK; /* null: killed before its first checkpoint */
-    return ar__fail(err, AR_ERR_MISMATCH,
-                    "%s: the samples are not those that the run was started with: the data or the tokenizer has changed; resume with the "
-                    "same, or start anew with another --out",
-                    place);
-}
-
-ar_status ar__train_settings_agree(const json_t *before, const json_t *now, const char *place, ar_error *err) {
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)now, key, value) {
-        const json_t *old = json_object_get(before, key);
-        if (!old && json_is_null(value)) continue; /* an option that there was not yet */
-        if (!may_change(key) && !json_equal(old, value)) return differ(place, key, old, value, err);
-    }
-    ar_status s = check_steps(before, now, place, err);
-    return s ? s : check_data(before, now, place, err);
 }

@@ -1,25 +1,29 @@
-/* What the user asked for, resolved: defaults filled in, contradictions refused, and as JSON for run.json and resume. */
+/* What the user asked for: contradictions refused, and as JSON for run.json and resume. */
 #ifndef AR_TRAIN_SETTINGS_H
 #define AR_TRAIN_SETTINGS_H
 
 #include <jansson.h>
 
 #include "adapter/settings.h"
+#include "alphar/settings.h"
 #include "alphar/train.h"
 
-/* Values that make no sense alone or together: AR_ERR_USAGE. */
-ar_status ar__train_options_check(const ar_train_options *o, ar_error *err);
+static inline bool ar__has_samples(const ar_data_source *d) { return d->files.count || d->sample_count; }
 
-/* Files or samples in memory. */
-static inline bool ar__has_data(const ar_train_options *o) { return o->data || o->more_data_count || o->sample_count; }
-static inline bool ar__has_eval_data(const ar_train_options *o) { return o->eval_data || o->more_eval_data_count || o->eval_sample_count; }
+/* A setting's value in the options: of what is whole (flags, choices too), of any number; of texts; of lists. */
+int64_t ar__setting_integer(const ar_train_options *o, const ar_setting *s);
+double ar__setting_number(const ar_train_options *o, const ar_setting *s);
+const char *ar__setting_text(const ar_train_options *o, const ar_setting *s);
+const ar_texts *ar__setting_texts(const ar_train_options *o, const ar_setting *s);
+/* Returns the number of choices; *name (not ended) and its length are the i-th one's, where there is one. */
+int ar__setting_choice(size_t *length, const char **name, const ar_setting *s, int i);
 
-/* The adapter settings that the options describe; base is the name to record. */
+/* The adapter settings that the options describe; the base is the name to record. */
 ar_status ar__train_adapter_settings(ar_adapter_settings *out, const ar_train_options *o, ar_error *err);
 
-/* Every setting by its option's name.  NULL when memory runs out.  data_hash NULL: not known yet, no checkpoint either. */
+/* Every setting by its name.  NULL when memory runs out.  data_hash NULL: not known yet, no checkpoint either. */
 json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, const uint64_t *data_hash);
-/* Names of those options that were given where run.json's value alone does not tell: it holds what they became. */
+/* Names of those that were given where run.json's value alone does not tell: it holds what they became. */
 json_t *ar__train_given_json(const ar_train_options *o);
 /* Do the settings of a resumed run (`before`) allow `now`?  The first difference that matters is an error that names
  * both values. */

@@ -20,16 +20,16 @@ static ar_status open_chat(ar_trainer *t, ar_error *err) {
     const ar_train_options *o = &t->o;
     char *text = NULL;
     bool turns = false;
-    ar_status s = o->init_adapter ? ar__init_adapter_template(&text, &turns, o, err) : AR_OK;
-    t->own_template = o->chat_template || text;
-    t->turns = o->chat_template || turns;
-    if (!s && text && !o->chat_template) {
+    ar_status s = o->course.init_adapter ? ar__init_adapter_template(&text, &turns, o, err) : AR_OK;
+    t->own_template = o->course.chat_template || text;
+    t->turns = o->course.chat_template || turns;
+    if (!s && text && !o->course.chat_template) {
         s = ar__chat_open_text(&t->chat, t->tokenizer_path, text, t->tokenizer, err);
     } else if (!s) {
-        s = ar__chat_open(&t->chat, t->tokenizer_path, o->chat_template, t->tokenizer, err);
+        s = ar__chat_open(&t->chat, t->tokenizer_path, o->course.chat_template, t->tokenizer, err);
         if (!s && text && strcmp(t->chat->of[t->chat->standard].source, text) != 0)
             ar__log_warn(&t->rt->log, "%s: was trained with another chat template: what it learned was in another notation",
-                         o->init_adapter);
+                         o->course.init_adapter);
     }
     free(text);
     return s;
@@ -37,15 +37,16 @@ static ar_status open_chat(ar_trainer *t, ar_error *err) {
 
 static ar_status open_base(ar_trainer *t, ar_error *err) {
     const ar_train_options *o = &t->o;
-    ar_status s =
-        o->init_random ? ar__model_init(&t->model, t->rt, o->model_config, o->seed, err) : ar_model_open(&t->model, t->rt, o->model, err);
+    ar_status s = o->course.init == AR_INIT_RANDOM ? ar__model_init(&t->model, t->rt, o->course.model_config, o->learner.seed, err)
+                                                   : ar_model_open(&t->model, t->rt, o->course.model, err);
     if (s) return s;
-    if (o->init_random) {
-        const char *slash = strrchr(o->model_config, '/');
+    if (o->course.init == AR_INIT_RANDOM) {
+        const char *slash = strrchr(o->course.model_config, '/');
         t->tokenizer_path =
-            slash ? ar__strndup(o->model_config, slash == o->model_config ? 1 : (size_t)(slash - o->model_config)) : ar__strdup(".");
+            slash ? ar__strndup(o->course.model_config, slash == o->course.model_config ? 1 : (size_t)(slash - o->course.model_config))
+                  : ar__strdup(".");
     } else {
-        t->tokenizer_path = ar__strdup(o->model);
+        t->tokenizer_path = ar__strdup(o->course.model);
     }
     if (!t->tokenizer_path) return ar__fail_memory(err, "tokenizer");
     s = ar_tokenizer_open(&t->tokenizer, t->tokenizer_path, err);
@@ -55,33 +56,33 @@ static ar_status open_base(ar_trainer *t, ar_error *err) {
 /* A length that was asked for stands; the default is no longer than the base was made for. */
 static void choose_length(ar_trainer *t) {
     int64_t positions = t->model->arch.max_positions;
-    if (t->o.max_length) return;
-    t->o.max_length = ar__length_default(positions);
-    if (t->o.max_length < AR_LENGTH) ar__log_info(&t->rt->log, "max-length %d: the base was made for no more positions", t->o.max_length);
+    if (t->o.course.max_length) return;
+    t->o.course.max_length = ar__length_default(positions);
+    if (t->o.course.max_length < AR_LENGTH)
+        ar__log_info(&t->rt->log, "max-length %d: the base was made for no more positions", t->o.course.max_length);
 }
 
 /* AR_DATA_AHEAD: a large file may be tokenized while the first steps run, unless samples can be longer than the base was made for. */
-static ar_status load_data(ar_dataset **out, ar_trainer *t, const char *file, const ar_data_more *more, ar_data_when when,
-                           ar_data_stats *stats, ar_error *err) {
+static ar_status load_data(ar_dataset **out, ar_trainer *t, const ar_data_source *from, ar_data_when when, ar_data_stats *stats,
+                           ar_error *err) {
     const ar_arch *a = &t->model->arch;
-    const char *path = file ? file : "samples";
-    ar_data_options d = {.max_length = t->o.max_length,
-                         .seed = t->o.seed,
+    const char *path = from->files.count ? from->files.items[0] : "samples";
+    ar_data_options d = {.max_length = t->o.course.max_length,
+                         .seed = t->o.learner.seed,
                          .threads = t->rt->threads,
                          .eos_id = a->eos_count ? a->eos[0] : -1,
-                         .train_on = t->o.train_on,
-                         .skip_bad = t->o.skip_bad,
-                         .ahead_bytes = when == AR_DATA_AHEAD && t->o.max_length <= a->max_positions ? AHEAD_BYTES : 0,
-                         .sample_bytes = when == AR_DATA_PART && !more->sample_count ? PLAN_BYTES : 0,
+                         .train_on = t->o.course.train_on,
+                         .skip_bad = t->o.course.skip_bad,
+                         .ahead_bytes = when == AR_DATA_AHEAD && t->o.course.max_length <= a->max_positions ? AHEAD_BYTES : 0,
+                         .sample_bytes = when == AR_DATA_PART && !from->sample_count ? PLAN_BYTES : 0,
                          .vocab = (int32_t)(a->vocab < INT32_MAX ? a->vocab : INT32_MAX),
                          .log = &t->rt->log,
-                         .more = *more,
-                         .map = t->o.map,
-                         .ignore_fields = t->o.ignore_fields,
+                         .map = t->o.course.map,
+                         .ignore_fields = t->o.course.ignore_fields,
                          .rows = ar__has_objective(&t->o) ? AR_ROWS_PAIRS : AR_ROWS_SAMPLES,
                          .chat = t->chat,
                          .chat_for_plain = t->turns};
-    ar_status s = ar__dataset_load(out, file, t->tokenizer, &d, stats, err);
+    ar_status s = ar__dataset_load(out, from, t->tokenizer, &d, stats, err);
     if (!s && when == AR_DATA_AHEAD) ar__chat_remark(t->chat, t->tokenizer, ar__dataset_kind(*out), &t->rt->log);
     if (s || ar__dataset_is_reading(*out)) return s;
     if (a->rope.kind == AR_ROPE_DYNAMIC && ar__dataset_longest(*out) > a->max_positions)
@@ -170,18 +171,19 @@ static ar_status make_adapter(ar_trainer *t, ar_error *err) {
     ar_adapter_settings settings;
     int count;
     ar_status s = ar__train_adapter_settings(&settings, &t->o, err);
-    if (!s && t->o.init_adapter && (s = ar__init_adapter_settings(&settings, &t->o, !t->asked.rank_given && !t->asked.alpha_given, err)))
+    if (!s && t->o.course.init_adapter &&
+        (s = ar__init_adapter_settings(&settings, &t->o, !t->asked.learner.rank_given && !t->asked.learner.alpha_given, err)))
         ar__settings_release(&settings);
     if (s) return s;
     ar_module *modules = listed_modules(&count, t->model);
     s = check_layers(&settings, &t->model->arch, err);
     if (!s && modules) s = ar__targets_check_names(&settings, &(ar_module_list){modules, count, NULL, 0}, err);
     if (!s)
-        s = modules ? ar__adapter_build(&t->adapter, &settings, modules, count, defaults, 2, t->o.seed, t->rt->threads, err)
+        s = modules ? ar__adapter_build(&t->adapter, &settings, modules, count, defaults, 2, t->o.learner.seed, t->rt->threads, err)
                     : ar__fail_memory(err, "modules");
     free(modules);
-    if (!s && t->o.rank_pattern_count) s = check_patterns("rank-pattern", &settings.rank_pattern, t->adapter, err);
-    if (!s && t->o.alpha_pattern_count) s = check_patterns("alpha-pattern", &settings.alpha_pattern, t->adapter, err);
+    if (!s && t->o.learner.rank_patterns.count) s = check_patterns("rank-pattern", &settings.rank_pattern, t->adapter, err);
+    if (!s && t->o.learner.alpha_patterns.count) s = check_patterns("alpha-pattern", &settings.alpha_pattern, t->adapter, err);
     ar__settings_release(&settings);
     if (!s) fill_wholes(t);
     return s;
@@ -199,31 +201,31 @@ static ar_status attach(ar_trainer *t, bool fresh, ar_error *err) {
     memcpy(t->eval_ops, t->attachment->ops, n * sizeof *t->eval_ops);
     for (size_t i = 0; i < t->adapter->pair_count; i++) t->weight_norm[i] = -1.0;
     for (size_t i = 1; i < n; i++) { /* module 0, the embedding, has no dropout */
-        t->attachment->ops[i].dropout = (float)t->o.dropout;
-        t->attachment->ops[i].seed = t->o.seed;
+        t->attachment->ops[i].dropout = (float)t->o.learner.dropout;
+        t->attachment->ops[i].seed = t->o.learner.seed;
     }
     return AR_OK;
 }
 
 static ar_status open_trainables(ar_trainer *t, ar_error *err) {
-    bool moments = t->o.optimizer == AR_OPTIMIZER_ADAMW;
-    if (t->o.method == AR_METHOD_FULL) return ar__trainables_from_model(&t->list, t->model, moments, err);
+    bool moments = t->o.learner.optimizer == AR_OPTIMIZER_ADAMW;
+    if (t->o.learner.method == AR_METHOD_FULL) return ar__trainables_from_model(&t->list, t->model, moments, err);
     ar_status s = make_adapter(t, err);
-    if (!s && t->o.init_adapter) s = ar__init_adapter(t->adapter, &t->o, &t->rt->log, err);
-    if (!s) s = attach(t, !t->o.init_adapter, err);
-    if (!s) s = ar__trainables_from_adapter(&t->list, t->model, t->attachment, t->o.lr_ratio, moments, err);
+    if (!s && t->o.course.init_adapter) s = ar__init_adapter(t->adapter, &t->o, &t->rt->log, err);
+    if (!s) s = attach(t, !t->o.course.init_adapter, err);
+    if (!s) s = ar__trainables_from_adapter(&t->list, t->model, t->attachment, t->o.learner.lr_ratio, moments, err);
     return s;
 }
 
 static ar_status open_stream(ar_trainer *t, ar_error *err) {
-    size_t n = ar__dataset_count(t->data) / (ar__has_objective(&t->o) ? 2 : 1), batch = (size_t)t->o.batch;
-    uint64_t samples = t->o.steps ? UINT64_MAX : ar__epoch_samples(t->o.epochs, n);
-    t->steps = t->o.steps ? t->o.steps : (int64_t)ar__stream_steps(samples, batch);
+    size_t n = ar__dataset_count(t->data) / (ar__has_objective(&t->o) ? 2 : 1), batch = (size_t)t->o.learner.batch;
+    uint64_t samples = t->o.learner.steps ? UINT64_MAX : ar__epoch_samples(t->o.learner.epochs, n);
+    t->steps = t->o.learner.steps ? t->o.learner.steps : (int64_t)ar__stream_steps(samples, batch);
     t->samples = ar__alloc(ar__step_samples(t), sizeof *t->samples);
     t->sample_nll = ar__alloc(ar__step_samples(t), sizeof *t->sample_nll);
     if (!t->samples || !t->sample_nll) return ar__fail_memory(err, "batches");
     ar_status s = ar__has_objective(&t->o) ? ar__pairs_open(t, err) : AR_OK;
-    return s ? s : ar__stream_init(&t->stream, n, batch, samples, t->o.seed, t->o.shuffle, err);
+    return s ? s : ar__stream_init(&t->stream, n, batch, samples, t->o.learner.seed, t->o.learner.shuffle, err);
 }
 
 /* What may be used for the pass: the given limit, or nine tenths of what the machine has left beside the base. */
@@ -233,30 +235,29 @@ static void set_budget(ar_trainer *t) {
     int64_t now = ar__memory_anonymous(), to_come = t->data ? (int64_t)ar__dataset_bytes_to_come(t->data) : 0;
     int64_t room = available / 10 * 9 - base - to_come;
     t->fixed_bytes = (now > 0 ? now : 0) + to_come; /* ar__alloc touches what it gives, so the state counts already */
-    if (t->o.memory) room = t->o.memory - t->fixed_bytes;
-    t->budget = !t->o.memory && available <= 0 ? 0 : room > 1 ? room : 1;
+    if (t->o.course.memory) room = t->o.course.memory - t->fixed_bytes;
+    t->budget = !t->o.course.memory && available <= 0 ? 0 : room > 1 ? room : 1;
 }
 
 ar_status ar__trainer_open(ar_trainer *t, const ar_runtime *rt, const ar_train_options *o, ar_data_when data, ar_error *err) {
     *t = (ar_trainer){.rt = rt, .o = *o, .asked = *o, .eval_loss = -1.0, .strength = -1.0, .best_eval = INFINITY};
-    t->o.compute = ar_runtime_compute(rt);
-    if (t->o.compute == AR_COMPUTE_BF16) ar__log_info(&rt->log, "compute bf16: products with the base's weights on %s", rt->gemm[0]->name);
-    ar_status s = ar__train_options_check(o, err);
-    if (!s) s = ar__preference_resolve(&t->o.preference, err);
-    if (!s && o->init_adapter) s = ar__init_adapter_options(&t->o, err);
-    if (!t->o.alpha_given) t->o.alpha = 2.0 * t->o.rank;
-    if (!t->o.targets && !t->o.init_adapter && t->o.method == AR_METHOD_LORA) t->o.targets = "all-linear";
-    ar_data_more more = {o->more_data, o->more_data_count, o->samples, o->sample_count};
-    ar_data_more eval_more = {o->more_eval_data, o->more_eval_data_count, o->eval_samples, o->eval_sample_count};
-    if (!s && data && !ar__has_data(o)) s = ar__fail(err, AR_ERR_VALUE, "data: not given");
+    t->o.course.compute = ar_runtime_compute(rt);
+    if (t->o.course.compute == AR_COMPUTE_BF16)
+        ar__log_info(&rt->log, "compute bf16: products with the base's weights on %s", rt->gemm[0]->name);
+    ar_status s = ar_train_options_check(o, err);
+    if (!s) s = ar__preference_resolve(&t->o.learner.preference, err);
+    if (!s && o->course.init_adapter) s = ar__init_adapter_options(&t->o, err);
+    if (!t->o.learner.alpha_given) t->o.learner.alpha = 2.0 * t->o.learner.rank;
+    if (!t->o.learner.targets && !t->o.course.init_adapter && t->o.learner.method == AR_METHOD_LORA) t->o.learner.targets = "all-linear";
+    if (!s && data && !ar__has_samples(&o->course.data)) s = ar__fail(err, AR_ERR_VALUE, "data: not given");
     if (!s) s = open_base(t, err);
     if (!s) choose_length(t);
     /* A resumed run compares its samples with those of before, and rows without packing are as long as the longest sample:
      * both want all of them first. */
-    if (data == AR_DATA_AHEAD && (o->resume || !o->pack)) data = AR_DATA_FIRST;
-    if (!s && data) s = load_data(&t->data, t, o->data, &more, data, &t->stats, err);
-    if (!s && data && ar__has_eval_data(o))
-        s = load_data(&t->eval_data, t, o->eval_data, &eval_more, data == AR_DATA_PART ? data : AR_DATA_FIRST, &t->eval_stats, err);
+    if (data == AR_DATA_AHEAD && (o->run.resume || !o->course.pack)) data = AR_DATA_FIRST;
+    if (!s && data) s = load_data(&t->data, t, &o->course.data, data, &t->stats, err);
+    if (!s && data && ar__has_samples(&o->course.eval_data))
+        s = load_data(&t->eval_data, t, &o->course.eval_data, data == AR_DATA_PART ? data : AR_DATA_FIRST, &t->eval_stats, err);
     if (!s) s = open_trainables(t, err);
     if (!s && data) s = open_stream(t, err);
     if (!s) set_budget(t);
@@ -267,20 +268,22 @@ ar_status ar__trainer_allocate(ar_trainer *t, ar_error *err) {
     size_t longest = (size_t)ar__dataset_longest(t->data);
     if (t->eval_data && (size_t)ar__dataset_longest(t->eval_data) > longest) longest = (size_t)ar__dataset_longest(t->eval_data);
     t->choice = ar__plan_choose(t, longest);
-    if (!t->choice.fits && t->o.memory)
+    if (!t->choice.fits && t->o.course.memory)
         return ar__fail(err, AR_ERR_MEMORY,
                         "memory: the smallest plan needs %zu MiB, the limit is %lld MiB; use a smaller --max-length or more --memory",
-                        (t->choice.bytes + t->choice.packing + (size_t)t->fixed_bytes) >> 20, (long long)(t->o.memory >> 20));
+                        (t->choice.bytes + t->choice.packing + (size_t)t->fixed_bytes) >> 20, (long long)(t->o.course.memory >> 20));
     if (!t->choice.fits)
         ar__log_warn(&t->rt->log, "the smallest plan needs %zu MiB, more than this machine has free",
                      (t->choice.bytes + t->choice.packing) >> 20);
     ar_pass_spec spec = ar__plan_spec(t, &t->choice, longest);
     ar_status s = ar__pass_new(&t->pass, t->model, &spec, err);
     size_t batch = ar__step_samples(t);
-    if (!s) s = ar__batcher_init(&t->batcher, t->data, batch, t->choice.tokens, t->o.max_length, t->choice.micro_rows, t->o.pack, err);
-    if (!s && t->eval_data)
-        s = ar__batcher_init(&t->eval_batcher, t->eval_data, batch, t->choice.tokens, t->o.max_length, t->choice.micro_rows, t->o.pack,
+    if (!s)
+        s = ar__batcher_init(&t->batcher, t->data, batch, t->choice.tokens, t->o.course.max_length, t->choice.micro_rows, t->o.course.pack,
                              err);
+    if (!s && t->eval_data)
+        s = ar__batcher_init(&t->eval_batcher, t->eval_data, batch, t->choice.tokens, t->o.course.max_length, t->choice.micro_rows,
+                             t->o.course.pack, err);
     t->batcher.pairs = t->eval_batcher.pairs = ar__has_objective(&t->o);
     return s;
 }

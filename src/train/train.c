@@ -25,7 +25,7 @@ static ar_status go_on(ar_run *r, int64_t newest, ar_error *err) {
     if (t->adapter && ar__checkpoint_publish(r->dir, newest, &own))
         ar__log_warn(&t->rt->log, "%s; %s holds an adapter again from the next checkpoint on", own.message, r->dir);
     r->saved = newest;
-    if (t->o.early_stop && t->best_step > 0 && !ar__checkpoint_is_whole(r->dir, t->best_step)) {
+    if (t->o.run.early_stop && t->best_step > 0 && !ar__checkpoint_is_whole(r->dir, t->best_step)) {
         ar__log_warn(&t->rt->log, "%s: the checkpoint of the best step %lld is gone; the best is looked for from here on", r->dir,
                      (long long)t->best_step);
         t->best_eval = INFINITY;
@@ -40,13 +40,13 @@ static ar_status go_on(ar_run *r, int64_t newest, ar_error *err) {
 
 static ar_status prepare_output(ar_run *r, ar_error *err) {
     const ar_train_options *o = &r->t.o;
-    ar_status s = o->resume ? ar__record_check(&r->t, r->dir, err) : AR_OK;
+    ar_status s = o->run.resume ? ar__record_check(&r->t, r->dir, err) : AR_OK;
     if (!s) s = ar__pairs_begin(&r->t, err); /* as long as the run is where it began */
-    if (!s && !o->resume) s = ar__output_clear(o, err);
+    if (!s && !o->run.resume) s = ar__output_clear(o, err);
     ar__checkpoint_sweep(r->dir);
-    int64_t newest = o->resume && !s ? ar__checkpoint_newest(r->dir) : -1;
+    int64_t newest = o->run.resume && !s ? ar__checkpoint_newest(r->dir) : -1;
     if (!s && newest >= 0) s = go_on(r, newest, err);
-    if (!s && newest < 0 && o->resume && strcmp(r->output.found, r->dir) == 0)
+    if (!s && newest < 0 && o->run.resume && strcmp(r->output.found, r->dir) == 0)
         ar__log_info(&r->t.rt->log, "%s: no checkpoint yet, starting anew", r->dir);
     if (!s) s = ar__record_write(&r->t, r->dir, err);
     if (!s) s = ar__metrics_open(&r->metrics, r->dir, r->t.step, err);
@@ -58,8 +58,8 @@ static ar_status prepare_output(ar_run *r, ar_error *err) {
 static bool evaluation_due(const ar_trainer *t) {
     if (!t->eval_data) return false;
     if (t->step == t->steps) return true;
-    if (t->o.eval_every) return t->step % t->o.eval_every == 0;
-    uint64_t before = (uint64_t)(t->step - 1) * (uint64_t)t->o.batch, after = (uint64_t)t->step * (uint64_t)t->o.batch;
+    if (t->o.run.eval_every) return t->step % t->o.run.eval_every == 0;
+    uint64_t before = (uint64_t)(t->step - 1) * (uint64_t)t->o.learner.batch, after = (uint64_t)t->step * (uint64_t)t->o.learner.batch;
     return ar__stream_epoch(&t->stream, before) != ar__stream_epoch(&t->stream, after);
 }
 
@@ -71,7 +71,7 @@ static ar_status take_best(ar_run *r, ar_error *err) {
     t->best_eval = t->eval_loss;
     t->best_step = t->step;
     t->evals_since_best = 0;
-    if (!t->o.early_stop) return AR_OK;
+    if (!t->o.run.early_stop) return AR_OK;
     ar_status s = ar__run_save(r, err);
     if (s || r->saved == t->step) return s;
     ar__log_warn(&t->rt->log, "step %lld: the best evaluation so far could not be kept, and does not count", (long long)t->step);
@@ -121,7 +121,7 @@ static ar_status one_step(ar_run *r, ar_error *err) {
     double seconds = ar__clock_seconds() - began, now = (double)t->step_tokens / (seconds > 1e-9 ? seconds : 1e-9);
     r->rate = r->rate > 0.0 ? 0.9 * r->rate + 0.1 * now : now;
     ar__outlook_step(&r->pace, t, seconds);
-    bool measured = t->adapter && t->o.strength_every && (t->step % t->o.strength_every == 0 || t->step == t->steps);
+    bool measured = t->adapter && t->o.run.strength_every && (t->step % t->o.run.strength_every == 0 || t->step == t->steps);
     if (measured) t->strength = ar__trainer_strength(t);
     s = ar__metrics_step(&r->metrics, t->step, t->loss, ar__rate_at(&t->o, t->step, t->steps), t->grad_norm, t->step_tokens,
                          t->step_supervised, seconds, ar__has_objective(&t->o) ? &t->judged : NULL, measured ? t->strength : -1.0, err);
@@ -134,7 +134,7 @@ static ar_status one_step(ar_run *r, ar_error *err) {
 static bool save_due(const ar_run *r) {
     double now = ar__clock_seconds();
     if (r->retry > 0.0) return now >= r->retry;
-    if (r->t.o.save_every) return r->t.step % r->t.o.save_every == 0;
+    if (r->t.o.run.save_every) return r->t.step % r->t.o.run.save_every == 0;
     return now - r->last_save > SAVE_SECONDS;
 }
 
@@ -152,9 +152,9 @@ static ar_status loop(ar_run *r, ar_error *err) {
     ar_trainer *t = &r->t;
     ar_status s = AR_OK;
     while (!s && t->step < t->steps) {
-        if (t->o.early_stop && t->evals_since_best >= t->o.early_stop) {
+        if (t->o.run.early_stop && t->evals_since_best >= t->o.run.early_stop) {
             ar__log_info(&t->rt->log, "step %lld: no improvement in %d evaluations; best was step %lld", (long long)t->step,
-                         t->o.early_stop, (long long)t->best_step);
+                         t->o.run.early_stop, (long long)t->best_step);
             break;
         }
         if (t->o.should_stop && t->o.should_stop(t->o.user)) return stop(r, err);
@@ -170,7 +170,7 @@ static ar_status write_result(ar_run *r, ar_train_result *result, ar_error *err)
     ar_curve curve = {0};
     ar_remarks remarks;
     ar_status s = ar__run_save_now(r, err);
-    if (!s && t->o.early_stop && t->best_step > 0) {
+    if (!s && t->o.run.early_stop && t->best_step > 0) {
         if (t->best_step != t->step) s = ar__checkpoint_load_values(t, r->dir, t->best_step, err);
         if (!s && t->adapter) s = ar__checkpoint_publish(r->dir, t->best_step, err);
         t->eval_loss = t->best_eval;
@@ -187,11 +187,12 @@ static ar_status write_result(ar_run *r, ar_train_result *result, ar_error *err)
 static void say_what_alpha_is(const ar_trainer *t) {
     const ar_train_options *o = &t->o;
     if (!t->adapter || !t->adapter->pair_count) return;
-    double s = t->adapter->pair[0].scale, ratio = o->alpha / o->rank;
-    ar__log_info(&t->rt->log, "rank %d, alpha %g (%gr)%s, s = %g, s·lr = %g, LoRA+ ratio %g", o->rank, o->alpha, ratio,
-                 o->policy == AR_POLICY_RSLORA ? ", rslora" : "", s, s * o->lr, o->lr_ratio);
-    if (o->rank_pattern_count && !o->alpha_pattern_count)
-        ar__log_warn(&t->rt->log, "rank-pattern without alpha-pattern: s changes from site to site, since alpha stays %g", o->alpha);
+    double s = t->adapter->pair[0].scale, ratio = o->learner.alpha / o->learner.rank;
+    ar__log_info(&t->rt->log, "rank %d, alpha %g (%gr)%s, s = %g, s·lr = %g, LoRA+ ratio %g", o->learner.rank, o->learner.alpha, ratio,
+                 o->learner.policy == AR_POLICY_RSLORA ? ", rslora" : "", s, s * o->learner.lr, o->learner.lr_ratio);
+    if (o->learner.rank_patterns.count && !o->learner.alpha_patterns.count)
+        ar__log_warn(&t->rt->log, "rank-pattern without alpha-pattern: s changes from site to site, since alpha stays %g",
+                     o->learner.alpha);
     double least = s, most = s;
     for (size_t i = 0; i < t->adapter->pair_count; i++) {
         least = fmin(least, t->adapter->pair[i].scale);
@@ -224,7 +225,7 @@ ar_status ar_train(ar_train_result *result, const ar_runtime *rt, const ar_train
     ar_run r = {.output = AR_OUTPUT_NONE, .metrics = {.fd = -1}, .began = ar__clock_seconds(), .saved = -1};
     *result = (ar_train_result){.eval_loss = -1.0};
     AR_ONE_CALL(rt, err);
-    if (!o->out) return ar__fail(err, AR_ERR_VALUE, "out: not given");
+    if (!o->run.out) return ar__fail(err, AR_ERR_VALUE, "out: not given");
     ar_status s = ar__output_take(&r.output, o, err);
     if (s) return s;
     r.dir = r.output.dir;
@@ -232,7 +233,7 @@ ar_status ar_train(ar_train_result *result, const ar_runtime *rt, const ar_train
         ar__log_warn(&rt->log, "%s: this file system has no locks, so that nothing keeps a second run out of the folder", r.dir);
 
     s = ar__trainer_open(&r.t, rt, o, AR_DATA_AHEAD, err);
-    if (s && o->resume && (s == AR_ERR_NOT_FOUND || s == AR_ERR_IO)) add(err, "; what has moved is given anew beside --resume");
+    if (s && o->run.resume && (s == AR_ERR_NOT_FOUND || s == AR_ERR_IO)) add(err, "; what has moved is given anew beside --resume");
     if (!s) s = ar__trainer_allocate(&r.t, err);
     if (!s) say_what_to_expect(&r.t);
     if (!s) ar__outlook_begin(&r.t);
@@ -250,7 +251,7 @@ ar_status ar_train(ar_train_result *result, const ar_runtime *rt, const ar_train
     if (began && s && s != AR_ERR_INTERRUPTED) {
         bool disk = s == AR_ERR_IO && r.t.step > 0; /* room can be made: the settings stay, for --resume */
         name_what_is_left(&r, err);
-        if (!o->resume && !disk && ar__checkpoint_newest(o->out) < 0) ar__output_abandon(o);
+        if (!o->run.resume && !disk && ar__checkpoint_newest(o->run.out) < 0) ar__output_abandon(o);
     }
     ar__output_drop(&r.output);
     ar__trainer_close(&r.t);

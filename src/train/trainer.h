@@ -59,9 +59,9 @@ typedef struct ar_trainer {
     int64_t best_step, evals_since_best;
 } ar_trainer;
 
-static inline bool ar__has_objective(const ar_train_options *o) { return o->preference.objective != AR_OBJECTIVE_NONE; }
+static inline bool ar__has_objective(const ar_train_options *o) { return o->learner.preference.objective != AR_OBJECTIVE_NONE; }
 /* Samples of a whole step: a pair has two. */
-static inline size_t ar__step_samples(const ar_trainer *t) { return (size_t)t->o.batch * (ar__has_objective(&t->o) ? 2 : 1); }
+static inline size_t ar__step_samples(const ar_trainer *t) { return (size_t)t->o.learner.batch * (ar__has_objective(&t->o) ? 2 : 1); }
 
 typedef enum ar_data_when {
     AR_DATA_NOT,   /* a plan may do without */

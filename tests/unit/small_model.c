@@ -39,15 +39,15 @@ static void make_adapter(small *s, const small_case *c) {
     ar_adapter_settings settings;
     int count = 0;
     ar_train_options_init(&o);
-    o.model = "base";
-    o.rank = 3;
-    o.alpha = 4.5;
-    o.alpha_given = true;
-    o.targets = c->targets;
-    o.modules_to_save = c->save;
-    o.dora = c->dora;
-    o.bias = c->bias;
-    o.dropout = c->dropout;
+    o.course.model = "base";
+    o.learner.rank = 3;
+    o.learner.alpha = 4.5;
+    o.learner.alpha_given = true;
+    o.learner.targets = c->targets;
+    o.learner.modules_to_save = c->save;
+    o.learner.dora = c->dora;
+    o.learner.bias = c->bias;
+    o.learner.dropout = c->dropout;
     must(ar__train_adapter_settings(&settings, &o, &err), &err);
     ar_module *list = calloc(s->model->module_count, sizeof *list);
     for (size_t i = 0; i < s->model->module_count; i++)

@@ -76,25 +76,25 @@ static update train(int64_t steps, double alpha, double lr, double ratio, double
     ar_train_result result;
     ar_adapter *ad;
     ar_train_options_init(&o);
-    o.model = "demo/base";
-    o.data = "demo/task/train.jsonl";
-    o.out = temp_path("equivalence");
-    o.rank = 8;
-    o.alpha = alpha;
-    o.alpha_given = true;
-    o.lr = lr;
-    o.lr_ratio = ratio;
-    o.eps = eps;
-    o.clip = clip;
-    o.steps = steps;
-    o.batch = 2;
-    o.max_length = 32;
-    o.strength_every = 0;
-    o.overwrite = true;
+    o.course.model = "demo/base";
+    o.course.data = ONE_PATH("demo/task/train.jsonl");
+    o.run.out = temp_path("equivalence");
+    o.learner.rank = 8;
+    o.learner.alpha = alpha;
+    o.learner.alpha_given = true;
+    o.learner.lr = lr;
+    o.learner.lr_ratio = ratio;
+    o.learner.eps = eps;
+    o.learner.clip = clip;
+    o.learner.steps = steps;
+    o.learner.batch = 2;
+    o.course.max_length = 32;
+    o.run.strength_every = 0;
+    o.run.overwrite = true;
     assert_ok(ar_runtime_new(&rt, &(ar_runtime_options){.threads = 1}, &err), err);
     assert_ok(ar_train(&result, rt, &o, &err), err);
     ar_runtime_free(rt);
-    assert_ok(ar_adapter_open(&ad, o.out, NULL, &err), err);
+    assert_ok(ar_adapter_open(&ad, o.run.out, NULL, &err), err);
     assert_ok(ar__adapter_load(ad, &err), err);
     update u = update_of(ad);
     ar_adapter_free(ad);
@@ -186,16 +186,16 @@ static void step_of(small *s, bool of_b, const ar_train_options *o, int64_t t) {
     assert_non_null(part.at);
     for (size_t i = 0; i < s->list.count; i++)
         if ((s->list.at[i].role == AR_ROLE_B) == of_b) part.at[part.count++] = s->list.at[i];
-    ar__optim_step(s->rt, &part, o, o->lr, t, 0.0);
+    ar__optim_step(s->rt, &part, o, o->learner.lr, t, 0.0);
     free(part.at);
 }
 
 static update run(const setup *su, change ch) {
     small s = small_open(su->model, (size_t[]){7, 12, 5, 0}, 1, NULL, NULL, false);
     ar_train_options of_b = su->o;
-    of_b.lr *= ch.rate;
-    of_b.eps *= ch.eps;
-    of_b.weight_decay *= ch.decay;
+    of_b.learner.lr *= ch.rate;
+    of_b.learner.eps *= ch.eps;
+    of_b.learner.weight_decay *= ch.decay;
     apply(&s, &ch);
     for (int64_t t = 1; t <= 60; t++) {
         new_tokens(&s, (uint64_t)t);
@@ -216,10 +216,10 @@ static update run(const setup *su, change ch) {
 static setup adam(const small_case *model, double eps, double decay) {
     setup su = {.model = model};
     ar_train_options_init(&su.o);
-    su.o.lr = 2e-3;
-    su.o.clip = 0;
-    su.o.eps = eps;
-    su.o.weight_decay = decay;
+    su.o.learner.lr = 2e-3;
+    su.o.learner.clip = 0;
+    su.o.learner.eps = eps;
+    su.o.learner.weight_decay = decay;
     return su;
 }
 
@@ -266,8 +266,8 @@ static void magnitudes_of_dora_change_nothing(void **state) {
 static void sgd_by_the_square(void **state) {
     (void)state;
     setup su = adam(&linears, 0, 0.5);
-    su.o.optimizer = AR_OPTIMIZER_SGD;
-    su.o.lr = 0.05;
+    su.o.learner.optimizer = AR_OPTIMIZER_SGD;
+    su.o.learner.lr = 0.05;
     check(&su, (change){c, c, c * c, 1, 1 / (c * c)}, (change){c, c, c, 1, 1 / c}, "SGD");
 }
 

@@ -160,10 +160,10 @@ static void compare(const char *path, const ar_tokenizer *tk, ar_data_options op
     ar_dataset *eager, *ahead;
     ar_data_stats a, b = {0};
     ar_error err;
-    assert_ok(ar__dataset_load(&eager, path, tk, &options, &a, &err), err);
+    assert_ok(ar__dataset_load(&eager, ONE_FILE(path), tk, &options, &a, &err), err);
     options.ahead_bytes = 1;
     options.vocab = VOCAB;
-    assert_ok(ar__dataset_load(&ahead, path, tk, &options, NULL, &err), err);
+    assert_ok(ar__dataset_load(&ahead, ONE_FILE(path), tk, &options, NULL, &err), err);
     assert_true(ar__dataset_is_reading(ahead));
     assert_false(ar__dataset_is_reading(eager));
     assert_int_equal(ar__dataset_count(eager), ar__dataset_count(ahead));
@@ -238,9 +238,9 @@ static void a_late_bad_line_is_refused_at_once(void **state) {
     ar_data_options options = {.max_length = 64, .threads = 2, .eos_id = -1, .vocab = VOCAB, .ignore_fields = "x"};
     ar_dataset *ds;
     ar_error eager, ahead;
-    assert_int_equal(ar__dataset_load(&ds, path, tk, &options, NULL, &eager), AR_ERR_FORMAT);
+    assert_int_equal(ar__dataset_load(&ds, ONE_FILE(path), tk, &options, NULL, &eager), AR_ERR_FORMAT);
     options.ahead_bytes = 1;
-    assert_int_equal(ar__dataset_load(&ds, path, tk, &options, NULL, &ahead), AR_ERR_FORMAT);
+    assert_int_equal(ar__dataset_load(&ds, ONE_FILE(path), tk, &options, NULL, &ahead), AR_ERR_FORMAT);
     assert_null(ds);
     assert_string_equal(eager.message, ahead.message);
     ar__buf_release(&b);
@@ -254,14 +254,14 @@ static void what_cannot_be_judged_is_read_at_once(void **state) {
     ar_data_options options = {.max_length = 64, .threads = 1, .eos_id = -1, .ahead_bytes = 1, .vocab = 100};
     ar_dataset *ds;
     ar_error err;
-    assert_error(ar__dataset_load(&ds, path, tk, &options, NULL, &err), AR_ERR_MISMATCH, err, "the base's vocabulary has 100");
+    assert_error(ar__dataset_load(&ds, ONE_FILE(path), tk, &options, NULL, &err), AR_ERR_MISMATCH, err, "the base's vocabulary has 100");
     options.vocab = 2047; /* the tokenizer has 2048 ids, of which this file uses lower ones */
-    assert_ok(ar__dataset_load(&ds, path, tk, &options, NULL, &err), err);
+    assert_ok(ar__dataset_load(&ds, ONE_FILE(path), tk, &options, NULL, &err), err);
     assert_false(ar__dataset_is_reading(ds));
     ar__dataset_free(ds);
     options.vocab = VOCAB;
     options.ahead_bytes = 100; /* larger than the file */
-    assert_ok(ar__dataset_load(&ds, path, tk, &options, NULL, &err), err);
+    assert_ok(ar__dataset_load(&ds, ONE_FILE(path), tk, &options, NULL, &err), err);
     assert_false(ar__dataset_is_reading(ds));
     ar__dataset_free(ds);
     ar_tokenizer_free(tk);
@@ -283,7 +283,7 @@ static void a_file_that_changes_is_told(void **state) {
         ar_dataset *ds;
         ar_data_stats stats;
         ar_error err;
-        assert_ok(ar__dataset_load(&ds, path, tk, &options, NULL, &err), err);
+        assert_ok(ar__dataset_load(&ds, ONE_FILE(path), tk, &options, NULL, &err), err);
         int longest = ar__dataset_longest(ds);
         FILE *f = fopen(path, way ? "r+b" : "wb");
         assert_non_null(f);
@@ -308,7 +308,7 @@ static void freeing_ends_the_thread(void **state) {
     for (int i = 0; i < 3; i++) {
         ar_dataset *ds;
         ar_error err;
-        assert_ok(ar__dataset_load(&ds, path, tk, &options, NULL, &err), err);
+        assert_ok(ar__dataset_load(&ds, ONE_FILE(path), tk, &options, NULL, &err), err);
         assert_true(ar__dataset_bytes_to_come(ds) > 0);
         ar__dataset_free(ds);
     }

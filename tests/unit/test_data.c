@@ -89,7 +89,7 @@ static int tear_down(void **state) {
 static ar_dataset *load_bytes(struct fixture *f, const void *bytes, size_t n) {
     ar_dataset *ds;
     ar_error err;
-    assert_ok(ar__dataset_load(&ds, temp_file("data.jsonl", bytes, n), f->tk, &f->options, &f->stats, &err), err);
+    assert_ok(ar__dataset_load(&ds, ONE_FILE(temp_file("data.jsonl", bytes, n)), f->tk, &f->options, &f->stats, &err), err);
     return ds;
 }
 
@@ -98,7 +98,7 @@ static ar_dataset *load(struct fixture *f, const char *text) { return load_bytes
 static void refused_bytes(struct fixture *f, const void *bytes, size_t n, ar_status status, const char *part) {
     ar_dataset *ds;
     ar_error err;
-    assert_error(ar__dataset_load(&ds, temp_file("data.jsonl", bytes, n), f->tk, &f->options, NULL, &err), status, err, part);
+    assert_error(ar__dataset_load(&ds, ONE_FILE(temp_file("data.jsonl", bytes, n)), f->tk, &f->options, NULL, &err), status, err, part);
     assert_null(ds);
 }
 
@@ -221,17 +221,20 @@ static void a_map_that_cannot_be_meant_is_refused(void **state) {
 
 static void files_are_read_in_order(void **state) {
     struct fixture *f = *state;
-    const char *const more[] = {temp_text("two.jsonl", "{\"text\":\"b\"}\n{\"text\":\"c\"}\n"),
-                                temp_text("three.jsonl", "{\"text\":\"d\"}")};
-    f->options.more = (ar_data_more){.files = more, .file_count = 2};
-    ar_dataset *ds = load(f, "{\"text\":\"a\"}\n");
+    const char *const files[] = {temp_text("one.jsonl", "{\"text\":\"a\"}\n"),
+                                 temp_text("two.jsonl", "{\"text\":\"b\"}\n{\"text\":\"c\"}\n"),
+                                 temp_text("three.jsonl", "{\"text\":\"d\"}")};
+    const ar_data_source from = {.files = {files, 3}};
+    ar_dataset *ds;
+    ar_error err;
+    assert_ok(ar__dataset_load(&ds, &from, f->tk, &f->options, &f->stats, &err), err);
     assert_int_equal(ar__dataset_count(ds), 4);
     for (size_t i = 0; i < 4; i++) assert_int_equal(ar__dataset_at(ds, i).ids[1], 'a' + (int)i);
     ar__dataset_free(ds);
     temp_text("three.jsonl", "{\"text\":\"d\"}\n{");
-    refused(f, "{\"text\":\"a\"}\n", AR_ERR_FORMAT, "three.jsonl:2: found bad JSON");
+    assert_error(ar__dataset_load(&ds, &from, f->tk, &f->options, NULL, &err), AR_ERR_FORMAT, err, "three.jsonl:2: found bad JSON");
     temp_text("three.jsonl", "");
-    refused(f, "{\"text\":\"a\"}\n", AR_ERR_FORMAT, "three.jsonl: found no samples");
+    assert_error(ar__dataset_load(&ds, &from, f->tk, &f->options, NULL, &err), AR_ERR_FORMAT, err, "three.jsonl: found no samples");
 }
 
 static void samples_may_lie_in_memory(void **state) {
@@ -245,8 +248,8 @@ static void samples_may_lie_in_memory(void **state) {
                                   {.ids = ids, .learned = none, .count = 4}};
     ar_dataset *ds;
     ar_error err;
-    f->options.more = (ar_data_more){.samples = samples, .sample_count = 5};
-    assert_ok(ar__dataset_load(&ds, NULL, f->tk, &f->options, &f->stats, &err), err);
+    const ar_data_source from = {.samples = samples, .sample_count = 5};
+    assert_ok(ar__dataset_load(&ds, &from, f->tk, &f->options, &f->stats, &err), err);
     assert_int_equal(ar__dataset_count(ds), 4);
     assert_sample(ds, 0, "^ab$", "0111");
     assert_sample(ds, 1, "^pc$", "0011");
@@ -256,9 +259,9 @@ static void samples_may_lie_in_memory(void **state) {
     assert_int_equal(f->stats.supervised, 3 + 2 + 3 + 1);
     ar__dataset_free(ds);
     samples[1].completion = NULL;
-    assert_error(ar__dataset_load(&ds, NULL, f->tk, &f->options, NULL, &err), AR_ERR_FORMAT, err, "samples:2: wanted one of text, prompt");
+    assert_error(ar__dataset_load(&ds, &from, f->tk, &f->options, NULL, &err), AR_ERR_FORMAT, err, "samples:2: wanted one of text, prompt");
     samples[1] = (ar_memory_sample){.ids = (const int32_t[]){3, -1}, .count = 2};
-    assert_error(ar__dataset_load(&ds, NULL, f->tk, &f->options, NULL, &err), AR_ERR_FORMAT, err, "samples:2: id 1 is -1");
+    assert_error(ar__dataset_load(&ds, &from, f->tk, &f->options, NULL, &err), AR_ERR_FORMAT, err, "samples:2: id 1 is -1");
 }
 
 /* Rows of 4 to 99 letters, and one of 90 more than any. */
@@ -356,12 +359,12 @@ static void end_of_sequence_comes_from_the_base_or_is_missed(void **state) {
     ar_dataset *ds;
     ar_error err;
     f->options.eos_id = 7;
-    assert_ok(ar__dataset_load(&ds, path, f->no_eos, &f->options, NULL, &err), err);
+    assert_ok(ar__dataset_load(&ds, ONE_FILE(path), f->no_eos, &f->options, NULL, &err), err);
     assert_sample(ds, 0, "^ab\7", "0111");
     ar__dataset_free(ds);
     assert_string_equal(f->told.data, "");
     f->options.eos_id = -1;
-    assert_ok(ar__dataset_load(&ds, path, f->no_eos, &f->options, NULL, &err), err);
+    assert_ok(ar__dataset_load(&ds, ONE_FILE(path), f->no_eos, &f->options, NULL, &err), err);
     assert_sample(ds, 0, "^ab", "011");
     ar__dataset_free(ds);
     assert_told(f, "warning ");
@@ -490,7 +493,8 @@ static void other_files_are_told_by_name(void **state) {
     refused(f, "version https://git-lfs.github.com/spec/v1\n", AR_ERR_FORMAT, "git lfs pull");
     ar_dataset *ds;
     ar_error err;
-    assert_error(ar__dataset_load(&ds, temp_path("absent.jsonl"), f->tk, &f->options, NULL, &err), AR_ERR_IO, err, "absent.jsonl");
+    assert_error(ar__dataset_load(&ds, ONE_FILE(temp_path("absent.jsonl")), f->tk, &f->options, NULL, &err), AR_ERR_IO, err,
+                 "absent.jsonl");
 }
 
 static void odd_but_valid_json_is_read(void **state) {
@@ -581,7 +585,7 @@ static void a_share_of_a_file_is_taken(void **state) {
             ar_error err;
             ar__buf_printf(&with, "%s%s", path, cases[i].share);
             f->options.seed = (uint64_t)seed;
-            assert_ok(ar__dataset_load(&ds, with.data, f->tk, &f->options, &f->stats, &err), err);
+            assert_ok(ar__dataset_load(&ds, ONE_FILE(with.data), f->tk, &f->options, &f->stats, &err), err);
             assert_int_equal(ar__dataset_count(ds), cases[i].count);
             for (size_t k = 1; k < cases[i].count && k < 40; k++) assert_true(ar__dataset_at(ds, k).line > ar__dataset_at(ds, k - 1).line);
             ar__dataset_free(ds);
@@ -589,7 +593,7 @@ static void a_share_of_a_file_is_taken(void **state) {
         }
     ar_dataset *ds;
     ar_error err;
-    assert_error(ar__dataset_load(&ds, "missing.jsonl:0.5", f->tk, &f->options, NULL, &err), AR_ERR_IO, err, "missing.jsonl");
+    assert_error(ar__dataset_load(&ds, ONE_FILE("missing.jsonl:0.5"), f->tk, &f->options, NULL, &err), AR_ERR_IO, err, "missing.jsonl");
 }
 
 static void prompts_are_those_of_training(void **state) {

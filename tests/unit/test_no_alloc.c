@@ -68,7 +68,7 @@ static void steps_after_the_first_allocate_nothing(void **state) {
         for (int recompute = 0; recompute < 2; recompute++) {
             ar_train_options o;
             ar_train_options_init(&o);
-            o.optimizer = AR_OPTIMIZER_SGD; /* the small models keep no moments */
+            o.learner.optimizer = AR_OPTIMIZER_SGD; /* the small models keep no moments */
             small s = small_open(&cases[c], lengths, 2, NULL, NULL, recompute != 0);
             step(&s, &o, 1);
             long before = atomic_load(&allocations);
@@ -100,16 +100,16 @@ static void steps_over_pairs_allocate_nothing(void **state) {
         ar_trainer t;
         ar_train_options o;
         ar_train_options_init(&o);
-        o.model = "demo/base";
-        o.rank = 2;
-        o.steps = 3;
-        o.batch = 1;
-        o.micro_batch = 1;
-        o.pack = false;
-        o.shuffle = false;
-        o.samples = pairs;
-        o.sample_count = 3;
-        o.preference.objective = (ar_objective)objective;
+        o.course.model = "demo/base";
+        o.learner.rank = 2;
+        o.learner.steps = 3;
+        o.learner.batch = 1;
+        o.course.micro_batch = 1;
+        o.course.pack = false;
+        o.learner.shuffle = false;
+        o.course.data.samples = pairs;
+        o.course.data.sample_count = 3;
+        o.learner.preference.objective = (ar_objective)objective;
         assert_int_equal(ar_runtime_new(&rt, &(ar_runtime_options){.threads = 2}, NULL), AR_OK);
         assert_int_equal(ar__trainer_open(&t, rt, &o, AR_DATA_FIRST, NULL), AR_OK);
         assert_int_equal(ar__trainer_allocate(&t, NULL), AR_OK);

@@ -163,7 +163,7 @@ static char *samples_of(const char *rows, const ar_data_options *options, ar_sta
     ar_dataset *ds = NULL;
     ar_buf out = {0};
     assert_ok(ar_tokenizer_open(&tk, "demo/base", err), *err);
-    *status = ar__dataset_load(&ds, temp_text("rows.jsonl", rows), tk, options, stats, err);
+    *status = ar__dataset_load(&ds, ONE_FILE(temp_text("rows.jsonl", rows)), tk, options, stats, err);
     for (size_t i = 0; !*status && i < ar__dataset_count(ds); i++) {
         ar_sample s = ar__dataset_at(ds, i);
         for (int from = 0, to; from < s.count; from = to) {
@@ -290,16 +290,16 @@ static const ar_memory_sample memory[] = {
 static ar_train_options options(ar_objective objective) {
     ar_train_options o;
     ar_train_options_init(&o);
-    o.model = "demo/base";
-    o.out = temp_path("run");
-    o.rank = 2;
-    o.steps = 4;
-    o.batch = 2;
-    o.samples = memory;
-    o.sample_count = 3;
-    o.eval_samples = memory;
-    o.eval_sample_count = 2;
-    o.preference.objective = objective;
+    o.course.model = "demo/base";
+    o.run.out = temp_path("run");
+    o.learner.rank = 2;
+    o.learner.steps = 4;
+    o.learner.batch = 2;
+    o.course.data.samples = memory;
+    o.course.data.sample_count = 3;
+    o.course.eval_data.samples = memory;
+    o.course.eval_data.sample_count = 2;
+    o.learner.preference.objective = objective;
     return o;
 }
 
@@ -325,9 +325,9 @@ static void the_first_loss_of_dpo_is_log_2(void **state) {
     ar_error err;
     for (int i = 0; i < 4; i++) {
         ar_train_options o = options(AR_OBJECTIVE_DPO);
-        o.dora = i == 1;
-        o.modules_to_save = i == 2 ? "lm_head" : NULL;
-        o.preference.label_smoothing = i == 3 ? 0.2 : 0;
+        o.learner.dora = i == 1;
+        o.learner.modules_to_save = i == 2 ? "lm_head" : NULL;
+        o.learner.preference.label_smoothing = i == 3 ? 0.2 : 0;
         ar_trainer t = open_trainer(rt, &o);
         assert_ok(ar__trainer_step(&t, &err), err);
         assert_near(t.loss, log(2), 1e-6);
@@ -347,11 +347,11 @@ static void the_reference_is_what_the_run_begins_with(void **state) {
     ar_train_result result;
     ar_error err;
     ar_train_options o = options(AR_OBJECTIVE_ORPO);
-    o.out = temp_path("first");
-    o.lr = 0.01;
+    o.run.out = temp_path("first");
+    o.learner.lr = 0.01;
     assert_ok(ar_train(&result, rt, &o, &err), err);
     o = options(AR_OBJECTIVE_DPO);
-    o.init_adapter = temp_path("first");
+    o.course.init_adapter = temp_path("first");
     ar_trainer t = open_trainer(rt, &o);
     assert_ok(ar__trainer_step(&t, &err), err);
     assert_near(t.loss, log(2), 1e-9);
@@ -373,10 +373,10 @@ static void micro_batches_packing_and_threads_change_no_bit(void **state) {
             ar_runtime *rt = open_runtime(ways[w].threads);
             ar_train_options o = options((ar_objective)kind);
             ar_error err;
-            o.micro_batch = ways[w].micro;
-            o.pack = ways[w].pack;
-            o.max_length = 24; /* a pair may fill more than a row */
-            o.dropout = 0.1;
+            o.course.micro_batch = ways[w].micro;
+            o.course.pack = ways[w].pack;
+            o.course.max_length = 24; /* a pair may fill more than a row */
+            o.learner.dropout = 0.1;
             ar_trainer t = open_trainer(rt, &o);
             assert_ok(ar__trainer_step(&t, &err), err);
             assert_ok(ar__trainer_step(&t, &err), err);
@@ -404,16 +404,17 @@ static void eval_says_what_training_measures(void **state) {
     ar_eval_result r[2];
     ar_error err;
     ar_train_options o = options(AR_OBJECTIVE_DPO);
-    o.modules_to_save = "lm_head"; /* the reference is the base without it */
-    o.overwrite = true;
+    o.learner.modules_to_save = "lm_head"; /* the reference is the base without it */
+    o.run.overwrite = true;
     assert_ok(ar_train(&result, rt, &o, &err), err);
     const char *adapter = temp_path("run");
-    assert_ok(ar_session_open(&session, rt, &(ar_session_options){.model = o.model, .adapters = &adapter, .adapter_count = 1}, &err), err);
+    assert_ok(ar_session_open(&session, rt, &(ar_session_options){.model = o.course.model, .adapters = &adapter, .adapter_count = 1}, &err),
+              err);
     ar_eval_options e;
     ar_eval_options_init(&e);
-    e.samples = memory;
-    e.sample_count = 2;
-    e.preference = o.preference;
+    e.data.samples = memory;
+    e.data.sample_count = 2;
+    e.preference = o.learner.preference;
     assert_ok(ar_eval(r, session, &e, &err), err);
     assert_true(r[0].loss == result.eval_loss && r[0].pairs == 2);
     e.reference = adapter;

@@ -42,6 +42,9 @@ double relative_diff(double got, double want);
 #define assert_near(got, want, tolerance) assert_near_at((got), (want), (tolerance), __FILE__, __LINE__)
 /* Fails unless relative_error(got, want, n) ≤ tolerance. */
 #define assert_relative(got, want, n, tolerance) assert_relative_at((got), (want), (n), (tolerance), __FILE__, __LINE__)
+/* Samples of one file, as an ar_data_source or its address, good in the block where it stands. */
+#define ONE_PATH(path) ((ar_data_source){.files = {(const char *const[]){path}, 1}})
+#define ONE_FILE(path) (&ONE_PATH(path))
 /* The call returns AR_OK; otherwise the message in err (an ar_error) is shown. */
 #define assert_ok(call, err) assert_ok_at((call), &(err), __FILE__, __LINE__)
 /* The call returns `status`, and the message in err contains `part`. */
