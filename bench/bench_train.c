@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "train/trainer.h"
+#include "train/learner.h"
 
 static int failed(const ar_error *err) {
     fprintf(stderr, "bench_train: %s\n", err->message);
@@ -23,13 +23,14 @@ static int choice(const char *text, const char *const *names) {
     exit(2);
 }
 
-static int serve(ar_trainer *t) {
+static int serve(ar_learner *l) {
     ar_error err;
     char line[16];
     while (fgets(line, sizeof line, stdin)) {
         double began = ar__clock_seconds();
-        if (ar__trainer_step(t, &err)) return failed(&err);
-        printf("%.6f %.7f %zu %zu\n", ar__clock_seconds() - began, t->loss, t->step_tokens, t->step_supervised);
+        if (ar__learners_step(l->course, &l, 1, &err)) return failed(&err);
+        if (l->status) return failed(&l->error);
+        printf("%.6f %.7f %zu %zu\n", ar__clock_seconds() - began, l->loss, l->step_tokens, l->step_supervised);
         fflush(stdout);
     }
     return 0;
@@ -44,7 +45,7 @@ int main(int argc, char **argv) {
     ar_train_options o;
     ar_train_options_init(&o);
     o.course.model = argv[1];
-    o.course.data = argv[2];
+    o.course.data.files = (ar_texts){(const char *const *)&argv[2], 1};
     o.course.max_length = (int)strtol(argv[3], NULL, 10);
     o.learner.batch = (int)strtol(argv[4], NULL, 10);
     o.learner.rank = (int)strtol(argv[5], NULL, 10);
@@ -56,18 +57,22 @@ int main(int argc, char **argv) {
     o.learner.warmup = 0;
     ar_runtime_options ro = {.threads = (int)strtol(argv[6], NULL, 10), .compute = (ar_compute)choice(argv[8], computes)};
     ar_runtime *rt;
-    ar_trainer t;
+    ar_course c;
+    ar_learner l = {0};
     ar_error err;
     double began = ar__clock_seconds();
     if (ar_runtime_new(&rt, &ro, &err)) return failed(&err);
-    ar_status s = ar__trainer_open(&t, rt, &o, AR_DATA_AHEAD, &err);
-    if (!s) s = ar__trainer_allocate(&t, &err);
+    ar_status s = ar__course_open(&c, rt, &o, AR_DATA_AHEAD, &err);
+    if (!s) s = ar__learner_open(&l, &c, &o, &err);
+    if (!s) ar__course_set_budget(&c);
+    if (!s) s = ar__course_allocate(&c, &err);
     if (!s) {
-        printf("opened %.4f %s\n", ar__clock_seconds() - began, computes[t.o.course.compute]);
+        printf("opened %.4f %s\n", ar__clock_seconds() - began, computes[c.o.compute]);
         fflush(stdout);
     }
-    int code = s ? failed(&err) : serve(&t);
-    ar__trainer_close(&t);
+    int code = s ? failed(&err) : serve(&l);
+    ar__learner_close(&l);
+    ar__course_close(&c);
     ar_runtime_free(rt);
     return code;
 }
