@@ -9,7 +9,7 @@
 #include "base/rng.h"
 #include "check/bench.h"
 #include "kern/runtime.h"
-#include "train/trainer.h"
+#include "train/learner.h"
 
 enum { M = 512, N = 2048, K = 2048, MAX_RUNS = 64 };
 static const double TURN_SECONDS = 0.3; /* for all products of one turn, or for reading */

@@ -8,16 +8,16 @@
 #include "check/bench.h"
 #include "gen/session.h"
 #include "kern/runtime.h"
-#include "train/trainer.h"
+#include "train/learner.h"
 
 enum { PROMPT = 32, DECODE = 64, MAX_STEPS = 64 };
 static const double ENOUGH_SECONDS = 0.3; /* short steps and tokens are repeated for so long */
 
 /* The plan counts every token as supervised. */
-static double useful_flops(const ar_plan *plan, const ar_trainer *t) {
-    const ar_arch *a = &t->model->arch;
-    return plan->flops_per_token * (double)t->step_tokens -
-           4.0 * (double)a->vocab * (double)a->dim * (double)(t->step_tokens - t->step_supervised);
+static double useful_flops(const ar_plan *plan, const ar_learner *l) {
+    const ar_arch *a = &l->course->model->arch;
+    return plan->flops_per_token * (double)l->step_tokens -
+           4.0 * (double)a->vocab * (double)a->dim * (double)(l->step_tokens - l->step_supervised);
 }
 
 static void look(ar_bench_round *r) {
@@ -28,41 +28,45 @@ static void look(ar_bench_round *r) {
 }
 
 /* The first step meets cold memory and is not counted. */
-static ar_status steps(ar_bench_round *r, ar_trainer *t, ar_error *err) {
-    ar_status s = ar__trainer_step(t, err);
+static ar_status steps(ar_bench_round *r, ar_learner *l, ar_error *err) {
+    ar_status s = ar__learners_step(l->course, &l, 1, err);
     double began = ar__clock_seconds(), seconds = 0.0;
     int done = 0;
     while (!s && done < MAX_STEPS && (done == 0 || seconds < ENOUGH_SECONDS)) {
-        s = ar__trainer_step(t, err);
+        s = ar__learners_step(l->course, &l, 1, err);
         seconds = ar__clock_seconds() - began;
         done++;
     }
     look(r);
-    r->tokens = (int64_t)t->step_tokens;
-    r->supervised = (int64_t)t->step_supervised;
-    r->train = (double)t->step_tokens * done / seconds;
+    r->tokens = (int64_t)l->step_tokens;
+    r->supervised = (int64_t)l->step_supervised;
+    r->train = (double)l->step_tokens * done / seconds;
     return s;
 }
 
 ar_status ar__bench_train(ar_bench_round *r, const ar_runtime *rt, const ar_train_options *o, ar_error *err) {
     ar_plan plan;
-    ar_trainer t;
+    ar_course c;
+    ar_learner l = {0};
     ar_status s = ar_plan_training(&plan, rt, o, true, err);
     if (s) return s;
     ar__proc_reset_peak();
     double began = ar__clock_seconds();
-    s = ar__trainer_open(&t, rt, o, AR_DATA_AHEAD, err);
-    if (!s) s = ar__trainer_allocate(&t, err);
+    s = ar__course_open(&c, rt, o, AR_DATA_AHEAD, err);
+    if (!s) s = ar__learner_open(&l, &c, o, err);
+    if (!s) ar__course_set_budget(&c);
+    if (!s) s = ar__course_allocate(&c, err);
     r->start = ar__clock_seconds() - began;
-    if (!s) s = steps(r, &t, err);
+    if (!s) s = steps(r, &l, err);
     if (!s) {
-        r->step_flops = useful_flops(&plan, &t);
+        r->step_flops = useful_flops(&plan, &l);
         r->checkpoint_layers = plan.checkpoint_layers;
         r->plan_train = plan.tokens_per_second;
         r->plan_anonymous = plan.anonymous_bytes;
         r->parameters = plan.parameters;
     }
-    ar__trainer_close(&t);
+    ar__learner_close(&l);
+    ar__course_close(&c);
     return s;
 }
 

@@ -77,12 +77,18 @@ static ar_status load(ar_dataset **out, const ar_session *s, const ar_eval_optio
     return st;
 }
 
-/* Under dynamic RoPE a sample past the original maximum has frequencies of its own, so it must be alone. */
-static int rows_at_a_time(const ar_session *s, const ar_dataset *data, int max_length) {
+/* `lists` times the data, in passes of about TOKENS.  Under dynamic RoPE a sample past the original maximum has frequencies of its
+ * own, so it must be alone. */
+static ar_status init_batcher(ar_batcher *b, const ar_session *s, const ar_dataset *data, const ar_eval_options *o, size_t lists,
+                              ar_error *err) {
     const ar_arch *a = &s->model->arch;
-    if (a->rope.kind == AR_ROPE_DYNAMIC && ar__dataset_longest(data) > a->max_positions) return 1;
-    int rows = TOKENS / max_length;
-    return rows < 1 ? 1 : rows;
+    int longest = ar__dataset_longest(data), room = lists > 1 ? 2 * TOKENS : TOKENS;
+    bool alone = a->rope.kind == AR_ROPE_DYNAMIC && longest > a->max_positions, pack = o->pack && !alone;
+    int row = o->max_length < room ? o->max_length : room;
+    if (!pack || row < longest) row = longest;
+    int rows = alone || row >= room ? 1 : room / row;
+    size_t samples = lists * AR_LOSSES_BATCH, tokens = ar__batcher_tokens((size_t)longest, samples, row, rows, pack);
+    return ar__batcher_init(b, data, samples, tokens, row, rows, pack, err);
 }
 
 static void describe(ar_eval_result *r, const ar_adapter *ad) {
@@ -197,11 +203,8 @@ ar_status ar_eval(ar_eval_result *results, ar_session *s, const ar_eval_options 
     if (!st) st = load(&data, s, o, err);
     if (!st) {
         warn_length(s, data);
-        int rows = rows_at_a_time(s, data, o->max_length);
-        bool pack = o->pack && rows_at_a_time(s, data, 2) > 1;
-        size_t longest = (size_t)ar__dataset_longest(data);
-        size_t tokens = ar__batcher_tokens(longest, AR_LOSSES_BATCH, o->max_length, rows, pack);
-        st = ar__batcher_init(&b, data, AR_LOSSES_BATCH, tokens, o->max_length, rows, pack, err);
+        size_t lists = (o->alphas || o->scales ? (size_t)o->count : 1) + ar__has_reference(&o->preference);
+        st = init_batcher(&b, s, data, o, lists, err);
     }
     if (!st) st = evaluate(results, s, &b, o, err);
     ar__batcher_release(&b);

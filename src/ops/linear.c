@@ -6,7 +6,7 @@
 
 #include <assert.h>
 
-enum { GROUP = 3, TERMS = 16 };
+enum { GROUP = 3 };
 
 const ar_pair_op *ar__segment_pair(const ar_segment *seg, int site) {
     return seg->pairs && site >= 0 && seg->pairs[site].rank > 0 ? &seg->pairs[site] : NULL;
@@ -128,9 +128,9 @@ static void decode(const ar_runtime *rt, const ar_linear_out *out, size_t count,
 void ar__linears_fwd(const ar_runtime *rt, const ar_linear_out *out, size_t count, const float *x, const ar_rows *rows,
                      const ar_linear_scratch *scratch) {
     ar_gemm g[2 * GROUP] = {0};
-    ar_gemm_term terms[GROUP][TERMS];
+    ar_gemm_term terms[GROUP][AR_SEGMENTS];
     size_t pairs = 0;
-    assert(count <= GROUP && rows->segment_count <= TERMS);
+    assert(count <= GROUP && rows->segment_count <= AR_SEGMENTS);
     if (rows->decoding && rows->count == rows->samples) {
         decode(rt, out, count, x, rows);
         return;
@@ -226,7 +226,7 @@ static void plain_dx(const ar_runtime *rt, float *dx, bool accumulate, const flo
                      float *du, const ar_pair_op *own) {
     size_t n = lin->w.rows, k = lin->w.cols;
     ar_gemm g[2] = {0};
-    ar_gemm_term terms[TERMS];
+    ar_gemm_term terms[AR_SEGMENTS];
     if (own) {
         g[0] = ar__gemm_backward(du, dy, own->b, AR_F32, rows->count, n, (size_t)own->rank);
         g[0].has_scale = true;
@@ -246,15 +246,16 @@ void ar__linear_bwd(const ar_runtime *rt, float *dx, bool accumulate, const floa
                     const float *su, const ar_rows *rows, const ar_linear_scratch *scratch) {
     bool gain = has_gain(rows, lin->site), apart = dx && dx != x, whole = rows->segment_count == 1 && covers_all(rows, rows->segments);
     const ar_pair_op *own = apart && whole && !gain ? ar__segment_pair(rows->segments, lin->site) : NULL;
-    assert(rows->segment_count <= TERMS);
+    assert(rows->segment_count <= AR_SEGMENTS);
     if (!own) all_grads(rt, false, dy, lin, x, su, rows, scratch);
     if (dx && gain) dora_base_dx(rt, dx, accumulate, dy, lin, rows, scratch->dz);
     if (dx && !gain) plain_dx(rt, dx, accumulate, dy, lin, rows, scratch->du, own);
     if (own) all_grads(rt, true, dy, lin, x, su, rows, scratch);
+    /* With a gain anywhere the base's part was formed without terms. */
     for (size_t i = 0; dx && i < rows->segment_count; i++) {
         const ar_segment *seg = &rows->segments[i];
         const ar_pair_op *p = ar__segment_pair(seg, lin->site);
         float *du = scratch->du + rows->start[seg->first] * (size_t)su_width(rows, lin->site);
-        if (p && (p->gain || p->dropout > 0.0f)) ar__special_dx(rt, dx, dy, lin, p, du, rows, seg, scratch);
+        if (p && (gain || p->dropout > 0.0f)) ar__special_dx(rt, dx, dy, lin, p, du, rows, seg, scratch);
     }
 }

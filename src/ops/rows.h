@@ -15,6 +15,8 @@
 
 struct ar_pair_op;
 
+enum { AR_SEGMENTS = 16 }; /* most in one batch: who has more makes several batches */
+
 typedef struct ar_segment {
     size_t first, last;             /* samples [first, last) */
     const struct ar_pair_op *pairs; /* by site index; an entry with rank 0 is no pair; NULL: the base alone */

@@ -1,5 +1,6 @@
 #include "train/batcher.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,18 +22,20 @@ ar_status ar__batcher_init(ar_batcher *out, const ar_dataset *data, size_t max_s
                         .micro_rows = micro_rows,
                         .pack = pack};
     out->lengths = ar__alloc(max_samples, sizeof *out->lengths);
+    out->owner = ar__alloc(max_samples, sizeof *out->owner);
     out->rows = ar__alloc(max_samples, sizeof *out->rows);
     out->ids = ar__alloc(max_tokens, sizeof *out->ids);
     out->targets = ar__alloc(max_tokens, sizeof *out->targets);
     out->start = ar__alloc(max_samples + 1, sizeof *out->start);
     out->key = ar__alloc(max_samples, sizeof *out->key);
-    if (out->lengths && out->rows && out->ids && out->targets && out->start && out->key) return AR_OK;
+    if (out->lengths && out->owner && out->rows && out->ids && out->targets && out->start && out->key) return AR_OK;
     ar__batcher_release(out);
     return ar__fail_memory(err, "batches");
 }
 
 void ar__batcher_release(ar_batcher *b) {
     free(b->lengths);
+    free(b->owner);
     free(b->rows);
     free(b->ids);
     free(b->targets);
@@ -41,65 +44,61 @@ void ar__batcher_release(ar_batcher *b) {
     *b = (ar_batcher){0};
 }
 
-size_t ar__batcher_begin(ar_batcher *b, const uint32_t *sample, int count, uint64_t first_key, size_t *tokens) {
-    size_t supervised = 0, all = 0;
-    b->sample = sample;
-    b->count = count;
-    b->first_key = first_key;
-    b->next_row = 0;
-    for (int i = 0; i < count; i++) {
-        ar_sample s = ar__dataset_at(b->data, sample[i]);
-        b->lengths[i] = s.count;
-        supervised += (size_t)s.supervised;
-        all += (size_t)s.count;
+void ar__batcher_begin(ar_batcher *b, ar_part *parts, size_t count) {
+    int n = 0;
+    for (size_t p = 0; p < count; p++) {
+        ar_part *part = &parts[p];
+        part->first = (size_t)n;
+        part->tokens = part->supervised = 0;
+        for (int i = 0; i < part->count; i++, n++) {
+            ar_sample s = ar__dataset_at(b->data, part->sample[i]);
+            b->lengths[n] = s.count;
+            b->owner[n] = (uint32_t)p;
+            part->supervised += (size_t)s.supervised;
+            part->tokens += (size_t)s.count;
+        }
     }
-    b->row_count = ar__pack_rows(b->rows, b->lengths, count, b->row_tokens, b->pack, b->pairs);
-    if (tokens) *tokens = all;
-    return supervised;
+    assert((size_t)n <= b->max_samples);
+    b->part = parts;
+    b->count = n;
+    b->next = b->next_row = 0;
+    b->row_count = ar__pack_rows(b->rows, b->lengths, n, b->row_tokens, b->pack, b->pairs);
 }
 
-const ar_batch *ar__batcher_next(ar_batcher *b, const ar_pair_op *pairs) {
-    if (b->next_row >= b->row_count) return NULL;
+/* Whether sample i may come behind those of the batch: its segment is there, or there is room for it. */
+static bool take_segment(ar_batcher *b, int i, size_t samples) {
+    size_t n = b->batch.rows.segment_count, part = b->owner[i];
+    if (!n || b->segment_part[n - 1] != part) {
+        if (n == AR_SEGMENTS) return false;
+        b->segment_part[n] = part;
+        b->segments[n] = (ar_segment){samples, samples, b->part[part].pairs};
+        b->batch.rows.segment_count = ++n;
+    }
+    b->segments[n - 1].last = samples + 1;
+    return true;
+}
+
+const ar_batch *ar__batcher_next(ar_batcher *b) {
+    if (b->next >= b->count) return NULL;
     int last_row = b->next_row + b->micro_rows < b->row_count ? b->next_row + b->micro_rows : b->row_count;
-    int first = b->rows[b->next_row].first, end = b->rows[last_row - 1].first + b->rows[last_row - 1].count;
+    int end = b->rows[last_row - 1].first + b->rows[last_row - 1].count, i = b->next;
     size_t at = 0, samples = 0;
-    for (int i = first; i < end; i++) {
-        ar_sample s = ar__dataset_at(b->data, b->sample[i]);
+    b->batch = (ar_batch){.rows = {.start = b->start, .key = b->key, .segments = b->segments}, .ids = b->ids, .targets = b->targets};
+    for (; i < end && take_segment(b, i, samples); i++) {
+        const ar_part *part = &b->part[b->owner[i]];
+        size_t own = (size_t)i - part->first;
+        ar_sample s = ar__dataset_at(b->data, part->sample[own]);
         b->start[samples] = at;
-        b->key[samples++] = b->first_key + (uint64_t)i;
+        b->key[samples++] = part->first_key + own;
         memcpy(b->ids + at, s.ids, (size_t)s.count * sizeof *b->ids);
         for (int q = 0; q < s.count; q++) b->targets[at + (size_t)q] = ar__sample_target(&s, q);
         at += (size_t)s.count;
     }
     b->start[samples] = at;
-    b->first_sample = first;
-    b->next_row = last_row;
-    b->segment = (ar_segment){0, samples, pairs};
-    b->batch =
-        (ar_batch){.rows = {.count = at, .samples = samples, .start = b->start, .key = b->key, .segments = &b->segment, .segment_count = 1},
-                   .ids = b->ids,
-                   .targets = b->targets};
+    b->batch.rows.count = at;
+    b->batch.rows.samples = samples;
+    b->first_sample = (size_t)b->next;
+    b->next = i;
+    while (b->next_row < b->row_count && b->rows[b->next_row].first + b->rows[b->next_row].count <= i) b->next_row++;
     return &b->batch;
-}
-
-double ar__mean_loss(ar_pass *p, ar_batcher *b, const ar_pair_op *pairs, size_t *tokens, size_t *supervised) {
-    size_t n = ar__dataset_count(b->data), all = 0, targets = 0;
-    double sum = 0.0, nll[256];
-    uint32_t list[256];
-    size_t take = ar__min(b->max_samples, 256);
-    for (size_t at = 0; at < n; at += take) {
-        int count = (int)ar__min(take, n - at);
-        size_t part;
-        for (int i = 0; i < count; i++) list[i] = (uint32_t)(at + (size_t)i);
-        targets += ar__batcher_begin(b, list, count, 0, &part);
-        all += part;
-        for (const ar_batch *batch; (batch = ar__batcher_next(b, pairs));) {
-            ar__pass_forward(p, batch, NULL);
-            ar__pass_loss(p, batch, nll, NULL, 0.0f);
-            for (size_t s = 0; s < batch->rows.samples; s++) sum += nll[s];
-        }
-    }
-    if (tokens) *tokens = all;
-    if (supervised) *supervised = targets;
-    return sum / (double)targets;
 }

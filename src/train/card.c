@@ -14,25 +14,25 @@ static void add_head(ar_buf *card, const char *base, bool lora) {
     ar__buf_printf(card, "# %s of %s\n\n", lora ? "LoRA adapter" : "Fine-tuned copy", base);
 }
 
-static void add_adapter(ar_buf *card, const ar_trainer *t) {
-    const ar_train_options *o = &t->o;
+static void add_adapter(ar_buf *card, const ar_learner *l) {
+    const ar_train_options *o = &l->o;
     bool patterns = o->learner.rank_patterns.count || o->learner.alpha_patterns.count;
     ar__buf_printf(card, "- rank %d, alpha %g, policy %s%s", o->learner.rank, o->learner.alpha, ar_policy_name(o->learner.policy),
                    o->learner.dora ? ", DoRA" : "");
-    if (t->adapter->pair_count)
-        ar__buf_printf(card, ": s = %g%s", t->adapter->pair[0].scale, patterns ? " at the first site (patterns differ)" : "");
+    if (l->adapter->pair_count)
+        ar__buf_printf(card, ": s = %g%s", l->adapter->pair[0].scale, patterns ? " at the first site (patterns differ)" : "");
     ar__buf_printf(card, "\n- targets %s\n", o->learner.targets ? o->learner.targets : "all-linear");
 }
 
-static void add_course(ar_buf *card, const ar_trainer *t, const ar_curve *curve) {
-    const ar_train_options *o = &t->o;
+static void add_course(ar_buf *card, const ar_learner *l, const ar_curve *curve) {
+    const ar_train_options *o = &l->o;
     ar__buf_printf(card, "- %s, rate %g, LoRA+ ratio %g, weight decay %g, clip %g, seed %" PRIu64 "\n",
                    o->learner.optimizer == AR_OPTIMIZER_SGD ? "SGD" : "AdamW", o->learner.lr, o->learner.lr_ratio, o->learner.weight_decay,
                    o->learner.clip, o->learner.seed);
     ar__buf_printf(card, "- final loss %.4f (smoothed), %.4f at the start", curve->last, curve->first);
-    if (t->eval_loss >= 0.0) ar__buf_printf(card, "; held-out loss %.4f", t->eval_loss);
-    if (t->eval_loss >= 0.0 && !ar__has_objective(o)) ar__buf_printf(card, " (perplexity %.3f)", exp(t->eval_loss));
-    if (t->strength >= 0.0) ar__buf_printf(card, "\n- strength (mean of ‖sBA‖ / ‖W‖): %.4g", t->strength);
+    if (l->eval_loss >= 0.0) ar__buf_printf(card, "; held-out loss %.4f", l->eval_loss);
+    if (l->eval_loss >= 0.0 && !ar__has_objective(o)) ar__buf_printf(card, " (perplexity %.3f)", exp(l->eval_loss));
+    if (l->strength >= 0.0) ar__buf_printf(card, "\n- strength (mean of ‖sBA‖ / ‖W‖): %.4g", l->strength);
     ar__buf_puts(card, "\n");
 }
 
@@ -55,8 +55,8 @@ static void add_curve(ar_buf *card, const ar_curve *c) {
     }
 }
 
-ar_status ar__card_write(const ar_trainer *t, const char *dir, const ar_curve *curve, const ar_remarks *remarks, ar_error *err) {
-    const ar_train_options *o = &t->o;
+ar_status ar__card_write(const ar_learner *l, const char *dir, const ar_curve *curve, const ar_remarks *remarks, ar_error *err) {
+    const ar_train_options *o = &l->o;
     const ar_texts *files = &o->course.data.files;
     ar_buf b = {0};
     bool lora = o->learner.method == AR_METHOD_LORA, pairs = ar__has_objective(o);
@@ -64,12 +64,12 @@ ar_status ar__card_write(const ar_trainer *t, const char *dir, const ar_curve *c
     add_head(&b, base, lora);
     ar__buf_printf(&b, "Trained by Alphar %s on %s%s (%zu %s, %zu supervised tokens), ", ar_version(),
                    files->count ? ar__path_base(files->items[0]) : "samples in memory", files->count > 1 ? " and other files" : "",
-                   ar__dataset_count(t->data) / (pairs ? 2 : 1), pairs ? "pairs" : "samples", t->stats.supervised);
-    if (t->step < t->steps) ar__buf_printf(&b, "%" PRId64 " of ", t->step);
-    ar__buf_printf(&b, "%" PRId64 " steps of %d %s.\n\n", t->steps, o->learner.batch, pairs ? "pairs" : "samples");
-    if (lora) add_adapter(&b, t);
+                   ar__dataset_count(l->course->data) / (pairs ? 2 : 1), pairs ? "pairs" : "samples", l->course->stats.supervised);
+    if (l->step < l->steps) ar__buf_printf(&b, "%" PRId64 " of ", l->step);
+    ar__buf_printf(&b, "%" PRId64 " steps of %d %s.\n\n", l->steps, o->learner.batch, pairs ? "pairs" : "samples");
+    if (lora) add_adapter(&b, l);
     if (pairs) add_objective(&b, o);
-    add_course(&b, t, curve);
+    add_course(&b, l, curve);
     for (int i = 0; i < remarks->count; i++) ar__buf_printf(&b, "\n> **Note:** %s\n", remarks->text[i]);
     add_curve(&b, curve);
     if (!lora) ar__buf_puts(&b, "\nLoad as any Hugging Face folder, or ask with `alphar generate --model THIS`.\n");

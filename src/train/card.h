@@ -2,9 +2,9 @@
 #ifndef AR_TRAIN_CARD_H
 #define AR_TRAIN_CARD_H
 
+#include "train/learner.h"
 #include "train/remarks.h"
-#include "train/trainer.h"
 
-ar_status ar__card_write(const ar_trainer *t, const char *dir, const ar_curve *curve, const ar_remarks *remarks, ar_error *err);
+ar_status ar__card_write(const ar_learner *l, const char *dir, const ar_curve *curve, const ar_remarks *remarks, ar_error *err);
 
 #endif

@@ -40,22 +40,22 @@ static ar_status add_number(ar_st_writer *w, const char *key, double value, ar_e
     return ar__st_writer_meta(w, key, text, err);
 }
 
-static ar_status write_state(const ar_trainer *t, const char *path, ar_error *err) {
+static ar_status write_state(const ar_learner *l, const char *path, ar_error *err) {
     ar_st_writer *w = NULL;
     ar_status s = ar__st_writer_new(&w, err);
-    for (size_t i = 0; !s && i < t->list.count; i++) {
-        const ar_trainable *x = &t->list.at[i];
+    for (size_t i = 0; !s && i < l->list.count; i++) {
+        const ar_trainable *x = &l->list.at[i];
         s = add(w, x->name, "", x->value, x->count, err);
         if (!s && x->m) s = add(w, x->name, "#m", x->m, x->count, err);
         if (!s && x->v) s = add(w, x->name, "#v", x->v, x->count, err);
     }
-    if (!s) s = add_number(w, "step", (double)t->step, err);
-    if (!s) s = add_number(w, "loss", t->loss, err);
-    if (!s) s = add_number(w, "eval_loss", t->eval_loss, err);
-    if (!s) s = add_number(w, "strength", t->strength, err);
-    if (!s) s = add_number(w, "best_eval", t->best_eval, err);
-    if (!s) s = add_number(w, "best_step", (double)t->best_step, err);
-    if (!s) s = add_number(w, "evals_since_best", (double)t->evals_since_best, err);
+    if (!s) s = add_number(w, "step", (double)l->step, err);
+    if (!s) s = add_number(w, "loss", l->loss, err);
+    if (!s) s = add_number(w, "eval_loss", l->eval_loss, err);
+    if (!s) s = add_number(w, "strength", l->strength, err);
+    if (!s) s = add_number(w, "best_eval", l->best_eval, err);
+    if (!s) s = add_number(w, "best_step", (double)l->best_step, err);
+    if (!s) s = add_number(w, "evals_since_best", (double)l->evals_since_best, err);
     if (!s) s = ar__st_writer_save(w, path, err);
     ar__st_writer_free(w);
     return s;
@@ -127,7 +127,7 @@ static ar_status drop(const char *dir, int64_t step, ar_error *err) {
 
 /* Keeps the newest `keep` and the best; *dropped: how many went.  What is no checkpoint of this run is none of these, and is
  * left alone: somebody put it there. */
-static ar_status prune(size_t *dropped, const ar_trainer *t, const char *dir, size_t keep, ar_error *err) {
+static ar_status prune(size_t *dropped, const ar_learner *l, const char *dir, size_t keep, ar_error *err) {
     int64_t *steps;
     size_t n = list_steps(&steps, dir), kept = 0;
     bool newest = true;
@@ -135,7 +135,7 @@ static ar_status prune(size_t *dropped, const ar_trainer *t, const char *dir, si
     *dropped = 0;
     for (size_t i = 0; !s && i < n; i++) {
         if (!ar__checkpoint_is_whole(dir, steps[i])) continue;
-        bool best = steps[i] == t->best_step && t->o.run.early_stop;
+        bool best = steps[i] == l->best_step && l->o.run.early_stop;
         kept += best ? newest : 1; /* the best counts among the newest where it is the newest */
         newest = false;
         if (best || kept <= keep) continue;
@@ -146,45 +146,45 @@ static ar_status prune(size_t *dropped, const ar_trainer *t, const char *dir, si
     return s;
 }
 
-bool ar__checkpoint_thin(const ar_trainer *t, const char *dir) {
+bool ar__checkpoint_thin(const ar_learner *l, const char *dir) {
     size_t dropped;
-    prune(&dropped, t, dir, 1, NULL);
+    prune(&dropped, l, dir, 1, NULL);
     return dropped > 0;
 }
 
-int64_t ar__checkpoint_bytes(const ar_trainer *t) {
+int64_t ar__checkpoint_bytes(const ar_learner *l) {
     enum { HEADERS = 1 << 16 };
-    int64_t copies = 1 + (t->adapter != NULL) + (t->o.learner.optimizer == AR_OPTIMIZER_ADAMW ? 2 : 0);
-    return (int64_t)t->list.total * (int64_t)sizeof(float) * copies + HEADERS;
+    int64_t copies = 1 + (l->adapter != NULL) + (l->o.learner.optimizer == AR_OPTIMIZER_ADAMW ? 2 : 0);
+    return (int64_t)l->list.total * (int64_t)sizeof(float) * copies + HEADERS;
 }
 
-int64_t ar__checkpoint_room(const ar_trainer *t) {
-    int64_t count = t->o.run.keep + 1 + (t->o.run.early_stop > 0);
-    int64_t model = t->adapter ? 0 : (int64_t)t->list.total * (int64_t)sizeof(float);
-    return count * ar__checkpoint_bytes(t) + model;
+int64_t ar__checkpoint_room(const ar_learner *l) {
+    int64_t count = l->o.run.keep + 1 + (l->o.run.early_stop > 0);
+    int64_t model = l->adapter ? 0 : (int64_t)l->list.total * (int64_t)sizeof(float);
+    return count * ar__checkpoint_bytes(l) + model;
 }
 
-static ar_status write_files(ar_trainer *t, const char *folder, ar_error *err) {
+static ar_status write_files(ar_learner *l, const char *folder, ar_error *err) {
     char *state = ar__path_join(folder, STATE);
     ar_status s = state ? ar__dir_make(folder, err) : ar__fail_memory(err, folder);
-    if (!s && t->adapter) s = ar__record_provenance(t, err);
-    if (!s && t->adapter) s = ar_adapter_save(t->adapter, folder, false, err);
-    if (!s) s = write_state(t, state, err);
+    if (!s && l->adapter) s = ar__record_provenance(l, err);
+    if (!s && l->adapter) s = ar_adapter_save(l->adapter, folder, false, err);
+    if (!s) s = write_state(l, state, err);
     if (!s) s = ar__dir_sync(folder, err);
     free(state);
     return s;
 }
 
-ar_status ar__checkpoint_save(ar_trainer *t, const char *dir, ar_error *err) {
-    char *folder = step_path(dir, t->step, NULL), *half = half_path(dir, "new");
+ar_status ar__checkpoint_save(ar_learner *l, const char *dir, ar_error *err) {
+    char *folder = step_path(dir, l->step, NULL), *half = half_path(dir, "new");
     size_t dropped;
     ar_status s = folder && half ? ar__dir_remove(half, err) : ar__fail_memory(err, dir);
-    if (!s && (s = write_files(t, half, err))) ar__fail_rename(err, half, folder);
-    if (!s && ar__path_exists(folder)) s = drop(dir, t->step, err); /* one that did not open */
+    if (!s && (s = write_files(l, half, err))) ar__fail_rename(err, half, folder);
+    if (!s && ar__path_exists(folder)) s = drop(dir, l->step, err); /* one that did not open */
     if (!s) s = ar__path_rename(half, folder, err);
     if (s && half) ar__dir_remove(half, NULL);
-    if (!s && t->adapter) s = ar__checkpoint_publish(dir, t->step, err);
-    if (!s) s = prune(&dropped, t, dir, (size_t)t->o.run.keep, err);
+    if (!s && l->adapter) s = ar__checkpoint_publish(dir, l->step, err);
+    if (!s) s = prune(&dropped, l, dir, (size_t)l->o.run.keep, err);
     free(folder);
     free(half);
     return s;
@@ -234,30 +234,30 @@ double ar__checkpoint_number(const char *dir, int64_t step, const char *key, dou
     return otherwise;
 }
 
-static ar_status load(ar_trainer *t, const char *dir, int64_t step, bool values_only, ar_error *err) {
+static ar_status load(ar_learner *l, const char *dir, int64_t step, bool values_only, ar_error *err) {
     char *path = step_path(dir, step, STATE);
     ar_st_set *st = NULL;
     ar_status s = path ? ar__st_open(&st, path, err) : ar__fail_memory(err, dir);
-    for (size_t i = 0; !s && i < t->list.count; i++) {
-        ar_trainable *x = &t->list.at[i];
+    for (size_t i = 0; !s && i < l->list.count; i++) {
+        ar_trainable *x = &l->list.at[i];
         s = take(x->value, x->count, st, path, x->name, "", err);
         if (!s && !values_only) s = take(x->m, x->count, st, path, x->name, "#m", err);
         if (!s && !values_only) s = take(x->v, x->count, st, path, x->name, "#v", err);
     }
     if (!s && !values_only) {
-        t->step = step;
-        t->loss = number(st, "loss", 0.0);
-        t->eval_loss = number(st, "eval_loss", -1.0);
-        t->strength = number(st, "strength", -1.0);
-        t->best_eval = number(st, "best_eval", t->best_eval);
-        t->best_step = (int64_t)number(st, "best_step", 0.0);
-        t->evals_since_best = (int64_t)number(st, "evals_since_best", 0.0);
+        l->step = step;
+        l->loss = number(st, "loss", 0.0);
+        l->eval_loss = number(st, "eval_loss", -1.0);
+        l->strength = number(st, "strength", -1.0);
+        l->best_eval = number(st, "best_eval", l->best_eval);
+        l->best_step = (int64_t)number(st, "best_step", 0.0);
+        l->evals_since_best = (int64_t)number(st, "evals_since_best", 0.0);
     }
-    if (!s && t->attachment) ar__attach_refresh(t->attachment);
+    if (!s && l->attachment) ar__attach_refresh(l->attachment);
     ar__st_close(st);
     free(path);
     return s;
 }
 
-ar_status ar__checkpoint_load(ar_trainer *t, const char *dir, int64_t step, ar_error *err) { return load(t, dir, step, false, err); }
-ar_status ar__checkpoint_load_values(ar_trainer *t, const char *dir, int64_t step, ar_error *err) { return load(t, dir, step, true, err); }
+ar_status ar__checkpoint_load(ar_learner *l, const char *dir, int64_t step, ar_error *err) { return load(l, dir, step, false, err); }
+ar_status ar__checkpoint_load_values(ar_learner *l, const char *dir, int64_t step, ar_error *err) { return load(l, dir, step, true, err); }

@@ -9,28 +9,28 @@
 #ifndef AR_TRAIN_CHECKPOINT_H
 #define AR_TRAIN_CHECKPOINT_H
 
-#include "train/trainer.h"
+#include "train/learner.h"
 
-/* Writes the checkpoint of t->step, publishes it, then drops all but the newest t->o.run.keep (and the best). */
-ar_status ar__checkpoint_save(ar_trainer *t, const char *dir, ar_error *err);
+/* Writes the checkpoint of l->step, publishes it, then drops all but the newest l->o.run.keep (and the best). */
+ar_status ar__checkpoint_save(ar_learner *l, const char *dir, ar_error *err);
 /* Makes the adapter of checkpoint `step` the one in DIR. */
 ar_status ar__checkpoint_publish(const char *dir, int64_t step, ar_error *err);
 bool ar__checkpoint_is_whole(const char *dir, int64_t step);
 /* Newest whole checkpoint; -1 if there is none. */
 int64_t ar__checkpoint_newest(const char *dir);
 /* Values, moments and counters of checkpoint `step`. */
-ar_status ar__checkpoint_load(ar_trainer *t, const char *dir, int64_t step, ar_error *err);
+ar_status ar__checkpoint_load(ar_learner *l, const char *dir, int64_t step, ar_error *err);
 /* The values alone: for the best evaluation. */
-ar_status ar__checkpoint_load_values(ar_trainer *t, const char *dir, int64_t step, ar_error *err);
+ar_status ar__checkpoint_load_values(ar_learner *l, const char *dir, int64_t step, ar_error *err);
 /* A number of the counters in checkpoint `step`, by its key; `otherwise` where it is not there. */
 double ar__checkpoint_number(const char *dir, int64_t step, const char *key, double otherwise);
 /* Makes room on a full disk: removes all checkpoints but the newest and the best.  Whether there were any. */
-bool ar__checkpoint_thin(const ar_trainer *t, const char *dir);
+bool ar__checkpoint_thin(const ar_learner *l, const char *dir);
 /* Removes what a killed process left half done. */
 void ar__checkpoint_sweep(const char *dir);
 /* Bytes of one checkpoint on the disk, within a few kilobytes. */
-int64_t ar__checkpoint_bytes(const ar_trainer *t);
+int64_t ar__checkpoint_bytes(const ar_learner *l);
 /* Bytes of all that are kept, with the one being written; the adapter in DIR shares theirs, a model (method full) does not. */
-int64_t ar__checkpoint_room(const ar_trainer *t);
+int64_t ar__checkpoint_room(const ar_learner *l);
 
 #endif

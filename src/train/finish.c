@@ -9,8 +9,8 @@
 #include "format/json.h"
 #include "train/checkpoint.h"
 #include "train/curve.h"
+#include "train/learner.h"
 #include "train/output.h"
-#include "train/trainer.h"
 
 static ar_status read_settings(json_t **run, json_t **settings, const char *dir, ar_error *err) {
     char *path = ar__path_join(dir, "run.json");
@@ -34,17 +34,20 @@ static bool is(const json_t *settings, const char *key, const char *value) {
 /* All weights at that checkpoint, as a model folder: the base is opened for its shapes, configuration and tokenizer. */
 static ar_status write_model(const json_t *settings, const ar_runtime *rt, const char *dir, int64_t step, ar_error *err) {
     ar_train_options o;
-    ar_trainer t = {0};
+    ar_course c;
+    ar_learner l = {0};
     ar_train_options_init(&o);
     o.learner.method = AR_METHOD_FULL;
     o.course.model = text(settings, "model");
     o.course.init = is(settings, "init", "random") ? AR_INIT_RANDOM : AR_INIT_BASE;
     o.course.model_config = text(settings, "model-config");
     o.learner.optimizer = AR_OPTIMIZER_SGD; /* no moments are wanted */
-    ar_status s = ar__trainer_open(&t, rt, &o, AR_DATA_NOT, err);
-    if (!s) s = ar__checkpoint_load_values(&t, dir, step, err);
-    if (!s) s = ar__model_save(t.model, dir, t.tokenizer_path, err);
-    ar__trainer_close(&t);
+    ar_status s = ar__course_open(&c, rt, &o, AR_DATA_NOT, err);
+    if (!s) s = ar__learner_open(&l, &c, &o, err);
+    if (!s) s = ar__checkpoint_load_values(&l, dir, step, err);
+    if (!s) s = ar__model_save(c.model, dir, c.tokenizer_path, err);
+    ar__learner_close(&l);
+    ar__course_close(&c);
     return s;
 }
 

@@ -5,12 +5,12 @@
 
 #include "base/fail.h"
 #include "data/parts.h"
-#include "train/trainer.h"
+#include "train/objective.h"
 
 /* With the base, by which modules are named.  log NULL: whoever opens it again speaks. */
-static ar_status open_source(ar_adapter **out, const ar_train_options *o, const ar_log *log, ar_error *err) {
-    ar_adapter_options how = {.model = o->course.model, .log = log ? log->fn : NULL, .log_user = log ? log->user : NULL};
-    return ar_adapter_open(out, o->course.init_adapter, &how, err);
+static ar_status open_source(ar_adapter **out, const ar_course_options *o, const ar_log *log, ar_error *err) {
+    ar_adapter_options how = {.model = o->model, .log = log ? log->fn : NULL, .log_user = log ? log->user : NULL};
+    return ar_adapter_open(out, o->init_adapter, &how, err);
 }
 
 static ar_status differs(const ar_train_options *o, const char *what, const char *name, ar_error *err) {
@@ -56,7 +56,7 @@ static void take_pair(ar_pair *p, const ar_pair *old) {
 
 ar_status ar__init_adapter_options(ar_train_options *o, ar_error *err) {
     ar_adapter *from = NULL;
-    ar_status s = open_source(&from, o, NULL, err);
+    ar_status s = open_source(&from, &o->course, NULL, err);
     if (s) return s;
     bool untouched = !o->learner.rank_given && !o->learner.alpha_given;
     if (!o->learner.policy_given) o->learner.policy = from->settings.policy;
@@ -73,21 +73,21 @@ static bool copy_patterns(ar_patterns *out, const ar_patterns *from) {
     return true;
 }
 
-ar_status ar__init_adapter_template(char **text, bool *turns, const ar_train_options *o, ar_error *err) {
+ar_status ar__init_adapter_template(char **text, bool *turns, const ar_course_options *o, ar_error *err) {
     ar_adapter *from = NULL;
     *text = NULL;
     ar_status s = open_source(&from, o, NULL, err);
     if (s) return s;
     const char *form = ar__adapter_note(from, AR_NOTE_FORM), *own = ar__adapter_note(from, AR_NOTE_TEMPLATE_TEXT);
     *turns = form && !strcmp(form, ar__parts_kind_name(AR_DATA_MESSAGES));
-    if (own && !(*text = ar__strdup(own))) s = ar__fail_memory(err, o->course.init_adapter);
+    if (own && !(*text = ar__strdup(own))) s = ar__fail_memory(err, o->init_adapter);
     ar_adapter_free(from);
     return s;
 }
 
 ar_status ar__init_adapter_settings(ar_adapter_settings *s, const ar_train_options *o, bool own_strengths, ar_error *err) {
     ar_adapter *from = NULL;
-    ar_status st = open_source(&from, o, NULL, err);
+    ar_status st = open_source(&from, &o->course, NULL, err);
     if (st) return st;
     bool ok = true;
     if (!o->learner.targets) { /* exact paths, which are sites whatever the layers */
@@ -124,7 +124,7 @@ static void warn_of_changes(const ar_adapter *from, const ar_train_options *o, c
 
 ar_status ar__init_adapter(ar_adapter *ad, const ar_train_options *o, const ar_log *log, ar_error *err) {
     ar_adapter *from = NULL;
-    ar_status s = open_source(&from, o, log, err);
+    ar_status s = open_source(&from, &o->course, log, err);
     if (!s) s = check_sites(ad, from, o, err);
     if (!s) s = ar__adapter_load(from, err);
     if (!s) warn_of_changes(from, o, log);

@@ -15,6 +15,6 @@ ar_status ar__init_adapter_options(ar_train_options *o, ar_error *err);
 /* The same for its sites, where no targets were given, and for its patterns, where neither rank nor alpha was. */
 ar_status ar__init_adapter_settings(ar_adapter_settings *s, const ar_train_options *o, bool own_strengths, ar_error *err);
 /* The chat template that it brings (*text NULL: none of its own; caller frees), and whether its rows were conversations. */
-ar_status ar__init_adapter_template(char **text, bool *turns, const ar_train_options *o, ar_error *err);
+ar_status ar__init_adapter_template(char **text, bool *turns, const ar_course_options *o, ar_error *err);
 
 #endif

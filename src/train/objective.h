@@ -4,11 +4,13 @@
 
 #include "alphar/error.h"
 #include "alphar/preference.h"
+#include "alphar/train.h"
 
 /* "dpo", "orpo", "simpo"; NULL for none. */
 const char *ar__objective_name(ar_objective o);
 /* Fills in beta and gamma.  Errors: AR_ERR_USAGE for values that make no sense, alone or with the objective. */
 ar_status ar__preference_resolve(ar_preference *p, ar_error *err);
+static inline bool ar__has_objective(const ar_train_options *o) { return o->learner.preference.objective != AR_OBJECTIVE_NONE; }
 /* Whether log-probabilities of the reference are asked for. */
 static inline bool ar__has_reference(const ar_preference *p) { return p->objective == AR_OBJECTIVE_DPO; }
 

@@ -52,46 +52,46 @@ static double relative_error(const ar_dataset *data, double all) {
 }
 
 /* Of a part of the lines: as many samples, and tokens, as the part has in its share. */
-static void scale_up(ar_outlook *o, const ar_trainer *t) {
-    const ar_data_stats *st = &t->stats;
+static void scale_up(ar_outlook *o, const ar_learner *l) {
+    const ar_data_stats *st = &l->course->stats;
     double factor = (double)st->all_lines / (double)st->lines;
     o->lines = (int64_t)st->all_lines;
     o->lines_read = (int64_t)st->lines;
     o->samples = llround((double)o->samples * factor);
     o->tokens = llround((double)o->tokens * factor);
     o->supervised = llround((double)o->supervised * factor);
-    o->error = relative_error(t->data, (double)o->samples * (o->pairs ? 2 : 1));
-    if (!t->o.learner.steps)
-        o->steps = (int64_t)ar__stream_steps(ar__epoch_samples(t->o.learner.epochs, (size_t)o->samples), (size_t)t->o.learner.batch);
+    o->error = relative_error(l->course->data, (double)o->samples * (o->pairs ? 2 : 1));
+    if (!l->o.learner.steps)
+        o->steps = (int64_t)ar__stream_steps(ar__epoch_samples(l->o.learner.epochs, (size_t)o->samples), (size_t)l->o.learner.batch);
 }
 
 /* Evaluations of the whole run: as they are asked for, else one an epoch, and the one at the end.  Of a part of the lines,
  * as many tokens as the part has in its share. */
-static double evaluation_work(const ar_trainer *t, const ar_outlook *o) {
-    double tokens = 0, count = 1, share = t->o.learner.method == AR_METHOD_FULL ? 1.0 / 3 : 0.5;
-    if (!t->eval_data) return 0;
-    for (size_t i = 0; i < ar__dataset_count(t->eval_data); i++) tokens += ar__dataset_at(t->eval_data, i).count;
-    if (t->eval_stats.all_lines) tokens *= (double)t->eval_stats.all_lines / (double)t->eval_stats.lines;
-    if (t->o.run.eval_every)
-        count = ceil((double)o->steps / (double)t->o.run.eval_every);
+static double evaluation_work(const ar_learner *l, const ar_outlook *o) {
+    double tokens = 0, count = 1, share = l->o.learner.method == AR_METHOD_FULL ? 1.0 / 3 : 0.5;
+    if (!l->course->eval_data) return 0;
+    for (size_t i = 0; i < ar__dataset_count(l->course->eval_data); i++) tokens += ar__dataset_at(l->course->eval_data, i).count;
+    if (l->course->eval_stats.all_lines) tokens *= (double)l->course->eval_stats.all_lines / (double)l->course->eval_stats.lines;
+    if (l->o.run.eval_every)
+        count = ceil((double)o->steps / (double)l->o.run.eval_every);
     else if (o->samples)
         count = ceil((double)o->steps * (double)o->batch / (double)o->samples);
     return tokens * count * share;
 }
 
-ar_outlook ar__outlook_of(const ar_trainer *t) {
-    ar_outlook o = {.steps = t->steps, .batch = t->o.learner.batch, .disk_bytes = ar__checkpoint_room(t)};
-    if (t->adapter && t->adapter->pair_count) o.rank = t->adapter->pair[0].rank;
-    if (!t->data) return o;
-    o.pairs = ar__has_objective(&t->o);
-    o.samples = (int64_t)ar__dataset_count(t->data) / (o.pairs ? 2 : 1);
-    if (!ar__dataset_is_reading(t->data)) { /* what is not tokenized yet is not known */
-        o.tokens = (int64_t)t->stats.tokens;
-        o.supervised = (int64_t)t->stats.supervised;
-        if (t->stats.all_lines) scale_up(&o, t);
-        find_short_length(&o, t->data);
+ar_outlook ar__outlook_of(const ar_learner *l) {
+    ar_outlook o = {.steps = l->steps, .batch = l->o.learner.batch, .disk_bytes = ar__checkpoint_room(l)};
+    if (l->adapter && l->adapter->pair_count) o.rank = l->adapter->pair[0].rank;
+    if (!l->course->data) return o;
+    o.pairs = ar__has_objective(&l->o);
+    o.samples = (int64_t)ar__dataset_count(l->course->data) / (o.pairs ? 2 : 1);
+    if (!ar__dataset_is_reading(l->course->data)) { /* what is not tokenized yet is not known */
+        o.tokens = (int64_t)l->course->stats.tokens;
+        o.supervised = (int64_t)l->course->stats.supervised;
+        if (l->course->stats.all_lines) scale_up(&o, l);
+        find_short_length(&o, l->course->data);
     }
-    o.eval_work = evaluation_work(t, &o);
+    o.eval_work = evaluation_work(l, &o);
     return o;
 }
 
@@ -178,28 +178,28 @@ void ar_outlook_describe(ar_outlook_text *out, const ar_outlook *o) {
 
 /* ---- a run on its way ----------------------------------------------------------------------------------------------*/
 
-void ar__outlook_begin(const ar_trainer *t) {
-    ar_outlook o = ar__outlook_of(t);
+void ar__outlook_begin(const ar_learner *l) {
+    ar_outlook o = ar__outlook_of(l);
     ar_outlook_text text;
     ar_outlook_describe(&text, &o);
-    ar__log_info(&t->rt->log, "%s", text.work);
+    ar__log_info(&l->course->rt->log, "%s", text.work);
 }
 
 /* The first step reads the base from disk; it counts only where steps take so long that nobody should wait for a second. */
-void ar__outlook_step(ar_pace *p, const ar_trainer *t, double seconds) {
-    if (p->told || t->step == t->steps) return;
+void ar__outlook_step(ar_pace *p, const ar_learner *l, double seconds) {
+    if (p->told || l->step == l->steps) return;
     bool slow = seconds >= TELL_SECONDS;
     if (p->steps++ || slow) {
-        p->tokens += (double)t->step_tokens;
+        p->tokens += (double)l->step_tokens;
         p->seconds += seconds;
     }
     if (p->seconds <= 0 || (p->steps < TELL_STEPS && p->seconds < TELL_SECONDS)) return;
     double counted = (double)(slow && p->steps == 1 ? 1 : p->steps - 1);
-    ar_outlook o = ar__outlook_of(t);
+    ar_outlook o = ar__outlook_of(l);
     ar_outlook_text text;
-    ar__outlook_set_speed(&o, p->tokens / p->seconds, p->tokens / counted / (double)t->o.learner.batch, t->steps - t->step);
+    ar__outlook_set_speed(&o, p->tokens / p->seconds, p->tokens / counted / (double)l->o.learner.batch, l->steps - l->step);
     ar_outlook_describe(&text, &o);
-    ar__log_info(&t->rt->log, "%s", text.time);
-    if (*text.advice) ar__log_info(&t->rt->log, "%s", text.advice);
+    ar__log_info(&l->course->rt->log, "%s", text.time);
+    if (*text.advice) ar__log_info(&l->course->rt->log, "%s", text.advice);
     p->told = true;
 }

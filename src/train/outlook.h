@@ -4,10 +4,10 @@
 #ifndef AR_TRAIN_OUTLOOK_H
 #define AR_TRAIN_OUTLOOK_H
 
-#include "train/trainer.h"
+#include "train/learner.h"
 
 /* All that is known without the speed. */
-ar_outlook ar__outlook_of(const ar_trainer *t);
+ar_outlook ar__outlook_of(const ar_learner *l);
 /* Fills in what follows from the speed; mean: tokens of a sample. */
 void ar__outlook_set_speed(ar_outlook *o, double tokens_per_second, double mean, int64_t steps_left);
 
@@ -17,7 +17,7 @@ typedef struct ar_pace {
     int64_t steps;
     bool told;
 } ar_pace;
-void ar__outlook_begin(const ar_trainer *t);
-void ar__outlook_step(ar_pace *p, const ar_trainer *t, double seconds);
+void ar__outlook_begin(const ar_learner *l);
+void ar__outlook_step(ar_pace *p, const ar_learner *l, double seconds);
 
 #endif

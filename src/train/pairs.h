@@ -2,18 +2,25 @@
 #ifndef AR_TRAIN_PAIRS_H
 #define AR_TRAIN_PAIRS_H
 
-#include "train/trainer.h"
+#include "train/learner.h"
 
 /* Memory for what is known of each sample, once the data is there. */
-ar_status ar__pairs_open(ar_trainer *t, ar_error *err);
-void ar__pairs_release(ar_trainer *t);
+ar_status ar__pairs_open(ar_learner *l, ar_error *err);
+void ar__pairs_release(ar_learner *l);
 /* Before the first step and before a checkpoint is loaded: asks the reference for all that the run will use, where it will
  * not be there any more (it is the adapter, or the whole tensors, that the run begins with).  AR_ERR_INTERRUPTED as a run. */
-ar_status ar__pairs_begin(ar_trainer *t, ar_error *err);
+ar_status ar__pairs_begin(ar_learner *l, ar_error *err);
 
-/* The samples of t->samples[0..count), which are pairs, to gradients; first_key: of the first one's dropout.  Sets loss, judged. */
-void ar__pairs_gradients(ar_trainer *t, int count, uint64_t first_key);
-/* Over the evaluation data. */
-ar_judged ar__pairs_evaluate(ar_trainer *t);
+/* Before a step: what the reference says, and the losses of pairs that its micro-batches part. */
+void ar__pairs_measure(ar_course *c, ar_learner *const *learners, size_t count);
+/* Whether the batch at work parts none. */
+bool ar__pairs_are_whole(const ar_batcher *batcher);
+/* Slopes of the mean over the step's pairs, for its samples [first, first + n), whose losses (and their partners') nll has. */
+void ar__pairs_weigh(float *weight, const ar_learner *l, const double *nll, size_t first, size_t n);
+
+/* Before an evaluation of the first n samples of c->list: what the reference says. */
+void ar__pairs_ask_eval(ar_course *c, ar_learner *const *learners, size_t count, int n);
+/* Adds the verdicts on those pairs, of the course's data or eval_data. */
+void ar__pairs_judge(ar_judged *sum, const ar_learner *l, const ar_dataset *data, const double *nll, const uint32_t *sample, int count);
 
 #endif

@@ -37,25 +37,26 @@ static ar_status write_json(json_t *j, const char *path, ar_error *err) {
 
 static json_t *count_or_null(bool known, size_t n) { return known ? json_integer((json_int_t)n) : json_null(); }
 
-ar_status ar__record_write(const ar_trainer *t, const char *dir, ar_error *err) {
+ar_status ar__record_write(const ar_learner *l, const char *dir, ar_error *err) {
     char *path = ar__path_join(dir, "run.json");
     if (!path) return ar__fail_memory(err, dir);
-    bool known = !ar__dataset_is_reading(t->data);
-    uint64_t hash = known ? ar__data_hash(t->data) : 0;
-    json_t *settings = ar__train_settings_json(&t->o, t->steps, known ? &hash : NULL);
-    json_t *j = settings ? json_pack("{s:s, s:o, s:o, s:{s:i, s:b, s:I, s:I, s:s, s:s, s:I, s:o, s:o}}", "alphar", ar_version(), "settings",
-                                     settings, "given", ar__train_given_json(&t->asked), "resolved", "micro-batch", t->choice.micro_rows,
-                                     "checkpoint-layers", t->choice.again + t->choice.mlp_again > 0, "activation-bytes",
-                                     (json_int_t)t->choice.bytes, "trainable", (json_int_t)t->list.total, "isa", t->rt->kern.isa, "backend",
-                                     t->rt->gemm[0]->name, "samples", (json_int_t)ar__dataset_count(t->data), "tokens",
-                                     count_or_null(known, t->stats.tokens), "supervised", count_or_null(known, t->stats.supervised))
-                         : NULL;
+    bool known = !ar__dataset_is_reading(l->course->data);
+    uint64_t hash = known ? ar__data_hash(l->course->data) : 0;
+    json_t *settings = ar__train_settings_json(&l->o, l->steps, known ? &hash : NULL);
+    json_t *j =
+        settings ? json_pack("{s:s, s:o, s:o, s:{s:i, s:b, s:I, s:I, s:s, s:s, s:I, s:o, s:o}}", "alphar", ar_version(), "settings",
+                             settings, "given", ar__train_given_json(&l->asked), "resolved", "micro-batch", l->course->choice.micro_rows,
+                             "checkpoint-layers", l->course->choice.again + l->course->choice.mlp_again > 0, "activation-bytes",
+                             (json_int_t)l->course->choice.bytes, "trainable", (json_int_t)l->list.total, "isa", l->course->rt->kern.isa,
+                             "backend", l->course->rt->gemm[0]->name, "samples", (json_int_t)ar__dataset_count(l->course->data), "tokens",
+                             count_or_null(known, l->course->stats.tokens), "supervised", count_or_null(known, l->course->stats.supervised))
+                 : NULL;
     json_t *resolved = json_object_get(j, "resolved");
     char template[17];
-    json_object_set_new(resolved, "form", json_string(ar__record_form(t)));
-    if (ar__record_template(template, t)) json_object_set_new(resolved, "template", json_string(template));
-    if (ar__record_template(template, t) && t->own_template)
-        json_object_set_new(resolved, "template-text", json_string(t->chat->of[t->chat->standard].source));
+    json_object_set_new(resolved, "form", json_string(ar__record_form(l)));
+    if (ar__record_template(template, l)) json_object_set_new(resolved, "template", json_string(template));
+    if (ar__record_template(template, l) && l->course->own_template)
+        json_object_set_new(resolved, "template-text", json_string(l->course->chat->of[l->course->chat->standard].source));
     ar_status s = write_json(j, path, err);
     json_decref(j);
     free(path);
@@ -76,13 +77,13 @@ ar_compute ar_train_compute(const ar_train_options *o) {
     return compute;
 }
 
-ar_status ar__record_check(const ar_trainer *t, const char *dir, ar_error *err) {
+ar_status ar__record_check(const ar_learner *l, const char *dir, ar_error *err) {
     char *path = ar__path_join(dir, "run.json");
     json_t *old = NULL, *now = NULL;
     ar_status s = path ? AR_OK : ar__fail_memory(err, dir);
     if (!s && ar__path_exists(path)) {
-        uint64_t hash = ar__data_hash(t->data);
-        now = ar__train_settings_json(&t->o, t->steps, &hash);
+        uint64_t hash = ar__data_hash(l->course->data);
+        now = ar__train_settings_json(&l->o, l->steps, &hash);
         s = now ? ar__json_load_object(&old, path, 1 << 24, err) : ar__fail_memory(err, dir);
         if (!s) s = ar__train_settings_agree(json_object_get(old, "settings"), now, path, err);
     }
@@ -93,26 +94,26 @@ ar_status ar__record_check(const ar_trainer *t, const char *dir, ar_error *err) 
 }
 
 /* What converters to GGUF have to know. */
-static ar_status note_architecture(ar_trainer *t, ar_error *err) {
-    const ar_arch *a = &t->model->arch;
+static ar_status note_architecture(ar_learner *l, ar_error *err) {
+    const ar_arch *a = &l->course->model->arch;
     const ar_name_map *names = ar__names_for_model_type(a->family);
     char heads[48];
     snprintf(heads, sizeof heads, "%lld,%lld", (long long)a->heads, (long long)a->kv_heads);
-    ar_status s = names ? ar__adapter_set_note(t->adapter, AR_NOTE_ARCHITECTURE, names->gguf, err) : AR_OK;
-    return s ? s : ar__adapter_set_note(t->adapter, AR_NOTE_HEADS, heads, err);
+    ar_status s = names ? ar__adapter_set_note(l->adapter, AR_NOTE_ARCHITECTURE, names->gguf, err) : AR_OK;
+    return s ? s : ar__adapter_set_note(l->adapter, AR_NOTE_HEADS, heads, err);
 }
 
-ar_status ar__record_provenance(ar_trainer *t, ar_error *err) {
+ar_status ar__record_provenance(ar_learner *l, ar_error *err) {
     char architecture[AR_FINGERPRINT_CHARS], rate[32];
     ar_buf weights = {0};
-    ar_status s = ar__model_fingerprint(architecture, &weights, t->model, err);
-    snprintf(rate, sizeof rate, "%.9g", t->o.learner.lr);
-    if (!s) s = ar__adapter_set_note(t->adapter, "base.architecture", architecture, err);
-    if (!s && weights.data) s = ar__adapter_set_note(t->adapter, "base.weights", weights.data, err);
-    if (!s) s = ar__adapter_set_note(t->adapter, "base.dtype", ar__dtype(t->model->dtype)->name, err);
-    if (!s) s = ar__adapter_set_note(t->adapter, "train.lr", rate, err);
-    if (!s) s = note_architecture(t, err);
-    if (!s) s = ar__record_data_notes(t, err);
+    ar_status s = ar__model_fingerprint(architecture, &weights, l->course->model, err);
+    snprintf(rate, sizeof rate, "%.9g", l->o.learner.lr);
+    if (!s) s = ar__adapter_set_note(l->adapter, "base.architecture", architecture, err);
+    if (!s && weights.data) s = ar__adapter_set_note(l->adapter, "base.weights", weights.data, err);
+    if (!s) s = ar__adapter_set_note(l->adapter, "base.dtype", ar__dtype(l->course->model->dtype)->name, err);
+    if (!s) s = ar__adapter_set_note(l->adapter, "train.lr", rate, err);
+    if (!s) s = note_architecture(l, err);
+    if (!s) s = ar__record_data_notes(l, err);
     ar__buf_release(&weights);
     return s;
 }

@@ -22,31 +22,31 @@ static void AR_PRINTF(2, 3) add(ar_remarks *out, const char *format, ...) {
     va_end(ap);
 }
 
-void ar__remarks_start(ar_remarks *out, const ar_trainer *t) {
-    const ar_train_options *o = &t->o;
-    int64_t warmup = ar__warmup_steps(o->learner.warmup, t->steps);
+void ar__remarks_start(ar_remarks *out, const ar_learner *l) {
+    const ar_train_options *o = &l->o;
+    int64_t warmup = ar__warmup_steps(o->learner.warmup, l->steps);
     *out = (ar_remarks){0};
     if (o->learner.lr == 0.0)
         add(out, "the rate is 0: nothing is learned; give --lr");
-    else if (warmup >= t->steps && (t->steps > 1 || warmup > 1))
+    else if (warmup >= l->steps && (l->steps > 1 || warmup > 1))
         add(out,
             "the warm-up of %" PRId64 " steps is as long as the run of %" PRId64 ": the rate only rises, to %.3g at the end; give a "
             "shorter --warmup",
-            warmup, t->steps, ar__rate_at(o, t->steps, t->steps));
+            warmup, l->steps, ar__rate_at(o, l->steps, l->steps));
     if (o->learner.lr_ratio == 0.0 && !o->course.init_adapter)
         add(out, "the LoRA+ ratio is 0: B stays 0, and with it the whole update; give --lr-ratio");
 }
 
-void ar__remarks_end(ar_remarks *out, const ar_trainer *t, const ar_curve *curve) {
-    ar__remarks_start(out, t);
-    bool rose = curve->count >= (ar__has_objective(&t->o) ? FEWEST_OF_PAIRS : FEWEST_STEPS) && curve->last > RISE * curve->first;
+void ar__remarks_end(ar_remarks *out, const ar_learner *l, const ar_curve *curve) {
+    ar__remarks_start(out, l);
+    bool rose = curve->count >= (ar__has_objective(&l->o) ? FEWEST_OF_PAIRS : FEWEST_STEPS) && curve->last > RISE * curve->first;
     bool above_start = curve->count > 1 && curve->untrained > 0.0 && curve->last > RISE_OF_ONE * curve->untrained;
-    if ((rose || above_start) && t->o.learner.lr > 0.0)
+    if ((rose || above_start) && l->o.learner.lr > 0.0)
         add(out, "the loss rose from %.4g to %.4g: the run diverged; train anew with a smaller rate, such as --lr %.3g",
-            above_start ? curve->untrained : curve->first, curve->last, t->o.learner.lr / 10.0);
-    else if (curve->count >= LONGER && curve->untrained > 0.0 && curve->last >= curve->untrained && t->o.learner.lr > 0.0)
+            above_start ? curve->untrained : curve->first, curve->last, l->o.learner.lr / 10.0);
+    else if (curve->count >= LONGER && curve->untrained > 0.0 && curve->last >= curve->untrained && l->o.learner.lr > 0.0)
         add(out, "the loss did not fall: %.4g before the first step, %.4g at the end; a smaller rate, such as --lr %.3g, may do better",
-            curve->untrained, curve->last, t->o.learner.lr / 10.0);
-    if (t->strength >= 0.0 && t->strength < NOTHING && t->o.learner.lr > 0.0 && t->o.learner.lr_ratio > 0.0)
-        add(out, "the adapter is next to nothing: its strength is %.1e; look at --lr, --alpha and --clip", t->strength);
+            curve->untrained, curve->last, l->o.learner.lr / 10.0);
+    if (l->strength >= 0.0 && l->strength < NOTHING && l->o.learner.lr > 0.0 && l->o.learner.lr_ratio > 0.0)
+        add(out, "the adapter is next to nothing: its strength is %.1e; look at --lr, --alpha and --clip", l->strength);
 }

@@ -4,7 +4,7 @@
 #define AR_TRAIN_REMARKS_H
 
 #include "train/curve.h"
-#include "train/trainer.h"
+#include "train/learner.h"
 
 enum { AR_REMARK_MAX = 4, AR_REMARK_CHARS = 240 };
 
@@ -14,8 +14,8 @@ typedef struct ar_remarks {
 } ar_remarks;
 
 /* Of the settings alone: known before the first step. */
-void ar__remarks_start(ar_remarks *out, const ar_trainer *t);
+void ar__remarks_start(ar_remarks *out, const ar_learner *l);
 /* Those, and what the curve shows. */
-void ar__remarks_end(ar_remarks *out, const ar_trainer *t, const ar_curve *curve);
+void ar__remarks_end(ar_remarks *out, const ar_learner *l, const ar_curve *curve);
 
 #endif

@@ -1,16 +1,16 @@
-/* A training on its way: the trainer, its output folder, and when what was last saved. */
+/* A run: a learner on its way, its output folder, and when what was last saved.  Several go on together. */
 #ifndef AR_TRAIN_RUN_H
 #define AR_TRAIN_RUN_H
 
 #include "train/curve.h"
+#include "train/learner.h"
 #include "train/metrics.h"
 #include "train/outlook.h"
 #include "train/output.h"
 #include "train/remarks.h"
-#include "train/trainer.h"
 
 typedef struct ar_run {
-    ar_trainer t;
+    ar_learner learner;
     const char *dir;
     ar_output output;
     ar_metrics metrics;
@@ -18,7 +18,33 @@ typedef struct ar_run {
     ar_pace pace;            /* of the first steps */
     int64_t saved;           /* step of the newest whole checkpoint; -1: none yet */
     double last_save, retry; /* when that was, by the clock; when to try again after a failure, 0: none */
+    bool settled;            /* run.json says all that is known only once all samples are read */
+    bool evaluated;          /* at the step just done */
 } ar_run;
+
+#define AR_RUN_NONE ((ar_run){.output = AR_OUTPUT_NONE, .metrics = {.fd = -1}, .saved = -1})
+
+/* Those that take their steps together. */
+typedef struct ar_runs {
+    ar_course *course;
+    ar_run **run; /* [active] */
+    size_t active;
+    ar_learner **learner; /* [active] scratch */
+} ar_runs;
+
+/* What alpha amounts to, and what will not be learned so. */
+void ar__run_say_what_to_expect(const ar_run *r);
+/* Makes the folder ready, or goes on from its newest checkpoint (--resume). */
+ar_status ar__run_prepare(ar_run *r, ar_error *err);
+/* A step of each, with all that follows from it: strength, evaluation, metrics, progress, checkpoint.  A learner that cannot go on
+ * has its status set; errors are those that end all. */
+ar_status ar__runs_step(ar_runs *all, ar_error *err);
+/* All steps are done, or an early stop is due, or it cannot go on. */
+bool ar__run_is_done(const ar_run *r);
+/* The result: the newest checkpoint (the best one where it was to stop early), a model, the card. */
+ar_status ar__run_finish(ar_run *r, ar_train_result *result, ar_error *err);
+/* Asked to stop: what was learned is kept; AR_ERR_INTERRUPTED, with how to use it and how to go on. */
+ar_status ar__run_stop(ar_run *r, ar_error *err);
 
 /* What can be known of the disk before the first step: a warning where the checkpoints will not fit. */
 void ar__run_check_disk(const ar_run *r);

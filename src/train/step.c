@@ -2,28 +2,28 @@
 #include <math.h>
 
 #include "base/fail.h"
+#include "train/learner.h"
 #include "train/optim.h"
 #include "train/pairs.h"
-#include "train/trainer.h"
 
 /* Names what is to blame for a loss or gradient that is no number. */
-static ar_status not_finite(const ar_trainer *t, int64_t step, const char *what, double value, ar_error *err) {
-    const char *tensor = ar__model_find_nonfinite(t->model);
+static ar_status not_finite(const ar_learner *l, int64_t step, const char *what, double value, ar_error *err) {
+    const char *tensor = ar__model_find_nonfinite(l->course->model);
     if (tensor)
         return ar__fail(err, AR_ERR_NUMERIC, "step %lld: %s is %g because base tensor '%s' holds NaN or infinity; the file is damaged",
                         (long long)step, what, value, tensor);
-    for (size_t i = 0; i < t->list.count; i++)
-        for (size_t j = 0; j < t->list.at[i].count; j++)
-            if (!isfinite(t->list.at[i].grad[j]))
+    for (size_t i = 0; i < l->list.count; i++)
+        for (size_t j = 0; j < l->list.at[i].count; j++)
+            if (!isfinite(l->list.at[i].grad[j]))
                 return ar__fail(err, AR_ERR_NUMERIC,
                                 "step %lld: %s is %g, the first gradient that is no number is that of '%s'; use a smaller --lr or --alpha",
-                                (long long)step, what, value, t->list.at[i].name);
+                                (long long)step, what, value, l->list.at[i].name);
     return ar__fail(err, AR_ERR_NUMERIC, "step %lld: %s is %g; use a smaller --lr or --alpha", (long long)step, what, value);
 }
 
-int ar__step_get(uint32_t *out, ar_trainer *t, uint64_t step) {
-    int count = ar__stream_get(out, &t->stream, step);
-    if (!ar__has_objective(&t->o)) return count;
+int ar__step_get(uint32_t *out, ar_learner *l, uint64_t step) {
+    int count = ar__stream_get(out, &l->stream, step);
+    if (!ar__has_objective(&l->o)) return count;
     for (int i = count; i-- > 0;) { /* from the end: in place */
         out[2 * i + 1] = 2 * out[i] + 1;
         out[2 * i] = 2 * out[i];
@@ -31,49 +31,131 @@ int ar__step_get(uint32_t *out, ar_trainer *t, uint64_t step) {
     return 2 * count;
 }
 
-/* The mean over the supervised tokens of the step. */
-static void learn(ar_trainer *t, int count, uint64_t first) {
-    t->step_supervised = ar__batcher_begin(&t->batcher, t->samples, count, first, &t->step_tokens);
-    float scale = (float)(1.0 / (double)t->step_supervised);
-    const ar_pair_op *ops = t->attachment ? t->attachment->ops : NULL;
-    double sum = 0.0;
-    for (const ar_batch *b; (b = ar__batcher_next(&t->batcher, ops));) {
-        ar__pass_forward(t->pass, b, NULL);
-        ar__pass_loss(t->pass, b, t->sample_nll, NULL, scale);
-        for (size_t i = 0; i < b->rows.samples; i++) sum += t->sample_nll[i];
-        ar__pass_backward(t->pass, b);
+/* ---- gradients -------------------------------------------------------------------------------------------------------*/
+
+static ar_status take_samples(ar_course *c, ar_learner *const *learners, size_t count, ar_error *err) {
+    ar_status s = AR_OK;
+    for (size_t i = 0; !s && i < count; i++) {
+        ar_learner *l = learners[i];
+        uint64_t before = (uint64_t)l->step * (uint64_t)ar__step_samples(&l->o);
+        l->sample_count = ar__step_get(l->samples, l, (uint64_t)l->step + 1);
+        c->parts[i] = (ar_part){
+            .sample = l->samples, .count = l->sample_count, .first_key = before, .pairs = l->attachment ? l->attachment->ops : NULL};
+        s = ar__dataset_need(c->data, l->samples, l->sample_count, err);
     }
-    t->loss = sum / (double)t->step_supervised;
+    return s;
 }
 
-ar_status ar__trainer_gradients(ar_trainer *t, int64_t step, ar_error *err) {
-    uint64_t first = (uint64_t)(step - 1) * (uint64_t)ar__step_samples(t);
-    int count = ar__step_get(t->samples, t, (uint64_t)step);
-    ar_status s = ar__dataset_need(t->data, t->samples, count, err);
-    if (s) return s;
-    ar__trainables_zero_grad(t->rt, &t->list);
-    if (ar__has_objective(&t->o))
-        ar__pairs_gradients(t, count, first);
+/* The slope of the step's loss by each sample's, for n samples of a part, the first of which is its i-th: of the mean over the
+ * supervised tokens, or of the objective. */
+static void weigh(ar_course *c, const ar_learner *l, const ar_part *part, size_t i, size_t n) {
+    if (c->pairs)
+        ar__pairs_weigh(c->weight + part->first, l, c->nll + part->first, i, n);
     else
-        learn(t, count, first);
-    ar__trainables_join_grad(t->rt, &t->list);
-    return isfinite(t->loss) ? AR_OK : not_finite(t, step, "the loss", t->loss, err);
+        for (size_t end = i + n; i < end; i++) c->weight[part->first + i] = (float)(1.0 / (double)part->supervised);
 }
 
-ar_status ar__trainer_step(ar_trainer *t, ar_error *err) {
-    int64_t step = t->step + 1;
-    ar_status s = ar__trainer_gradients(t, step, err);
+static void learn(ar_course *c, ar_learner *const *learners, size_t count) {
+    if (c->pairs) ar__pairs_measure(c, learners, count);
+    ar__batcher_begin(&c->batcher, c->parts, count);
+    for (const ar_batch *b; (b = ar__batcher_next(&c->batcher));) {
+        size_t first = c->batcher.first_sample;
+        ar__pass_forward(c->pass, b, NULL);
+        if (c->pairs && ar__pairs_are_whole(&c->batcher)) ar__pass_loss(c->pass, b, c->nll + first, NULL, 0.0f);
+        for (size_t s = 0; s < b->rows.segment_count; s++) {
+            const ar_segment *seg = &b->rows.segments[s];
+            const ar_part *part = &c->parts[c->batcher.segment_part[s]];
+            weigh(c, learners[part - c->parts], part, first + seg->first - part->first, seg->last - seg->first);
+        }
+        c->batcher.batch.weight = c->weight + first;
+        ar__pass_loss(c->pass, b, c->nll + first, NULL, 1.0f);
+        ar__pass_backward(c->pass, b);
+    }
+}
+
+static void take_loss(ar_learner *l, const ar_course *c, const ar_part *part) {
+    double sum = 0.0;
+    l->step_tokens = part->tokens;
+    l->step_supervised = part->supervised;
+    if (c->pairs) {
+        ar_judged verdicts = {0};
+        ar__pairs_judge(&verdicts, l, c->data, c->nll + part->first, l->samples, l->sample_count);
+        l->judged = ar__judged_mean(&verdicts);
+        l->loss = l->judged.loss;
+        return;
+    }
+    for (int i = 0; i < part->count; i++) sum += c->nll[part->first + (size_t)i];
+    l->loss = sum / (double)part->supervised;
+}
+
+ar_status ar__learners_gradients(ar_course *c, ar_learner *const *learners, size_t count, ar_error *err) {
+    ar_status s = take_samples(c, learners, count, err);
     if (s) return s;
-    t->grad_norm = ar__grad_norm(t->rt, &t->list);
-    if (!isfinite(t->grad_norm)) return not_finite(t, step, "the gradient norm", t->grad_norm, err);
-    ar__optim_step(t->rt, &t->list, &t->o, ar__rate_at(&t->o, step, t->steps), step, t->grad_norm);
-    if (t->attachment) ar__attach_refresh(t->attachment);
-    t->step = step;
+    for (size_t i = 0; i < count; i++) ar__trainables_zero_grad(c->rt, &learners[i]->list);
+    learn(c, learners, count);
+    for (size_t i = 0; i < count; i++) {
+        ar_learner *l = learners[i];
+        ar__trainables_join_grad(c->rt, &l->list);
+        take_loss(l, c, &c->parts[i]);
+        if (!isfinite(l->loss)) l->status = not_finite(l, l->step + 1, "the loss", l->loss, &l->error);
+    }
     return AR_OK;
 }
 
-double ar__trainer_evaluate(ar_trainer *t) {
-    if (!ar__has_objective(&t->o)) return ar__mean_loss(t->pass, &t->eval_batcher, t->eval_ops, NULL, NULL);
-    t->eval_judged = ar__pairs_evaluate(t);
-    return t->eval_judged.loss;
+/* ---- the step --------------------------------------------------------------------------------------------------------*/
+
+static void update(ar_learner *l) {
+    int64_t step = l->step + 1;
+    l->grad_norm = ar__grad_norm(l->course->rt, &l->list);
+    if (!isfinite(l->grad_norm)) {
+        l->status = not_finite(l, step, "the gradient norm", l->grad_norm, &l->error);
+        return;
+    }
+    ar__optim_step(l->course->rt, &l->list, &l->o, ar__rate_at(&l->o, step, l->steps), step, l->grad_norm);
+    if (l->attachment) ar__attach_refresh(l->attachment);
+    l->step = step;
+}
+
+ar_status ar__learners_step(ar_course *c, ar_learner *const *learners, size_t count, ar_error *err) {
+    ar_status s = ar__learners_gradients(c, learners, count, err);
+    for (size_t i = 0; !s && i < count; i++)
+        if (!learners[i]->status) update(learners[i]);
+    return s;
+}
+
+/* ---- evaluation ------------------------------------------------------------------------------------------------------*/
+
+/* Adds what a block of n samples gave. */
+static void add_block(ar_learner *l, const ar_course *c, const ar_part *part, size_t n) {
+    const double *nll = c->nll + part->first;
+    if (c->pairs) ar__pairs_judge(&l->eval_judged, l, c->eval_data, nll, c->list, (int)n);
+    for (size_t k = 0; !c->pairs && k < n; k++) l->eval_loss += nll[k];
+}
+
+/* The same samples for each, as many at a time as the steps of all have. */
+void ar__learners_evaluate(ar_course *c, ar_learner *const *learners, size_t count) {
+    size_t all = ar__dataset_count(c->eval_data), most = c->need.samples / count, supervised = 0;
+    if (c->pairs) most -= most % 2;
+    for (size_t i = 0; i < count; i++) {
+        learners[i]->eval_loss = 0.0;
+        learners[i]->eval_judged = (ar_judged){0};
+    }
+    for (size_t at = 0; at < all; at += most) {
+        size_t n = all - at < most ? all - at : most;
+        for (size_t i = 0; i < n; i++) c->list[i] = (uint32_t)(at + i);
+        if (c->pairs) ar__pairs_ask_eval(c, learners, count, (int)n);
+        for (size_t i = 0; i < count; i++) c->parts[i] = (ar_part){.sample = c->list, .count = (int)n, .pairs = learners[i]->eval_ops};
+        ar__batcher_begin(&c->eval_batcher, c->parts, count);
+        for (const ar_batch *b; (b = ar__batcher_next(&c->eval_batcher));) {
+            ar__pass_forward(c->pass, b, NULL);
+            ar__pass_loss(c->pass, b, c->nll + c->eval_batcher.first_sample, NULL, 0.0f);
+        }
+        supervised += c->parts[0].supervised;
+        for (size_t i = 0; i < count; i++) add_block(learners[i], c, &c->parts[i], n);
+    }
+    for (size_t i = 0; i < count; i++) {
+        ar_learner *l = learners[i];
+        if (c->pairs) l->eval_judged = ar__judged_mean(&l->eval_judged);
+        l->eval_loss = c->pairs ? l->eval_judged.loss : l->eval_loss / (double)supervised;
+    }
 }

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "train/trainer.h"
+#include "train/learner.h"
 
 static double row_dot(const float *x, const float *y, size_t n) {
     double sum = 0.0;
@@ -36,17 +36,17 @@ static double weight_norm(const ar_weight *w) {
     return sqrt(sum);
 }
 
-double ar__trainer_strength(ar_trainer *t) {
-    size_t n = t->adapter->pair_count;
+double ar__learner_strength(ar_learner *l) {
+    size_t n = l->adapter->pair_count;
     double sum = 0.0;
-#pragma omp parallel for ordered num_threads(t->rt->threads) schedule(static, 1)
+#pragma omp parallel for ordered num_threads(l->course->rt->threads) schedule(static, 1)
     for (size_t i = 0; i < n; i++) {
-        const ar_pair *p = &t->adapter->pair[i];
-        if (t->weight_norm[i] < 0.0) {
-            ar_weight w = ar__model_weight(t->model, ar__model_find(t->model, p->site));
-            t->weight_norm[i] = weight_norm(&w);
+        const ar_pair *p = &l->adapter->pair[i];
+        if (l->weight_norm[i] < 0.0) {
+            ar_weight w = ar__model_weight(l->course->model, ar__model_find(l->course->model, p->site));
+            l->weight_norm[i] = weight_norm(&w);
         }
-        double strength = fabs(p->scale) * update_norm(p) / (t->weight_norm[i] > 0.0 ? t->weight_norm[i] : 1.0);
+        double strength = fabs(p->scale) * update_norm(p) / (l->weight_norm[i] > 0.0 ? l->weight_norm[i] : 1.0);
 #pragma omp ordered
         sum += strength;
     }

@@ -7,9 +7,9 @@
 
 #include <cmocka.h>
 
+#include "class.h"
 #include "small_model.h"
 #include "train/optim.h"
-#include "train/trainer.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define COUNTING 0
@@ -96,8 +96,6 @@ static void steps_over_pairs_allocate_nothing(void **state) {
     (void)state;
 #if COUNTING
     for (int objective = AR_OBJECTIVE_DPO; objective <= AR_OBJECTIVE_SIMPO; objective++) {
-        ar_runtime *rt;
-        ar_trainer t;
         ar_train_options o;
         ar_train_options_init(&o);
         o.course.model = "demo/base";
@@ -110,16 +108,13 @@ static void steps_over_pairs_allocate_nothing(void **state) {
         o.course.data.samples = pairs;
         o.course.data.sample_count = 3;
         o.learner.preference.objective = (ar_objective)objective;
-        assert_int_equal(ar_runtime_new(&rt, &(ar_runtime_options){.threads = 2}, NULL), AR_OK);
-        assert_int_equal(ar__trainer_open(&t, rt, &o, AR_DATA_FIRST, NULL), AR_OK);
-        assert_int_equal(ar__trainer_allocate(&t, NULL), AR_OK);
-        assert_int_equal(ar__trainer_step(&t, NULL), AR_OK);
+        class *c = class_open(&o, 1, 2);
+        class_step(c);
         long before = atomic_load(&allocations);
-        assert_int_equal(ar__trainer_step(&t, NULL), AR_OK);
-        assert_int_equal(ar__trainer_step(&t, NULL), AR_OK);
+        class_step(c);
+        class_step(c);
         assert_int_equal(atomic_load(&allocations), before);
-        ar__trainer_close(&t);
-        ar_runtime_free(rt);
+        class_close(c);
     }
 #else
     (void)pairs;

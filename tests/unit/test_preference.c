@@ -6,6 +6,7 @@
 #include "alphar/eval.h"
 #include "alphar/train.h"
 #include "base/fail.h"
+#include "class.h"
 #include "data/dataset.h"
 #include "small_model.h"
 #include "train/objective.h"
@@ -303,15 +304,6 @@ static ar_train_options options(ar_objective objective) {
     return o;
 }
 
-static ar_trainer open_trainer(const ar_runtime *rt, const ar_train_options *o) {
-    ar_trainer t;
-    ar_error err;
-    assert_ok(ar__trainer_open(&t, rt, o, AR_DATA_FIRST, &err), err);
-    assert_ok(ar__trainer_allocate(&t, &err), err);
-    assert_ok(ar__pairs_begin(&t, &err), err);
-    return t;
-}
-
 static ar_runtime *open_runtime(int threads) {
     ar_runtime *rt;
     ar_error err;
@@ -321,23 +313,22 @@ static ar_runtime *open_runtime(int threads) {
 
 static void the_first_loss_of_dpo_is_log_2(void **state) {
     (void)state;
-    ar_runtime *rt = open_runtime(2);
-    ar_error err;
     for (int i = 0; i < 4; i++) {
         ar_train_options o = options(AR_OBJECTIVE_DPO);
         o.learner.dora = i == 1;
         o.learner.modules_to_save = i == 2 ? "lm_head" : NULL;
         o.learner.preference.label_smoothing = i == 3 ? 0.2 : 0;
-        ar_trainer t = open_trainer(rt, &o);
-        assert_ok(ar__trainer_step(&t, &err), err);
-        assert_near(t.loss, log(2), 1e-6);
-        double before = t.eval_judged.loss;
-        assert_ok(ar__trainer_step(&t, &err), err);
-        assert_true(fabs(t.loss - log(2)) > 1e-6 && before == 0);
-        assert_true(ar__trainer_evaluate(&t) < log(2));
-        ar__trainer_close(&t);
+        class *c = class_open(&o, 1, 2);
+        const ar_learner *l = &c->of[0];
+        class_step(c);
+        assert_near(l->loss, log(2), 1e-6);
+        double before = l->eval_judged.loss;
+        class_step(c);
+        assert_true(fabs(l->loss - log(2)) > 1e-6 && before == 0);
+        ar__learners_evaluate(&c->course, c->all, 1);
+        assert_true(l->eval_loss < log(2));
+        class_close(c);
     }
-    ar_runtime_free(rt);
 }
 
 /* With an adapter to begin with, the reference is that adapter, whatever the base says. */
@@ -352,11 +343,11 @@ static void the_reference_is_what_the_run_begins_with(void **state) {
     assert_ok(ar_train(&result, rt, &o, &err), err);
     o = options(AR_OBJECTIVE_DPO);
     o.course.init_adapter = temp_path("first");
-    ar_trainer t = open_trainer(rt, &o);
-    assert_ok(ar__trainer_step(&t, &err), err);
-    assert_near(t.loss, log(2), 1e-9);
-    ar__trainer_close(&t);
     ar_runtime_free(rt);
+    class *c = class_open(&o, 1, 1);
+    class_step(c);
+    assert_near(c->of[0].loss, log(2), 1e-9);
+    class_close(c);
 }
 
 /* The sums of gradients after two steps, under settings that must not count. */
@@ -370,26 +361,23 @@ static void micro_batches_packing_and_threads_change_no_bit(void **state) {
         float *first = NULL;
         double loss = 0;
         for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
-            ar_runtime *rt = open_runtime(ways[w].threads);
             ar_train_options o = options((ar_objective)kind);
-            ar_error err;
             o.course.micro_batch = ways[w].micro;
             o.course.pack = ways[w].pack;
             o.course.max_length = 24; /* a pair may fill more than a row */
             o.learner.dropout = 0.1;
-            ar_trainer t = open_trainer(rt, &o);
-            assert_ok(ar__trainer_step(&t, &err), err);
-            assert_ok(ar__trainer_step(&t, &err), err);
-            const ar_trainable *x = &t.list.at[1];
+            class *c = class_open(&o, 1, ways[w].threads);
+            class_step(c);
+            class_step(c);
+            const ar_trainable *x = &c->of[0].list.at[1];
             if (!first) {
                 first = malloc(x->count * sizeof *first);
                 memcpy(first, x->value, x->count * sizeof *first);
-                loss = t.loss;
+                loss = c->of[0].loss;
             }
-            assert_true(t.loss == loss);
+            assert_true(c->of[0].loss == loss);
             assert_memory_equal(first, x->value, x->count * sizeof *first);
-            ar__trainer_close(&t);
-            ar_runtime_free(rt);
+            class_close(c);
         }
         free(first);
     }

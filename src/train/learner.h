@@ -1,0 +1,58 @@
+/* A learner: an adapter (or all weights) on a course, with its optimizer, its schedule and its order of samples. */
+#ifndef AR_TRAIN_LEARNER_H
+#define AR_TRAIN_LEARNER_H
+
+#include "train/course.h"
+#include "train/objective.h"
+#include "train/trainable.h"
+
+/* What training on pairs knows of its samples (train/pairs.h). */
+typedef struct ar_pairs {
+    double *reference, *eval_reference; /* [samples] sum of −log p under the reference; NaN: not asked yet */
+} ar_pairs;
+
+typedef struct ar_learner {
+    ar_course *course;
+    ar_train_options o, asked; /* with every default resolved; as they were given */
+    ar_adapter *adapter;       /* NULL with method full */
+    ar_attachment *attachment;
+    ar_pair_op *eval_ops; /* the attachment's ops without dropout */
+    ar_trainables list;
+    ar_stream stream;
+    uint32_t *samples; /* [samples of a step] of the current one, */
+    int sample_count;  /* which has so many */
+    ar_pairs pairs;
+    double *weight_norm; /* ||W||_F by pair, negative until measured */
+
+    int64_t steps, step; /* in all; done */
+    double loss, grad_norm, eval_loss, strength;
+    size_t step_tokens, step_supervised;
+    ar_judged judged, eval_judged; /* with an objective: means of the step, of the evaluation */
+    double best_eval;
+    int64_t best_step, evals_since_best;
+    ar_status status; /* why it cannot go on: AR_ERR_NUMERIC */
+    ar_error error;
+} ar_learner;
+
+/* Samples of a whole step: a pair has two. */
+static inline size_t ar__step_samples(const ar_train_options *o) { return (size_t)o->learner.batch * (ar__has_objective(o) ? 2 : 1); }
+
+/* On an open course, which then knows what this learner needs of a pass.  Nothing is written.  Close in any case. */
+ar_status ar__learner_open(ar_learner *l, ar_course *c, const ar_train_options *o, ar_error *err);
+void ar__learner_close(ar_learner *l);
+
+/* Forward, backward, update of `count` learners of one course, each its own next step: step l->step + 1 is done afterwards, with
+ * the bits that it has alone; but of one whose loss or gradient is not finite, which gets a status and an error instead. */
+ar_status ar__learners_step(ar_course *c, ar_learner *const *learners, size_t count, ar_error *err);
+/* Gradients of each one's next step, without an update; sets loss, step_tokens, step_supervised. */
+ar_status ar__learners_gradients(ar_course *c, ar_learner *const *learners, size_t count, ar_error *err);
+/* The samples of step t ≥ 1 in out [samples of a step], and their number.  Allocates nothing. */
+int ar__step_get(uint32_t *out, ar_learner *l, uint64_t step);
+
+/* Sets each one's eval_loss (with an objective eval_judged too): over the course's eval_data, without dropout. */
+void ar__learners_evaluate(ar_course *c, ar_learner *const *learners, size_t count);
+
+/* Mean over the sites of ||s B A||_F / ||W||_F. */
+double ar__learner_strength(ar_learner *l);
+
+#endif

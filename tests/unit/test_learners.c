@@ -1,0 +1,177 @@
+/* Learners of one course have the bits that each has alone: whatever the others' ranks, sites, rates, orders and lengths. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "class.h"
+#include "util.h"
+
+static const ar_memory_sample samples[] = {
+    {.prompt = "Once upon", .completion = " a time there was a cat that liked the sun."},
+    {.text = "The sun was warm and the day was long."},
+    {.prompt = "She", .completion = " went home to bed, for it was late and dark."},
+    {.text = "A little girl named Lucy had a red ball."},
+    {.prompt = "One day", .completion = " a bird sang."},
+};
+static const ar_memory_sample pairs[] = {{.prompt = "Once upon", .chosen = " a time there was a cat.", .rejected = " no."},
+                                         {.prompt = "The sun", .chosen = " was warm.", .rejected = " was cold and far away."},
+                                         {.prompt = "She", .chosen = " went home.", .rejected = " fell."}};
+
+static ar_train_options options(void) {
+    ar_train_options o;
+    ar_train_options_init(&o);
+    o.course.model = "demo/base";
+    o.course.data.samples = samples;
+    o.course.data.sample_count = 5;
+    o.course.eval_data.samples = samples + 1;
+    o.course.eval_data.sample_count = 3;
+    o.course.compute = AR_COMPUTE_F32;
+    o.learner.rank = 4;
+    o.learner.steps = 4;
+    o.learner.batch = 2;
+    o.learner.lr = 2e-3;
+    return o;
+}
+
+/* Values, loss, gradient norm and evaluation of the i-th after `steps` steps. */
+static void assert_same_as_alone(const class *together, size_t i, const ar_train_options *o, int steps) {
+    class *alone = class_open(o, 1, 1);
+    const ar_learner *a = &alone->of[0], *b = &together->of[i];
+    for (int t = 0; t < steps; t++) class_step(alone);
+    ar__learners_evaluate(&alone->course, alone->all, 1);
+    assert_int_equal(a->list.count, b->list.count);
+    assert_true(a->loss == b->loss && a->grad_norm == b->grad_norm && a->eval_loss == b->eval_loss);
+    assert_true(a->judged.margin == b->judged.margin && a->eval_judged.accuracy == b->eval_judged.accuracy);
+    assert_int_equal(a->step_tokens, b->step_tokens);
+    for (size_t k = 0; k < a->list.count; k++) {
+        const ar_trainable *x = &a->list.at[k], *y = &b->list.at[k];
+        assert_string_equal(x->name, y->name);
+        assert_memory_equal(x->value, y->value, x->count * sizeof *x->value);
+        if (x->m) assert_memory_equal(x->m, y->m, x->count * sizeof *x->m);
+    }
+    class_close(alone);
+}
+
+static void assert_all_same(const ar_train_options *o, size_t count, int steps, int threads) {
+    class *c = class_open(o, count, threads);
+    for (int t = 0; t < steps; t++) class_step(c);
+    ar__learners_evaluate(&c->course, c->all, c->count);
+    for (size_t i = 0; i < count; i++) assert_same_as_alone(c, i, &o[i], steps);
+    class_close(c);
+}
+
+static void each_has_the_bits_that_it_has_alone(void **state) {
+    ar_train_options o[8];
+    (void)state;
+    for (size_t i = 0; i < 8; i++) o[i] = options();
+    o[1].learner.rank = 7;
+    o[1].learner.lr = 1e-2;
+    o[2].learner.seed = 9;
+    o[2].learner.dropout = 0.2;
+    o[3].learner.targets = "v_proj,down_proj,embed_tokens,lm_head";
+    o[4].learner.dora = true;
+    o[4].learner.dropout = 0.1;
+    o[5].learner.batch = 3;
+    o[5].learner.layers = "1";
+    o[6].learner.optimizer = AR_OPTIMIZER_SGD;
+    o[6].learner.alpha = 3;
+    o[6].learner.alpha_given = true;
+    o[6].learner.policy = AR_POLICY_RSLORA;
+    o[7].learner.targets = "lm_head"; /* whose backward ends there */
+    assert_all_same(o, 8, 3, 2);
+}
+
+/* Rows at a time, recomputation, one thread: settings that change no result. */
+static void the_plan_changes_nothing(void **state) {
+    ar_train_options o[3];
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        o[i] = options();
+        o[i].learner.seed = i;
+        o[i].course.micro_batch = 1;
+        o[i].course.max_length = 24;
+        o[i].course.checkpoint_layers = AR_SWITCH_ON;
+    }
+    class *c = class_open(o, 3, 2);
+    for (int t = 0; t < 2; t++) class_step(c);
+    ar__learners_evaluate(&c->course, c->all, c->count);
+    for (size_t i = 0; i < 3; i++) {
+        o[i].course.micro_batch = 0;
+        o[i].course.checkpoint_layers = AR_SWITCH_OFF;
+        assert_same_as_alone(c, i, &o[i], 2);
+    }
+    class_close(c);
+}
+
+/* More than a batch has segments, of samples so short that all lie in one row. */
+static void there_may_be_any_number_of_them(void **state) {
+    static ar_train_options o[CLASS_MOST];
+    (void)state;
+    for (size_t i = 0; i < CLASS_MOST; i++) {
+        o[i] = options();
+        o[i].learner.seed = i;
+        o[i].learner.rank = 1 + (int)i % 3;
+        o[i].learner.targets = "q_proj";
+        o[i].learner.batch = 1;
+        o[i].course.micro_batch = CLASS_MOST;
+        o[i].course.max_length = 4096;
+    }
+    assert_true(CLASS_MOST > 2 * AR_SEGMENTS);
+    assert_all_same(o, CLASS_MOST, 2, 2);
+}
+
+static void pairs_are_compared_together(void **state) {
+    ar_train_options o[4];
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        o[i] = options();
+        o[i].course.data.samples = o[i].course.eval_data.samples = pairs;
+        o[i].course.data.sample_count = o[i].course.eval_data.sample_count = 3;
+        o[i].course.micro_batch = 1;
+        o[i].course.pack = false; /* pairs are parted */
+        o[i].learner.preference.objective = (ar_objective)(AR_OBJECTIVE_DPO + i % 3);
+        o[i].learner.preference.beta = 0.2 + 0.1 * (double)i;
+    }
+    assert_all_same(o, 4, 3, 2);
+}
+
+/* One that diverges says so, and the others go on. */
+static void one_may_fail_alone(void **state) {
+    ar_train_options o[2] = {options(), options()};
+    ar_error err;
+    (void)state;
+    o[1].learner.lr = 1e6;
+    o[1].learner.optimizer = AR_OPTIMIZER_SGD;
+    o[1].learner.clip = 0;
+    o[1].learner.warmup = 0;
+    o[1].learner.lr_ratio = 1e9;
+    o[1].learner.weight_decay = 1e6;
+    class *c = class_open(o, 2, 1);
+    ar_learner *going[2] = {c->all[0], c->all[1]};
+    size_t count = 2;
+    for (int t = 0; t < 4; t++) {
+        assert_ok(ar__learners_step(&c->course, going, count, &err), err);
+        if (c->of[1].status) count = 1;
+    }
+    assert_int_equal(c->of[1].status, AR_ERR_NUMERIC);
+    assert_non_null(strstr(c->of[1].error.message, "use a smaller --lr or --alpha"));
+    assert_int_equal(c->of[0].step, 4);
+    ar__learners_evaluate(&c->course, c->all, 1);
+    assert_same_as_alone(c, 0, &o[0], 4);
+    class_close(c);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_has_the_bits_that_it_has_alone),
+        cmocka_unit_test(the_plan_changes_nothing),
+        cmocka_unit_test(there_may_be_any_number_of_them),
+        cmocka_unit_test(pairs_are_compared_together),
+        cmocka_unit_test(one_may_fail_alone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
