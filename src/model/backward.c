@@ -34,11 +34,11 @@ static void rotate_backward(ar_pass *p, const ar_layer *l, const ar_acts *a, con
     const ar_arch *ar = &p->model->arch;
     const ar_runtime *rt = p->model->rt;
     size_t d = (size_t)ar->head_dim, heads = (size_t)ar->heads, kv_heads = (size_t)ar->kv_heads;
-    ar__rope_apply(rt, p->dq, p->dq, &p->rope, rows, NULL, heads, -1);
-    ar__rope_apply(rt, p->dk, p->dk, &p->rope, rows, NULL, kv_heads, -1);
+    ar__rope_apply(rt, p->attention.dq, p->attention.dq, &p->rope, rows, NULL, heads, -1);
+    ar__rope_apply(rt, p->attention.dk, p->attention.dk, &p->rope, rows, NULL, kv_heads, -1);
     if (!ar->qk_norm) return;
-    ar__norm_bwd(rt, p->dq, false, p->dq, &l->q_norm, a->q, a->rstd_q, rows, heads, d);
-    ar__norm_bwd(rt, p->dk, false, p->dk, &l->k_norm, a->k, a->rstd_k, rows, kv_heads, d);
+    ar__norm_bwd(rt, p->attention.dq, false, p->attention.dq, &l->q_norm, a->q, a->rstd_q, rows, heads, d);
+    ar__norm_bwd(rt, p->attention.dk, false, p->attention.dk, &l->k_norm, a->k, a->rstd_k, rows, kv_heads, d);
 }
 
 static void attention_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, bool below) {
@@ -49,20 +49,21 @@ static void attention_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_ro
     ar_attention at = ar__layer_attention(m, l);
     size_t dim = (size_t)m->arch.dim;
     const float *q, *k;
-    ar__linear_bwd(rt, p->datt, false, p->dx, &l->o, a->att, a->su[AR_SLOT_O], behind, &p->linear);
+    ar__linear_bwd(rt, p->attention.dout, false, p->dx, &l->o, a->att, a->su[AR_SLOT_O], behind, &p->linear);
     if (behind != rows) {
-        ar__tail_put(&p->tail, p->datt, rows->count, l->o.w.cols);
+        ar__tail_put(&p->tail, p->attention.dout, rows->count, l->o.w.cols);
         ar__tail_put(&p->tail, a->att, rows->count, l->o.w.cols);
         ar__tail_put(&p->tail, p->dx, rows->count, dim);
     }
     ar__rotate(p, l, a, rows, NULL, false, &q, &k);
-    ar__attention_bwd(rt, p->dq, p->dk, p->dv, p->dsum, p->datt, q, k, a->v, a->att, a->lse, &at, p->blocks, p->block_count, p->attention);
+    ar__attention_bwd(rt, p->attention.dq, p->attention.dk, p->attention.dv, p->attention.dsum, p->attention.dout, q, k, a->v, a->att,
+                      a->lse, &at, p->attention.blocks, p->attention.block_count, p->attention.scratch);
     rotate_backward(p, l, a, rows);
     float *dh = below || l->attn_norm.dw ? p->dh : NULL;
     norm_again(p, &l->attn_norm, a->x, a->rstd_attn, rows, (const ar_linear *[]){&l->q, &l->k, &l->v}, 3);
-    ar__linear_bwd(rt, dh, false, p->dq, &l->q, p->h, a->su[AR_SLOT_Q], rows, &p->linear);
-    ar__linear_bwd(rt, dh, true, p->dk, &l->k, p->h, a->su[AR_SLOT_K], rows, &p->linear);
-    ar__linear_bwd(rt, dh, true, p->dv, &l->v, p->h, a->su[AR_SLOT_V], rows, &p->linear);
+    ar__linear_bwd(rt, dh, false, p->attention.dq, &l->q, p->h, a->su[AR_SLOT_Q], rows, &p->linear);
+    ar__linear_bwd(rt, dh, true, p->attention.dk, &l->k, p->h, a->su[AR_SLOT_K], rows, &p->linear);
+    ar__linear_bwd(rt, dh, true, p->attention.dv, &l->v, p->h, a->su[AR_SLOT_V], rows, &p->linear);
     if (dh) ar__norm_bwd(rt, below ? p->dx : NULL, true, dh, &l->attn_norm, a->x, a->rstd_attn, rows, 1, dim);
 }
 

@@ -27,8 +27,8 @@ void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, 
     size_t d = (size_t)ar->head_dim, heads = (size_t)ar->heads, kv_heads = (size_t)ar->kv_heads;
     float *to_q = a->q, *to_k = a->k;
     if (ar->qk_norm) {
-        to_q = p->q_rot;
-        to_k = p->k_rot;
+        to_q = p->attention.q_rot;
+        to_k = p->attention.k_rot;
         ar__norm_fwd(rt, to_q, a->rstd_q, &l->q_norm, a->q, rows->count * heads, d);
         ar__norm_fwd(rt, to_k, a->rstd_k, &l->k_norm, a->k, rows->count * kv_heads, d);
     }
@@ -42,8 +42,8 @@ void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, 
 
 /* The rows of each sample behind what the cache has of it. */
 static void store(const ar_pass *p, float *to, const float *from, size_t width) {
-    for (size_t i = 0; i < p->block_count; i++) {
-        const ar_block *b = &p->blocks[i];
+    for (size_t i = 0; i < p->attention.block_count; i++) {
+        const ar_block *b = &p->attention.blocks[i];
         memcpy(to + (b->keys + b->position) * width, from + b->row * width, b->count * width * sizeof *to);
     }
 }
@@ -61,7 +61,7 @@ static void attend(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, ar
         k = cache->k[layer];
         v = cache->v[layer];
     }
-    ar__attention_fwd(m->rt, a->att, a->lse, q, k, v, &at, p->blocks, p->block_count, p->attention);
+    ar__attention_fwd(m->rt, a->att, a->lse, q, k, v, &at, p->attention.blocks, p->attention.block_count, p->attention.scratch);
 }
 
 /* x to the residual in `mid`, and its norm in p->h. */
@@ -132,7 +132,7 @@ void ar__pass_forward(ar_pass *p, const ar_batch *b, ar_kv_cache *cache) {
     const size_t *past = cache ? cache->begin : NULL, *keys = cache ? cache->keys : NULL;
     if (cache) ar__kv_begin(cache, b);
     prepare_rope(p, &b->rows, past);
-    p->block_count = ar__attention_blocks(p->blocks, &b->rows, past, keys);
+    p->attention.block_count = ar__attention_blocks(p->attention.blocks, &b->rows, past, keys);
     ar__tail_begin(p, b);
     ar__embedding_fwd(m->rt, p->acts[0].x, p->su_embed, &m->embed, b->ids, &b->rows);
     for (size_t l = 0; l < layers; l++) ar__layer_forward(p, l, &b->rows, cache, p->acts[l + 1].x);

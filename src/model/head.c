@@ -16,7 +16,7 @@ typedef struct cursor {
 
 static size_t piece_length(const ar_pass *p, const ar_batch *b, cursor c) {
     size_t n = 0;
-    for (size_t i = c.row; i < b->rows.start[c.sample + 1] && n < p->piece; i++) n += b->targets[i] >= 0;
+    for (size_t i = c.row; i < b->rows.start[c.sample + 1] && n < p->head.piece; i++) n += b->targets[i] >= 0;
     return n;
 }
 
@@ -25,34 +25,34 @@ static void add_segment(ar_pass *p, const ar_batch *b, ar_rows *rows, size_t sam
     for (size_t i = 0; i < b->rows.segment_count; i++)
         if (sample >= b->rows.segments[i].first && sample < b->rows.segments[i].last) from = &b->rows.segments[i];
     const ar_pair_op *pairs = from ? from->pairs : NULL;
-    ar_segment *last = rows->segment_count ? &p->piece_segments[rows->segment_count - 1] : NULL;
+    ar_segment *last = rows->segment_count ? &p->head.segments[rows->segment_count - 1] : NULL;
     if (last && last->pairs == pairs)
         last->last = rows->samples;
     else
-        p->piece_segments[rows->segment_count++] = (ar_segment){rows->samples - 1, rows->samples, pairs};
+        p->head.segments[rows->segment_count++] = (ar_segment){rows->samples - 1, rows->samples, pairs};
 }
 
 /* Takes the next pieces; false when there are none left. */
 static bool fill_chunk(ar_pass *p, const ar_batch *b, cursor *c, ar_rows *rows) {
-    *rows = (ar_rows){.start = p->piece_start, .key = b->rows.key ? p->piece_key : NULL, .segments = p->piece_segments};
-    p->piece_start[0] = 0;
+    *rows = (ar_rows){.start = p->head.start, .key = b->rows.key ? p->head.key : NULL, .segments = p->head.segments};
+    p->head.start[0] = 0;
     while (c->sample < b->rows.samples) {
         size_t n = piece_length(p, b, *c), sample = c->sample;
-        if (rows->count + n > p->chunk) break;
+        if (rows->count + n > p->head.most) break;
         while (n) {
             if (b->targets[c->row] >= 0) {
-                p->chunk_row[rows->count] = c->row;
-                p->chunk_at[rows->count] = p->tail.on ? c->taken : c->row;
+                p->head.row[rows->count] = c->row;
+                p->head.at[rows->count] = p->tail.on ? c->taken : c->row;
                 c->taken++;
-                p->chunk_target[rows->count++] = b->targets[c->row];
+                p->head.target[rows->count++] = b->targets[c->row];
                 n--;
             }
             c->row++;
         }
-        if (rows->count > p->piece_start[rows->samples]) {
-            p->piece_key[rows->samples] = b->rows.key ? b->rows.key[sample] + ((uint64_t)(c->row - b->rows.start[sample]) << 40) : 0;
-            p->piece_sample[rows->samples++] = sample;
-            p->piece_start[rows->samples] = rows->count;
+        if (rows->count > p->head.start[rows->samples]) {
+            p->head.key[rows->samples] = b->rows.key ? b->rows.key[sample] + ((uint64_t)(c->row - b->rows.start[sample]) << 40) : 0;
+            p->head.sample[rows->samples++] = sample;
+            p->head.start[rows->samples] = rows->count;
             add_segment(p, b, rows, sample);
         }
         if (piece_length(p, b, *c) == 0) {
@@ -66,22 +66,22 @@ static bool fill_chunk(ar_pass *p, const ar_batch *b, cursor *c, ar_rows *rows) 
 static void gather(ar_pass *p, const size_t *row, size_t count) {
     size_t d = (size_t)p->model->arch.dim;
     const float *x = p->acts[p->model->arch.layers].x;
-    for (size_t i = 0; i < count; i++) memcpy(p->chunk_x + i * d, x + row[i] * d, d * sizeof *x);
-    ar__norm_fwd(p->model->rt, p->chunk_h, p->chunk_rstd, &p->model->norm, p->chunk_x, count, d);
+    for (size_t i = 0; i < count; i++) memcpy(p->head.x + i * d, x + row[i] * d, d * sizeof *x);
+    ar__norm_fwd(p->model->rt, p->head.h, p->head.rstd, &p->model->norm, p->head.x, count, d);
 }
 
 static void chunk_backward(ar_pass *p, const ar_rows *rows) {
     const ar_model *m = p->model;
     size_t d = (size_t)m->arch.dim;
-    ar__linear_bwd(m->rt, p->chunk_dh, false, p->logits, &m->head, p->chunk_h, p->su_head, rows, &p->linear);
-    ar__norm_bwd(m->rt, p->chunk_dh, false, p->chunk_dh, &m->norm, p->chunk_x, p->chunk_rstd, rows, 1, d);
-    for (size_t i = 0; i < rows->count; i++) memcpy(p->dx + p->chunk_at[i] * d, p->chunk_dh + i * d, d * sizeof *p->dx);
+    ar__linear_bwd(m->rt, p->head.dh, false, p->head.logits, &m->head, p->head.h, p->head.su, rows, &p->linear);
+    ar__norm_bwd(m->rt, p->head.dh, false, p->head.dh, &m->norm, p->head.x, p->head.rstd, rows, 1, d);
+    for (size_t i = 0; i < rows->count; i++) memcpy(p->dx + p->head.at[i] * d, p->head.dh + i * d, d * sizeof *p->dx);
 }
 
 static void scale_chunk(ar_pass *p, const ar_batch *b, const ar_rows *rows, float scale) {
     for (size_t q = 0; q < rows->samples; q++)
         for (size_t i = rows->start[q]; i < rows->start[q + 1]; i++)
-            p->chunk_scale[i] = b->weight ? scale * b->weight[p->piece_sample[q]] : scale;
+            p->head.scale[i] = b->weight ? scale * b->weight[p->head.sample[q]] : scale;
 }
 
 void ar__pass_loss(ar_pass *p, const ar_batch *b, double *sample_nll, float *token_nll, float grad_scale) {
@@ -92,14 +92,14 @@ void ar__pass_loss(ar_pass *p, const ar_batch *b, double *sample_nll, float *tok
     if (grad_scale != 0.0f && !p->tail.on) memset(p->dx, 0, b->rows.count * (size_t)m->arch.dim * sizeof *p->dx);
     while (fill_chunk(p, b, &c, &rows)) {
         if (grad_scale != 0.0f) scale_chunk(p, b, &rows, grad_scale);
-        gather(p, p->chunk_at, rows.count);
-        ar__linear_fwd(m->rt, p->logits, p->su_head, &m->head, p->chunk_h, &rows, &p->linear);
-        ar__cross_entropy(m->rt, p->chunk_nll, p->logits, p->chunk_target, rows.count, (size_t)m->arch.vocab,
-                          grad_scale != 0.0f ? p->chunk_scale : NULL);
+        gather(p, p->head.at, rows.count);
+        ar__linear_fwd(m->rt, p->head.logits, p->head.su, &m->head, p->head.h, &rows, &p->linear);
+        ar__cross_entropy(m->rt, p->head.nll, p->head.logits, p->head.target, rows.count, (size_t)m->arch.vocab,
+                          grad_scale != 0.0f ? p->head.scale : NULL);
         for (size_t q = 0; q < rows.samples; q++)
             for (size_t i = rows.start[q]; i < rows.start[q + 1]; i++) {
-                sample_nll[p->piece_sample[q]] += (double)p->chunk_nll[i];
-                if (token_nll) token_nll[p->chunk_row[i]] = p->chunk_nll[i];
+                sample_nll[p->head.sample[q]] += (double)p->head.nll[i];
+                if (token_nll) token_nll[p->head.row[i]] = p->head.nll[i];
             }
         if (grad_scale != 0.0f) chunk_backward(p, &rows);
     }
@@ -123,18 +123,18 @@ static size_t final_row(const ar_tail *t, size_t row) {
 /* Decoding, each row is a sample of its own, as it was in the layers. */
 void ar__pass_logits(ar_pass *p, float *logits, const ar_batch *b, const size_t *row, size_t count) {
     const ar_model *m = p->model;
-    for (size_t at = 0; at < count; at += p->chunk) {
-        size_t n = count - at < p->chunk ? count - at : p->chunk, samples = b->rows.decoding ? n : 1;
+    for (size_t at = 0; at < count; at += p->head.most) {
+        size_t n = count - at < p->head.most ? count - at : p->head.most, samples = b->rows.decoding ? n : 1;
         ar_segment seg = b->rows.segment_count ? (ar_segment){0, samples, b->rows.segments[0].pairs} : (ar_segment){0};
-        for (size_t i = 0; i <= samples; i++) p->piece_start[i] = i * (n / samples);
+        for (size_t i = 0; i <= samples; i++) p->head.start[i] = i * (n / samples);
         ar_rows rows = {.count = n,
                         .samples = samples,
-                        .start = p->piece_start,
+                        .start = p->head.start,
                         .segments = &seg,
                         .segment_count = b->rows.segment_count ? 1 : 0,
                         .decoding = b->rows.decoding};
-        for (size_t i = 0; i < n; i++) p->chunk_at[i] = final_row(&p->tail, row[at + i]);
-        gather(p, p->chunk_at, n);
-        ar__linear_fwd(m->rt, logits + at * (size_t)m->arch.vocab, p->su_head, &m->head, p->chunk_h, &rows, &p->linear);
+        for (size_t i = 0; i < n; i++) p->head.at[i] = final_row(&p->tail, row[at + i]);
+        gather(p, p->head.at, n);
+        ar__linear_fwd(m->rt, logits + at * (size_t)m->arch.vocab, p->head.su, &m->head, p->head.h, &rows, &p->linear);
     }
 }

@@ -113,7 +113,7 @@ static void place_linear_scratch(ar_pass *p) {
         size_t r = rank_at(&p->spec, i);
         if (!r) continue;
         bool head = i == ar__module_head(&m->arch), embedding = i == 0;
-        size_t rows = head ? p->chunk : t, wide = embedding ? (size_t)m->modules[i].n_in : (size_t)m->modules[i].n_out;
+        size_t rows = head ? p->head.most : t, wide = embedding ? (size_t)m->modules[i].n_in : (size_t)m->modules[i].n_out;
         rank = ar__max(rank, rows * r);
         out = ar__max(out, rows * wide);
         if (!embedding) in = ar__max(in, rows * (size_t)m->modules[i].n_in);
@@ -141,8 +141,8 @@ static void place_common(ar_pass *p) {
     p->rope.cos = ar__arena_f32(m, p->spec.longest * p->rope.half);
     p->rope.sin = ar__arena_f32(m, p->spec.longest * p->rope.half);
     size_t each = (ar__attention_scratch(&at) + 15) / 16 * 16;
-    p->attention = ar__arena_f32(m, each * (size_t)p->model->rt->threads);
-    p->blocks = ar__arena_take(m, (t / AR_ATTENTION_BLOCK + p->spec.samples + 1) * sizeof *p->blocks);
+    p->attention.scratch = ar__arena_f32(m, each * (size_t)p->model->rt->threads);
+    p->attention.blocks = ar__arena_take(m, (t / AR_ATTENTION_BLOCK + p->spec.samples + 1) * sizeof *p->attention.blocks);
     p->su_embed = rank_at(&p->spec, 0) ? ar__arena_f32(m, t * rank_at(&p->spec, 0)) : NULL;
     place_linear_scratch(p);
 }
@@ -151,36 +151,36 @@ static void place_attention(ar_pass *p) {
     const ar_arch *a = &p->model->arch;
     size_t t = p->spec.tokens, q = t * (size_t)(a->heads * a->head_dim), kv = t * (size_t)(a->kv_heads * a->head_dim);
     ar_arena *m = &p->arena;
-    p->q_rot = a->qk_norm ? ar__arena_f32(m, q) : NULL;
-    p->k_rot = a->qk_norm ? ar__arena_f32(m, kv) : NULL;
+    p->attention.q_rot = a->qk_norm ? ar__arena_f32(m, q) : NULL;
+    p->attention.k_rot = a->qk_norm ? ar__arena_f32(m, kv) : NULL;
     if (!p->spec.train) return;
-    p->dq = ar__arena_f32(m, q);
-    p->dk = ar__arena_f32(m, kv);
-    p->dv = ar__arena_f32(m, kv);
-    p->datt = ar__arena_f32(m, q);
-    p->dsum = ar__arena_f32(m, t * (size_t)a->heads);
+    p->attention.dq = ar__arena_f32(m, q);
+    p->attention.dk = ar__arena_f32(m, kv);
+    p->attention.dv = ar__arena_f32(m, kv);
+    p->attention.dout = ar__arena_f32(m, q);
+    p->attention.dsum = ar__arena_f32(m, t * (size_t)a->heads);
 }
 
 static void place_head(ar_pass *p) {
     const ar_arch *a = &p->model->arch;
     ar_arena *m = &p->arena;
-    size_t c = p->chunk, d = (size_t)a->dim;
-    p->chunk_row = ar__arena_take(m, c * sizeof *p->chunk_row);
-    p->chunk_at = ar__arena_take(m, c * sizeof *p->chunk_at);
-    p->chunk_target = ar__arena_take(m, c * sizeof *p->chunk_target);
-    p->piece_start = ar__arena_take(m, (c + 1) * sizeof *p->piece_start);
-    p->piece_key = ar__arena_take(m, c * sizeof *p->piece_key);
-    p->piece_sample = ar__arena_take(m, c * sizeof *p->piece_sample);
-    p->piece_segments = ar__arena_take(m, c * sizeof *p->piece_segments);
-    p->chunk_x = ar__arena_f32(m, c * d);
-    p->chunk_h = ar__arena_f32(m, c * d);
-    p->chunk_dh = p->spec.train ? ar__arena_f32(m, c * d) : NULL;
-    p->chunk_rstd = ar__arena_f32(m, c);
-    p->chunk_nll = ar__arena_f32(m, c);
-    p->chunk_scale = ar__arena_f32(m, c);
-    p->logits = ar__arena_f32(m, c * (size_t)a->vocab);
+    size_t c = p->head.most, d = (size_t)a->dim;
+    p->head.row = ar__arena_take(m, c * sizeof *p->head.row);
+    p->head.at = ar__arena_take(m, c * sizeof *p->head.at);
+    p->head.target = ar__arena_take(m, c * sizeof *p->head.target);
+    p->head.start = ar__arena_take(m, (c + 1) * sizeof *p->head.start);
+    p->head.key = ar__arena_take(m, c * sizeof *p->head.key);
+    p->head.sample = ar__arena_take(m, c * sizeof *p->head.sample);
+    p->head.segments = ar__arena_take(m, c * sizeof *p->head.segments);
+    p->head.x = ar__arena_f32(m, c * d);
+    p->head.h = ar__arena_f32(m, c * d);
+    p->head.dh = p->spec.train ? ar__arena_f32(m, c * d) : NULL;
+    p->head.rstd = ar__arena_f32(m, c);
+    p->head.nll = ar__arena_f32(m, c);
+    p->head.scale = ar__arena_f32(m, c);
+    p->head.logits = ar__arena_f32(m, c * (size_t)a->vocab);
     size_t r = rank_at(&p->spec, ar__module_head(a));
-    p->su_head = r ? ar__arena_f32(m, c * r) : NULL;
+    p->head.su = r ? ar__arena_f32(m, c * r) : NULL;
 }
 
 static void place(ar_pass *p) {
@@ -201,8 +201,8 @@ static ar_pass *measured(const ar_model *m, const ar_pass_spec *spec) {
     if (!p) return NULL;
     p->model = m;
     p->spec = *spec;
-    p->piece = ar__head_piece(m);
-    p->chunk = p->piece * ar__max(spec->head_pieces, 1);
+    p->head.piece = ar__head_piece(m);
+    p->head.most = p->head.piece * ar__max(spec->head_pieces, 1);
     p->acts = ar__alloc((size_t)m->arch.layers + 1, sizeof *p->acts);
     if (!p->acts) {
         free(p);

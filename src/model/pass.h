@@ -58,30 +58,40 @@ typedef struct ar_tail {
     size_t *row, *start, *position;
 } ar_tail;
 
+/* Attention's: of one layer at a time. */
+typedef struct ar_attention_memory {
+    float *q_rot, *k_rot;              /* NULL unless the family norms q and k */
+    float *dq, *dk, *dv, *dout, *dsum; /* its backward's */
+    float *scratch;                    /* all threads' */
+    ar_block *blocks;
+    size_t block_count;
+} ar_attention_memory;
+
+/* The head's: a chunk of supervised rows, in pieces of samples (model/head.c). */
+typedef struct ar_head_memory {
+    size_t piece, most; /* rows of a piece; of a chunk, at most */
+    size_t *row, *at;   /* of each row of the chunk: in the batch; in the final hidden states */
+    int32_t *target;
+    size_t *start, *sample; /* of each piece */
+    uint64_t *key;
+    ar_segment *segments;
+    float *x, *h, *dh, *rstd, *nll, *scale, *logits, *su;
+} ar_head_memory;
+
 typedef struct ar_pass {
     const ar_model *model;
     ar_pass_spec spec;
     ar_arena arena;
-    ar_acts *acts;                     /* [layers + 1]; the last holds only x: the final hidden states */
-    float *h, *dx, *dh;                /* [T, dim] */
-    float *q_rot, *k_rot;              /* attention's; NULL unless the family norms q and k */
-    float *dq, *dk, *dv, *datt, *dsum; /* its backward's */
-    float *act;                        /* the MLP's product, then its gradient */
+    ar_acts *acts;      /* [layers + 1]; the last holds only x: the final hidden states */
+    float *h, *dx, *dh; /* [T, dim] */
+    float *act;         /* the MLP's product, then its gradient */
+    float *su_embed;    /* [T, r] */
+    ar_attention_memory attention;
+    ar_head_memory head;
     ar_tail tail;
     ar_linear_scratch linear;
-    float *attention; /* all threads' scratch */
     ar_rope rope;
     size_t rope_length; /* of the sequence that the table was made for (dynamic scaling) */
-    ar_block *blocks;
-    size_t block_count;
-    float *su_embed; /* [T, r] */
-    /* the head's chunk */
-    size_t piece, chunk, *chunk_row, *chunk_at, *piece_start; /* chunk_row: in the batch; chunk_at: in the final hidden states */
-    uint64_t *piece_key;
-    ar_segment *piece_segments;
-    size_t *piece_sample;
-    int32_t *chunk_target;
-    float *chunk_x, *chunk_h, *chunk_dh, *chunk_rstd, *chunk_nll, *chunk_scale, *logits, *su_head;
 } ar_pass;
 
 /* One batch.  Memory is the caller's and must live until backward is done. */

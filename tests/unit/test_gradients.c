@@ -103,7 +103,7 @@ static void the_size_of_the_heads_chunk_changes_no_bit(void **state) {
     double la = small_loss(&a, true);
     for (size_t pieces = 2; pieces < 6; pieces++) {
         small_keep_pieces(&b, pieces);
-        assert_int_equal(b.pass->chunk, pieces * a.pass->chunk);
+        assert_int_equal(b.pass->head.most, pieces * a.pass->head.most);
         assert_true(small_loss(&b, true) == la);
         assert_same_gradients(&a, &b, "a larger chunk", with_head.name);
     }
