@@ -1,4 +1,5 @@
 /* alphar eval: the loss over a file, at one alpha or at several. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,6 +15,10 @@ struct values {
     bool pack, skip_bad;
     const char *reference;
     ar_preference preference;
+    ar_texts retention;
+    double max_forgetting;
+    bool refine, overwrite;
+    const char *write_best;
 };
 #define AT(member) offsetof(struct values, member)
 
@@ -35,6 +40,28 @@ static cli_option options[] = {
      .flags = CLI_COMMAS,
      .help = "a result for each, as in 0,8,16,32",
      .about = "a result for each s"},
+    {.name = "retention",
+     .kind = CLI_LIST,
+     .at = AT(retention),
+     .value = "FILE",
+     .help = "with a list: samples that should not be forgotten"},
+    {.name = "max-forgetting",
+     .kind = CLI_NUMBER,
+     .at = AT(max_forgetting),
+     .value = "F",
+     .max = 1e6,
+     .help = "the best is one whose loss there is at most 1+F times that at 0"},
+    {.name = "refine", .kind = CLI_FLAG, .at = AT(refine), .about = "look closer around the best of the list"},
+    {.name = "write-best",
+     .kind = CLI_STRING,
+     .at = AT(write_best),
+     .value = "OUT",
+     .about = "write the adapter at the best one, as a PEFT folder"},
+    {.name = "overwrite",
+     .kind = CLI_FLAG,
+     .at = AT(overwrite),
+     .help = "look closer; write the adapter at the best",
+     .about = "OUT may exist"},
     {.name = "max-length", .kind = CLI_SETTING, .at = AT(max_length), .shown = "the adapter's"},
     {.name = "pack", .kind = CLI_SETTING, .at = AT(pack)},
     {.name = "train-on", .kind = CLI_SETTING, .at = AT(train_on), .help = "what counts", .about = "what counts"},
@@ -61,52 +88,168 @@ static json_t *result_json(const ar_eval_result *r) {
     return NULL;
 }
 
-static json_t *to_json(const ar_eval_result *r, int count) {
-    json_t *list = json_array();
-    for (int i = 0; list && i < count; i++) {
-        if (json_array_append_new(list, result_json(&r[i])) == 0) continue;
-        json_decref(list);
-        list = NULL;
-    }
-    return list ? json_pack("{s:o}", "results", list) : NULL;
+static void print_result(const ar_eval_result *r) {
+    char scale[60];
+    int n = snprintf(scale, sizeof scale, "%.6g", r->scale);
+    if (r->scale_most != r->scale) snprintf(scale + n, sizeof scale - (size_t)n, " to %.6g", r->scale_most);
+    printf("loss %.6f", r->loss);
+    if (r->pairs)
+        printf(", margin %.4f, accuracy %.4f over %lld pairs", r->margin, r->accuracy, (long long)r->pairs);
+    else
+        printf(", perplexity %.4f over %lld supervised tokens", r->perplexity, (long long)r->supervised);
+    if (r->scale != 0 || r->has_alpha) printf("; s %s", scale);
+    if (r->has_alpha) printf(", alpha %.6g", r->alpha);
+    putchar('\n');
 }
 
-static void print_table(const ar_eval_result *r, int count) {
-    bool pairs = r->pairs > 0;
-    printf("%10s %10s %12s ", "alpha", "s", "loss");
-    puts(pairs ? "      margin     accuracy        pairs" : "  perplexity   supervised");
-    for (int i = 0; i < count; i++) {
-        char alpha[40] = "-", scale[60];
-        if (r[i].has_alpha) snprintf(alpha, sizeof alpha, "%.6g", r[i].alpha);
-        int n = snprintf(scale, sizeof scale, "%.6g", r[i].scale);
-        if (r[i].scale_most != r[i].scale) snprintf(scale + n, sizeof scale - (size_t)n, " to %.6g", r[i].scale_most);
-        printf("%10s %10s %12.6f ", alpha, scale, r[i].loss);
-        if (pairs)
-            printf("%12.6f %12.4f %12lld\n", r[i].margin, r[i].accuracy, (long long)r[i].pairs);
-        else
-            printf("%12.4f %12lld\n", r[i].perplexity, (long long)r[i].supervised);
+static int one(cli *c, ar_session *session, const ar_eval_options *o) {
+    ar_eval_result r;
+    ar_error err;
+    if (ar_eval(&r, session, o, &err)) return cli_fail(c, &err);
+    if (c->json) return cli_print_json(c, json_pack("{s:[o]}", "results", result_json(&r)));
+    print_result(&r);
+    return cli_finish(c);
+}
+
+/* ---- a list --------------------------------------------------------------------------------------------------------- */
+
+static json_t *points_json(const ar_strength_point *p, int count, bool retention) {
+    json_t *list = json_array();
+    for (int i = 0; list && i < count; i++)
+        if (json_array_append_new(list, result_json(retention ? &p[i].retention : &p[i].task))) {
+            json_decref(list);
+            list = NULL;
+        }
+    return list;
+}
+
+static json_t *best_json(const ar_strengths *s) {
+    const ar_eval_result *r = s->best < 0 ? NULL : &s->points[s->best].task;
+    if (!r) return json_null();
+    return json_pack("{s:o, s:o, s:o}", "scale", cli_json_real(r->scale), "alpha", r->has_alpha ? cli_json_real(r->alpha) : json_null(),
+                     "loss", cli_json_real(r->loss));
+}
+
+static json_t *list_json(const ar_strengths *s, const struct values *v) {
+    json_t *j = json_pack("{s:o, s:o}", "results", points_json(s->points, s->given, false), "best", best_json(s));
+    bool ok = j != NULL;
+    if (ok && v->refine) ok = !json_object_set_new(j, "refined", points_json(s->points + s->given, s->count - s->given, false));
+    if (ok && s->at_zero_known)
+        ok = !json_object_set_new(j, "retention", points_json(s->points, s->given, true)) &&
+             !json_object_set_new(j, "retention_at_zero", cli_json_real(s->at_zero.loss));
+    if (ok && s->at_zero_known && v->refine)
+        ok = !json_object_set_new(j, "refined_retention", points_json(s->points + s->given, s->count - s->given, true));
+    if (ok) return j;
+    json_decref(j);
+    return NULL;
+}
+
+/* A bar of eighths, `share` of BAR columns long. */
+static void print_bar(double share) {
+    enum { BAR = 18 };
+    static const char *const eighth[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+    int n = (int)(share * BAR * 8 + 0.5), full = n / 8;
+    for (int i = 0; i < full; i++) fputs("█", stdout);
+    fputs(eighth[n % 8], stdout);
+    printf("%*s", BAR - full - (n % 8 > 0), "");
+}
+
+/* The points in order of their strength, those that were refined among the others. */
+static int by_value(const void *a, const void *b) {
+    double x = (*(const ar_strength_point *const *)a)->value, y = (*(const ar_strength_point *const *)b)->value;
+    return (x > y) - (x < y);
+}
+
+static void print_row(const ar_strengths *s, const ar_strength_point *p, double least, double most) {
+    const ar_eval_result *r = &p->task;
+    char alpha[40] = "-", scale[60];
+    if (r->has_alpha) snprintf(alpha, sizeof alpha, "%.5g", r->alpha);
+    snprintf(scale, sizeof scale, r->scale_most != r->scale ? "%.4g…%.4g" : "%.5g", r->scale, r->scale_most);
+    printf("%8s %8s %10.5f ", alpha, scale, r->loss);
+    if (s->at_zero_known) {
+        double change = p->retention.loss / s->at_zero.loss - 1.0;
+        printf("%10.5f %+7.2f %% ", p->retention.loss, fabs(change) < 5e-5 ? 0.0 : 100.0 * change);
     }
+    if (r->pairs) printf("%9.4f %8.4f ", r->margin, r->accuracy);
+    print_bar(most > least ? (r->loss - least) / (most - least) : 0.0);
+    puts(p == &s->points[s->best < 0 ? 0 : s->best] && s->best >= 0 ? " best" : p->allowed ? "" : " forgets");
+}
+
+static int print_list(cli *c, const ar_strengths *s) {
+    const ar_strength_point **order = calloc((size_t)s->count, sizeof(const ar_strength_point *));
+    double least = INFINITY, most = -INFINITY;
+    if (!order) return cli_fail_memory(c);
+    for (int i = 0; i < s->count; i++) {
+        order[i] = &s->points[i];
+        least = fmin(least, s->points[i].task.loss);
+        most = fmax(most, s->points[i].task.loss);
+    }
+    qsort(order, (size_t)s->count, sizeof(const ar_strength_point *), by_value);
+    printf("%8s %8s %10s ", "alpha", "s", "loss");
+    if (s->at_zero_known) printf("%10s %9s ", "retention", "change");
+    if (s->points[0].task.pairs) printf("%9s %8s", "margin", "accuracy");
+    putchar('\n');
+    for (int i = 0; i < s->count; i++) print_row(s, order[i], least, most);
+    free(order);
+    const ar_eval_result *r = &s->points[0].task;
+    if (r->pairs)
+        printf("over %lld pairs", (long long)r->pairs);
+    else
+        printf("over %lld supervised tokens", (long long)r->supervised);
+    if (s->at_zero_known) printf("; retention over %lld, %.5f without the adapter", (long long)s->at_zero.supervised, s->at_zero.loss);
+    putchar('\n');
+    return cli_finish(c);
+}
+
+static int write_best(cli *c, ar_session *session, const ar_strengths *s, const struct values *v) {
+    ar_error err;
+    if (s->best < 0) {
+        ar_error none = {.status = AR_ERR_VALUE};
+        snprintf(none.message, sizeof none.message,
+                 "--write-best: no strength keeps within --max-forgetting %g, so that nothing is written; 0 does", v->max_forgetting);
+        return cli_fail(c, &none);
+    }
+    double value = s->points[s->best].value;
+    if (ar_session_write_adapter(session, v->write_best, v->alpha != NULL, value, v->overwrite, &err)) return cli_fail(c, &err);
+    if (!c->json && !c->quiet) printf("%s: the adapter at %s %g\n", v->write_best, v->alpha ? "alpha" : "s =", value);
+    return CLI_OK;
+}
+
+static int many(cli *c, ar_session *session, const ar_eval_options *o, const struct values *v, bool bounded) {
+    ar_strengths_options so = {.eval = *o,
+                               .retention.files = v->retention,
+                               .has_max_forgetting = bounded,
+                               .max_forgetting = v->max_forgetting,
+                               .refine = v->refine};
+    ar_strengths s;
+    ar_error err;
+    int code = ar_eval_strengths(&s, session, &so, &err) ? cli_fail(c, &err) : CLI_OK;
+    if (!code && v->write_best) code = write_best(c, session, &s, v);
+    if (!code) code = c->json ? cli_print_json(c, list_json(&s, v)) : print_list(c, &s);
+    ar_strengths_release(&s);
+    return code;
+}
+
+/* Before work that takes time. */
+static int check_list(cli *c, const cli_args *args, const struct values *v, bool list) {
+    static const char *const with_list[] = {"retention", "max-forgetting", "refine", "write-best"};
+    if (v->alpha && v->scale) return cli_fail_usage(c, "found --alpha and --scale, wanted one of them");
+    for (size_t i = 0; !list && i < sizeof with_list / sizeof *with_list; i++)
+        if (cli_given(args, with_list[i])) return cli_fail_usage(c, "--%s: wanted --alpha LIST or --scale LIST with it", with_list[i]);
+    if (v->overwrite && !v->write_best) return cli_fail_usage(c, "--overwrite: wanted --write-best with it");
+    if (cli_given(args, "max-forgetting") && !v->retention.count) return cli_fail_usage(c, "--max-forgetting: wanted --retention with it");
+    if (list && !v->session.adapter.count) return cli_fail_usage(c, "%s: wanted --adapter with it", v->alpha ? "--alpha" : "--scale");
+    return CLI_OK;
 }
 
 static int evaluate(cli *c, const cli_args *args, const ar_eval_options *o) {
+    const struct values *v = args->values;
     ar_session_options so = {.adapter_options = {.has_alpha = o->alphas != NULL, .alpha = o->alphas ? o->alphas[0] : 0}};
     ar_session *session;
     ar_runtime *rt;
-    ar_error err;
-    int code = cli_session_open(&session, &rt, c, args, &so), count = o->count ? o->count : 1;
+    int code = cli_session_open(&session, &rt, c, args, &so);
     if (code) return code;
-    ar_eval_result *results = calloc((size_t)count, sizeof *results);
-    if (!results) {
-        code = cli_fail_memory(c);
-    } else if (ar_eval(results, session, o, &err)) {
-        code = cli_fail(c, &err);
-    } else if (c->json) {
-        code = cli_print_json(c, to_json(results, count));
-    } else {
-        print_table(results, count);
-        code = cli_finish(c);
-    }
-    free(results);
+    code = o->alphas || o->scales ? many(c, session, o, v, cli_given(args, "max-forgetting")) : one(c, session, o);
     cli_session_close(session, rt);
     return code;
 }
@@ -117,9 +260,9 @@ static int run(cli *c, const cli_args *args) {
     double *numbers = NULL;
     size_t count = 0;
     ar_eval_options o;
-    if (v->alpha && v->scale) return cli_fail_usage(c, "found --alpha and --scale, wanted one of them");
-    if (text && !v->session.adapter.count) return cli_fail_usage(c, "%s: wanted --adapter with it", option);
-    int code = text ? cli_parse_numbers(&numbers, &count, c, option, text) : CLI_OK;
+    int code = check_list(c, args, v, text != NULL);
+    if (code) return code;
+    code = text ? cli_parse_numbers(&numbers, &count, c, option, text) : CLI_OK;
     if (code) return code;
     ar_eval_options_init(&o);
     o.data.files = v->data;

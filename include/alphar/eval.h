@@ -63,7 +63,8 @@ typedef struct ar_eval_options {
     const double *alphas;            /* evaluate at each of these; NULL: once, as the session stands */
     const double *scales;            /* the same for s; not together with alphas */
     int count;                       /* of alphas or scales */
-    const char *map, *ignore_fields; /* as in ar_train_options; both NULL: those of the adapter's training */
+    const char *map, *ignore_fields; /* as in ar_train_options; both NULL: those of the adapter's training, */
+    bool own_fields;                 /* but with this neither: rows are read by their own fields */
     ar_preference preference;        /* data are pairs, loss is the objective's */
     const char *reference;           /* of DPO: an adapter, as the session takes it; NULL: the base alone */
 } ar_eval_options;
@@ -80,6 +81,38 @@ typedef struct ar_eval_result {
 AR_API void ar_eval_options_init(ar_eval_options *o);
 /* Fills max(count, 1) results. */
 AR_API ar_status ar_eval(ar_eval_result *results, ar_session *s, const ar_eval_options *o, ar_error *err);
+
+/* ---- strengths: which alpha is best, and what each makes the model forget ------------------------------------------ */
+typedef struct ar_strengths_options {
+    ar_eval_options eval;     /* with alphas or scales, at least one */
+    ar_data_source retention; /* what should not be forgotten; empty: not measured */
+    bool has_max_forgetting;
+    double max_forgetting; /* the best is looked for where the loss on retention is at most (1 + this) times that at s = 0 */
+    bool refine;           /* look closer around the best: up to AR_REFINE_ROUNDS more passes; needs two strengths */
+} ar_strengths_options;
+
+enum { AR_REFINE_POINTS = 5, AR_REFINE_ROUNDS = 3 };
+
+typedef struct ar_strength_point {
+    double value; /* alpha or s, as asked */
+    ar_eval_result task, retention;
+    bool allowed; /* within max_forgetting */
+} ar_strength_point;
+
+typedef struct ar_strengths {
+    ar_strength_point *points; /* as given, then those that refine tried */
+    int count, given;
+    int best;               /* of points: the least loss on the task among those allowed; −1: none is */
+    bool at_zero_known;     /* measured, with retention: */
+    ar_eval_result at_zero; /* of retention without the adapter's pairs */
+    int passes;             /* over the data */
+} ar_strengths;
+
+/* Losses at all strengths in one pass over the data, to the bit what each alone gives.  Caller releases, also after an error. */
+AR_API ar_status ar_eval_strengths(ar_strengths *out, ar_session *s, const ar_strengths_options *o, ar_error *err);
+AR_API void ar_strengths_release(ar_strengths *s); /* safe on a zeroed one */
+/* The session's one adapter at that alpha, or that s of every site, as a PEFT folder. */
+AR_API ar_status ar_session_write_adapter(ar_session *s, const char *dir, bool alpha, double value, bool overwrite, ar_error *err);
 
 /* ---- score --------------------------------------------------------------------------------------------------- */
 /* logprobs [count - 1]: log p of ids[i + 1] given ids[..i].  logits_path not NULL: also writes `logits` f32 [count, V]

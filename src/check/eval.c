@@ -6,8 +6,8 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/size.h"
+#include "check/evaluation.h"
 #include "check/losses.h"
-#include "train/objective.h"
 
 enum { TOKENS = 1024 };
 
@@ -56,7 +56,7 @@ static void warn_length(const ar_session *s, const ar_dataset *data) {
 static ar_status load(ar_dataset **out, const ar_session *s, const ar_eval_options *o, ar_error *err) {
     const ar_arch *a = &s->model->arch;
     const ar_trained *t = &s->trained;
-    bool as_trained = !o->map && !o->ignore_fields && (t->map || t->ignored);
+    bool as_trained = !o->own_fields && !o->map && !o->ignore_fields && (t->map || t->ignored);
     ar_data_stats stats;
     if (as_trained) ar__log_info(&s->rt->log, "rows are read as in training; --map and --ignore-fields change that");
     ar_data_options d = {.max_length = o->max_length,
@@ -105,18 +105,18 @@ static void describe(ar_eval_result *r, const ar_adapter *ad) {
 }
 
 /* One attachment for each value, described as it is made. */
-static ar_status attach_all(ar_attachment **at, const ar_pair_op **pairs, ar_eval_result *r, ar_session *s, const ar_eval_options *o,
+static ar_status attach_all(ar_attachment **at, const ar_pair_op **pairs, ar_eval_result *r, ar_session *s, const ar_strength_list *list,
                             size_t count, ar_error *err) {
     ar_status st = AR_OK;
     for (size_t i = 0; !st && i < count; i++) {
-        if (o->alphas) st = ar_adapter_set_alpha(s->adapter, o->alphas[i], err);
-        if (o->scales) st = ar_adapter_set_scale(s->adapter, o->scales[i], err);
+        if (list->values && list->alpha) st = ar_adapter_set_alpha(s->adapter, list->values[i], err);
+        if (list->values && !list->alpha) st = ar_adapter_set_scale(s->adapter, list->values[i], err);
         if (!st && s->adapter) st = ar__attach_new(&at[i], s->model, s->adapter, 1.0, err);
         if (st) break;
         pairs[i] = at[i] ? at[i]->ops : NULL;
         describe(&r[i], s->adapter);
-        if (o->alphas) { /* what was asked for names the row, also where patterns give single sites others */
-            r[i].alpha = o->alphas[i];
+        if (list->values && list->alpha) { /* what was asked for names the row, also where patterns give single sites others */
+            r[i].alpha = list->values[i];
             r[i].has_alpha = true;
         }
     }
@@ -178,13 +178,13 @@ static ar_status measure(ar_eval_result *r, double *nll, ar_session *s, ar_batch
     return st;
 }
 
-static ar_status evaluate(ar_eval_result *r, ar_session *s, ar_batcher *b, const ar_eval_options *o, ar_error *err) {
-    size_t count = o->alphas || o->scales ? (size_t)o->count : 1, size;
+ar_status ar__evaluation_run(ar_evaluation *e, ar_eval_result *r, const ar_strength_list *list, ar_error *err) {
+    size_t count = list->values ? list->count : 1, size;
     ar_attachment **at = ar__alloc(count, sizeof(ar_attachment *));
     const ar_pair_op **pairs = ar__alloc(count + 1, sizeof(const ar_pair_op *));
-    double *nll = ar__mul(&size, count + 1, ar__dataset_count(b->data)) ? ar__alloc(size, sizeof *nll) : NULL;
-    ar_status st = at && pairs && nll ? attach_all(at, pairs, r, s, o, count, err) : ar__fail_memory(err, "adapter");
-    if (!st) st = measure(r, nll, s, b, o, pairs, count, err);
+    double *nll = ar__mul(&size, count + 1, ar__dataset_count(e->data)) ? ar__alloc(size, sizeof *nll) : NULL;
+    ar_status st = at && pairs && nll ? attach_all(at, pairs, r, e->session, list, count, err) : ar__fail_memory(err, "adapter");
+    if (!st) st = measure(r, nll, e->session, &e->batcher, &e->o, pairs, count, err);
     for (size_t i = 0; at && i < count; i++) ar__attach_free(at[i]);
     free(at);
     free(pairs);
@@ -192,22 +192,33 @@ static ar_status evaluate(ar_eval_result *r, ar_session *s, ar_batcher *b, const
     return st;
 }
 
-ar_status ar_eval(ar_eval_result *results, ar_session *s, const ar_eval_options *asked, ar_error *err) {
-    ar_dataset *data = NULL;
-    ar_batcher b = {0};
-    ar_eval_options resolved = *asked, *o = &resolved;
-    AR_ONE_CALL(s->rt, err);
+ar_status ar__evaluation_open(ar_evaluation *e, ar_session *s, const ar_eval_options *o, size_t lists, ar_error *err) {
+    *e = (ar_evaluation){.session = s, .o = *o};
     ar_status st = check(s, o, err);
-    if (!st) st = ar__preference_resolve(&resolved.preference, err);
-    if (!st) resolved.max_length = choose_length(s, asked);
-    if (!st) st = load(&data, s, o, err);
-    if (!st) {
-        warn_length(s, data);
-        size_t lists = (o->alphas || o->scales ? (size_t)o->count : 1) + ar__has_reference(&o->preference);
-        st = init_batcher(&b, s, data, o, lists, err);
-    }
-    if (!st) st = evaluate(results, s, &b, o, err);
-    ar__batcher_release(&b);
-    ar__dataset_free(data);
+    if (!st) st = ar__preference_resolve(&e->o.preference, err);
+    if (!st) e->o.max_length = choose_length(s, o);
+    if (!st) st = load(&e->data, s, &e->o, err);
+    if (st) return st;
+    warn_length(s, e->data);
+    return init_batcher(&e->batcher, s, e->data, &e->o, lists + ar__has_reference(&e->o.preference), err);
+}
+
+void ar__evaluation_close(ar_evaluation *e) {
+    ar__batcher_release(&e->batcher);
+    ar__dataset_free(e->data);
+    *e = (ar_evaluation){0};
+}
+
+ar_strength_list ar__strength_list(const ar_eval_options *o) {
+    return (ar_strength_list){.alpha = o->alphas != NULL, .values = o->alphas ? o->alphas : o->scales, .count = (size_t)o->count};
+}
+
+ar_status ar_eval(ar_eval_result *results, ar_session *s, const ar_eval_options *o, ar_error *err) {
+    ar_evaluation e;
+    ar_strength_list list = ar__strength_list(o);
+    AR_ONE_CALL(s->rt, err);
+    ar_status st = ar__evaluation_open(&e, s, o, list.values ? list.count : 1, err);
+    if (!st) st = ar__evaluation_run(&e, results, &list, err);
+    ar__evaluation_close(&e);
     return st;
 }

@@ -32,10 +32,11 @@ ar_status ar__losses(double *nll, size_t *tokens, size_t *supervised, const ar_s
                                       : ar__fail_memory(err, "batches");
     *tokens = *supervised = 0;
     for (size_t at = 0; !st && at < n; at += AR_LOSSES_BATCH) {
-        size_t take = n - at < AR_LOSSES_BATCH ? n - at : AR_LOSSES_BATCH;
+        size_t take = n - at < AR_LOSSES_BATCH ? n - at : AR_LOSSES_BATCH, at_once = b->max_samples / AR_LOSSES_BATCH;
         for (size_t i = 0; i < take; i++) list[i] = (uint32_t)(at + i);
         for (size_t i = 0; i < count; i++) parts[i] = (ar_part){.sample = list, .count = (int)take, .pairs = pairs[i]};
-        measure(nll, pass, b, batch_nll, parts, count, at);
+        for (size_t i = 0; i < count; i += at_once)
+            measure(nll + i * n, pass, b, batch_nll, parts + i, count - i < at_once ? count - i : at_once, at);
         *supervised += parts[0].supervised;
         *tokens += parts[0].tokens;
     }

@@ -132,6 +132,11 @@ ar_status ar_session_set_strength(ar_session *s, bool alpha, double value, ar_er
     return AR_OK;
 }
 
+ar_status ar_session_write_adapter(ar_session *s, const char *dir, bool alpha, double value, bool overwrite, ar_error *err) {
+    ar_status st = ar_session_set_strength(s, alpha, value, err);
+    return st ? st : ar_adapter_save(s->adapter, dir, overwrite, err);
+}
+
 const char *ar_session_said(const ar_session *s, const char *answer) {
     size_t n = s->turn_begin ? strlen(s->turn_begin) : 0;
     return n && !strncmp(answer, s->turn_begin, n) ? answer + n : answer;
