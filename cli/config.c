@@ -59,17 +59,18 @@ static int set(struct reader *r, int option, const char *text, size_t n) {
     char place[400];
     if (strlen(text) != n) return wrong(r, "text without NUL");
     snprintf(place, sizeof place, "%.300s:%lu: %s", r->path, line_of(r), o->name);
+    if (r->args->given[option] > 1) return CLI_OK; /* the command line wins */
     const char *kept = cli_args_own(r->args, text, n);
     if (!kept) return cli_args_fail(r->args, CLI_FAILED, "%s: out of memory", r->path);
     return cli_option_set(r->args, option, o->kind == CLI_FLAG ? flag_text(kept) : kept, false, 1, place);
 }
 
-/* Adds one name behind a comma. */
-static int join(struct reader *r, const char *text) {
+/* Adds one name behind a comma (a set of names behind a semicolon). */
+static int join(struct reader *r, const char *text, const char *between) {
     size_t used = strlen(r->joined), n = strlen(text);
     if (!text[strspn(text, " \t")]) return wrong(r, "a name, not an empty one");
     if (used + n + 2 > sizeof r->joined) return wrong(r, "a shorter list");
-    snprintf(r->joined + used, sizeof r->joined - used, "%s%s", used ? "," : "", text);
+    snprintf(r->joined + used, sizeof r->joined - used, "%s%s", used ? between : "", text);
     return CLI_OK;
 }
 
@@ -84,7 +85,7 @@ static int read_list(struct reader *r, int option) {
         if (r->event.type == YAML_SEQUENCE_END_EVENT) return names ? set(r, option, r->joined, strlen(r->joined)) : CLI_OK;
         if (r->event.type != YAML_SCALAR_EVENT) return wrong(r, "a list of plain values");
         const char *text = (const char *)r->event.data.scalar.value;
-        code = names ? join(r, text) : set(r, option, text, r->event.data.scalar.length);
+        code = names ? join(r, text, o->flags & CLI_SETS ? ";" : ",") : set(r, option, text, r->event.data.scalar.length);
         if (code) return code;
     }
 }

@@ -12,7 +12,7 @@
 #include "settings.h"
 
 static const cli_command *const commands[] = {
-    &cli_train,   &cli_data,     &cli_plan,    &cli_bench,                /* a line each: training, */
+    &cli_train,   &cli_sweep,    &cli_data,    &cli_plan,  &cli_bench,    /* a line each: training, */
     &cli_eval,    &cli_generate, &cli_chat,    &cli_score, &cli_tokenize, /* asking a model, */
     &cli_inspect, &cli_diff,     &cli_advise,                             /* looking at adapters, */
     &cli_convert, &cli_rescale,  &cli_resize,                             /* changing one, */

@@ -32,11 +32,19 @@ static const cli_option common[] = {
     {0},
 };
 
+/* Whether a command has an option of a common one's name itself. */
+static bool is_taken(const cli_option *const tables[2], const cli_option *common_one) {
+    for (int t = 0; t < 2; t++)
+        for (const cli_option *o = tables[t]; o && o->name; o++)
+            if (!strcmp(o->name, common_one->name)) return true;
+    return false;
+}
+
 const cli_option *cli_option_at(const cli_command *command, int i) {
     const cli_option *const tables[3] = {command->shared, command->options, common};
     for (int t = 0; t < 3; t++)
         for (const cli_option *o = tables[t]; o && o->name; o++)
-            if (i-- == 0) return o;
+            if (!(t == 2 && is_taken(tables, o)) && i-- == 0) return o;
     return NULL;
 }
 

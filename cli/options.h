@@ -33,7 +33,8 @@ enum {
     CLI_NAMES = 64, /* a flag whose value, where it has one, is the command's argument: --resume=DIR is --resume DIR */
     CLI_ABOVE = 8,  /* min itself is out */
     CLI_BELOW = 16, /* max itself is out */
-    CLI_FIRST = 32  /* --help shows its row before all sections: what one needs */
+    CLI_FIRST = 32, /* --help shows its row before all sections: what one needs */
+    CLI_SETS = 128  /* with CLI_COMMAS: several of them, with semicolons between them; a YAML list is joined by these */
 };
 
 typedef struct cli_option {
@@ -99,6 +100,8 @@ int cli_option_find(const cli_command *command, const char *name);
 
 /* Sets an option from text.  negated: --no-NAME.  place names it in messages: "train --rank" or "run.yaml:3: rank". */
 int cli_option_set(cli_args *args, int option, const char *text, bool negated, int source, const char *place);
+/* The same for a row of no table, into args->values. */
+int cli_value_set(cli_args *args, const cli_option *o, const char *text, const char *place);
 /* Sets args->message; cli_args_fail is `code`, also to an analyzer that sees one file at a time. */
 void cli_args_say(cli_args *args, const char *format, ...) __attribute__((format(printf, 2, 3)));
 #define cli_args_fail(args, code, ...) (cli_args_say(args, __VA_ARGS__), (code))

@@ -57,6 +57,14 @@ int cli_finish(cli *c) {
 
 json_t *cli_json_real(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 
+bool cli_json_holds(const json_t *array, const char *text) {
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        const char *item = json_string_value(json_array_get(array, i));
+        if (item && !strcmp(item, text)) return true;
+    }
+    return false;
+}
+
 json_t *cli_json_text(const char *text, size_t n) { return json_stringn(text, n); }
 
 void cli_log(void *user, ar_log_level level, const char *line) {

@@ -27,6 +27,8 @@ int cli_print_json(cli *c, json_t *object);
 int cli_finish(cli *c);
 /* A real number, null where it is not finite (JSON has no NaN). */
 json_t *cli_json_real(double x);
+/* Whether an array has this text among its strings. */
+bool cli_json_holds(const json_t *array, const char *text);
 /* n bytes of text. */
 json_t *cli_json_text(const char *text, size_t n);
 

@@ -6,25 +6,19 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "output.h"
 #include "settings.h"
 
 /* What an option's value came from when it was not given: run.json holds what it became, which is not to be asked for. */
 static const char *const derived[] = {"rank", "alpha", "policy", "steps"};
 
-static bool lists(const json_t *array, const char *name) {
-    size_t i;
-    json_t *item;
-    json_array_foreach(array, i, item) if (json_is_string(item) && !strcmp(json_string_value(item), name)) return true;
-    return false;
-}
-
 /* Steps and epochs are two ways to say one thing: whichever is typed, or was, is the one. */
 static bool is_wanted(const cli_args *args, const json_t *given, const char *name) {
     bool steps_typed = cli_given(args, "steps"), epochs_typed = cli_given(args, "epochs");
     if (!strcmp(name, "steps") && epochs_typed) return false;
-    if (!strcmp(name, "epochs")) return !steps_typed && !lists(given, "steps");
+    if (!strcmp(name, "epochs")) return !steps_typed && !cli_json_holds(given, "steps");
     for (size_t i = 0; i < sizeof derived / sizeof *derived; i++)
-        if (!strcmp(name, derived[i])) return lists(given, name);
+        if (!strcmp(name, derived[i])) return cli_json_holds(given, name);
     return true;
 }
 
@@ -57,8 +51,7 @@ static int set_value(cli_args *args, int option, const json_t *value, const char
     return set_text(args, option, number, place);
 }
 
-static int take_settings(cli_args *args, const json_t *run, const char *path) {
-    const json_t *settings = json_object_get(run, "settings"), *given = json_object_get(run, "given");
+int cli_resume_take(cli_args *args, const json_t *settings, const json_t *given, const char *path) {
     const char *key;
     json_t *value;
     int code = CLI_OK;
@@ -82,21 +75,27 @@ static int read_run(cli_args *args, const char *dir) {
     if (access(path, F_OK) != 0) return CLI_OK; /* a run that never began: what is typed has to do */
     json_t *run = json_load_file(path, 0, &error);
     if (!run) return cli_args_fail(args, CLI_FAILED, "%s:%d: %s; give the options again", path, error.line, error.text);
-    int code = take_settings(args, run, path);
+    int code = cli_resume_take(args, json_object_get(run, "settings"), json_object_get(run, "given"), path);
     json_decref(run);
     return code;
 }
 
-/* DIR may stand behind --resume, or be named by --out. */
-int cli_resume_prepare(cli_args *args) {
+int cli_resume_folder(const char **dir, cli_args *args) {
     struct train_values *v = args->values;
-    const char *dir = args->positional_count ? args->positional[0] : v->o.run.out;
+    *dir = args->positional_count ? args->positional[0] : v->o.run.out;
+    const char *command = args->command->name;
     if (args->positional_count && !v->o.run.resume)
-        return cli_args_fail(args, CLI_USAGE, "train: found the extra argument '%.200s', wanted --resume with it, or options only: %s", dir,
-                             args->command->usage);
-    if (!v->o.run.resume || !dir) return CLI_OK;
-    if (args->positional_count && v->o.run.out && strcmp(v->o.run.out, dir) != 0)
-        return cli_args_fail(args, CLI_USAGE, "train: found --resume %.200s and --out %.200s, wanted one folder", dir, v->o.run.out);
-    v->o.run.out = dir;
-    return read_run(args, dir);
+        return cli_args_fail(args, CLI_USAGE, "%s: found the extra argument '%.200s', wanted --resume with it, or options only: %s",
+                             command, *dir, args->command->usage);
+    if (args->positional_count && v->o.run.out && strcmp(v->o.run.out, *dir) != 0)
+        return cli_args_fail(args, CLI_USAGE, "%s: found --resume %.200s and --out %.200s, wanted one folder", command, *dir, v->o.run.out);
+    if (!v->o.run.resume) *dir = NULL;
+    if (*dir) v->o.run.out = *dir;
+    return CLI_OK;
+}
+
+int cli_resume_prepare(cli_args *args) {
+    const char *dir;
+    int code = cli_resume_folder(&dir, args);
+    return code || !dir ? code : read_run(args, dir);
 }

@@ -2,7 +2,14 @@
 #ifndef ALPHAR_CLI_RESUME_H
 #define ALPHAR_CLI_RESUME_H
 
+#include <jansson.h>
+
 #include "options.h"
+
+/* Options that were not given, from what run.json (at `path`) calls settings and given. */
+int cli_resume_take(cli_args *args, const json_t *settings, const json_t *given, const char *path);
+/* The folder of --resume, which may stand behind it or be named by --out; NULL: nothing is resumed. */
+int cli_resume_folder(const char **dir, cli_args *args);
 
 /* The cli_command's prepare: reads run.json where --resume is given and its folder holds one. */
 int cli_resume_prepare(cli_args *args);

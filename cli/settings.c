@@ -8,8 +8,7 @@
 #include "alphar/settings.h"
 #include "lists.h"
 
-enum { MOST = 80 };
-cli_option cli_train_options[MOST + 1];
+cli_option cli_train_options[CLI_SETTINGS_MOST + 1], cli_sweep_options[CLI_SETTINGS_MOST + 1];
 
 static cli_kind kind_of(const ar_setting *s) {
     switch (s->type) {
@@ -62,10 +61,41 @@ static void fill_train(void) {
     const ar_setting *rows = ar_train_settings(&count);
     for (size_t i = 0; i < count; i++) {
         if (!strcmp(rows[i].name, "seed")) continue;
-        assert(n < MOST);
+        assert(n < CLI_SETTINGS_MOST);
         cli_train_options[n] = option_of(&rows[i], offsetof(struct train_values, o) + rows[i].offset);
         if (!strcmp(rows[i].name, "resume")) cli_train_options[n].flags |= CLI_NAMES;
         n++;
+    }
+}
+
+cli_option cli_setting_option(const ar_setting *s) { return option_of(s, s->offset); }
+
+/* A scalar of the learner is a list in a sweep; what changes the base that its candidates share is left out. */
+static void fill_sweep(void) {
+    static const char *const without[] = {"method", "init", "model-config", "modules-to-save", "bias"};
+    size_t count, n = 0;
+    const ar_setting *rows = ar_train_settings(&count);
+    for (size_t i = 0; i < count; i++) {
+        bool left_out = false;
+        for (size_t k = 0; k < sizeof without / sizeof *without; k++) left_out = left_out || !strcmp(rows[i].name, without[k]);
+        if (left_out) continue;
+        assert(n < CLI_SETTINGS_MOST);
+        cli_option *o = &cli_sweep_options[n++];
+        ar_setting_type type = rows[i].type;
+        bool scalar = type == AR_SETTING_INT || type == AR_SETTING_LONG || type == AR_SETTING_NUMBER || type == AR_SETTING_CHOICE;
+        *o = option_of(&rows[i], offsetof(struct sweep_values, train.o) + rows[i].offset);
+        if (!strcmp(rows[i].name, "resume")) o->flags |= CLI_NAMES;
+        if (type == AR_SETTING_SECTION || ar_setting_part_of(&rows[i]) != AR_PART_LEARNER || !(scalar || type == AR_SETTING_NAMES))
+            continue;
+        if (!o->shown) o->shown = o->initial;
+        *o = (cli_option){.name = o->name,
+                          .kind = CLI_STRING,
+                          .at = offsetof(struct sweep_values, list) + i * sizeof(const char *),
+                          .value = o->value,
+                          .shown = o->shown,
+                          .help = o->help,
+                          .about = o->about,
+                          .flags = (o->flags & CLI_FIRST) | CLI_COMMAS | (scalar ? 0 : CLI_SETS)};
     }
 }
 
@@ -83,6 +113,7 @@ static void fill_row(cli_option *row) {
 
 void cli_settings_fill(const cli_command *const *commands) {
     fill_train();
+    fill_sweep();
     for (int i = 0; commands[i]; i++)
         for (cli_option *o = commands[i]->borrows; o && o->name; o++)
             if (o->kind == CLI_SETTING) fill_row(o);

@@ -116,10 +116,7 @@ static int add_item(cli_args *args, const cli_option *o, const char *text, bool 
     return CLI_OK;
 }
 
-int cli_option_set(cli_args *args, int option, const char *text, bool negated, int source, const char *place) {
-    const cli_option *o = cli_option_at(args->command, option);
-    bool anew = args->given[option] < source;
-    if (anew) args->given[option] = (unsigned char)source;
+static int set(cli_args *args, const cli_option *o, const char *text, bool negated, bool anew, const char *place) {
     switch (o->kind) {
     case CLI_FLAG: return set_flag(args, o, text, negated, place);
     case CLI_INT:
@@ -133,4 +130,14 @@ int cli_option_set(cli_args *args, int option, const char *text, bool negated, i
     case CLI_SETTING: break;
     }
     return cli_args_fail(args, CLI_USAGE, "%s: not an option", place);
+}
+
+int cli_option_set(cli_args *args, int option, const char *text, bool negated, int source, const char *place) {
+    bool anew = args->given[option] < source;
+    if (anew) args->given[option] = (unsigned char)source;
+    return set(args, cli_option_at(args->command, option), text, negated, anew, place);
+}
+
+int cli_value_set(cli_args *args, const cli_option *o, const char *text, const char *place) {
+    return set(args, o, text, false, false, place);
 }

@@ -13,6 +13,7 @@
 #include "alphar/preference.h"
 #include "alphar/runtime.h"
 #include "alphar/settings.h"
+#include "alphar/sweep.h"
 #include "alphar/tokenizer.h"
 #include "alphar/train.h"
 

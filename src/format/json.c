@@ -90,6 +90,14 @@ const char *ar__json_type(const json_t *value) {
     return "value";
 }
 
+bool ar__json_holds(const json_t *array, const char *text) {
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        const char *item = json_string_value(json_array_get(array, i));
+        if (item && !strcmp(item, text)) return true;
+    }
+    return false;
+}
+
 bool ar__json_has(const json_t *object, const char *key) {
     const json_t *v = json_object_get(object, key);
     return v && !json_is_null(v);

@@ -45,6 +45,7 @@ bool ar__json_as_double(double *out, const json_t *value);
 unsigned ar__json_digits(unsigned digits, double x);
 
 bool ar__json_has(const json_t *object, const char *key); /* present and not null */
+bool ar__json_holds(const json_t *array, const char *text); /* among its strings */
 bool ar__json_is_off(const json_t *value);                /* NULL, null, false, "", [] or {} */
 const char *ar__json_type(const json_t *value);           /* "string", "integer", "NaN", …; for messages */
 /* A number without a value here, as it was written ("1e400", "NaN"); NULL: something else. */

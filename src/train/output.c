@@ -41,7 +41,8 @@ void ar__output_abandon(const ar_train_options *o) {
 
 /* What a killed process was about to write: NAME.tmp-PID of a file that is a run's.  Only while the lock is held. */
 static void sweep(const char *dir) {
-    static const char *const files[] = {"run.json",    "metrics.jsonl",    "README.md", "adapter_config.json", "adapter_model.safetensors",
+    static const char *const files[] = {AR_RUN_RECORD, AR_SWEEP_RECORD,       "metrics.jsonl",
+                                        "README.md",   "adapter_config.json", "adapter_model.safetensors",
                                         "config.json", "model.safetensors"};
     DIR *d = opendir(dir);
     for (struct dirent *e; d && (e = readdir(d));) {
@@ -56,9 +57,9 @@ static void sweep(const char *dir) {
     if (d) closedir(d);
 }
 
-/* The settings of the run that left the folder; NULL where none of ours did. */
-static json_t *run_settings(const char *dir) {
-    char *path = ar__path_join(dir, "run.json");
+/* The settings of the run (or the sweep) that left the folder; NULL where none of ours did. */
+static json_t *run_settings(const char *dir, const char *record) {
+    char *path = ar__path_join(dir, record);
     json_t *run = NULL, *settings = NULL;
     if (path && ar__path_exists(path) && ar__json_load_object(&run, path, 1 << 24, NULL) == AR_OK && json_object_get(run, "alphar"))
         settings = json_incref(json_object_get(run, "settings"));
@@ -78,25 +79,25 @@ static bool is_empty_dir(const char *dir) {
 }
 
 /* Whoever is at work there is the better explanation. */
-static ar_status fail_taken(const char *dir, ar_error *err) {
+static ar_status fail_taken(const char *dir, const char *record, ar_error *err) {
     ar_status s = ar__lock_check(dir, err);
     if (s) return s;
     if (!ar__path_is_dir(dir)) return ar__fail(err, AR_ERR_EXISTS, "%s: is a file, wanted a new folder; give another --out", dir);
-    json_t *settings = run_settings(dir);
+    json_t *settings = run_settings(dir, record);
     bool ours = settings || is_empty_dir(dir);
     json_decref(settings);
     if (!ours) return ar__fail(err, AR_ERR_EXISTS, "%s: exists already and holds other files than a run's; give another --out", dir);
     return ar__fail(err, AR_ERR_EXISTS, "%s: exists already; give another --out, or --overwrite, or --resume", dir);
 }
 
-static ar_status check_left_by_us(const ar_train_options *o, ar_error *err) {
+static ar_status check_left_by_us(const ar_train_options *o, const char *record, ar_error *err) {
     if (is_empty_dir(o->run.out)) return AR_OK;
-    json_t *settings = run_settings(o->run.out);
+    json_t *settings = run_settings(o->run.out, record);
     if (!settings)
-        return ar__fail(err, AR_ERR_EXISTS, "%s: exists and was not left by a run of alphar (no run.json of its own); give another --out",
-                        o->run.out);
+        return ar__fail(err, AR_ERR_EXISTS, "%s: exists and was not left by a run of alphar (no %s of its own); give another --out",
+                        o->run.out, record);
     json_decref(settings);
-    return o->run.resume || o->run.overwrite ? AR_OK : fail_taken(o->run.out, err);
+    return o->run.resume || o->run.overwrite ? AR_OK : fail_taken(o->run.out, record, err);
 }
 
 /* The nearest folder above, or dir itself, that is there; malloc'ed. */
@@ -111,7 +112,7 @@ static char *nearest_folder(const char *dir) {
 }
 
 /* The folder appears with the lock in it, so that of several runs that begin at once all but one find it taken. */
-static ar_status make_locked(ar_output *out, ar_error *err) {
+static ar_status make_locked(ar_output *out, const char *record, ar_error *err) {
     ar_buf name = {0};
     ar__buf_printf(&name, "%s.tmp-%ld", out->dir, (long)getpid());
     char *path = ar__path_join(out->dir, AR_LOCK_NAME);
@@ -120,7 +121,7 @@ static ar_status make_locked(ar_output *out, ar_error *err) {
     if (!s && mkdir(name.data, 0777) != 0 && errno != EEXIST) s = ar__fail_errno(err, "%s: cannot create folder", out->dir);
     if (!s) s = ar__lock_take(&out->lock, name.data, err);
     if (!s && rename(name.data, out->dir) != 0)
-        s = ar__path_exists(out->dir) ? fail_taken(out->dir, err) : ar__fail_errno(err, "%s: cannot create folder", out->dir);
+        s = ar__path_exists(out->dir) ? fail_taken(out->dir, record, err) : ar__fail_errno(err, "%s: cannot create folder", out->dir);
     if (!s) ar__lock_rename(&out->lock, path);
     if (s) {
         ar__lock_drop(&out->lock);
@@ -132,14 +133,14 @@ static ar_status make_locked(ar_output *out, ar_error *err) {
     return s;
 }
 
-ar_status ar__output_take(ar_output *out, const ar_train_options *o, ar_error *err) {
+ar_status ar__output_take(ar_output *out, const ar_train_options *o, const char *record, ar_error *err) {
     size_t n = strlen(o->run.out);
     while (n > 1 && o->run.out[n - 1] == '/') n--;
     *out = AR_OUTPUT_NONE;
     bool there = ar__path_exists(o->run.out);
-    if (there && !o->run.resume && !o->run.overwrite) return fail_taken(o->run.out, err);
+    if (there && !o->run.resume && !o->run.overwrite) return fail_taken(o->run.out, record, err);
     ar_status s = there ? check_inputs(o, err) : AR_OK;
-    if (!s && there) s = check_left_by_us(o, err);
+    if (!s && there) s = check_left_by_us(o, record, err);
     if (s) return s;
 
     out->dir = ar__strndup(o->run.out, n);
@@ -147,9 +148,9 @@ ar_status ar__output_take(ar_output *out, const ar_train_options *o, ar_error *e
     if (!out->found || !out->dir)
         s = ar__fail_memory(err, o->run.out);
     else
-        s = there ? ar__lock_take(&out->lock, o->run.out, err) : make_locked(out, err);
+        s = there ? ar__lock_take(&out->lock, o->run.out, err) : make_locked(out, record, err);
     /* Another run may have come and gone between the first look and the lock. */
-    if (!s) s = check_left_by_us(o, err);
+    if (!s) s = check_left_by_us(o, record, err);
     if (!s)
         sweep(out->dir);
     else
@@ -175,7 +176,7 @@ ar_status ar__output_clear(const ar_train_options *o, ar_error *err) {
     static const char *const lora[] = {"adapter_config.json", "adapter_model.safetensors", NULL},
                              *const full[] = {"config.json", "model.safetensors", NULL},
                              *const every[] = {"README.md", "metrics.jsonl", "checkpoints", "run.json", NULL};
-    json_t *settings = run_settings(o->run.out);
+    json_t *settings = run_settings(o->run.out, AR_RUN_RECORD);
     const char *method = json_string_value(json_object_get(settings, "method"));
     const char *const *lists[] = {method && !strcmp(method, "full") ? full : lora, every};
     ar_status s = AR_OK;

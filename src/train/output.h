@@ -13,12 +13,16 @@ typedef struct ar_output {
 
 #define AR_OUTPUT_NONE ((ar_output){.lock = {.fd = -1}})
 
+/* By which a folder is known as one of a run, of a sweep. */
+#define AR_RUN_RECORD "run.json"
+#define AR_SWEEP_RECORD "sweep.json"
+
 /* Makes the folder and locks it for this run, or refuses, before anything is touched, what would harm what is there:
  *   - a folder that exists, without overwrite or resume;
- *   - with either, a folder that no run of Alphar left (it has no run.json of ours), unless it is empty;
+ *   - with either, a folder that no run of Alphar left (it has no `record` of ours), unless it is empty;
  *   - the folder of the base, and one that holds the data, the configuration or the adapter that this run reads;
  *   - one that another run is writing. */
-ar_status ar__output_take(ar_output *out, const ar_train_options *o, ar_error *err);
+ar_status ar__output_take(ar_output *out, const ar_train_options *o, const char *record, ar_error *err);
 /* Gives the folder up, and removes those that this run made and left empty.  Safe on AR_OUTPUT_NONE. */
 void ar__output_drop(ar_output *out);
 

@@ -31,7 +31,7 @@ static ar_status go_on(ar_run *r, int64_t newest, ar_error *err) {
         l->best_step = 0;
     }
     if (l->step < l->steps)
-        ar__log_info(&l->course->rt->log, "resuming after step %lld of %lld", (long long)newest, (long long)l->steps);
+        ar__log_info(&l->course->rt->log, "%sresuming after step %lld of %lld", r->label, (long long)newest, (long long)l->steps);
     else
         ar__log_info(&l->course->rt->log, "%s: all %lld steps are done already", r->dir, (long long)l->steps);
     return AR_OK;
@@ -55,30 +55,33 @@ ar_status ar__run_prepare(ar_run *r, ar_error *err) {
     return s;
 }
 
-static void say_what_alpha_is(const ar_learner *l) {
+static void say_what_alpha_is(const ar_run *r) {
+    const ar_learner *l = &r->learner;
     const ar_train_options *o = &l->o;
     if (!l->adapter || !l->adapter->pair_count) return;
     double s = l->adapter->pair[0].scale, ratio = o->learner.alpha / o->learner.rank;
-    ar__log_info(&l->course->rt->log, "rank %d, alpha %g (%gr)%s, s = %g, s·lr = %g, LoRA+ ratio %g", o->learner.rank, o->learner.alpha,
-                 ratio, o->learner.policy == AR_POLICY_RSLORA ? ", rslora" : "", s, s * o->learner.lr, o->learner.lr_ratio);
+    ar__log_info(&l->course->rt->log, "%srank %d, alpha %g (%gr)%s, s = %g, s·lr = %g, LoRA+ ratio %g", r->label, o->learner.rank,
+                 o->learner.alpha, ratio, o->learner.policy == AR_POLICY_RSLORA ? ", rslora" : "", s, s * o->learner.lr,
+                 o->learner.lr_ratio);
     if (o->learner.rank_patterns.count && !o->learner.alpha_patterns.count)
-        ar__log_warn(&l->course->rt->log, "rank-pattern without alpha-pattern: s changes from site to site, since alpha stays %g",
-                     o->learner.alpha);
+        ar__log_warn(&l->course->rt->log, "%srank-pattern without alpha-pattern: s changes from site to site, since alpha stays %g",
+                     r->label, o->learner.alpha);
     double least = s, most = s;
     for (size_t i = 0; i < l->adapter->pair_count; i++) {
         least = fmin(least, l->adapter->pair[i].scale);
         most = fmax(most, l->adapter->pair[i].scale);
     }
-    if (least != most) ar__log_info(&l->course->rt->log, "s runs from %g to %g over %zu sites", least, most, l->adapter->pair_count);
-    if (most > 8.0 || least < 0.1) ar__log_warn(&l->course->rt->log, "s outside 0.1 to 8 is rarely wanted: change --alpha");
+    if (least != most)
+        ar__log_info(&l->course->rt->log, "%ss runs from %g to %g over %zu sites", r->label, least, most, l->adapter->pair_count);
+    if (most > 8.0 || least < 0.1) ar__log_warn(&l->course->rt->log, "%ss outside 0.1 to 8 is rarely wanted: change --alpha", r->label);
 }
 
 void ar__run_say_what_to_expect(const ar_run *r) {
     const ar_learner *l = &r->learner;
     ar_remarks remarks;
-    say_what_alpha_is(l);
+    say_what_alpha_is(r);
     ar__remarks_start(&remarks, l);
-    for (int i = 0; i < remarks.count; i++) ar__log_warn(&l->course->rt->log, "%s", remarks.text[i]);
+    for (int i = 0; i < remarks.count; i++) ar__log_warn(&l->course->rt->log, "%s%s", r->label, remarks.text[i]);
 }
 
 /* ---- between steps ---------------------------------------------------------------------------------------------------*/
@@ -103,7 +106,8 @@ static ar_status take_best(ar_run *r, ar_error *err) {
     if (!l->o.run.early_stop) return AR_OK;
     ar_status s = ar__run_save(r, err);
     if (s || r->saved == l->step) return s;
-    ar__log_warn(&l->course->rt->log, "step %lld: the best evaluation so far could not be kept, and does not count", (long long)l->step);
+    ar__log_warn(&l->course->rt->log, "%sstep %lld: the best evaluation so far could not be kept, and does not count", r->label,
+                 (long long)l->step);
     l->best_eval = best_eval;
     l->best_step = best_step;
     l->evals_since_best = evals_since_best + 1;
@@ -174,7 +178,19 @@ static ar_status evaluate(ar_runs *all, ar_error *err) {
     return s;
 }
 
+/* Values that no file may hold are the end of this run, not of the others. */
+static ar_status own_failure(ar_run *r, ar_status s, const ar_error *own, ar_error *err) {
+    if (s == AR_ERR_NUMERIC) {
+        r->learner.status = s;
+        r->learner.error = *own;
+        return AR_OK;
+    }
+    if (s && err) *err = *own;
+    return s;
+}
+
 ar_status ar__runs_step(ar_runs *all, ar_error *err) {
+    ar_error own;
     double began = ar__clock_seconds(), tokens = 0.0;
     for (size_t i = 0; i < all->active; i++) all->learner[i] = &all->run[i]->learner;
     ar_status s = ar__learners_step(all->course, all->learner, all->active, err);
@@ -190,7 +206,7 @@ ar_status ar__runs_step(ar_runs *all, ar_error *err) {
         if (r->learner.status) continue;
         report(r);
         s = ar__run_settle_data(r, false, err);
-        if (!s && save_due(r)) s = ar__run_save(r, err);
+        if (!s && save_due(r)) s = own_failure(r, ar__run_save(r, &own), &own, err);
     }
     return s;
 }
@@ -199,7 +215,7 @@ bool ar__run_is_done(const ar_run *r) {
     const ar_learner *l = &r->learner;
     if (l->step >= l->steps || l->status) return true;
     if (!l->o.run.early_stop || l->evals_since_best < l->o.run.early_stop) return false;
-    ar__log_info(&l->course->rt->log, "step %lld: no improvement in %d evaluations; best was step %lld", (long long)l->step,
+    ar__log_info(&l->course->rt->log, "%sstep %lld: no improvement in %d evaluations; best was step %lld", r->label, (long long)l->step,
                  l->o.run.early_stop, (long long)l->best_step);
     return true;
 }

@@ -12,6 +12,7 @@
 typedef struct ar_run {
     ar_learner learner;
     const char *dir;
+    char label[32]; /* of its messages: "", of several "run-03: " */
     ar_output output;
     ar_metrics metrics;
     double began, rate;      /* rate: tokens/s, smoothed */

@@ -21,6 +21,8 @@ int ar__setting_choice(size_t *length, const char **name, const ar_setting *s, i
 /* The adapter settings that the options describe; the base is the name to record. */
 ar_status ar__train_adapter_settings(ar_adapter_settings *out, const ar_train_options *o, ar_error *err);
 
+/* The settings of those parts (1 << AR_PART_COURSE | …) by their names.  NULL when memory runs out. */
+json_t *ar__settings_parts_json(const ar_train_options *o, unsigned parts);
 /* Every setting by its name.  NULL when memory runs out.  data_hash NULL: not known yet, no checkpoint either. */
 json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, const uint64_t *data_hash);
 /* Names of those that were given where run.json's value alone does not tell: it holds what they became. */

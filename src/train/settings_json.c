@@ -73,21 +73,29 @@ static bool is_idle(const char *name, ar_objective o) {
     return !strcmp(name, "label-smoothing") && (!o || o == AR_OBJECTIVE_ORPO);
 }
 
-json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, const uint64_t *data_hash) {
-    char hash[32];
+json_t *ar__settings_parts_json(const ar_train_options *o, unsigned parts) {
     size_t count;
     const ar_setting *rows = ar_train_settings(&count);
     json_t *j = json_object();
     int bad = !j;
     for (size_t i = 0; !bad && i < count; i++) {
-        if (rows[i].type == AR_SETTING_SECTION || rows[i].flags & AR_SETTING_PASSING) continue;
+        if (rows[i].type == AR_SETTING_SECTION || rows[i].flags & AR_SETTING_PASSING || !(parts & 1u << ar_setting_part_of(&rows[i])))
+            continue;
         bool idle = is_idle(rows[i].name, o->learner.preference.objective);
         bad = json_object_set_new(j, rows[i].name, idle ? json_null() : value_of(o, &rows[i]));
     }
-    if (data_hash) snprintf(hash, sizeof hash, "%016llx", (unsigned long long)*data_hash);
-    bad = bad || json_object_set_new(j, "steps", json_integer(steps)) ||
-          json_object_set_new(j, "data-hash", text_or_null(data_hash ? hash : NULL));
     if (!bad) return j;
+    json_decref(j);
+    return NULL;
+}
+
+json_t *ar__train_settings_json(const ar_train_options *o, int64_t steps, const uint64_t *data_hash) {
+    char hash[32];
+    json_t *j = ar__settings_parts_json(o, 1u << AR_PART_COURSE | 1u << AR_PART_LEARNER | 1u << AR_PART_RUN);
+    if (data_hash) snprintf(hash, sizeof hash, "%016llx", (unsigned long long)*data_hash);
+    if (j && !json_object_set_new(j, "steps", json_integer(steps)) &&
+        !json_object_set_new(j, "data-hash", text_or_null(data_hash ? hash : NULL)))
+        return j;
     json_decref(j);
     return NULL;
 }

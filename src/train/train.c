@@ -38,7 +38,7 @@ ar_status ar_train(ar_train_result *result, const ar_runtime *rt, const ar_train
     AR_ONE_CALL(rt, err);
     if (!o->run.out) return ar__fail(err, AR_ERR_VALUE, "out: not given");
     r.began = ar__clock_seconds();
-    ar_status s = ar__output_take(&r.output, o, err);
+    ar_status s = ar__output_take(&r.output, o, AR_RUN_RECORD, err);
     if (s) return s;
     r.dir = r.output.dir;
     if (r.output.lock.is_loose)
