@@ -17,6 +17,15 @@ bool ar__message_is_from(const json_t *message, const char *role) {
     return r && !strcmp(r, role);
 }
 
+bool ar__message_is_silent(const json_t *message) {
+    static const char *const keys[] = {"content", "tool_calls", "reasoning_content"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const json_t *v = json_object_get(message, keys[i]);
+        if (json_is_string(v) ? json_string_length(v) > 0 : json_is_array(v) ? json_array_size(v) > 0 : v && !json_is_null(v)) return false;
+    }
+    return true;
+}
+
 /* A list that is one of messages: of objects, or empty. */
 static bool is_list(const json_t *v) { return json_is_array(v) && (!json_array_size(v) || json_is_object(json_array_get(v, 0))); }
 

@@ -49,5 +49,7 @@ ar_status ar__conversation_of_texts(ar_conversation *out, const json_t *row, con
 void ar__conversation_release(ar_conversation *c); /* safe on a zeroed one */
 
 bool ar__message_is_from(const json_t *message, const char *role);
+/* Neither content, nor tool calls, nor reasoning. */
+bool ar__message_is_silent(const json_t *message);
 
 #endif

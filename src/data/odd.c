@@ -12,15 +12,6 @@ static bool is_taught(const char *role) {
     return false;
 }
 
-static bool has(const json_t *message, const char *key) {
-    const json_t *v = json_object_get(message, key);
-    return json_is_string(v) ? json_string_length(v) > 0 : json_is_array(v) ? json_array_size(v) > 0 : v && !json_is_null(v);
-}
-
-static bool says_nothing(const json_t *message) {
-    return !has(message, "content") && !has(message, "tool_calls") && !has(message, "reasoning_content");
-}
-
 /* Bit i: some byte is of a message with that mark.  0 is of none. */
 static uint32_t marks_of(const ar_rendered *whole) {
     uint32_t seen = 0;
@@ -34,15 +25,15 @@ void ar__odd_find(ar_odd *out, const ar_conversation *c, const ar_rendered *whol
     for (size_t i = 0; i < c->count; i++) {
         const json_t *m = json_array_get(c->messages, i);
         const char *role = json_string_value(json_object_get(m, "role"));
-        bool silent = says_nothing(m), one_of_many = c->count > AR_MESSAGE_CYCLE; /* whose marks are not its own */
+        bool silent = ar__message_is_silent(m), one_of_many = c->count > AR_MESSAGE_CYCLE; /* whose marks are not its own */
         if (!*out->role && !is_taught(role)) snprintf(out->role, sizeof out->role, "%s", role);
         out->empty += silent && c->learn[i] && ar__message_is_from(m, "assistant");
-        out->unwritten += !silent && !one_of_many && has(m, "content") && !(seen >> (1 + i) & 1);
+        out->unwritten += !silent && !one_of_many && !(seen >> (1 + i) & 1);
     }
 }
 
 size_t ar__odd_silent(const ar_conversation *c) {
     for (size_t i = 0; i < c->count; i++)
-        if (says_nothing(json_array_get(c->messages, i))) return i + 1;
+        if (ar__message_is_silent(json_array_get(c->messages, i))) return i + 1;
     return 0;
 }

@@ -6,21 +6,50 @@
 #include "base/fail.h"
 #include "base/mem.h"
 
+enum { NO_MESSAGE = -1 };
+
+/* Which message each byte of a text is of.  Marks say that but for multiples of AR_MESSAGE_CYCLE: of messages that are so far apart it is
+ * the one nearest to those before. */
+typedef struct owners {
+    const ar_rendered *of;
+    int32_t *exact; /* [of->text.len]; NULL: the marks do */
+} owners;
+
+static bool owners_find(owners *out, const ar_rendered *r, size_t count) {
+    *out = (owners){.of = r};
+    if (count <= AR_MESSAGE_CYCLE) return true;
+    out->exact = malloc((r->text.len + 1) * sizeof *out->exact);
+    int32_t at = 0;
+    for (size_t k = 0; out->exact && k < r->text.len; k++) {
+        int32_t mark = (uint8_t)r->marks.data[k] / AR_MESSAGE_UNIT - 1,
+                step = (mark - at % AR_MESSAGE_CYCLE + AR_MESSAGE_CYCLE) % AR_MESSAGE_CYCLE;
+        if (mark >= 0 && step > AR_MESSAGE_CYCLE / 2 && at + step >= AR_MESSAGE_CYCLE) step -= AR_MESSAGE_CYCLE;
+        if (mark >= 0) at += step;
+        out->exact[k] = mark < 0 ? NO_MESSAGE : at;
+    }
+    return out->exact;
+}
+
+static void owners_release(owners *o) {
+    free(o->exact);
+    *o = (owners){0};
+}
+
+static int32_t owner(const owners *o, size_t k) { return o->exact ? o->exact[k] : (uint8_t)o->of->marks.data[k] / AR_MESSAGE_UNIT - 1; }
+
 typedef struct turn {
     const ar_chat *chat;
     const ar_conversation *of;
     ar_rendered *whole, *part;
-    size_t at;                    /* the message */
-    size_t cursor;                /* of the whole: turns before end here */
-    const ar_frame *inner, *last; /* NULL: not known */
+    owners whose;            /* of the whole */
+    int32_t at;              /* the message */
+    size_t cursor;           /* of the whole: turns before end here */
+    const ar_frames *frames; /* NULL: not known */
 } turn;
 
-static uint8_t message_bits(size_t i) { return (uint8_t)(AR_MESSAGE_UNIT * (1 + i % AR_MESSAGE_CYCLE)); }
-static bool is_of(uint8_t mark, size_t i) { return (mark & ~(AR_MESSAGE_UNIT - 1)) == message_bits(i); }
-
-static size_t common(const ar_buf *a, const ar_buf *b) {
-    size_t n = a->len < b->len ? a->len : b->len, i = 0;
-    while (i < n && a->data[i] == b->data[i]) i++;
+static size_t common(const char *a, size_t n, const char *b, size_t m) {
+    size_t least = n < m ? n : m, i = 0;
+    while (i < least && a[i] == b[i]) i++;
     return i;
 }
 
@@ -29,96 +58,114 @@ static bool begins_with(const ar_buf *whole, const ar_buf *part) {
 }
 
 /* Two texts part in mid-tag (<|end|> from <|endoftext|>): the place before that. */
-static size_t before_tag(const ar_buf *text, size_t from, size_t to) {
-    while (to > from && !strchr(">]\n", text->data[to - 1])) to--;
+static size_t before_tag(const char *text, size_t from, size_t to) {
+    while (to > from && !strchr(">]\n", text[to - 1])) to--;
     return to;
 }
 
+/* What is another message's is never learned in this turn. */
 static void learn(const turn *t, size_t from, size_t to) {
-    for (size_t i = from; i < to; i++) t->whole->marks.data[i] |= AR_LEARNED;
-}
-
-/* ---- turns that are written differently in the whole -----------------------------------------------------------------*/
-
-/* The first and behind the last byte of message i at or behind `from`; equal where there is none. */
-static void bytes_of(size_t *first, size_t *end, const ar_rendered *r, size_t i, size_t from) {
-    *first = *end = r->text.len;
-    for (size_t k = from; k < r->text.len; k++) {
-        if (!is_of((uint8_t)r->marks.data[k], i)) continue;
-        if (*first == r->text.len) *first = k;
-        *end = k + 1;
-        if (k - *first > r->text.len) break;
-    }
-    if (*first == r->text.len) *first = *end = from;
-}
-
-/* Whether both say the same of message i from those places on. */
-static bool says_same(const ar_rendered *a, size_t from_a, size_t to_a, const ar_rendered *b, size_t from_b, size_t to_b, size_t i) {
-    for (;;) {
-        while (from_a < to_a && !is_of((uint8_t)a->marks.data[from_a], i)) from_a++;
-        while (from_b < to_b && !is_of((uint8_t)b->marks.data[from_b], i)) from_b++;
-        if (from_a == to_a || from_b == to_b) return from_a == to_a && from_b == to_b;
-        if (a->text.data[from_a++] != b->text.data[from_b++]) return false;
+    for (size_t i = from; i < to; i++) {
+        int32_t of = owner(&t->whose, i);
+        if (of == t->at || of == NO_MESSAGE) t->whole->marks.data[i] |= AR_LEARNED;
     }
 }
 
-/* What the template writes to begin an answer: the text behind [0, count) messages with the prompt.  *out is released by the caller. */
-static ar_status read_header(ar_buf *out, const turn *t, ar_error *err) {
-    ar_rendered bare = {0};
-    ar_status s = ar__chat_render(&bare, t->chat, t->of, t->at, false, err);
-    if (!s) s = ar__chat_render(t->part, t->chat, t->of, t->at, true, err);
-    const ar_buf *given = &t->part->text;
-    size_t from = s ? 0 : common(given, &bare.text);
-    if (!s && from < bare.text.len) from = before_tag(given, 0, from);
-    if (!s && from < given->len) ar__buf_add(out, given->data + from, given->len - from);
-    ar__rendered_release(&bare);
-    return s;
+/* ---- where a turn lies in a text -------------------------------------------------------------------------------------*/
+
+/* before | what the template writes | first … own … end | what it writes behind */
+typedef struct place {
+    size_t before;     /* behind the last byte of another message in front */
+    size_t first, end; /* of the message's own bytes, up to the next byte of another one; equal where there are none */
+} place;
+
+/* Of a text that ends with the turn. */
+static place last_place(const owners *o, int32_t i) {
+    size_t n = o->of->text.len, k = n;
+    while (k > 0 && (owner(o, k - 1) == NO_MESSAGE || owner(o, k - 1) == i)) k--;
+    place p = {.before = k, .first = n, .end = n};
+    while (k < n && owner(o, k) != i) k++;
+    if (k == n) return p;
+    p.first = k;
+    while (owner(o, p.end - 1) != i) p.end--;
+    return p;
 }
 
-/* part: the conversation up to the turn, which begins at `start` of it. */
-static bool find_turn(size_t *from, size_t *to, const turn *t, const ar_buf *header, size_t start) {
-    const ar_rendered *w = t->whole, *p = t->part;
-    size_t first, end, own_first, own_end;
-    const char *at = header->len ? memmem(w->text.data + t->cursor, w->text.len - t->cursor, header->data, header->len) : NULL;
-    if (!at) return false;
-    *from = (size_t)(at - w->text.data) + header->len;
-    bytes_of(&first, &end, w, t->at, *from);
-    bytes_of(&own_first, &own_end, p, t->at, start);
-    size_t behind = p->text.len - own_end, left = w->text.len - end, n = behind < left ? behind : left, same = 0;
-    while (same < n && w->text.data[end + same] == p->text.data[own_end + same]) same++;
-    *to = same == behind ? end + same : before_tag(&w->text, end, end + same);
-    return says_same(w, *from, end, p, start, own_end, t->at);
+/* Of a text in which other turns follow: the first bytes of the message. */
+static bool find_place(place *out, const owners *o, int32_t i) {
+    size_t n = o->of->text.len, k = 0;
+    *out = (place){0};
+    for (; k < n && owner(o, k) != i; k++)
+        if (owner(o, k) != NO_MESSAGE) out->before = k + 1;
+    if (k == n) return false;
+    out->first = k;
+    for (; k < n && (owner(o, k) == i || owner(o, k) == NO_MESSAGE); k++)
+        if (owner(o, k) == i) out->end = k + 1;
+    return true;
 }
 
-static ar_status learn_rewritten(ar_supervised *out, turn *t, size_t start, ar_error *err) {
-    ar_buf header = {0};
-    size_t from, to;
-    ar_status s = read_header(&header, t, err);
-    if (!s) s = ar__chat_render(t->part, t->chat, t->of, t->at + 1, false, err);
-    if (!s && header.failed) s = ar__fail_memory(err, "template");
-    if (!s && find_turn(&from, &to, t, &header, start)) {
-        learn(t, from, to);
-        t->cursor = to;
-    } else if (!s) {
-        out->rewritten++;
+/* Behind the last place where `what` stands in text[from, to); 0: nowhere. */
+static size_t behind_last(const char *text, size_t from, size_t to, const char *what, size_t n) {
+    for (size_t k = to; n && k >= from + n; k--)
+        if (!memcmp(text + k - n, what, n)) return k;
+    return 0;
+}
+
+/* What a model is given before the turn. */
+typedef struct given {
+    bool known;
+    char *tail; /* behind the last byte of a message: the end of the turn before, and the header */
+    size_t tail_n;
+    size_t header; /* where the header begins in it: what add_generation_prompt adds */
+} given;
+
+static void given_release(given *g) {
+    free(g->tail);
+    *g = (given){0};
+}
+
+/* Where in text[p->before, p->first) the learned part begins: behind what a model is given.  Templates write that differently around some
+ * turns: <think> is given and not written back; the end of the turn before is another, or missing.  Then the header decides, or as much
+ * of it as is there.  SIZE_MAX: not to be told. */
+static size_t begin_of(const char *text, const place *p, const given *g, const ar_frames *frames) {
+    size_t n = p->first - p->before, same = common(text + p->before, n, g->tail, g->tail_n), header_n = g->tail_n - g->header;
+    const char *header = g->tail + g->header;
+    const char *usual = frames && !header_n ? frames->header : NULL; /* none is given behind another answer, or behind a system alone */
+    size_t at = usual ? behind_last(text, p->before, p->first, usual, strlen(usual)) : 0;
+    if (at) return at;
+    if (same == g->tail_n || same == n) return p->before + same;
+    if ((at = behind_last(text, p->before, p->first, header, header_n))) return at;
+    size_t cut = before_tag(g->tail, 0, same);
+    if (cut > g->header) return p->before + cut;
+    for (size_t part = before_tag(header, 0, header_n - 1); header_n && part > 0; part = before_tag(header, 0, part - 1))
+        if ((at = behind_last(text, p->before, p->first, header, part))) return at;
+    return p->first < p->end ? p->first : SIZE_MAX;
+}
+
+/* Whether all that the message says in a (bytes of p) is said in b (bytes of q), in this order; b may say more. */
+static bool says_all(const owners *a, const place *p, const owners *b, const place *q, int32_t i) {
+    size_t k = q->first;
+    for (size_t n = p->first; n < p->end; n++) {
+        if (owner(a, n) != i) continue;
+        while (k < q->end && (owner(b, k) != i || b->of->text.data[k] != a->of->text.data[n])) k++;
+        if (k++ == q->end) return false;
     }
-    ar__buf_release(&header);
-    return s;
+    return true;
 }
 
 /* ---- turns in a frame ------------------------------------------------------------------------------------------------*/
 
-/* The bytes of message i at or behind `from`, up to the first that is none of it, and that say its content, be it without white space
- * around. */
-static bool find_content(size_t *first, size_t *end, const ar_rendered *w, size_t i, size_t from, const char *content, size_t n) {
+/* Bytes of message i at or behind `from` that say its content, be it without white space around. */
+static bool find_content(size_t *first, size_t *end, const owners *o, int32_t i, size_t from, const char *content, size_t n) {
+    const ar_buf *text = &o->of->text;
     while (n && strchr(" \t\n\r", content[n - 1])) n--;
     while (n && strchr(" \t\n\r", *content)) content++, n--;
-    const char *at = n ? memmem(w->text.data + from, w->text.len - from, content, n) : NULL;
+    const char *at = n ? memmem(text->data + from, text->len - from, content, n) : NULL;
     if (!at) return false;
-    *first = (size_t)(at - w->text.data);
+    *first = (size_t)(at - text->data);
     *end = *first + n;
     for (size_t k = *first; k < *end; k++)
-        if (!is_of((uint8_t)w->marks.data[k], i)) return false;
+        if (owner(o, k) != i) return false;
     return true;
 }
 
@@ -128,16 +175,16 @@ static bool stands_at(const ar_buf *text, size_t at, const char *what, size_t n)
 
 /* An answer that is only text, in the frame that the template puts around such. */
 static bool learn_framed(turn *t) {
-    const json_t *m = json_array_get(t->of->messages, t->at), *content = json_object_get(m, "content");
+    const json_t *m = json_array_get(t->of->messages, (size_t)t->at), *content = json_object_get(m, "content");
     if (!ar__message_is_from(m, "assistant")) return false;
-    const ar_frame *f = t->at + 1 == t->of->count ? t->last : t->inner;
+    const ar_frame *f = !t->frames ? NULL : (size_t)t->at + 1 == t->of->count ? &t->frames->last : &t->frames->inner;
     const ar_buf *text = &t->whole->text;
     size_t first, end, from;
     if (!f || !f->known || t->of->tools || t->of->vars || json_object_size(m) != 2 || !json_is_string(content)) return false;
-    if (!find_content(&first, &end, t->whole, t->at, t->cursor, json_string_value(content), json_string_length(content))) return false;
+    if (!find_content(&first, &end, &t->whose, t->at, t->cursor, json_string_value(content), json_string_length(content))) return false;
     /* White space that the template leaves around it belongs to it. */
-    while (first > t->cursor && is_of((uint8_t)t->whole->marks.data[first - 1], t->at)) first--;
-    while (end < text->len && is_of((uint8_t)t->whole->marks.data[end], t->at)) end++;
+    while (first > t->cursor && owner(&t->whose, first - 1) == t->at) first--;
+    while (end < text->len && owner(&t->whose, end) == t->at) end++;
     if (first < f->before_n + f->given_n) return false;
     from = first - f->before_n;
     if (!stands_at(text, from - f->given_n, f->given, f->given_n) || !stands_at(text, from, f->before, f->before_n) ||
@@ -150,76 +197,113 @@ static bool learn_framed(turn *t) {
 
 /* ---- turns -------------------------------------------------------------------------------------------------------*/
 
-/* What a model is given before message `at`; before the first one nothing, since templates fail on no messages. */
-static ar_status render_given(turn *t, bool answer, ar_error *err) {
-    if (t->at) return ar__chat_render(t->part, t->chat, t->of, t->at, answer, err);
-    ar_status s = ar__chat_render(t->part, t->chat, t->of, 0, answer, NULL);
+/* The conversation before the turn; before the first message nothing, since templates fail on no messages. */
+static ar_status render_before(turn *t, bool prompt, ar_error *err) {
+    if (t->at) return ar__chat_render(t->part, t->chat, t->of, (size_t)t->at, prompt, err);
+    ar_status s = ar__chat_render(t->part, t->chat, t->of, 0, prompt, NULL);
     if (!s) return AR_OK;
     ar__buf_clear(&t->part->text);
     ar__buf_clear(&t->part->marks);
     return s == AR_ERR_VALUE ? AR_OK : ar__fail_memory(err, "template");
 }
 
-/* Of whom is no assistant what it says, without what the template writes in front. */
-static size_t own_start(const turn *t, size_t start) {
-    size_t first, end;
-    bytes_of(&first, &end, t->part, t->at, start);
-    return first < end ? first : start;
+/* What a model is given before an answer; nothing is known of what others say. */
+static ar_status find_given(given *out, turn *t, ar_error *err) {
+    owners o;
+    ar_buf *text = &t->part->text;
+    ar_status s = render_before(t, false, err);
+    ar_buf bare = *text; /* kept while the next is rendered */
+    *text = (ar_buf){0};
+    if (!s) s = render_before(t, true, err);
+    if (!s && !owners_find(&o, t->part, t->of->count)) s = ar__fail_memory(err, "template");
+    if (!s) {
+        size_t from = text->len, header = common(text->data, text->len, bare.data, bare.len);
+        while (from > 0 && owner(&o, from - 1) == NO_MESSAGE) from--;
+        if (header < bare.len) header = before_tag(text->data, 0, header);
+        out->known = text->len > 0;
+        out->tail_n = text->len - from;
+        out->header = header > from ? header - from : 0;
+        out->tail = ar__strndup(text->len ? text->data + from : "", out->tail_n);
+        if (!out->tail) s = ar__fail_memory(err, "template");
+        owners_release(&o);
+    }
+    ar__buf_release(&bare);
+    return s;
 }
 
+/* In the whole the turn is written differently from where it ends the conversation (with: its place in t->part). */
+static bool learn_rewritten(turn *t, const owners *o, const place *with, const given *g) {
+    place p;
+    const ar_buf *whole = &t->whole->text, *part = &t->part->text;
+    if (with->first == with->end || !find_place(&p, &t->whose, t->at) || !says_all(o, with, &t->whose, &p, t->at)) return false;
+    size_t from = g->known ? begin_of(whole->data, &p, g, t->frames) : p.first, behind = part->len - with->end;
+    size_t same = common(whole->data + p.end, whole->len - p.end, part->data + with->end, behind);
+    learn(t, from, same == behind ? p.end + same : before_tag(whole->data, p.end, p.end + same));
+    t->cursor = p.end;
+    return true;
+}
+
+/* The turn in the conversation up to it, and from there in the whole.  What an answer says nothing of, or of which nothing is written,
+ * is no answer. */
 static ar_status learn_turn(ar_supervised *out, turn *t, ar_error *err) {
-    bool answer = ar__message_is_from(json_array_get(t->of->messages, t->at), "assistant");
-    ar_status s = render_given(t, answer, err);
-    if (s) return s;
-    bool unknown = !t->part->text.len; /* what is given */
-    ar_buf given = t->part->text;      /* kept while the next is rendered */
-    t->part->text = (ar_buf){0};
-    s = ar__chat_render(t->part, t->chat, t->of, t->at + 1, false, err);
-    const ar_buf *with = &t->part->text;
-    size_t start = s ? 0 : common(&given, with);
-    if (start < given.len) start = s ? 0 : before_tag(with, 0, start); /* <think> is given, say, and not written back */
-    ar__buf_release(&given);
-    if (s) return s;
-    if (!answer || unknown) start = own_start(t, start);
-    if (!begins_with(&t->whole->text, with)) return learn_rewritten(out, t, start, err);
-    learn(t, start, with->len);
-    t->cursor = with->len;
-    return AR_OK;
+    const json_t *m = json_array_get(t->of->messages, (size_t)t->at);
+    bool answer = ar__message_is_from(m, "assistant");
+    given g = {0};
+    owners o = {0};
+    ar_status s = answer ? find_given(&g, t, err) : AR_OK;
+    if (!s) s = ar__chat_render(t->part, t->chat, t->of, (size_t)t->at + 1, false, err);
+    if (!s && !owners_find(&o, t->part, t->of->count)) s = ar__fail_memory(err, "template");
+    if (!s) {
+        const ar_buf *with = &t->part->text;
+        place p = last_place(&o, t->at);
+        bool written = p.first < p.end;
+        size_t from = g.known ? begin_of(with->data, &p, &g, t->frames) : written ? p.first : SIZE_MAX;
+        if (!written && !ar__message_is_silent(m)) {
+            /* an answer of which the template writes nothing: told with the odd ones */
+        } else if (from == SIZE_MAX) {
+            out->rewritten++;
+        } else if (begins_with(&t->whole->text, with)) {
+            learn(t, from, with->len);
+            t->cursor = with->len;
+        } else if (!learn_rewritten(t, &o, &p, &g)) {
+            out->rewritten++;
+        }
+    }
+    owners_release(&o);
+    given_release(&g);
+    return s;
 }
 
 static ar_status learn_turns(ar_supervised *out, turn *t, const bool *wanted, ar_error *err) {
     ar_status s = AR_OK;
-    for (t->at = 0; !s && t->at < t->of->count; t->at++)
+    for (t->at = 0; !s && (size_t)t->at < t->of->count; t->at++)
         if (wanted[t->at] && !learn_framed(t)) s = learn_turn(out, t, err);
     return s;
 }
 
 /* ---- {% generation %} --------------------------------------------------------------------------------------------------*/
 
-/* The message that bytes [from, to) are of, sought from `i` on; count where they say none. */
-static size_t message_of(const ar_rendered *w, size_t from, size_t to, size_t i, size_t count) {
-    for (size_t k = from; k < to; k++) {
-        uint8_t mark = (uint8_t)w->marks.data[k];
-        if (mark < AR_MESSAGE_UNIT) continue;
-        while (i < count && !is_of(mark, i)) i++;
-        return i;
-    }
+/* The message that bytes [from, to) are of; count where they say none. */
+static size_t message_of(const owners *o, size_t from, size_t to, size_t count) {
+    for (size_t k = from; k < to; k++)
+        if (owner(o, k) != NO_MESSAGE) return (size_t)owner(o, k);
     return count;
 }
 
 /* The end of the run of learned bytes at `from`, or of the first answer's where answers touch: a message's first byte ends it, with the
  * white space that the template writes in front. */
-static size_t run_end(const ar_rendered *w, size_t from) {
-    uint8_t of = 0;
+static size_t run_end(const owners *o, size_t from) {
+    const ar_rendered *w = o->of;
+    int32_t of = NO_MESSAGE;
     size_t to = from;
     for (; to < w->text.len && w->marks.data[to] & AR_LEARNED; to++) {
-        uint8_t mark = (uint8_t)w->marks.data[to] & (uint8_t) ~(AR_MESSAGE_UNIT - 1);
-        if (!mark || mark == of) continue;
-        if (!of) {
-            of = mark;
+        int32_t mine = owner(o, to);
+        if (mine == NO_MESSAGE || mine == of) continue;
+        if (of == NO_MESSAGE) {
+            of = mine;
             continue;
         }
-        while (to > from && strchr(" \t\r\n", w->text.data[to - 1]) && (uint8_t)w->marks.data[to - 1] < AR_MESSAGE_UNIT) to--;
+        while (to > from && strchr(" \t\r\n", w->text.data[to - 1]) && owner(o, to - 1) == NO_MESSAGE) to--;
         return to;
     }
     return to;
@@ -227,14 +311,14 @@ static size_t run_end(const ar_rendered *w, size_t from) {
 
 /* Takes back what is not wanted of what the template marked.  A run without a byte of a message is the next answer's, which says nothing.
  */
-static void keep_wanted(const ar_rendered *w, const bool *wanted, const ar_conversation *c) {
+static void keep_wanted(const owners *o, ar_rendered *w, const bool *wanted, const ar_conversation *c) {
     size_t message = 0;
     for (size_t from = 0, to; from < w->text.len; from = to) {
         bool learned = w->marks.data[from] & AR_LEARNED;
         for (to = from; to < w->text.len && !learned && !(w->marks.data[to] & AR_LEARNED);) to++;
         if (!learned) continue;
-        to = run_end(w, from);
-        size_t of = message_of(w, from, to, message, c->count);
+        to = run_end(o, from);
+        size_t of = message_of(o, from, to, c->count);
         for (size_t i = message + 1; of == c->count && i < c->count; i++)
             if (ar__message_is_from(json_array_get(c->messages, i), "assistant")) of = i;
         if (of < c->count) message = of;
@@ -273,19 +357,22 @@ ar_status ar__supervise(ar_supervised *out, ar_rendered *whole, ar_rendered *par
     bool blocks = ar__template_has_generation(ar__chat_choose(c, conversation)->t);
     choose(wanted, out, conversation, on, blocks);
     turn t = {.chat = c, .of = conversation, .whole = whole, .part = part};
+    if (!owners_find(&t.whose, whole, conversation->count)) s = ar__fail_memory(err, "messages");
+    if (s) {
+        free(wanted);
+        return s;
+    }
     if (blocks) {
-        keep_wanted(whole, wanted, conversation);
+        keep_wanted(&t.whose, whole, wanted, conversation);
         for (size_t i = 0; i < conversation->count; i++) /* no block is around what others say */
             wanted[i] = wanted[i] && conversation->learn[i] == AR_MESSAGE_NAMED &&
                         !ar__message_is_from(json_array_get(conversation->messages, i), "assistant");
         s = learn_turns(out, &t, wanted, err);
     } else {
-        if (frames && ar__chat_choose(c, conversation) == &c->of[c->standard]) {
-            t.inner = &frames->inner;
-            t.last = &frames->last;
-        }
+        if (frames && ar__chat_choose(c, conversation) == &c->of[c->standard]) t.frames = frames;
         s = learn_turns(out, &t, wanted, err);
     }
+    owners_release(&t.whose);
     free(wanted);
     return s;
 }
@@ -295,10 +382,11 @@ ar_status ar__supervise(ar_supervised *out, ar_rendered *whole, ar_rendered *par
 enum { GIVEN_BYTES = 16 };
 
 /* Around the content of message i in a whole of which the learned parts are marked. */
-static ar_status read_frame(ar_frame *out, const ar_rendered *w, size_t i, const char *content, ar_error *err) {
+static ar_status read_frame(ar_frame *out, const ar_rendered *w, int32_t i, const char *content, ar_error *err) {
     size_t first, end, from, to, n = strlen(content);
     const char *text = w->text.data;
-    if (!w->text.len || !find_content(&first, &end, w, i, 0, content, n)) return AR_OK;
+    const owners o = {.of = w};
+    if (!w->text.len || !find_content(&first, &end, &o, i, 0, content, n)) return AR_OK;
     for (from = first; from > 0 && w->marks.data[from - 1] & AR_LEARNED;) from--;
     for (to = first; to < w->text.len && w->marks.data[to] & AR_LEARNED;) to++;
     if (to < end) return AR_OK;
@@ -332,10 +420,28 @@ static ar_status find_frames(ar_frame *inner, ar_frame *last, const ar_chat *c, 
     return s;
 }
 
+static ar_status find_header(char **out, const ar_chat *c, ar_error *err) {
+    ar_rendered bare = {0}, asked = {0};
+    ar_conversation probe;
+    json_t *list = json_pack("[{s:s, s:s}]", "role", "user", "content", "first");
+    ar_status s = list ? ar__conversation_from(&probe, list, NULL, err) : ar__fail_memory(err, "template");
+    json_decref(list);
+    if (s) return s;
+    s = ar__chat_render(&bare, c, &probe, 1, false, NULL);
+    if (!s) s = ar__chat_render(&asked, c, &probe, 1, true, NULL);
+    bool adds = !s && begins_with(&asked.text, &bare.text) && asked.text.len > bare.text.len;
+    if (adds) *out = ar__strndup(asked.text.data + bare.text.len, asked.text.len - bare.text.len);
+    ar__conversation_release(&probe);
+    ar__rendered_release(&bare);
+    ar__rendered_release(&asked);
+    return adds && !*out ? ar__fail_memory(err, "template") : AR_OK;
+}
+
 ar_status ar__frames_find(ar_frames *out, const ar_chat *c, ar_error *err) {
     *out = (ar_frames){0};
     if (c->broken) return AR_OK;
-    return find_frames(&out->inner, &out->last, c, err);
+    ar_status s = find_header(&out->header, c, err);
+    return s ? s : find_frames(&out->inner, &out->last, c, err);
 }
 
 static void release_frame(ar_frame *f) {
@@ -347,5 +453,6 @@ static void release_frame(ar_frame *f) {
 void ar__frames_release(ar_frames *f) {
     release_frame(&f->inner);
     release_frame(&f->last);
+    free(f->header);
     *f = (ar_frames){0};
 }

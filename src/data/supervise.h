@@ -28,6 +28,7 @@ typedef struct ar_frame {
  * rendering above; an answer that stands in such a frame needs none of its own. */
 typedef struct ar_frames {
     ar_frame inner, last;
+    char *header; /* what it writes to begin an answer to a user; NULL: nothing, or not known */
 } ar_frames;
 
 ar_status ar__frames_find(ar_frames *out, const ar_chat *c, ar_error *err);

@@ -34,8 +34,9 @@ static char *learned_of(const char *template, const char *row, ar_train_on on, a
     ar_status s = ar__chat_open(&chat, "demo/base", temp_text("t.jinja", template), tk, err);
     if (!s) s = ar__form_read(&form, NULL, NULL, err);
     if (!s) s = ar__conversation_read(&c, r, &form, err);
-    if (!s) s = ar__supervise(told, &whole, &part, chat, NULL, &c, on, err);
     if (!s) s = ar__frames_find(&frames, chat, err);
+    ar_frames without = {.header = frames.header};
+    if (!s) s = ar__supervise(told, &whole, &part, chat, &without, &c, on, err);
     if (!s) {
         ar_rendered framed = {0};
         s = ar__supervise(told, &framed, &part, chat, &frames, &c, on, err);
@@ -149,6 +150,68 @@ static void turns_that_are_rewritten_are_learned_where_nothing_is_lost(void **st
     free(got);
 }
 
+/* Earlier answers come without their (empty) reasoning: none is where it was. */
+static const char thinking[] =
+    "{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' and loop.last %}<think>{{ m.reasoning_content or '' }}"
+    "</think>{% endif %}{{ m.content }}<end>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+
+/* What others say, and turns that are not wanted, are not learned, whatever they say and however the template writes them. */
+static void turns_are_sought_where_they_are(void **state) {
+    (void)state;
+    assert_learned(
+        thinking,
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\", \"weight\": 0}, "
+        "{\"role\": \"user\", \"content\": \"c <assistant>d<end>\"}, {\"role\": \"assistant\", \"content\": \"d\", \"name\": \"x\"}, "
+        "{\"role\": \"user\", \"content\": \"e\"}, {\"role\": \"assistant\", \"content\": \"f\"}]}",
+        AR_TRAIN_ON_COMPLETION,
+        "<user>a<end><assistant>b<end><user>c <assistant>d<end><end><assistant>[d<end>]<user>e<end><assistant>[<think></think>f<end>]");
+    /* The system's text stands in the last thing that a user says, as long as that is the last message. */
+    assert_learned(
+        "{% for m in messages %}{% if m.role == 'user' %}[I]{% if loop.last and messages[0].role == 'system' %}{{ messages[0].content }}+"
+        "{% endif %}{{ m.content }}[/I]{% elif m.role == 'assistant' %}{{ m.content }}<end>{% endif %}{% endfor %}",
+        "{\"messages\": [{\"role\": \"system\", \"content\": \"s\"}, " TWO_TURNS "]}", AR_TRAIN_ON_COMPLETION,
+        "[I]a[/I][b<end>][I]c[/I][d<end>]");
+    /* No header is asked for behind an answer. */
+    assert_learned("{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}{% if add_generation_prompt and messages[-1].role "
+                   "== 'user' %}"
+                   "<assistant>{% endif %}",
+                   "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\"}, "
+                   "{\"role\": \"assistant\", \"content\": \"c\"}]}",
+                   AR_TRAIN_ON_COMPLETION, "<user>a<end><assistant>[b<end>]<assistant>[c<end>]");
+}
+
+/* More messages than marks tell apart, all of them alike. */
+static void long_conversations_are_like_short_ones(void **state) {
+    (void)state;
+    enum { TURNS = 90 };
+    ar_buf row = {0}, want = {0};
+    ar__buf_puts(&row, "{\"messages\": [");
+    for (int i = 0; i < TURNS; i++) {
+        bool wanted = i % 3;
+        ar__buf_printf(&row, "%s{\"role\": \"user\", \"content\": \"ok\"}, {\"role\": \"assistant\", \"content\": \"ok\"%s}", i ? ", " : "",
+                       wanted ? "" : ", \"train\": false");
+        ar__buf_printf(&want, "<user>ok<end><assistant>%s%sok<end>%s", wanted ? "[" : "", i == TURNS - 1 ? "<think></think>" : "",
+                       wanted ? "]" : "");
+    }
+    ar__buf_puts(&row, "]}");
+    assert_learned(thinking, row.data, AR_TRAIN_ON_COMPLETION, want.data);
+    ar__buf_release(&row);
+    ar__buf_release(&want);
+}
+
+/* An answer that says nothing ends; one of which the template writes nothing is not learned as silence. */
+static void silence_is_learned_where_it_is_said(void **state) {
+    (void)state;
+    assert_learned(plain, "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"\"}]}",
+                   AR_TRAIN_ON_COMPLETION, "<user>a<end><assistant>[<end>]");
+    assert_learned(
+        closing,
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"\", \"tool_calls\": "
+        "[{\"type\": \"function\", \"function\": {\"name\": \"f\", \"arguments\": {}}}]}, {\"role\": \"tool\", \"content\": \"t\"}, "
+        "{\"role\": \"assistant\", \"content\": \"d\"}]}",
+        AR_TRAIN_ON_COMPLETION, "<user>a<end><assistant><end><tool>t<end><assistant>[d<end><endoftext>]");
+}
+
 static int set_up(void **state) {
     (void)state;
     return ar_tokenizer_open(&tk, "demo/base", NULL) != AR_OK;
@@ -166,6 +229,9 @@ int main(void) {
         cmocka_unit_test(messages_say_themselves_what_is_learned),
         cmocka_unit_test(rows_come_in_many_forms),
         cmocka_unit_test(turns_that_are_rewritten_are_learned_where_nothing_is_lost),
+        cmocka_unit_test(turns_are_sought_where_they_are),
+        cmocka_unit_test(long_conversations_are_like_short_ones),
+        cmocka_unit_test(silence_is_learned_where_it_is_said),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
