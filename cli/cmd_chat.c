@@ -159,7 +159,7 @@ static void save(struct chat *t, const char *rest) {
     if (!f) {
         snprintf(said, sizeof said, "%.200s: %s", rest, strerror(errno));
     } else if (!takes_lines(f)) {
-        snprintf(said, sizeof said, "%.200s: is no file of training data, and stays as it is; wanted another name", rest);
+        snprintf(said, sizeof said, "%.200s: is no file of whole lines of training data, and stays as it is; wanted another name", rest);
     } else {
         bool ok = fprintf(f, "{\"messages\": %s}\n", text) > 0 && !fflush(f);
         snprintf(said, sizeof said, ok ? "%.200s: the conversation, a line of training data" : "%.200s: could not be written", rest);

@@ -219,7 +219,7 @@ static void print_summary(struct looking *l, const ar_look_summary *m) {
 
 static void warn(cli *c, const ar_look_summary *m, ar_train_on on) {
     if (m->tokens && m->supervised * 200 < m->tokens) cli_log(c, AR_LOG_WARNING, "under 1 token in 200 is learned: is it what you want?");
-    if (on != AR_TRAIN_ON_ALL && strcmp(m->form, "text") != 0 && m->supervised + m->rows + m->pairs >= m->tokens)
+    if (on != AR_TRAIN_ON_ALL && strcmp(m->form, "text") != 0 && m->supervised + (m->rows - m->bad - m->dropped) + m->pairs >= m->tokens)
         cli_log(c, AR_LOG_WARNING, "everything is learned, prompts too: is it what you want?");
 }
 

@@ -163,7 +163,7 @@ static int generate_several(cli *c, ar_session *session, const char *const *prom
 }
 
 /* All that an answer depends on but its prompt. */
-static json_t *settings_of(const cli_args *args, const struct values *v) {
+static json_t *settings_of(const cli_args *args, const struct values *v, uint64_t what) {
     json_t *adapters = json_array(), *stops = json_array();
     for (size_t i = 0; i < v->session.adapter.count; i++) json_array_append_new(adapters, json_string(v->session.adapter.items[i]));
     for (size_t i = 0; i < v->stop.count; i++) json_array_append_new(stops, json_string(v->stop.items[i]));
@@ -172,16 +172,19 @@ static json_t *settings_of(const cli_args *args, const struct values *v) {
         json_pack("{s:f, s:f, s:f, s:I, s:f, s:I, s:I}", "temperature", v->sampling.temperature, "top_p", v->sampling.top_p, "min_p",
                   v->sampling.min_p, "top_k", (json_int_t)v->sampling.top_k, "repeat_penalty", v->sampling.repeat_penalty, "max_tokens",
                   (json_int_t)v->sampling.max_tokens, "seed", (json_int_t)v->session.common.seed);
-    return json_pack("{s:s, s:o, s:i, s:i, s:s?, s:s?, s:b, s:o, s:o, s:[b, f, b, f]}", "model", v->session.model, "adapters", adapters,
-                     "trust", v->session.trust, "compute", v->session.compute, "template", v->session.chat_template, "system", v->system,
-                     "raw", v->raw, "stops", stops, "sampling", sampling, "strength", scale, scale ? v->sampling.scale : 0.0, alpha,
-                     alpha ? v->sampling.alpha : 0.0);
+    return json_pack("{s:I, s:s, s:o, s:i, s:i, s:s?, s:s?, s:b, s:o, s:o, s:[b, f, b, f]}", "fingerprint", (json_int_t)what, "model",
+                     v->session.model, "adapters", adapters, "trust", v->session.trust, "compute", v->session.compute, "template",
+                     v->session.chat_template, "system", v->system, "raw", v->raw, "stops", stops, "sampling", sampling, "strength", scale,
+                     scale ? v->sampling.scale : 0.0, alpha, alpha ? v->sampling.alpha : 0.0);
 }
 
 static int generate_into(cli *c, const cli_args *args, ar_session *session, const ar_prompts *file, ar_generate_options *o) {
     const struct values *v = args->values;
     const char *const *prompts = (const char *const *)file->text;
-    json_t *settings = settings_of(args, v);
+    uint64_t what;
+    ar_error err;
+    if (ar_session_fingerprint(&what, session, &err)) return cli_fail(c, &err);
+    json_t *settings = settings_of(args, v, what);
     cli_answers answers;
     char said[100];
     int code = cli_answers_open(&answers, c, v->out, v->overwrite, settings, prompts, file->count), done = answers.done;
@@ -196,13 +199,28 @@ static int generate_into(cli *c, const cli_args *args, ar_session *session, cons
     return cli_answers_close(&answers, c, code);
 }
 
+/* The conversation with a system message in front; NULL where it has one, or is no list, or memory runs out. */
+static char *with_system(const char *text, const char *system) {
+    json_t *j = json_loads(text, JSON_DECODE_ANY, NULL), *list = json_is_object(j) ? json_object_get(j, "messages") : j;
+    const char *first = json_string_value(json_object_get(json_array_get(list, 0), "role"));
+    bool ok = json_is_array(list) && first && strcmp(first, "system") != 0 &&
+              !json_array_insert_new(list, 0, json_pack("{s:s, s:s}", "role", "system", "content", system));
+    char *whole = ok ? json_dumps(j, JSON_ENCODE_ANY) : NULL;
+    json_decref(j);
+    return whole;
+}
+
 static int generate_messages(cli *c, const struct values *v, ar_session *session, ar_generate_options *o) {
     static const bool yes[1] = {true};
     ar_error err;
     char *text;
     if (ar_conversation_load(&text, v->messages, &err)) return cli_fail(c, &err);
     o->conversations = yes;
-    int code = generate_one(c, session, v->messages, text, o);
+    char *whole = v->system ? with_system(text, v->system) : text;
+    int code = whole ? generate_one(c, session, v->messages, whole, o)
+                     : cli_fail_usage(c, "--system: %.200s has a system message, or another form than a list of messages; put it there",
+                                      v->messages);
+    if (whole != text) free(whole);
     free(text);
     return code;
 }
@@ -213,7 +231,8 @@ static int generate(cli *c, const cli_args *args, ar_session *session, const ar_
     o.stops = v->stop.items;
     o.stop_count = (int)v->stop.count;
     o.raw = v->raw || v->prompts; /* a file's rows have their form */
-    o.system = v->system;
+    /* With a template a prompt is what a user says. */
+    o.system = v->system ? v->system : v->prompt.count && v->session.chat_template && !v->raw ? "" : NULL;
     if (v->messages) return generate_messages(c, v, session, &o);
     if (file->count) o.conversations = file->conversation;
     if (v->out) return generate_into(c, args, session, file, &o);

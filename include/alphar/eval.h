@@ -47,6 +47,8 @@ AR_API ar_session_form ar_session_trained_form(const ar_session *s);
 AR_API const ar_model *ar_session_model(const ar_session *s);
 /* Another strength of the session's one adapter from now on: its alpha, or s of every site. */
 AR_API ar_status ar_session_set_strength(ar_session *s, bool alpha, double value, ar_error *err);
+/* A hash of what answers depend on: the base, the adapter's values and strength, the chat template. */
+AR_API ar_status ar_session_fingerprint(uint64_t *out, const ar_session *s, ar_error *err);
 /* Whether conversations can be written: the base, or the adapter, brings a chat template. */
 AR_API bool ar_session_has_template(const ar_session *s);
 /* An answer as it was said: behind what the template itself writes in front of one, such as a space. */

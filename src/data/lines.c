@@ -94,7 +94,14 @@ static ar_status refuse_foreign(const ar_lines *l, ar_error *err) {
     return AR_OK;
 }
 
+static ar_status refuse_cr(const ar_lines *l, ar_error *err) {
+    return ar__fail(err, AR_ERR_FORMAT, "%s: found lines that end in CR alone, wanted LF: tr '\\r' '\\n' < '%s' > data.jsonl converts them",
+                    l->path, l->file);
+}
+
 static ar_status make_rows(ar_lines *l, char delimiter, ar_error *err) {
+    size_t n = l->size - l->at;
+    if (!memchr(l->text + l->at, '\n', n) && memchr(l->text + l->at, '\r', n)) return refuse_cr(l, err);
     ar_status s = ar__csv_to_lines(&l->made, &l->numbers, l->text + l->at, l->size - l->at, delimiter, l->path, err);
     if (s) return s;
     if (!l->made.len) return ar__fail(err, AR_ERR_FORMAT, "%s: found a table without a row under its names", l->path);
@@ -122,10 +129,7 @@ static ar_status look(ar_lines *l, ar_error *err) {
     size_t n = end ? (size_t)(end - (l->text + i)) : l->size - i;
     char delimiter;
     if (is_table(&delimiter, l, l->text + i, n)) return make_rows(l, delimiter, err);
-    if (ends_in_cr(l->text + i, n))
-        return ar__fail(err, AR_ERR_FORMAT,
-                        "%s: found lines that end in CR alone, wanted LF: tr '\\r' '\\n' < '%s' > data.jsonl converts them", l->path,
-                        l->file);
+    if (ends_in_cr(l->text + i, n)) return refuse_cr(l, err);
     return begins_json(l->text + i, n) ? AR_OK : refuse_text(l, err);
 }
 

@@ -60,18 +60,23 @@ static bool seen_before(looking *l, const int32_t *ids, size_t n) {
 
 /* ---- one sample ------------------------------------------------------------------------------------------------------*/
 
-/* Whether what a model is given before it answers (the first time) becomes other tokens than it is within the conversation. */
-static bool joins_answer(looking *l, const ar_encoded *e) {
+/* Whether the first n bytes become other tokens alone than they are within the conversation. */
+static bool joins_at(looking *l, const ar_encoded *e, size_t n) {
     const uint8_t *marks = (const uint8_t *)e->whole.marks.data;
-    size_t n = 0;
-    while (n < e->whole.text.len && !(marks[n] & AR_LEARNED)) n++;
     l->joined.count = 0;
     ar__buf_clear(&l->learned);
-    if (!n || n == e->whole.text.len) return false;
     ar_status s = ar__tokenizer_encode_marked(&l->joined, &l->learned, l->tk, e->whole.text.data, marks, n,
                                               &l->chat->of[l->chat->standard].control, NULL);
     size_t given = l->joined.count;
     return !s && (given > e->ids.count || memcmp(l->joined.id, e->ids.id, given * sizeof *e->ids.id) != 0);
+}
+
+/* At any place where a model is to answer: what it is given ends there. */
+static bool joins_answer(looking *l, const ar_encoded *e) {
+    const char *marks = e->whole.marks.data;
+    for (size_t n = 1; n < e->whole.text.len; n++)
+        if (marks[n] & AR_LEARNED && !(marks[n - 1] & AR_LEARNED) && joins_at(l, e, n)) return true;
+    return false;
 }
 
 /* Whether both halves, encoded as one text, are other tokens than one by one. */

@@ -97,7 +97,8 @@ ar_status ar_conversation_load(char **out, const char *path, ar_error *err) {
     ar_status s = strcmp(path, "-") ? ar__file_read(&text, path, MOST, err) : ar__input_read(&text, err);
     if (!s) s = ar__json_read(&j, text.data ? text.data : "", text.len, JSON_ALLOW_NUL, path, err);
     if (!s && !(json_is_array(j) && json_is_object(json_array_get(j, 0))) && !json_is_object(j))
-        s = ar__fail(err, AR_ERR_FORMAT, "%s: found %s, wanted a list of messages, or an object with one", path, ar__json_type(j));
+        s = ar__fail(err, AR_ERR_FORMAT, "%s: found %s, wanted a list of messages, or an object with one", path,
+                     json_is_array(j) && !json_array_size(j) ? "an empty list" : ar__json_type(j));
     if (!s && !(*out = json_dumps(j, JSON_COMPACT))) s = ar__fail_memory(err, path);
     json_decref(j);
     ar__buf_release(&text);

@@ -10,6 +10,7 @@
 #include "data/supervise.h"
 #include "format/json.h"
 #include "gen/stack.h"
+#include "model/fingerprint.h"
 
 static ar_status open_one(ar_adapter **out, ar_trained *trained, const char *text, const ar_session_options *o, const ar_log *log,
                           ar_error *err) {
@@ -135,6 +136,39 @@ ar_status ar_session_set_strength(ar_session *s, bool alpha, double value, ar_er
 ar_status ar_session_write_adapter(ar_session *s, const char *dir, bool alpha, double value, bool overwrite, ar_error *err) {
     ar_status st = ar_session_set_strength(s, alpha, value, err);
     return st ? st : ar_adapter_save(s->adapter, dir, overwrite, err);
+}
+
+static uint64_t mix(uint64_t h, const void *bytes, size_t n) {
+    const unsigned char *p = bytes;
+    for (size_t i = 0; i < n; i++) h = (h ^ p[i]) * 0x100000001b3u;
+    return h;
+}
+
+ar_status ar_session_fingerprint(uint64_t *out, const ar_session *s, ar_error *err) {
+    char architecture[AR_FINGERPRINT_CHARS];
+    ar_buf weights = {0};
+    uint64_t h = 0xcbf29ce484222325u;
+    ar_status st = ar__model_fingerprint(architecture, &weights, s->model, err);
+    if (st) return st;
+    h = mix(h, architecture, strlen(architecture));
+    h = mix(h, weights.data, weights.len);
+    ar__buf_release(&weights);
+    for (size_t i = 0; s->adapter && i < s->adapter->pair_count; i++) {
+        const ar_pair *p = &s->adapter->pair[i];
+        h = mix(h, p->site, strlen(p->site));
+        h = mix(h, &p->scale, sizeof p->scale);
+        h = mix(h, p->a, (size_t)p->rank * (size_t)p->n_in * sizeof *p->a);
+        h = mix(h, p->b, (size_t)p->rank * (size_t)p->n_out * sizeof *p->b);
+        if (p->magnitude) h = mix(h, p->magnitude, (size_t)p->n_out * sizeof *p->magnitude);
+    }
+    for (size_t i = 0; s->adapter && i < s->adapter->whole_count; i++)
+        h = mix(h, s->adapter->whole[i].data, s->adapter->whole[i].count * sizeof *s->adapter->whole[i].data);
+    if (s->chat && !s->chat->broken) {
+        uint64_t chat = ar__chat_hash(s->chat);
+        h = mix(h, &chat, sizeof chat);
+    }
+    *out = h;
+    return AR_OK;
 }
 
 const char *ar_session_said(const ar_session *s, const char *answer) {
