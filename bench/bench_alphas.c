@@ -34,7 +34,7 @@ static ar_memory_sample *random_samples(size_t count, size_t tokens, size_t voca
     return list;
 }
 
-static void time_eval(ar_evaluation *e, size_t count) {
+static void time_eval(ar_evaluation *e, ar_evaluation *single, size_t count) {
     double scales[MOST], began = ar__clock_seconds(), together;
     ar_eval_result r[MOST];
     ar_error err;
@@ -42,7 +42,8 @@ static void time_eval(ar_evaluation *e, size_t count) {
     must(ar__evaluation_run(e, r, &(ar_strength_list){.values = scales, .count = count}, &err), &err);
     together = ar__clock_seconds() - began;
     began = ar__clock_seconds();
-    for (size_t i = 0; i < count; i++) must(ar__evaluation_run(e, r, &(ar_strength_list){.values = scales + i, .count = 1}, &err), &err);
+    for (size_t i = 0; i < count; i++)
+        must(ar__evaluation_run(single, r, &(ar_strength_list){.values = scales + i, .count = 1}, &err), &err);
     printf("eval %.6f %.6f\n", together, ar__clock_seconds() - began);
 }
 
@@ -69,7 +70,7 @@ int main(int argc, char **argv) {
     ar_runtime *rt;
     ar_course c;
     ar_session session = {0};
-    ar_evaluation e;
+    ar_evaluation e, single;
     ar_error err;
     ar_train_options o;
     char line[16];
@@ -101,8 +102,9 @@ int main(int argc, char **argv) {
     ar_eval_options_init(&eo);
     eo.data = o.course.data;
     must(ar__evaluation_open(&e, &session, &eo, count, &err), &err);
+    must(ar__evaluation_open(&single, &session, &eo, 1, &err), &err);
     while (fgets(line, sizeof line, stdin)) {
-        time_eval(&e, count);
+        time_eval(&e, &single, count);
         time_steps(&c, all, count);
         fflush(stdout);
     }

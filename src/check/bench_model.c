@@ -99,8 +99,8 @@ static ar_status decode(ar_bench_round *r, ar_session *s, ar_pass **prefill, ar_
     for (size_t i = 0; i < PROMPT + DECODE; i++) ids[i] = (int32_t)(ar__rng_u64(&g, i) % vocab);
     *logits = ar__alloc(vocab, sizeof **logits);
     ar_status st = *logits ? ar__kv_new(cache, s->model, 1, PROMPT + DECODE, err) : ar__fail_memory(err, "bench: decoding");
-    if (!st) st = ar__session_pass(prefill, s, PROMPT, 1, PROMPT + DECODE, err);
-    if (!st) st = ar__session_pass(pass, s, 1, 1, PROMPT + DECODE, err);
+    if (!st) st = ar__session_pass(prefill, s, PROMPT, 1, PROMPT + DECODE, 0, err);
+    if (!st) st = ar__session_pass(pass, s, 1, 1, PROMPT + DECODE, 0, err);
     if (st) return st;
     advance(*prefill, s, *cache, *logits, ids, PROMPT);
     advance(*pass, s, *cache, *logits, ids + PROMPT, 1);

@@ -87,7 +87,8 @@ static ar_status init_batcher(ar_batcher *b, const ar_session *s, const ar_datas
     int row = o->max_length < room ? o->max_length : room;
     if (!pack || row < longest) row = longest;
     int rows = alone || row >= room ? 1 : room / row;
-    size_t samples = lists * AR_LOSSES_BATCH, tokens = ar__batcher_tokens((size_t)longest, samples, row, rows, pack);
+    size_t all = ar__dataset_count(data), samples = lists * (all < AR_LOSSES_BATCH ? all : AR_LOSSES_BATCH),
+           tokens = ar__batcher_tokens((size_t)longest, samples, row, rows, pack);
     return ar__batcher_init(b, data, samples, tokens, row, rows, pack, err);
 }
 

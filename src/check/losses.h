@@ -8,8 +8,8 @@
 enum { AR_LOSSES_BATCH = 64 };
 
 /* nll [count, samples of the data]: sums of −log p of each sample under pairs[i] (NULL: the base alone), to the bit what each
- * alone gives.  b serves a multiple of AR_LOSSES_BATCH samples at a time, and that many of pairs are taken
- * at once. */
+ * alone gives.  b serves a multiple of AR_LOSSES_BATCH samples at a time (of all, where there are fewer), and
+ * that many of pairs are taken at once. */
 ar_status ar__losses(double *nll, size_t *tokens, size_t *supervised, const ar_session *s, ar_batcher *b, const ar_pair_op *const *pairs,
                      size_t count, ar_error *err);
 

@@ -273,8 +273,8 @@ static ar_status prepare(generation *g, ar_error *err) {
     g->ended = ar__alloc(g->count, sizeof *g->ended);
     if (!g->logits || !g->room || !g->ids || !g->targets || !g->ended) return ar__fail_memory(err, "generate");
     ar_status st = ar__kv_new(&g->cache, s->model, g->together, length, err);
-    if (!st) st = ar__session_pass(&g->prefill, s, g->room_tokens, g->together, length, err);
-    if (!st) st = ar__session_pass(&g->pass, s, g->together, g->together, length, err);
+    if (!st) st = ar__session_pass(&g->prefill, s, g->room_tokens, g->together, length, 0, err);
+    if (!st) st = ar__session_pass(&g->pass, s, g->together, g->together, length, 0, err);
     return st;
 }
 

@@ -34,7 +34,7 @@ ar_status ar_score(double *logprobs, ar_session *s, const int32_t *ids, size_t c
     int32_t *targets = ar__alloc(count, sizeof *targets);
     float *nll = ar__alloc(count, sizeof *nll);
     ar_pass *p = NULL;
-    st = targets && nll ? ar__session_pass(&p, s, count, 1, count, err) : ar__fail_memory(err, "score");
+    st = targets && nll ? ar__session_pass(&p, s, count, 1, count, 0, err) : ar__fail_memory(err, "score");
     if (!st) {
         size_t start[2] = {0, count};
         double sum;

@@ -238,10 +238,16 @@ ar_segment ar__session_segment(const ar_session *s, size_t samples) {
     return (ar_segment){0, samples, s->attachment ? s->attachment->ops : NULL};
 }
 
-ar_status ar__session_pass(ar_pass **out, const ar_session *s, size_t tokens, size_t samples, size_t longest, ar_error *err) {
+ar_status ar__session_pass(ar_pass **out, const ar_session *s, size_t tokens, size_t samples, size_t longest, size_t head_rows,
+                           ar_error *err) {
     const ar_attachment *at = s->attachment;
-    ar_pass_spec spec = {
-        .tokens = tokens, .samples = samples, .longest = longest, .ranks = at ? at->ranks : NULL, .dora = at && at->dora_count};
+    size_t piece = ar__head_piece(s->model);
+    ar_pass_spec spec = {.tokens = tokens,
+                         .samples = samples,
+                         .longest = longest,
+                         .ranks = at ? at->ranks : NULL,
+                         .dora = at && at->dora_count,
+                         .head_pieces = (head_rows + piece - 1) / piece};
     return ar__pass_new(out, s->model, &spec, err);
 }
 

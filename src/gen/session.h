@@ -28,8 +28,9 @@ struct ar_session {
 /* The one segment of everything with the session's adapter. */
 ar_segment ar__session_segment(const ar_session *s, size_t samples);
 
-/* A pass for forward only. */
-ar_status ar__session_pass(ar_pass **out, const ar_session *s, size_t tokens, size_t samples, size_t longest, ar_error *err);
+/* A pass for forward only; head_rows: rows with a target that the head takes at a time, where there are many (0: the fewest). */
+ar_status ar__session_pass(ar_pass **out, const ar_session *s, size_t tokens, size_t samples, size_t longest, size_t head_rows,
+                           ar_error *err);
 
 /* A warning where a text of `count` tokens reaches past the positions that the base was made for. */
 void ar__session_warn_length(const ar_session *s, size_t count);

@@ -230,7 +230,7 @@ typedef struct model {
 static model open_model(ar_session *s, size_t sequences) {
     model m = {.s = s, .sequences = sequences};
     ar_error err;
-    assert_ok(ar__session_pass(&m.pass, s, 128, sequences, 128, &err), err);
+    assert_ok(ar__session_pass(&m.pass, s, 128, sequences, 128, 0, &err), err);
     assert_ok(ar__kv_new(&m.cache, s->model, sequences, 128, &err), err);
     return m;
 }
