@@ -11,7 +11,6 @@ struct values {
 };
 
 static const cli_option options[] = {
-    {.name = "Plan", .kind = CLI_SECTION},
     {.name = "measure",
      .kind = CLI_FLAG,
      .at = offsetof(struct values, measure),

@@ -383,7 +383,6 @@ static int run(cli *c, const cli_args *shared_args) {
 }
 
 static const cli_option options[] = {
-    {.name = "Sweep", .kind = CLI_SECTION},
     {.name = "halving",
      .kind = CLI_FLAG,
      .at = offsetof(struct sweep_values, halving),

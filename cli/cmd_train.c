@@ -114,12 +114,11 @@ static int run(cli *c, const cli_args *args) {
 }
 
 static const cli_option options[] = {
-    {.name = "Runs", .kind = CLI_SECTION},
     {.name = "finish",
      .kind = CLI_STRING,
      .at = offsetof(struct train_values, finish),
      .value = "DIR",
-     .help = "end a stopped run",
+     .help = "end a stopped run; nothing else with it",
      .about = "nothing else with it: write the result of a run that was stopped"},
     {0},
 };

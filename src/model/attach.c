@@ -75,6 +75,7 @@ static ar_status bind_pair(ar_attachment *at, ar_pair *pair, double factor, ar_e
     at->ops[i] =
         (ar_pair_op){.rank = pair->rank, .scale = pair->scale * factor, .a = pair->a, .b = pair->b, .site_hash = ar__rng_hash(pair->site)};
     at->ranks[i] = pair->rank;
+    at->module[pair - at->adapter->pair] = i;
     return pair->magnitude ? add_dora(at, i, pair, err) : AR_OK;
 }
 
@@ -86,8 +87,9 @@ ar_status ar__attach_new(ar_attachment **out, const ar_model *m, ar_adapter *ad,
     at->adapter = ad;
     at->ops = ar__alloc(m->module_count, sizeof *at->ops);
     at->ranks = ar__alloc(m->module_count, sizeof *at->ranks);
+    at->module = ar__alloc(ad->pair_count, sizeof *at->module);
     at->dora = ar__alloc(ad->pair_count, sizeof *at->dora);
-    ar_status s = at->ops && at->ranks && at->dora ? AR_OK : ar__fail_memory(err, "adapter");
+    ar_status s = at->ops && at->ranks && at->module && at->dora ? AR_OK : ar__fail_memory(err, "adapter");
     for (size_t i = 0; !s && i < ad->pair_count; i++) s = bind_pair(at, &ad->pair[i], factor, err);
     if (s) {
         ar__attach_free(at);
@@ -112,6 +114,7 @@ void ar__attach_free(ar_attachment *at) {
     free(at->dora);
     free(at->ops);
     free(at->ranks);
+    free(at->module);
     free(at);
 }
 

@@ -24,6 +24,7 @@ typedef struct ar_attachment {
     ar_adapter *adapter;
     ar_pair_op *ops; /* by module index */
     int *ranks;      /* by module index */
+    size_t *module;  /* [pairs] where each stands */
     ar_dora_site *dora;
     size_t dora_count;
 } ar_attachment;

@@ -185,6 +185,7 @@ static void segment_grads(const ar_runtime *rt, float *du, bool have_du, const f
         dz = scratch->dz;
     }
     if (!have_du) ar__pair_up_bwd(rt, du, p, dz + r0 * n, m, n);
+    ar__pair_scale_bwd(p, du, su, rows, seg);
     pair_grads(rt, p, dz, in, su, du, rows, seg, lin);
 }
 

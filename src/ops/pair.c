@@ -42,3 +42,13 @@ void ar__pair_up_bwd(const ar_runtime *rt, float *du, const ar_pair_op *p, const
 void ar__pair_down_bwd(const ar_runtime *rt, float *dx, const ar_pair_op *p, const float *du, size_t rows, size_t n_in) {
     ar__gemm_dyw(rt, dx, du, p->a, AR_F32, rows, (size_t)p->rank, n_in, true);
 }
+
+void ar__pair_scale_bwd(const ar_pair_op *p, const float *du, const float *su, const ar_rows *rows, const ar_segment *seg) {
+    size_t r = (size_t)p->rank, base = rows->start[seg->first];
+    if (!p->dscale || p->scale == 0.0) return;
+    for (size_t s = seg->first; s < seg->last; s++) {
+        double sum = 0.0;
+        for (size_t i = (rows->start[s] - base) * r; i < (rows->start[s + 1] - base) * r; i++) sum += (double)du[i] * (double)su[i];
+        *p->dscale += sum / (p->scale * p->scale);
+    }
+}

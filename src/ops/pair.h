@@ -5,6 +5,7 @@
  *
  * Backward, with dz = g * dy (g = 1 without DoRA) and su = s A d(x) kept from forward:
  *     dB += dz^T su        du = s dz B        dA += du^T d(x)        dx += mask * (du A)
+ *     ds += sum over rows of dz · B (A d(x)) = du · su / s^2            (s = 0 has no slope here)
  *     dm_j += sum over rows of dy_j (W d(x) + B su)_j / ||W + s B A||_j */
 #ifndef AR_OPS_PAIR_H
 #define AR_OPS_PAIR_H
@@ -19,6 +20,7 @@ typedef struct ar_pair_op {
     double scale;
     const float *a, *b;
     float *da, *db;           /* gradients, added to; NULL: frozen */
+    double *dscale;           /* of s; NULL: frozen */
     const float *gain;        /* DoRA: g per output row; NULL: plain LoRA */
     const float *inv_norm;    /* DoRA: 1 / ||W + s B A|| per output row */
     float *dmagnitude;        /* NULL: frozen */
@@ -37,6 +39,8 @@ void ar__pair_down(const ar_runtime *rt, float *su, const ar_pair_op *p, const f
 void ar__pair_up(const ar_runtime *rt, float *y, const ar_pair_op *p, const float *su, size_t rows, size_t n_out);
 /* du[rows, rank] = s dz B */
 void ar__pair_up_bwd(const ar_runtime *rt, float *du, const ar_pair_op *p, const float *dz, size_t rows, size_t n_out);
+/* Adds the gradient of s, sample by sample; du, su: those of the segment's rows. */
+void ar__pair_scale_bwd(const ar_pair_op *p, const float *du, const float *su, const ar_rows *rows, const ar_segment *seg);
 /* dx[rows, n_in] += du A */
 void ar__pair_down_bwd(const ar_runtime *rt, float *dx, const ar_pair_op *p, const float *du, size_t rows, size_t n_in);
 

@@ -253,7 +253,7 @@ static ar_status load(ar_learner *l, const char *dir, int64_t step, bool values_
         l->best_step = (int64_t)number(st, "best_step", 0.0);
         l->evals_since_best = (int64_t)number(st, "evals_since_best", 0.0);
     }
-    if (!s && l->attachment) ar__attach_refresh(l->attachment);
+    if (!s) ar__learner_refresh(l);
     ar__st_close(st);
     free(path);
     return s;

@@ -129,7 +129,9 @@ static ar_status open_trainables(ar_learner *l, ar_error *err) {
     ar_status s = make_adapter(l, err);
     if (!s && l->o.course.init_adapter) s = ar__init_adapter(l->adapter, &l->o, &l->course->rt->log, err);
     if (!s) s = attach(l, !l->o.course.init_adapter, err);
-    if (!s) s = ar__trainables_from_adapter(&l->list, l->course->model, l->attachment, l->o.learner.lr_ratio, moments, err);
+    if (!s && l->o.learner.train_scale) s = ar__scales_open(&l->scales, l->attachment, AR_SCALES_BY_SITE, err);
+    ar_training what = {true, l->scales.count ? &l->scales : NULL, l->o.learner.lr_ratio, moments};
+    if (!s) s = ar__trainables_from_adapter(&l->list, l->course->model, l->attachment, &what, err);
     return s;
 }
 
@@ -178,6 +180,7 @@ ar_status ar__learner_open(ar_learner *l, ar_course *c, const ar_train_options *
 
 void ar__learner_close(ar_learner *l) {
     ar__trainables_release(&l->list);
+    ar__scales_release(&l->scales);
     ar__attach_free(l->attachment);
     ar_adapter_free(l->adapter);
     ar__stream_release(&l->stream);

@@ -17,6 +17,7 @@ typedef struct ar_learner {
     ar_adapter *adapter;       /* NULL with method full */
     ar_attachment *attachment;
     ar_pair_op *eval_ops; /* the attachment's ops without dropout */
+    ar_scales scales;     /* of --train-scale; none: count 0 */
     ar_trainables list;
     ar_stream stream;
     uint32_t *samples; /* [samples of a step] of the current one, */
@@ -46,6 +47,8 @@ void ar__learner_close(ar_learner *l);
 ar_status ar__learners_step(ar_course *c, ar_learner *const *learners, size_t count, ar_error *err);
 /* Gradients of each one's next step, without an update; sets loss, step_tokens, step_supervised. */
 ar_status ar__learners_gradients(ar_course *c, ar_learner *const *learners, size_t count, ar_error *err);
+/* After values have changed: s of learned scales, DoRA's norms. */
+void ar__learner_refresh(ar_learner *l);
 /* The samples of step t ≥ 1 in out [samples of a step], and their number.  Allocates nothing. */
 int ar__step_get(uint32_t *out, ar_learner *l, uint64_t step);
 

@@ -153,6 +153,9 @@ ar_status ar_train_options_check(const ar_train_options *o, ar_error *err) {
                 o->learner.alpha_given || o->learner.policy_given || o->learner.targets || o->learner.exclude || o->learner.layers ||
                 o->learner.rank_patterns.count || o->learner.alpha_patterns.count || o->learner.dropout > 0.0 ||
                 o->learner.bias != AR_BIAS_NONE || o->learner.lr_ratio != 1.0;
+    lora = lora || o->learner.alpha_warmup || o->learner.train_scale;
+    if (o->learner.alpha_warmup && o->learner.dora)
+        return ar__fail(err, AR_ERR_USAGE, "alpha-warmup: found dora, whose direction turns with s; leave one out");
     if (o->learner.method == AR_METHOD_FULL && lora)
         return ar__fail(err, AR_ERR_USAGE, "method full: trains every weight and takes no adapter options");
     if (o->run.early_stop && !ar__has_samples(&o->course.eval_data))

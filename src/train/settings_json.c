@@ -150,14 +150,23 @@ static ar_status check_data(const json_t *before, const json_t *now, const char 
                     place);
 }
 
-ar_status ar__train_settings_agree(const json_t *before, const json_t *now, const char *place, ar_error *err) {
+static ar_status agree(const json_t *before, const json_t *now, const json_t *usual, const char *place, ar_error *err) {
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)now, key, value) {
         const json_t *old = json_object_get(before, key);
-        if (!old && json_is_null(value)) continue; /* an option that there was not yet */
+        if (!old && json_equal(value, json_object_get(usual, key))) continue; /* an option that there was not yet */
         if (!may_change(key) && !json_equal(old, value)) return differ(place, key, old, value, err);
     }
     ar_status s = check_steps(before, now, place, err);
     return s ? s : check_data(before, now, place, err);
+}
+
+ar_status ar__train_settings_agree(const json_t *before, const json_t *now, const char *place, ar_error *err) {
+    ar_train_options o;
+    ar_train_options_init(&o);
+    json_t *usual = ar__train_settings_json(&o, 0, NULL);
+    ar_status s = usual ? agree(before, now, usual, place, err) : ar__fail_memory(err, place);
+    json_decref(usual);
+    return s;
 }

@@ -88,14 +88,27 @@ static void take_loss(ar_learner *l, const ar_course *c, const ar_part *part) {
     l->loss = sum / (double)part->supervised;
 }
 
+/* --alpha-warmup: s of this step; what is saved, and evaluated, is the full one. */
+static void warm_up(ar_learner *l) {
+    int64_t steps = l->o.learner.alpha_warmup;
+    double share = l->step + 1 < steps ? (double)(l->step + 1) / (double)steps : 1.0;
+    for (size_t i = 0; steps && l->attachment && i < l->adapter->pair_count; i++)
+        l->attachment->ops[l->attachment->module[i]].scale = share * l->adapter->pair[i].scale;
+}
+
 ar_status ar__learners_gradients(ar_course *c, ar_learner *const *learners, size_t count, ar_error *err) {
     ar_status s = take_samples(c, learners, count, err);
     if (s) return s;
-    for (size_t i = 0; i < count; i++) ar__trainables_zero_grad(c->rt, &learners[i]->list);
+    for (size_t i = 0; i < count; i++) {
+        ar__trainables_zero_grad(c->rt, &learners[i]->list);
+        warm_up(learners[i]);
+        if (learners[i]->scales.count) ar__scales_zero(&learners[i]->scales, learners[i]->attachment);
+    }
     learn(c, learners, count);
     for (size_t i = 0; i < count; i++) {
         ar_learner *l = learners[i];
         ar__trainables_join_grad(c->rt, &l->list);
+        if (l->scales.count) ar__scales_gather(ar__trainables_scales(&l->list)->grad, &l->scales, l->attachment);
         take_loss(l, c, &c->parts[i]);
         if (!isfinite(l->loss)) l->status = not_finite(l, l->step + 1, "the loss", l->loss, &l->error);
     }
@@ -103,6 +116,11 @@ ar_status ar__learners_gradients(ar_course *c, ar_learner *const *learners, size
 }
 
 /* ---- the step --------------------------------------------------------------------------------------------------------*/
+
+void ar__learner_refresh(ar_learner *l) {
+    if (l->scales.count) ar__scales_apply(&l->scales, l->attachment, l->eval_ops);
+    if (l->attachment) ar__attach_refresh(l->attachment);
+}
 
 static void update(ar_learner *l) {
     int64_t step = l->step + 1;
@@ -112,7 +130,7 @@ static void update(ar_learner *l) {
         return;
     }
     ar__optim_step(l->course->rt, &l->list, &l->o, ar__rate_at(&l->o, step, l->steps), step, l->grad_norm);
-    if (l->attachment) ar__attach_refresh(l->attachment);
+    ar__learner_refresh(l);
     l->step = step;
 }
 

@@ -116,13 +116,29 @@ static size_t model_state(const ar_model *m, size_t copies) {
     return bytes;
 }
 
-ar_status ar__trainables_from_adapter(ar_trainables *out, ar_model *m, ar_attachment *at, double lr_ratio, bool moments, ar_error *err) {
+static ar_status add_scales(ar_trainables *t, ar_attachment *at, ar_scales *scales, bool moments, ar_error *err) {
+    ar_status s = add(t, "alphar.scales", "", AR_ROLE_SCALES, scales->delta, scales->count, 1.0, moments, err);
+    for (size_t i = 0; !s && i < at->adapter->pair_count; i++) reach(t, at->model, at->module[i]);
+    return s;
+}
+
+ar_status ar__trainables_from_adapter(ar_trainables *out, ar_model *m, ar_attachment *at, const ar_training *what, ar_error *err) {
+    const ar_adapter *ad = at->adapter;
+    size_t copies = what->moments ? 3 : 1, scales = what->scales ? state_bytes(what->scales->count, copies) : 0;
     *out = (ar_trainables){.lowest_layer = (int)m->arch.layers};
-    ar_status s = reserve(out, m->rt, adapter_state(at->adapter, moments ? 3 : 1), err);
-    for (size_t i = 0; !s && i < at->adapter->pair_count; i++) s = add_pair(out, at, &at->adapter->pair[i], lr_ratio, moments, err);
-    for (size_t i = 0; !s && i < at->adapter->whole_count; i++) s = add_whole(out, m, &at->adapter->whole[i], moments, err);
+    ar_status s = reserve(out, m->rt, (what->pairs ? adapter_state(ad, copies) : 0) + scales, err);
+    for (size_t i = 0; !s && what->pairs && i < ad->pair_count; i++)
+        s = add_pair(out, at, &at->adapter->pair[i], what->lr_ratio, what->moments, err);
+    for (size_t i = 0; !s && what->pairs && i < ad->whole_count; i++) s = add_whole(out, m, &ad->whole[i], what->moments, err);
+    if (!s && what->scales) s = add_scales(out, at, what->scales, what->moments, err);
     if (s) ar__trainables_release(out);
     return s;
+}
+
+ar_trainable *ar__trainables_scales(ar_trainables *t) {
+    for (size_t i = 0; i < t->count; i++)
+        if (t->at[i].role == AR_ROLE_SCALES) return &t->at[i];
+    return NULL;
 }
 
 ar_status ar__trainables_from_model(ar_trainables *out, ar_model *m, bool moments, ar_error *err) {

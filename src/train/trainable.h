@@ -6,8 +6,9 @@
 #define AR_TRAIN_TRAINABLE_H
 
 #include "model/attach.h"
+#include "train/scales.h"
 
-typedef enum ar_role { AR_ROLE_A, AR_ROLE_B, AR_ROLE_MAGNITUDE, AR_ROLE_WEIGHT, AR_ROLE_BIAS } ar_role;
+typedef enum ar_role { AR_ROLE_A, AR_ROLE_B, AR_ROLE_MAGNITUDE, AR_ROLE_WEIGHT, AR_ROLE_BIAS, AR_ROLE_SCALES } ar_role;
 
 typedef struct ar_trainable {
     char *name; /* unique: "model.layers.0.self_attn.q_proj.lora_A", "lm_head.weight" */
@@ -26,8 +27,18 @@ typedef struct ar_trainables {
     bool embed;               /* the embedding trains */
 } ar_trainables;
 
-/* Pairs and whole tensors of an attached adapter; wires the gradients into the attachment and the model. */
-ar_status ar__trainables_from_adapter(ar_trainables *out, ar_model *m, ar_attachment *at, double lr_ratio, bool moments, ar_error *err);
+/* What of an attached adapter trains. */
+typedef struct ar_training {
+    bool pairs;        /* A, B, magnitudes; and whole tensors */
+    ar_scales *scales; /* s; NULL: does not */
+    double lr_ratio;
+    bool moments;
+} ar_training;
+
+/* Wires the gradients into the attachment and the model. */
+ar_status ar__trainables_from_adapter(ar_trainables *out, ar_model *m, ar_attachment *at, const ar_training *what, ar_error *err);
+/* The scales among them; NULL where there are none. */
+ar_trainable *ar__trainables_scales(ar_trainables *t);
 /* Every weight of the model, which is made to own them. */
 ar_status ar__trainables_from_model(ar_trainables *out, ar_model *m, bool moments, ar_error *err);
 void ar__trainables_release(ar_trainables *t);

@@ -68,7 +68,7 @@ static void make_adapter(small *s, const small_case *c) {
         jitter(s->at->dora[i].pair->magnitude, (size_t)s->at->dora[i].pair->n_out, 2000 + i, 0.1);
     ar__attach_refresh(s->at);
     for (size_t i = 1; i < s->model->module_count; i++) s->at->ops[i].dropout = (float)c->dropout;
-    must(ar__trainables_from_adapter(&s->list, s->model, s->at, 1.0, false, &err), &err);
+    must(ar__trainables_from_adapter(&s->list, s->model, s->at, &(ar_training){.pairs = true, .lr_ratio = 1.0}, &err), &err);
 }
 
 static void make_batch(small *s, const size_t *lengths) {

@@ -1,0 +1,96 @@
+#include "train/scales.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+
+/* "model.layers.3.mlp.up_proj": layer 3, role up_proj; −1 where there is none. */
+static long layer_of(const char *site) {
+    const char *at = strstr(site, ".layers.");
+    return at ? strtol(at + 8, NULL, 10) : -1;
+}
+
+static const char *role_of(const char *site) {
+    const char *dot = strrchr(site, '.');
+    return dot ? dot + 1 : site;
+}
+
+static void name_group(char *out, size_t size, const char *site, ar_scale_groups groups) {
+    switch (groups) {
+    case AR_SCALES_BY_SITE: snprintf(out, size, "%s", site); break;
+    case AR_SCALES_BY_ROLE: snprintf(out, size, "%s", role_of(site)); break;
+    case AR_SCALES_BY_LAYER:
+        if (layer_of(site) < 0)
+            snprintf(out, size, "%s", site);
+        else
+            snprintf(out, size, "layer %ld", layer_of(site));
+        break;
+    case AR_SCALES_AS_ONE: snprintf(out, size, "all"); break;
+    }
+}
+
+/* The group of that name, a new one where there is none yet; SIZE_MAX without memory. */
+static size_t group_named(ar_scales *s, const char *name) {
+    for (size_t g = 0; g < s->count; g++)
+        if (!strcmp(s->name[g], name)) return g;
+    s->name[s->count] = ar__strdup(name);
+    return s->name[s->count] ? s->count++ : SIZE_MAX;
+}
+
+ar_status ar__scales_open(ar_scales *out, ar_attachment *at, ar_scale_groups groups, ar_error *err) {
+    const ar_adapter *ad = at->adapter;
+    size_t n = ad->pair_count;
+    *out = (ar_scales){.delta = ar__alloc(n, sizeof *out->delta),
+                       .name = ar__alloc(n, sizeof *out->name),
+                       .group = ar__alloc(n, sizeof *out->group),
+                       .start = ar__alloc(n, sizeof *out->start),
+                       .slope = ar__alloc(n, sizeof *out->slope)};
+    bool ok = out->delta && out->name && out->group && out->start && out->slope;
+    for (size_t i = 0; ok && i < n; i++) {
+        char name[512];
+        name_group(name, sizeof name, ad->pair[i].site, groups);
+        size_t g = group_named(out, name);
+        ok = g != SIZE_MAX;
+        out->group[i] = (uint32_t)g;
+        out->start[i] = ad->pair[i].scale;
+        at->ops[at->module[i]].dscale = &out->slope[i];
+    }
+    if (ok) return AR_OK;
+    ar__scales_release(out);
+    return ar__fail_memory(err, "scales");
+}
+
+void ar__scales_release(ar_scales *s) {
+    for (size_t g = 0; g < s->count; g++) free(s->name[g]);
+    free(s->name);
+    free(s->delta);
+    free(s->group);
+    free(s->start);
+    free(s->slope);
+    *s = (ar_scales){0};
+}
+
+void ar__scales_zero(ar_scales *s, const ar_attachment *at) { memset(s->slope, 0, at->adapter->pair_count * sizeof *s->slope); }
+
+void ar__scales_gather(float *grad, const ar_scales *s, const ar_attachment *at) {
+    for (size_t g = 0; g < s->count; g++) {
+        double sum = 0.0;
+        for (size_t i = 0; i < at->adapter->pair_count; i++)
+            if (s->group[i] == g) sum += s->start[i] * s->slope[i];
+        grad[g] += (float)sum;
+    }
+}
+
+void ar__scales_apply(const ar_scales *s, ar_attachment *at, ar_pair_op *others) {
+    for (size_t i = 0; i < at->adapter->pair_count; i++) {
+        ar_pair *p = &at->adapter->pair[i];
+        double scale = s->start[i] * (1.0 + (double)s->delta[s->group[i]]);
+        p->alpha = ar__policy_alpha(p->policy, scale, p->rank);
+        p->scale = ar__policy_scale(p->policy, p->alpha, p->rank); /* what a reader of alpha computes */
+        at->ops[at->module[i]].scale = p->scale;
+        if (others) others[at->module[i]].scale = p->scale;
+    }
+}
