@@ -375,7 +375,7 @@ static int run(cli *c, const cli_args *shared_args) {
         return cli_fail_usage(c, "--eval-data is missing, wanted samples by whose loss candidates are compared");
     if (cli_given(args, "steps") && cli_given(args, "epochs")) return cli_fail_usage(c, "found --steps and --epochs, wanted one of them");
     int code = v->stored && !any_list(v) ? restore(&g, c, args) : expand(&g, c, args);
-    if (!code) common.learner = g.candidates[0];
+    if (!code && g.candidates) common.learner = g.candidates[0];
     if (!code) code = sweep(c, args, &common, &g);
     grid_release(&g);
     json_decref(v->stored);

@@ -12,11 +12,11 @@
 #include "settings.h"
 
 static const cli_command *const commands[] = {
-    &cli_train,   &cli_sweep,    &cli_data,    &cli_plan,  &cli_bench,    /* a line each: training, */
-    &cli_eval,    &cli_generate, &cli_chat,    &cli_score, &cli_tokenize, /* asking a model, */
-    &cli_inspect, &cli_diff,     &cli_advise,                             /* looking at adapters, */
-    &cli_convert, &cli_rescale,  &cli_resize,                             /* changing one, */
-    &cli_combine, &cli_merge,    &cli_extract,                            /* making one of several, a model of one, one of two models */
+    &cli_train,   &cli_sweep,    &cli_data,    &cli_plan,   &cli_bench,    /* a line each: training, */
+    &cli_eval,    &cli_generate, &cli_chat,    &cli_score,  &cli_tokenize, /* asking a model, */
+    &cli_tune,    &cli_inspect,  &cli_diff,    &cli_advise,                /* looking at adapters, */
+    &cli_convert, &cli_rescale,  &cli_resize,                              /* changing one, */
+    &cli_combine, &cli_merge,    &cli_extract,                             /* making one of several, a model of one, one of two models */
     NULL,
 };
 

@@ -16,5 +16,6 @@
 #include "alphar/sweep.h"
 #include "alphar/tokenizer.h"
 #include "alphar/train.h"
+#include "alphar/tune.h"
 
 #endif

@@ -89,5 +89,7 @@ ar_sample ar__dataset_at(const ar_dataset *ds, size_t i); /* asserts i < count *
 /* What the samples have in common: one kind of row, or AR_DATA_KINDS where there are several. */
 ar_data_kind ar__dataset_kind(const ar_dataset *ds);
 int ar__dataset_longest(const ar_dataset *ds); /* tokens of the longest sample kept */
+/* Every n-th sample (taken), or the others, as a dataset of its own, which the first one has to outlive.  All of it must be there. */
+ar_status ar__dataset_part(ar_dataset **out, const ar_dataset *ds, size_t n, bool taken, ar_error *err);
 
 #endif

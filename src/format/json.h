@@ -44,10 +44,10 @@ bool ar__json_as_double(double *out, const json_t *value);
 /* The fewest significant digits, from `digits` on, that give x back when it is read: for JSON_REAL_PRECISION. */
 unsigned ar__json_digits(unsigned digits, double x);
 
-bool ar__json_has(const json_t *object, const char *key); /* present and not null */
+bool ar__json_has(const json_t *object, const char *key);   /* present and not null */
 bool ar__json_holds(const json_t *array, const char *text); /* among its strings */
-bool ar__json_is_off(const json_t *value);                /* NULL, null, false, "", [] or {} */
-const char *ar__json_type(const json_t *value);           /* "string", "integer", "NaN", …; for messages */
+bool ar__json_is_off(const json_t *value);                  /* NULL, null, false, "", [] or {} */
+const char *ar__json_type(const json_t *value);             /* "string", "integer", "NaN", …; for messages */
 /* A number without a value here, as it was written ("1e400", "NaN"); NULL: something else. */
 const char *ar__json_number_note(const json_t *value);
 size_t ar__json_bom(const char *text, size_t n); /* bytes of the byte order mark that it begins with: 0 or 3 */

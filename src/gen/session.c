@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "adapter/weighted.h"
+#include "alphar/tune.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "data/supervise.h"
@@ -131,6 +132,11 @@ ar_status ar_session_set_strength(ar_session *s, bool alpha, double value, ar_er
     ar__attach_free(s->attachment);
     s->attachment = at;
     return AR_OK;
+}
+
+ar_status ar_session_save_adapter(const ar_session *s, const char *dir, bool overwrite, ar_error *err) {
+    if (!s->adapter || s->stacked) return ar__fail(err, AR_ERR_VALUE, "adapter: wanted one to save");
+    return ar_adapter_save(s->adapter, dir, overwrite, err);
 }
 
 ar_status ar_session_write_adapter(ar_session *s, const char *dir, bool alpha, double value, bool overwrite, ar_error *err) {

@@ -92,6 +92,12 @@ static ar_status load_data(ar_dataset **out, ar_course *c, const ar_data_source 
     return s;
 }
 
+static ar_status begin(ar_course *c, ar_error *err) {
+    c->need = (ar_pass_spec){.lowest_layer = (int)c->model->arch.layers};
+    c->ranks = ar__alloc(c->model->module_count, sizeof *c->ranks);
+    return c->ranks ? AR_OK : ar__fail_memory(err, "adapter");
+}
+
 ar_status ar__course_open(ar_course *c, const ar_runtime *rt, const ar_train_options *o, ar_data_when data, ar_error *err) {
     *c = (ar_course){.rt = rt, .o = o->course, .pairs = ar__has_objective(o), .seed = o->learner.seed};
     c->o.compute = ar_runtime_compute(rt);
@@ -107,9 +113,14 @@ ar_status ar__course_open(ar_course *c, const ar_runtime *rt, const ar_train_opt
     if (!s && data && ar__has_samples(&c->o.eval_data))
         s = load_data(&c->eval_data, c, &c->o.eval_data, data == AR_DATA_PART ? data : AR_DATA_FIRST, &c->eval_stats, err);
     if (s) return s;
-    c->need = (ar_pass_spec){.lowest_layer = (int)c->model->arch.layers};
-    c->ranks = ar__alloc(c->model->module_count, sizeof *c->ranks);
-    return c->ranks ? AR_OK : ar__fail_memory(err, "adapter");
+    return begin(c, err);
+}
+
+ar_status ar__course_borrow(ar_course *c, const ar_runtime *rt, const ar_course_options *o, ar_model *model, ar_dataset *data,
+                            ar_dataset *eval_data, ar_error *err) {
+    *c = (ar_course){.rt = rt, .o = *o, .model = model, .data = data, .eval_data = eval_data, .borrows = true};
+    c->o.compute = ar_runtime_compute(rt);
+    return begin(c, err);
 }
 
 /* The given limit, or nine tenths of what the machine has left beside the base. */
@@ -157,9 +168,11 @@ void ar__course_close(ar_course *c) {
     ar__batcher_release(&c->batcher);
     ar__batcher_release(&c->eval_batcher);
     ar__pass_free(c->pass);
-    ar_model_free(c->model);
-    ar__dataset_free(c->data);
-    ar__dataset_free(c->eval_data);
+    if (!c->borrows) {
+        ar_model_free(c->model);
+        ar__dataset_free(c->data);
+        ar__dataset_free(c->eval_data);
+    }
     ar__chat_free(c->chat);
     ar_tokenizer_free(c->tokenizer);
     free(c->tokenizer_path);

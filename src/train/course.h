@@ -45,6 +45,7 @@ typedef struct ar_course {
     uint32_t *list, *missing;
     double *nll;
     float *weight;
+    bool borrows; /* model and datasets are another's */
 } ar_course;
 
 typedef enum ar_data_when {
@@ -61,6 +62,9 @@ ar_status ar__course_open(ar_course *c, const ar_runtime *rt, const ar_train_opt
 void ar__course_set_budget(ar_course *c);
 /* Behind that: the memory of the steps. */
 ar_status ar__course_allocate(ar_course *c, ar_error *err);
+/* A course over what another has opened: its model and datasets are not closed with it. */
+ar_status ar__course_borrow(ar_course *c, const ar_runtime *rt, const ar_course_options *o, ar_model *model, ar_dataset *data,
+                            ar_dataset *eval_data, ar_error *err);
 void ar__course_close(ar_course *c);
 
 /* Micro-batch, recomputation and size of the pass for samples of up to `longest` tokens. */

@@ -178,7 +178,27 @@ ar_status ar__learner_open(ar_learner *l, ar_course *c, const ar_train_options *
     return s;
 }
 
+ar_status ar__learner_open_scales(ar_learner *l, ar_course *c, const ar_train_options *o, ar_attachment *at, ar_scale_groups groups,
+                                  ar_error *err) {
+    size_t n = c->model->module_count;
+    *l = (ar_learner){.course = c, .o = *o, .asked = *o, .adapter = at->adapter, .attachment = at, .borrows = true};
+    l->eval_ops = ar__alloc(n, sizeof *l->eval_ops);
+    if (!l->eval_ops) return ar__fail_memory(err, "adapter");
+    memcpy(l->eval_ops, at->ops, n * sizeof *l->eval_ops);
+    ar_status s = ar__scales_open(&l->scales, at, groups, err);
+    if (!s) s = ar__trainables_from_adapter(&l->list, c->model, at, &(ar_training){.scales = &l->scales, .moments = true}, err);
+    if (!s) s = open_stream(l, err);
+    if (!s) join(l);
+    return s;
+}
+
 void ar__learner_close(ar_learner *l) {
+    for (size_t i = 0; l->borrows && l->attachment && i < l->adapter->pair_count; i++)
+        l->attachment->ops[l->attachment->module[i]].dscale = NULL;
+    if (l->borrows) {
+        l->attachment = NULL;
+        l->adapter = NULL;
+    }
     ar__trainables_release(&l->list);
     ar__scales_release(&l->scales);
     ar__attach_free(l->attachment);

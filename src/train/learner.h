@@ -16,6 +16,7 @@ typedef struct ar_learner {
     ar_train_options o, asked; /* with every default resolved; as they were given */
     ar_adapter *adapter;       /* NULL with method full */
     ar_attachment *attachment;
+    bool borrows;         /* these two are another's */
     ar_pair_op *eval_ops; /* the attachment's ops without dropout */
     ar_scales scales;     /* of --train-scale; none: count 0 */
     ar_trainables list;
@@ -41,6 +42,9 @@ static inline size_t ar__step_samples(const ar_train_options *o) { return (size_
 /* On an open course, which then knows what this learner needs of a pass.  Nothing is written.  Close in any case. */
 ar_status ar__learner_open(ar_learner *l, ar_course *c, const ar_train_options *o, ar_error *err);
 void ar__learner_close(ar_learner *l);
+/* One that learns the scales of an adapter alone, which stays the caller's, as its attachment does. */
+ar_status ar__learner_open_scales(ar_learner *l, ar_course *c, const ar_train_options *o, ar_attachment *at, ar_scale_groups groups,
+                                  ar_error *err);
 
 /* Forward, backward, update of `count` learners of one course, each its own next step: step l->step + 1 is done afterwards, with
  * the bits that it has alone; but of one whose loss or gradient is not finite, which gets a status and an error instead. */
@@ -55,6 +59,8 @@ int ar__step_get(uint32_t *out, ar_learner *l, uint64_t step);
 /* Sets each one's eval_loss (with an objective eval_judged too): over the course's eval_data, without dropout. */
 void ar__learners_evaluate(ar_course *c, ar_learner *const *learners, size_t count);
 
+/* ||B A||_F */
+double ar__pair_update_norm(const ar_pair *p);
 /* Mean over the sites of ||s B A||_F / ||W||_F. */
 double ar__learner_strength(ar_learner *l);
 

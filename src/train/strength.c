@@ -11,7 +11,7 @@ static double row_dot(const float *x, const float *y, size_t n) {
     return sum;
 }
 
-static double update_norm(const ar_pair *p) {
+double ar__pair_update_norm(const ar_pair *p) {
     size_t r = (size_t)p->rank, n = (size_t)p->n_out;
     double total = 0.0;
     for (size_t i = 0; i < r; i++)
@@ -46,7 +46,7 @@ double ar__learner_strength(ar_learner *l) {
             ar_weight w = ar__model_weight(l->course->model, ar__model_find(l->course->model, p->site));
             l->weight_norm[i] = weight_norm(&w);
         }
-        double strength = fabs(p->scale) * update_norm(p) / (l->weight_norm[i] > 0.0 ? l->weight_norm[i] : 1.0);
+        double strength = fabs(p->scale) * ar__pair_update_norm(p) / (l->weight_norm[i] > 0.0 ? l->weight_norm[i] : 1.0);
 #pragma omp ordered
         sum += strength;
     }
