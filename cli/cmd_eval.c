@@ -144,14 +144,15 @@ static json_t *list_json(const ar_strengths *s, const struct values *v) {
     return NULL;
 }
 
-/* A bar of eighths, `share` of BAR columns long. */
-static void print_bar(double share) {
+/* A bar of eighths, `share` of BAR columns long, and text behind it. */
+static void print_bar(double share, const char *behind) {
     enum { BAR = 18 };
     static const char *const eighth[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
     int n = (int)(share * BAR * 8 + 0.5), full = n / 8;
     for (int i = 0; i < full; i++) fputs("█", stdout);
     fputs(eighth[n % 8], stdout);
-    printf("%*s", BAR - full - (n % 8 > 0), "");
+    if (*behind) printf("%*s %s", BAR - full - (n % 8 > 0), "", behind);
+    putchar('\n');
 }
 
 /* The points in order of their strength, those that were refined among the others. */
@@ -171,8 +172,8 @@ static void print_row(const ar_strengths *s, const ar_strength_point *p, double 
         printf("%10.5f %+7.2f %% ", p->retention.loss, fabs(change) < 5e-5 ? 0.0 : 100.0 * change);
     }
     if (r->pairs) printf("%9.4f %8.4f ", r->margin, r->accuracy);
-    print_bar(most > least ? (r->loss - least) / (most - least) : 0.0);
-    puts(p == &s->points[s->best < 0 ? 0 : s->best] && s->best >= 0 ? " best" : p->allowed ? "" : " forgets");
+    bool best = s->best >= 0 && p == &s->points[s->best];
+    print_bar(most > least ? (r->loss - least) / (most - least) : 0.0, best ? "best" : p->allowed ? "" : "forgets");
 }
 
 static int print_list(cli *c, const ar_strengths *s) {
@@ -185,9 +186,9 @@ static int print_list(cli *c, const ar_strengths *s) {
         most = fmax(most, s->points[i].task.loss);
     }
     qsort(order, (size_t)s->count, sizeof(const ar_strength_point *), by_value);
-    printf("%8s %8s %10s ", "alpha", "s", "loss");
-    if (s->at_zero_known) printf("%10s %9s ", "retention", "change");
-    if (s->points[0].task.pairs) printf("%9s %8s", "margin", "accuracy");
+    printf("%8s %8s %10s", "alpha", "s", "loss");
+    if (s->at_zero_known) printf(" %10s %9s", "retention", "change");
+    if (s->points[0].task.pairs) printf(" %9s %8s", "margin", "accuracy");
     putchar('\n');
     for (int i = 0; i < s->count; i++) print_row(s, order[i], least, most);
     free(order);

@@ -3,6 +3,7 @@
  *     --rank 8,16 --lr 1e-4,3e-4,1e-3      a candidate for every combination, at most 99 */
 #include "alphar/sweep.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -233,6 +234,7 @@ static json_t *candidate_json(const ar_candidate *k, const ar_learner_options *l
 }
 
 static json_t *result_json(const char *out, const ar_sweep_result *r, const struct grid *g) {
+    assert(g->candidates && r->candidates && "a sweep without an error has both");
     json_t *list = json_array();
     for (int i = 0; list && i < r->count; i++) json_array_append_new(list, candidate_json(&r->candidates[i], &g->candidates[i]));
     return json_pack("{s:s, s:o, s:o, s:o}", "out", out, "candidates", list, "best",
@@ -313,6 +315,7 @@ static const char *fate(const ar_candidate *k, bool best) {
 }
 
 static int print_table(cli *c, const char *out, const ar_sweep_result *r, const struct grid *g) {
+    assert(g->candidates && r->candidates && "a sweep without an error has both");
     int *order = calloc((size_t)r->count, sizeof *order);
     char time[40];
     if (!order) return cli_fail_memory(c);

@@ -118,7 +118,7 @@ static int print_table(cli *c, const char *out, const ar_tune_result *r) {
         row->off += r->sites[i].pruned;
     }
     qsort(rows, (size_t)r->groups, sizeof *rows, by_change);
-    printf("%9s %9s %10s  \n", "s before", "after", "change");
+    printf("%9s %9s %10s\n", "s before", "after", "change");
     for (int i = 0; i < r->groups && i < ROWS; i++) {
         const struct row *row = &rows[i];
         printf("%9.4g %9.4g %+8.1f %%  %s", row->first->before, row->first->after, 100 * change_of(row), r->group_name[row->first->group]);
