@@ -258,14 +258,11 @@ static ar_status learn_turn(ar_supervised *out, turn *t, ar_error *err) {
         place p = last_place(&o, t->at);
         bool written = p.first < p.end;
         size_t from = g.known ? begin_of(with->data, &p, &g, t->frames) : written ? p.first : SIZE_MAX;
-        if (!written && !ar__message_is_silent(m)) {
-            /* an answer of which the template writes nothing: told with the odd ones */
-        } else if (from == SIZE_MAX) {
-            out->rewritten++;
-        } else if (begins_with(&t->whole->text, with)) {
+        bool told = !written && !ar__message_is_silent(m); /* nothing is written of it: counted with the odd ones */
+        if (!told && from != SIZE_MAX && begins_with(&t->whole->text, with)) {
             learn(t, from, with->len);
             t->cursor = with->len;
-        } else if (!learn_rewritten(t, &o, &p, &g)) {
+        } else if (!told && (from == SIZE_MAX || !learn_rewritten(t, &o, &p, &g))) {
             out->rewritten++;
         }
     }

@@ -140,6 +140,6 @@ void ar__pairs_weigh(float *weight, const ar_learner *l, const double *nll, size
     for (size_t i = first; i < first + n; i++) {
         size_t k = i - i % 2;
         ar_verdict v = judge(l, l->course->data, nll + k, l->pairs.reference, l->samples + k);
-        weight[i] = (float)((i % 2 ? v.rejected : v.chosen) / (double)(l->sample_count / 2));
+        weight[i] = (float)((i % 2 ? v.rejected : v.chosen) / (0.5 * (double)l->sample_count));
     }
 }

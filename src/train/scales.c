@@ -64,7 +64,7 @@ ar_status ar__scales_open(ar_scales *out, ar_attachment *at, ar_scale_groups gro
 }
 
 void ar__scales_release(ar_scales *s) {
-    for (size_t g = 0; g < s->count; g++) free(s->name[g]);
+    for (size_t g = 0; s->name && g < s->count; g++) free(s->name[g]);
     free(s->name);
     free(s->delta);
     free(s->group);
