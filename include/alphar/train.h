@@ -106,6 +106,7 @@ typedef struct ar_run_options {
     int64_t save_every; /* steps; 0: every ten minutes */
     int keep;           /* 2 checkpoints */
     int strength_every; /* 10 steps; 0: never */
+    bool tensorboard;   /* an event file beside metrics.jsonl */
 } ar_run_options;
 
 typedef struct ar_train_options {

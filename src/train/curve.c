@@ -7,6 +7,7 @@
 
 #include "base/fail.h"
 #include "base/file.h"
+#include "train/metrics.h"
 
 /* One line of metrics.jsonl; false where it is an evaluation. */
 static bool parse(int64_t *step, double *loss, double *weight, const char *line) {
@@ -39,7 +40,7 @@ static void smooth(ar_curve *c, const double *weight) {
 
 ar_status ar__curve_read(ar_curve *out, const char *dir, int64_t until, ar_error *err) {
     *out = (ar_curve){0};
-    char *path = ar__path_join(dir, "metrics.jsonl");
+    char *path = ar__path_join(dir, AR_METRICS_FILE);
     ar_buf text = {0};
     ar_status s = path ? ar__file_read(&text, path, (size_t)1 << 32, err) : ar__fail_memory(err, dir);
     size_t lines = 1;

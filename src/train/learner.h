@@ -24,7 +24,8 @@ typedef struct ar_learner {
     uint32_t *samples; /* [samples of a step] of the current one, */
     int sample_count;  /* which has so many */
     ar_pairs pairs;
-    double *weight_norm; /* ||W||_F by pair, negative until measured */
+    double *weight_norm;   /* ||W||_F by pair, negative until measured */
+    double *site_strength; /* ||s B A||_F / ||W||_F by pair, when last measured */
 
     int64_t steps, step; /* in all; done */
     double loss, grad_norm, eval_loss, strength;

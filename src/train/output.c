@@ -11,6 +11,8 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "format/json.h"
+#include "train/events.h"
+#include "train/metrics.h"
 #include "train/settings.h"
 
 static ar_status check_input(const char *option, const char *path, const char *out, ar_error *err) {
@@ -31,7 +33,8 @@ static ar_status check_inputs(const ar_train_options *o, ar_error *err) {
 }
 
 void ar__output_abandon(const ar_train_options *o) {
-    static const char *const begun[] = {"metrics.jsonl", "run.json", "checkpoints"};
+    ar__events_remove(o->run.out);
+    static const char *const begun[] = {AR_METRICS_FILE, AR_STRENGTH_FILE, "run.json", "checkpoints"};
     for (size_t i = 0; i < sizeof begun / sizeof *begun; i++) {
         char *path = ar__path_join(o->run.out, begun[i]);
         if (path) ar__dir_remove(path, NULL);
@@ -41,9 +44,15 @@ void ar__output_abandon(const ar_train_options *o) {
 
 /* What a killed process was about to write: NAME.tmp-PID of a file that is a run's.  Only while the lock is held. */
 static void sweep(const char *dir) {
-    static const char *const files[] = {AR_RUN_RECORD, AR_SWEEP_RECORD,       "metrics.jsonl",
-                                        "README.md",   "adapter_config.json", "adapter_model.safetensors",
-                                        "config.json", "model.safetensors"};
+    static const char *const files[] = {AR_RUN_RECORD,
+                                        AR_SWEEP_RECORD,
+                                        AR_METRICS_FILE,
+                                        AR_STRENGTH_FILE,
+                                        "README.md",
+                                        "adapter_config.json",
+                                        "adapter_model.safetensors",
+                                        "config.json",
+                                        "model.safetensors"};
     DIR *d = opendir(dir);
     for (struct dirent *e; d && (e = readdir(d));) {
         const char *end = strstr(e->d_name, ".tmp-");
@@ -175,11 +184,12 @@ void ar__output_drop(ar_output *out) {
 ar_status ar__output_clear(const ar_train_options *o, ar_error *err) {
     static const char *const lora[] = {"adapter_config.json", "adapter_model.safetensors", NULL},
                              *const full[] = {"config.json", "model.safetensors", NULL},
-                             *const every[] = {"README.md", "metrics.jsonl", "checkpoints", "run.json", NULL};
+                             *const every[] = {"README.md", AR_METRICS_FILE, AR_STRENGTH_FILE, "checkpoints", "run.json", NULL};
     json_t *settings = run_settings(o->run.out, AR_RUN_RECORD);
     const char *method = json_string_value(json_object_get(settings, "method"));
     const char *const *lists[] = {method && !strcmp(method, "full") ? full : lora, every};
     ar_status s = AR_OK;
+    if (settings) ar__events_remove(o->run.out);
     for (int k = 0; settings && k < 2; k++)
         for (int i = 0; !s && lists[k][i]; i++) { /* run.json last: until then the folder is known as ours */
             char *path = ar__path_join(o->run.out, lists[k][i]);

@@ -48,7 +48,8 @@ ar_status ar__run_prepare(ar_run *r, ar_error *err) {
     if (!s && newest < 0 && o->run.resume && strcmp(r->output.found, r->dir) == 0)
         ar__log_info(&r->learner.course->rt->log, "%s: no checkpoint yet, starting anew", r->dir);
     if (!s) s = ar__record_write(&r->learner, r->dir, err);
-    if (!s) s = ar__metrics_open(&r->metrics, r->dir, r->learner.step, err);
+    if (!s) s = ar__metrics_open(&r->metrics, r->dir, r->learner.adapter && o->run.strength_every, r->learner.step, err);
+    if (!s && o->run.tensorboard) s = ar__events_open(&r->events, r->dir, r->learner.step, err);
     if (!s) ar__run_check_disk(r);
     r->settled = !ar__dataset_is_reading(r->learner.course->data);
     r->last_save = ar__clock_seconds();
@@ -118,6 +119,7 @@ static ar_status take_evaluation(ar_run *r, ar_error *err) {
     ar_learner *l = &r->learner;
     ar_status s = ar__metrics_eval(&r->metrics, l->step, l->eval_loss, ar__has_objective(&l->o) ? &l->eval_judged : NULL, err);
     if (s) return s;
+    ar__events_add(&r->events, l->step, &(ar_event_value){"eval/loss", l->eval_loss}, 1);
     if (l->eval_loss < l->best_eval) return take_best(r, err);
     l->evals_since_best++;
     return AR_OK;
@@ -152,8 +154,13 @@ static ar_status take_step(ar_run *r, double seconds, ar_error *err) {
     ar__outlook_step(&r->pace, l, seconds);
     bool measured = l->adapter && l->o.run.strength_every && (l->step % l->o.run.strength_every == 0 || l->step == l->steps);
     if (measured) l->strength = ar__learner_strength(l);
-    return ar__metrics_step(&r->metrics, l->step, l->loss, ar__rate_at(&l->o, l->step, l->steps), l->grad_norm, l->step_tokens,
-                            l->step_supervised, seconds, ar__has_objective(&l->o) ? &l->judged : NULL, measured ? l->strength : -1.0, err);
+    double rate = ar__rate_at(&l->o, l->step, l->steps);
+    const ar_event_value values[] = {{"train/loss", l->loss}, {"train/lr", rate}, {"train/strength", l->strength}};
+    ar__events_add(&r->events, l->step, values, measured ? 3 : 2);
+    ar_status s = ar__metrics_step(&r->metrics, l->step, l->loss, rate, l->grad_norm, l->step_tokens, l->step_supervised, seconds,
+                                   ar__has_objective(&l->o) ? &l->judged : NULL, measured ? l->strength : -1.0, err);
+    if (!s && measured) s = ar__metrics_sites(&r->metrics, l->step, l->adapter, l->site_strength, err);
+    return s;
 }
 
 static bool save_due(const ar_run *r) {

@@ -3,6 +3,7 @@
 #define AR_TRAIN_RUN_H
 
 #include "train/curve.h"
+#include "train/events.h"
 #include "train/learner.h"
 #include "train/metrics.h"
 #include "train/outlook.h"
@@ -15,6 +16,7 @@ typedef struct ar_run {
     char label[32]; /* of its messages: "", of several "run-03: " */
     ar_output output;
     ar_metrics metrics;
+    ar_events events;        /* of --tensorboard */
     double began, rate;      /* rate: tokens/s, smoothed */
     ar_pace pace;            /* of the first steps */
     int64_t saved;           /* step of the newest whole checkpoint; -1: none yet */
@@ -23,7 +25,7 @@ typedef struct ar_run {
     bool evaluated;          /* at the step just done */
 } ar_run;
 
-#define AR_RUN_NONE ((ar_run){.output = AR_OUTPUT_NONE, .metrics = {.fd = -1}, .saved = -1})
+#define AR_RUN_NONE ((ar_run){.output = AR_OUTPUT_NONE, .metrics = AR_METRICS_NONE, .events = AR_EVENTS_NONE, .saved = -1})
 
 /* Those that take their steps together. */
 typedef struct ar_runs {

@@ -39,16 +39,15 @@ static double weight_norm(const ar_weight *w) {
 double ar__learner_strength(ar_learner *l) {
     size_t n = l->adapter->pair_count;
     double sum = 0.0;
-#pragma omp parallel for ordered num_threads(l->course->rt->threads) schedule(static, 1)
+#pragma omp parallel for num_threads(l->course->rt->threads) schedule(static, 1)
     for (size_t i = 0; i < n; i++) {
         const ar_pair *p = &l->adapter->pair[i];
         if (l->weight_norm[i] < 0.0) {
             ar_weight w = ar__model_weight(l->course->model, ar__model_find(l->course->model, p->site));
             l->weight_norm[i] = weight_norm(&w);
         }
-        double strength = fabs(p->scale) * ar__pair_update_norm(p) / (l->weight_norm[i] > 0.0 ? l->weight_norm[i] : 1.0);
-#pragma omp ordered
-        sum += strength;
+        l->site_strength[i] = fabs(p->scale) * ar__pair_update_norm(p) / (l->weight_norm[i] > 0.0 ? l->weight_norm[i] : 1.0);
     }
+    for (size_t i = 0; i < n; i++) sum += l->site_strength[i];
     return n ? sum / (double)n : 0.0;
 }

@@ -119,6 +119,7 @@ static ar_status open_run(ar_sweep_state *s, int i, ar_error *err) {
 
 static void close_run(ar_run *r) {
     ar__metrics_close(&r->metrics);
+    ar__events_close(&r->events);
     ar__output_drop(&r->output);
     ar__learner_close(&r->learner);
 }

@@ -61,6 +61,7 @@ ar_status ar_train(ar_train_result *result, const ar_runtime *rt, const ar_train
     result->eval_loss = r.learner.eval_loss;
     result->seconds = ar__clock_seconds() - r.began;
     ar__metrics_close(&r.metrics);
+    ar__events_close(&r.events);
     if (began && s && s != AR_ERR_INTERRUPTED) {
         bool disk = s == AR_ERR_IO && r.learner.step > 0; /* room can be made: the settings stay, for --resume */
         name_what_is_left(&r, err);

@@ -124,7 +124,7 @@ static bool ends_in(const char *name, const char *const *endings) {
 static bool is_carried(const char *name) {
     static const char *const weights[] = {".safetensors", ".bin", ".gguf", ".pth",  ".pt",      ".onnx",   ".onnx_data",  ".h5",
                                           ".msgpack",     ".ot",  ".npz",  ".ckpt", ".mlmodel", ".tflite", ".index.json", NULL};
-    static const char *const own[] = {"config.json",        "run.json", "metrics.jsonl", MARKER, "adapter_config.json",
+    static const char *const own[] = {"config.json",        "run.json", "metrics.jsonl", "strength.jsonl", MARKER, "adapter_config.json",
                                       "trainer_state.json", NULL};
     if (*name == '.' || strstr(name, ".tmp-") || ends_in(name, weights)) return false;
     for (const char *const *p = own; *p; p++)
