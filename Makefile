@@ -28,10 +28,10 @@ INSTALL      ?= install
 PKG_CONFIG   ?= pkg-config
 
 # By their pkg-config names: the library's, of which the linear algebra stands apart (see LIBS_PRIVATE), and the program's.
-REQUIRES := jansson libpcre2-8 libutf8proc
+REQUIRES := jansson libpcre2-8 libutf8proc sqlite3
 ALGEBRA  := lapacke openblas
 PACKAGES := $(REQUIRES) yaml-0.1 libedit $(ALGEBRA)
-DEB_PACKAGES := gcc make pkg-config libjansson-dev libyaml-dev libedit-dev libpcre2-dev libutf8proc-dev \
+DEB_PACKAGES := gcc make pkg-config libjansson-dev libyaml-dev libedit-dev libpcre2-dev libutf8proc-dev libsqlite3-dev \
                 libopenblas-openmp-dev liblapacke-dev libcmocka-dev
 
 OPT      ?= -O2 -g

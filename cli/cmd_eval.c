@@ -106,7 +106,9 @@ static int one(cli *c, ar_session *session, const ar_eval_options *o) {
     ar_eval_result r;
     ar_error err;
     if (ar_eval(&r, session, o, &err)) return cli_fail(c, &err);
-    if (c->json) return cli_print_json(c, json_pack("{s:[o]}", "results", result_json(&r)));
+    bool more;
+    int code = cli_keep_result(&more, c, json_pack("{s:[o]}", "results", result_json(&r)));
+    if (!more) return code;
     print_result(&r);
     return cli_finish(c);
 }
@@ -226,7 +228,9 @@ static int many(cli *c, ar_session *session, const ar_eval_options *o, const str
     ar_error err;
     int code = ar_eval_strengths(&s, session, &so, &err) ? cli_fail(c, &err) : CLI_OK;
     if (!code && v->write_best) code = write_best(c, session, &s, v);
-    if (!code) code = c->json ? cli_print_json(c, list_json(&s, v)) : print_list(c, &s);
+    bool more = false;
+    if (!code) code = cli_keep_result(&more, c, list_json(&s, v));
+    if (more) code = print_list(c, &s);
     ar_strengths_release(&s);
     return code;
 }

@@ -357,7 +357,9 @@ static int sweep(cli *c, const cli_args *args, const ar_train_options *common, c
     o.common.should_stop = cli_interrupted;
     o.common.user = c;
     code = ar_sweep(&r, rt, &o, &err) ? cli_fail(c, &err) : CLI_OK;
-    if (!code) code = c->json ? cli_print_json(c, result_json(common->run.out, &r, g)) : print_table(c, common->run.out, &r, g);
+    bool more = false;
+    if (!code) code = cli_keep_result(&more, c, result_json(common->run.out, &r, g));
+    if (more) code = print_table(c, common->run.out, &r, g);
     ar_sweep_result_release(&r);
     ar_runtime_free(rt);
     return code;

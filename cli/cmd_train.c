@@ -52,7 +52,9 @@ static json_t *result_json(const char *out, const ar_train_result *r) {
 }
 
 static int print_result(cli *c, const char *out, const char *did, const ar_train_result *r) {
-    if (c->json) return cli_print_json(c, result_json(out, r));
+    bool more;
+    int code = cli_keep_result(&more, c, result_json(out, r));
+    if (!more) return code;
     cli_progress_end(&c->progress);
     print_curve(r);
     printf("%s: %s, loss %.4f", out, did, r->smoothed_loss);

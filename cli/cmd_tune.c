@@ -140,7 +140,9 @@ static int tune(cli *c, const struct values *v, ar_session *session, const ar_tu
     ar_error err;
     int code = ar_tune(&r, session, o, &err) ? cli_fail(c, &err) : CLI_OK;
     if (!code && ar_session_save_adapter(session, v->out, v->overwrite, &err)) code = cli_fail(c, &err);
-    if (!code) code = c->json ? cli_print_json(c, to_json(v->out, &r)) : print_table(c, v->out, &r);
+    bool more = false;
+    if (!code) code = cli_keep_result(&more, c, to_json(v->out, &r));
+    if (more) code = print_table(c, v->out, &r);
     ar_tune_result_release(&r);
     return code;
 }

@@ -9,6 +9,7 @@
 #include "commands.h"
 #include "interrupt.h"
 #include "output.h"
+#include "record.h"
 #include "settings.h"
 
 static const cli_command *const commands[] = {
@@ -17,6 +18,7 @@ static const cli_command *const commands[] = {
     &cli_tune,    &cli_inspect,  &cli_diff,    &cli_advise,                /* looking at adapters, */
     &cli_convert, &cli_rescale,  &cli_resize,                              /* changing one, */
     &cli_combine, &cli_merge,    &cli_extract,                             /* making one of several, a model of one, one of two models */
+    &cli_runs,                                                            /* what was run */
     NULL,
 };
 
@@ -101,8 +103,11 @@ static int run(cli *c, const cli_command *command, int argc, char **argv) {
         c->quiet = cli_common_of(&args)->quiet;
         cli_progress_init(&c->progress, c->quiet);
         cli_interrupt_init(command->finishes_step);
+        cli_record record;
+        cli_record_begin(&record, c, &args, argc, argv);
         code = command->run(c, &args);
         cli_progress_end(&c->progress);
+        cli_record_end(&record, c, &args, code);
     }
     cli_args_release(&args);
     return code;

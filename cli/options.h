@@ -66,6 +66,7 @@ typedef struct cli_command {
     cli_option *borrows;                /* its own, where rows of kind CLI_SETTING are among them; or NULL */
     size_t values_size;
     int positional_count;                  /* at most so many arguments without dashes */
+    bool unrecorded;                       /* leaves no row in the record of runs */
     bool finishes_step;                    /* the first Ctrl-C only sets the flag of interrupt.h */
     int (*prepare)(struct cli_args *args); /* fills in options that were not given, before required ones are looked for; or NULL */
     int (*run)(struct cli *cli, const struct cli_args *args);

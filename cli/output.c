@@ -47,6 +47,15 @@ int cli_print_json(cli *c, json_t *object) {
     return cli_finish(c);
 }
 
+int cli_keep_result(bool *more, cli *c, json_t *object) {
+    *more = !c->json && object;
+    json_decref(c->result);
+    c->result = object ? json_incref(object) : NULL;
+    if (c->json || !object) return cli_print_json(c, object);
+    json_decref(object);
+    return CLI_OK;
+}
+
 int cli_finish(cli *c) {
     cli_progress_end(&c->progress);
     if (fflush(stdout) == 0 && !ferror(stdout)) return CLI_OK;

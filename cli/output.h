@@ -13,6 +13,7 @@ typedef struct cli {
     const cli_command *command;
     bool json, quiet;
     cli_progress progress;
+    json_t *result; /* what the command came to, for the record; NULL: nothing that is kept */
 } cli;
 
 /* Each returns the exit status.  A message is written as `alphar: MESSAGE`, and with --json as {"error": …} too. */
@@ -23,6 +24,9 @@ int cli_fail_memory(cli *c);
 
 /* Prints the object on one line and releases it; NULL counts as memory that ran out. */
 int cli_print_json(cli *c, json_t *object);
+/* The same with --json; the object is kept for the record in any case, and without --json nothing is printed: `more` says whether the
+ * caller has to. */
+int cli_keep_result(bool *more, cli *c, json_t *object);
 /* Ends a command that wrote to stdout: a full disk or a closed pipe is a failure. */
 int cli_finish(cli *c);
 /* A real number, null where it is not finite (JSON has no NaN). */
