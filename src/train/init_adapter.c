@@ -5,6 +5,7 @@
 
 #include "base/fail.h"
 #include "data/parts.h"
+#include "train/changes.h"
 #include "train/objective.h"
 
 /* With the base, by which modules are named.  log NULL: whoever opens it again speaks. */
@@ -102,32 +103,12 @@ ar_status ar__init_adapter_settings(ar_adapter_settings *s, const ar_train_optio
     return ok ? AR_OK : ar__fail_memory(err, o->course.init_adapter);
 }
 
-/* Habits that change more than they seem to.  The function itself is kept; this is about how it trains on. */
-static void warn_of_changes(const ar_adapter *from, const ar_train_options *o, const ar_log *log) {
-    const ar_adapter_settings *old = &from->settings;
-    const char *noted = ar__adapter_note(from, "train.lr");
-    double rate = noted ? strtod(noted, NULL) : 0, s_old = old->rank > 0 ? ar__policy_scale(old->policy, old->alpha, old->rank) : 0;
-    double s = ar__policy_scale(o->learner.policy, o->learner.alpha, o->learner.rank),
-           ratio = s_old != 0 && rate > 0 ? s * o->learner.lr / (s_old * rate) : 1;
-    if (o->learner.rank > old->rank && o->learner.alpha == old->alpha)
-        ar__log_warn(log, "%s: rank goes from %d to %d while alpha stays %g, so that s falls from %g to %g; --alpha %g keeps it",
-                     o->course.init_adapter, old->rank, o->learner.rank, o->learner.alpha, s_old, s,
-                     ar__policy_alpha(o->learner.policy, s_old, o->learner.rank));
-    if (o->learner.policy != old->policy && o->learner.alpha == old->alpha)
-        ar__log_warn(log, "%s: the policy goes from %s to %s while alpha stays %g, so that s goes from %g to %g; --alpha %g keeps it",
-                     o->course.init_adapter, ar_policy_name(old->policy), ar_policy_name(o->learner.policy), o->learner.alpha, s_old, s,
-                     ar__policy_alpha(o->learner.policy, s_old, o->learner.rank));
-    if (!ar__has_objective(o) && (ratio > 2 || ratio < 0.5)) /* preferences are learned at lower rates */
-        ar__log_warn(log, "%s: was trained with s·lr = %g, this run has %g: more than twice as %s", o->course.init_adapter, s_old * rate,
-                     s * o->learner.lr, ratio > 1 ? "fast" : "slow");
-}
-
 ar_status ar__init_adapter(ar_adapter *ad, const ar_train_options *o, const ar_log *log, ar_error *err) {
     ar_adapter *from = NULL;
     ar_status s = open_source(&from, &o->course, log, err);
     if (!s) s = check_sites(ad, from, o, err);
     if (!s) s = ar__adapter_load(from, err);
-    if (!s) warn_of_changes(from, o, log);
+    if (!s) ar__changes_warn_of_adapter(from, o, log);
     size_t changed = 0;
     for (size_t i = 0; !s && i < ad->pair_count; i++) {
         const ar_pair *old = ar__adapter_find_pair(from, ad->pair[i].site);

@@ -25,6 +25,7 @@ typedef struct ar_learner {
     int sample_count;  /* which has so many */
     ar_pairs pairs;
     double *weight_norm;   /* ||W||_F by pair, negative until measured */
+    int rank_used;         /* the most directions that hold 99 % of a site's update, when measured; 0: not yet */
     double *site_strength; /* ||s B A||_F / ||W||_F by pair, when last measured */
 
     int64_t steps, step; /* in all; done */
@@ -64,5 +65,9 @@ void ar__learners_evaluate(ar_course *c, ar_learner *const *learners, size_t cou
 double ar__pair_update_norm(const ar_pair *p);
 /* Mean over the sites of ||s B A||_F / ||W||_F. */
 double ar__learner_strength(ar_learner *l);
+/* s over the pairs, of which there is one at least. */
+void ar__learner_scales(double *least, double *most, const ar_learner *l);
+/* Sets rank_used. */
+void ar__learner_measure_rank(ar_learner *l);
 
 #endif

@@ -37,7 +37,7 @@ static ar_status write_json(json_t *j, const char *path, ar_error *err) {
 
 static json_t *count_or_null(bool known, size_t n) { return known ? json_integer((json_int_t)n) : json_null(); }
 
-ar_status ar__record_write(const ar_learner *l, const char *dir, ar_error *err) {
+ar_status ar__record_write(const ar_learner *l, const char *dir, const ar_remarks *remarks, ar_error *err) {
     char *path = ar__path_join(dir, "run.json");
     if (!path) return ar__fail_memory(err, dir);
     bool known = !ar__dataset_is_reading(l->course->data);
@@ -52,11 +52,14 @@ ar_status ar__record_write(const ar_learner *l, const char *dir, ar_error *err) 
                              count_or_null(known, l->course->stats.tokens), "supervised", count_or_null(known, l->course->stats.supervised))
                  : NULL;
     json_t *resolved = json_object_get(j, "resolved");
+    json_t *said = json_array();
     char template[17];
+    json_object_set_new(j, "remarks", said);
     json_object_set_new(resolved, "form", json_string(ar__record_form(l)));
     if (ar__record_template(template, l)) json_object_set_new(resolved, "template", json_string(template));
     if (ar__record_template(template, l) && l->course->own_template)
         json_object_set_new(resolved, "template-text", json_string(l->course->chat->of[l->course->chat->standard].source));
+    for (int i = 0; remarks && i < remarks->count; i++) json_array_append_new(said, json_string(remarks->text[i]));
     ar_status s = write_json(j, path, err);
     json_decref(j);
     free(path);

@@ -12,7 +12,8 @@
 enum { FEWEST_STEPS = 5, FEWEST_OF_PAIRS = 100, LONGER = 20 };
 #define RISE 1.1
 #define RISE_OF_ONE 1.2
-#define NOTHING 1e-7 /* of the weights' norms: less is lost in any rounding */
+enum { ENOUGH_STEPS = 50, SMALL_RANK = 8 }; /* before that, few directions were seen at all */
+#define NOTHING 1e-7                        /* of the weights' norms: less is lost in any rounding */
 
 static void AR_PRINTF(2, 3) add(ar_remarks *out, const char *format, ...) {
     if (out->count == AR_REMARK_MAX) return;
@@ -20,6 +21,13 @@ static void AR_PRINTF(2, 3) add(ar_remarks *out, const char *format, ...) {
     va_start(ap, format);
     vsnprintf(out->text[out->count++], AR_REMARK_CHARS, format, ap);
     va_end(ap);
+}
+
+static void say_of_alpha(ar_remarks *out, const ar_learner *l) {
+    double least, most;
+    ar__learner_scales(&least, &most, l);
+    if (most > 8.0 || least < 0.1)
+        add(out, "s outside 0.1 to 8 is rarely wanted: change --alpha");
 }
 
 void ar__remarks_start(ar_remarks *out, const ar_learner *l) {
@@ -33,8 +41,28 @@ void ar__remarks_start(ar_remarks *out, const ar_learner *l) {
             "the warm-up of %" PRId64 " steps is as long as the run of %" PRId64 ": the rate only rises, to %.3g at the end; give a "
             "shorter --warmup",
             warmup, l->steps, ar__rate_at(o, l->steps, l->steps));
+    if (l->adapter && l->adapter->pair_count) say_of_alpha(out, l);
     if (o->learner.lr_ratio == 0.0 && !o->course.init_adapter)
         add(out, "the LoRA+ ratio is 0: B stays 0, and with it the whole update; give --lr-ratio");
+}
+
+/* What the finished update shows of rank and alpha. */
+static void say_of_update(ar_remarks *out, const ar_learner *l) {
+    const ar_learner_options *o = &l->o.learner;
+    size_t overwhelmed = 0;
+    for (size_t i = 0; i < l->adapter->pair_count; i++) overwhelmed += l->site_strength[i] > 1.0;
+    if (overwhelmed)
+        add(out,
+            "the update is larger than the weight that it changes at %zu site%s: the base is hardly there any more; try a smaller alpha "
+            "with "
+            "alphar eval --alpha",
+            overwhelmed, overwhelmed == 1 ? "" : "s");
+    if (l->rank_used > 0 && l->step >= ENOUGH_STEPS && o->rank >= SMALL_RANK && !o->rank_patterns.count && l->rank_used <= o->rank / 4)
+        add(out,
+            "99 %% of the update lies in %d of %d directions or fewer at every site: --rank %d --alpha %g (the same s) would do, or alphar "
+            "resize",
+            l->rank_used, o->rank, 2 * l->rank_used,
+            ar__policy_alpha(o->policy, ar__policy_scale(o->policy, o->alpha, o->rank), 2 * l->rank_used));
 }
 
 void ar__remarks_end(ar_remarks *out, const ar_learner *l, const ar_curve *curve) {
@@ -49,4 +77,6 @@ void ar__remarks_end(ar_remarks *out, const ar_learner *l, const ar_curve *curve
             curve->untrained, curve->last, l->o.learner.lr / 10.0);
     if (l->strength >= 0.0 && l->strength < NOTHING && l->o.learner.lr > 0.0 && l->o.learner.lr_ratio > 0.0)
         add(out, "the adapter is next to nothing: its strength is %.1e; look at --lr, --alpha and --clip", l->strength);
+    else if (l->adapter && l->adapter->pair_count)
+        say_of_update(out, l);
 }

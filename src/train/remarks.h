@@ -6,7 +6,7 @@
 #include "train/curve.h"
 #include "train/learner.h"
 
-enum { AR_REMARK_MAX = 4, AR_REMARK_CHARS = 240 };
+enum { AR_REMARK_MAX = 8, AR_REMARK_CHARS = 240 };
 
 typedef struct ar_remarks {
     int count;

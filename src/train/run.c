@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
+#include "train/changes.h"
 #include "train/checkpoint.h"
 #include "train/optim.h"
 #include "train/pairs.h"
@@ -41,13 +42,14 @@ ar_status ar__run_prepare(ar_run *r, ar_error *err) {
     const ar_train_options *o = &r->learner.o;
     ar_status s = o->run.resume ? ar__record_check(&r->learner, r->dir, err) : AR_OK;
     if (!s) s = ar__pairs_begin(&r->learner, err); /* as long as the run is where it began */
+    if (!s && !o->run.resume) ar__changes_warn_of_run(o, &r->learner.course->rt->log);
     if (!s && !o->run.resume) s = ar__output_clear(o, err);
     ar__checkpoint_sweep(r->dir);
     int64_t newest = o->run.resume && !s ? ar__checkpoint_newest(r->dir) : -1;
     if (!s && newest >= 0) s = go_on(r, newest, err);
     if (!s && newest < 0 && o->run.resume && strcmp(r->output.found, r->dir) == 0)
         ar__log_info(&r->learner.course->rt->log, "%s: no checkpoint yet, starting anew", r->dir);
-    if (!s) s = ar__record_write(&r->learner, r->dir, err);
+    if (!s) s = ar__record_write(&r->learner, r->dir, NULL, err);
     if (!s) s = ar__metrics_open(&r->metrics, r->dir, r->learner.adapter && o->run.strength_every, r->learner.step, err);
     if (!s && o->run.tensorboard) s = ar__events_open(&r->events, r->dir, r->learner.step, err);
     if (!s) ar__run_check_disk(r);
@@ -67,14 +69,10 @@ static void say_what_alpha_is(const ar_run *r) {
     if (o->learner.rank_patterns.count && !o->learner.alpha_patterns.count)
         ar__log_warn(&l->course->rt->log, "%srank-pattern without alpha-pattern: s changes from site to site, since alpha stays %g",
                      r->label, o->learner.alpha);
-    double least = s, most = s;
-    for (size_t i = 0; i < l->adapter->pair_count; i++) {
-        least = fmin(least, l->adapter->pair[i].scale);
-        most = fmax(most, l->adapter->pair[i].scale);
-    }
+    double least, most;
+    ar__learner_scales(&least, &most, l);
     if (least != most)
         ar__log_info(&l->course->rt->log, "%ss runs from %g to %g over %zu sites", r->label, least, most, l->adapter->pair_count);
-    if (most > 8.0 || least < 0.1) ar__log_warn(&l->course->rt->log, "%ss outside 0.1 to 8 is rarely wanted: change --alpha", r->label);
 }
 
 void ar__run_say_what_to_expect(const ar_run *r) {
@@ -249,7 +247,9 @@ ar_status ar__run_finish(ar_run *r, ar_train_result *result, ar_error *err) {
         l->eval_loss = l->best_eval;
     }
     if (!s && !l->adapter) s = ar__model_save(l->course->model, r->dir, l->course->tokenizer_path, err);
+    if (!s) ar__learner_measure_rank(l);
     if (!s) s = ar__run_card(r, &curve, &remarks, err);
+    if (!s) s = ar__record_write(l, r->dir, &remarks, err);
     for (int i = 0; !s && i < remarks.count; i++) ar__log_warn(&l->course->rt->log, "%s: %s", r->dir, remarks.text[i]);
     result->smoothed_loss = curve.last;
     result->curve_count = (int)ar__curve_reduce(result->curve, AR_CURVE_POINTS, &curve);

@@ -38,7 +38,7 @@ ar_status ar__run_settle_data(ar_run *r, bool wait, ar_error *err) {
     ar_status s = ar__dataset_finish(c->data, wait, &c->stats, err);
     if (s || ar__dataset_is_reading(c->data)) return s;
     r->settled = true;
-    return ar__record_write(l, r->dir, err);
+    return ar__record_write(l, r->dir, NULL, err);
 }
 
 ar_status ar__run_card(ar_run *r, ar_curve *curve, ar_remarks *remarks, ar_error *err) {

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "adapter/algebra/figures.h"
 #include "train/learner.h"
 
 static double row_dot(const float *x, const float *y, size_t n) {
@@ -34,6 +35,26 @@ static double weight_norm(const ar_weight *w) {
         sum += row_dot(part, part, len);
     }
     return sqrt(sum);
+}
+
+void ar__learner_scales(double *least, double *most, const ar_learner *l) {
+    *least = *most = l->adapter->pair[0].scale;
+    for (size_t i = 1; i < l->adapter->pair_count; i++) {
+        *least = fmin(*least, l->adapter->pair[i].scale);
+        *most = fmax(*most, l->adapter->pair[i].scale);
+    }
+}
+
+void ar__learner_measure_rank(ar_learner *l) {
+    ar_norms n;
+    l->rank_used = 0;
+    for (size_t i = 0; l->adapter && i < l->adapter->pair_count; i++) {
+        if (ar__pair_norms(&n, l->course->rt, l->adapter, &l->adapter->pair[i], NULL)) {
+            l->rank_used = 0;
+            return;
+        }
+        if (n.rank_99 > l->rank_used) l->rank_used = n.rank_99;
+    }
 }
 
 double ar__learner_strength(ar_learner *l) {
