@@ -18,7 +18,7 @@ static const cli_command *const commands[] = {
     &cli_tune,    &cli_inspect,  &cli_diff,    &cli_advise,                /* looking at adapters, */
     &cli_convert, &cli_rescale,  &cli_resize,                              /* changing one, */
     &cli_combine, &cli_merge,    &cli_extract,                             /* making one of several, a model of one, one of two models */
-    &cli_runs,                                                            /* what was run */
+    &cli_runs,    &cli_report,                                             /* what was run, as a list and as a page */
     NULL,
 };
 

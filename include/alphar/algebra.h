@@ -24,6 +24,7 @@ typedef struct ar_site_figures {
     double norm_weight, strength; /* ‖W‖_F, ‖s·B·A‖ / ‖W‖; NaN without a base */
     double stable_rank;           /* ‖BA‖_F² / ‖BA‖₂²; 0 where B·A = 0 */
     int rank_90, rank_99;         /* singular values that hold 90 and 99 % of ‖BA‖_F² */
+    double *singular;             /* [rank]: those of s·B·A, falling; the inspection's */
 } ar_site_figures;
 
 /* code: for scripts; text: what it means and what to do. */

@@ -60,6 +60,7 @@ typedef struct ar_run_point {
     double loss, eval_loss;           /* NaN: not measured at this step */
     double rate, grad_norm, strength; /* likewise */
     double supervised;                /* tokens that the loss is a mean over; NaN where it is one over pairs */
+    double tokens, seconds;           /* of the step */
 } ar_run_point;
 
 typedef struct ar_run_history {

@@ -89,3 +89,13 @@ static const char *bare(const char *path) {
 }
 
 bool ar__site_is_same(const char *a, const char *b) { return !strcmp(bare(a), bare(b)); }
+
+long ar__site_layer(const char *path) {
+    const char *at = strstr(path, ".layers.");
+    return at && at[8] >= '0' && at[8] <= '9' ? strtol(at + 8, NULL, 10) : -1;
+}
+
+const char *ar__site_role(const char *path) {
+    const char *dot = strrchr(path, '.');
+    return dot ? dot + 1 : path;
+}

@@ -20,5 +20,8 @@ void ar__site_unwrapped(ar_buf *out, const char *path, const char **found);
 void ar__site_name(ar_buf *out, const ar_base *base, const char *path);
 /* Do two paths mean one module, whatever the wrapper of a multimodal model and a leading "model."? */
 bool ar__site_is_same(const char *a, const char *b);
+/* "model.layers.3.mlp.up_proj": layer 3, −1 where there is none, and role up_proj, which is part of the path. */
+long ar__site_layer(const char *path);
+const char *ar__site_role(const char *path);
 
 #endif

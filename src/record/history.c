@@ -25,6 +25,8 @@ static bool read_point(ar_run_point *out, const char *text, size_t n) {
     out->grad_norm = number(line, "grad_norm");
     out->strength = number(line, "strength");
     out->supervised = json_object_get(line, "margin") ? NAN : number(line, "supervised");
+    out->tokens = number(line, "tokens");
+    out->seconds = number(line, "seconds");
     json_decref(line);
     return ours;
 }

@@ -4,29 +4,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/site_name.h"
 #include "base/fail.h"
 #include "base/mem.h"
-
-/* "model.layers.3.mlp.up_proj": layer 3, role up_proj; −1 where there is none. */
-static long layer_of(const char *site) {
-    const char *at = strstr(site, ".layers.");
-    return at ? strtol(at + 8, NULL, 10) : -1;
-}
-
-static const char *role_of(const char *site) {
-    const char *dot = strrchr(site, '.');
-    return dot ? dot + 1 : site;
-}
 
 static void name_group(char *out, size_t size, const char *site, ar_scale_groups groups) {
     switch (groups) {
     case AR_SCALES_BY_SITE: snprintf(out, size, "%s", site); break;
-    case AR_SCALES_BY_ROLE: snprintf(out, size, "%s", role_of(site)); break;
+    case AR_SCALES_BY_ROLE: snprintf(out, size, "%s", ar__site_role(site)); break;
     case AR_SCALES_BY_LAYER:
-        if (layer_of(site) < 0)
+        if (ar__site_layer(site) < 0)
             snprintf(out, size, "%s", site);
         else
-            snprintf(out, size, "layer %ld", layer_of(site));
+            snprintf(out, size, "layer %ld", ar__site_layer(site));
         break;
     case AR_SCALES_AS_ONE: snprintf(out, size, "all"); break;
     }

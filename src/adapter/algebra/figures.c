@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "adapter/formats.h"
 #include "base/fail.h"
@@ -18,7 +19,7 @@ static int rank_holding(const double *sigma, size_t r, double energy) {
     return (int)ar__rank_for(&(ar_rank_rule){.energy = energy}, sigma, r, 0);
 }
 
-static ar_status norms_loaded(ar_norms *out, const ar_runtime *rt, const ar_pair *p, double *work, ar_error *err) {
+static ar_status norms_loaded(ar_norms *out, double *singular, const ar_runtime *rt, const ar_pair *p, double *work, ar_error *err) {
     size_t r = (size_t)p->rank;
     double *rows = work, *columns = work + r * r, *sigma = work + 2 * r * r;
     ar_status s;
@@ -27,6 +28,7 @@ static ar_status norms_loaded(ar_norms *out, const ar_runtime *rt, const ar_pair
         return ar__fail_at(err, s, p->site);
     *out = (ar_norms){.a = trace_root(rows, r), .b = trace_root(columns, r), .update = sqrt(ar__update_norm2(rows, columns, r))};
     out->largest = sigma[0];
+    if (singular) memcpy(singular, sigma, r * sizeof *sigma);
     if (out->update > 0) {
         out->rank_90 = rank_holding(sigma, r, 0.90);
         out->rank_99 = rank_holding(sigma, r, 0.99);
@@ -34,12 +36,12 @@ static ar_status norms_loaded(ar_norms *out, const ar_runtime *rt, const ar_pair
     return AR_OK;
 }
 
-ar_status ar__pair_norms(ar_norms *out, const ar_runtime *rt, const ar_adapter *ad, ar_pair *p, ar_error *err) {
+ar_status ar__pair_norms(ar_norms *out, double *singular, const ar_runtime *rt, const ar_adapter *ad, ar_pair *p, ar_error *err) {
     size_t r = (size_t)p->rank, n;
     bool keep = p->a && p->b;
     double *work = ar__mul(&n, r, 2 * r + 1) ? ar__alloc(n, sizeof *work) : NULL;
     ar_status s = work ? ar__pair_load(ad, p, err) : ar__fail_memory(err, p->site);
-    if (!s) s = norms_loaded(out, rt, p, work, err);
+    if (!s) s = norms_loaded(out, singular, rt, p, work, err);
     if (!keep) ar__pair_unload(p);
     free(work);
     return s;

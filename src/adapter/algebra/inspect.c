@@ -11,8 +11,13 @@
 static ar_status inspect_site(ar_site_figures *out, ar_adapter *ad, size_t i, const ar_runtime *rt, const ar_base *base, ar_error *err) {
     ar_pair *p = &ad->pair[i];
     ar_norms n;
-    ar_status s = ar__pair_norms(&n, rt, ad, p, err);
-    if (s) return s;
+    double *singular = ar__alloc((size_t)p->rank, sizeof *singular);
+    ar_status s = singular ? ar__pair_norms(&n, singular, rt, ad, p, err) : ar__fail_memory(err, p->site);
+    if (s) {
+        free(singular);
+        return s;
+    }
+    for (int k = 0; k < p->rank; k++) singular[k] *= fabs(p->scale);
     *out = (ar_site_figures){.site = ar_adapter_site(ad, (int)i),
                              .norm_a = n.a,
                              .norm_b = n.b,
@@ -21,7 +26,8 @@ static ar_status inspect_site(ar_site_figures *out, ar_adapter *ad, size_t i, co
                              .strength = NAN,
                              .stable_rank = n.largest > 0 ? (n.update / n.largest) * (n.update / n.largest) : 0,
                              .rank_90 = n.rank_90,
-                             .rank_99 = n.rank_99};
+                             .rank_99 = n.rank_99,
+                             .singular = singular};
     if (!base) return AR_OK;
     s = ar__site_weight_norm(&out->norm_weight, base, p, err);
     /* A weight that a GGUF base has only inside another is not packed: it is missing. */
@@ -51,8 +57,9 @@ static void add_up(ar_inspection *x) {
 static ar_status inspect(ar_inspection *x, ar_adapter *ad, const ar_runtime *rt, const ar_base *base, ar_error *err) {
     x->sites = ar__alloc(ad->pair_count, sizeof *x->sites);
     if (!x->sites) return ar__fail_memory(err, "inspection");
-    for (; x->count < ad->pair_count; x->count++) {
+    while (x->count < ad->pair_count) {
         ar_status s = inspect_site(&x->sites[x->count], ad, x->count, rt, base, err);
+        if (x->sites[x->count].singular) x->count++;
         if (s) return s;
     }
     add_up(x);
@@ -72,6 +79,7 @@ ar_status ar_adapter_inspect(ar_inspection *out, ar_adapter *ad, const ar_runtim
 }
 
 void ar_inspection_release(ar_inspection *x) {
+    for (size_t i = 0; i < x->count; i++) free(x->sites[i].singular);
     free(x->sites);
     for (size_t i = 0; i < x->warning_count; i++) free(x->warnings[i].text);
     free(x->warnings);

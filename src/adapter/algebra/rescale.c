@@ -23,7 +23,7 @@ struct rescale {
 static ar_status scale_for_strength(double *out, const struct rescale *x, ar_pair *p, ar_error *err) {
     ar_norms norms;
     double weight = 0;
-    ar_status s = ar__pair_norms(&norms, x->rt, x->ad, p, err);
+    ar_status s = ar__pair_norms(&norms, NULL, x->rt, x->ad, p, err);
     if (!s) s = ar__site_weight_norm(&weight, x->base, p, err);
     if (s) return s;
     *out = norms.update > 0 ? x->o->value * weight / norms.update : p->scale;
