@@ -71,7 +71,7 @@ static char *conversation(const struct chat *t) {
 /* Ctrl-C ends an answer; what is there of it stays. */
 static int answer(char **out, struct chat *t, const char *asked, bool base_alone) {
     static const bool yes[1] = {true};
-    struct sigaction action = {.sa_handler = ask_to_stop}, before;
+    struct sigaction action = {.sa_handler = ask_to_stop, .sa_flags = SA_RESTART}, before; /* what is being written is written */
     ar_generate_result r;
     ar_error err;
     sigemptyset(&action.sa_mask);
