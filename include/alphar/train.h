@@ -79,6 +79,7 @@ typedef struct ar_learner_options {
     const char *layers;                     /* "0-11", "0,3,5-7"; NULL: all */
     ar_texts rank_patterns, alpha_patterns; /* "RE=N", "RE=X" */
     double dropout;
+    double init_scale;           /* A begins at so many times its usual size; 0 counts as 1 */
     int64_t alpha_warmup;        /* steps over which s rises to what is saved; 0: none */
     bool train_scale;            /* s of each site is learned too, as a factor of what alpha says */
     const char *modules_to_save; /* "lm_head,embed_tokens"; NULL: none */

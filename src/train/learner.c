@@ -105,6 +105,16 @@ static ar_status make_adapter(ar_learner *l, ar_error *err) {
     return s;
 }
 
+/* The factor that begins at random values: A, of embeddings B. */
+static void scale_start(ar_adapter *ad, double by) {
+    for (size_t i = 0; i < ad->pair_count; i++) {
+        ar_pair *p = &ad->pair[i];
+        float *x = p->is_embedding ? p->b : p->a;
+        size_t n = (size_t)p->rank * (size_t)(p->is_embedding ? p->n_out : p->n_in);
+        for (size_t k = 0; k < n; k++) x[k] = (float)(by * (double)x[k]);
+    }
+}
+
 static ar_status attach(ar_learner *l, bool fresh, ar_error *err) {
     size_t n = l->course->model->module_count;
     ar_status s = ar__attach_new(&l->attachment, l->course->model, l->adapter, 1.0, err);
@@ -128,6 +138,7 @@ static ar_status open_trainables(ar_learner *l, ar_error *err) {
     bool moments = l->o.learner.optimizer == AR_OPTIMIZER_ADAMW;
     if (l->o.learner.method == AR_METHOD_FULL) return ar__trainables_from_model(&l->list, l->course->model, moments, err);
     ar_status s = make_adapter(l, err);
+    if (!s && l->o.learner.init_scale > 0.0 && l->o.learner.init_scale != 1.0) scale_start(l->adapter, l->o.learner.init_scale);
     if (!s && l->o.course.init_adapter) s = ar__init_adapter(l->adapter, &l->o, &l->course->rt->log, err);
     if (!s) s = attach(l, !l->o.course.init_adapter, err);
     if (!s && l->o.learner.train_scale) s = ar__scales_open(&l->scales, l->attachment, AR_SCALES_BY_SITE, err);

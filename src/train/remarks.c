@@ -26,8 +26,7 @@ static void AR_PRINTF(2, 3) add(ar_remarks *out, const char *format, ...) {
 static void say_of_alpha(ar_remarks *out, const ar_learner *l) {
     double least, most;
     ar__learner_scales(&least, &most, l);
-    if (most > 8.0 || least < 0.1)
-        add(out, "s outside 0.1 to 8 is rarely wanted: change --alpha");
+    if (most > 8.0 || least < 0.1) add(out, "s outside 0.1 to 8 is rarely wanted: change --alpha");
 }
 
 void ar__remarks_start(ar_remarks *out, const ar_learner *l) {

@@ -153,7 +153,7 @@ ar_status ar_train_options_check(const ar_train_options *o, ar_error *err) {
                 o->learner.alpha_given || o->learner.policy_given || o->learner.targets || o->learner.exclude || o->learner.layers ||
                 o->learner.rank_patterns.count || o->learner.alpha_patterns.count || o->learner.dropout > 0.0 ||
                 o->learner.bias != AR_BIAS_NONE || o->learner.lr_ratio != 1.0;
-    lora = lora || o->learner.alpha_warmup || o->learner.train_scale;
+    lora = lora || o->learner.alpha_warmup || o->learner.train_scale || (o->learner.init_scale != 0.0 && o->learner.init_scale != 1.0);
     if (o->learner.alpha_warmup && o->learner.dora)
         return ar__fail(err, AR_ERR_USAGE, "alpha-warmup: found dora, whose direction turns with s; leave one out");
     if (o->learner.method == AR_METHOD_FULL && lora)
