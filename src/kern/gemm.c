@@ -25,17 +25,20 @@ static void run_plain(const ar_runtime *rt, const ar_gemm *g) {
     }
 }
 
+void ar__gemm_finish_row(const ar_gemm *g, size_t row, size_t j0, size_t cols) {
+    float *c = g->c + row * g->c_ld + j0;
+    for (size_t s = 0; s < g->scale_count; s++)
+        if (row >= g->scales[s].first && row < g->scales[s].last)
+            for (size_t j = 0; j < cols; j++) c[j] *= g->scales[s].by;
+    if (g->bias)
+        for (size_t j = 0; j < cols; j++) c[j] += g->bias[j0 + j];
+}
+
 /* Scale and bias, for backends that leave them to the seam. */
 static void finish(const ar_runtime *rt, const ar_gemm *g) {
-    if (!g->has_scale && !g->bias) return;
+    if (!g->scale_count && !g->bias) return;
 #pragma omp parallel for num_threads(ar__team(rt, g->m * g->n)) schedule(static)
-    for (size_t i = 0; i < g->m; i++) {
-        float *c = g->c + i * g->c_ld;
-        if (g->has_scale)
-            for (size_t j = 0; j < g->n; j++) c[j] *= g->scale;
-        if (g->bias)
-            for (size_t j = 0; j < g->n; j++) c[j] += g->bias[j];
-    }
+    for (size_t i = 0; i < g->m; i++) ar__gemm_finish_row(g, i, 0, g->n);
 }
 
 /* The term's part of k from p on, no longer than a packed group's slice of a term. */
@@ -61,7 +64,7 @@ static void run_in_steps(const ar_runtime *rt, const ar_gemm *g) {
     ar_gemm plain = *g;
     plain.term_count = 0;
     plain.bias = NULL;
-    plain.has_scale = false;
+    plain.scale_count = 0;
     run_plain(rt, &plain);
     for (size_t t = 0; t < g->term_count; t++)
         for (size_t p = 0; p < g->terms[t].k && g->terms[t].first < g->terms[t].last; p += AR_GEMM_KC) {

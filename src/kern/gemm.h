@@ -37,6 +37,12 @@ typedef struct ar_gemm_term {
     bool b_rows;
 } ar_gemm_term;
 
+/* Rows first..last of C times a number. */
+typedef struct ar_gemm_scale {
+    size_t first, last;
+    float by;
+} ar_gemm_scale;
+
 typedef struct ar_gemm {
     size_t m, n, k;
     const float *a;
@@ -52,9 +58,9 @@ typedef struct ar_gemm {
     bool is_weight;            /* B is a weight of the base: the runtime's `compute` decides the arithmetic; else f32 */
     const ar_gemm_term *terms; /* added in this order, always in f32 */
     size_t term_count;
-    const float *bias; /* [n], added last */
-    bool has_scale;    /* C = scale · (A · B): neither accumulate, terms nor bias then */
-    float scale;
+    const float *bias;           /* [n], added last */
+    const ar_gemm_scale *scales; /* C = scale · (A · B) by rows: neither accumulate, terms nor bias then; NULL: none */
+    size_t scale_count;
     bool after; /* in a group: starts when all before it are done (its terms read what they wrote) */
 } ar_gemm;
 

@@ -90,13 +90,8 @@ static void multiply(const ar_group *gr, const ar_member *m, const slice *s, siz
 }
 
 static void finish(const ar_group *gr, const ar_gemm *g, size_t r0, size_t r1, size_t j0, size_t cols) {
-    for (size_t i = r0; i < r1; i++) {
-        float *c = g->c + (gr->row0 + i) * g->c_ld + j0;
-        if (g->has_scale)
-            for (size_t j = 0; j < cols; j++) c[j] *= g->scale;
-        if (g->bias)
-            for (size_t j = 0; j < cols; j++) c[j] += g->bias[j0 + j];
-    }
+    if (!g->scale_count && !g->bias) return;
+    for (size_t i = r0; i < r1; i++) ar__gemm_finish_row(g, gr->row0 + i, j0, cols);
 }
 
 /* Packs the right blocks of as many slices as fit the buffer; returns how many.  *more: whether others follow. */

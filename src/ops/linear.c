@@ -27,6 +27,9 @@ static bool covers_all(const ar_rows *rows, const ar_segment *seg) {
     return rows->start[seg->first] == 0 && rows->start[seg->last] == rows->count;
 }
 
+/* Two strengths of one pair. */
+static bool are_alike(const ar_pair_op *p, const ar_pair_op *q) { return p->a == q->a && p->b == q->b && p->rank == q->rank; }
+
 static bool has_gain(const ar_rows *rows, int site) {
     for (size_t i = 0; i < rows->segment_count; i++) {
         const ar_pair_op *p = ar__segment_pair(&rows->segments[i], site);
@@ -48,14 +51,21 @@ void ar__linear_su(const ar_runtime *rt, float *su, const ar_linear *lin, const 
     }
 }
 
-/* The terms that the segments' pairs add to y (forward) or dx (backward): `in` is su or du. */
+/* The terms that the segments' pairs add to y (forward) or dx (backward): `in` is su or du.  Neighbours that differ in s
+ * alone are one term. */
 static size_t pair_terms(ar_gemm_term *terms, const ar_linear *lin, const float *in, const ar_rows *rows, bool backward) {
     size_t n = 0, width = (size_t)su_width(rows, lin->site);
+    const ar_pair_op *before = NULL;
     for (size_t i = 0; i < rows->segment_count; i++) {
         const ar_segment *seg = &rows->segments[i];
         const ar_pair_op *p = ar__segment_pair(seg, lin->site);
         if (!p || p->gain || (backward && p->dropout > 0.0f)) continue;
         size_t r = (size_t)p->rank, r0 = rows->start[seg->first];
+        if (before && are_alike(before, p) && r == width && terms[n - 1].last == r0) {
+            terms[n - 1].last = rows->start[seg->last];
+            continue;
+        }
+        before = p;
         terms[n++] = (ar_gemm_term){.first = r0,
                                     .last = rows->start[seg->last],
                                     .k = r,
@@ -69,14 +79,27 @@ static size_t pair_terms(ar_gemm_term *terms, const ar_linear *lin, const float 
     return n;
 }
 
+/* The pair of all rows, with an s for each segment; NULL: there is none such. */
+static const ar_pair_op *common_pair(ar_gemm_scale *scales, const ar_rows *rows, int site) {
+    const ar_pair_op *first = ar__segment_pair(rows->segments, site);
+    size_t at = 0;
+    for (size_t i = 0; first && i < rows->segment_count; i++) {
+        const ar_segment *seg = &rows->segments[i];
+        const ar_pair_op *p = ar__segment_pair(seg, site);
+        if (!p || p->dropout > 0.0f || !are_alike(first, p) || rows->start[seg->first] != at) return NULL;
+        at = rows->start[seg->last];
+        scales[i] = (ar_gemm_scale){rows->start[seg->first], at, (float)p->scale};
+    }
+    return at == rows->count ? first : NULL;
+}
+
 /* su as a member of the group, where one pair sees the whole input. */
-static bool su_in_group(ar_gemm *g, const ar_linear_out *out, const float *x, const ar_rows *rows) {
-    const ar_pair_op *p =
-        rows->segment_count == 1 && covers_all(rows, rows->segments) ? ar__segment_pair(rows->segments, out->lin->site) : NULL;
-    if (!p || p->dropout > 0.0f) return false;
+static bool su_in_group(ar_gemm *g, ar_gemm_scale *scales, const ar_linear_out *out, const float *x, const ar_rows *rows) {
+    const ar_pair_op *p = rows->segment_count ? common_pair(scales, rows, out->lin->site) : NULL;
+    if (!p) return false;
     *g = ar__gemm_forward(out->su, x, p->a, AR_F32, rows->count, (size_t)p->rank, out->lin->w.cols);
-    g->has_scale = true;
-    g->scale = (float)p->scale;
+    g->scales = scales;
+    g->scale_count = rows->segment_count;
     return true;
 }
 
@@ -129,6 +152,7 @@ void ar__linears_fwd(const ar_runtime *rt, const ar_linear_out *out, size_t coun
                      const ar_linear_scratch *scratch) {
     ar_gemm g[2 * GROUP] = {0};
     ar_gemm_term terms[GROUP][AR_SEGMENTS];
+    ar_gemm_scale scales[GROUP][AR_SEGMENTS];
     size_t pairs = 0;
     assert(count <= GROUP && rows->segment_count <= AR_SEGMENTS);
     if (rows->decoding && rows->count == rows->samples) {
@@ -136,7 +160,7 @@ void ar__linears_fwd(const ar_runtime *rt, const ar_linear_out *out, size_t coun
         return;
     }
     for (size_t i = 0; i < count; i++) {
-        if (su_in_group(&g[pairs], &out[i], x, rows))
+        if (su_in_group(&g[pairs], scales[i], &out[i], x, rows))
             pairs++;
         else
             ar__linear_su(rt, out[i].su, out[i].lin, x, rows, scratch);
@@ -228,10 +252,11 @@ static void plain_dx(const ar_runtime *rt, float *dx, bool accumulate, const flo
     size_t n = lin->w.rows, k = lin->w.cols;
     ar_gemm g[2] = {0};
     ar_gemm_term terms[AR_SEGMENTS];
+    ar_gemm_scale scale = {0, rows->count, own ? (float)own->scale : 1.0f};
     if (own) {
         g[0] = ar__gemm_backward(du, dy, own->b, AR_F32, rows->count, n, (size_t)own->rank);
-        g[0].has_scale = true;
-        g[0].scale = (float)own->scale;
+        g[0].scales = &scale;
+        g[0].scale_count = 1;
     }
     ar_gemm *x = &g[own != NULL];
     *x = ar__gemm_backward(dx, dy, lin->w.data, lin->w.type, rows->count, n, k);

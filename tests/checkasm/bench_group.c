@@ -10,6 +10,7 @@ typedef struct layer {
     uint16_t *w[SITES];
     ar_gemm down[SITES], up[SITES];
     ar_gemm_term term[SITES];
+    ar_gemm_scale scale; /* of all su */
 } layer;
 
 static float *filled(size_t n) {
@@ -31,8 +32,9 @@ static void make(layer *l, size_t m) {
         if (!l->w[i]) abort();
         check_fill_type(l->w[i], AR_BF16, n * WIDTH);
         l->down[i] = ar__gemm_forward(l->su[i], l->x, l->a[i], AR_F32, m, RANK, WIDTH);
-        l->down[i].has_scale = true;
-        l->down[i].scale = 2.0f;
+        l->scale = (ar_gemm_scale){0, m, 2.0f};
+        l->down[i].scales = &l->scale;
+        l->down[i].scale_count = 1;
         l->term[i] = (ar_gemm_term){0, m, RANK, l->su[i], RANK, l->b[i], AR_F32, RANK, true};
         l->up[i] = ar__gemm_forward(l->y[i], l->x, l->w[i], AR_BF16, m, n, WIDTH);
     }

@@ -7,6 +7,7 @@ enum { TERMS = 3, MEMBERS = 4 };
 typedef struct member {
     product p;
     ar_gemm_term term[TERMS];
+    ar_gemm_scale scale[2];
     check_block ta[TERMS], tb[TERMS], bias;
 } member;
 
@@ -61,8 +62,11 @@ static void compare_exact(check_failure *f, const product_setup *s, const member
             }
             if (g->bias) sum += (double)g->bias[j];
             if (g->bias) size += fabs((double)g->bias[j]);
-            if (g->has_scale) sum *= (double)g->scale;
-            if (g->has_scale) size *= fabs((double)g->scale);
+            for (size_t s = 0; s < g->scale_count; s++) {
+                double by = i >= g->scales[s].first && i < g->scales[s].last ? (double)g->scales[s].by : 1.0;
+                sum *= by;
+                size *= fabs(by);
+            }
             if (!(fabs(got - sum) <= check_gamma(k) * size))
                 check_fail(f, "%zux%zux%zu [%zu][%zu]: found %a, wanted %a to %g", g->m, g->n, g->k, i, j, got, sum, check_gamma(k) * size);
         }
@@ -97,8 +101,10 @@ static size_t make_group(member *x) {
             if (i == 1 || check_below(4)) add_terms(&x[i]);
         }
     }
-    x[0].p.g.has_scale = true;
-    x[0].p.g.scale = -1.5f;
+    x[0].scale[0] = (ar_gemm_scale){0, m / 2, -1.5f};
+    x[0].scale[1] = (ar_gemm_scale){m / 2, m - m / 5, 0.25f};
+    x[0].p.g.scales = x[0].scale;
+    x[0].p.g.scale_count = 2;
     link_pair(x, count);
     return count;
 }
