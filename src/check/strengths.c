@@ -129,6 +129,7 @@ static ar_status run(search *f, ar_session *s, ar_error *err) {
     if (!st && f->has_kept) {
         ar_eval_options kept = o->eval;
         kept.data = o->retention;
+        kept.max_length = f->task.o.max_length;
         kept.own_fields = true;
         kept.map = kept.ignore_fields = NULL;
         kept.preference = (ar_preference){0};

@@ -128,8 +128,8 @@ static ar_status put_eval(ar_report_page *p, const char *path, const json_t *jso
             ar__page_note(&p->html, "No strength keeps within the bound on forgetting.");
         ar__page_charts_begin(&p->html);
         put_strength_charts(p, &s);
-        ar__page_charts_end(&p->html);
         put_strength_table(p, &s, at_zero);
+        ar__page_charts_end(&p->html);
     }
     free(s.at);
     free(s.block);

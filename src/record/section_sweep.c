@@ -254,7 +254,10 @@ static ar_status put_courses(ar_report_page *p, const sweep *s, ar_error *err) {
                     block[evals] = (double)h.points[i].step;
                     block[h.count + 1 + evals++] = h.points[i].eval_loss;
                 }
-            if (block) series[shown++] = (ar_series){c->dir, block, block + h.count + 1, evals, (int)n, AR_SERIES_BOTH};
+            if (evals)
+                series[shown++] = (ar_series){c->dir, block, block + h.count + 1, evals, (int)n, AR_SERIES_BOTH};
+            else
+                free(block);
             if (evals > longest) longest = evals;
         }
         ar_run_history_release(&h);
