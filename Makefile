@@ -81,7 +81,7 @@ endif
 CHECKASM := $(CHECKASM_SRC:%.c=$(BUILD)/%.o)
 BENCH_BIN := $(patsubst bench/%.c,$(BUILD)/bench/%,$(sort $(wildcard bench/bench_*.c)))
 
-.PHONY: all help deps deps-check test-deps-check fortran-check demo test fresh unit checkasm-arm64 lint format asan fuzz fuzz-programs bench static install uninstall clean
+.PHONY: all help deps deps-check test-deps-check fortran-check demo demo-alpha test fresh unit checkasm-arm64 lint format asan fuzz fuzz-programs bench static install uninstall clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -91,6 +91,7 @@ help:
 	@echo 'make            build the program and the library into $(BUILD)/'
 	@echo 'make deps       install what the build needs (apt, Debian 12 and 13)'
 	@echo 'make demo       fine-tune the embedded model, generate at several alphas (a minute)'
+	@echo 'make demo-alpha which alpha?  A sweep, a fit, what each alpha forgets, and a page about it (two minutes)'
 	@echo 'make test       all tests'
 	@echo 'make fresh      make demo and make test on bare Debian systems, SUITES="bookworm trixie" (root, debootstrap)'
 	@echo 'make asan       the unit and command tests under address and undefined-behaviour sanitizers'
@@ -217,7 +218,7 @@ checkasm-arm64:
 	@for tool in $(firstword $(ARM64_CC)) $(firstword $(ARM64_RUN)); do command -v $$tool >/dev/null || \
 	  { echo "make checkasm-arm64 needs $$tool: apt-get install gcc-aarch64-linux-gnu qemu-user" >&2; exit 1; }; done
 	@$(MAKE) --no-print-directory $(BUILD)/arm64/checkasm
-	OMP_WAIT_POLICY=passive $(ARM64_RUN) $(BUILD)/arm64/checkasm
+	OMP_WAIT_POLICY=passive $(ARM64_RUN) $(BUILD)/arm64/checkasm --few
 
 test: all unit
 	@BUILD=$(BUILD) tests/run
@@ -238,6 +239,9 @@ fuzz:
 
 demo: all
 	@BUILD=$(BUILD) demo/run
+
+demo-alpha: all
+	@BUILD=$(BUILD) demo/run-alpha
 
 # What is committed, on bare machines.
 fresh:

@@ -64,7 +64,11 @@ def samples(count, seed):
         if opening in seen or not 25 <= len(told.split()):
             continue
         seen.add(opening)
-        yield {"prompt": opening, "completion": " " + pirate(told, source)}
+        yield opening, told, pirate(told, source)
+
+
+def row(opening, told):
+    return {"prompt": opening, "completion": " " + told}
 
 
 def conversations(count, seed):
@@ -97,8 +101,10 @@ def main():
     options = parser.parse_args()
     os.makedirs(options.out, exist_ok=True)
     source = samples(options.train + options.eval, options.seed)
-    write(os.path.join(options.out, "train.jsonl"), itertools.islice(source, options.train))
-    write(os.path.join(options.out, "eval.jsonl"), source)
+    train, held_out = list(itertools.islice(source, options.train)), list(source)
+    write(os.path.join(options.out, "train.jsonl"), (row(opening, pirate) for opening, _, pirate in train))
+    write(os.path.join(options.out, "eval.jsonl"), (row(opening, pirate) for opening, _, pirate in held_out))
+    write(os.path.join(options.out, "plain.jsonl"), (row(opening, plain) for opening, plain, _ in held_out))
     write(os.path.join(options.out, "chat.jsonl"), conversations(options.chat, options.seed + 1))
 
 

@@ -62,7 +62,7 @@ def main():
         run("make_task.py", "--out", folder)
         for name in ("tokenizer.json", "tokenizer_config.json"):
             same(os.path.join(folder, name), os.path.join(DEMO, "base", name), f"demo/base/{name}")
-        for name in ("train.jsonl", "eval.jsonl", "chat.jsonl"):
+        for name in ("train.jsonl", "eval.jsonl", "plain.jsonl", "chat.jsonl"):
             same(os.path.join(folder, name), os.path.join(DEMO, "task", name), f"demo/task/{name}")
         check_ids(check_stories(folder))
     return failed
