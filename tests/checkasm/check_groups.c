@@ -151,7 +151,7 @@ static void check_backend(const char *isa, const char *backend, bool bf16) {
     char name[64];
     snprintf(name, sizeof name, "group/%s%s", backend, bf16 ? "-as-bf16" : "");
     if (!product_setup_open(&s, isa, backend, bf16)) return;
-    for (int i = 0; i < 40; i++) check_group(&f, &s);
+    for (int i = check_rounds(40); i-- > 0;) check_group(&f, &s);
     product_setup_close(&s);
     check_result(isa, name, check_text(&f));
 }

@@ -69,7 +69,7 @@ static void check_kind(const product_setup *s, const char *isa, ar_dtype t, bool
     char name[96];
     snprintf(name, sizeof name, "product/%s%s/%s%s%s", s->backend, s->bf16 ? "-as-bf16" : "", ar__dtype(t)->name,
              b_rows ? "/rows" : "/columns", transposed ? "/a-transposed" : "");
-    for (int i = 0; i < 14; i++) {
+    for (int i = check_rounds(14); i-- > 0;) {
         size_t k = i == 0 ? 0 : random_size(70, 300);
         product p = product_new(random_size(40, 120), random_size(70, 300), k, t, b_rows, transposed, check_below(2));
         p.g.is_weight = s->bf16;

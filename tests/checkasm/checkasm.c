@@ -1,4 +1,5 @@
-/* checkasm [--bench [ISA]] [--threads N] [--seed N]: runs every group on every instruction set of this CPU. */
+/* checkasm [ISA] [--bench] [--threads N] [--seed N] [--few]: runs every group on every instruction set of this CPU; --few with a quarter of
+ * the random products, where an emulator or a sanitizer makes each of them slow. */
 #include "checkasm.h"
 
 #include <stdarg.h>
@@ -6,6 +7,7 @@
 #include "base/mem.h"
 
 static int failures;
+static bool few;
 static uint64_t state = 0x9e3779b97f4a7c15u;
 
 void check_result(const char *isa, const char *kernel, const char *what_failed) {
@@ -36,6 +38,8 @@ uint32_t check_random(void) { /* SplitMix64 */
 }
 
 size_t check_below(size_t n) { return check_random() % n; }
+
+int check_rounds(int n) { return few ? (n + 3) / 4 : n; }
 
 void check_fill(float *x, size_t n) {
     for (size_t i = 0; i < n; i++) {
@@ -98,6 +102,8 @@ int main(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--bench"))
             bench = true;
+        else if (!strcmp(argv[i], "--few"))
+            few = true;
         else if (!strcmp(argv[i], "--threads") && i + 1 < argc)
             threads = atoi(argv[++i]);
         else if (!strcmp(argv[i], "--seed") && i + 1 < argc)

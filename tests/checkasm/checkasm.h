@@ -34,6 +34,7 @@ static inline const char *check_text(const check_failure *f) { return f->set ? f
 /* ---- input ---- */
 uint32_t check_random(void);
 size_t check_below(size_t n);                        /* 0..n-1 */
+int check_rounds(int n);                             /* how many of n random cases are tried: fewer with --few */
 void check_fill(float *x, size_t n);                 /* signs and magnitudes 2^-4..2^4 mixed, exact bf16 never */
 void check_fill_type(void *w, ar_dtype t, size_t n); /* the same, rounded to the type */
 
