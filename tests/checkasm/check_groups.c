@@ -62,8 +62,8 @@ static void compare_exact(check_failure *f, const product_setup *s, const member
             }
             if (g->bias) sum += (double)g->bias[j];
             if (g->bias) size += fabs((double)g->bias[j]);
-            for (size_t s = 0; s < g->scale_count; s++) {
-                double by = i >= g->scales[s].first && i < g->scales[s].last ? (double)g->scales[s].by : 1.0;
+            for (size_t q = 0; q < g->scale_count; q++) {
+                double by = i >= g->scales[q].first && i < g->scales[q].last ? (double)g->scales[q].by : 1.0;
                 sum *= by;
                 size *= fabs(by);
             }
