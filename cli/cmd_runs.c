@@ -62,7 +62,8 @@ static const char *text_of(const json_t *row, const char *key) {
 /* Takes 12 bytes at least. */
 static const char *loss_text(char *out, size_t size, const json_t *row, const char *key) {
     const json_t *x = json_object_get(row, key);
-    snprintf(out, size, json_is_number(x) ? "%.4f" : "", json_number_value(x));
+    *out = 0;
+    if (json_is_number(x)) snprintf(out, size, "%.4f", json_number_value(x));
     return out;
 }
 

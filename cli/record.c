@@ -53,8 +53,9 @@ static char *out_of(const cli_args *args) {
     if (!out) return NULL;
     char *whole = realpath(out, NULL), folder[PATH_MAX];
     if (whole || *out == '/' || !getcwd(folder, sizeof folder)) return whole ? whole : strdup(out);
-    char *joined = malloc(strlen(folder) + strlen(out) + 2);
-    if (joined) sprintf(joined, "%s/%s", folder, out);
+    size_t bytes = strlen(folder) + strlen(out) + 2;
+    char *joined = malloc(bytes);
+    if (joined) snprintf(joined, bytes, "%s/%s", folder, out);
     return joined;
 }
 

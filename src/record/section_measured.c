@@ -75,7 +75,7 @@ static void put_strength_charts(ar_report_page *p, const points *s) {
         x[i] = s->at[i].x;
         loss[i] = s->at[i].loss;
         retention[i] = s->at[i].retention;
-        kept += isfinite(retention[i]);
+        kept += isfinite(retention[i]) ? 1 : 0;
     }
     snprintf(mark, sizeof mark, "best: %s %.4g", s->by_alpha ? "alpha" : "s", s->best);
     const ar_series series[] = {{kept ? "the task" : NULL, x, loss, n, 0, AR_SERIES_BOTH},
