@@ -132,13 +132,14 @@ static json_t *best_json(const ar_strengths *s) {
                      "loss", cli_json_real(r->loss));
 }
 
-static json_t *list_json(const ar_strengths *s, const struct values *v) {
+static json_t *list_json(const ar_strengths *s, const struct values *v, bool bounded) {
     json_t *j = json_pack("{s:o, s:o}", "results", points_json(s->points, s->given, false), "best", best_json(s));
     bool ok = j != NULL;
     if (ok && v->refine) ok = !json_object_set_new(j, "refined", points_json(s->points + s->given, s->count - s->given, false));
     if (ok && s->at_zero_known)
         ok = !json_object_set_new(j, "retention", points_json(s->points, s->given, true)) &&
              !json_object_set_new(j, "retention_at_zero", cli_json_real(s->at_zero.loss));
+    if (ok && bounded) ok = !json_object_set_new(j, "max_forgetting", cli_json_real(v->max_forgetting));
     if (ok && s->at_zero_known && v->refine)
         ok = !json_object_set_new(j, "refined_retention", points_json(s->points + s->given, s->count - s->given, true));
     if (ok) return j;
@@ -209,7 +210,8 @@ static int write_best(cli *c, ar_session *session, const ar_strengths *s, const 
     if (s->best < 0) {
         ar_error none = {.status = AR_ERR_VALUE};
         snprintf(none.message, sizeof none.message,
-                 "--write-best: no strength keeps within --max-forgetting %g, so that nothing is written; 0 does", v->max_forgetting);
+                 "--write-best: nothing is written, since each of these forgets more than --max-forgetting %g; try smaller ones",
+                 v->max_forgetting);
         return cli_fail(c, &none);
     }
     double value = s->points[s->best].value;
@@ -227,10 +229,10 @@ static int many(cli *c, ar_session *session, const ar_eval_options *o, const str
     ar_strengths s;
     ar_error err;
     int code = ar_eval_strengths(&s, session, &so, &err) ? cli_fail(c, &err) : CLI_OK;
-    if (!code && v->write_best) code = write_best(c, session, &s, v);
     bool more = false;
-    if (!code) code = cli_keep_result(&more, c, list_json(&s, v));
+    if (!code) code = cli_keep_result(&more, c, list_json(&s, v, bounded));
     if (more) code = print_list(c, &s);
+    if (!code && v->write_best) code = write_best(c, session, &s, v);
     ar_strengths_release(&s);
     return code;
 }

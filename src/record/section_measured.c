@@ -11,6 +11,8 @@
 #include "record/sections.h"
 #include "record/svg.h"
 
+static const char align[] = "rrrrrl";
+
 static double number(const json_t *j, const char *key) {
     double x;
     return ar__json_as_double(&x, json_object_get(j, key)) ? x : NAN;
@@ -26,7 +28,8 @@ typedef struct points {
     point *at; /* by x */
     size_t count;
     bool by_alpha;
-    double best, *block; /* block: columns for the charts */
+    double best, *block;       /* block: columns for the charts */
+    double at_zero, most_kept; /* of retention: the loss at 0, and the most that was asked for; NaN: none */
 } points;
 
 static int by_x(const void *a, const void *b) {
@@ -54,6 +57,8 @@ static ar_status read_points(points *out, const char *path, const json_t *json, 
     add_points(out, refined, json_object_get(json, "refined_retention"));
     qsort(out->at, out->count, sizeof *out->at, by_x);
     out->best = number(json_object_get(json, "best"), out->by_alpha ? "alpha" : "scale");
+    out->at_zero = number(json, "retention_at_zero");
+    out->most_kept = (1.0 + number(json, "max_forgetting")) * out->at_zero;
     return out->count ? AR_OK : ar__fail(err, AR_ERR_FORMAT, "%s: holds no results", path);
 }
 
@@ -92,22 +97,43 @@ static void put_strength_charts(ar_report_page *p, const points *s) {
     ar__svg_chart(&p->html, &(ar_chart){.title = title, .x_label = of, .series = &series[1], .count = 1, .mark = best, .mark_x = s->best});
 }
 
-static void put_strength_table(ar_report_page *p, const points *s, double at_zero) {
-    const char *const heads[] = {s->by_alpha ? "alpha" : "s", "s", "loss", "retention", "change"};
-    size_t columns = isfinite(at_zero) ? 5 : 3;
-    ar__page_table_begin(&p->html, heads, "rrrrr", columns);
+static void put_strength_table(ar_report_page *p, const points *s) {
+    const char *const heads[] = {s->by_alpha ? "alpha" : "s", "s", "loss", "retention", "change", ""};
+    size_t columns = isfinite(s->most_kept) ? 6 : isfinite(s->at_zero) ? 5 : 3;
+    ar__page_table_begin(&p->html, heads, align, columns);
     for (size_t i = 0; i < s->count; i++) {
         const point *at = &s->at[i];
-        double value[] = {at->x, at->scale, at->loss, at->retention, 100 * (at->retention / at_zero - 1)};
+        double value[] = {at->x, at->scale, at->loss, at->retention, 100 * (at->retention / s->at_zero - 1)};
         static const char *const format[] = {"%.5g", "%.5g", "%.5f", "%.5f", "%+.2f %%"};
-        ar__page_row_begin(&p->html, at->x == s->best ? "best" : NULL);
-        for (size_t k = 0; k < columns; k++) {
+        ar__page_row_begin(&p->html, at->x == s->best ? "best" : at->retention > s->most_kept ? "soft" : NULL);
+        for (size_t k = 0; k < columns && k < sizeof value / sizeof *value; k++) {
             char text[40];
-            ar__page_cell(&p->html, "rrrrr", k, ar__figure(text, format[k], value[k]));
+            ar__page_cell(&p->html, align, k, ar__figure(text, format[k], value[k]));
         }
+        if (columns == 6) ar__page_cell(&p->html, align, 5, at->x == s->best ? "best" : at->retention > s->most_kept ? "forgets" : "");
         ar__page_row_end(&p->html);
     }
     ar__page_table_end(&p->html);
+}
+
+/* What the best had to keep to. */
+static void put_bound(ar_report_page *p, const points *s) {
+    size_t lowest = 0;
+    char text[240];
+    if (!isfinite(s->most_kept)) return;
+    for (size_t i = 1; i < s->count; i++)
+        if (s->at[i].loss < s->at[lowest].loss) lowest = i;
+    const point *l = &s->at[lowest];
+    double allowed = 100 * (s->most_kept / s->at_zero - 1), forgets = 100 * (l->retention / s->at_zero - 1);
+    if (isnan(s->best))
+        snprintf(text, sizeof text, "None of these forgets less than the %.3g %% that were allowed.", allowed);
+    else if (l->x == s->best)
+        snprintf(text, sizeof text, "The best may forget %.3g %%, and has the lowest loss of all.", allowed);
+    else
+        snprintf(text, sizeof text,
+                 "The best is that of lowest loss among those that forget at most %.3g %%. %s %.5g has loss %.4f and forgets %.3g %%.",
+                 allowed, s->by_alpha ? "Alpha" : "s", l->x, l->loss, forgets);
+    ar__page_note(&p->html, text);
 }
 
 static ar_status put_eval(ar_report_page *p, const char *path, const json_t *json, ar_error *err) {
@@ -115,7 +141,6 @@ static ar_status put_eval(ar_report_page *p, const char *path, const json_t *jso
     ar_status st = read_points(&s, path, json, err);
     if (!st) {
         const json_t *best = json_object_get(json, "best");
-        double at_zero = number(json, "retention_at_zero");
         ar__page_tiles_begin(&p->html);
         if (json_is_object(best)) {
             ar__page_number(&p->html, s.by_alpha ? "the best alpha" : "the best s", "%.5g", s.best);
@@ -124,11 +149,10 @@ static ar_status put_eval(ar_report_page *p, const char *path, const json_t *jso
         }
         ar__page_tile(&p->html, "strengths measured", "%zu", s.count);
         ar__page_tiles_end(&p->html);
-        if (json_object_get(json, "best") && !json_is_object(best))
-            ar__page_note(&p->html, "No strength keeps within the bound on forgetting.");
+        put_bound(p, &s);
         ar__page_charts_begin(&p->html);
         put_strength_charts(p, &s);
-        put_strength_table(p, &s, at_zero);
+        put_strength_table(p, &s);
         ar__page_charts_end(&p->html);
     }
     free(s.at);

@@ -18,6 +18,7 @@ enum { VARIED = 5, LINES = 8, SCATTERS = 3 };
 typedef struct candidate {
     const char *dir;
     double loss; /* held-out; NaN: none */
+    bool left;   /* behind, so that its loss is one of fewer steps */
     const json_t *json, *settings;
 } candidate;
 
@@ -30,6 +31,7 @@ typedef struct varied {
 
 typedef struct sweep {
     const char *dir, *best;
+    bool any_left;
     candidate *at;
     size_t count, *by_rank; /* the best first */
     varied varied[VARIED];
@@ -128,7 +130,13 @@ static ar_status read_sweep(sweep *s, const char *dir, const json_t *json, ar_er
     if (!s->at || !s->by_rank) return ar__fail_memory(err, dir);
     json_array_foreach(list, i, it) {
         candidate *c = &s->at[i];
-        *c = (candidate){json_string_value(json_object_get(it, "dir")), NAN, it, json_object_get(it, "settings")};
+        const char *state = json_string_value(json_object_get(it, "state"));
+        *c = (candidate){.dir = json_string_value(json_object_get(it, "dir")),
+                         .loss = NAN,
+                         .left = state && !strcmp(state, "halved"),
+                         .json = it,
+                         .settings = json_object_get(it, "settings")};
+        s->any_left |= c->left;
         ar__json_as_double(&c->loss, json_object_get(it, "eval_loss"));
         if (!c->dir || !json_is_object(c->settings))
             return ar__fail(err, AR_ERR_FORMAT, "%s/%s: candidate %zu lacks its 'dir' or its 'settings'", dir, AR_SWEEP_RECORD, i + 1);
@@ -154,10 +162,13 @@ static char *rest_of(const sweep *s, size_t i, size_t without) {
     return text.failed ? NULL : text.data;
 }
 
+/* Those that came as far as the others, and those that were left behind. */
 typedef struct group {
     char *name;
-    double *x, *y;
-    size_t count;
+    struct points {
+        double *x, *y;
+        size_t count;
+    } whole, left;
 } group;
 
 static size_t group_of(group *g, size_t *count, char *name) {
@@ -170,7 +181,7 @@ static size_t group_of(group *g, size_t *count, char *name) {
     return (*count)++;
 }
 
-static void insert_point(group *g, double x, double y) {
+static void insert_point(struct points *g, double x, double y) {
     size_t k = g->count++;
     for (; k > 0 && g->x[k - 1] > x; k--) {
         g->x[k] = g->x[k - 1];
@@ -180,12 +191,12 @@ static void insert_point(group *g, double x, double y) {
     g->y[k] = y;
 }
 
-/* Held-out loss over one setting: a line for each combination of the others, where these are few. */
+/* Held-out loss over one setting: a line for each combination of the others, where these are few; rings for who was left behind. */
 static ar_status put_scatter(ar_report_page *p, const sweep *s, size_t which, ar_error *err) {
     const varied *v = &s->varied[which];
     group *g = ar__alloc(s->count, sizeof *g);
-    ar_series *series = ar__alloc(s->count, sizeof *series);
-    double *block = ar__alloc(s->count, 2 * s->count * sizeof *block);
+    ar_series *series = ar__alloc(s->count, 2 * sizeof *series);
+    double *block = ar__alloc(s->count, 4 * s->count * sizeof *block);
     size_t groups = 0;
     ar_status st = g && series && block ? AR_OK : ar__fail_memory(err, s->dir);
     for (size_t i = 0; !st && i < s->count; i++) {
@@ -196,23 +207,30 @@ static ar_status put_scatter(ar_report_page *p, const sweep *s, size_t which, ar
         }
         group *at = &g[group_of(g, &groups, name)];
         size_t index = (size_t)(at - g);
-        at->x = block + 2 * s->count * index;
-        at->y = at->x + s->count;
-        insert_point(at, v->value[i], s->at[i].loss);
+        at->whole.x = block + 4 * s->count * index;
+        at->whole.y = at->whole.x + s->count;
+        at->left.x = at->whole.y + s->count;
+        at->left.y = at->left.x + s->count;
+        insert_point(s->at[i].left ? &at->left : &at->whole, v->value[i], s->at[i].loss);
     }
     char title[120], mark[60];
     double best = s->at[s->by_rank[0]].loss;
     snprintf(title, sizeof title, "Held-out loss over %s", v->name);
     snprintf(mark, sizeof mark, "best %.4f", best);
     bool lines = groups <= LINES;
-    for (size_t k = 0; k < groups; k++)
-        series[k] = (ar_series){lines && groups > 1 ? g[k].name : NULL, g[k].x, g[k].y, g[k].count, lines ? (int)k : 0,
-                                lines ? AR_SERIES_BOTH : AR_SERIES_DOTS};
+    for (size_t k = 0; k < groups; k++) {
+        const struct points *whole = &g[k].whole, *left = &g[k].left;
+        const char *name = lines && groups > 1 ? g[k].name : NULL;
+        int color = lines ? (int)k : 0;
+        series[2 * k] =
+            (ar_series){whole->count ? name : NULL, whole->x, whole->y, whole->count, color, lines ? AR_SERIES_BOTH : AR_SERIES_DOTS};
+        series[2 * k + 1] = (ar_series){whole->count ? NULL : name, left->x, left->y, left->count, color, AR_SERIES_RINGS};
+    }
     if (!st)
         ar__svg_chart(&p->html, &(ar_chart){.title = title,
                                             .x_label = v->name,
                                             .series = series,
-                                            .count = groups,
+                                            .count = 2 * groups,
                                             .log_x = v->is_log,
                                             .mark = isnan(best) ? NULL : mark,
                                             .mark_x = v->value[s->by_rank[0]]});
@@ -292,7 +310,8 @@ static void put_table(ar_report_page *p, const sweep *s) {
         for (size_t k = 0; k <= FIXED; k++) {
             ar_buf text = {0};
             ar__value_text(&text, json_object_get(s->at[i].json, k ? fixed[k - 1] : "scale"));
-            ar__page_cell(&p->html, align, at++, text.data ? text.data : "");
+            bool state = k == FIXED && s->at[i].left;
+            ar__page_cell(&p->html, align, at++, state ? "left behind" : text.data ? text.data : "");
             ar__buf_release(&text);
         }
         ar__page_row_end(&p->html);
@@ -360,6 +379,8 @@ ar_status ar__section_sweep(ar_report_page *p, const char *dir, ar_error *err) {
         if (!st && s.varied_count) st = put_parallel(p, &s, err);
         if (!st) st = put_courses(p, &s, err);
         ar__page_charts_end(&p->html);
+        if (s.any_left)
+            ar__page_note(&p->html, "Rings are candidates that were left behind, at the loss that they had then, after fewer steps.");
     }
     if (!st) {
         put_table(p, &s);

@@ -138,9 +138,10 @@ static void draw_line(ar_buf *out, const ar_series *s, const axis *x, const axis
 }
 
 static void draw_dots(ar_buf *out, const ar_series *s, const axis *x, const axis *y) {
+    const char *kind = s->style == AR_SERIES_RINGS ? "ring" : "dot";
     for (size_t i = 0; i < s->count; i++) {
         if (!is_on(x, s->x[i]) || !isfinite(s->y[i])) continue;
-        ar__buf_printf(out, "<circle class=\"dot c%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"4\"><title>", s->color % 8, x_of(x, s->x[i]),
+        ar__buf_printf(out, "<circle class=\"%s c%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"4\"><title>", kind, s->color % 8, x_of(x, s->x[i]),
                        y_of(y, s->y[i]));
         if (s->name) ar__html_printf(out, "%s, ", s->name);
         ar__html_printf(out, "%.6g: %.6g", s->x[i], s->y[i]);
@@ -195,8 +196,9 @@ void ar__svg_chart(ar_buf *out, const ar_chart *c) {
         for (size_t s = 0; s < c->count; s++) {
             const ar_series *of = &c->series[s];
             if ((of->style == AR_SERIES_FAINT) != behind) continue;
-            if (of->style != AR_SERIES_DOTS) draw_line(out, of, &x, &y);
-            if (of->style == AR_SERIES_DOTS || of->style == AR_SERIES_BOTH) draw_dots(out, of, &x, &y);
+            bool lines = of->style == AR_SERIES_LINE || of->style == AR_SERIES_FAINT || of->style == AR_SERIES_BOTH;
+            if (lines) draw_line(out, of, &x, &y);
+            if (!lines || of->style == AR_SERIES_BOTH) draw_dots(out, of, &x, &y);
         }
     ar__buf_puts(out, "</svg>");
     draw_legend(out, c);

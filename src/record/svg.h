@@ -12,7 +12,8 @@ typedef enum ar_series_style {
     AR_SERIES_LINE,
     AR_SERIES_FAINT, /* behind the others, thin, and cut off where it leaves their range */
     AR_SERIES_DOTS,
-    AR_SERIES_BOTH /* a line with a dot at each point */
+    AR_SERIES_RINGS, /* dots that are not filled */
+    AR_SERIES_BOTH   /* a line with a dot at each point */
 } ar_series_style;
 
 typedef struct ar_series {
