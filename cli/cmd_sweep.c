@@ -314,6 +314,28 @@ static const char *fate(const ar_candidate *k, bool best) {
     return best ? "  best" : text[k->state];
 }
 
+/* A best at the end of what was tried may have better ones beyond. */
+static void print_edges(const ar_sweep_result *r, const struct grid *g) {
+    const ar_candidate *best = &r->candidates[r->best];
+    double lr = g->candidates[r->best].lr;
+    bool lower_alpha = false, higher_alpha = false, lower_lr = false, higher_lr = false;
+    for (int i = 0; i < r->count; i++) {
+        bool same_rank = r->candidates[i].rank == best->rank;
+        lower_alpha |= same_rank && r->candidates[i].alpha < best->alpha;
+        higher_alpha |= same_rank && r->candidates[i].alpha > best->alpha;
+        lower_lr |= g->candidates[i].lr < lr;
+        higher_lr |= g->candidates[i].lr > lr;
+    }
+    const struct {
+        const char *name;
+        bool lower, higher;
+    } of[] = {{"alpha", lower_alpha, higher_alpha}, {"lr", lower_lr, higher_lr}};
+    for (size_t k = 0; k < sizeof of / sizeof *of; k++)
+        if (of[k].lower != of[k].higher)
+            printf("%s has the %s %s that was tried; a %s one may be better still\n", best->dir, of[k].lower ? "largest" : "smallest",
+                   of[k].name, of[k].lower ? "larger" : "smaller");
+}
+
 static int print_table(cli *c, const char *out, const ar_sweep_result *r, const struct grid *g) {
     assert(g->candidates && r->candidates && "a sweep without an error has both");
     int *order = calloc((size_t)r->count, sizeof *order);
@@ -334,8 +356,9 @@ static int print_table(cli *c, const char *out, const ar_sweep_result *r, const 
         puts(fate(k, order[n] == r->best));
     }
     free(order);
-    printf("%s/best: the adapter of %s; %d candidates in %s\n", out, r->candidates[r->best].dir, r->count,
+    printf("%s/best: the adapter of %s; %d candidate%s in %s\n", out, r->candidates[r->best].dir, r->count, r->count == 1 ? "" : "s",
            cli_duration(time, sizeof time, r->seconds));
+    print_edges(r, g);
     return cli_finish(c);
 }
 

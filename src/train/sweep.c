@@ -273,7 +273,10 @@ static ar_status decide(ar_sweep_state *s, ar_learner **list, ar_error *err) {
     }
     json_array_append_new(s->rungs, rung);
     free(loss);
-    return ar__sweep_record_write(s, err); /* before anyone is left behind: a kill in between changes nothing */
+    ar_status st = ar__sweep_record_write(s, err); /* before anyone is left behind: a kill in between changes nothing */
+    for (int i = 0; !st && i < s->count; i++)
+        if (is_running(s, i) && left_at(s, i) < 0 && !ar__run_is_done(&s->run[i])) st = ar__run_save_now(&s->run[i], err);
+    return st == AR_ERR_NUMERIC ? AR_OK : st; /* that candidate's own end will say so */
 }
 
 /* ---- the loop --------------------------------------------------------------------------------------------------------*/
@@ -285,7 +288,8 @@ static void report(const ar_sweep_state *s, double tokens) {
     double seconds = ar__clock_seconds() - s->began;
     for (int i = 0; i < s->count; i++) {
         const ar_learner *l = &s->run[i].learner;
-        double loss = is_running(s, i) ? l->eval_loss : s->candidate[i].eval_loss;
+        double loss = is_running(s, i) && l->eval_loss >= 0.0 ? l->eval_loss : s->candidate[i].eval_loss;
+        if (s->candidate[i].state == AR_CANDIDATE_HALVED) loss = -1.0;
         p.active += is_running(s, i);
         p.done += is_running(s, i) ? l->step : s->candidate[i].steps;
         if (is_running(s, i)) left += l->steps - l->step;
