@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "alphar/tune.h"
 #include "commands.h"
 #include "lists.h"
 #include "session.h"
@@ -245,6 +246,8 @@ static int check_list(cli *c, const cli_args *args, const struct values *v, bool
         if (cli_given(args, with_list[i])) return cli_fail_usage(c, "--%s: wanted --alpha LIST or --scale LIST with it", with_list[i]);
     if (v->overwrite && !v->write_best) return cli_fail_usage(c, "--overwrite: wanted --write-best with it");
     if (cli_given(args, "max-forgetting") && !v->retention.count) return cli_fail_usage(c, "--max-forgetting: wanted --retention with it");
+    ar_error err;
+    if (v->write_best && ar_session_check_folder(v->write_best, v->overwrite, &err)) return cli_fail(c, &err);
     if (list && !v->session.adapter.count) return cli_fail_usage(c, "%s: wanted --adapter with it", v->alpha ? "--alpha" : "--scale");
     return CLI_OK;
 }

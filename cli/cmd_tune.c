@@ -154,6 +154,8 @@ static int run(cli *c, const cli_args *args) {
     ar_runtime *rt;
     ar_tune_options o;
     if (v->session.adapter.count != 1) return cli_fail_usage(c, "--adapter: wanted one, whose alpha is to be fitted");
+    ar_error err;
+    if (ar_session_check_folder(v->out, v->overwrite, &err)) return cli_fail(c, &err);
     int code = cli_session_open(&session, &rt, c, args, &so);
     if (code) return code;
     ar_tune_options_init(&o);

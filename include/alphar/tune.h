@@ -60,6 +60,9 @@ AR_API void ar_tune_options_init(ar_tune_options *o);
 AR_API ar_status ar_tune(ar_tune_result *out, ar_session *s, const ar_tune_options *o, ar_error *err);
 AR_API void ar_tune_result_release(ar_tune_result *r); /* safe on a zeroed one */
 /* The session's one adapter as it stands, as a PEFT folder. */
+/* Whether that may write there: a folder that does not exist or is empty, or with overwrite one that holds an adapter; never one of a
+ * training or a model. */
+AR_API ar_status ar_session_check_folder(const char *dir, bool overwrite, ar_error *err);
 AR_API ar_status ar_session_save_adapter(const ar_session *s, const char *dir, bool overwrite, ar_error *err);
 
 #ifdef __cplusplus

@@ -85,19 +85,21 @@ static double alpha_of(const ar_pair *p, ar_policy policy) {
     return own ? p->alpha : ar__policy_alpha(policy, p->scale, p->rank);
 }
 
-/* The settings' value where a site uses it, else the most frequent: the fewest patterns that keep the user's numbers. */
+/* The settings' value where a site uses it, else the most frequent: the fewest patterns that keep the user's numbers.  0, of sites that
+ * are switched off, only where there is no other: an alpha of 0 has no proportions to any. */
 static double common(double wanted, const double *x, size_t n) {
     size_t best = 0, best_count = 0;
     for (size_t i = 0; i < n; i++) {
         size_t count = 0;
-        if (x[i] == wanted) return wanted;
+        if (x[i] == wanted && wanted != 0) return wanted;
+        if (x[i] == 0) continue;
         for (size_t j = 0; j < n; j++) count += x[j] == x[i];
         if (count > best_count) {
             best = i;
             best_count = count;
         }
     }
-    return n ? x[best] : wanted;
+    return best_count ? x[best] : n ? x[0] : wanted;
 }
 
 static ar_status put_alpha(double *out, struct writer *w, ar_error *err) {

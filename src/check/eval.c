@@ -110,8 +110,7 @@ static ar_status attach_all(ar_attachment **at, const ar_pair_op **pairs, ar_eva
                             size_t count, ar_error *err) {
     ar_status st = AR_OK;
     for (size_t i = 0; !st && i < count; i++) {
-        if (list->values && list->alpha) st = ar_adapter_set_alpha(s->adapter, list->values[i], err);
-        if (list->values && !list->alpha) st = ar_adapter_set_scale(s->adapter, list->values[i], err);
+        if (list->values) st = ar__session_adapt(s, list->alpha, list->values[i], err);
         if (!st && s->adapter) st = ar__attach_new(&at[i], s->model, s->adapter, 1.0, err);
         if (st) break;
         pairs[i] = at[i] ? at[i]->ops : NULL;

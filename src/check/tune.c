@@ -187,10 +187,12 @@ static ar_status prune(tuning *t, ar_tune_result *out, ar_error *err) {
         ar_pair *p = &ad->pair[order[i].pair];
         p->scale = p->alpha = 0.0;
         t->session->attachment->ops[t->session->attachment->module[order[i].pair]].scale = 0.0;
+        t->learner.eval_ops[t->session->attachment->module[order[i].pair]].scale = 0.0;
         out->sites[order[i].pair].pruned = true;
     }
     out->pruned = (int)low;
     free(order);
+    if (low) out->data_after = data_loss(t);
     return AR_OK;
 }
 
@@ -217,7 +219,7 @@ static ar_status run(tuning *t, ar_tune_result *out, ar_error *err) {
         out->sites[i].after = ad->pair[i].scale;
         out->sites[i].alpha = ad->pair[i].alpha;
     }
-    return s;
+    return s ? s : ar__session_keep_strengths(t->session, err);
 }
 
 ar_status ar_tune(ar_tune_result *out, ar_session *s, const ar_tune_options *o, ar_error *err) {

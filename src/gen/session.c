@@ -33,6 +33,29 @@ static ar_status open_one(ar_adapter **out, ar_trained *trained, const char *tex
     return st;
 }
 
+ar_status ar__session_keep_strengths(ar_session *s, ar_error *err) {
+    size_t n = s->adapter->pair_count;
+    if (!s->own_alpha) s->own_alpha = ar__alloc(n, sizeof *s->own_alpha);
+    if (!s->own_scale) s->own_scale = ar__alloc(n, sizeof *s->own_scale);
+    if (!s->own_alpha || !s->own_scale) return ar__fail_memory(err, "adapter");
+    s->own_default = s->adapter->settings.alpha;
+    for (size_t i = 0; i < n; i++) {
+        s->own_alpha[i] = s->adapter->pair[i].alpha;
+        s->own_scale[i] = s->adapter->pair[i].scale;
+    }
+    return AR_OK;
+}
+
+ar_status ar__session_adapt(ar_session *s, bool alpha, double value, ar_error *err) {
+    ar_adapter *ad = s->adapter;
+    ad->settings.alpha = s->own_default;
+    for (size_t i = 0; i < ad->pair_count; i++) {
+        ad->pair[i].alpha = s->own_alpha[i];
+        ad->pair[i].scale = s->own_scale[i];
+    }
+    return alpha ? ar_adapter_set_alpha(ad, value, err) : ar_adapter_set_scale(ad, value, err);
+}
+
 static ar_status open_adapters(ar_session *s, const ar_session_options *o, ar_error *err) {
     size_t count = (size_t)o->adapter_count;
     ar_adapter **list = ar__alloc(count, sizeof(ar_adapter *));
@@ -47,6 +70,7 @@ static ar_status open_adapters(ar_session *s, const ar_session_options *o, ar_er
     s->stacked = count > 1;
     for (size_t i = 0; list && i < count; i++) ar_adapter_free(list[i]);
     free(list);
+    if (!st) st = ar__session_keep_strengths(s, err);
     if (!st) st = ar__attach_wholes(s->model, s->adapter, err);
     return st ? st : ar__attach_new(&s->attachment, s->model, s->adapter, 1.0, err);
 }
@@ -126,7 +150,7 @@ ar_status ar_session_set_strength(ar_session *s, bool alpha, double value, ar_er
     if (s->stacked) return ar__fail(err, AR_ERR_UNSUPPORTED, "alpha or scale over several adapters: there is no common one");
     AR_ONE_CALL(s->rt, err);
     ar_attachment *at = NULL;
-    ar_status st = alpha ? ar_adapter_set_alpha(s->adapter, value, err) : ar_adapter_set_scale(s->adapter, value, err);
+    ar_status st = ar__session_adapt(s, alpha, value, err);
     if (!st) st = ar__attach_new(&at, s->model, s->adapter, 1.0, err);
     if (st) return st;
     ar__attach_free(s->attachment);
@@ -134,14 +158,27 @@ ar_status ar_session_set_strength(ar_session *s, bool alpha, double value, ar_er
     return AR_OK;
 }
 
+ar_status ar_session_check_folder(const char *dir, bool overwrite, ar_error *err) {
+    if (!ar__path_exists(dir) || ar__dir_is_empty(dir)) return AR_OK;
+    if (!ar__path_is_dir(dir)) return ar__fail(err, AR_ERR_EXISTS, "%s: is a file, peft adapters are folders", dir);
+    if (ar__dir_holds(dir, "run.json") || ar__dir_holds(dir, "config.json"))
+        return ar__fail(err, AR_ERR_EXISTS, "%s: is the folder of a %s, which is never overwritten; give another one", dir,
+                        ar__dir_holds(dir, "run.json") ? "training" : "model");
+    if (!ar__dir_holds(dir, "adapter_config.json"))
+        return ar__fail(err, AR_ERR_EXISTS, "%s: is not empty, and holds no adapter that could be overwritten; give another folder", dir);
+    if (!overwrite) return ar__fail(err, AR_ERR_EXISTS, "%s: there is an adapter already; give another folder or --overwrite", dir);
+    return AR_OK;
+}
+
 ar_status ar_session_save_adapter(const ar_session *s, const char *dir, bool overwrite, ar_error *err) {
     if (!s->adapter || s->stacked) return ar__fail(err, AR_ERR_VALUE, "adapter: wanted one to save");
-    return ar_adapter_save(s->adapter, dir, overwrite, err);
+    ar_status st = ar_session_check_folder(dir, overwrite, err);
+    return st ? st : ar_adapter_save(s->adapter, dir, overwrite, err);
 }
 
 ar_status ar_session_write_adapter(ar_session *s, const char *dir, bool alpha, double value, bool overwrite, ar_error *err) {
     ar_status st = ar_session_set_strength(s, alpha, value, err);
-    return st ? st : ar_adapter_save(s->adapter, dir, overwrite, err);
+    return st ? st : ar_session_save_adapter(s, dir, overwrite, err);
 }
 
 static uint64_t mix(uint64_t h, const void *bytes, size_t n) {
@@ -211,6 +248,8 @@ ar_status ar_session_open(ar_session **out, const ar_runtime *rt, const ar_sessi
 void ar_session_free(ar_session *s) {
     if (!s) return;
     ar__attach_free(s->attachment);
+    free(s->own_alpha);
+    free(s->own_scale);
     ar_model_free(s->model);
     ar_adapter_free(s->adapter);
     ar__chat_free(s->chat);

@@ -16,6 +16,8 @@ struct ar_session {
     ar_adapter *adapter;             /* NULL: the base alone */
     ar_attachment *attachment;       /* NULL likewise */
     bool stacked;                    /* the adapter is the sum of several */
+    double own_default, *own_alpha;  /* alpha of the adapter and of each pair as it was opened, or tuned: what another alpha */
+    double *own_scale;               /* is in proportion to; and s */
     int32_t eos[2 * AR_MAX_EOS + 1]; /* generation stops on any of these */
     int eos_count;
     ar_trained trained;
@@ -27,6 +29,11 @@ struct ar_session {
 
 /* The one segment of everything with the session's adapter. */
 ar_segment ar__session_segment(const ar_session *s, size_t samples);
+
+/* Gives the adapter another alpha (or s of every site), always from its own: an alpha of 0 in between loses no proportions. */
+ar_status ar__session_adapt(ar_session *s, bool alpha, double value, ar_error *err);
+/* Makes the adapter's present strengths its own. */
+ar_status ar__session_keep_strengths(ar_session *s, ar_error *err);
 
 /* A pass for forward only; head_rows: rows with a target that the head takes at a time, where there are many (0: the fewest). */
 ar_status ar__session_pass(ar_pass **out, const ar_session *s, size_t tokens, size_t samples, size_t longest, size_t head_rows,

@@ -42,8 +42,8 @@ static ar_status check_sites(const ar_adapter *ad, const ar_adapter *from, const
 
 static void take_pair(ar_pair *p, const ar_pair *old) {
     size_t r = (size_t)p->rank, r0 = (size_t)old->rank;
-    double factor = old->scale / p->scale;
-    memcpy(p->a, old->a, r0 * (size_t)p->n_in * sizeof *p->a); /* rows past r0 keep their fresh start values */
+    double factor = old->scale != 0.0 ? old->scale / p->scale : 0.0; /* a site that was off is so still, and may learn */
+    memcpy(p->a, old->a, r0 * (size_t)p->n_in * sizeof *p->a);       /* rows past r0 keep their fresh start values */
     if (p->is_embedding)
         for (size_t j = r0; j < r; j++) memset(p->a + j * (size_t)p->n_in, 0, (size_t)p->n_in * sizeof *p->a);
     for (size_t i = 0; i < (size_t)p->n_out; i++)
@@ -65,6 +65,8 @@ ar_status ar__init_adapter_options(ar_train_options *o, ar_error *err) {
     if (!o->learner.alpha_given) o->learner.alpha = untouched ? from->settings.alpha : 2.0 * o->learner.rank;
     o->learner.alpha_given = true;
     ar_adapter_free(from);
+    if (o->learner.alpha == 0.0)
+        return ar__fail(err, AR_ERR_VALUE, "%s: its alpha is 0, with which nothing is learned; give --alpha", o->course.init_adapter);
     return AR_OK;
 }
 
