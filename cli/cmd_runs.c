@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "alphar/runs.h"
@@ -33,14 +34,24 @@ static json_t *parsed(const char *text) {
     return j ? j : json_null();
 }
 
-static json_t *text_or_null(const char *text) { return text ? json_string(text) : json_null(); }
+/* Bytes that are no UTF-8, as a file's name may have them, are shown as ?. */
+static json_t *text_or_null(const char *text) {
+    json_t *j = text ? json_string(text) : json_null();
+    char *own = j ? NULL : strdup(text);
+    for (char *p = own; p && *p; p++)
+        if ((unsigned char)*p >= 0x80) *p = '?';
+    if (own) j = json_string(own);
+    free(own);
+    return j;
+}
 
 static json_t *row_json(const ar_runs_row *r) {
-    return json_pack("{s:I, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id", (json_int_t)r->id, "command",
-                     r->command, "status", r->status, "started", (json_int_t)r->started, "seconds", cli_json_real(r->seconds), "loss",
-                     cli_json_real(r->loss), "eval_loss", cli_json_real(r->eval_loss), "out", text_or_null(r->out), "model",
-                     text_or_null(r->model), "folder", text_or_null(r->folder), "arguments", parsed(r->arguments), "settings",
-                     parsed(r->settings), "result", parsed(r->result), "version", text_or_null(r->version));
+    return json_pack("{s:I, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id", (json_int_t)r->id, "command",
+                     text_or_null(r->command), "status", text_or_null(r->status), "started", (json_int_t)r->started, "seconds",
+                     cli_json_real(r->seconds), "loss", cli_json_real(r->loss), "eval_loss", cli_json_real(r->eval_loss), "out",
+                     text_or_null(r->out), "model", text_or_null(r->model), "folder", text_or_null(r->folder), "arguments",
+                     parsed(r->arguments), "settings", parsed(r->settings), "result", parsed(r->result), "version",
+                     text_or_null(r->version));
 }
 
 /* ---- the list --------------------------------------------------------------------------------------------------------*/
@@ -164,11 +175,21 @@ static void print_pair(const char *name, const json_t *a, const json_t *b) {
     printf("%-20s %-24s %s\n", name, value_text(left, sizeof left, a), value_text(right, sizeof right, b));
 }
 
+/* Whether what lies in the folder was written after this run had ended: by another one, or by this one when it went on. */
+static bool is_later(const json_t *row, const char *dir) {
+    char path[4200];
+    struct stat st;
+    const json_t *seconds = json_object_get(row, "seconds");
+    snprintf(path, sizeof path, "%.4000s/metrics.jsonl", dir);
+    double end = (double)json_integer_value(json_object_get(row, "started")) + json_number_value(seconds) + 2;
+    return json_is_number(seconds) && !stat(path, &st) && (double)st.st_mtime > end;
+}
+
 /* [{"step", "loss"} and, of evaluations, {"step", "eval_loss"}]; null where nothing is left of the run. */
 static json_t *curve_of(const json_t *row) {
     ar_run_history h;
     const char *dir = text_of(row, "out");
-    if (!*dir || ar_run_history_read(&h, dir, NULL)) return json_null();
+    if (!*dir || is_later(row, dir) || ar_run_history_read(&h, dir, NULL)) return json_null();
     json_t *curve = json_array();
     for (size_t i = 0; i < h.count; i++) {
         const ar_run_point *p = &h.points[i];

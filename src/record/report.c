@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/fail.h"
 #include "base/file.h"
@@ -54,7 +55,13 @@ static ar_status check_free(const ar_report_options *o, ar_error *err) {
     static const char mark[] = "<!DOCTYPE html>\n" AR_PAGE_MARK;
     char head[sizeof mark - 1];
     if (ar__path_is_dir(o->out)) return ar__fail(err, AR_ERR_EXISTS, "%s: found a folder, wanted a file to write", o->out);
-    if (o->overwrite || !ar__path_exists(o->out)) return AR_OK;
+    struct stat out, in;
+    if (stat(o->out, &out)) return AR_OK;
+    if (!S_ISREG(out.st_mode)) return ar__fail(err, AR_ERR_EXISTS, "%s: is a device or a pipe, wanted a file to write", o->out);
+    for (size_t i = 0; i < o->count; i++)
+        if (!stat(o->paths[i], &in) && in.st_ino == out.st_ino && in.st_dev == out.st_dev)
+            return ar__fail(err, AR_ERR_EXISTS, "%s: is what the report is about; give another --out", o->out);
+    if (o->overwrite) return AR_OK;
     if (ar__file_peek(head, sizeof head, o->out) && !memcmp(head, mark, sizeof head)) return AR_OK;
     return ar__fail(err, AR_ERR_EXISTS, "%s: exists, and is no report of alphar; --overwrite replaces it", o->out);
 }

@@ -12,6 +12,7 @@
 enum { FEWEST_STEPS = 5, FEWEST_OF_PAIRS = 100, LONGER = 20 };
 #define RISE 1.1
 #define RISE_OF_ONE 1.2
+#define RISE_OF_FEW 1.5                     /* in runs that are no longer */
 enum { ENOUGH_STEPS = 50, SMALL_RANK = 8 }; /* before that, few directions were seen at all */
 #define NOTHING 1e-7                        /* of the weights' norms: less is lost in any rounding */
 
@@ -26,7 +27,7 @@ static void AR_PRINTF(2, 3) add(ar_remarks *out, const char *format, ...) {
 static void say_of_alpha(ar_remarks *out, const ar_learner *l) {
     double least, most;
     ar__learner_scales(&least, &most, l);
-    if (most > 8.0 || least < 0.1) add(out, "s outside 0.1 to 8 is rarely wanted: change --alpha");
+    if (most > 8.0 || (least < 0.1 && least != 0.0)) add(out, "s outside 0.1 to 8 is rarely wanted: change --alpha");
 }
 
 void ar__remarks_start(ar_remarks *out, const ar_learner *l) {
@@ -40,6 +41,11 @@ void ar__remarks_start(ar_remarks *out, const ar_learner *l) {
             "the warm-up of %" PRId64 " steps is as long as the run of %" PRId64 ": the rate only rises, to %.3g at the end; give a "
             "shorter --warmup",
             warmup, l->steps, ar__rate_at(o, l->steps, l->steps));
+    if (o->learner.alpha_warmup > l->steps)
+        add(out,
+            "s rises over %" PRId64 " steps, more than the run's %" PRId64
+            ": it is trained at less than what is saved; give a shorter --alpha-warmup",
+            o->learner.alpha_warmup, l->steps);
     if (l->adapter && l->adapter->pair_count) say_of_alpha(out, l);
     if (o->learner.lr_ratio == 0.0 && !o->course.init_adapter)
         add(out, "the LoRA+ ratio is 0: B stays 0, and with it the whole update; give --lr-ratio");
@@ -66,8 +72,9 @@ static void say_of_update(ar_remarks *out, const ar_learner *l) {
 
 void ar__remarks_end(ar_remarks *out, const ar_learner *l, const ar_curve *curve) {
     ar__remarks_start(out, l);
-    bool rose = curve->count >= (ar__has_objective(&l->o) ? FEWEST_OF_PAIRS : FEWEST_STEPS) && curve->last > RISE * curve->first;
-    bool above_start = curve->count > 1 && curve->untrained > 0.0 && curve->last > RISE_OF_ONE * curve->untrained;
+    bool few = curve->count < LONGER, enough = curve->count >= (ar__has_objective(&l->o) ? FEWEST_OF_PAIRS : FEWEST_STEPS);
+    bool rose = enough && curve->last > (few ? RISE_OF_FEW : RISE) * curve->first;
+    bool above_start = curve->count > 1 && curve->untrained > 0.0 && curve->last > (few ? RISE_OF_FEW : RISE_OF_ONE) * curve->untrained;
     if ((rose || above_start) && l->o.learner.lr > 0.0)
         add(out, "the loss rose from %.4g to %.4g: the run diverged; train anew with a smaller rate, such as --lr %.3g",
             above_start ? curve->untrained : curve->first, curve->last, l->o.learner.lr / 10.0);

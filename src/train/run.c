@@ -134,7 +134,7 @@ static void report(const ar_run *r) {
                      .grad_norm = l->grad_norm,
                      .tokens_per_second = r->rate,
                      .seconds_left = per_step * (double)(l->steps - l->step),
-                     .scale = l->adapter && l->adapter->pair_count ? l->adapter->pair[0].scale : 0.0,
+                     .scale = l->adapter && l->adapter->pair_count ? l->attachment->ops[l->attachment->module[0]].scale : 0.0,
                      .strength = l->strength,
                      .eval_loss = r->evaluated ? l->eval_loss : -1.0,
                      .compared = ar__has_objective(&l->o),

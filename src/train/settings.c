@@ -8,6 +8,7 @@
 #include "adapter/name_list.h"
 #include "base/fail.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "train/objective.h"
 
 /* ---- the table -------------------------------------------------------------------------------------------------------*/
@@ -106,6 +107,27 @@ static ar_status check_ranges(const ar_train_options *o, ar_error *err) {
     return st;
 }
 
+/* run.json keeps every text, and JSON has no others. */
+static ar_status check_text(const ar_setting *s, const char *text, ar_error *err) {
+    if (!text || ar__utf8_valid(text, strlen(text)) == strlen(text)) return AR_OK;
+    return ar__fail(err, AR_ERR_USAGE, "%s: found a text or name that is no UTF-8, which run.json could not keep; rename it", s->name);
+}
+
+static ar_status check_texts(const ar_train_options *o, ar_error *err) {
+    size_t count;
+    const ar_setting *rows = ar_train_settings(&count);
+    ar_status st = AR_OK;
+    for (size_t i = 0; !st && i < count; i++) {
+        ar_setting_type type = rows[i].type;
+        bool list = type == AR_SETTING_TEXTS || type == AR_SETTING_FILES;
+        if (type == AR_SETTING_PATH || type == AR_SETTING_TEXT || type == AR_SETTING_NAMES)
+            st = check_text(&rows[i], ar__setting_text(o, &rows[i]), err);
+        const ar_texts *texts = list ? ar__setting_texts(o, &rows[i]) : NULL;
+        for (size_t k = 0; texts && !st && k < texts->count; k++) st = check_text(&rows[i], texts->items[k], err);
+    }
+    return st;
+}
+
 /* A list is given with its count, which says that it is there. */
 static ar_status check_lists(const ar_train_options *o, ar_error *err) {
     const ar_course_options *c = &o->course;
@@ -131,6 +153,7 @@ static ar_status check_preference(const ar_train_options *o, ar_error *err) {
 ar_status ar_train_options_check(const ar_train_options *o, ar_error *err) {
     ar_status s = check_ranges(o, err);
     if (!s) s = check_lists(o, err);
+    if (!s) s = check_texts(o, err);
     if (!s) s = check_preference(o, err);
     if (s) return s;
     if (o->learner.alpha_given && !isfinite(o->learner.alpha))
