@@ -36,7 +36,8 @@ static json_t *parsed(const char *text) {
 
 /* Bytes that are no UTF-8, as a file's name may have them, are shown as ?. */
 static json_t *text_or_null(const char *text) {
-    json_t *j = text ? json_string(text) : json_null();
+    if (!text) return json_null();
+    json_t *j = json_string(text);
     char *own = j ? NULL : strdup(text);
     for (char *p = own; p && *p; p++)
         if ((unsigned char)*p >= 0x80) *p = '?';
