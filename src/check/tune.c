@@ -173,7 +173,13 @@ static ar_status prune(tuning *t, ar_tune_result *out, ar_error *err) {
     double bound = (1.0 + t->o->prune) * out->after;
     weak *order = ar__alloc(n, sizeof *order);
     if (!order) return ar__fail_memory(err, "sites");
-    for (size_t i = 0; i < n; i++) order[i] = (weak){i, fabs(ad->pair[i].scale) * ar__pair_update_norm(&ad->pair[i])};
+    for (size_t i = 0; i < n; i++) {
+        const ar_pair *p = &ad->pair[i];
+        ar_factors f = {p->a, p->b, (size_t)p->rank, (size_t)p->n_in, (size_t)p->n_out};
+        double norm;
+        ar__update_norms(t->session->rt, &norm, &f, 1);
+        order[i] = (weak){i, fabs(p->scale) * norm};
+    }
     qsort(order, n, sizeof *order, by_strength);
     while (low < high) { /* low fits */
         size_t off = (low + high + 1) / 2;

@@ -25,7 +25,7 @@ typedef struct ar_bf16_tile {
     void (*end)(void);
 } ar_bf16_tile;
 
-/* One AdamW step with its constants formed in double; see train/optim.h for the formula. */
+/* One AdamW step with its constants formed in double; see ops/optim.h for the formula. */
 typedef struct ar_adamw_step {
     float step;                /* rate / (1 - beta1^t) */
     float shrink;              /* 1 - rate * decay */
@@ -69,7 +69,7 @@ typedef struct ar_kernels {
     void (*silu_mul)(float *h, const float *gate, const float *up, size_t n);
     /* in place: gate becomes dL/dgate, up becomes dL/dup, given dh = dL/dh */
     void (*silu_mul_bwd)(float *gate, float *up, const float *dh, size_t n);
-    /* AdamW on n elements, in place; see train/optim.h for the formula. */
+    /* AdamW on n elements, in place; see ops/optim.h for the formula. */
     void (*adamw)(float *w, float *m, float *v, const float *g, size_t n, const ar_adamw_step *st);
 } ar_kernels;
 

@@ -1,6 +1,5 @@
 #include "model/attach.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,41 +8,20 @@
 #include "base/mem.h"
 #include "base/rng.h"
 
-/* Sums of squares in double of every row (or column). */
-static ar_status row_squares(double *out, const ar_weight *w, bool by_column) {
-    const ar_dtype_info *t = ar__dtype(w->type);
-    size_t row_bytes = w->cols / t->block * t->bytes;
-    float *row = malloc(w->cols * sizeof *row);
-    if (!row) return AR_ERR_MEMORY;
-    for (size_t i = 0; i < w->rows; i++) {
-        t->to_f32(row, (const char *)w->data + i * row_bytes, w->cols);
-        double sum = 0.0;
-        for (size_t j = 0; j < w->cols; j++) {
-            double square = (double)row[j] * (double)row[j];
-            if (by_column)
-                out[j] += square;
-            else
-                sum += square;
-        }
-        if (!by_column) out[i] = sum;
-    }
-    free(row);
-    return AR_OK;
-}
-
 static ar_status add_dora(ar_attachment *at, size_t module, ar_pair *pair, ar_error *err) {
     ar_dora_site *d = &at->dora[at->dora_count++];
     size_t n = (size_t)pair->n_out;
     *d = (ar_dora_site){.module = module, .pair = pair};
-    d->weight2 = ar__alloc(n, sizeof(double));
-    d->cross = ar__alloc(n, sizeof(double));
-    d->update2 = ar__alloc(n, sizeof(double));
+    ar_row_norms *rows = &d->rows;
+    rows->weight2 = ar__alloc(n, sizeof(double));
+    rows->cross = ar__alloc(n, sizeof(double));
+    rows->update2 = ar__alloc(n, sizeof(double));
+    rows->aw = ar__alloc(n * (size_t)pair->rank, sizeof(float));
     d->gain = ar__alloc(n, sizeof(float));
     d->inv_norm = ar__alloc(n, sizeof(float));
-    d->aw = ar__alloc(n * (size_t)pair->rank, sizeof(float));
-    if (!d->weight2 || !d->cross || !d->update2 || !d->gain || !d->inv_norm || !d->aw) return ar__fail_memory(err, pair->site);
+    if (!rows->weight2 || !rows->cross || !rows->update2 || !rows->aw || !d->gain || !d->inv_norm) return ar__fail_memory(err, pair->site);
     ar_weight w = ar__model_weight(at->model, module);
-    if (row_squares(d->weight2, &w, pair->is_embedding)) return ar__fail_memory(err, pair->site);
+    if (ar__row_squares(rows->weight2, &w, pair->is_embedding)) return ar__fail_memory(err, pair->site);
     at->ops[module].gain = d->gain;
     at->ops[module].inv_norm = d->inv_norm;
     return AR_OK;
@@ -104,12 +82,12 @@ void ar__attach_free(ar_attachment *at) {
     if (!at) return;
     for (size_t i = 0; i < at->dora_count; i++) {
         ar_dora_site *d = &at->dora[i];
-        free(d->weight2);
-        free(d->cross);
-        free(d->update2);
+        free(d->rows.weight2);
+        free(d->rows.cross);
+        free(d->rows.update2);
+        free(d->rows.aw);
         free(d->gain);
         free(d->inv_norm);
-        free(d->aw);
     }
     free(at->dora);
     free(at->ops);
@@ -118,42 +96,18 @@ void ar__attach_free(ar_attachment *at) {
     free(at);
 }
 
-/* The three numbers of every row, except ||W||^2, which does not change. */
 static void measure(const ar_attachment *at, ar_dora_site *d) {
     const ar_pair *p = d->pair;
     ar_weight w = ar__model_weight(at->model, d->module);
-    size_t r = (size_t)p->rank, n = (size_t)p->n_out, k = (size_t)p->n_in;
-    if (p->is_embedding)
-        ar__gemm_dyw(at->model->rt, d->aw, p->a, w.data, w.type, r, k, n, false);
-    else
-        ar__gemm_xwt(at->model->rt, d->aw, p->a, w.data, w.type, r, n, k, false);
-    memset(d->update2, 0, n * sizeof(double));
-    memset(d->cross, 0, n * sizeof(double));
-    for (size_t a = 0; a < r; a++) {
-        for (size_t j = 0; j < n; j++) d->cross[j] += (double)p->b[j * r + a] * (double)d->aw[a * n + j];
-        for (size_t b = 0; b <= a; b++) {
-            double g = 0.0;
-            for (size_t q = 0; q < k; q++) g += (double)p->a[a * k + q] * (double)p->a[b * k + q];
-            if (a != b) g *= 2.0;
-            for (size_t j = 0; j < n; j++) d->update2[j] += g * (double)p->b[j * r + a] * (double)p->b[j * r + b];
-        }
-    }
-}
-
-static double norm_at(const ar_dora_site *d, size_t j, double s) {
-    double square = d->weight2[j] + 2.0 * s * d->cross[j] + s * s * d->update2[j];
-    return sqrt(square > 1e-30 ? square : 1e-30);
+    ar_factors f = {p->a, p->b, (size_t)p->rank, (size_t)p->n_in, (size_t)p->n_out};
+    ar__row_norms_measure(at->model->rt, &d->rows, &f, &w, p->is_embedding);
 }
 
 void ar__attach_refresh(ar_attachment *at) {
     for (size_t i = 0; i < at->dora_count; i++) {
         ar_dora_site *d = &at->dora[i];
         measure(at, d);
-        for (size_t j = 0; j < (size_t)d->pair->n_out; j++) {
-            double norm = norm_at(d, j, at->ops[d->module].scale);
-            d->inv_norm[j] = (float)(1.0 / norm);
-            d->gain[j] = (float)((double)d->pair->magnitude[j] / norm);
-        }
+        ar__dora_gains(d->gain, d->inv_norm, d->pair->magnitude, &d->rows, (size_t)d->pair->n_out, at->ops[d->module].scale);
     }
 }
 
@@ -161,7 +115,8 @@ void ar__attach_init_magnitudes(ar_attachment *at) {
     for (size_t i = 0; i < at->dora_count; i++) {
         ar_dora_site *d = &at->dora[i];
         measure(at, d);
-        for (size_t j = 0; j < (size_t)d->pair->n_out; j++) d->pair->magnitude[j] = (float)norm_at(d, j, at->ops[d->module].scale);
+        for (size_t j = 0; j < (size_t)d->pair->n_out; j++)
+            d->pair->magnitude[j] = (float)ar__row_norm(&d->rows, j, at->ops[d->module].scale);
     }
     ar__attach_refresh(at);
 }

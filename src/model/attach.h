@@ -1,22 +1,18 @@
 /* An adapter on a base: one ar_pair_op per module, DoRA gains kept fresh, whole tensors put in place.
  *
- * DoRA's row norms for any s come from three numbers a row, kept in double:
- *     ||W + sBA||^2 = ||W||^2 + 2 s <W, BA> + s^2 ||BA||^2
- * with <W, BA>_j = B_j · (A W^T)_j and ||BA||^2_j = B_j (A A^T) B_j^T: no pass over W per s, one product per refresh.
- * Embedding sites: the same per column of E, normed over the vocabulary. */
+ * DoRA's row norms for any s come from three numbers a row (ops/magnitude.h): no pass over W per s, one product per refresh. */
 #ifndef AR_MODEL_ATTACH_H
 #define AR_MODEL_ATTACH_H
 
 #include "adapter/adapter.h"
 #include "model/model.h"
+#include "ops/magnitude.h"
 
 typedef struct ar_dora_site {
     size_t module;
     ar_pair *pair;
-    double *weight2;         /* ||W||^2 per row, once */
-    double *cross, *update2; /* <W, BA>, ||BA||^2 per row, at the last refresh */
-    float *gain, *inv_norm;  /* what the op points to */
-    float *aw;               /* [r, n_out] scratch: A W^T */
+    ar_row_norms rows;      /* of the last refresh */
+    float *gain, *inv_norm; /* what the op points to */
 } ar_dora_site;
 
 typedef struct ar_attachment {

@@ -1,8 +1,8 @@
 /* The one backward, layer by layer from the top; every step mirrors a line of forward.c, read from below.
  * p->dx is the gradient of the residual stream and is updated in place.  Derivations: docs/backward.md. */
-#include <string.h>
-
 #include "model/forward.h"
+#include "ops/activation.h"
+#include "ops/move.h"
 
 /* The norm's output again, where a linear behind it asks for its input. */
 static void norm_again(ar_pass *p, const ar_norm *norm, const float *x, const float *rstd, const ar_rows *rows,
@@ -18,11 +18,10 @@ static void mlp_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *ro
     const ar_runtime *rt = p->model->rt;
     const ar_layer *l = &p->model->layers[layer];
     size_t dim = (size_t)p->model->arch.dim, ff = (size_t)p->model->arch.ff;
-    if (ar__linear_needs_input(&l->down, rows)) ar__swiglu(p, a, rows);
+    if (ar__linear_needs_input(&l->down, rows)) ar__swiglu_fwd(rt, p->act, a->gate, a->up, rows->count, ff);
     if (ar__pass_level(p, layer) < AR_LEVEL_ALL) ar__linear_su(rt, a->su[AR_SLOT_DOWN], &l->down, p->act, rows, &p->linear);
     ar__linear_bwd(rt, p->act, false, p->dx, &l->down, p->act, a->su[AR_SLOT_DOWN], rows, &p->linear);
-#pragma omp parallel for num_threads(ar__team(rt, rows->count *ff * 8)) schedule(static)
-    for (size_t i = 0; i < rows->count; i++) rt->kern.silu_mul_bwd(a->gate + i * ff, a->up + i * ff, p->act + i * ff, ff);
+    ar__swiglu_bwd(rt, a->gate, a->up, p->act, rows->count, ff);
     norm_again(p, &l->mlp_norm, a->mid, a->rstd_mlp, rows, (const ar_linear *[]){&l->gate, &l->up}, 2);
     ar__linear_bwd(rt, p->dh, false, a->gate, &l->gate, p->h, a->su[AR_SLOT_GATE], rows, &p->linear);
     ar__linear_bwd(rt, p->dh, true, a->up, &l->up, p->h, a->su[AR_SLOT_UP], rows, &p->linear);
@@ -51,9 +50,9 @@ static void attention_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_ro
     const float *q, *k;
     ar__linear_bwd(rt, p->attention.dout, false, p->dx, &l->o, a->att, a->su[AR_SLOT_O], behind, &p->linear);
     if (behind != rows) {
-        ar__tail_put(&p->tail, p->attention.dout, rows->count, l->o.w.cols);
-        ar__tail_put(&p->tail, a->att, rows->count, l->o.w.cols);
-        ar__tail_put(&p->tail, p->dx, rows->count, dim);
+        ar__rows_spread(rt, p->attention.dout, rows->count, p->tail.row, behind->count, l->o.w.cols);
+        ar__rows_spread(rt, a->att, rows->count, p->tail.row, behind->count, l->o.w.cols);
+        ar__rows_spread(rt, p->dx, rows->count, p->tail.row, behind->count, dim);
     }
     ar__rotate(p, l, a, rows, NULL, false, &q, &k);
     ar__attention_bwd(rt, p->attention.dq, p->attention.dk, p->attention.dv, p->attention.dsum, p->attention.dout, q, k, a->v, a->att,

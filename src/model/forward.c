@@ -4,12 +4,8 @@
  *   h = norm(mid)   x' = mid + down(silu(gate(h)) * up(h)) */
 #include "model/forward.h"
 
-#include <string.h>
-
-static void add(const ar_runtime *rt, float *y, const float *x, size_t n) {
-#pragma omp parallel for num_threads(ar__team(rt, n)) schedule(static)
-    for (size_t i = 0; i < n; i++) y[i] += x[i];
-}
+#include "ops/activation.h"
+#include "ops/move.h"
 
 ar_attention ar__layer_attention(const ar_model *m, const ar_layer *l) {
     const ar_arch *a = &m->arch;
@@ -40,14 +36,6 @@ void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, 
     *k = to_k;
 }
 
-/* The rows of each sample behind what the cache has of it. */
-static void store(const ar_pass *p, float *to, const float *from, size_t width) {
-    for (size_t i = 0; i < p->attention.block_count; i++) {
-        const ar_block *b = &p->attention.blocks[i];
-        memcpy(to + (b->keys + b->position) * width, from + b->row * width, b->count * width * sizeof *to);
-    }
-}
-
 static void attend(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, ar_kv_cache *cache) {
     const ar_model *m = p->model;
     const ar_layer *l = &m->layers[layer];
@@ -56,8 +44,8 @@ static void attend(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, ar
     const float *q, *k, *v = a->v;
     ar__rotate(p, l, a, rows, cache ? cache->begin : NULL, true, &q, &k);
     if (cache) {
-        store(p, cache->k[layer], k, kv);
-        store(p, cache->v[layer], v, kv);
+        ar__rows_store(m->rt, cache->k[layer], k, p->attention.blocks, p->attention.block_count, kv);
+        ar__rows_store(m->rt, cache->v[layer], v, p->attention.blocks, p->attention.block_count, kv);
         k = cache->k[layer];
         v = cache->v[layer];
     }
@@ -77,8 +65,8 @@ static void attention_forward(ar_pass *p, size_t layer, ar_acts *a, const ar_row
     ar__linears_fwd(rt, qkv, 3, p->h, rows, &p->linear);
     attend(p, layer, a, rows, cache);
     if (behind != rows) {
-        ar__tail_take(&p->tail, a->att, a->att, l->o.w.cols);
-        ar__tail_take(&p->tail, p->h, a->x, dim);
+        ar__rows_take(rt, a->att, a->att, p->tail.row, behind->count, l->o.w.cols);
+        ar__rows_take(rt, p->h, a->x, p->tail.row, behind->count, dim);
         x = p->h;
     }
     ar__linear_fwd(rt, a->mid, a->su[AR_SLOT_O], &l->o, a->att, behind, &p->linear);
@@ -99,16 +87,9 @@ void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cach
     ar_linear_out mlp[] = {{&l->gate, a->gate, a->su[AR_SLOT_GATE]}, {&l->up, a->up, a->su[AR_SLOT_UP]}};
     ar__linears_fwd(rt, mlp, 2, p->h, behind, &p->linear);
     if (!out) return;
-    ar__swiglu(p, a, behind);
+    ar__swiglu_fwd(rt, p->act, a->gate, a->up, behind->count, (size_t)m->arch.ff);
     ar__linear_fwd(rt, out, a->su[AR_SLOT_DOWN], &l->down, p->act, behind, &p->linear);
-    add(rt, out, a->mid, behind->count * dim);
-}
-
-void ar__swiglu(ar_pass *p, const ar_acts *a, const ar_rows *rows) {
-    const ar_runtime *rt = p->model->rt;
-    size_t ff = (size_t)p->model->arch.ff;
-#pragma omp parallel for num_threads(ar__team(rt, rows->count *ff * 8)) schedule(static)
-    for (size_t i = 0; i < rows->count; i++) rt->kern.silu_mul(p->act + i * ff, a->gate + i * ff, a->up + i * ff, ff);
+    ar__add(rt, out, a->mid, behind->count * dim);
 }
 
 /* Frequencies depend on the length only under dynamic scaling past the original maximum. */

@@ -13,12 +13,7 @@ const ar_rows *ar__rows_behind(const ar_pass *p, size_t layer, const ar_rows *ro
  * else they are turned in place (turn), or were before.  past: per sample, as ar__rope_apply takes it. */
 void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, const size_t *past, bool turn, const float **q,
                 const float **k);
-/* p->act = silu(gate) * up */
-void ar__swiglu(ar_pass *p, const ar_acts *a, const ar_rows *rows);
 /* The rows with a target, or none left out. */
 void ar__tail_begin(ar_pass *p, const ar_batch *b);
-/* dst[i] = src[row[i]], and back with zeros between; both in place. */
-void ar__tail_take(const ar_tail *t, float *x, const float *from, size_t width);
-void ar__tail_put(const ar_tail *t, float *x, size_t rows, size_t width);
 
 #endif

@@ -4,10 +4,10 @@
  * the sample, never split over chunks.  To the linear a piece is a sample, so the head's own gradients are summed piece
  * by piece, in an order that depends neither on the micro-batch nor on how many pieces a chunk holds. */
 #include <assert.h>
-#include <string.h>
 
 #include "model/pass.h"
 #include "ops/loss.h"
+#include "ops/move.h"
 
 /* Where filling goes on: sample, row within the batch, rows taken before. */
 typedef struct cursor {
@@ -66,7 +66,7 @@ static bool fill_chunk(ar_pass *p, const ar_batch *b, cursor *c, ar_rows *rows) 
 static void gather(ar_pass *p, const size_t *row, size_t count) {
     size_t d = (size_t)p->model->arch.dim;
     const float *x = p->acts[p->model->arch.layers].x;
-    for (size_t i = 0; i < count; i++) memcpy(p->head.x + i * d, x + row[i] * d, d * sizeof *x);
+    ar__rows_take(p->model->rt, p->head.x, x, row, count, d);
     ar__norm_fwd(p->model->rt, p->head.h, p->head.rstd, &p->model->norm, p->head.x, count, d);
 }
 
@@ -75,7 +75,7 @@ static void chunk_backward(ar_pass *p, const ar_rows *rows) {
     size_t d = (size_t)m->arch.dim;
     ar__linear_bwd(m->rt, p->head.dh, false, p->head.logits, &m->head, p->head.h, p->head.su, rows, &p->linear);
     ar__norm_bwd(m->rt, p->head.dh, false, p->head.dh, &m->norm, p->head.x, p->head.rstd, rows, 1, d);
-    for (size_t i = 0; i < rows->count; i++) memcpy(p->dx + p->head.at[i] * d, p->head.dh + i * d, d * sizeof *p->dx);
+    ar__rows_put(m->rt, p->dx, p->head.dh, p->head.at, rows->count, d);
 }
 
 static void scale_chunk(ar_pass *p, const ar_batch *b, const ar_rows *rows, float scale) {
@@ -89,7 +89,7 @@ void ar__pass_loss(ar_pass *p, const ar_batch *b, double *sample_nll, float *tok
     cursor c = {.row = b->rows.samples ? b->rows.start[0] : 0};
     ar_rows rows;
     for (size_t s = 0; s < b->rows.samples; s++) sample_nll[s] = 0.0;
-    if (grad_scale != 0.0f && !p->tail.on) memset(p->dx, 0, b->rows.count * (size_t)m->arch.dim * sizeof *p->dx);
+    if (grad_scale != 0.0f && !p->tail.on) ar__zero_rows(m->rt, p->dx, b->rows.count, (size_t)m->arch.dim);
     while (fill_chunk(p, b, &c, &rows)) {
         if (grad_scale != 0.0f) scale_chunk(p, b, &rows, grad_scale);
         gather(p, p->head.at, rows.count);

@@ -3,8 +3,6 @@
  *
  *   rows of the batch  | p p p t t | p t t |     p: prompt, t: has a target       row       3 4 6 7
  *   rows of the tail   | t t | t t |             samples and segments stay        position  3 4 1 2   (for dropout) */
-#include <string.h>
-
 #include "model/forward.h"
 
 void ar__tail_begin(ar_pass *p, const ar_batch *b) {
@@ -29,18 +27,4 @@ void ar__tail_begin(ar_pass *p, const ar_batch *b) {
 
 const ar_rows *ar__rows_behind(const ar_pass *p, size_t layer, const ar_rows *rows) {
     return p->tail.on && layer + 1 == (size_t)p->model->arch.layers ? &p->tail.rows : rows;
-}
-
-void ar__tail_take(const ar_tail *t, float *x, const float *from, size_t width) {
-    for (size_t i = 0; i < t->rows.count; i++)
-        if (x != from || t->row[i] != i) memcpy(x + i * width, from + t->row[i] * width, width * sizeof *x);
-}
-
-void ar__tail_put(const ar_tail *t, float *x, size_t rows, size_t width) {
-    for (size_t i = rows, from = t->rows.count; i-- > 0;) {
-        if (from == 0 || t->row[from - 1] != i)
-            memset(x + i * width, 0, width * sizeof *x);
-        else if (--from != i)
-            memcpy(x + i * width, x + from * width, width * sizeof *x);
-    }
 }

@@ -124,7 +124,9 @@ static ar_status attach(ar_learner *l, bool fresh, ar_error *err) {
     l->eval_ops = ar__alloc(n, sizeof *l->eval_ops);
     l->weight_norm = ar__alloc(l->adapter->pair_count, sizeof *l->weight_norm);
     l->site_strength = ar__alloc(l->adapter->pair_count, sizeof *l->site_strength);
-    if (!l->eval_ops || !l->weight_norm || !l->site_strength) return ar__fail_memory(err, "adapter");
+    l->factors = ar__alloc(l->adapter->pair_count, sizeof *l->factors);
+    l->weights = ar__alloc(l->adapter->pair_count, sizeof *l->weights);
+    if (!l->eval_ops || !l->weight_norm || !l->site_strength || !l->factors || !l->weights) return ar__fail_memory(err, "adapter");
     memcpy(l->eval_ops, l->attachment->ops, n * sizeof *l->eval_ops);
     for (size_t i = 0; i < l->adapter->pair_count; i++) l->weight_norm[i] = -1.0;
     for (size_t i = 1; i < n; i++) { /* module 0, the embedding, has no dropout */
@@ -219,6 +221,8 @@ void ar__learner_close(ar_learner *l) {
     free(l->eval_ops);
     free(l->weight_norm);
     free(l->site_strength);
+    free(l->factors);
+    free(l->weights);
     free(l->samples);
     ar__pairs_release(l);
     *l = (ar_learner){0};

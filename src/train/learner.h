@@ -27,6 +27,8 @@ typedef struct ar_learner {
     double *weight_norm;   /* ||W||_F by pair, negative until measured */
     int rank_used;         /* the most directions that hold 99 % of a site's update, when measured; 0: not yet */
     double *site_strength; /* ||s B A||_F / ||W||_F by pair, when last measured */
+    ar_factors *factors;   /* [pairs] scratch of that, as are */
+    ar_weight *weights;    /* these */
 
     int64_t steps, step; /* in all; done */
     double loss, grad_norm, eval_loss, strength;
@@ -61,8 +63,6 @@ int ar__step_get(uint32_t *out, ar_learner *l, uint64_t step);
 /* Sets each one's eval_loss (with an objective eval_judged too): over the course's eval_data, without dropout. */
 void ar__learners_evaluate(ar_course *c, ar_learner *const *learners, size_t count);
 
-/* ||B A||_F */
-double ar__pair_update_norm(const ar_pair *p);
 /* Mean over the sites of ||s B A||_F / ||W||_F. */
 double ar__learner_strength(ar_learner *l);
 /* s over the pairs, of which there is one at least. */

@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "train/optim.h"
+#include "train/schedule.h"
 
 /* Noise of single batches is no divergence: fewer steps than this say nothing, nor does a rise below a tenth; against one batch,
  * the first, below a fifth.  A loss that a longer run ends with as it began is worth a word too.  Of pairs, whose losses differ

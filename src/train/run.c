@@ -8,9 +8,9 @@
 #include "base/fail.h"
 #include "train/changes.h"
 #include "train/checkpoint.h"
-#include "train/optim.h"
 #include "train/pairs.h"
 #include "train/record.h"
+#include "train/schedule.h"
 
 enum { SAVE_SECONDS = 600 };
 

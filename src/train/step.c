@@ -3,8 +3,8 @@
 
 #include "base/fail.h"
 #include "train/learner.h"
-#include "train/optim.h"
 #include "train/pairs.h"
+#include "train/schedule.h"
 
 /* Names what is to blame for a loss or gradient that is no number. */
 static ar_status not_finite(const ar_learner *l, int64_t step, const char *what, double value, ar_error *err) {
@@ -100,14 +100,14 @@ ar_status ar__learners_gradients(ar_course *c, ar_learner *const *learners, size
     ar_status s = take_samples(c, learners, count, err);
     if (s) return s;
     for (size_t i = 0; i < count; i++) {
-        ar__trainables_zero_grad(c->rt, &learners[i]->list);
+        ar__zero_grads(c->rt, learners[i]->list.at, learners[i]->list.count);
         warm_up(learners[i]);
         if (learners[i]->scales.count) ar__scales_zero(&learners[i]->scales, learners[i]->attachment);
     }
     learn(c, learners, count);
     for (size_t i = 0; i < count; i++) {
         ar_learner *l = learners[i];
-        ar__trainables_join_grad(c->rt, &l->list);
+        ar__join_grads(c->rt, l->list.at, l->list.count);
         if (l->scales.count) ar__scales_gather(ar__trainables_scales(&l->list)->grad, &l->scales, l->attachment);
         take_loss(l, c, &c->parts[i]);
         if (!isfinite(l->loss)) l->status = not_finite(l, l->step + 1, "the loss", l->loss, &l->error);
@@ -124,12 +124,13 @@ void ar__learner_refresh(ar_learner *l) {
 
 static void update(ar_learner *l) {
     int64_t step = l->step + 1;
-    l->grad_norm = ar__grad_norm(l->course->rt, &l->list);
+    l->grad_norm = ar__grad_norm(l->course->rt, l->list.at, l->list.count);
     if (!isfinite(l->grad_norm)) {
         l->status = not_finite(l, step, "the gradient norm", l->grad_norm, &l->error);
         return;
     }
-    ar__optim_step(l->course->rt, &l->list, &l->o, ar__rate_at(&l->o, step, l->steps), step, l->grad_norm);
+    ar_update u = ar__update_at(&l->o, ar__rate_at(&l->o, step, l->steps), step, l->grad_norm);
+    ar__update(l->course->rt, l->list.at, l->list.count, &u);
     ar__learner_refresh(l);
     l->step = step;
 }

@@ -1,41 +1,9 @@
-/* How hard the adapter pushes: ||s B A||_F / ||W||_F, from r x r Gram matrices, never a dense product:
- *     ||B A||_F^2 = sum over i, j of (B^T B)_ij (A A^T)_ij */
+/* How hard the adapter pushes: ||s B A||_F / ||W||_F. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "adapter/algebra/figures.h"
 #include "train/learner.h"
-
-static double row_dot(const float *x, const float *y, size_t n) {
-    double sum = 0.0;
-    for (size_t i = 0; i < n; i++) sum += (double)x[i] * (double)y[i];
-    return sum;
-}
-
-double ar__pair_update_norm(const ar_pair *p) {
-    size_t r = (size_t)p->rank, n = (size_t)p->n_out;
-    double total = 0.0;
-    for (size_t i = 0; i < r; i++)
-        for (size_t j = 0; j <= i; j++) {
-            double b = 0.0, a = row_dot(p->a + i * (size_t)p->n_in, p->a + j * (size_t)p->n_in, (size_t)p->n_in);
-            for (size_t q = 0; q < n; q++) b += (double)p->b[q * r + i] * (double)p->b[q * r + j];
-            total += (i == j ? 1.0 : 2.0) * a * b;
-        }
-    return sqrt(total > 0.0 ? total : 0.0);
-}
-
-static double weight_norm(const ar_weight *w) {
-    const ar_dtype_info *t = ar__dtype(w->type);
-    size_t n = w->rows * w->cols;
-    double sum = 0.0;
-    float part[4096];
-    for (size_t at = 0; at < n; at += 4096) {
-        size_t len = n - at < 4096 ? n - at : 4096;
-        t->to_f32(part, (const char *)w->data + at / t->block * t->bytes, len);
-        sum += row_dot(part, part, len);
-    }
-    return sqrt(sum);
-}
 
 void ar__learner_scales(double *least, double *most, const ar_learner *l) {
     *least = *most = l->adapter->pair[0].scale;
@@ -58,17 +26,20 @@ void ar__learner_measure_rank(ar_learner *l) {
 }
 
 double ar__learner_strength(ar_learner *l) {
+    const ar_runtime *rt = l->course->rt;
+    const ar_model *m = l->course->model;
     size_t n = l->adapter->pair_count;
     double sum = 0.0;
-#pragma omp parallel for num_threads(l->course->rt->threads) schedule(static, 1)
     for (size_t i = 0; i < n; i++) {
         const ar_pair *p = &l->adapter->pair[i];
-        if (l->weight_norm[i] < 0.0) {
-            ar_weight w = ar__model_weight(l->course->model, ar__model_find(l->course->model, p->site));
-            l->weight_norm[i] = weight_norm(&w);
-        }
-        l->site_strength[i] = fabs(p->scale) * ar__pair_update_norm(p) / (l->weight_norm[i] > 0.0 ? l->weight_norm[i] : 1.0);
+        l->factors[i] = (ar_factors){p->a, p->b, (size_t)p->rank, (size_t)p->n_in, (size_t)p->n_out};
+        l->weights[i] = ar__model_weight(m, ar__model_find(m, p->site));
     }
-    for (size_t i = 0; i < n; i++) sum += l->site_strength[i];
+    if (n && l->weight_norm[0] < 0.0) ar__weight_norms(rt, l->weight_norm, l->weights, n);
+    ar__update_norms(rt, l->site_strength, l->factors, n);
+    for (size_t i = 0; i < n; i++) {
+        l->site_strength[i] = fabs(l->adapter->pair[i].scale) * l->site_strength[i] / (l->weight_norm[i] > 0.0 ? l->weight_norm[i] : 1.0);
+        sum += l->site_strength[i];
+    }
     return n ? sum / (double)n : 0.0;
 }

@@ -9,12 +9,9 @@
 /* What one tensor of `count` numbers takes of the state, in bytes: `copies` of them. */
 static size_t state_bytes(size_t count, size_t copies) { return (count * sizeof(float) + 63) / 64 * 64 * copies; }
 
-/* The memory of the state, zeroed by all threads: its first touch is much of what a start costs. */
 static ar_status reserve(ar_trainables *t, const ar_runtime *rt, size_t bytes, ar_error *err) {
-    enum { STRETCH = 2 << 20 };
     if (!ar__arena_init(&t->state, bytes)) return ar__fail_memory(err, "gradients and optimizer state");
-#pragma omp parallel for num_threads(ar__team(rt, bytes / 4)) schedule(static)
-    for (size_t at = 0; at < bytes; at += STRETCH) memset(t->state.base + at, 0, bytes - at < STRETCH ? bytes - at : STRETCH);
+    ar__zero_bytes(rt, t->state.base, bytes);
     return AR_OK;
 }
 
@@ -165,17 +162,4 @@ void ar__trainables_release(ar_trainables *t) {
     free(t->at);
     ar__arena_release(&t->state);
     *t = (ar_trainables){0};
-}
-
-void ar__trainables_zero_grad(const ar_runtime *rt, ar_trainables *t) {
-#pragma omp parallel for num_threads(ar__team(rt, t->total)) schedule(dynamic, 1)
-    for (size_t i = 0; i < t->count; i++) {
-        memset(t->at[i].grad, 0, t->at[i].count * sizeof(float));
-        if (t->at[i].grad_tied) memset(t->at[i].grad_tied, 0, t->at[i].count * sizeof(float));
-    }
-}
-
-void ar__trainables_join_grad(const ar_runtime *rt, ar_trainables *t) {
-    for (size_t i = 0; i < t->count; i++)
-        if (t->at[i].grad_tied) rt->kern.axpy(t->at[i].grad, 1.0f, t->at[i].grad_tied, t->at[i].count);
 }

@@ -6,18 +6,8 @@
 #define AR_TRAIN_TRAINABLE_H
 
 #include "model/attach.h"
+#include "ops/optim.h"
 #include "train/scales.h"
-
-typedef enum ar_role { AR_ROLE_A, AR_ROLE_B, AR_ROLE_MAGNITUDE, AR_ROLE_WEIGHT, AR_ROLE_BIAS, AR_ROLE_SCALES } ar_role;
-
-typedef struct ar_trainable {
-    char *name; /* unique: "model.layers.0.self_attn.q_proj.lora_A", "lm_head.weight" */
-    ar_role role;
-    float *value, *grad, *m, *v; /* m, v: NULL under SGD */
-    float *grad_tied;            /* a tied tensor's second source, the embedding's; NULL otherwise */
-    size_t count;
-    double rate_factor; /* lr-ratio for B, 1 otherwise */
-} ar_trainable;
 
 typedef struct ar_trainables {
     ar_trainable *at;
@@ -42,9 +32,5 @@ ar_trainable *ar__trainables_scales(ar_trainables *t);
 /* Every weight of the model, which is made to own them. */
 ar_status ar__trainables_from_model(ar_trainables *out, ar_model *m, bool moments, ar_error *err);
 void ar__trainables_release(ar_trainables *t);
-void ar__trainables_zero_grad(const ar_runtime *rt, ar_trainables *t);
-/* After the last micro-batch: adds the second sources.  They are kept apart until here so that each is summed in
- * sample order whatever the micro-batch. */
-void ar__trainables_join_grad(const ar_runtime *rt, ar_trainables *t);
 
 #endif

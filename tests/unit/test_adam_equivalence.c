@@ -15,7 +15,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "small_model.h"
-#include "train/optim.h"
+#include "train/schedule.h"
 #include "util.h"
 
 /* s·B·A of every site, one after the other. */
@@ -186,7 +186,8 @@ static void step_of(small *s, bool of_b, const ar_train_options *o, int64_t t) {
     assert_non_null(part.at);
     for (size_t i = 0; i < s->list.count; i++)
         if ((s->list.at[i].role == AR_ROLE_B) == of_b) part.at[part.count++] = s->list.at[i];
-    ar__optim_step(s->rt, &part, o, o->learner.lr, t, 0.0);
+    ar_update u = ar__update_at(o, o->learner.lr, t, 0.0);
+    ar__update(s->rt, part.at, part.count, &u);
     free(part.at);
 }
 

@@ -9,7 +9,7 @@
 
 #include "class.h"
 #include "small_model.h"
-#include "train/optim.h"
+#include "train/schedule.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define COUNTING 0
@@ -50,8 +50,8 @@ void *aligned_alloc(size_t align, size_t n) {
 
 static void step(small *s, const ar_train_options *o, int64_t t) {
     small_loss(s, true);
-    double norm = ar__grad_norm(s->rt, &s->list);
-    ar__optim_step(s->rt, &s->list, o, 1e-4, t, norm);
+    ar_update u = ar__update_at(o, 1e-4, t, ar__grad_norm(s->rt, s->list.at, s->list.count));
+    ar__update(s->rt, s->list.at, s->list.count, &u);
     if (s->at) ar__attach_refresh(s->at);
 }
 

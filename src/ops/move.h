@@ -1,0 +1,21 @@
+/* Rows of floats that go elsewhere, and the residual sum. */
+#ifndef AR_OPS_MOVE_H
+#define AR_OPS_MOVE_H
+
+#include "ops/attention.h"
+
+/* y += x */
+void ar__add(const ar_runtime *rt, float *y, const float *x, size_t n);
+void ar__zero_rows(const ar_runtime *rt, float *x, size_t rows, size_t width);
+
+/* dst[i] = src[row[i]]; row ascends, so that dst may be src. */
+void ar__rows_take(const ar_runtime *rt, float *dst, const float *src, const size_t *row, size_t count, size_t width);
+/* dst[row[i]] = src[i] */
+void ar__rows_put(const ar_runtime *rt, float *dst, const float *src, const size_t *row, size_t count, size_t width);
+/* In place: x[row[i]] = x[i], and zeros for the others of all `rows`; row ascends. */
+void ar__rows_spread(const ar_runtime *rt, float *x, size_t rows, const size_t *row, size_t count, size_t width);
+
+/* Keys or values of the blocks' rows to their places in a cache. */
+void ar__rows_store(const ar_runtime *rt, float *cache, const float *x, const ar_block *blocks, size_t block_count, size_t width);
+
+#endif
