@@ -160,7 +160,7 @@ static ar_status begin_file(ar_events *e, ar_error *err) {
 static ar_status cut_file(const char *path, int64_t step, ar_error *err) {
     ar_buf old = {0};
     ar_status s = ar__file_read(&old, path, (size_t)1 << 32, err);
-    if (!s) s = ar__file_write(path, old.data ? old.data : "", kept_length(&old, step), err);
+    if (!s && old.data) s = ar__file_write(path, old.data, kept_length(&old, step), err);
     ar__buf_release(&old);
     return s;
 }
