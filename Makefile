@@ -31,8 +31,9 @@ PKG_CONFIG   ?= pkg-config
 REQUIRES := jansson libpcre2-8 libutf8proc sqlite3
 ALGEBRA  := lapacke openblas
 PACKAGES := $(REQUIRES) yaml-0.1 libedit $(ALGEBRA)
+# zlib1g-dev: sqlite3.pc asks for it in static links, and its package does not bring it.
 DEB_PACKAGES := gcc make pkg-config libjansson-dev libyaml-dev libedit-dev libpcre2-dev libutf8proc-dev libsqlite3-dev \
-                libopenblas-openmp-dev liblapacke-dev libcmocka-dev
+                libopenblas-openmp-dev liblapacke-dev libcmocka-dev zlib1g-dev
 
 OPT      ?= -O2 -g
 WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wundef
@@ -112,7 +113,7 @@ deps-check:
 	@$(PKG_CONFIG) --print-errors --exists $(PACKAGES)
 
 test-deps-check: deps-check
-	@{ $(call have_packages,cmocka); } || tools/install-deps $(DEB_PACKAGES)
+	@{ $(call have_packages,cmocka zlib); } || tools/install-deps $(DEB_PACKAGES)
 
 # ---- compiling -----------------------------------------------------------------------------------------------
 # A kernel file is named after its ISA; only these files may use its instructions.
