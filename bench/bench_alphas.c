@@ -98,6 +98,7 @@ int main(int argc, char **argv) {
     must(ar__course_allocate(&c, &err), &err);
     session = (ar_session){
         .rt = rt, .model = c.model, .tokenizer = c.tokenizer, .adapter = learners[0].adapter, .attachment = learners[0].attachment};
+    must(ar__session_keep_strengths(&session, &err), &err);
     ar_eval_options eo;
     ar_eval_options_init(&eo);
     eo.data = o.course.data;
