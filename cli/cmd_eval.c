@@ -230,10 +230,11 @@ static int many(cli *c, ar_session *session, const ar_eval_options *o, const str
     ar_strengths s;
     ar_error err;
     int code = ar_eval_strengths(&s, session, &so, &err) ? cli_fail(c, &err) : CLI_OK;
-    bool more = false;
+    bool more = false, none = v->write_best && s.best < 0;
+    if (!code && none && !c->json) code = print_list(c, &s); /* what there was to choose from, before the error */
+    if (!code && v->write_best) code = write_best(c, session, &s, v);
     if (!code) code = cli_keep_result(&more, c, list_json(&s, v, bounded));
     if (more) code = print_list(c, &s);
-    if (!code && v->write_best) code = write_best(c, session, &s, v);
     ar_strengths_release(&s);
     return code;
 }

@@ -59,10 +59,10 @@ AR_API void ar_tune_options_init(ar_tune_options *o);
 /* Fits the scales of the session's one adapter, which has them afterwards.  Caller releases the result, also after an error. */
 AR_API ar_status ar_tune(ar_tune_result *out, ar_session *s, const ar_tune_options *o, ar_error *err);
 AR_API void ar_tune_result_release(ar_tune_result *r); /* safe on a zeroed one */
-/* The session's one adapter as it stands, as a PEFT folder. */
-/* Whether that may write there: a folder that does not exist or is empty, or with overwrite one that holds an adapter; never one of a
- * training or a model. */
+/* Whether an adapter may be written there: a folder that does not exist or is empty, or with overwrite one that holds an adapter; never
+ * one of a training or a model. */
 AR_API ar_status ar_session_check_folder(const char *dir, bool overwrite, ar_error *err);
+/* The session's one adapter as it stands, as a PEFT folder, where ar_session_check_folder allows it. */
 AR_API ar_status ar_session_save_adapter(const ar_session *s, const char *dir, bool overwrite, ar_error *err);
 
 #ifdef __cplusplus

@@ -274,9 +274,12 @@ static ar_status decide(ar_sweep_state *s, ar_learner **list, ar_error *err) {
     json_array_append_new(s->rungs, rung);
     free(loss);
     ar_status st = ar__sweep_record_write(s, err); /* before anyone is left behind: a kill in between changes nothing */
-    for (int i = 0; !st && i < s->count; i++)
-        if (is_running(s, i) && left_at(s, i) < 0 && !ar__run_is_done(&s->run[i])) st = ar__run_save_now(&s->run[i], err);
-    return st == AR_ERR_NUMERIC ? AR_OK : st; /* that candidate's own end will say so */
+    for (int i = 0; !st && i < s->count; i++) {
+        if (!is_running(s, i) || left_at(s, i) >= 0 || ar__run_is_done(&s->run[i])) continue;
+        st = ar__run_save_now(&s->run[i], err);
+        if (st == AR_ERR_NUMERIC) st = AR_OK; /* that candidate's own end will say so */
+    }
+    return st;
 }
 
 /* ---- the loop --------------------------------------------------------------------------------------------------------*/
