@@ -1,12 +1,7 @@
 /* The architecture record: everything about a model that the one forward and backward need to know.
  *
- * A family is data: a row of the table in family.c says how its configuration is spelled and what its defaults are.
- * Names are Hugging Face's:
- *
- *   model.embed_tokens
- *   model.layers.N.self_attn.{q,k,v,o}_proj, .{q,k}_norm     model.layers.N.mlp.{gate,up,down}_proj
- *   model.layers.N.input_layernorm, .post_attention_layernorm
- *   model.norm      lm_head */
+ * A family is data: a row of the table in family.c says how its configuration is spelled and what its defaults are, one of names_table.c
+ * what its modules are called, and which slot of a layer each fills. */
 #ifndef AR_ARCH_ARCH_H
 #define AR_ARCH_ARCH_H
 
@@ -25,26 +20,11 @@ typedef struct ar_rope_config {
     bool truncate;
 } ar_rope_config;
 
-/* Slots of a layer, in the order in which PyTorch lists the modules. */
-typedef enum ar_slot {
-    AR_SLOT_Q,
-    AR_SLOT_K,
-    AR_SLOT_V,
-    AR_SLOT_O,
-    AR_SLOT_Q_NORM,
-    AR_SLOT_K_NORM,
-    AR_SLOT_GATE,
-    AR_SLOT_UP,
-    AR_SLOT_DOWN,
-    AR_SLOT_ATTN_NORM,
-    AR_SLOT_MLP_NORM,
-    AR_SLOT_COUNT
-} ar_slot;
-
 enum { AR_MAX_EOS = 8 };
 
 typedef struct ar_arch {
     const char *family; /* "llama", "mistral", "qwen2", "qwen3" */
+    const struct ar_name_map *names;
     int64_t vocab, dim, ff, layers, heads, kv_heads, head_dim, max_positions;
     float norm_eps;
     bool tied, qk_norm, bias_qkv, bias_o, bias_mlp;

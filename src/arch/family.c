@@ -7,6 +7,7 @@
 
 #include "arch/arch.h"
 #include "arch/config_fields.h"
+#include "arch/names.h"
 #include "base/fail.h"
 #include "base/mem.h"
 #include "format/json.h"
@@ -17,7 +18,6 @@ typedef struct family {
     const char *name;
     int bit;       /* of the table of fields */
     bool bias_qkv; /* always, without a field saying so */
-    bool qk_norm;
     window_rule window;
     int64_t kv_heads, head_dim; /* where config.json is silent; 0: as many as heads, dim / heads */
     int64_t max_positions;
@@ -25,10 +25,10 @@ typedef struct family {
 } family;
 
 static const family families[] = {
-    {"llama", AR_LLAMA, false, false, WINDOW_NONE, 0, 0, 2048, 1, 2},
-    {"mistral", AR_MISTRAL, false, false, WINDOW_MISTRAL, 8, 0, 131072, 1, 2},
-    {"qwen2", AR_QWEN2, true, false, WINDOW_QWEN, 32, 0, 32768, -1, -1},
-    {"qwen3", AR_QWEN3, false, true, WINDOW_QWEN, 32, 128, 32768, -1, -1},
+    {"llama", AR_LLAMA, false, WINDOW_NONE, 0, 0, 2048, 1, 2},
+    {"mistral", AR_MISTRAL, false, WINDOW_MISTRAL, 8, 0, 131072, 1, 2},
+    {"qwen2", AR_QWEN2, true, WINDOW_QWEN, 32, 0, 32768, -1, -1},
+    {"qwen3", AR_QWEN3, false, WINDOW_QWEN, 32, 128, 32768, -1, -1},
 };
 
 static ar_status find_family(const family **out, const json_t *config, const char *place, ar_error *err) {
@@ -99,7 +99,7 @@ static ar_status read_flags(ar_arch *a, const family *f, const reader *r) {
     a->bias_qkv = f->bias_qkv || bias;
     a->bias_o = bias;
     a->bias_mlp = mlp_bias;
-    a->qk_norm = f->qk_norm;
+    a->qk_norm = ar__names_slot(a->names, AR_SLOT_Q_NORM) != NULL;
     return AR_OK;
 }
 
@@ -184,6 +184,7 @@ ar_status ar__arch_read(ar_arch *out, const json_t *config, const char *place, c
     *out = (ar_arch){.bos = -1};
     ar_status s = find_family(&f, config, place, err);
     if (s) return s;
+    out->names = ar__names_for_model_type(f->name);
     reader r = {f, config, place, log, err};
     if ((s = ar__fields_check(config, f->bit, f->name, place, err)) || (s = read_sizes(out, f, &r)) || (s = read_flags(out, f, &r)) ||
         (s = read_window(out, &r)) || (s = ar__rope_read(&out->rope, config, out->max_positions, place, log, err)) ||

@@ -12,6 +12,23 @@ typedef enum ar_module_kind {
     AR_MODULE_NORM       /* may only be saved whole */
 } ar_module_kind;
 
+/* Slots of a layer, in the order in which PyTorch lists the modules. */
+typedef enum ar_slot {
+    AR_SLOT_NONE = -1,
+    AR_SLOT_Q,
+    AR_SLOT_K,
+    AR_SLOT_V,
+    AR_SLOT_O,
+    AR_SLOT_Q_NORM,
+    AR_SLOT_K_NORM,
+    AR_SLOT_GATE,
+    AR_SLOT_UP,
+    AR_SLOT_DOWN,
+    AR_SLOT_ATTN_NORM,
+    AR_SLOT_MLP_NORM,
+    AR_SLOT_COUNT
+} ar_slot;
+
 typedef struct ar_module {
     const char *path; /* "model.layers.0.self_attn.q_proj" */
     ar_module_kind kind;

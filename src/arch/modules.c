@@ -1,29 +1,10 @@
 /* The list of modules of a record, with their Hugging Face paths and shapes. */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "arch/arch.h"
+#include "arch/names.h"
 #include "base/fail.h"
 #include "base/mem.h"
-
-typedef struct slot_info {
-    const char *suffix;
-    ar_module_kind kind;
-} slot_info;
-
-static const slot_info slots[AR_SLOT_COUNT] = {
-    [AR_SLOT_Q] = {"self_attn.q_proj", AR_MODULE_LINEAR},
-    [AR_SLOT_K] = {"self_attn.k_proj", AR_MODULE_LINEAR},
-    [AR_SLOT_V] = {"self_attn.v_proj", AR_MODULE_LINEAR},
-    [AR_SLOT_O] = {"self_attn.o_proj", AR_MODULE_LINEAR},
-    [AR_SLOT_Q_NORM] = {"self_attn.q_norm", AR_MODULE_NORM},
-    [AR_SLOT_K_NORM] = {"self_attn.k_norm", AR_MODULE_NORM},
-    [AR_SLOT_GATE] = {"mlp.gate_proj", AR_MODULE_LINEAR},
-    [AR_SLOT_UP] = {"mlp.up_proj", AR_MODULE_LINEAR},
-    [AR_SLOT_DOWN] = {"mlp.down_proj", AR_MODULE_LINEAR},
-    [AR_SLOT_ATTN_NORM] = {"input_layernorm", AR_MODULE_NORM},
-    [AR_SLOT_MLP_NORM] = {"post_attention_layernorm", AR_MODULE_NORM},
-};
 
 static void slot_shape(ar_module *m, const ar_arch *a, ar_slot slot) {
     int64_t q = a->heads * a->head_dim, kv = a->kv_heads * a->head_dim;
@@ -43,17 +24,35 @@ static void slot_shape(ar_module *m, const ar_arch *a, ar_slot slot) {
     m->has_bias = shape[slot].bias;
 }
 
+/* A slot that the family lacks has no path, and the kind of the others'. */
+static ar_module_kind kind_of(ar_slot slot) {
+    bool norm = slot == AR_SLOT_Q_NORM || slot == AR_SLOT_K_NORM || slot == AR_SLOT_ATTN_NORM || slot == AR_SLOT_MLP_NORM;
+    return norm ? AR_MODULE_NORM : AR_MODULE_LINEAR;
+}
+
+static bool fill(ar_module *m, const ar_arch *a, const ar_name_row *row, int64_t layer) {
+    ar_buf b = {0};
+    ar__names_print(&b, a->names, &(ar_name){row, layer});
+    m->path = b.data;
+    m->layer = (int)layer;
+    return !b.failed;
+}
+
 static bool fill_layer(ar_module *m, const ar_arch *a, int64_t layer) {
-    for (int s = 0; s < AR_SLOT_COUNT; s++) {
-        m[s] = (ar_module){.kind = slots[s].kind, .layer = (int)layer};
-        if ((s == AR_SLOT_Q_NORM || s == AR_SLOT_K_NORM) && !a->qk_norm) continue;
-        ar_buf b = {0};
-        ar__buf_printf(&b, "model.layers.%lld.%s", (long long)layer, slots[s].suffix);
-        m[s].path = b.data;
-        if (b.failed) return false;
+    bool ok = true;
+    for (int s = 0; ok && s < AR_SLOT_COUNT; s++) {
+        const ar_name_row *row = ar__names_slot(a->names, (ar_slot)s);
+        m[s] = (ar_module){.kind = kind_of((ar_slot)s), .layer = (int)layer};
+        if (!row) continue;
+        ok = fill(&m[s], a, row, layer);
         slot_shape(&m[s], a, (ar_slot)s);
     }
-    return true;
+    return ok;
+}
+
+static bool fill_top(ar_module *m, const ar_arch *a, ar_module_kind kind, int64_t n_out, int64_t n_in) {
+    *m = (ar_module){.kind = kind, .n_out = n_out, .n_in = n_in};
+    return fill(m, a, ar__names_top(a->names, kind), -1);
 }
 
 ar_status ar__arch_modules(ar_module **out, const ar_arch *a, ar_error *err) {
@@ -61,10 +60,8 @@ ar_status ar__arch_modules(ar_module **out, const ar_arch *a, ar_error *err) {
     ar_module *m = ar__alloc(n, sizeof *m);
     *out = NULL;
     if (!m) return ar__fail_memory(err, "module list");
-    m[0] = (ar_module){ar__strdup("model.embed_tokens"), AR_MODULE_EMBEDDING, -1, a->vocab, a->dim, false};
-    m[n - 2] = (ar_module){ar__strdup("model.norm"), AR_MODULE_NORM, -1, a->dim, 1, false};
-    m[n - 1] = (ar_module){ar__strdup("lm_head"), AR_MODULE_HEAD, -1, a->vocab, a->dim, false};
-    bool ok = m[0].path && m[n - 2].path && m[n - 1].path;
+    bool ok = fill_top(&m[0], a, AR_MODULE_EMBEDDING, a->vocab, a->dim) && fill_top(&m[n - 2], a, AR_MODULE_NORM, a->dim, 1) &&
+              fill_top(&m[n - 1], a, AR_MODULE_HEAD, a->vocab, a->dim);
     for (int64_t l = 0; ok && l < a->layers; l++) ok = fill_layer(m + ar__module_at(l, AR_SLOT_Q), a, l);
     if (!ok) {
         ar__modules_free(m, n);

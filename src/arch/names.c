@@ -91,6 +91,19 @@ const ar_name_row *ar__names_row(const ar_name_map *map, const char *hf_path) {
     return ar__names_find(&name, map, hf_path) ? name.row : NULL;
 }
 
+const ar_name_row *ar__names_slot(const ar_name_map *map, ar_slot slot) {
+    for (int g = 0; g < AR_NAME_GROUPS && map->group[g]; g++)
+        for (const ar_name_row *row = map->group[g]; row->hf; row++)
+            if (row->slot == slot) return row;
+    return NULL;
+}
+
+const ar_name_row *ar__names_top(const ar_name_map *map, ar_module_kind kind) {
+    for (const ar_name_row *row = map->top; row->hf; row++)
+        if (row->kind == kind) return row;
+    return NULL;
+}
+
 void ar__names_print(ar_buf *out, const ar_name_map *map, const ar_name *name) {
     if (name->layer >= 0)
         ar__buf_printf(out, "%s%s%lld.%s", map->prefix, map->layers, (long long)name->layer, name->row->hf);

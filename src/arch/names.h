@@ -28,6 +28,7 @@ typedef struct ar_name_row {
     ar_module_kind kind;
     ar_row_order order;
     bool is_conv1d; /* Hugging Face stores W as [in, out]; GGUF, MLX and the pair's halves do not follow it */
+    ar_slot slot;   /* of a layer; NONE outside, and for what no record has yet */
 } ar_name_row;
 
 /* mlx-lm's path, where a prefix differs; the first that fits counts. */
@@ -64,6 +65,8 @@ typedef struct ar_name {
 bool ar__names_find(ar_name *out, const ar_name_map *map, const char *hf_path);
 bool ar__names_find_gguf(ar_name *out, const ar_name_map *map, const char *stem); /* "blk.3.attn_q" */
 const ar_name_row *ar__names_row(const ar_name_map *map, const char *hf_path);    /* NULL if unknown */
+const ar_name_row *ar__names_slot(const ar_name_map *map, ar_slot slot);          /* NULL: the family has none */
+const ar_name_row *ar__names_top(const ar_name_map *map, ar_module_kind kind);    /* the first outside the layers */
 
 /* The part of a path behind a multimodal wrapper; the path itself where none stands.  "model.language_model.layers.0.…"
  * gives the bare "layers.0.…", whose prefix the functions here put back. */

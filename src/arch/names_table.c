@@ -8,65 +8,69 @@
 
 #include "arch/names.h"
 
-#define LINEAR(hf, gguf)                                                                                                                   \
-    { hf, gguf, AR_MODULE_LINEAR, AR_ROWS_SAME, false }
-#define CONV1D(hf, gguf)                                                                                                                   \
-    { hf, gguf, AR_MODULE_LINEAR, AR_ROWS_SAME, true }
-#define ORDERED(hf, gguf, order)                                                                                                           \
-    { hf, gguf, AR_MODULE_LINEAR, order, false }
-#define NORM(hf, gguf)                                                                                                                     \
-    { hf, gguf, AR_MODULE_NORM, AR_ROWS_SAME, false }
+#define LINEAR(slot, hf, gguf)                                                                                                             \
+    { hf, gguf, AR_MODULE_LINEAR, AR_ROWS_SAME, false, AR_SLOT_##slot }
+#define CONV1D(slot, hf, gguf)                                                                                                             \
+    { hf, gguf, AR_MODULE_LINEAR, AR_ROWS_SAME, true, AR_SLOT_##slot }
+#define ORDERED(slot, hf, gguf, order)                                                                                                     \
+    { hf, gguf, AR_MODULE_LINEAR, order, false, AR_SLOT_##slot }
+#define NORM(slot, hf, gguf)                                                                                                               \
+    { hf, gguf, AR_MODULE_NORM, AR_ROWS_SAME, false, AR_SLOT_##slot }
 #define EMBEDDING(hf, gguf)                                                                                                                \
-    { hf, gguf, AR_MODULE_EMBEDDING, AR_ROWS_SAME, false }
+    { hf, gguf, AR_MODULE_EMBEDDING, AR_ROWS_SAME, false, AR_SLOT_NONE }
 #define HEAD(hf, gguf)                                                                                                                     \
-    { hf, gguf, AR_MODULE_HEAD, AR_ROWS_SAME, false }
+    { hf, gguf, AR_MODULE_HEAD, AR_ROWS_SAME, false, AR_SLOT_NONE }
 #define END                                                                                                                                \
-    { NULL, NULL, AR_MODULE_LINEAR, AR_ROWS_SAME, false }
+    { NULL, NULL, AR_MODULE_LINEAR, AR_ROWS_SAME, false, AR_SLOT_NONE }
 
-static const ar_name_row top_llama[] = {EMBEDDING("model.embed_tokens", "token_embd"), NORM("model.norm", "output_norm"),
+static const ar_name_row top_llama[] = {EMBEDDING("model.embed_tokens", "token_embd"), NORM(NONE, "model.norm", "output_norm"),
                                         HEAD("lm_head", "output"), END};
 static const ar_name_row top_olmo[] = {EMBEDDING("model.embed_tokens", "token_embd"), HEAD("lm_head", "output"), END};
-static const ar_name_row top_phi[] = {EMBEDDING("model.embed_tokens", "token_embd"), NORM("model.final_layernorm", "output_norm"),
+static const ar_name_row top_phi[] = {EMBEDDING("model.embed_tokens", "token_embd"), NORM(NONE, "model.final_layernorm", "output_norm"),
                                       HEAD("lm_head", "output"), END};
 static const ar_name_row top_gpt2[] = {EMBEDDING("transformer.wte", "token_embd"), EMBEDDING("transformer.wpe", "position_embd"),
-                                       NORM("transformer.ln_f", "output_norm"), HEAD("lm_head", "output"), END};
-static const ar_name_row top_gpt_neox[] = {EMBEDDING("gpt_neox.embed_in", "token_embd"), NORM("gpt_neox.final_layer_norm", "output_norm"),
-                                           HEAD("lm_head", "output"), HEAD("embed_out", "output"), END};
+                                       NORM(NONE, "transformer.ln_f", "output_norm"), HEAD("lm_head", "output"), END};
+static const ar_name_row top_gpt_neox[] = {EMBEDDING("gpt_neox.embed_in", "token_embd"),
+                                           NORM(NONE, "gpt_neox.final_layer_norm", "output_norm"), HEAD("lm_head", "output"),
+                                           HEAD("embed_out", "output"), END};
 static const ar_name_row top_bloom[] = {EMBEDDING("transformer.word_embeddings", "token_embd"),
-                                        NORM("transformer.word_embeddings_layernorm", "token_embd_norm"),
-                                        NORM("transformer.ln_f", "output_norm"), HEAD("lm_head", "output"), END};
+                                        NORM(NONE, "transformer.word_embeddings_layernorm", "token_embd_norm"),
+                                        NORM(NONE, "transformer.ln_f", "output_norm"), HEAD("lm_head", "output"), END};
 
-static const ar_name_row attention[] = {LINEAR("self_attn.q_proj", "attn_q"), LINEAR("self_attn.k_proj", "attn_k"),
-                                        LINEAR("self_attn.v_proj", "attn_v"), LINEAR("self_attn.o_proj", "attn_output"), END};
-static const ar_name_row attention_llama[] = {ORDERED("self_attn.q_proj", "attn_q", AR_ROWS_LLAMA_Q),
-                                              ORDERED("self_attn.k_proj", "attn_k", AR_ROWS_LLAMA_K), LINEAR("self_attn.v_proj", "attn_v"),
-                                              LINEAR("self_attn.o_proj", "attn_output"), END};
-static const ar_name_row attention_phi[] = {LINEAR("self_attn.q_proj", "attn_q"), LINEAR("self_attn.k_proj", "attn_k"),
-                                            LINEAR("self_attn.v_proj", "attn_v"), LINEAR("self_attn.dense", "attn_output"), END};
-static const ar_name_row attention_phi3[] = {LINEAR("self_attn.qkv_proj", "attn_qkv"), LINEAR("self_attn.o_proj", "attn_output"), END};
-static const ar_name_row attention_gpt2[] = {CONV1D("attn.c_attn", "attn_qkv"), CONV1D("attn.c_proj", "attn_output"), END};
-static const ar_name_row attention_gpt_neox[] = {ORDERED("attention.query_key_value", "attn_qkv", AR_ROWS_QKV_HEADS),
-                                                 LINEAR("attention.dense", "attn_output"), END};
-static const ar_name_row attention_bloom[] = {ORDERED("self_attention.query_key_value", "attn_qkv", AR_ROWS_QKV_HEADS),
-                                              LINEAR("self_attention.dense", "attn_output"), END};
+static const ar_name_row attention[] = {LINEAR(Q, "self_attn.q_proj", "attn_q"), LINEAR(K, "self_attn.k_proj", "attn_k"),
+                                        LINEAR(V, "self_attn.v_proj", "attn_v"), LINEAR(O, "self_attn.o_proj", "attn_output"), END};
+static const ar_name_row attention_llama[] = {ORDERED(Q, "self_attn.q_proj", "attn_q", AR_ROWS_LLAMA_Q),
+                                              ORDERED(K, "self_attn.k_proj", "attn_k", AR_ROWS_LLAMA_K),
+                                              LINEAR(V, "self_attn.v_proj", "attn_v"), LINEAR(O, "self_attn.o_proj", "attn_output"), END};
+static const ar_name_row attention_phi[] = {LINEAR(Q, "self_attn.q_proj", "attn_q"), LINEAR(K, "self_attn.k_proj", "attn_k"),
+                                            LINEAR(V, "self_attn.v_proj", "attn_v"), LINEAR(O, "self_attn.dense", "attn_output"), END};
+static const ar_name_row attention_phi3[] = {LINEAR(NONE, "self_attn.qkv_proj", "attn_qkv"), LINEAR(O, "self_attn.o_proj", "attn_output"),
+                                             END};
+static const ar_name_row attention_gpt2[] = {CONV1D(NONE, "attn.c_attn", "attn_qkv"), CONV1D(O, "attn.c_proj", "attn_output"), END};
+static const ar_name_row attention_gpt_neox[] = {ORDERED(NONE, "attention.query_key_value", "attn_qkv", AR_ROWS_QKV_HEADS),
+                                                 LINEAR(O, "attention.dense", "attn_output"), END};
+static const ar_name_row attention_bloom[] = {ORDERED(NONE, "self_attention.query_key_value", "attn_qkv", AR_ROWS_QKV_HEADS),
+                                              LINEAR(O, "self_attention.dense", "attn_output"), END};
 
-static const ar_name_row mlp_gated[] = {LINEAR("mlp.gate_proj", "ffn_gate"), LINEAR("mlp.up_proj", "ffn_up"),
-                                        LINEAR("mlp.down_proj", "ffn_down"), END};
-static const ar_name_row mlp_phi[] = {LINEAR("mlp.fc1", "ffn_up"), LINEAR("mlp.fc2", "ffn_down"), END};
-static const ar_name_row mlp_phi3[] = {LINEAR("mlp.gate_up_proj", "ffn_up"), LINEAR("mlp.down_proj", "ffn_down"), END};
-static const ar_name_row mlp_gpt2[] = {CONV1D("mlp.c_fc", "ffn_up"), CONV1D("mlp.c_proj", "ffn_down"), END};
-static const ar_name_row mlp_starcoder2[] = {LINEAR("mlp.c_fc", "ffn_up"), LINEAR("mlp.c_proj", "ffn_down"), END};
-static const ar_name_row mlp_megatron[] = {LINEAR("mlp.dense_h_to_4h", "ffn_up"), LINEAR("mlp.dense_4h_to_h", "ffn_down"), END};
+static const ar_name_row mlp_gated[] = {LINEAR(GATE, "mlp.gate_proj", "ffn_gate"), LINEAR(UP, "mlp.up_proj", "ffn_up"),
+                                        LINEAR(DOWN, "mlp.down_proj", "ffn_down"), END};
+static const ar_name_row mlp_phi[] = {LINEAR(UP, "mlp.fc1", "ffn_up"), LINEAR(DOWN, "mlp.fc2", "ffn_down"), END};
+static const ar_name_row mlp_phi3[] = {LINEAR(NONE, "mlp.gate_up_proj", "ffn_up"), LINEAR(DOWN, "mlp.down_proj", "ffn_down"), END};
+static const ar_name_row mlp_gpt2[] = {CONV1D(UP, "mlp.c_fc", "ffn_up"), CONV1D(DOWN, "mlp.c_proj", "ffn_down"), END};
+static const ar_name_row mlp_starcoder2[] = {LINEAR(UP, "mlp.c_fc", "ffn_up"), LINEAR(DOWN, "mlp.c_proj", "ffn_down"), END};
+static const ar_name_row mlp_megatron[] = {LINEAR(UP, "mlp.dense_h_to_4h", "ffn_up"), LINEAR(DOWN, "mlp.dense_4h_to_h", "ffn_down"), END};
 
-static const ar_name_row norms[] = {NORM("input_layernorm", "attn_norm"), NORM("post_attention_layernorm", "ffn_norm"), END};
-static const ar_name_row norm_input[] = {NORM("input_layernorm", "attn_norm"), END};
-static const ar_name_row norms_qk[] = {NORM("self_attn.q_norm", "attn_q_norm"), NORM("self_attn.k_norm", "attn_k_norm"), END};
-static const ar_name_row norms_gemma2[] = {NORM("input_layernorm", "attn_norm"), NORM("post_attention_layernorm", "post_attention_norm"),
-                                           NORM("pre_feedforward_layernorm", "ffn_norm"),
-                                           NORM("post_feedforward_layernorm", "post_ffw_norm"), END};
-static const ar_name_row norms_olmo2[] = {NORM("post_attention_layernorm", "post_attention_norm"),
-                                          NORM("post_feedforward_layernorm", "post_ffw_norm"), END};
-static const ar_name_row norms_gpt2[] = {NORM("ln_1", "attn_norm"), NORM("ln_2", "ffn_norm"), END};
+static const ar_name_row norms[] = {NORM(ATTN_NORM, "input_layernorm", "attn_norm"), NORM(MLP_NORM, "post_attention_layernorm", "ffn_norm"),
+                                    END};
+static const ar_name_row norm_input[] = {NORM(ATTN_NORM, "input_layernorm", "attn_norm"), END};
+static const ar_name_row norms_qk[] = {NORM(Q_NORM, "self_attn.q_norm", "attn_q_norm"), NORM(K_NORM, "self_attn.k_norm", "attn_k_norm"),
+                                       END};
+static const ar_name_row norms_gemma2[] = {
+    NORM(ATTN_NORM, "input_layernorm", "attn_norm"), NORM(NONE, "post_attention_layernorm", "post_attention_norm"),
+    NORM(MLP_NORM, "pre_feedforward_layernorm", "ffn_norm"), NORM(NONE, "post_feedforward_layernorm", "post_ffw_norm"), END};
+static const ar_name_row norms_olmo2[] = {NORM(NONE, "post_attention_layernorm", "post_attention_norm"),
+                                          NORM(NONE, "post_feedforward_layernorm", "post_ffw_norm"), END};
+static const ar_name_row norms_gpt2[] = {NORM(ATTN_NORM, "ln_1", "attn_norm"), NORM(MLP_NORM, "ln_2", "ffn_norm"), END};
 
 #define LLAMA_NAMES .prefix = "model.", .layers = "layers.", .top = top_llama
 

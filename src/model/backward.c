@@ -18,14 +18,15 @@ static void mlp_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *ro
     const ar_runtime *rt = p->model->rt;
     const ar_layer *l = &p->model->layers[layer];
     size_t dim = (size_t)p->model->arch.dim, ff = (size_t)p->model->arch.ff;
-    if (ar__linear_needs_input(&l->down, rows)) ar__swiglu_fwd(rt, p->act, a->gate, a->up, rows->count, ff);
-    if (ar__pass_level(p, layer) < AR_LEVEL_ALL) ar__linear_su(rt, a->su[AR_SLOT_DOWN], &l->down, p->act, rows, &p->linear);
-    ar__linear_bwd(rt, p->act, false, p->dx, &l->down, p->act, a->su[AR_SLOT_DOWN], rows, &p->linear);
+    if (ar__linear_needs_input(&l->linear[AR_SLOT_DOWN], rows)) ar__swiglu_fwd(rt, p->act, a->gate, a->up, rows->count, ff);
+    if (ar__pass_level(p, layer) < AR_LEVEL_ALL) ar__linear_su(rt, a->su[AR_SLOT_DOWN], &l->linear[AR_SLOT_DOWN], p->act, rows, &p->linear);
+    ar__linear_bwd(rt, p->act, false, p->dx, &l->linear[AR_SLOT_DOWN], p->act, a->su[AR_SLOT_DOWN], rows, &p->linear);
     ar__swiglu_bwd(rt, a->gate, a->up, p->act, rows->count, ff);
-    norm_again(p, &l->mlp_norm, a->mid, a->rstd_mlp, rows, (const ar_linear *[]){&l->gate, &l->up}, 2);
-    ar__linear_bwd(rt, p->dh, false, a->gate, &l->gate, p->h, a->su[AR_SLOT_GATE], rows, &p->linear);
-    ar__linear_bwd(rt, p->dh, true, a->up, &l->up, p->h, a->su[AR_SLOT_UP], rows, &p->linear);
-    ar__norm_bwd(rt, p->dx, true, p->dh, &l->mlp_norm, a->mid, a->rstd_mlp, rows, 1, dim);
+    norm_again(p, &l->norm[AR_SLOT_MLP_NORM], a->mid, a->rstd_mlp, rows,
+               (const ar_linear *[]){&l->linear[AR_SLOT_GATE], &l->linear[AR_SLOT_UP]}, 2);
+    ar__linear_bwd(rt, p->dh, false, a->gate, &l->linear[AR_SLOT_GATE], p->h, a->su[AR_SLOT_GATE], rows, &p->linear);
+    ar__linear_bwd(rt, p->dh, true, a->up, &l->linear[AR_SLOT_UP], p->h, a->su[AR_SLOT_UP], rows, &p->linear);
+    ar__norm_bwd(rt, p->dx, true, p->dh, &l->norm[AR_SLOT_MLP_NORM], a->mid, a->rstd_mlp, rows, 1, dim);
 }
 
 /* Gradients of the raw q and k from those of the rotated (and normed) ones, in place. */
@@ -36,8 +37,8 @@ static void rotate_backward(ar_pass *p, const ar_layer *l, const ar_acts *a, con
     ar__rope_apply(rt, p->attention.dq, p->attention.dq, &p->rope, rows, NULL, heads, -1);
     ar__rope_apply(rt, p->attention.dk, p->attention.dk, &p->rope, rows, NULL, kv_heads, -1);
     if (!ar->qk_norm) return;
-    ar__norm_bwd(rt, p->attention.dq, false, p->attention.dq, &l->q_norm, a->q, a->rstd_q, rows, heads, d);
-    ar__norm_bwd(rt, p->attention.dk, false, p->attention.dk, &l->k_norm, a->k, a->rstd_k, rows, kv_heads, d);
+    ar__norm_bwd(rt, p->attention.dq, false, p->attention.dq, &l->norm[AR_SLOT_Q_NORM], a->q, a->rstd_q, rows, heads, d);
+    ar__norm_bwd(rt, p->attention.dk, false, p->attention.dk, &l->norm[AR_SLOT_K_NORM], a->k, a->rstd_k, rows, kv_heads, d);
 }
 
 static void attention_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, bool below) {
@@ -48,22 +49,23 @@ static void attention_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_ro
     ar_attention at = ar__layer_attention(m, l);
     size_t dim = (size_t)m->arch.dim;
     const float *q, *k;
-    ar__linear_bwd(rt, p->attention.dout, false, p->dx, &l->o, a->att, a->su[AR_SLOT_O], behind, &p->linear);
+    ar__linear_bwd(rt, p->attention.dout, false, p->dx, &l->linear[AR_SLOT_O], a->att, a->su[AR_SLOT_O], behind, &p->linear);
     if (behind != rows) {
-        ar__rows_spread(rt, p->attention.dout, rows->count, p->tail.row, behind->count, l->o.w.cols);
-        ar__rows_spread(rt, a->att, rows->count, p->tail.row, behind->count, l->o.w.cols);
+        ar__rows_spread(rt, p->attention.dout, rows->count, p->tail.row, behind->count, l->linear[AR_SLOT_O].w.cols);
+        ar__rows_spread(rt, a->att, rows->count, p->tail.row, behind->count, l->linear[AR_SLOT_O].w.cols);
         ar__rows_spread(rt, p->dx, rows->count, p->tail.row, behind->count, dim);
     }
     ar__rotate(p, l, a, rows, NULL, false, &q, &k);
     ar__attention_bwd(rt, p->attention.dq, p->attention.dk, p->attention.dv, p->attention.dsum, p->attention.dout, q, k, a->v, a->att,
                       a->lse, &at, p->attention.blocks, p->attention.block_count, p->attention.scratch);
     rotate_backward(p, l, a, rows);
-    float *dh = below || l->attn_norm.dw ? p->dh : NULL;
-    norm_again(p, &l->attn_norm, a->x, a->rstd_attn, rows, (const ar_linear *[]){&l->q, &l->k, &l->v}, 3);
-    ar__linear_bwd(rt, dh, false, p->attention.dq, &l->q, p->h, a->su[AR_SLOT_Q], rows, &p->linear);
-    ar__linear_bwd(rt, dh, true, p->attention.dk, &l->k, p->h, a->su[AR_SLOT_K], rows, &p->linear);
-    ar__linear_bwd(rt, dh, true, p->attention.dv, &l->v, p->h, a->su[AR_SLOT_V], rows, &p->linear);
-    if (dh) ar__norm_bwd(rt, below ? p->dx : NULL, true, dh, &l->attn_norm, a->x, a->rstd_attn, rows, 1, dim);
+    float *dh = below || l->norm[AR_SLOT_ATTN_NORM].dw ? p->dh : NULL;
+    norm_again(p, &l->norm[AR_SLOT_ATTN_NORM], a->x, a->rstd_attn, rows,
+               (const ar_linear *[]){&l->linear[AR_SLOT_Q], &l->linear[AR_SLOT_K], &l->linear[AR_SLOT_V]}, 3);
+    ar__linear_bwd(rt, dh, false, p->attention.dq, &l->linear[AR_SLOT_Q], p->h, a->su[AR_SLOT_Q], rows, &p->linear);
+    ar__linear_bwd(rt, dh, true, p->attention.dk, &l->linear[AR_SLOT_K], p->h, a->su[AR_SLOT_K], rows, &p->linear);
+    ar__linear_bwd(rt, dh, true, p->attention.dv, &l->linear[AR_SLOT_V], p->h, a->su[AR_SLOT_V], rows, &p->linear);
+    if (dh) ar__norm_bwd(rt, below ? p->dx : NULL, true, dh, &l->norm[AR_SLOT_ATTN_NORM], a->x, a->rstd_attn, rows, 1, dim);
 }
 
 void ar__pass_backward(ar_pass *p, const ar_batch *b) {

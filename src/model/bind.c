@@ -4,19 +4,21 @@
 #include <string.h>
 
 #include "adapter/base_weights.h"
+#include "arch/names.h"
 #include "base/fail.h"
 #include "base/mem.h"
 
 typedef struct binder {
     ar_model *m;
-    bool headless;
+    const char *prefix; /* of everything but the head */
+    bool headless;      /* the files lack it */
     size_t bound;
     ar_error *err;
 } binder;
 
 static const ar_st_tensor *find_tensor(const binder *b, const char *path, const char *suffix, ar_buf *name) {
     const char *p = path;
-    if (b->headless && !strncmp(p, "model.", 6)) p += 6;
+    if (b->headless && !strncmp(p, b->prefix, strlen(b->prefix))) p += strlen(b->prefix);
     ar__buf_clear(name);
     ar__buf_printf(name, "%s%s", p, suffix);
     return name->failed ? NULL : ar__st_find(b->m->files, name->data);
@@ -68,7 +70,8 @@ static ar_status bind_module(binder *b, size_t i, ar_buf *name) {
     const ar_st_tensor *t = find_tensor(b, mod->path, ".weight", name);
     ar_status s;
     if (name->failed) return ar__fail_memory(b->err, mod->path);
-    if (!t && i == 0 && m->tied) t = find_tensor(b, "lm_head", ".weight", name); /* the one tensor under its other name */
+    if (!t && i == 0 && m->tied)
+        t = find_tensor(b, m->modules[ar__module_head(&m->arch)].path, ".weight", name); /* the one tensor under its other name */
     if (!t) return missing(b, name->data);
     if ((s = check_shape(b, t, mod->n_out, mod->n_in))) return s;
     b->bound++;
@@ -102,6 +105,17 @@ static ar_status check_tie(binder *b, ar_buf *name) {
     return AR_OK;
 }
 
+/* The module of a tensor's path, which may lack the prefix. */
+static size_t find_module(const binder *b, ar_buf *path) {
+    size_t at = ar__model_find(b->m, path->data);
+    ar_buf whole = {0};
+    if (at != SIZE_MAX || !b->headless) return at;
+    ar__buf_printf(&whole, "%s%s", b->prefix, path->data);
+    at = whole.failed ? SIZE_MAX : ar__model_find(b->m, whole.data);
+    ar__buf_release(&whole);
+    return at;
+}
+
 /* Tensors that nothing reads: a sign that configuration and weights belong to different models. */
 static void warn_unused(const binder *b) {
     const ar_st_set *files = b->m->files;
@@ -111,8 +125,8 @@ static void warn_unused(const binder *b) {
         const char *name = ar__st_at(files, i)->name, *dot = strrchr(name, '.');
         if (!dot) dot = name + strlen(name);
         ar_buf path = {0};
-        ar__buf_printf(&path, "%s%.*s", b->headless && strncmp(name, "lm_head", 7) ? "model." : "", (int)(dot - name), name);
-        size_t at = path.failed ? SIZE_MAX : ar__model_find(b->m, path.data);
+        ar__buf_printf(&path, "%.*s", (int)(dot - name), name);
+        size_t at = path.failed ? SIZE_MAX : find_module(b, &path);
         ar__buf_release(&path);
         bool used = at != SIZE_MAX && (!strcmp(dot, ".weight") || (!strcmp(dot, ".bias") && b->m->modules[at].has_bias));
         if (used || strstr(name, "rotary_emb.inv_freq")) continue;
@@ -125,9 +139,11 @@ static void warn_unused(const binder *b) {
 }
 
 ar_status ar__model_bind(ar_model *m, ar_error *err) {
-    binder b = {.m = m, .err = err};
-    b.headless = !ar__st_find(m->files, "model.embed_tokens.weight") && ar__st_find(m->files, "embed_tokens.weight");
+    binder b = {.m = m, .prefix = m->arch.names->prefix, .err = err};
     ar_buf name = {0};
+    const char *embedding = m->modules[0].path;
+    b.headless = !find_tensor(&b, embedding, ".weight", &name);
+    b.headless = b.headless && find_tensor(&b, embedding, ".weight", &name);
     ar_status s = check_tie(&b, &name);
     for (size_t i = 0; !s && i < m->module_count; i++) {
         if (!m->modules[i].path || (i == ar__module_head(&m->arch) && m->tied)) continue;

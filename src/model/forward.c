@@ -25,8 +25,8 @@ void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, 
     if (ar->qk_norm) {
         to_q = p->attention.q_rot;
         to_k = p->attention.k_rot;
-        ar__norm_fwd(rt, to_q, a->rstd_q, &l->q_norm, a->q, rows->count * heads, d);
-        ar__norm_fwd(rt, to_k, a->rstd_k, &l->k_norm, a->k, rows->count * kv_heads, d);
+        ar__norm_fwd(rt, to_q, a->rstd_q, &l->norm[AR_SLOT_Q_NORM], a->q, rows->count * heads, d);
+        ar__norm_fwd(rt, to_k, a->rstd_k, &l->norm[AR_SLOT_K_NORM], a->k, rows->count * kv_heads, d);
     }
     if (ar->qk_norm || turn) {
         ar__rope_apply(rt, to_q, to_q, &p->rope, rows, past, heads, 1);
@@ -60,17 +60,19 @@ static void attention_forward(ar_pass *p, size_t layer, ar_acts *a, const ar_row
     const ar_rows *behind = ar__rows_behind(p, layer, rows);
     size_t dim = (size_t)m->arch.dim;
     const float *x = a->x;
-    ar__norm_fwd(rt, p->h, a->rstd_attn, &l->attn_norm, x, rows->count, dim);
-    ar_linear_out qkv[] = {{&l->q, a->q, a->su[AR_SLOT_Q]}, {&l->k, a->k, a->su[AR_SLOT_K]}, {&l->v, a->v, a->su[AR_SLOT_V]}};
+    ar__norm_fwd(rt, p->h, a->rstd_attn, &l->norm[AR_SLOT_ATTN_NORM], x, rows->count, dim);
+    ar_linear_out qkv[] = {{&l->linear[AR_SLOT_Q], a->q, a->su[AR_SLOT_Q]},
+                           {&l->linear[AR_SLOT_K], a->k, a->su[AR_SLOT_K]},
+                           {&l->linear[AR_SLOT_V], a->v, a->su[AR_SLOT_V]}};
     ar__linears_fwd(rt, qkv, 3, p->h, rows, &p->linear);
     attend(p, layer, a, rows, cache);
     if (behind != rows) {
-        ar__rows_take(rt, a->att, a->att, p->tail.row, behind->count, l->o.w.cols);
+        ar__rows_take(rt, a->att, a->att, p->tail.row, behind->count, l->linear[AR_SLOT_O].w.cols);
         ar__rows_take(rt, p->h, a->x, p->tail.row, behind->count, dim);
         x = p->h;
     }
-    ar__linear_fwd(rt, a->mid, a->su[AR_SLOT_O], &l->o, a->att, behind, &p->linear);
-    ar__norm_fwd_add(rt, p->h, a->rstd_mlp, &l->mlp_norm, a->mid, x, behind->count, dim);
+    ar__linear_fwd(rt, a->mid, a->su[AR_SLOT_O], &l->linear[AR_SLOT_O], a->att, behind, &p->linear);
+    ar__norm_fwd_add(rt, p->h, a->rstd_mlp, &l->norm[AR_SLOT_MLP_NORM], a->mid, x, behind->count, dim);
 }
 
 void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cache *cache, float *out) {
@@ -83,12 +85,12 @@ void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cach
     if (out || ar__pass_level(p, layer) < AR_LEVEL_ATTENTION)
         attention_forward(p, layer, a, rows, cache);
     else
-        ar__norm_again(rt, p->h, a->rstd_mlp, &l->mlp_norm, a->mid, behind->count, dim);
-    ar_linear_out mlp[] = {{&l->gate, a->gate, a->su[AR_SLOT_GATE]}, {&l->up, a->up, a->su[AR_SLOT_UP]}};
+        ar__norm_again(rt, p->h, a->rstd_mlp, &l->norm[AR_SLOT_MLP_NORM], a->mid, behind->count, dim);
+    ar_linear_out mlp[] = {{&l->linear[AR_SLOT_GATE], a->gate, a->su[AR_SLOT_GATE]}, {&l->linear[AR_SLOT_UP], a->up, a->su[AR_SLOT_UP]}};
     ar__linears_fwd(rt, mlp, 2, p->h, behind, &p->linear);
     if (!out) return;
     ar__swiglu_fwd(rt, p->act, a->gate, a->up, behind->count, (size_t)m->arch.ff);
-    ar__linear_fwd(rt, out, a->su[AR_SLOT_DOWN], &l->down, p->act, behind, &p->linear);
+    ar__linear_fwd(rt, out, a->su[AR_SLOT_DOWN], &l->linear[AR_SLOT_DOWN], p->act, behind, &p->linear);
     ar__add(rt, out, a->mid, behind->count * dim);
 }
 

@@ -15,33 +15,25 @@
 
 enum { MAX_CONFIG_BYTES = 16 << 20 };
 
-ar_linear *ar__model_linear(ar_model *m, size_t module) {
-    if (module == ar__module_head(&m->arch)) return &m->head;
+/* The layer of a module, NULL outside; its slot there. */
+static ar_layer *layer_of(ar_slot *slot, ar_model *m, size_t module) {
     if (module == 0 || module >= ar__module_norm(&m->arch)) return NULL;
-    ar_layer *l = &m->layers[(module - 1) / AR_SLOT_COUNT];
-    switch ((ar_slot)((module - 1) % AR_SLOT_COUNT)) {
-    case AR_SLOT_Q: return &l->q;
-    case AR_SLOT_K: return &l->k;
-    case AR_SLOT_V: return &l->v;
-    case AR_SLOT_O: return &l->o;
-    case AR_SLOT_GATE: return &l->gate;
-    case AR_SLOT_UP: return &l->up;
-    case AR_SLOT_DOWN: return &l->down;
-    default: return NULL;
-    }
+    *slot = (ar_slot)((module - 1) % AR_SLOT_COUNT);
+    return &m->layers[(module - 1) / AR_SLOT_COUNT];
+}
+
+ar_linear *ar__model_linear(ar_model *m, size_t module) {
+    ar_slot slot;
+    if (module == ar__module_head(&m->arch)) return &m->head;
+    ar_layer *l = layer_of(&slot, m, module);
+    return l && m->modules[module].kind == AR_MODULE_LINEAR ? &l->linear[slot] : NULL;
 }
 
 ar_norm *ar__model_norm(ar_model *m, size_t module) {
+    ar_slot slot;
     if (module == ar__module_norm(&m->arch)) return &m->norm;
-    if (module == 0 || module > ar__module_norm(&m->arch)) return NULL;
-    ar_layer *l = &m->layers[(module - 1) / AR_SLOT_COUNT];
-    switch ((ar_slot)((module - 1) % AR_SLOT_COUNT)) {
-    case AR_SLOT_Q_NORM: return &l->q_norm;
-    case AR_SLOT_K_NORM: return &l->k_norm;
-    case AR_SLOT_ATTN_NORM: return &l->attn_norm;
-    case AR_SLOT_MLP_NORM: return &l->mlp_norm;
-    default: return NULL;
-    }
+    ar_layer *l = layer_of(&slot, m, module);
+    return l && m->modules[module].kind == AR_MODULE_NORM ? &l->norm[slot] : NULL;
 }
 
 ar_weight ar__model_weight(const ar_model *m, size_t module) {

@@ -12,9 +12,10 @@
 #include "ops/embedding.h"
 #include "ops/norm.h"
 
+/* A slot is a linear or a norm; what the record lacks has no data. */
 typedef struct ar_layer {
-    ar_linear q, k, v, o, gate, up, down;
-    ar_norm attn_norm, mlp_norm, q_norm, k_norm;
+    ar_linear linear[AR_SLOT_COUNT];
+    ar_norm norm[AR_SLOT_COUNT];
     size_t window; /* 0: none */
 } ar_layer;
 
