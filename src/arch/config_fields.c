@@ -1,63 +1,73 @@
 #include "arch/config_fields.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/fail.h"
 #include "format/json.h"
 
-typedef enum field_type { ANY, WHOLE, REAL, BOOL, STRING, LIST, OBJECT } field_type;
+#define COUNT(list) (sizeof(list) / sizeof *(list))
 
-typedef struct field {
-    const char *key;
-    int read, harmless;  /* families, or kinds of rope */
-    field_type type;     /* of a field that is read */
-    double lowest, most; /* of a number that is read */
-} field;
-
-enum { ALL = AR_LLAMA | AR_MISTRAL | AR_QWEN2 | AR_QWEN3, QWEN = AR_QWEN2 | AR_QWEN3, WINDOWED = AR_MISTRAL | QWEN };
 enum { MAX_LAYERS = 4096, MAX_DIM = 1 << 22, MAX_VOCAB = 1 << 24, MAX_HEADS = 4096 };
 
-static const field config_fields[] = {
-    {"model_type", ALL, 0, STRING, 0, 0},
-    {"vocab_size", ALL, 0, WHOLE, 1, MAX_VOCAB},
-    {"hidden_size", ALL, 0, WHOLE, 1, MAX_DIM},
-    {"intermediate_size", ALL, 0, WHOLE, 1, MAX_DIM},
-    {"num_hidden_layers", ALL, 0, WHOLE, 1, MAX_LAYERS},
-    {"num_attention_heads", ALL, 0, WHOLE, 1, MAX_HEADS},
-    {"num_key_value_heads", ALL, 0, WHOLE, 1, MAX_HEADS},
-    {"head_dim", ALL, 0, WHOLE, 1, MAX_HEADS},
-    {"max_position_embeddings", ALL, 0, WHOLE, 1, INT32_MAX},
-    {"hidden_act", ALL, 0, STRING, 0, 0},
-    {"rms_norm_eps", ALL, 0, REAL, 1e-30, 0.999},
-    {"tie_word_embeddings", ALL, 0, BOOL, 0, 0},
-    {"attention_bias", AR_LLAMA | AR_QWEN3, AR_QWEN2, BOOL, 0, 0}, /* qwen2: always, so that the tensors decide */
-    {"mlp_bias", AR_LLAMA, 0, BOOL, 0, 0},
-    {"rope_theta", ALL, 0, REAL, 0, INFINITY},
-    {"rope_scaling", ALL, 0, OBJECT, 0, 0},
-    {"rope_parameters", ALL, 0, OBJECT, 0, 0},
-    {"original_max_position_embeddings", ALL, 0, REAL, 1, INT32_MAX},
-    {"partial_rotary_factor", ALL, 0, REAL, 1, 1},
-    {"sliding_window", WINDOWED, 0, WHOLE, 1, INT32_MAX},
-    {"use_sliding_window", WINDOWED, 0, BOOL, 0, 0},
-    {"max_window_layers", WINDOWED, AR_LLAMA, WHOLE, 0, INT32_MAX}, /* says nothing where there is no window */
-    {"layer_types", ALL, 0, LIST, 0, 0},
-    {"attention_dropout", ALL, 0, REAL, 0, 1},
-    {"bos_token_id", ALL, 0, ANY, 0, 0},
-    {"eos_token_id", ALL, 0, ANY, 0, 0},
-    /* no family's code reads these */
-    {"hidden_dropout", 0, 0, ANY, 0, 0},
-    {"hidden_dropout_prob", 0, 0, ANY, 0, 0},
-    {"resid_pdrop", 0, 0, ANY, 0, 0},
-    {"embd_pdrop", 0, 0, ANY, 0, 0},
-    {"neftune_noise_alpha", 0, 0, ANY, 0, 0},
-    {"qk_layernorm", 0, 0, ANY, 0, 0},
-    {"use_qk_norm", 0, 0, ANY, 0, 0},
-    {"logits_soft_cap", 0, 0, ANY, 0, 0},
-    {"num_nextn_predict_layers", 0, 0, ANY, 0, 0},
-    {"classifier_dropout", 0, ALL, ANY, 0, 0},
-};
+#define AT(member) (int)offsetof(ar_config, member)
+#define NEEDED(key, member, most)                                                                                                          \
+    { key, AR_FIELD_WHOLE, true, AT(member), 1, most, 0, 0 }
+#define NUMBER(key, type, member, lowest, most)                                                                                            \
+    { key, type, false, AT(member), lowest, most, 0, 0 }
+#define OTHER(key, type, member)                                                                                                           \
+    { key, type, false, AT(member), 0, 0, 0, 0 }
+#define ELSEWHERE(key, type, lowest, most)                                                                                                 \
+    { key, type, false, AR_FIELD_NOWHERE, lowest, most, 0, 0 }
+#define END                                                                                                                                \
+    { NULL, AR_FIELD_ANY, false, AR_FIELD_NOWHERE, 0, 0, 0, 0 }
+
+/* clang-format off */
+const ar_field ar__fields_decoder[] = {
+    ELSEWHERE("model_type", AR_FIELD_STRING, 0, 0),
+    NEEDED("vocab_size", vocab, MAX_VOCAB),
+    NEEDED("hidden_size", dim, MAX_DIM),
+    NEEDED("intermediate_size", ff, MAX_DIM),
+    NEEDED("num_hidden_layers", layers, MAX_LAYERS),
+    NEEDED("num_attention_heads", heads, MAX_HEADS),
+    NUMBER("num_key_value_heads", AR_FIELD_WHOLE, kv_heads, 1, MAX_HEADS),
+    NUMBER("head_dim", AR_FIELD_WHOLE, head_dim, 1, MAX_HEADS),
+    NUMBER("max_position_embeddings", AR_FIELD_WHOLE, max_positions, 1, INT32_MAX),
+    OTHER("hidden_act", AR_FIELD_STRING, act),
+    NUMBER("rms_norm_eps", AR_FIELD_REAL, norm_eps, 1e-30, 0.999),
+    OTHER("tie_word_embeddings", AR_FIELD_BOOL, tied),
+    OTHER("layer_types", AR_FIELD_LIST, layer_types),
+    NUMBER("attention_dropout", AR_FIELD_REAL, attention_dropout, 0, 1),
+    ELSEWHERE("bos_token_id", AR_FIELD_ANY, 0, 0),
+    ELSEWHERE("eos_token_id", AR_FIELD_ANY, 0, 0),
+    END};
+
+const ar_field ar__fields_rope[] = {
+    ELSEWHERE("rope_theta", AR_FIELD_REAL, 0, INFINITY),
+    ELSEWHERE("rope_scaling", AR_FIELD_OBJECT, 0, 0),
+    ELSEWHERE("rope_parameters", AR_FIELD_OBJECT, 0, 0),
+    ELSEWHERE("original_max_position_embeddings", AR_FIELD_REAL, 1, INT32_MAX),
+    ELSEWHERE("partial_rotary_factor", AR_FIELD_REAL, 1, 1),
+    END};
+
+const ar_field ar__fields_window[] = {
+    NUMBER("sliding_window", AR_FIELD_WHOLE, window, 1, INT32_MAX),
+    OTHER("use_sliding_window", AR_FIELD_BOOL, use_window),
+    NUMBER("max_window_layers", AR_FIELD_WHOLE, first_windowed, 0, INT32_MAX),
+    END};
+
+const ar_field ar__fields_attention_bias[] = {OTHER("attention_bias", AR_FIELD_BOOL, attention_bias), END};
+const ar_field ar__fields_mlp_bias[] = {OTHER("mlp_bias", AR_FIELD_BOOL, mlp_bias), END};
+
+/* Of families that do not run: known to change the maths. */
+static const char *const foreign[] = {"hidden_dropout", "hidden_dropout_prob", "resid_pdrop", "embd_pdrop", "neftune_noise_alpha",
+                                      "qk_layernorm", "use_qk_norm", "logits_soft_cap", "num_nextn_predict_layers"};
+/* clang-format on */
+
+static const ar_field *const all_groups[] = {ar__fields_decoder,        ar__fields_rope,     ar__fields_window,
+                                             ar__fields_attention_bias, ar__fields_mlp_bias, NULL};
 
 /* Without effect on the forward pass of any family, whatever they hold. */
 static const char *const harmless_fields[] = {
@@ -68,8 +78,8 @@ static const char *const harmless_fields[] = {
     "max_seq_len", "seq_length",
     /* what a call returns, and tasks with other heads */
     "output_attentions", "output_hidden_states", "output_scores", "return_dict", "return_dict_in_generate", "use_return_dict",
-    "chunk_size_feed_forward", "tie_last_hidden_states", "is_decoder", "id2label", "label2id", "num_labels", "problem_type",
-    "task_specific_params", "finetuning_task", "prefix", "tf_legacy_loss", "torchscript",
+    "chunk_size_feed_forward", "classifier_dropout", "tie_last_hidden_states", "is_decoder", "id2label", "label2id", "num_labels",
+    "problem_type", "task_specific_params", "finetuning_task", "prefix", "tf_legacy_loss", "torchscript",
     /* where it came from and how it is run */
     "name_or_path", "auto_map", "model_name", "license", "is_llama_config", "transformers.js_config", "unsloth_version", "unsloth_fixed",
     "unsloth_processed_in", "use_flash_attn", "flash_attn", "attn_implementation", "gradient_checkpointing",
@@ -89,62 +99,99 @@ enum {
     KINDS = DEFAULT | LINEAR | DYNAMIC | LLAMA3 | YARN
 };
 
-static const field rope_fields[] = {
-    {"rope_type", KINDS, 0, STRING, 0, 0},
-    {"type", KINDS, 0, STRING, 0, 0},
-    {"rope_theta", KINDS, 0, REAL, 0, INFINITY},
-    {"partial_rotary_factor", KINDS, 0, REAL, 1, 1},
-    {"factor", KINDS & ~DEFAULT, 0, REAL, 0, INFINITY},
-    {"low_freq_factor", LLAMA3, 0, REAL, 0, INFINITY},
-    {"high_freq_factor", LLAMA3, 0, REAL, 0, INFINITY},
-    {"original_max_position_embeddings", LLAMA3 | YARN, 0, REAL, 1, INT32_MAX},
-    {"beta_fast", YARN, 0, REAL, 0, 1e6},
-    {"beta_slow", YARN, 0, REAL, 0, 1e6},
-    {"attention_factor", YARN, 0, REAL, 1e-6, 1e6},
-    {"mscale", YARN, 0, REAL, 0, 1e6},
-    {"mscale_all_dim", YARN, 0, REAL, 0, 1e6},
-    {"truncate", YARN, 0, BOOL, 0, 0},
-    {"finetuned", 0, KINDS, ANY, 0, 0},
-};
+#define ROPE(key, kinds, type, lowest, most)                                                                                               \
+    { key, type, false, AR_FIELD_NOWHERE, lowest, most, kinds, 0 }
 
-#define COUNT(list) (sizeof(list) / sizeof *(list))
+/* clang-format off */
+static const ar_field rope_fields[] = {
+    ROPE("rope_type", KINDS, AR_FIELD_STRING, 0, 0),
+    ROPE("type", KINDS, AR_FIELD_STRING, 0, 0),
+    ROPE("rope_theta", KINDS, AR_FIELD_REAL, 0, INFINITY),
+    ROPE("partial_rotary_factor", KINDS, AR_FIELD_REAL, 1, 1),
+    ROPE("factor", KINDS & ~DEFAULT, AR_FIELD_REAL, 0, INFINITY),
+    ROPE("low_freq_factor", LLAMA3, AR_FIELD_REAL, 0, INFINITY),
+    ROPE("high_freq_factor", LLAMA3, AR_FIELD_REAL, 0, INFINITY),
+    ROPE("original_max_position_embeddings", LLAMA3 | YARN, AR_FIELD_REAL, 1, INT32_MAX),
+    ROPE("beta_fast", YARN, AR_FIELD_REAL, 0, 1e6),
+    ROPE("beta_slow", YARN, AR_FIELD_REAL, 0, 1e6),
+    ROPE("attention_factor", YARN, AR_FIELD_REAL, 1e-6, 1e6),
+    ROPE("mscale", YARN, AR_FIELD_REAL, 0, 1e6),
+    ROPE("mscale_all_dim", YARN, AR_FIELD_REAL, 0, 1e6),
+    ROPE("truncate", YARN, AR_FIELD_BOOL, 0, 0),
+    {"finetuned", AR_FIELD_ANY, false, AR_FIELD_NOWHERE, 0, 0, 0, KINDS},
+    END};
+/* clang-format on */
 
-static const field *find_field(const char *key, const field *list, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (!strcmp(key, list[i].key)) return &list[i];
+static const ar_field *find_in(const char *key, const ar_field *group) {
+    for (; group->key; group++)
+        if (!strcmp(key, group->key)) return group;
     return NULL;
 }
 
-static bool is_harmless(const char *key) {
-    for (size_t i = 0; i < COUNT(harmless_fields); i++)
-        if (!strcmp(key, harmless_fields[i])) return true;
+static const ar_field *find_field(const char *key, const ar_field_list *list) {
+    const ar_field *f = NULL;
+    for (size_t i = 0; !f && i < AR_FIELD_GROUPS && list->group[i]; i++) f = find_in(key, list->group[i]);
+    return f;
+}
+
+static bool is_one_of(const char *key, const char *const *list, size_t n) {
+    for (size_t i = 0; i < n && list[i]; i++)
+        if (!strcmp(key, list[i])) return true;
     return false;
+}
+
+/* Known to a family, or as one of those that none does. */
+static bool is_known(const char *key) {
+    bool known = is_one_of(key, foreign, COUNT(foreign));
+    for (size_t i = 0; !known && all_groups[i]; i++) known = find_in(key, all_groups[i]) != NULL;
+    return known;
 }
 
 static bool is_off(const json_t *v) { return ar__json_is_off(v) || (json_is_number(v) && json_number_value(v) == 0.0); }
 
-/* The object's value of a field that is read: its type and range. */
-static ar_status check_value(const field *f, const json_t *object, const char *place, ar_error *err) {
-    int64_t whole;
-    double x = f->lowest;
-    bool flag;
-    const char *text;
-    const json_t *part;
-    ar_status s = AR_OK;
-    switch (f->type) {
-    case ANY: return AR_OK;
-    case WHOLE:
-        if (!(s = ar__json_get_int(&whole, object, f->key, place, err))) s = ar__json_get_double(&x, object, f->key, place, err);
-        break;
-    case REAL: s = ar__json_get_double(&x, object, f->key, place, err); break;
-    case BOOL: return ar__json_get_bool(&flag, object, f->key, place, err);
-    case STRING: return ar__json_get_string(&text, object, f->key, place, err);
-    case LIST: return ar__json_get_array(&part, object, f->key, place, err);
-    case OBJECT: return ar__json_get_object(&part, object, f->key, place, err);
-    }
-    if (s || (x >= f->lowest && x <= f->most)) return s;
+static ar_status check_range(const ar_field *f, double x, const char *place, ar_error *err) {
+    if (x >= f->lowest && x <= f->most) return AR_OK;
     if (f->lowest == f->most) return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: %s is %g, wanted %g", place, f->key, x, f->most);
     return ar__fail(err, AR_ERR_VALUE, "%s: '%s' is %.9g, wanted %.9g to %.9g", place, f->key, x, f->lowest, f->most);
+}
+
+/* The object's value to where it goes, its type and range looked at; `out` NULL: looked at alone. */
+static ar_status read_value(ar_config *out, const ar_field *f, const json_t *object, const char *place, ar_error *err) {
+    void *to = out && f->at != AR_FIELD_NOWHERE ? (char *)out + f->at : NULL;
+    int64_t whole = 0;
+    double real = f->lowest;
+    bool flag = false;
+    const char *text = NULL;
+    const json_t *part = NULL;
+    bool there = ar__json_has(object, f->key);
+    ar_status s = AR_OK;
+    switch (f->type) {
+    case AR_FIELD_ANY: return AR_OK;
+    case AR_FIELD_WHOLE:
+        if ((s = ar__json_get_int(&whole, object, f->key, place, err)) || (s = ar__json_get_double(&real, object, f->key, place, err)) ||
+            (s = check_range(f, real, place, err)))
+            return s;
+        if (to && there) *(int64_t *)to = whole;
+        return AR_OK;
+    case AR_FIELD_REAL:
+        if ((s = ar__json_get_double(&real, object, f->key, place, err)) || (s = check_range(f, real, place, err))) return s;
+        if (to && there) *(double *)to = real;
+        return AR_OK;
+    case AR_FIELD_BOOL:
+        s = ar__json_get_bool(&flag, object, f->key, place, err);
+        if (!s && to && there) *(bool *)to = flag;
+        return s;
+    case AR_FIELD_STRING:
+        s = ar__json_get_string(&text, object, f->key, place, err);
+        if (!s && to && there) *(const char **)to = text;
+        return s;
+    case AR_FIELD_LIST:
+        s = ar__json_get_array(&part, object, f->key, place, err);
+        if (!s && to && there) *(const json_t **)to = part;
+        return s;
+    case AR_FIELD_OBJECT: return ar__json_get_object(&part, object, f->key, place, err);
+    }
+    return s;
 }
 
 static ar_status refuse(const char *key, const json_t *value, const char *name, const char *place, ar_error *err) {
@@ -157,25 +204,32 @@ static ar_status refuse(const char *key, const json_t *value, const char *name, 
     return s;
 }
 
-ar_status ar__fields_check(const json_t *config, int family, const char *name, const char *place, ar_error *err) {
+static ar_status read_key(ar_config *out, const ar_field_list *list, const char *key, const json_t *value, const json_t *config,
+                          const char *name, const char *place, ar_error *err) {
+    const ar_field *f = find_field(key, list);
+    if (f) return read_value(out, f, config, place, err);
+    bool silent = is_one_of(key, harmless_fields, COUNT(harmless_fields)) || is_one_of(key, list->silent, AR_FIELD_SILENT);
+    if (key[0] == '_' || ar__json_is_off(value) || silent || (is_known(key) && is_off(value))) return AR_OK;
+    if (is_known(key)) return refuse(key, value, name, place, err);
+    if (!strcmp(key, "quantization_config") || !strcmp(key, "quantization"))
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "%s: the weights are quantised (%s), wanted f32, f16 or bf16 weights; use the unquantised base", place, key);
+    return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: unknown field '%s', which may change the maths; remove it if you know that it does not",
+                    place, key);
+}
+
+ar_status ar__fields_read(ar_config *out, const ar_field_list *list, const json_t *config, const char *name, const char *place,
+                          ar_error *err) {
     const char *key;
     json_t *value;
+    ar_status s = AR_OK;
     json_object_foreach((json_t *)(uintptr_t)config, key, value) {
-        const field *f = find_field(key, config_fields, COUNT(config_fields));
-        ar_status s = AR_OK;
-        if (f && f->read & family) {
-            if ((s = check_value(f, config, place, err))) return s;
-            continue;
-        }
-        if (key[0] == '_' || ar__json_is_off(value) || is_harmless(key) || (f && (f->harmless & family || is_off(value)))) continue;
-        if (f) return refuse(key, value, name, place, err);
-        if (!strcmp(key, "quantization_config") || !strcmp(key, "quantization"))
-            return ar__fail(err, AR_ERR_UNSUPPORTED,
-                            "%s: the weights are quantised (%s), wanted f32, f16 or bf16 weights; use the unquantised base", place, key);
-        return ar__fail(err, AR_ERR_UNSUPPORTED,
-                        "%s: unknown field '%s', which may change the maths; remove it if you know that it does not", place, key);
+        if ((s = read_key(out, list, key, value, config, name, place, err))) return s;
     }
-    return AR_OK;
+    for (size_t i = 0; i < AR_FIELD_GROUPS && list->group[i]; i++)
+        for (const ar_field *f = list->group[i]; !s && f->key; f++)
+            if (f->is_needed) s = ar__json_need(config, f->key, place, err);
+    return s;
 }
 
 ar_status ar__rope_fields_check(const json_t *block, ar_rope_kind kind, const char *kind_name, const char *place, const ar_log *log,
@@ -183,10 +237,10 @@ ar_status ar__rope_fields_check(const json_t *block, ar_rope_kind kind, const ch
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)block, key, value) {
-        const field *f = find_field(key, rope_fields, COUNT(rope_fields));
+        const ar_field *f = find_in(key, rope_fields);
         ar_status s = AR_OK;
         if (f && f->read & 1 << kind) {
-            if ((s = check_value(f, block, place, err))) return s;
+            if ((s = read_value(NULL, f, block, place, err))) return s;
             continue;
         }
         if (ar__json_is_off(value) || (f && f->harmless & 1 << kind)) continue;

@@ -1,6 +1,11 @@
-/* What each field of config.json means to each family: a table of {key, families that read it, families to which it is
- * harmless, type, range}.  A family that does neither takes the field's off values alone (null, false, 0, "", [], {}),
- * because the file says something there that the family's code does not do.  Unknown fields have to be off too. */
+/* config.json as tables of fields: {key, type, where it goes, range}.  A family reads some groups of them; a key is then
+ *
+ *     read        it stands in one of the family's groups: of this type, in this range, into ar_config
+ *     silent      it is known to have no effect, for every family or for this one
+ *     refused     it means something to another family, or to none that runs, unless it is off (null, false, 0, "", [], {}),
+ *                 because the file says something there that this family's code does not do; as is any unknown key
+ *
+ * by construction: there is no reading of a key that no table has. */
 #ifndef AR_ARCH_CONFIG_FIELDS_H
 #define AR_ARCH_CONFIG_FIELDS_H
 
@@ -9,14 +14,53 @@
 #include "alphar/error.h"
 #include "arch/arch.h"
 
-/* Bits of the table, one a family. */
-enum { AR_LLAMA = 1, AR_MISTRAL = 2, AR_QWEN2 = 4, AR_QWEN3 = 8 };
+/* What config.json says, before a family's rules make a record of it.  Texts and lists live with the JSON. */
+typedef struct ar_config {
+    int64_t vocab, dim, ff, layers, heads, kv_heads, head_dim, max_positions;
+    int64_t window, first_windowed; /* of layers that have it */
+    int64_t bos;
+    double norm_eps, attention_dropout;
+    bool tied, attention_bias, mlp_bias, use_window;
+    const char *act;
+    const json_t *layer_types;
+} ar_config;
 
-/* Fails on the first field that is refused, or read and of another type or out of its range.  family: its bit; name: for
- * messages. */
-ar_status ar__fields_check(const json_t *config, int family, const char *name, const char *place, ar_error *err);
-/* The same for a block of rope parameters, which is one table for all families, by kind; a field that this kind does
- * not read is told to log. */
+typedef enum ar_field_type {
+    AR_FIELD_ANY,
+    AR_FIELD_WHOLE,
+    AR_FIELD_REAL,
+    AR_FIELD_BOOL,
+    AR_FIELD_STRING,
+    AR_FIELD_LIST,
+    AR_FIELD_OBJECT
+} ar_field_type;
+
+enum { AR_FIELD_NOWHERE = -1 }; /* who asks reads it from the JSON */
+
+/* Rows of a group end with key NULL. */
+typedef struct ar_field {
+    const char *key;
+    ar_field_type type;
+    bool is_needed;
+    int at;              /* where it goes in ar_config */
+    double lowest, most; /* of a number */
+    int read, harmless;  /* kinds of rope, in the table of their parameters */
+} ar_field;
+
+extern const ar_field ar__fields_decoder[], ar__fields_rope[], ar__fields_window[], ar__fields_attention_bias[], ar__fields_mlp_bias[];
+
+enum { AR_FIELD_GROUPS = 8, AR_FIELD_SILENT = 4 };
+
+typedef struct ar_field_list {
+    const ar_field *group[AR_FIELD_GROUPS]; /* NULL-ended */
+    const char *silent[AR_FIELD_SILENT];    /* keys without effect on this family, NULL-ended */
+} ar_field_list;
+
+/* Reads all of config into *out, which has the family's defaults; null leaves them.  Fails on the first field that is needed and
+ * missing, of another type, out of its range, or refused.  name: the family, for messages. */
+ar_status ar__fields_read(ar_config *out, const ar_field_list *list, const json_t *config, const char *name, const char *place,
+                          ar_error *err);
+/* Checks a block of rope parameters, one table for all families, by kind; a field that this kind does not read is told to log. */
 ar_status ar__rope_fields_check(const json_t *block, ar_rope_kind kind, const char *kind_name, const char *place, const ar_log *log,
                                 ar_error *err);
 

@@ -1,7 +1,7 @@
 /* Families as rows of a table, and the reader of config.json that the rows steer.
  *
- * Defaults are transformers' own.  What a field means to a family, if anything, stands in config_fields.c; rope's
- * blocks are read in rope_config.c. */
+ * Defaults are transformers' own.  Which fields a family reads is a list of groups in its row (arch/config_fields.h); rope's blocks
+ * are read in rope_config.c. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,19 +16,41 @@ typedef enum window_rule { WINDOW_NONE, WINDOW_MISTRAL, WINDOW_QWEN } window_rul
 
 typedef struct family {
     const char *name;
-    int bit;       /* of the table of fields */
-    bool bias_qkv; /* always, without a field saying so */
+    ar_field_list fields;
+    ar_config initial; /* transformers' defaults; of kv_heads and head_dim 0: as many as heads, dim / heads */
+    bool bias_qkv;     /* always, without a field saying so */
     window_rule window;
-    int64_t kv_heads, head_dim; /* where config.json is silent; 0: as many as heads, dim / heads */
-    int64_t max_positions;
-    int32_t bos, eos;
+    int32_t eos; /* -1: none */
 } family;
 
 static const family families[] = {
-    {"llama", AR_LLAMA, false, WINDOW_NONE, 0, 0, 2048, 1, 2},
-    {"mistral", AR_MISTRAL, false, WINDOW_MISTRAL, 8, 0, 131072, 1, 2},
-    {"qwen2", AR_QWEN2, true, WINDOW_QWEN, 32, 0, 32768, -1, -1},
-    {"qwen3", AR_QWEN3, false, WINDOW_QWEN, 32, 128, 32768, -1, -1},
+    {.name = "llama",
+     .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_attention_bias, ar__fields_mlp_bias}, {"max_window_layers"}},
+     .initial = {.max_positions = 2048, .bos = 1, .norm_eps = 1e-6, .act = "silu"},
+     .eos = 2},
+    {.name = "mistral",
+     .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_window}, {0}},
+     .initial = {.kv_heads = 8, .max_positions = 131072, .bos = 1, .window = 4096, .first_windowed = 28, .norm_eps = 1e-6, .act = "silu"},
+     .window = WINDOW_MISTRAL,
+     .eos = 2},
+    {.name = "qwen2", /* attention_bias: its code has biases always, so that the tensors decide */
+     .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_window}, {"attention_bias"}},
+     .initial = {.kv_heads = 32, .max_positions = 32768, .bos = -1, .window = 4096, .first_windowed = 28, .norm_eps = 1e-6, .act = "silu"},
+     .bias_qkv = true,
+     .window = WINDOW_QWEN,
+     .eos = -1},
+    {.name = "qwen3",
+     .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_window, ar__fields_attention_bias}, {0}},
+     .initial = {.kv_heads = 32,
+                 .head_dim = 128,
+                 .max_positions = 32768,
+                 .bos = -1,
+                 .window = 4096,
+                 .first_windowed = 28,
+                 .norm_eps = 1e-6,
+                 .act = "silu"},
+     .window = WINDOW_QWEN,
+     .eos = -1},
 };
 
 static ar_status find_family(const family **out, const json_t *config, const char *place, ar_error *err) {
@@ -46,30 +68,25 @@ static ar_status find_family(const family **out, const json_t *config, const cha
 
 typedef struct reader {
     const family *family;
+    ar_config c;
     const json_t *config;
     const char *place;
     const ar_log *log;
     ar_error *err;
 } reader;
 
-/* Types and ranges have been looked at: ar__fields_check. */
-static ar_status get_size(int64_t *out, const reader *r, const char *key, bool needed) {
-    ar_status s = needed ? ar__json_need(r->config, key, r->place, r->err) : AR_OK;
-    return s ? s : ar__json_get_int(out, r->config, key, r->place, r->err);
-}
-
-static ar_status read_sizes(ar_arch *a, const family *f, const reader *r) {
-    ar_status s;
-    a->max_positions = f->max_positions;
-    if ((s = get_size(&a->vocab, r, "vocab_size", true)) || (s = get_size(&a->dim, r, "hidden_size", true)) ||
-        (s = get_size(&a->ff, r, "intermediate_size", true)) || (s = get_size(&a->layers, r, "num_hidden_layers", true)) ||
-        (s = get_size(&a->heads, r, "num_attention_heads", true)) || (s = get_size(&a->max_positions, r, "max_position_embeddings", false)))
-        return s;
+static ar_status take_sizes(ar_arch *a, const reader *r) {
+    const ar_config *c = &r->c;
     /* null is not silence: it has always meant one key/value head a head */
-    bool silent = !json_object_get(r->config, "num_key_value_heads");
-    a->kv_heads = silent && f->kv_heads ? f->kv_heads : a->heads;
-    a->head_dim = f->head_dim ? f->head_dim : a->dim / a->heads;
-    if ((s = get_size(&a->kv_heads, r, "num_key_value_heads", false)) || (s = get_size(&a->head_dim, r, "head_dim", false))) return s;
+    bool null = json_is_null(json_object_get(r->config, "num_key_value_heads"));
+    a->vocab = c->vocab;
+    a->dim = c->dim;
+    a->ff = c->ff;
+    a->layers = c->layers;
+    a->heads = c->heads;
+    a->max_positions = c->max_positions;
+    a->kv_heads = c->kv_heads && !null ? c->kv_heads : c->heads;
+    a->head_dim = c->head_dim ? c->head_dim : c->dim / c->heads;
     if (a->heads % a->kv_heads)
         return ar__fail(r->err, AR_ERR_VALUE, "%s: %lld attention heads over %lld key/value heads, wanted a whole multiple", r->place,
                         (long long)a->heads, (long long)a->kv_heads);
@@ -78,36 +95,26 @@ static ar_status read_sizes(ar_arch *a, const family *f, const reader *r) {
     return AR_OK;
 }
 
-static ar_status read_flags(ar_arch *a, const family *f, const reader *r) {
-    bool bias = false, mlp_bias = false;
-    double eps = 1e-6, dropout = 0.0;
-    const char *act = "silu";
-    ar_status s;
-    if ((s = ar__json_get_bool(&a->tied, r->config, "tie_word_embeddings", r->place, r->err)) ||
-        (s = ar__json_get_double(&eps, r->config, "rms_norm_eps", r->place, r->err)) ||
-        (s = ar__json_get_double(&dropout, r->config, "attention_dropout", r->place, r->err)) ||
-        (s = ar__json_get_string(&act, r->config, "hidden_act", r->place, r->err)) ||
-        (!f->bias_qkv && (s = ar__json_get_bool(&bias, r->config, "attention_bias", r->place, r->err))) ||
-        (s = ar__json_get_bool(&mlp_bias, r->config, "mlp_bias", r->place, r->err)))
-        return s;
-    if (strcmp(act, "silu") && strcmp(act, "swish"))
-        return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: hidden_act '%s', wanted silu", r->place, act);
-    if (dropout > 0.0)
+static ar_status take_flags(ar_arch *a, const reader *r) {
+    const ar_config *c = &r->c;
+    if (strcmp(c->act, "silu") && strcmp(c->act, "swish"))
+        return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: hidden_act '%s', wanted silu", r->place, c->act);
+    if (c->attention_dropout > 0.0)
         ar__log_warn(r->log, "%s: attention_dropout is %g: Alphar trains without dropout in the base, transformers with it", r->place,
-                     dropout);
-    a->norm_eps = (float)eps;
-    a->bias_qkv = f->bias_qkv || bias;
-    a->bias_o = bias;
-    a->bias_mlp = mlp_bias;
+                     c->attention_dropout);
+    a->norm_eps = (float)c->norm_eps;
+    a->tied = c->tied;
+    a->bias_qkv = r->family->bias_qkv || c->attention_bias;
+    a->bias_o = c->attention_bias;
+    a->bias_mlp = c->mlp_bias;
     a->qk_norm = ar__names_slot(a->names, AR_SLOT_Q_NORM) != NULL;
     return AR_OK;
 }
 
 /* A list counts before every rule, also for mistral, which transformers then opens as ministral. */
 static ar_status read_layer_types(ar_arch *a, const reader *r) {
-    const json_t *types = NULL;
-    ar_status s = ar__json_get_array(&types, r->config, "layer_types", r->place, r->err);
-    if (s || !types) return s;
+    const json_t *types = r->c.layer_types;
+    if (!types) return AR_OK;
     if ((int64_t)json_array_size(types) != a->layers)
         return ar__fail(r->err, AR_ERR_MISMATCH, "%s: layer_types names %zu layers, num_hidden_layers is %lld", r->place,
                         json_array_size(types), (long long)a->layers);
@@ -144,27 +151,22 @@ static ar_status check_mistral(const ar_arch *a, const reader *r, bool use, int6
     return AR_OK;
 }
 
-static ar_status read_window(ar_arch *a, const reader *r) {
-    bool use = false, qwen = r->family->window == WINDOW_QWEN;
-    int64_t window = 4096, first = 28;
-    ar_status s;
+static ar_status take_window(ar_arch *a, const reader *r) {
+    const ar_config *c = &r->c;
+    bool qwen = r->family->window == WINDOW_QWEN, null = json_is_null(json_object_get(r->config, "sliding_window"));
+    ar_status s = AR_OK;
     a->windowed = ar__alloc((size_t)a->layers, 1);
     if (!a->windowed) return ar__fail_memory(r->err, "layer list");
     if (r->family->window == WINDOW_NONE) return read_layer_types(a, r);
-    if ((s = ar__json_get_bool(&use, r->config, "use_sliding_window", r->place, r->err)) ||
-        (s = ar__json_get_int(&window, r->config, "sliding_window", r->place, r->err)) ||
-        (s = ar__json_get_int(&first, r->config, "max_window_layers", r->place, r->err)))
-        return s;
-    bool null = json_is_null(json_object_get(r->config, "sliding_window"));
-    a->window = null || (qwen && !use) ? 0 : window;
-    for (int64_t l = 0; l < a->layers; l++) a->windowed[l] = a->window && (!qwen || l >= first);
-    if (!qwen && (s = check_mistral(a, r, use, first))) return s;
-    return read_layer_types(a, r);
+    a->window = null || (qwen && !c->use_window) ? 0 : c->window;
+    for (int64_t l = 0; l < a->layers; l++) a->windowed[l] = a->window && (!qwen || l >= c->first_windowed);
+    if (!qwen) s = check_mistral(a, r, c->use_window, c->first_windowed);
+    return s ? s : read_layer_types(a, r);
 }
 
-static ar_status read_special(ar_arch *a, const family *f, const reader *r) {
+static ar_status take_special(ar_arch *a, const family *f, const reader *r) {
     const json_t *eos = json_object_get(r->config, "eos_token_id");
-    int64_t bos = f->bos;
+    int64_t bos = f->initial.bos;
     ar_status s = ar__json_get_int(&bos, r->config, "bos_token_id", r->place, r->err);
     if (s) return s;
     a->bos = bos >= 0 && bos < a->vocab ? (int32_t)bos : -1;
@@ -185,10 +187,10 @@ ar_status ar__arch_read(ar_arch *out, const json_t *config, const char *place, c
     ar_status s = find_family(&f, config, place, err);
     if (s) return s;
     out->names = ar__names_for_model_type(f->name);
-    reader r = {f, config, place, log, err};
-    if ((s = ar__fields_check(config, f->bit, f->name, place, err)) || (s = read_sizes(out, f, &r)) || (s = read_flags(out, f, &r)) ||
-        (s = read_window(out, &r)) || (s = ar__rope_read(&out->rope, config, out->max_positions, place, log, err)) ||
-        (s = read_special(out, f, &r))) {
+    reader r = {f, f->initial, config, place, log, err};
+    if ((s = ar__fields_read(&r.c, &f->fields, config, f->name, place, err)) || (s = take_sizes(out, &r)) || (s = take_flags(out, &r)) ||
+        (s = take_window(out, &r)) || (s = ar__rope_read(&out->rope, config, out->max_positions, place, log, err)) ||
+        (s = take_special(out, f, &r))) {
         ar__arch_release(out);
         return s;
     }
