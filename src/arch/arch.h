@@ -29,8 +29,10 @@ typedef struct ar_arch {
     float norm_eps;
     bool tied, qk_norm, bias_qkv, bias_o, bias_mlp;
     ar_rope_config rope;
-    int64_t window;    /* 0: none */
-    uint8_t *windowed; /* per layer; owned */
+    int64_t window;               /* 0: none */
+    uint8_t *windowed, *unturned; /* per layer: has the window; has no rotary embedding; owned */
+    /* factors of the embedding's output, of what a sublayer adds to the residual stream, of q · k, of the logits */
+    double embed_scale, residual_scale, attention_scale, logit_scale;
     int32_t bos, eos[AR_MAX_EOS];
     int eos_count;
 } ar_arch;
@@ -52,8 +54,8 @@ ar_status ar__arch_modules(ar_module **out, const ar_arch *a, ar_error *err);
 void ar__modules_free(ar_module *m, size_t count);
 
 /* The rotary part of config.json. */
-ar_status ar__rope_read(ar_rope_config *out, const json_t *config, int64_t max_positions, const char *place, const ar_log *log,
-                        ar_error *err);
+ar_status ar__rope_read(ar_rope_config *out, const json_t *config, int64_t max_positions, double default_theta, const char *place,
+                        const ar_log *log, ar_error *err);
 /* The head_dim / 2 inverse frequencies for a sequence of `length`, and the factor on cos and sin.
  * Source: transformers' modeling_rope_utils; arXiv 2309.00071 (yarn). */
 void ar__rope_frequencies(float *inv_freq, float *scale, const ar_arch *a, size_t length);

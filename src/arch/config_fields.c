@@ -61,13 +61,25 @@ const ar_field ar__fields_window[] = {
 const ar_field ar__fields_attention_bias[] = {OTHER("attention_bias", AR_FIELD_BOOL, attention_bias), END};
 const ar_field ar__fields_mlp_bias[] = {OTHER("mlp_bias", AR_FIELD_BOOL, mlp_bias), END};
 
+const ar_field ar__fields_multipliers[] = {
+    NUMBER("embedding_multiplier", AR_FIELD_REAL, embed_scale, 1e-6, 1e6),
+    NUMBER("residual_multiplier", AR_FIELD_REAL, residual_scale, 1e-6, 1e6),
+    NUMBER("attention_multiplier", AR_FIELD_REAL, attention_scale, 1e-6, 1e6),
+    NUMBER("logits_scaling", AR_FIELD_REAL, logit_divisor, 1e-6, 1e6),
+    END};
+
+const ar_field ar__fields_no_rope[] = {
+    OTHER("no_rope_layers", AR_FIELD_LIST, rope_layers), /* 1: has one */
+    NUMBER("no_rope_layer_interval", AR_FIELD_WHOLE, no_rope_every, 1, INT32_MAX),
+    END};
+
 /* Of families that do not run: known to change the maths. */
 static const char *const foreign[] = {"hidden_dropout", "hidden_dropout_prob", "resid_pdrop", "embd_pdrop", "neftune_noise_alpha",
                                       "qk_layernorm", "use_qk_norm", "logits_soft_cap", "num_nextn_predict_layers"};
 /* clang-format on */
 
-static const ar_field *const all_groups[] = {ar__fields_decoder,        ar__fields_rope,     ar__fields_window,
-                                             ar__fields_attention_bias, ar__fields_mlp_bias, NULL};
+static const ar_field *const all_groups[] = {ar__fields_decoder,  ar__fields_rope,        ar__fields_window,  ar__fields_attention_bias,
+                                             ar__fields_mlp_bias, ar__fields_multipliers, ar__fields_no_rope, NULL};
 
 /* Without effect on the forward pass of any family, whatever they hold. */
 static const char *const harmless_fields[] = {

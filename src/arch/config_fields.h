@@ -19,10 +19,12 @@ typedef struct ar_config {
     int64_t vocab, dim, ff, layers, heads, kv_heads, head_dim, max_positions;
     int64_t window, first_windowed; /* of layers that have it */
     int64_t bos;
-    double norm_eps, attention_dropout;
+    int64_t no_rope_every; /* each so many-th layer has no rotary embedding */
+    double norm_eps, attention_dropout, theta;
+    double embed_scale, residual_scale, attention_scale, logit_divisor; /* attention_scale 0: 1 / sqrt(head_dim) */
     bool tied, attention_bias, mlp_bias, use_window;
     const char *act;
-    const json_t *layer_types;
+    const json_t *layer_types, *rope_layers;
 } ar_config;
 
 typedef enum ar_field_type {
@@ -47,7 +49,8 @@ typedef struct ar_field {
     int read, harmless;  /* kinds of rope, in the table of their parameters */
 } ar_field;
 
-extern const ar_field ar__fields_decoder[], ar__fields_rope[], ar__fields_window[], ar__fields_attention_bias[], ar__fields_mlp_bias[];
+extern const ar_field ar__fields_decoder[], ar__fields_rope[], ar__fields_window[], ar__fields_attention_bias[], ar__fields_mlp_bias[],
+    ar__fields_multipliers[], ar__fields_no_rope[];
 
 enum { AR_FIELD_GROUPS = 8, AR_FIELD_SILENT = 4 };
 

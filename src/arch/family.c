@@ -2,6 +2,7 @@
  *
  * Defaults are transformers' own.  Which fields a family reads is a list of groups in its row (arch/config_fields.h); rope's blocks
  * are read in rope_config.c. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +13,7 @@
 #include "base/mem.h"
 #include "format/json.h"
 
-typedef enum window_rule { WINDOW_NONE, WINDOW_MISTRAL, WINDOW_QWEN } window_rule;
+typedef enum window_rule { WINDOW_NONE, WINDOW_MISTRAL, WINDOW_QWEN, WINDOW_UNTURNED } window_rule;
 
 typedef struct family {
     const char *name;
@@ -23,34 +24,42 @@ typedef struct family {
     int32_t eos; /* -1: none */
 } family;
 
+/* What is transformers' default in most. */
+#define USUAL(rope_theta) .norm_eps = 1e-6, .act = "silu", .theta = (rope_theta), .embed_scale = 1, .residual_scale = 1, .logit_divisor = 1
+
 static const family families[] = {
     {.name = "llama",
      .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_attention_bias, ar__fields_mlp_bias}, {"max_window_layers"}},
-     .initial = {.max_positions = 2048, .bos = 1, .norm_eps = 1e-6, .act = "silu"},
+     .initial = {.max_positions = 2048, .bos = 1, USUAL(1e4)},
      .eos = 2},
     {.name = "mistral",
      .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_window}, {0}},
-     .initial = {.kv_heads = 8, .max_positions = 131072, .bos = 1, .window = 4096, .first_windowed = 28, .norm_eps = 1e-6, .act = "silu"},
+     .initial = {.kv_heads = 8, .max_positions = 131072, .bos = 1, .window = 4096, .first_windowed = 28, USUAL(1e4)},
      .window = WINDOW_MISTRAL,
      .eos = 2},
     {.name = "qwen2", /* attention_bias: its code has biases always, so that the tensors decide */
      .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_window}, {"attention_bias"}},
-     .initial = {.kv_heads = 32, .max_positions = 32768, .bos = -1, .window = 4096, .first_windowed = 28, .norm_eps = 1e-6, .act = "silu"},
+     .initial = {.kv_heads = 32, .max_positions = 32768, .bos = -1, .window = 4096, .first_windowed = 28, USUAL(1e4)},
      .bias_qkv = true,
      .window = WINDOW_QWEN,
      .eos = -1},
     {.name = "qwen3",
      .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_window, ar__fields_attention_bias}, {0}},
-     .initial = {.kv_heads = 32,
-                 .head_dim = 128,
-                 .max_positions = 32768,
-                 .bos = -1,
-                 .window = 4096,
-                 .first_windowed = 28,
-                 .norm_eps = 1e-6,
-                 .act = "silu"},
+     .initial = {.kv_heads = 32, .head_dim = 128, .max_positions = 32768, .bos = -1, .window = 4096, .first_windowed = 28, USUAL(1e4)},
      .window = WINDOW_QWEN,
      .eos = -1},
+    {.name = "smollm3", /* no rotary embedding in every fourth layer; windows, where there are any, in these */
+     .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_window, ar__fields_no_rope, ar__fields_attention_bias,
+                 ar__fields_mlp_bias},
+                {"max_window_layers"}},
+     .initial = {.kv_heads = 4, .max_positions = 32768, .bos = 128000, .no_rope_every = 4, .tied = true, USUAL(2e6)},
+     .window = WINDOW_UNTURNED,
+     .eos = 128001},
+    {.name = "granite", /* attention_multiplier stands for 1 / sqrt(head_dim), also where it is left out */
+     .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_attention_bias, ar__fields_mlp_bias, ar__fields_multipliers},
+                {"max_window_layers"}},
+     .initial = {.max_positions = 2048, .bos = 1, USUAL(1e4), .attention_scale = 1},
+     .eos = 2},
 };
 
 static ar_status find_family(const family **out, const json_t *config, const char *place, ar_error *err) {
@@ -63,7 +72,11 @@ static ar_status find_family(const family **out, const json_t *config, const cha
             *out = &families[i];
             return AR_OK;
         }
-    return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: model_type '%s', wanted one of llama, mistral, qwen2, qwen3", place, type);
+    ar_buf names = {0};
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) ar__buf_printf(&names, "%s%s", i ? ", " : "", families[i].name);
+    s = ar__fail(err, AR_ERR_UNSUPPORTED, "%s: model_type '%s', wanted one of %s", place, type, names.data ? names.data : "");
+    ar__buf_release(&names);
+    return s;
 }
 
 typedef struct reader {
@@ -107,7 +120,30 @@ static ar_status take_flags(ar_arch *a, const reader *r) {
     a->bias_qkv = r->family->bias_qkv || c->attention_bias;
     a->bias_o = c->attention_bias;
     a->bias_mlp = c->mlp_bias;
+    a->embed_scale = c->embed_scale;
+    a->residual_scale = c->residual_scale;
+    a->attention_scale = c->attention_scale != 0.0 ? c->attention_scale : 1.0 / sqrt((double)a->head_dim);
+    a->logit_scale = 1.0 / c->logit_divisor;
     a->qk_norm = ar__names_slot(a->names, AR_SLOT_Q_NORM) != NULL;
+    return AR_OK;
+}
+
+/* 1 for each layer that turns q and k. */
+static ar_status take_turns(ar_arch *a, const reader *r) {
+    const ar_config *c = &r->c;
+    a->unturned = ar__alloc((size_t)a->layers, 1);
+    if (!a->unturned) return ar__fail_memory(r->err, "layer list");
+    for (int64_t l = 0; c->no_rope_every && l < a->layers; l++) a->unturned[l] = (l + 1) % c->no_rope_every == 0;
+    if (!c->rope_layers) return AR_OK;
+    if ((int64_t)json_array_size(c->rope_layers) != a->layers)
+        return ar__fail(r->err, AR_ERR_MISMATCH, "%s: no_rope_layers names %zu layers, num_hidden_layers is %lld", r->place,
+                        json_array_size(c->rope_layers), (long long)a->layers);
+    for (int64_t l = 0; l < a->layers; l++) {
+        int64_t turns;
+        if (!ar__json_as_int(&turns, json_array_get(c->rope_layers, (size_t)l)) || turns < 0 || turns > 1)
+            return ar__fail(r->err, AR_ERR_VALUE, "%s: no_rope_layers[%lld] is neither 0 nor 1", r->place, (long long)l);
+        a->unturned[l] = !turns;
+    }
     return AR_OK;
 }
 
@@ -153,13 +189,14 @@ static ar_status check_mistral(const ar_arch *a, const reader *r, bool use, int6
 
 static ar_status take_window(ar_arch *a, const reader *r) {
     const ar_config *c = &r->c;
-    bool qwen = r->family->window == WINDOW_QWEN, null = json_is_null(json_object_get(r->config, "sliding_window"));
+    bool qwen = r->family->window != WINDOW_MISTRAL, unturned = r->family->window == WINDOW_UNTURNED,
+         null = json_is_null(json_object_get(r->config, "sliding_window"));
     ar_status s = AR_OK;
     a->windowed = ar__alloc((size_t)a->layers, 1);
     if (!a->windowed) return ar__fail_memory(r->err, "layer list");
     if (r->family->window == WINDOW_NONE) return read_layer_types(a, r);
     a->window = null || (qwen && !c->use_window) ? 0 : c->window;
-    for (int64_t l = 0; l < a->layers; l++) a->windowed[l] = a->window && (!qwen || l >= c->first_windowed);
+    for (int64_t l = 0; l < a->layers; l++) a->windowed[l] = a->window && (unturned ? a->unturned[l] : !qwen || l >= c->first_windowed);
     if (!qwen) s = check_mistral(a, r, c->use_window, c->first_windowed);
     return s ? s : read_layer_types(a, r);
 }
@@ -189,8 +226,8 @@ ar_status ar__arch_read(ar_arch *out, const json_t *config, const char *place, c
     out->names = ar__names_for_model_type(f->name);
     reader r = {f, f->initial, config, place, log, err};
     if ((s = ar__fields_read(&r.c, &f->fields, config, f->name, place, err)) || (s = take_sizes(out, &r)) || (s = take_flags(out, &r)) ||
-        (s = take_window(out, &r)) || (s = ar__rope_read(&out->rope, config, out->max_positions, place, log, err)) ||
-        (s = take_special(out, f, &r))) {
+        (s = take_turns(out, &r)) || (s = take_window(out, &r)) ||
+        (s = ar__rope_read(&out->rope, config, out->max_positions, r.c.theta, place, log, err)) || (s = take_special(out, f, &r))) {
         ar__arch_release(out);
         return s;
     }
@@ -200,5 +237,6 @@ ar_status ar__arch_read(ar_arch *out, const json_t *config, const char *place, c
 
 void ar__arch_release(ar_arch *a) {
     free(a->windowed);
+    free(a->unturned);
     *a = (ar_arch){0};
 }

@@ -3,7 +3,7 @@
  * told once:
  *
  *   block         rope_scaling where it is there and not empty, else rope_parameters: never both
- *   theta         the block's, else rope_theta, else 10000
+ *   theta         the block's, else rope_theta, else the family's
  *   original      original_max_position_embeddings of config.json before the block's (llama3, yarn), else max_position_embeddings */
 #include <math.h>
 #include <string.h>
@@ -16,6 +16,7 @@
 typedef struct reader {
     const json_t *config;
     int64_t max_positions;
+    double default_theta;
     const char *place;
     const ar_log *log;
     ar_error *err;
@@ -83,7 +84,7 @@ static ar_status read_numbers(ar_rope_config *p, const json_t *o, const reader *
 
 static ar_status read_block(ar_rope_config *p, const json_t *o, const reader *r) {
     ar_status s;
-    *p = (ar_rope_config){.theta = 10000.0, .low_freq = 1, .high_freq = 4, .beta_fast = 32, .beta_slow = 1, .truncate = true};
+    *p = (ar_rope_config){.theta = r->default_theta, .low_freq = 1, .high_freq = 4, .beta_fast = 32, .beta_slow = 1, .truncate = true};
     p->original_max = (double)r->max_positions;
     if ((s = ar__json_get_double(&p->theta, r->config, "rope_theta", r->place, r->err))) return s;
     if ((s = read_kind(p, o, r)) || (s = ar__rope_fields_check(o, p->kind, kinds[p->kind], r->place, r->log, r->err)) ||
@@ -129,9 +130,9 @@ static void tell_differences(const ar_rope_config *p, const json_t *block, const
                      r->place, top, inside);
 }
 
-ar_status ar__rope_read(ar_rope_config *out, const json_t *config, int64_t max_positions, const char *place, const ar_log *log,
-                        ar_error *err) {
-    reader r = {config, max_positions, place, log, err};
+ar_status ar__rope_read(ar_rope_config *out, const json_t *config, int64_t max_positions, double default_theta, const char *place,
+                        const ar_log *log, ar_error *err) {
+    reader r = {config, max_positions, default_theta, place, log, err};
     const json_t *scaling = json_object_get(config, "rope_scaling"), *parameters = json_object_get(config, "rope_parameters");
     if (ar__json_is_off(scaling)) scaling = NULL;
     if (ar__json_is_off(parameters)) parameters = NULL;

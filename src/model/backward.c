@@ -14,13 +14,22 @@ static void norm_again(ar_pass *p, const ar_norm *norm, const float *x, const fl
         }
 }
 
+/* The gradient of what a sublayer adds to the residual stream: p->dx, or in p->dh its multiple. */
+static const float *added_grad(ar_pass *p, const ar_rows *rows) {
+    double scale = p->model->arch.residual_scale;
+    size_t n = rows->count * (size_t)p->model->arch.dim;
+    if (scale == 1.0) return p->dx;
+    ar__multiple(p->model->rt, p->dh, p->dx, scale, n);
+    return p->dh;
+}
+
 static void mlp_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows) {
     const ar_runtime *rt = p->model->rt;
     const ar_layer *l = &p->model->layers[layer];
     size_t dim = (size_t)p->model->arch.dim, ff = (size_t)p->model->arch.ff;
     if (ar__linear_needs_input(&l->linear[AR_SLOT_DOWN], rows)) ar__swiglu_fwd(rt, p->act, a->gate, a->up, rows->count, ff);
     if (ar__pass_level(p, layer) < AR_LEVEL_ALL) ar__linear_su(rt, a->su[AR_SLOT_DOWN], &l->linear[AR_SLOT_DOWN], p->act, rows, &p->linear);
-    ar__linear_bwd(rt, p->act, false, p->dx, &l->linear[AR_SLOT_DOWN], p->act, a->su[AR_SLOT_DOWN], rows, &p->linear);
+    ar__linear_bwd(rt, p->act, false, added_grad(p, rows), &l->linear[AR_SLOT_DOWN], p->act, a->su[AR_SLOT_DOWN], rows, &p->linear);
     ar__swiglu_bwd(rt, a->gate, a->up, p->act, rows->count, ff);
     norm_again(p, &l->norm[AR_SLOT_MLP_NORM], a->mid, a->rstd_mlp, rows,
                (const ar_linear *[]){&l->linear[AR_SLOT_GATE], &l->linear[AR_SLOT_UP]}, 2);
@@ -34,8 +43,10 @@ static void rotate_backward(ar_pass *p, const ar_layer *l, const ar_acts *a, con
     const ar_arch *ar = &p->model->arch;
     const ar_runtime *rt = p->model->rt;
     size_t d = (size_t)ar->head_dim, heads = (size_t)ar->heads, kv_heads = (size_t)ar->kv_heads;
-    ar__rope_apply(rt, p->attention.dq, p->attention.dq, &p->rope, rows, NULL, heads, -1);
-    ar__rope_apply(rt, p->attention.dk, p->attention.dk, &p->rope, rows, NULL, kv_heads, -1);
+    if (l->turns) {
+        ar__rope_apply(rt, p->attention.dq, p->attention.dq, &p->rope, rows, NULL, heads, -1);
+        ar__rope_apply(rt, p->attention.dk, p->attention.dk, &p->rope, rows, NULL, kv_heads, -1);
+    }
     if (!ar->qk_norm) return;
     ar__norm_bwd(rt, p->attention.dq, false, p->attention.dq, &l->norm[AR_SLOT_Q_NORM], a->q, a->rstd_q, rows, heads, d);
     ar__norm_bwd(rt, p->attention.dk, false, p->attention.dk, &l->norm[AR_SLOT_K_NORM], a->k, a->rstd_k, rows, kv_heads, d);
@@ -49,7 +60,8 @@ static void attention_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_ro
     ar_attention at = ar__layer_attention(m, l);
     size_t dim = (size_t)m->arch.dim;
     const float *q, *k;
-    ar__linear_bwd(rt, p->attention.dout, false, p->dx, &l->linear[AR_SLOT_O], a->att, a->su[AR_SLOT_O], behind, &p->linear);
+    ar__linear_bwd(rt, p->attention.dout, false, added_grad(p, behind), &l->linear[AR_SLOT_O], a->att, a->su[AR_SLOT_O], behind,
+                   &p->linear);
     if (behind != rows) {
         ar__rows_spread(rt, p->attention.dout, rows->count, p->tail.row, behind->count, l->linear[AR_SLOT_O].w.cols);
         ar__rows_spread(rt, a->att, rows->count, p->tail.row, behind->count, l->linear[AR_SLOT_O].w.cols);
@@ -76,5 +88,7 @@ void ar__pass_backward(ar_pass *p, const ar_batch *b) {
         mlp_backward(p, layer, &p->acts[l], ar__rows_behind(p, layer, &b->rows));
         attention_backward(p, layer, &p->acts[l], &b->rows, l > p->spec.lowest_layer || p->spec.embed_grad);
     }
-    if (p->spec.embed_grad) ar__embedding_bwd(m->rt, p->dx, &m->embed, b->ids, p->su_embed, &b->rows, &p->linear);
+    if (!p->spec.embed_grad) return;
+    ar__scale(m->rt, p->dx, m->arch.embed_scale, b->rows.count * (size_t)m->arch.dim);
+    ar__embedding_bwd(m->rt, p->dx, &m->embed, b->ids, p->su_embed, &b->rows, &p->linear);
 }

@@ -13,7 +13,7 @@ ar_attention ar__layer_attention(const ar_model *m, const ar_layer *l) {
                           .kv_heads = (size_t)a->kv_heads,
                           .head_dim = (size_t)a->head_dim,
                           .window = l->window,
-                          .scale = (float)(1.0 / __builtin_sqrt((double)a->head_dim))};
+                          .scale = (float)a->attention_scale};
 }
 
 void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, const size_t *past, bool turn, const float **q,
@@ -28,7 +28,7 @@ void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, 
         ar__norm_fwd(rt, to_q, a->rstd_q, &l->norm[AR_SLOT_Q_NORM], a->q, rows->count * heads, d);
         ar__norm_fwd(rt, to_k, a->rstd_k, &l->norm[AR_SLOT_K_NORM], a->k, rows->count * kv_heads, d);
     }
-    if (ar->qk_norm || turn) {
+    if (l->turns && (ar->qk_norm || turn)) {
         ar__rope_apply(rt, to_q, to_q, &p->rope, rows, past, heads, 1);
         ar__rope_apply(rt, to_k, to_k, &p->rope, rows, past, kv_heads, 1);
     }
@@ -72,6 +72,7 @@ static void attention_forward(ar_pass *p, size_t layer, ar_acts *a, const ar_row
         x = p->h;
     }
     ar__linear_fwd(rt, a->mid, a->su[AR_SLOT_O], &l->linear[AR_SLOT_O], a->att, behind, &p->linear);
+    ar__scale(rt, a->mid, m->arch.residual_scale, behind->count * dim);
     ar__norm_fwd_add(rt, p->h, a->rstd_mlp, &l->norm[AR_SLOT_MLP_NORM], a->mid, x, behind->count, dim);
 }
 
@@ -91,6 +92,7 @@ void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cach
     if (!out) return;
     ar__swiglu_fwd(rt, p->act, a->gate, a->up, behind->count, (size_t)m->arch.ff);
     ar__linear_fwd(rt, out, a->su[AR_SLOT_DOWN], &l->linear[AR_SLOT_DOWN], p->act, behind, &p->linear);
+    ar__scale(rt, out, m->arch.residual_scale, behind->count * dim);
     ar__add(rt, out, a->mid, behind->count * dim);
 }
 
@@ -118,6 +120,7 @@ void ar__pass_forward(ar_pass *p, const ar_batch *b, ar_kv_cache *cache) {
     p->attention.block_count = ar__attention_blocks(p->attention.blocks, &b->rows, past, keys);
     ar__tail_begin(p, b);
     ar__embedding_fwd(m->rt, p->acts[0].x, p->su_embed, &m->embed, b->ids, &b->rows);
+    ar__scale(m->rt, p->acts[0].x, m->arch.embed_scale, b->rows.count * (size_t)m->arch.dim);
     for (size_t l = 0; l < layers; l++) ar__layer_forward(p, l, &b->rows, cache, p->acts[l + 1].x);
     if (cache) ar__kv_end(cache, b);
 }

@@ -73,6 +73,7 @@ static void gather(ar_pass *p, const size_t *row, size_t count) {
 static void chunk_backward(ar_pass *p, const ar_rows *rows) {
     const ar_model *m = p->model;
     size_t d = (size_t)m->arch.dim;
+    ar__scale(m->rt, p->head.logits, m->arch.logit_scale, rows->count * (size_t)m->arch.vocab);
     ar__linear_bwd(m->rt, p->head.dh, false, p->head.logits, &m->head, p->head.h, p->head.su, rows, &p->linear);
     ar__norm_bwd(m->rt, p->head.dh, false, p->head.dh, &m->norm, p->head.x, p->head.rstd, rows, 1, d);
     ar__rows_put(m->rt, p->dx, p->head.dh, p->head.at, rows->count, d);
@@ -94,6 +95,7 @@ void ar__pass_loss(ar_pass *p, const ar_batch *b, double *sample_nll, float *tok
         if (grad_scale != 0.0f) scale_chunk(p, b, &rows, grad_scale);
         gather(p, p->head.at, rows.count);
         ar__linear_fwd(m->rt, p->head.logits, p->head.su, &m->head, p->head.h, &rows, &p->linear);
+        ar__scale(m->rt, p->head.logits, m->arch.logit_scale, rows.count * (size_t)m->arch.vocab);
         ar__cross_entropy(m->rt, p->head.nll, p->head.logits, p->head.target, rows.count, (size_t)m->arch.vocab,
                           grad_scale != 0.0f ? p->head.scale : NULL);
         for (size_t q = 0; q < rows.samples; q++)
@@ -136,5 +138,6 @@ void ar__pass_logits(ar_pass *p, float *logits, const ar_batch *b, const size_t 
         for (size_t i = 0; i < n; i++) p->head.at[i] = final_row(&p->tail, row[at + i]);
         gather(p, p->head.at, n);
         ar__linear_fwd(m->rt, logits + at * (size_t)m->arch.vocab, p->head.su, &m->head, p->head.h, &rows, &p->linear);
+        ar__scale(m->rt, logits + at * (size_t)m->arch.vocab, m->arch.logit_scale, n * (size_t)m->arch.vocab);
     }
 }

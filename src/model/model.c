@@ -71,8 +71,11 @@ void ar__model_rebind(ar_model *m) {
     }
     m->embed.site = 0;
     if (m->tied) m->head.w = m->embed.w;
-    assert(m->layers && m->arch.windowed);
-    for (int64_t l = 0; l < m->arch.layers; l++) m->layers[l].window = m->arch.windowed[l] ? (size_t)m->arch.window : 0;
+    assert(m->layers && m->arch.windowed && m->arch.unturned);
+    for (int64_t l = 0; l < m->arch.layers; l++) {
+        m->layers[l].window = m->arch.windowed[l] ? (size_t)m->arch.window : 0;
+        m->layers[l].turns = !m->arch.unturned[l];
+    }
 }
 
 ar_status ar__model_own(ar_model *m, size_t module, ar_error *err) {

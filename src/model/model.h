@@ -17,6 +17,7 @@ typedef struct ar_layer {
     ar_linear linear[AR_SLOT_COUNT];
     ar_norm norm[AR_SLOT_COUNT];
     size_t window; /* 0: none */
+    bool turns;    /* has a rotary embedding */
 } ar_layer;
 
 typedef struct ar_owned {

@@ -7,6 +7,16 @@ void ar__add(const ar_runtime *rt, float *y, const float *x, size_t n) {
     for (size_t i = 0; i < n; i++) y[i] += x[i];
 }
 
+void ar__multiple(const ar_runtime *rt, float *y, const float *x, double a, size_t n) {
+    float by = (float)a;
+#pragma omp parallel for num_threads(ar__team(rt, n)) schedule(static)
+    for (size_t i = 0; i < n; i++) y[i] = by * x[i];
+}
+
+void ar__scale(const ar_runtime *rt, float *x, double a, size_t n) {
+    if (a != 1.0) ar__multiple(rt, x, x, a, n);
+}
+
 void ar__zero_rows(const ar_runtime *rt, float *x, size_t rows, size_t width) {
     (void)rt;
     memset(x, 0, rows * width * sizeof *x);

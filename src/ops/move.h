@@ -1,4 +1,4 @@
-/* Rows of floats that go elsewhere, and the residual sum. */
+/* Rows of floats that go elsewhere, the residual sum, and multiples. */
 #ifndef AR_OPS_MOVE_H
 #define AR_OPS_MOVE_H
 
@@ -6,6 +6,9 @@
 
 /* y += x */
 void ar__add(const ar_runtime *rt, float *y, const float *x, size_t n);
+/* x = a x; nothing where a is 1.  y = a x */
+void ar__scale(const ar_runtime *rt, float *x, double a, size_t n);
+void ar__multiple(const ar_runtime *rt, float *y, const float *x, double a, size_t n);
 void ar__zero_rows(const ar_runtime *rt, float *x, size_t rows, size_t width);
 
 /* dst[i] = src[row[i]]; row ascends, so that dst may be src. */

@@ -44,6 +44,10 @@ CASES = [
     case("qwen2, sharded", tf.Qwen2Config(**SIZES, tie_word_embeddings=True), sharded=True),
     case("qwen2, window in the upper layers", tf.Qwen2Config(**SIZES, use_sliding_window=True, sliding_window=9, max_window_layers=1)),
     case("qwen3, yarn", tf.Qwen3Config(**SIZES, head_dim=14, rope_parameters=YARN)),
+    case("smollm3", tf.SmolLM3Config(**dict(SIZES, num_hidden_layers=5), tie_word_embeddings=True, pad_token_id=0)),
+    case("smollm3, windows in layers without RoPE", tf.SmolLM3Config(**SIZES, no_rope_layers=[1, 0, 0], use_sliding_window=True, sliding_window=9, pad_token_id=0)),
+    case("granite", tf.GraniteConfig(**SIZES, embedding_multiplier=3.0, residual_multiplier=0.4, attention_multiplier=0.2, logits_scaling=2.5)),
+    case("granite, biases, multipliers left out", tf.GraniteConfig(**SIZES, attention_bias=True, mlp_bias=True, tie_word_embeddings=True)),
     case("qwen3, bfloat16", tf.Qwen3Config(**SIZES, head_dim=8), dtype="bfloat16"),
 ]
 

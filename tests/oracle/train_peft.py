@@ -36,6 +36,10 @@ CASES = [
     ("llama-rope3", ["--schedule", "cosine", "--warmup", "0.2"], None),
     ("qwen3", ["--targets", r"regex:.*\.1\.(self_attn\.[qk]|mlp\.up)_proj"], None),
     ("llama", ["--dora", "--schedule", "linear", "--clip", "0.1"], None),
+    ("smollm3", [], None),
+    ("smollm3", ["--dora"], None),
+    ("granite", [], None),
+    ("granite", ["--modules-to-save", "lm_head", "--targets", "q_proj,down_proj"], None),
 ]
 
 

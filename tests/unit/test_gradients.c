@@ -16,6 +16,10 @@
 #define MISTRAL ",\"model_type\":\"mistral\",\"sliding_window\":5,\"head_dim\":8"
 #define QWEN2 ",\"model_type\":\"qwen2\",\"tie_word_embeddings\":true"
 #define QWEN3 ",\"model_type\":\"qwen3\",\"head_dim\":10,\"tie_word_embeddings\":true"
+#define SMOLLM3 ",\"model_type\":\"smollm3\",\"no_rope_layers\":[0,1],\"sliding_window\":5,\"use_sliding_window\":true"
+#define GRANITE                                                                                                                            \
+    ",\"model_type\":\"granite\",\"embedding_multiplier\":3,\"residual_multiplier\":0.6,\"attention_multiplier\":0.2,"                     \
+    "\"logits_scaling\":1.7"
 #define ROPE3                                                                                                                              \
     ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,\"original_max_position_"       \
     "embeddings\":32}"
@@ -34,6 +38,10 @@ static const small_case cases[] = {
     {"qwen2, head saved whole", QWEN2, "down_proj", "lm_head,norm", false, false, 0.0, AR_BIAS_LORA_ONLY},
     {"qwen3, q/k norms", QWEN3, "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
     {"qwen3, norms saved", QWEN3, "o_proj", "q_norm,k_norm,input_layernorm,embed_tokens", false, false, 0.0, AR_BIAS_NONE},
+    {"smollm3, a layer without rotary embedding", SMOLLM3, "all-linear", NULL, true, false, 0.25, AR_BIAS_NONE},
+    {"granite, multipliers", GRANITE, "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
+    {"granite, embedding and head as sites", GRANITE, "o_proj,embed_tokens,lm_head", NULL, true, false, 0.0, AR_BIAS_NONE},
+    {"granite, everything", GRANITE ",\"attention_bias\":true,\"mlp_bias\":true", NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"llama, everything", BIASED, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"qwen3, everything", QWEN3, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
 };
