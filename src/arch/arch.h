@@ -27,7 +27,8 @@ typedef struct ar_arch {
     const struct ar_name_map *names;
     int64_t vocab, dim, ff, layers, heads, kv_heads, head_dim, max_positions;
     float norm_eps;
-    bool tied, qk_norm, bias_qkv, bias_o, bias_mlp;
+    bool tied, bias_qkv, bias_o, bias_mlp;
+    bool qk_norm, qk_wide; /* q and k are normed: by head, or wide, all heads as one */
     ar_rope_config rope;
     int64_t window;               /* 0: none */
     uint8_t *windowed, *unturned; /* per layer: has the window; has no rotary embedding; owned */
@@ -49,6 +50,8 @@ static inline size_t ar__module_at(int64_t layer, ar_slot slot) { return 1 + (si
 static inline size_t ar__module_norm(const ar_arch *a) { return ar__module_count(a) - 2; }
 static inline size_t ar__module_head(const ar_arch *a) { return ar__module_count(a) - 1; }
 
+/* Whether the family's layers have it. */
+bool ar__arch_has(const ar_arch *a, ar_slot slot);
 /* All modules, paths owned by the array; ar__modules_free releases. */
 ar_status ar__arch_modules(ar_module **out, const ar_arch *a, ar_error *err);
 void ar__modules_free(ar_module *m, size_t count);

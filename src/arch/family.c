@@ -20,6 +20,7 @@ typedef struct family {
     ar_field_list fields;
     ar_config initial; /* transformers' defaults; of kv_heads and head_dim 0: as many as heads, dim / heads */
     bool bias_qkv;     /* always, without a field saying so */
+    bool qk_wide;
     window_rule window;
     int32_t eos; /* -1: none */
 } family;
@@ -124,7 +125,8 @@ static ar_status take_flags(ar_arch *a, const reader *r) {
     a->residual_scale = c->residual_scale;
     a->attention_scale = c->attention_scale != 0.0 ? c->attention_scale : 1.0 / sqrt((double)a->head_dim);
     a->logit_scale = 1.0 / c->logit_divisor;
-    a->qk_norm = ar__names_slot(a->names, AR_SLOT_Q_NORM) != NULL;
+    a->qk_norm = ar__arch_has(a, AR_SLOT_Q_NORM);
+    a->qk_wide = r->family->qk_wide;
     return AR_OK;
 }
 

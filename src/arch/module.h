@@ -24,8 +24,10 @@ typedef enum ar_slot {
     AR_SLOT_GATE,
     AR_SLOT_UP,
     AR_SLOT_DOWN,
-    AR_SLOT_ATTN_NORM,
+    AR_SLOT_ATTN_NORM,     /* of what the attention reads; */
+    AR_SLOT_ATTN_OUT_NORM, /* of what it adds to the residual stream; and so the MLP's */
     AR_SLOT_MLP_NORM,
+    AR_SLOT_MLP_OUT_NORM,
     AR_SLOT_COUNT
 } ar_slot;
 

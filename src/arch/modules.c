@@ -8,16 +8,18 @@
 
 static void slot_shape(ar_module *m, const ar_arch *a, ar_slot slot) {
     int64_t q = a->heads * a->head_dim, kv = a->kv_heads * a->head_dim;
+    int64_t q_norm = a->qk_wide ? q : a->head_dim, k_norm = a->qk_wide ? kv : a->head_dim;
     const struct {
         int64_t out, in;
         bool bias;
     } shape[AR_SLOT_COUNT] = {
         [AR_SLOT_Q] = {q, a->dim, a->bias_qkv},        [AR_SLOT_K] = {kv, a->dim, a->bias_qkv},
         [AR_SLOT_V] = {kv, a->dim, a->bias_qkv},       [AR_SLOT_O] = {a->dim, q, a->bias_o},
-        [AR_SLOT_Q_NORM] = {a->head_dim, 1, false},    [AR_SLOT_K_NORM] = {a->head_dim, 1, false},
+        [AR_SLOT_Q_NORM] = {q_norm, 1, false},         [AR_SLOT_K_NORM] = {k_norm, 1, false},
         [AR_SLOT_GATE] = {a->ff, a->dim, a->bias_mlp}, [AR_SLOT_UP] = {a->ff, a->dim, a->bias_mlp},
         [AR_SLOT_DOWN] = {a->dim, a->ff, a->bias_mlp}, [AR_SLOT_ATTN_NORM] = {a->dim, 1, false},
-        [AR_SLOT_MLP_NORM] = {a->dim, 1, false},
+        [AR_SLOT_MLP_NORM] = {a->dim, 1, false},       [AR_SLOT_ATTN_OUT_NORM] = {a->dim, 1, false},
+        [AR_SLOT_MLP_OUT_NORM] = {a->dim, 1, false},
     };
     m->n_out = shape[slot].out;
     m->n_in = shape[slot].in;
@@ -26,8 +28,8 @@ static void slot_shape(ar_module *m, const ar_arch *a, ar_slot slot) {
 
 /* A slot that the family lacks has no path, and the kind of the others'. */
 static ar_module_kind kind_of(ar_slot slot) {
-    bool norm = slot == AR_SLOT_Q_NORM || slot == AR_SLOT_K_NORM || slot == AR_SLOT_ATTN_NORM || slot == AR_SLOT_MLP_NORM;
-    return norm ? AR_MODULE_NORM : AR_MODULE_LINEAR;
+    bool linear = slot <= AR_SLOT_O || (slot >= AR_SLOT_GATE && slot <= AR_SLOT_DOWN);
+    return !linear ? AR_MODULE_NORM : AR_MODULE_LINEAR;
 }
 
 static bool fill(ar_module *m, const ar_arch *a, const ar_name_row *row, int64_t layer) {
@@ -70,6 +72,8 @@ ar_status ar__arch_modules(ar_module **out, const ar_arch *a, ar_error *err) {
     *out = m;
     return AR_OK;
 }
+
+bool ar__arch_has(const ar_arch *a, ar_slot slot) { return ar__names_slot(a->names, slot) != NULL; }
 
 void ar__modules_free(ar_module *m, size_t count) {
     for (size_t i = 0; m && i < count; i++) free((void *)(uintptr_t)m[i].path);

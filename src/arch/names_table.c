@@ -66,10 +66,10 @@ static const ar_name_row norm_input[] = {NORM(ATTN_NORM, "input_layernorm", "att
 static const ar_name_row norms_qk[] = {NORM(Q_NORM, "self_attn.q_norm", "attn_q_norm"), NORM(K_NORM, "self_attn.k_norm", "attn_k_norm"),
                                        END};
 static const ar_name_row norms_gemma2[] = {
-    NORM(ATTN_NORM, "input_layernorm", "attn_norm"), NORM(NONE, "post_attention_layernorm", "post_attention_norm"),
-    NORM(MLP_NORM, "pre_feedforward_layernorm", "ffn_norm"), NORM(NONE, "post_feedforward_layernorm", "post_ffw_norm"), END};
-static const ar_name_row norms_olmo2[] = {NORM(NONE, "post_attention_layernorm", "post_attention_norm"),
-                                          NORM(NONE, "post_feedforward_layernorm", "post_ffw_norm"), END};
+    NORM(ATTN_NORM, "input_layernorm", "attn_norm"), NORM(ATTN_OUT_NORM, "post_attention_layernorm", "post_attention_norm"),
+    NORM(MLP_NORM, "pre_feedforward_layernorm", "ffn_norm"), NORM(MLP_OUT_NORM, "post_feedforward_layernorm", "post_ffw_norm"), END};
+static const ar_name_row norms_olmo2[] = {NORM(ATTN_OUT_NORM, "post_attention_layernorm", "post_attention_norm"),
+                                          NORM(MLP_OUT_NORM, "post_feedforward_layernorm", "post_ffw_norm"), END};
 static const ar_name_row norms_gpt2[] = {NORM(ATTN_NORM, "ln_1", "attn_norm"), NORM(MLP_NORM, "ln_2", "ffn_norm"), END};
 
 #define LLAMA_NAMES .prefix = "model.", .layers = "layers.", .top = top_llama

@@ -4,38 +4,51 @@
 #include "ops/activation.h"
 #include "ops/move.h"
 
-/* The norm's output again, where a linear behind it asks for its input. */
-static void norm_again(ar_pass *p, const ar_norm *norm, const float *x, const float *rstd, const ar_rows *rows,
-                       const ar_linear *const *behind, int count) {
+/* What a sublayer read, where a linear behind it asks for its input. */
+static const float *input_of(ar_pass *p, const ar_norm *norm, const float *x, const float *rstd, const ar_rows *rows,
+                             const ar_linear *const *behind, int count) {
     for (int i = 0; i < count; i++)
-        if (ar__linear_needs_input(behind[i], rows)) {
-            ar__norm_again(p->model->rt, p->h, rstd, norm, x, rows->count, (size_t)p->model->arch.dim);
-            return;
-        }
+        if (ar__linear_needs_input(behind[i], rows)) return ar__entered(p, norm, rstd, x, rows->count);
+    return x;
 }
 
-/* The gradient of what a sublayer adds to the residual stream: p->dx, or in p->dh its multiple. */
-static const float *added_grad(ar_pass *p, const ar_rows *rows) {
+/* The gradient of what a sublayer's last linear gave, from that of the residual stream: p->dx itself, or in p->dh. */
+static const float *leave_backward(ar_pass *p, const ar_norm *norm, const float *raw, const float *rstd, const ar_rows *rows) {
     double scale = p->model->arch.residual_scale;
-    size_t n = rows->count * (size_t)p->model->arch.dim;
-    if (scale == 1.0) return p->dx;
-    ar__multiple(p->model->rt, p->dh, p->dx, scale, n);
+    size_t dim = (size_t)p->model->arch.dim;
+    const float *dy = p->dx;
+    if (scale != 1.0) {
+        ar__multiple(p->model->rt, p->dh, p->dx, scale, rows->count * dim);
+        dy = p->dh;
+    }
+    if (!norm->w) return dy;
+    ar__norm_bwd(p->model->rt, p->dh, false, dy, norm, raw, rstd, rows, 1, dim);
     return p->dh;
+}
+
+/* To p->dx (wanted: whether anything below asks) the gradient of what the sublayer read, from that in p->dh. */
+static void enter_backward(ar_pass *p, const ar_norm *norm, const float *x, const float *rstd, const ar_rows *rows, bool wanted) {
+    size_t dim = (size_t)p->model->arch.dim;
+    if (norm->w)
+        ar__norm_bwd(p->model->rt, wanted ? p->dx : NULL, true, p->dh, norm, x, rstd, rows, 1, dim);
+    else if (wanted)
+        ar__add(p->model->rt, p->dx, p->dh, rows->count * dim);
 }
 
 static void mlp_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows) {
     const ar_runtime *rt = p->model->rt;
     const ar_layer *l = &p->model->layers[layer];
-    size_t dim = (size_t)p->model->arch.dim, ff = (size_t)p->model->arch.ff;
-    if (ar__linear_needs_input(&l->linear[AR_SLOT_DOWN], rows)) ar__swiglu_fwd(rt, p->act, a->gate, a->up, rows->count, ff);
-    if (ar__pass_level(p, layer) < AR_LEVEL_ALL) ar__linear_su(rt, a->su[AR_SLOT_DOWN], &l->linear[AR_SLOT_DOWN], p->act, rows, &p->linear);
-    ar__linear_bwd(rt, p->act, false, added_grad(p, rows), &l->linear[AR_SLOT_DOWN], p->act, a->su[AR_SLOT_DOWN], rows, &p->linear);
+    const ar_linear *gate = &l->linear[AR_SLOT_GATE], *up = &l->linear[AR_SLOT_UP], *down = &l->linear[AR_SLOT_DOWN];
+    size_t ff = (size_t)p->model->arch.ff;
+    if (ar__linear_needs_input(down, rows)) ar__swiglu_fwd(rt, p->act, a->gate, a->up, rows->count, ff);
+    if (ar__pass_level(p, layer) < AR_LEVEL_ALL) ar__linear_su(rt, a->su[AR_SLOT_DOWN], down, p->act, rows, &p->linear);
+    const float *dy = leave_backward(p, &l->norm[AR_SLOT_MLP_OUT_NORM], a->down, a->rstd_down, rows);
+    ar__linear_bwd(rt, p->act, false, dy, down, p->act, a->su[AR_SLOT_DOWN], rows, &p->linear);
     ar__swiglu_bwd(rt, a->gate, a->up, p->act, rows->count, ff);
-    norm_again(p, &l->norm[AR_SLOT_MLP_NORM], a->mid, a->rstd_mlp, rows,
-               (const ar_linear *[]){&l->linear[AR_SLOT_GATE], &l->linear[AR_SLOT_UP]}, 2);
-    ar__linear_bwd(rt, p->dh, false, a->gate, &l->linear[AR_SLOT_GATE], p->h, a->su[AR_SLOT_GATE], rows, &p->linear);
-    ar__linear_bwd(rt, p->dh, true, a->up, &l->linear[AR_SLOT_UP], p->h, a->su[AR_SLOT_UP], rows, &p->linear);
-    ar__norm_bwd(rt, p->dx, true, p->dh, &l->norm[AR_SLOT_MLP_NORM], a->mid, a->rstd_mlp, rows, 1, dim);
+    const float *h = input_of(p, &l->norm[AR_SLOT_MLP_NORM], a->mid, a->rstd_mlp, rows, (const ar_linear *[]){gate, up}, 2);
+    ar__linear_bwd(rt, p->dh, false, a->gate, gate, h, a->su[AR_SLOT_GATE], rows, &p->linear);
+    ar__linear_bwd(rt, p->dh, true, a->up, up, h, a->su[AR_SLOT_UP], rows, &p->linear);
+    enter_backward(p, &l->norm[AR_SLOT_MLP_NORM], a->mid, a->rstd_mlp, rows, true);
 }
 
 /* Gradients of the raw q and k from those of the rotated (and normed) ones, in place. */
@@ -48,8 +61,10 @@ static void rotate_backward(ar_pass *p, const ar_layer *l, const ar_acts *a, con
         ar__rope_apply(rt, p->attention.dk, p->attention.dk, &p->rope, rows, NULL, kv_heads, -1);
     }
     if (!ar->qk_norm) return;
-    ar__norm_bwd(rt, p->attention.dq, false, p->attention.dq, &l->norm[AR_SLOT_Q_NORM], a->q, a->rstd_q, rows, heads, d);
-    ar__norm_bwd(rt, p->attention.dk, false, p->attention.dk, &l->norm[AR_SLOT_K_NORM], a->k, a->rstd_k, rows, kv_heads, d);
+    size_t q_rows = ar->qk_wide ? 1 : heads, k_rows = ar->qk_wide ? 1 : kv_heads;
+    ar__norm_bwd(rt, p->attention.dq, false, p->attention.dq, &l->norm[AR_SLOT_Q_NORM], a->q, a->rstd_q, rows, q_rows, heads * d / q_rows);
+    ar__norm_bwd(rt, p->attention.dk, false, p->attention.dk, &l->norm[AR_SLOT_K_NORM], a->k, a->rstd_k, rows, k_rows,
+                 kv_heads * d / k_rows);
 }
 
 static void attention_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, bool below) {
@@ -59,9 +74,8 @@ static void attention_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_ro
     const ar_rows *behind = ar__rows_behind(p, layer, rows);
     ar_attention at = ar__layer_attention(m, l);
     size_t dim = (size_t)m->arch.dim;
-    const float *q, *k;
-    ar__linear_bwd(rt, p->attention.dout, false, added_grad(p, behind), &l->linear[AR_SLOT_O], a->att, a->su[AR_SLOT_O], behind,
-                   &p->linear);
+    const float *q, *k, *dy = leave_backward(p, &l->norm[AR_SLOT_ATTN_OUT_NORM], a->o, a->rstd_o, behind);
+    ar__linear_bwd(rt, p->attention.dout, false, dy, &l->linear[AR_SLOT_O], a->att, a->su[AR_SLOT_O], behind, &p->linear);
     if (behind != rows) {
         ar__rows_spread(rt, p->attention.dout, rows->count, p->tail.row, behind->count, l->linear[AR_SLOT_O].w.cols);
         ar__rows_spread(rt, a->att, rows->count, p->tail.row, behind->count, l->linear[AR_SLOT_O].w.cols);
@@ -71,13 +85,14 @@ static void attention_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_ro
     ar__attention_bwd(rt, p->attention.dq, p->attention.dk, p->attention.dv, p->attention.dsum, p->attention.dout, q, k, a->v, a->att,
                       a->lse, &at, p->attention.blocks, p->attention.block_count, p->attention.scratch);
     rotate_backward(p, l, a, rows);
-    float *dh = below || l->norm[AR_SLOT_ATTN_NORM].dw ? p->dh : NULL;
-    norm_again(p, &l->norm[AR_SLOT_ATTN_NORM], a->x, a->rstd_attn, rows,
-               (const ar_linear *[]){&l->linear[AR_SLOT_Q], &l->linear[AR_SLOT_K], &l->linear[AR_SLOT_V]}, 3);
-    ar__linear_bwd(rt, dh, false, p->attention.dq, &l->linear[AR_SLOT_Q], p->h, a->su[AR_SLOT_Q], rows, &p->linear);
-    ar__linear_bwd(rt, dh, true, p->attention.dk, &l->linear[AR_SLOT_K], p->h, a->su[AR_SLOT_K], rows, &p->linear);
-    ar__linear_bwd(rt, dh, true, p->attention.dv, &l->linear[AR_SLOT_V], p->h, a->su[AR_SLOT_V], rows, &p->linear);
-    if (dh) ar__norm_bwd(rt, below ? p->dx : NULL, true, dh, &l->norm[AR_SLOT_ATTN_NORM], a->x, a->rstd_attn, rows, 1, dim);
+    const ar_norm *norm = &l->norm[AR_SLOT_ATTN_NORM];
+    float *dh = below || norm->dw ? p->dh : NULL;
+    const float *h = input_of(p, norm, a->x, a->rstd_attn, rows,
+                              (const ar_linear *[]){&l->linear[AR_SLOT_Q], &l->linear[AR_SLOT_K], &l->linear[AR_SLOT_V]}, 3);
+    ar__linear_bwd(rt, dh, false, p->attention.dq, &l->linear[AR_SLOT_Q], h, a->su[AR_SLOT_Q], rows, &p->linear);
+    ar__linear_bwd(rt, dh, true, p->attention.dk, &l->linear[AR_SLOT_K], h, a->su[AR_SLOT_K], rows, &p->linear);
+    ar__linear_bwd(rt, dh, true, p->attention.dv, &l->linear[AR_SLOT_V], h, a->su[AR_SLOT_V], rows, &p->linear);
+    if (dh) enter_backward(p, norm, a->x, a->rstd_attn, rows, below);
 }
 
 void ar__pass_backward(ar_pass *p, const ar_batch *b) {

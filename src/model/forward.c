@@ -21,12 +21,13 @@ void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, 
     const ar_arch *ar = &p->model->arch;
     const ar_runtime *rt = p->model->rt;
     size_t d = (size_t)ar->head_dim, heads = (size_t)ar->heads, kv_heads = (size_t)ar->kv_heads;
+    size_t q_rows = ar->qk_wide ? 1 : heads, k_rows = ar->qk_wide ? 1 : kv_heads;
     float *to_q = a->q, *to_k = a->k;
     if (ar->qk_norm) {
         to_q = p->attention.q_rot;
         to_k = p->attention.k_rot;
-        ar__norm_fwd(rt, to_q, a->rstd_q, &l->norm[AR_SLOT_Q_NORM], a->q, rows->count * heads, d);
-        ar__norm_fwd(rt, to_k, a->rstd_k, &l->norm[AR_SLOT_K_NORM], a->k, rows->count * kv_heads, d);
+        ar__norm_fwd(rt, to_q, a->rstd_q, &l->norm[AR_SLOT_Q_NORM], a->q, rows->count * q_rows, heads * d / q_rows);
+        ar__norm_fwd(rt, to_k, a->rstd_k, &l->norm[AR_SLOT_K_NORM], a->k, rows->count * k_rows, kv_heads * d / k_rows);
     }
     if (l->turns && (ar->qk_norm || turn)) {
         ar__rope_apply(rt, to_q, to_q, &p->rope, rows, past, heads, 1);
@@ -52,28 +53,55 @@ static void attend(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, ar
     ar__attention_fwd(m->rt, a->att, a->lse, q, k, v, &at, p->attention.blocks, p->attention.block_count, p->attention.scratch);
 }
 
-/* x to the residual in `mid`, and its norm in p->h. */
-static void attention_forward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, ar_kv_cache *cache) {
+/* What a sublayer reads: the norm of x, in p->h, or x itself. */
+static const float *enter(ar_pass *p, const ar_norm *norm, float *rstd, const float *x, size_t rows) {
+    if (!norm->w) return x;
+    ar__norm_fwd(p->model->rt, p->h, rstd, norm, x, rows, (size_t)p->model->arch.dim);
+    return p->h;
+}
+
+const float *ar__entered(ar_pass *p, const ar_norm *norm, const float *rstd, const float *x, size_t rows) {
+    if (!norm->w) return x;
+    ar__norm_again(p->model->rt, p->h, rstd, norm, x, rows, (size_t)p->model->arch.dim);
+    return p->h;
+}
+
+/* What a sublayer adds, in y: the norm of what its last linear gave in `raw` (y itself, where there is none), times its factor. */
+static void leave(ar_pass *p, float *y, const ar_norm *norm, float *rstd, const float *raw, size_t rows) {
+    size_t dim = (size_t)p->model->arch.dim;
+    if (norm->w) ar__norm_fwd(p->model->rt, y, rstd, norm, raw, rows, dim);
+    ar__scale(p->model->rt, y, p->model->arch.residual_scale, rows * dim);
+}
+
+/* x to the residual in `mid`; what the MLP reads is returned. */
+static const float *attention_forward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, ar_kv_cache *cache) {
     const ar_model *m = p->model;
     const ar_runtime *rt = m->rt;
     const ar_layer *l = &m->layers[layer];
     const ar_rows *behind = ar__rows_behind(p, layer, rows);
     size_t dim = (size_t)m->arch.dim;
     const float *x = a->x;
-    ar__norm_fwd(rt, p->h, a->rstd_attn, &l->norm[AR_SLOT_ATTN_NORM], x, rows->count, dim);
+    const ar_norm *out = &l->norm[AR_SLOT_ATTN_OUT_NORM], *next = &l->norm[AR_SLOT_MLP_NORM];
+    const float *h = enter(p, &l->norm[AR_SLOT_ATTN_NORM], a->rstd_attn, x, rows->count);
     ar_linear_out qkv[] = {{&l->linear[AR_SLOT_Q], a->q, a->su[AR_SLOT_Q]},
                            {&l->linear[AR_SLOT_K], a->k, a->su[AR_SLOT_K]},
                            {&l->linear[AR_SLOT_V], a->v, a->su[AR_SLOT_V]}};
-    ar__linears_fwd(rt, qkv, 3, p->h, rows, &p->linear);
+    ar__linears_fwd(rt, qkv, 3, h, rows, &p->linear);
     attend(p, layer, a, rows, cache);
     if (behind != rows) {
         ar__rows_take(rt, a->att, a->att, p->tail.row, behind->count, l->linear[AR_SLOT_O].w.cols);
         ar__rows_take(rt, p->h, a->x, p->tail.row, behind->count, dim);
         x = p->h;
     }
-    ar__linear_fwd(rt, a->mid, a->su[AR_SLOT_O], &l->linear[AR_SLOT_O], a->att, behind, &p->linear);
-    ar__scale(rt, a->mid, m->arch.residual_scale, behind->count * dim);
-    ar__norm_fwd_add(rt, p->h, a->rstd_mlp, &l->norm[AR_SLOT_MLP_NORM], a->mid, x, behind->count, dim);
+    float *raw = out->w ? a->o : a->mid;
+    ar__linear_fwd(rt, raw, a->su[AR_SLOT_O], &l->linear[AR_SLOT_O], a->att, behind, &p->linear);
+    leave(p, a->mid, out, a->rstd_o, raw, behind->count);
+    if (next->w) {
+        ar__norm_fwd_add(rt, p->h, a->rstd_mlp, next, a->mid, x, behind->count, dim);
+        return p->h;
+    }
+    ar__add(rt, a->mid, x, behind->count * dim);
+    return a->mid;
 }
 
 void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cache *cache, float *out) {
@@ -83,17 +111,18 @@ void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cach
     const ar_rows *behind = ar__rows_behind(p, layer, rows);
     ar_acts *a = &p->acts[layer];
     size_t dim = (size_t)m->arch.dim;
-    if (out || ar__pass_level(p, layer) < AR_LEVEL_ATTENTION)
-        attention_forward(p, layer, a, rows, cache);
-    else
-        ar__norm_again(rt, p->h, a->rstd_mlp, &l->norm[AR_SLOT_MLP_NORM], a->mid, behind->count, dim);
+    const ar_norm *norm = &l->norm[AR_SLOT_MLP_OUT_NORM];
+    const float *h = out || ar__pass_level(p, layer) < AR_LEVEL_ATTENTION
+                         ? attention_forward(p, layer, a, rows, cache)
+                         : ar__entered(p, &l->norm[AR_SLOT_MLP_NORM], a->rstd_mlp, a->mid, behind->count);
     ar_linear_out mlp[] = {{&l->linear[AR_SLOT_GATE], a->gate, a->su[AR_SLOT_GATE]}, {&l->linear[AR_SLOT_UP], a->up, a->su[AR_SLOT_UP]}};
-    ar__linears_fwd(rt, mlp, 2, p->h, behind, &p->linear);
-    if (!out) return;
+    ar__linears_fwd(rt, mlp, 2, h, behind, &p->linear);
+    if (!out && !norm->w) return;
     ar__swiglu_fwd(rt, p->act, a->gate, a->up, behind->count, (size_t)m->arch.ff);
-    ar__linear_fwd(rt, out, a->su[AR_SLOT_DOWN], &l->linear[AR_SLOT_DOWN], p->act, behind, &p->linear);
-    ar__scale(rt, out, m->arch.residual_scale, behind->count * dim);
-    ar__add(rt, out, a->mid, behind->count * dim);
+    float *raw = norm->w ? a->down : out;
+    ar__linear_fwd(rt, raw, a->su[AR_SLOT_DOWN], &l->linear[AR_SLOT_DOWN], p->act, behind, &p->linear);
+    leave(p, out ? out : p->h, norm, a->rstd_down, raw, behind->count);
+    if (out) ar__add(rt, out, a->mid, behind->count * dim);
 }
 
 /* Frequencies depend on the length only under dynamic scaling past the original maximum. */

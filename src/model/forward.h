@@ -5,8 +5,10 @@
 #include "model/pass.h"
 
 ar_attention ar__layer_attention(const ar_model *m, const ar_layer *l);
-/* acts[layer].x to `out`.  out NULL: only what backward needs and the layer did not keep, without the last product. */
+/* acts[layer].x to `out`.  out NULL: only what backward needs and the layer did not keep. */
 void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cache *cache, float *out);
+/* What a sublayer read, from the rstd that was kept: the norm of x, formed again in p->h, or x itself. */
+const float *ar__entered(ar_pass *p, const ar_norm *norm, const float *rstd, const float *x, size_t rows);
 /* The rows behind the layer's attention: all of them, or the tail. */
 const ar_rows *ar__rows_behind(const ar_pass *p, size_t layer, const ar_rows *rows);
 /* q and k as attention takes them.  Where the family norms them they are formed in p->q_rot and p->k_rot from the raw ones;

@@ -51,6 +51,9 @@ static void place_attention_acts(ar_pass *p, ar_acts *a, size_t layer) {
     a->rstd_mlp = ar__arena_f32(m, t);
     a->rstd_q = ar->qk_norm ? ar__arena_f32(m, t * (size_t)ar->heads) : NULL;
     a->rstd_k = ar->qk_norm ? ar__arena_f32(m, t * (size_t)ar->kv_heads) : NULL;
+    bool out = ar__arch_has(ar, AR_SLOT_ATTN_OUT_NORM);
+    a->o = out ? ar__arena_f32(m, t * d) : NULL;
+    a->rstd_o = out ? ar__arena_f32(m, t) : NULL;
     for (int s = AR_SLOT_Q; s <= AR_SLOT_O; s++) a->su[s] = place_su(p, layer, (ar_slot)s);
 }
 
@@ -58,6 +61,9 @@ static void place_mlp_acts(ar_pass *p, ar_acts *a, size_t layer) {
     size_t floats = p->spec.tokens * (size_t)p->model->arch.ff;
     a->gate = ar__arena_f32(&p->arena, floats);
     a->up = ar__arena_f32(&p->arena, floats);
+    bool out = ar__arch_has(&p->model->arch, AR_SLOT_MLP_OUT_NORM);
+    a->down = out ? ar__arena_f32(&p->arena, p->spec.tokens * (size_t)p->model->arch.dim) : NULL;
+    a->rstd_down = out ? ar__arena_f32(&p->arena, p->spec.tokens) : NULL;
     for (int s = AR_SLOT_GATE; s <= AR_SLOT_DOWN; s++) a->su[s] = place_su(p, layer, (ar_slot)s);
 }
 
@@ -67,12 +73,16 @@ static void borrow_attention(ar_acts *a, const ar_acts *from) {
     a->x = own.x;
     a->gate = own.gate;
     a->up = own.up;
+    a->down = own.down;
+    a->rstd_down = own.rstd_down;
     for (int s = AR_SLOT_GATE; s <= AR_SLOT_DOWN; s++) a->su[s] = own.su[s];
 }
 
 static void borrow_mlp(ar_acts *a, const ar_acts *from) {
     a->gate = from->gate;
     a->up = from->up;
+    a->down = from->down;
+    a->rstd_down = from->rstd_down;
     for (int s = AR_SLOT_GATE; s <= AR_SLOT_DOWN; s++) a->su[s] = from->su[s];
 }
 

@@ -40,7 +40,9 @@ typedef struct ar_acts {
     float *att, *lse; /* attention output, log-sum-exp [T, heads] */
     float *gate, *up;
     float *rstd_attn, *rstd_mlp, *rstd_q, *rstd_k;
-    float *su[AR_SLOT_COUNT]; /* s A x of each site, for slots that carry pairs */
+    float *o, *down;           /* [T, dim] what the sublayers' last linears gave, where a norm stands behind them */
+    float *rstd_o, *rstd_down; /* of these norms */
+    float *su[AR_SLOT_COUNT];  /* s A x of each site, for slots that carry pairs */
 } ar_acts;
 
 /* Keys and values of several sequences, per layer, after RoPE.  A sequence begins anew when its past is set to 0. */
