@@ -61,6 +61,11 @@ static const family families[] = {
                 {"max_window_layers"}},
      .initial = {.max_positions = 2048, .bos = 1, USUAL(1e4), .attention_scale = 1},
      .eos = 2},
+    {.name = "olmo2", /* norms of what sublayers add, none of what they read; its code has no head_dim */
+     .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_attention_bias}, {0}},
+     .initial = {.max_positions = 2048, .bos = -1, USUAL(1e4)},
+     .qk_wide = true,
+     .eos = 50279},
 };
 
 static ar_status find_family(const family **out, const json_t *config, const char *place, ar_error *err) {

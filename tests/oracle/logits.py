@@ -48,6 +48,8 @@ CASES = [
     case("smollm3, windows in layers without RoPE", tf.SmolLM3Config(**SIZES, no_rope_layers=[1, 0, 0], use_sliding_window=True, sliding_window=9, pad_token_id=0)),
     case("granite", tf.GraniteConfig(**SIZES, embedding_multiplier=3.0, residual_multiplier=0.4, attention_multiplier=0.2, logits_scaling=2.5)),
     case("granite, biases, multipliers left out", tf.GraniteConfig(**SIZES, attention_bias=True, mlp_bias=True, tie_word_embeddings=True)),
+    case("olmo2", tf.Olmo2Config(**SIZES, pad_token_id=0)),
+    case("olmo2, biases, tied, bfloat16", tf.Olmo2Config(**SIZES, attention_bias=True, tie_word_embeddings=True, pad_token_id=0), dtype="bfloat16"),
     case("qwen3, bfloat16", tf.Qwen3Config(**SIZES, head_dim=8), dtype="bfloat16"),
 ]
 

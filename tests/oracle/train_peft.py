@@ -39,6 +39,9 @@ CASES = [
     ("smollm3", [], None),
     ("smollm3", ["--dora"], None),
     ("granite", [], None),
+    ("olmo2", [], None),
+    ("olmo2", ["--dora"], None),
+    ("olmo2", ["--modules-to-save", "lm_head", "--targets", "q_proj,down_proj"], None),
     ("granite", ["--modules-to-save", "lm_head", "--targets", "q_proj,down_proj"], None),
 ]
 
