@@ -30,6 +30,7 @@ typedef struct ar_arch {
     bool tied, bias_qkv, bias_o, bias_mlp;
     bool qk_norm, qk_wide; /* q and k are normed: by head, or wide, all heads as one */
     ar_rope_config rope;
+    bool rope_neighbours;         /* which pairs it turns: ops/rope.h */
     int64_t window;               /* 0: none */
     uint8_t *windowed, *unturned; /* per layer: has the window; has no rotary embedding; owned */
     /* factors of the embedding's output, of what a sublayer adds to the residual stream, of q · k, of the logits */

@@ -73,13 +73,21 @@ const ar_field ar__fields_no_rope[] = {
     NUMBER("no_rope_layer_interval", AR_FIELD_WHOLE, no_rope_every, 1, INT32_MAX),
     END};
 
+const ar_field ar__fields_out_bias[] = {
+    OTHER("attention_out_bias", AR_FIELD_BOOL, out_bias),
+    NUMBER("residual_dropout", AR_FIELD_REAL, residual_dropout, 0, 1),
+    END};
+
+const ar_field ar__fields_all_bias[] = {OTHER("use_bias", AR_FIELD_BOOL, all_bias), END};
+
 /* Of families that do not run: known to change the maths. */
 static const char *const foreign[] = {"hidden_dropout", "hidden_dropout_prob", "resid_pdrop", "embd_pdrop", "neftune_noise_alpha",
                                       "qk_layernorm", "use_qk_norm", "logits_soft_cap", "num_nextn_predict_layers"};
 /* clang-format on */
 
-static const ar_field *const all_groups[] = {ar__fields_decoder,  ar__fields_rope,        ar__fields_window,  ar__fields_attention_bias,
-                                             ar__fields_mlp_bias, ar__fields_multipliers, ar__fields_no_rope, NULL};
+static const ar_field *const all_groups[] = {
+    ar__fields_decoder,     ar__fields_rope,    ar__fields_window,   ar__fields_attention_bias, ar__fields_mlp_bias,
+    ar__fields_multipliers, ar__fields_no_rope, ar__fields_out_bias, ar__fields_all_bias,       NULL};
 
 /* Without effect on the forward pass of any family, whatever they hold. */
 static const char *const harmless_fields[] = {

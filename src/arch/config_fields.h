@@ -20,9 +20,9 @@ typedef struct ar_config {
     int64_t window, first_windowed; /* of layers that have it */
     int64_t bos;
     int64_t no_rope_every; /* each so many-th layer has no rotary embedding */
-    double norm_eps, attention_dropout, theta;
-    double embed_scale, residual_scale, attention_scale, logit_divisor; /* attention_scale 0: 1 / sqrt(head_dim) */
-    bool tied, attention_bias, mlp_bias, use_window;
+    double norm_eps, attention_dropout, residual_dropout, theta;
+    double embed_scale, residual_scale, attention_scale, logit_divisor;  /* attention_scale 0: 1 / sqrt(head_dim) */
+    bool tied, attention_bias, out_bias, mlp_bias, all_bias, use_window; /* all_bias: of every linear */
     const char *act;
     const json_t *layer_types, *rope_layers;
 } ar_config;
@@ -50,7 +50,7 @@ typedef struct ar_field {
 } ar_field;
 
 extern const ar_field ar__fields_decoder[], ar__fields_rope[], ar__fields_window[], ar__fields_attention_bias[], ar__fields_mlp_bias[],
-    ar__fields_multipliers[], ar__fields_no_rope[];
+    ar__fields_multipliers[], ar__fields_no_rope[], ar__fields_out_bias[], ar__fields_all_bias[];
 
 enum { AR_FIELD_GROUPS = 8, AR_FIELD_SILENT = 4 };
 

@@ -18,54 +18,73 @@ typedef enum window_rule { WINDOW_NONE, WINDOW_MISTRAL, WINDOW_QWEN, WINDOW_UNTU
 typedef struct family {
     const char *name;
     ar_field_list fields;
-    ar_config initial; /* transformers' defaults; of kv_heads and head_dim 0: as many as heads, dim / heads */
-    bool bias_qkv;     /* always, without a field saying so */
-    bool qk_wide;
+    ar_config initial;                  /* transformers' defaults; of kv_heads and head_dim 0: as many as heads, dim / heads */
+    bool bias_qkv;                      /* always, without a field saying so */
+    bool qk_wide, out_bias, neighbours; /* out_bias: o's has a field of its own */
     window_rule window;
     int32_t eos; /* -1: none */
 } family;
 
 /* What is transformers' default in most. */
-#define USUAL(rope_theta) .norm_eps = 1e-6, .act = "silu", .theta = (rope_theta), .embed_scale = 1, .residual_scale = 1, .logit_divisor = 1
+#define USUAL(rope_theta, eps)                                                                                                             \
+    .norm_eps = (eps), .act = "silu", .theta = (rope_theta), .embed_scale = 1, .residual_scale = 1, .logit_divisor = 1
 
 static const family families[] = {
     {.name = "llama",
      .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_attention_bias, ar__fields_mlp_bias}, {"max_window_layers"}},
-     .initial = {.max_positions = 2048, .bos = 1, USUAL(1e4)},
+     .initial = {.max_positions = 2048, .bos = 1, USUAL(1e4, 1e-6)},
      .eos = 2},
     {.name = "mistral",
      .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_window}, {0}},
-     .initial = {.kv_heads = 8, .max_positions = 131072, .bos = 1, .window = 4096, .first_windowed = 28, USUAL(1e4)},
+     .initial = {.kv_heads = 8, .max_positions = 131072, .bos = 1, .window = 4096, .first_windowed = 28, USUAL(1e4, 1e-6)},
      .window = WINDOW_MISTRAL,
      .eos = 2},
     {.name = "qwen2", /* attention_bias: its code has biases always, so that the tensors decide */
      .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_window}, {"attention_bias"}},
-     .initial = {.kv_heads = 32, .max_positions = 32768, .bos = -1, .window = 4096, .first_windowed = 28, USUAL(1e4)},
+     .initial = {.kv_heads = 32, .max_positions = 32768, .bos = -1, .window = 4096, .first_windowed = 28, USUAL(1e4, 1e-6)},
      .bias_qkv = true,
      .window = WINDOW_QWEN,
      .eos = -1},
     {.name = "qwen3",
      .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_window, ar__fields_attention_bias}, {0}},
-     .initial = {.kv_heads = 32, .head_dim = 128, .max_positions = 32768, .bos = -1, .window = 4096, .first_windowed = 28, USUAL(1e4)},
+     .initial =
+         {.kv_heads = 32, .head_dim = 128, .max_positions = 32768, .bos = -1, .window = 4096, .first_windowed = 28, USUAL(1e4, 1e-6)},
      .window = WINDOW_QWEN,
      .eos = -1},
     {.name = "smollm3", /* no rotary embedding in every fourth layer; windows, where there are any, in these */
      .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_window, ar__fields_no_rope, ar__fields_attention_bias,
                  ar__fields_mlp_bias},
                 {"max_window_layers"}},
-     .initial = {.kv_heads = 4, .max_positions = 32768, .bos = 128000, .no_rope_every = 4, .tied = true, USUAL(2e6)},
+     .initial = {.kv_heads = 4, .max_positions = 32768, .bos = 128000, .no_rope_every = 4, .tied = true, USUAL(2e6, 1e-6)},
      .window = WINDOW_UNTURNED,
      .eos = 128001},
     {.name = "granite", /* attention_multiplier stands for 1 / sqrt(head_dim), also where it is left out */
      .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_attention_bias, ar__fields_mlp_bias, ar__fields_multipliers},
                 {"max_window_layers"}},
-     .initial = {.max_positions = 2048, .bos = 1, USUAL(1e4), .attention_scale = 1},
+     .initial = {.max_positions = 2048, .bos = 1, USUAL(1e4, 1e-6), .attention_scale = 1},
      .eos = 2},
     {.name = "olmo2", /* norms of what sublayers add, none of what they read; its code has no head_dim */
      .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_attention_bias}, {0}},
-     .initial = {.max_positions = 2048, .bos = -1, USUAL(1e4)},
+     .initial = {.max_positions = 2048, .bos = -1, USUAL(1e4, 1e-5)},
      .qk_wide = true,
      .eos = 50279},
+    {.name = "seed_oss", /* dropout of 0.1 while training, unless the file says otherwise */
+     .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_attention_bias, ar__fields_out_bias, ar__fields_mlp_bias}, {0}},
+     .initial = {.kv_heads = 8,
+                 .head_dim = 128,
+                 .max_positions = 524288,
+                 .bos = 0,
+                 .attention_bias = true,
+                 .attention_dropout = 0.1,
+                 .residual_dropout = 0.1,
+                 USUAL(1e4, 1e-6)},
+     .out_bias = true,
+     .eos = 2},
+    {.name = "ernie4_5", /* turns neighbours */
+     .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_all_bias}, {0}},
+     .initial = {.kv_heads = 2, .head_dim = 128, .max_positions = 131072, .bos = 1, .tied = true, USUAL(5e5, 1e-5)},
+     .neighbours = true,
+     .eos = 2},
 };
 
 static ar_status find_family(const family **out, const json_t *config, const char *place, ar_error *err) {
@@ -121,11 +140,15 @@ static ar_status take_flags(ar_arch *a, const reader *r) {
     if (c->attention_dropout > 0.0)
         ar__log_warn(r->log, "%s: attention_dropout is %g: Alphar trains without dropout in the base, transformers with it", r->place,
                      c->attention_dropout);
+    if (c->residual_dropout > 0.0)
+        ar__log_warn(r->log, "%s: residual_dropout is %g: Alphar trains without dropout in the base, transformers with it", r->place,
+                     c->residual_dropout);
     a->norm_eps = (float)c->norm_eps;
     a->tied = c->tied;
-    a->bias_qkv = r->family->bias_qkv || c->attention_bias;
-    a->bias_o = c->attention_bias;
-    a->bias_mlp = c->mlp_bias;
+    a->bias_qkv = r->family->bias_qkv || c->attention_bias || c->all_bias;
+    a->bias_o = (r->family->out_bias ? c->out_bias : c->attention_bias) || c->all_bias;
+    a->bias_mlp = c->mlp_bias || c->all_bias;
+    a->rope_neighbours = r->family->neighbours;
     a->embed_scale = c->embed_scale;
     a->residual_scale = c->residual_scale;
     a->attention_scale = c->attention_scale != 0.0 ? c->attention_scale : 1.0 / sqrt((double)a->head_dim);

@@ -62,6 +62,8 @@ static const ar_name_row mlp_megatron[] = {LINEAR(UP, "mlp.dense_h_to_4h", "ffn_
 
 static const ar_name_row norms[] = {NORM(ATTN_NORM, "input_layernorm", "attn_norm"), NORM(MLP_NORM, "post_attention_layernorm", "ffn_norm"),
                                     END};
+static const ar_name_row norms_seed_oss[] = {NORM(ATTN_NORM, "input_layernorm", "attn_norm"),
+                                             NORM(MLP_NORM, "post_attention_layernorm", "post_attention_norm"), END};
 static const ar_name_row norm_input[] = {NORM(ATTN_NORM, "input_layernorm", "attn_norm"), END};
 static const ar_name_row norms_qk[] = {NORM(Q_NORM, "self_attn.q_norm", "attn_q_norm"), NORM(K_NORM, "self_attn.k_norm", "attn_k_norm"),
                                        END};
@@ -86,6 +88,8 @@ static const ar_name_map table[] = {
      .top = top_olmo,
      .group = {attention_llama, mlp_gated}},
     {.gguf = "olmo2", .model_type = {"olmo2", "olmo3"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms_qk, norms_olmo2}},
+    {.gguf = "seed_oss", .model_type = {"seed_oss"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms_seed_oss}},
+    {.gguf = "ernie4_5", .model_type = {"ernie4_5"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms}},
     {.gguf = "qwen2", .model_type = {"qwen2"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms}},
     {.gguf = "qwen2vl",
      .model_type = {"qwen2_vl", "qwen2_vl_text", "qwen2_5_vl", "qwen2_5_vl_text"},

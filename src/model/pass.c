@@ -148,6 +148,7 @@ static void place_common(ar_pass *p) {
     p->tail.start = ar__arena_take(m, (p->spec.samples + 1) * sizeof *p->tail.start);
     p->rope.half = (size_t)a->head_dim / 2;
     p->rope.positions = p->spec.longest;
+    p->rope.neighbours = a->rope_neighbours;
     p->rope.cos = ar__arena_f32(m, p->spec.longest * p->rope.half);
     p->rope.sin = ar__arena_f32(m, p->spec.longest * p->rope.half);
     size_t each = (ar__attention_scratch(&at) + 15) / 16 * 16;

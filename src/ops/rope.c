@@ -11,6 +11,15 @@ void ar__rope_fill(ar_rope *t, const float *inv_freq, float scale) {
         }
 }
 
+static void rotate_neighbours(float *to, const float *from, const float *c, const float *s, size_t heads, size_t half, float sign) {
+    for (size_t h = 0; h < heads; h++, from += 2 * half, to += 2 * half)
+        for (size_t j = 0; j < half; j++) {
+            float a = from[2 * j], b = from[2 * j + 1], sine = sign * s[j];
+            to[2 * j] = a * c[j] - b * sine;
+            to[2 * j + 1] = b * c[j] + a * sine;
+        }
+}
+
 static void rotate_row(float *to, const float *from, const float *c, const float *s, size_t heads, size_t half, float sign) {
     for (size_t h = 0; h < heads; h++, from += 2 * half, to += 2 * half)
         for (size_t j = 0; j < half; j++) {
@@ -34,7 +43,11 @@ void ar__rope_apply(const ar_runtime *rt, float *y, const float *x, const ar_rop
                 high = mid;
         }
         size_t position = i - rows->start[low] + (past ? past[low] : 0);
-        rotate_row(y + i * width, x + i * width, t->cos + position * half, t->sin + position * half, heads, half,
-                   direction > 0 ? 1.0f : -1.0f);
+        const float *c = t->cos + position * half, *s = t->sin + position * half;
+        float sign = direction > 0 ? 1.0f : -1.0f;
+        if (t->neighbours)
+            rotate_neighbours(y + i * width, x + i * width, c, s, heads, half, sign);
+        else
+            rotate_row(y + i * width, x + i * width, c, s, heads, half, sign);
     }
 }

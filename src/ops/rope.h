@@ -1,5 +1,6 @@
-/* Rotary position embedding (arXiv 2104.09864), Hugging Face's half layout: with D the head size, position p and
- * i < D/2,  (x_i, x_{i+D/2}) is turned by the angle p * inv_freq_i and multiplied by the table's scale.
+/* Rotary position embedding (arXiv 2104.09864): with D the head size, position p and i < D/2, the i-th pair is turned by the angle
+ * p * inv_freq_i and multiplied by the table's scale.  A pair is (x_i, x_{i+D/2}), Hugging Face's usual halves, or neighbours,
+ * (x_2i, x_2i+1).
  *
  * Angles are formed in f32 (p times an f32 frequency), as the reference does: at long positions that rounding is part
  * of the model.  Backward turns the other way. */
@@ -13,6 +14,7 @@
 typedef struct ar_rope {
     float *cos, *sin;
     size_t positions, half;
+    bool neighbours;
 } ar_rope;
 
 /* Fills the table's memory (given) from `half` frequencies; both functions are multiplied by scale (yarn). */

@@ -21,8 +21,9 @@ YARN = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_posit
 LLAMA3 = dict(rope_type="llama3", rope_theta=5e5, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=16)
 
 
-def case(name, config, dtype="float32", length=50, old=False, sharded=False):
-    return dict(name=name, config=config, dtype=dtype, length=length, old=old, sharded=sharded)
+def case(name, config, dtype="float32", length=50, old=False, sharded=False, bare=False):
+    """bare: the file leaves out what has a default."""
+    return dict(name=name, config=config, dtype=dtype, length=length, old=old, sharded=sharded, bare=bare)
 
 
 CASES = [
@@ -50,6 +51,12 @@ CASES = [
     case("granite, biases, multipliers left out", tf.GraniteConfig(**SIZES, attention_bias=True, mlp_bias=True, tie_word_embeddings=True)),
     case("olmo2", tf.Olmo2Config(**SIZES, pad_token_id=0)),
     case("olmo2, biases, tied, bfloat16", tf.Olmo2Config(**SIZES, attention_bias=True, tie_word_embeddings=True, pad_token_id=0), dtype="bfloat16"),
+    case("seed_oss", tf.SeedOssConfig(**SIZES, head_dim=10, attention_out_bias=True, mlp_bias=True, attention_dropout=0.0, residual_dropout=0.0)),
+    case("ernie4_5", tf.Ernie4_5Config(**SIZES, head_dim=8, use_bias=True)),
+    *(case(f"{c.model_type}, defaults left out", c, bare=True) for c in (
+        tf.LlamaConfig(**SIZES), tf.MistralConfig(**SIZES), tf.Qwen2Config(**SIZES), tf.Qwen3Config(**SIZES, head_dim=8), tf.GraniteConfig(**SIZES),
+        tf.SmolLM3Config(**dict(SIZES, num_hidden_layers=5), pad_token_id=0), tf.Olmo2Config(**SIZES, pad_token_id=0),
+        tf.SeedOssConfig(**SIZES, head_dim=8), tf.Ernie4_5Config(**SIZES, head_dim=8))),
     case("qwen3, bfloat16", tf.Qwen3Config(**SIZES, head_dim=8), dtype="bfloat16"),
 ]
 
@@ -78,6 +85,8 @@ def build(c, folder):
         rope["type"] = rope.pop("rope_type")
         j["rope_scaling"], j["torch_dtype"] = rope, j.pop("dtype", "float32")
         json.dump(j, open(path, "w"))
+    if c["bare"]:
+        json.dump({k: v for k, v in j.items() if k not in ("rms_norm_eps", "rope_parameters", "hidden_act", "attention_dropout", "layer_types", "no_rope_layers")}, open(path, "w"))
     with open(os.path.join(folder, "tokenizer.json"), "w") as f:
         f.write(open(os.path.join(BASE, "tokenizer.json")).read())
     # read back, so that the rounded weights count but RoPE's frequencies, which are no weights, stay f32

@@ -40,6 +40,8 @@ CASES = [
     ("smollm3", ["--dora"], None),
     ("granite", [], None),
     ("olmo2", [], None),
+    ("seed_oss", [], None),
+    ("ernie4_5", ["--dora"], None),
     ("olmo2", ["--dora"], None),
     ("olmo2", ["--modules-to-save", "lm_head", "--targets", "q_proj,down_proj"], None),
     ("granite", ["--modules-to-save", "lm_head", "--targets", "q_proj,down_proj"], None),

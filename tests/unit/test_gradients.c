@@ -21,6 +21,7 @@
     ",\"model_type\":\"granite\",\"embedding_multiplier\":3,\"residual_multiplier\":0.6,\"attention_multiplier\":0.2,"                     \
     "\"logits_scaling\":1.7"
 #define OLMO2 ",\"model_type\":\"olmo2\",\"tie_word_embeddings\":true"
+#define ERNIE ",\"model_type\":\"ernie4_5\",\"use_bias\":true,\"head_dim\":10"
 #define ROPE3                                                                                                                              \
     ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,\"original_max_position_"       \
     "embeddings\":32}"
@@ -43,6 +44,7 @@ static const small_case cases[] = {
     {"granite, multipliers", GRANITE, "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
     {"granite, embedding and head as sites", GRANITE, "o_proj,embed_tokens,lm_head", NULL, true, false, 0.0, AR_BIAS_NONE},
     {"granite, everything", GRANITE ",\"attention_bias\":true,\"mlp_bias\":true", NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"ernie4_5, neighbours turned", ERNIE, "all-linear", NULL, false, false, 0.0, AR_BIAS_ALL},
     {"olmo2, norms behind", OLMO2, "all-linear", NULL, true, false, 0.0, AR_BIAS_NONE},
     {"olmo2, norms saved", OLMO2, "o_proj,down_proj", "q_norm,post_attention_layernorm,post_feedforward_layernorm", false, false, 0.25,
      AR_BIAS_NONE},
