@@ -120,6 +120,47 @@ static void silu_mul_bwd(float *restrict gate, float *restrict up, const float *
     }
 }
 
+/* The tanh form of gelu (arXiv 1606.08415) is x times the sigmoid of 2u, u = sqrt(2/pi) (x + 0.044715 x^3). */
+static inline float gelu_gate(float x) { return sigmoid(x * (1.59576912f + 0.0713548128f * x * x)); }
+
+/* Its derivative, given that sigmoid. */
+static inline float gelu_slope(float x, float s) { return s + x * s * (1.0f - s) * (1.59576912f + 0.214064438f * x * x); }
+
+static void gelu(float *restrict y, const float *restrict x, size_t n) {
+    for (size_t i = 0; i < n; i++) y[i] = x[i] * gelu_gate(x[i]);
+}
+
+static void gelu_bwd(float *restrict x, const float *restrict dy, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] = dy[i] * gelu_slope(x[i], gelu_gate(x[i]));
+}
+
+static void gelu_mul(float *restrict h, const float *restrict gate, const float *restrict up, size_t n) {
+    for (size_t i = 0; i < n; i++) h[i] = gate[i] * gelu_gate(gate[i]) * up[i];
+}
+
+static void gelu_mul_bwd(float *restrict gate, float *restrict up, const float *restrict dh, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        float g = gate[i], s = gelu_gate(g);
+        gate[i] = dh[i] * up[i] * gelu_slope(g, s);
+        up[i] = dh[i] * g * s;
+    }
+}
+
+/* Near zero an odd polynomial, fitted to tanh(x) / x on |x| <= 0.6; beyond (1 - e) / (1 + e), e = exp(-2 |x|). */
+static inline float tanh_fast(float x) {
+    float a = fabsf(x), q = x * x, e = exp_fast(-2.0f * a), p = -5.9059504e-3f;
+    p = p * q + 2.0805473e-2f;
+    p = p * q - 5.3786714e-2f;
+    p = p * q + 1.3331959e-1f;
+    p = p * q - 3.33333e-1f;
+    float far = (1.0f - e) / (1.0f + e);
+    return pick(a < 0.6f, x + x * (q * p), pick(x < 0.0f, -far, far));
+}
+
+static void softcap(float *x, float cap, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] = cap * tanh_fast(x[i] / cap);
+}
+
 static void adamw(float *restrict w, float *restrict m, float *restrict v, const float *restrict g, size_t n, const ar_adamw_step *st) {
     ar_adamw_step s = *st;
     for (size_t i = 0; i < n; i++) {
@@ -140,5 +181,10 @@ static void elem_fill(ar_kernels *k) {
     k->exp_sum = exp_sum;
     k->silu_mul = silu_mul;
     k->silu_mul_bwd = silu_mul_bwd;
+    k->gelu = gelu;
+    k->gelu_bwd = gelu_bwd;
+    k->gelu_mul = gelu_mul;
+    k->gelu_mul_bwd = gelu_mul_bwd;
+    k->softcap = softcap;
     k->adamw = adamw;
 }

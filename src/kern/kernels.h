@@ -69,6 +69,13 @@ typedef struct ar_kernels {
     void (*silu_mul)(float *h, const float *gate, const float *up, size_t n);
     /* in place: gate becomes dL/dgate, up becomes dL/dup, given dh = dL/dh */
     void (*silu_mul_bwd)(float *gate, float *up, const float *dh, size_t n);
+    /* The same with gelu in its tanh form, and without a gate: y = gelu(x); in place, x becomes dL/dx. */
+    void (*gelu_mul)(float *h, const float *gate, const float *up, size_t n);
+    void (*gelu_mul_bwd)(float *gate, float *up, const float *dh, size_t n);
+    void (*gelu)(float *y, const float *x, size_t n);
+    void (*gelu_bwd)(float *x, const float *dy, size_t n);
+    /* x = cap tanh(x / cap) */
+    void (*softcap)(float *x, float cap, size_t n);
     /* AdamW on n elements, in place; see ops/optim.h for the formula. */
     void (*adamw)(float *w, float *m, float *v, const float *g, size_t n, const ar_adamw_step *st);
 } ar_kernels;

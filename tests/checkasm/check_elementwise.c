@@ -218,6 +218,106 @@ static void check_silu_bwd(const ar_kernels *k, const ar_kernels *c) {
     check_result(k->isa, "silu_mul_bwd", check_text(&f));
 }
 
+/* gelu's sigmoid has an argument of size z, off by 4 u of that, which it passes on by at most (1 - s); beside it 6 u of its own. */
+static double gelu_bound(double x) {
+    double z = fabs(x * (1.5957691216057308 + 0.071354812710 * x * x));
+    return check_gamma(12) + check_gamma(4) * z;
+}
+
+static double gelu_gate(double x) { return sigmoid(2 * sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x)); }
+
+static double gelu_slope(double x) {
+    double s = gelu_gate(x);
+    return s + x * s * (1 - s) * 2 * sqrt(2 / 3.14159265358979323846) * (1 + 3 * 0.044715 * x * x);
+}
+
+/* All that its derivative adds up, without signs. */
+static double gelu_slope_size(double x) {
+    double s = gelu_gate(x);
+    return s * (1 + fabs(x) * (1 - s) * (1.6 + 0.2141 * x * x));
+}
+
+static void check_gelu(const ar_kernels *k, const ar_kernels *c) {
+    check_failure f = {0}, plain = {0};
+    for (size_t s = 0; s < SIZES; s++) {
+        operands o = operands_new(size_of(s), false);
+        fill_gates(&o, 2);
+        const float *gate = check_f32(&o.in[2]), *up = check_f32(&o.in[3]);
+        k->gelu_mul(check_f32(&o.got[0]), gate, up, o.n);
+        c->gelu_mul(check_f32(&o.wanted[0]), gate, up, o.n);
+        compare(&f, &o, 1);
+        for (size_t i = 0; i < o.n; i++) {
+            double g = (double)gate[i], u = (double)up[i], h = g * gelu_gate(g) * u;
+            double off = (double)check_f32(&o.wanted[0])[i] - h, bound = gelu_bound(g) * fabs(h) + exp(-87) * fabs(g * u);
+            if (!(fabs(off) <= bound)) check_fail(&f, "gelu(%a) %a: off by %g of %g", g, u, off, h);
+        }
+        k->gelu(check_f32(&o.got[0]), gate, o.n);
+        c->gelu(check_f32(&o.wanted[0]), gate, o.n);
+        compare(&plain, &o, 1);
+        for (size_t i = 0; i < o.n; i++) {
+            double g = (double)gate[i], h = g * gelu_gate(g), off = (double)check_f32(&o.wanted[0])[i] - h;
+            if (!(fabs(off) <= gelu_bound(g) * fabs(h) + exp(-87) * fabs(g))) check_fail(&plain, "gelu(%a): off by %g of %g", g, off, h);
+        }
+        operands_free(&o);
+    }
+    check_result(k->isa, "gelu_mul", check_text(&f));
+    check_result(k->isa, "gelu", check_text(&plain));
+}
+
+static void check_gelu_bwd(const ar_kernels *k, const ar_kernels *c) {
+    check_failure f = {0}, plain = {0};
+    for (size_t s = 0; s < SIZES; s++) {
+        operands o = operands_new(size_of(s), false);
+        fill_gates(&o, 0);
+        const float *gate = check_f32(&o.in[0]), *up = check_f32(&o.in[1]), *dh = check_f32(&o.in[2]);
+        k->gelu_mul_bwd(check_f32(&o.got[0]), check_f32(&o.got[1]), dh, o.n);
+        c->gelu_mul_bwd(check_f32(&o.wanted[0]), check_f32(&o.wanted[1]), dh, o.n);
+        compare(&f, &o, 2);
+        for (size_t i = 0; i < o.n; i++) {
+            double g = (double)gate[i], u = (double)up[i], d = (double)dh[i], tiny = exp(-87) * (1 + fabs(g * g * g));
+            double dg = d * u * gelu_slope(g), du = d * g * gelu_gate(g), bound = 2 * gelu_bound(g) * gelu_slope_size(g) + tiny;
+            double off_g = (double)check_f32(&o.wanted[0])[i] - dg, off_u = (double)check_f32(&o.wanted[1])[i] - du;
+            if (!(fabs(off_g) <= fabs(d * u) * bound) || !(fabs(off_u) <= gelu_bound(g) * fabs(du) + fabs(d) * tiny))
+                check_fail(&f, "gate %a: off by %g of %g and %g of %g", g, off_g, dg, off_u, du);
+        }
+        memcpy(o.got[0].data, gate, o.n * sizeof *gate);
+        memcpy(o.wanted[0].data, gate, o.n * sizeof *gate);
+        k->gelu_bwd(check_f32(&o.got[0]), dh, o.n);
+        c->gelu_bwd(check_f32(&o.wanted[0]), dh, o.n);
+        compare(&plain, &o, 1);
+        for (size_t i = 0; i < o.n; i++) {
+            double g = (double)gate[i], d = (double)dh[i], off = (double)check_f32(&o.wanted[0])[i] - d * gelu_slope(g);
+            double bound = 2 * gelu_bound(g) * gelu_slope_size(g) + exp(-87) * (1 + fabs(g * g * g));
+            if (!(fabs(off) <= fabs(d) * bound)) check_fail(&plain, "%a: off by %g", g, off);
+        }
+        operands_free(&o);
+    }
+    check_result(k->isa, "gelu_mul_bwd", check_text(&f));
+    check_result(k->isa, "gelu_bwd", check_text(&plain));
+}
+
+/* Off by 4 u near zero, where nothing cancels; beyond 0.6 e's 4 u are multiplied by at most e / (1 - e) < 0.5 on either side of the
+ * fraction. */
+static void check_softcap(const ar_kernels *k, const ar_kernels *c) {
+    check_failure f = {0};
+    for (size_t s = 0; s < SIZES; s++) {
+        operands o = operands_new(size_of(s), false);
+        float cap = 0.25f * (float)(1 + check_below(200));
+        fill_gates(&o, 0);
+        const float *x = check_f32(&o.in[0]);
+        k->softcap(check_f32(&o.got[0]), cap, o.n);
+        c->softcap(check_f32(&o.wanted[0]), cap, o.n);
+        compare(&f, &o, 1);
+        for (size_t i = 0; i < o.n; i++) {
+            double want = (double)cap * tanh((double)x[i] / (double)cap), off = (double)check_f32(&o.wanted[0])[i] - want;
+            if (!(fabs(off) <= check_gamma(12) * fabs(want)))
+                check_fail(&f, "cap %a of %a: off by %g of %g", (double)cap, (double)x[i], off, want);
+        }
+        operands_free(&o);
+    }
+    check_result(k->isa, "softcap", check_text(&f));
+}
+
 static void check_adamw(const ar_kernels *k, const ar_kernels *c) {
     check_failure f = {0};
     ar_adamw_step st = {.step = 1e-3f,
@@ -260,5 +360,8 @@ void check_elementwise(const ar_runtime *rt) {
     check_exp(&rt->kern, &c);
     check_silu(&rt->kern, &c);
     check_silu_bwd(&rt->kern, &c);
+    check_gelu(&rt->kern, &c);
+    check_gelu_bwd(&rt->kern, &c);
+    check_softcap(&rt->kern, &c);
     check_adamw(&rt->kern, &c);
 }
