@@ -10,6 +10,7 @@
 #include "alphar/error.h"
 #include "arch/module.h"
 #include "base/log.h"
+#include "ops/activation.h"
 
 typedef enum ar_rope_kind { AR_ROPE_DEFAULT, AR_ROPE_LINEAR, AR_ROPE_DYNAMIC, AR_ROPE_LLAMA3, AR_ROPE_YARN } ar_rope_kind;
 
@@ -20,21 +21,24 @@ typedef struct ar_rope_config {
     bool truncate;
 } ar_rope_config;
 
-enum { AR_MAX_EOS = 8 };
+enum { AR_MAX_EOS = 8, AR_ROPES = 2 };
 
 typedef struct ar_arch {
     const char *family; /* "llama", "mistral", "qwen2", "qwen3" */
     const struct ar_name_map *names;
     int64_t vocab, dim, ff, layers, heads, kv_heads, head_dim, max_positions;
-    float norm_eps;
+    float norm_eps, norm_offset; /* ops/norm.h */
+    ar_activation activation;
     bool tied, bias_qkv, bias_o, bias_mlp;
-    bool qk_norm, qk_wide; /* q and k are normed: by head, or wide, all heads as one */
-    ar_rope_config rope;
+    bool qk_norm, qk_wide;         /* q and k are normed: by head, or wide, all heads as one */
+    ar_rope_config rope[AR_ROPES]; /* of all layers; or, where there are two, of those without and with the window */
+    int ropes;
     bool rope_neighbours;         /* which pairs it turns: ops/rope.h */
     int64_t window;               /* 0: none */
     uint8_t *windowed, *unturned; /* per layer: has the window; has no rotary embedding; owned */
     /* factors of the embedding's output, of what a sublayer adds to the residual stream, of q · k, of the logits */
     double embed_scale, residual_scale, attention_scale, logit_scale;
+    double score_cap, logit_cap; /* of attention's scores, of the logits; 0: none */
     int32_t bos, eos[AR_MAX_EOS];
     int eos_count;
 } ar_arch;
@@ -57,12 +61,19 @@ bool ar__arch_has(const ar_arch *a, ar_slot slot);
 ar_status ar__arch_modules(ar_module **out, const ar_arch *a, ar_error *err);
 void ar__modules_free(ar_module *m, size_t count);
 
-/* The rotary part of config.json. */
-ar_status ar__rope_read(ar_rope_config *out, const json_t *config, int64_t max_positions, double default_theta, const char *place,
+/* Which part of config.json's rotary embedding is read. */
+typedef struct ar_rope_source {
+    const char *layers; /* of which kind: "full_attention", "sliding_attention"; NULL: the family knows one kind */
+    double theta;       /* where the file is silent */
+    bool plain;         /* rope_theta and rope_scaling do not concern these layers */
+} ar_rope_source;
+ar_status ar__rope_read(ar_rope_config *out, const ar_rope_source *source, const json_t *config, int64_t max_positions, const char *place,
                         const ar_log *log, ar_error *err);
-/* The head_dim / 2 inverse frequencies for a sequence of `length`, and the factor on cos and sin.
+/* The head_dim / 2 inverse frequencies of one of the record's ropes for a sequence of `length`, and the factor on cos and sin.
  * Source: transformers' modeling_rope_utils; arXiv 2309.00071 (yarn). */
-void ar__rope_frequencies(float *inv_freq, float *scale, const ar_arch *a, size_t length);
+void ar__rope_frequencies(float *inv_freq, float *scale, const ar_arch *a, int rope, size_t length);
+/* Whether the length of a sequence longer than max_positions changes its frequencies. */
+bool ar__rope_is_dynamic(const ar_arch *a);
 
 /* Weights of all linears in use, per token (the N of 2N FLOPs); head not counted. */
 int64_t ar__arch_linear_params(const ar_arch *a);

@@ -14,15 +14,17 @@ enum { MAX_LAYERS = 4096, MAX_DIM = 1 << 22, MAX_VOCAB = 1 << 24, MAX_HEADS = 40
 
 #define AT(member) (int)offsetof(ar_config, member)
 #define NEEDED(key, member, most)                                                                                                          \
-    { key, AR_FIELD_WHOLE, true, AT(member), 1, most, 0, 0 }
+    { key, AR_FIELD_WHOLE, true, AT(member), 1, most, false, 0, 0 }
 #define NUMBER(key, type, member, lowest, most)                                                                                            \
-    { key, type, false, AT(member), lowest, most, 0, 0 }
+    { key, type, false, AT(member), lowest, most, false, 0, 0 }
+#define NULLABLE(key, type, member, lowest, most)                                                                                          \
+    { key, type, false, AT(member), lowest, most, true, 0, 0 }
 #define OTHER(key, type, member)                                                                                                           \
-    { key, type, false, AT(member), 0, 0, 0, 0 }
+    { key, type, false, AT(member), 0, 0, false, 0, 0 }
 #define ELSEWHERE(key, type, lowest, most)                                                                                                 \
-    { key, type, false, AR_FIELD_NOWHERE, lowest, most, 0, 0 }
+    { key, type, false, AR_FIELD_NOWHERE, lowest, most, false, 0, 0 }
 #define END                                                                                                                                \
-    { NULL, AR_FIELD_ANY, false, AR_FIELD_NOWHERE, 0, 0, 0, 0 }
+    { NULL, AR_FIELD_ANY, false, AR_FIELD_NOWHERE, 0, 0, false, 0, 0 }
 
 /* clang-format off */
 const ar_field ar__fields_decoder[] = {
@@ -35,7 +37,6 @@ const ar_field ar__fields_decoder[] = {
     NUMBER("num_key_value_heads", AR_FIELD_WHOLE, kv_heads, 1, MAX_HEADS),
     NUMBER("head_dim", AR_FIELD_WHOLE, head_dim, 1, MAX_HEADS),
     NUMBER("max_position_embeddings", AR_FIELD_WHOLE, max_positions, 1, INT32_MAX),
-    OTHER("hidden_act", AR_FIELD_STRING, act),
     NUMBER("rms_norm_eps", AR_FIELD_REAL, norm_eps, 1e-30, 0.999),
     OTHER("tie_word_embeddings", AR_FIELD_BOOL, tied),
     OTHER("layer_types", AR_FIELD_LIST, layer_types),
@@ -52,12 +53,21 @@ const ar_field ar__fields_rope[] = {
     ELSEWHERE("partial_rotary_factor", AR_FIELD_REAL, 1, 1),
     END};
 
+const ar_field ar__fields_act[] = {OTHER("hidden_act", AR_FIELD_STRING, act), END};
+const ar_field ar__fields_activation[] = {OTHER("hidden_activation", AR_FIELD_STRING, act), END};
+
 const ar_field ar__fields_window[] = {
-    NUMBER("sliding_window", AR_FIELD_WHOLE, window, 1, INT32_MAX),
+    NULLABLE("sliding_window", AR_FIELD_WHOLE, window, 1, INT32_MAX),
     OTHER("use_sliding_window", AR_FIELD_BOOL, use_window),
     NUMBER("max_window_layers", AR_FIELD_WHOLE, first_windowed, 0, INT32_MAX),
     END};
 
+const ar_field ar__fields_sliding[] = {NULLABLE("sliding_window", AR_FIELD_WHOLE, window, 1, INT32_MAX), END};
+const ar_field ar__fields_pattern[] = {NUMBER("sliding_window_pattern", AR_FIELD_WHOLE, full_every, 1, INT32_MAX), END};
+const ar_field ar__fields_query_scalar[] = {NUMBER("query_pre_attn_scalar", AR_FIELD_REAL, query_scalar, 1e-3, 1e9), END};
+const ar_field ar__fields_score_cap[] = {NULLABLE("attn_logit_softcapping", AR_FIELD_REAL, score_cap, 1e-3, 1e9), END};
+const ar_field ar__fields_logit_cap[] = {NULLABLE("final_logit_softcapping", AR_FIELD_REAL, logit_cap, 1e-3, 1e9), END};
+const ar_field ar__fields_local_theta[] = {NUMBER("rope_local_base_freq", AR_FIELD_REAL, local_theta, 1e-3, 1e300), END};
 const ar_field ar__fields_attention_bias[] = {OTHER("attention_bias", AR_FIELD_BOOL, attention_bias), END};
 const ar_field ar__fields_mlp_bias[] = {OTHER("mlp_bias", AR_FIELD_BOOL, mlp_bias), END};
 
@@ -82,12 +92,19 @@ const ar_field ar__fields_all_bias[] = {OTHER("use_bias", AR_FIELD_BOOL, all_bia
 
 /* Of families that do not run: known to change the maths. */
 static const char *const foreign[] = {"hidden_dropout", "hidden_dropout_prob", "resid_pdrop", "embd_pdrop", "neftune_noise_alpha",
-                                      "qk_layernorm", "use_qk_norm", "logits_soft_cap", "num_nextn_predict_layers"};
+                                      "qk_layernorm", "use_qk_norm", "logits_soft_cap", "num_nextn_predict_layers",
+                                      "use_bidirectional_attention"};
 /* clang-format on */
 
-static const ar_field *const all_groups[] = {
-    ar__fields_decoder,     ar__fields_rope,    ar__fields_window,   ar__fields_attention_bias, ar__fields_mlp_bias,
-    ar__fields_multipliers, ar__fields_no_rope, ar__fields_out_bias, ar__fields_all_bias,       NULL};
+static const ar_field *const all_groups[] = {ar__fields_decoder,     ar__fields_rope,
+                                             ar__fields_window,      ar__fields_attention_bias,
+                                             ar__fields_mlp_bias,    ar__fields_multipliers,
+                                             ar__fields_no_rope,     ar__fields_out_bias,
+                                             ar__fields_all_bias,    ar__fields_act,
+                                             ar__fields_activation,  ar__fields_sliding,
+                                             ar__fields_pattern,     ar__fields_query_scalar,
+                                             ar__fields_score_cap,   ar__fields_logit_cap,
+                                             ar__fields_local_theta, NULL};
 
 /* Without effect on the forward pass of any family, whatever they hold. */
 static const char *const harmless_fields[] = {
@@ -120,7 +137,7 @@ enum {
 };
 
 #define ROPE(key, kinds, type, lowest, most)                                                                                               \
-    { key, type, false, AR_FIELD_NOWHERE, lowest, most, kinds, 0 }
+    { key, type, false, AR_FIELD_NOWHERE, lowest, most, false, kinds, 0 }
 
 /* clang-format off */
 static const ar_field rope_fields[] = {
@@ -138,7 +155,7 @@ static const ar_field rope_fields[] = {
     ROPE("mscale", YARN, AR_FIELD_REAL, 0, 1e6),
     ROPE("mscale_all_dim", YARN, AR_FIELD_REAL, 0, 1e6),
     ROPE("truncate", YARN, AR_FIELD_BOOL, 0, 0),
-    {"finetuned", AR_FIELD_ANY, false, AR_FIELD_NOWHERE, 0, 0, 0, KINDS},
+    {"finetuned", AR_FIELD_ANY, false, AR_FIELD_NOWHERE, 0, 0, false, 0, KINDS},
     END};
 /* clang-format on */
 
@@ -184,6 +201,11 @@ static ar_status read_value(ar_config *out, const ar_field *f, const json_t *obj
     const char *text = NULL;
     const json_t *part = NULL;
     bool there = ar__json_has(object, f->key);
+    if (to && f->null_is_none && json_is_null(json_object_get(object, f->key))) {
+        if (f->type == AR_FIELD_WHOLE) *(int64_t *)to = 0;
+        if (f->type == AR_FIELD_REAL) *(double *)to = 0.0;
+        return AR_OK;
+    }
     ar_status s = AR_OK;
     switch (f->type) {
     case AR_FIELD_ANY: return AR_OK;

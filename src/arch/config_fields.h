@@ -19,9 +19,12 @@ typedef struct ar_config {
     int64_t vocab, dim, ff, layers, heads, kv_heads, head_dim, max_positions;
     int64_t window, first_windowed; /* of layers that have it */
     int64_t bos;
-    int64_t no_rope_every; /* each so many-th layer has no rotary embedding */
-    double norm_eps, attention_dropout, residual_dropout, theta;
-    double embed_scale, residual_scale, attention_scale, logit_divisor;  /* attention_scale 0: 1 / sqrt(head_dim) */
+    int64_t no_rope_every;                                                    /* each so many-th layer has no rotary embedding */
+    int64_t full_every;                                                       /* each so many-th layer has no window */
+    double norm_eps, attention_dropout, residual_dropout, theta, local_theta; /* local: of layers with a window */
+    double embed_scale, residual_scale, attention_scale, logit_divisor;       /* attention_scale 0: 1 / sqrt(head_dim), */
+    double query_scalar;                                                      /* or of this, where it is not 0 */
+    double score_cap, logit_cap;
     bool tied, attention_bias, out_bias, mlp_bias, all_bias, use_window; /* all_bias: of every linear */
     const char *act;
     const json_t *layer_types, *rope_layers;
@@ -46,13 +49,16 @@ typedef struct ar_field {
     bool is_needed;
     int at;              /* where it goes in ar_config */
     double lowest, most; /* of a number */
+    bool null_is_none;   /* null does not leave the default: a number becomes 0 */
     int read, harmless;  /* kinds of rope, in the table of their parameters */
 } ar_field;
 
 extern const ar_field ar__fields_decoder[], ar__fields_rope[], ar__fields_window[], ar__fields_attention_bias[], ar__fields_mlp_bias[],
-    ar__fields_multipliers[], ar__fields_no_rope[], ar__fields_out_bias[], ar__fields_all_bias[];
+    ar__fields_multipliers[], ar__fields_no_rope[], ar__fields_out_bias[], ar__fields_all_bias[], ar__fields_act[], ar__fields_activation[],
+    ar__fields_sliding[], ar__fields_pattern[], ar__fields_query_scalar[], ar__fields_score_cap[], ar__fields_logit_cap[],
+    ar__fields_local_theta[];
 
-enum { AR_FIELD_GROUPS = 8, AR_FIELD_SILENT = 4 };
+enum { AR_FIELD_GROUPS = 10, AR_FIELD_SILENT = 4 };
 
 typedef struct ar_field_list {
     const ar_field *group[AR_FIELD_GROUPS]; /* NULL-ended */

@@ -13,7 +13,16 @@
 #include "base/mem.h"
 #include "format/json.h"
 
-typedef enum window_rule { WINDOW_NONE, WINDOW_MISTRAL, WINDOW_QWEN, WINDOW_UNTURNED } window_rule;
+typedef enum window_rule { WINDOW_NONE, WINDOW_MISTRAL, WINDOW_QWEN, WINDOW_UNTURNED, WINDOW_PATTERN } window_rule;
+
+/* What hidden_act is called. */
+static const struct {
+    const char *name;
+    ar_activation f;
+} activations[] = {
+    {"silu", AR_SILU}, {"swish", AR_SILU},  {"gelu_pytorch_tanh", AR_GELU_TANH}, {"gelu_new", AR_GELU_TANH}, {"gelu_fast", AR_GELU_TANH},
+    {"gelu", AR_GELU}, {"relu2", AR_RELU2},
+};
 
 typedef struct family {
     const char *name;
@@ -21,55 +30,63 @@ typedef struct family {
     ar_config initial;                  /* transformers' defaults; of kv_heads and head_dim 0: as many as heads, dim / heads */
     bool bias_qkv;                      /* always, without a field saying so */
     bool qk_wide, out_bias, neighbours; /* out_bias: o's has a field of its own */
+    bool norm_plus_one, embed_root;     /* norms store w - 1; the embedding is multiplied by sqrt(dim) */
+    bool gelu_is_tanh;
+    bool two_ropes; /* layers with the window turn otherwise */
     window_rule window;
     int32_t eos; /* -1: none */
 } family;
 
-/* What is transformers' default in most. */
-#define USUAL(rope_theta, eps)                                                                                                             \
-    .norm_eps = (eps), .act = "silu", .theta = (rope_theta), .embed_scale = 1, .residual_scale = 1, .logit_divisor = 1
+/* What is transformers' default in most, and in gemma. */
+#define DEFAULTS(rope_theta, eps, f)                                                                                                       \
+    .norm_eps = (eps), .act = (f), .theta = (rope_theta), .embed_scale = 1, .residual_scale = 1, .logit_divisor = 1
+#define USUAL(rope_theta, eps) DEFAULTS(rope_theta, eps, "silu")
+#define GEMMA(rope_theta) DEFAULTS(rope_theta, 1e-6, "gelu_pytorch_tanh")
 
 static const family families[] = {
     {.name = "llama",
-     .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_attention_bias, ar__fields_mlp_bias}, {"max_window_layers"}},
+     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_mlp_bias},
+                {"max_window_layers"}},
      .initial = {.max_positions = 2048, .bos = 1, USUAL(1e4, 1e-6)},
      .eos = 2},
     {.name = "mistral",
-     .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_window}, {0}},
+     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_window}, {0}},
      .initial = {.kv_heads = 8, .max_positions = 131072, .bos = 1, .window = 4096, .first_windowed = 28, USUAL(1e4, 1e-6)},
      .window = WINDOW_MISTRAL,
      .eos = 2},
     {.name = "qwen2", /* attention_bias: its code has biases always, so that the tensors decide */
-     .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_window}, {"attention_bias"}},
+     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_window}, {"attention_bias"}},
      .initial = {.kv_heads = 32, .max_positions = 32768, .bos = -1, .window = 4096, .first_windowed = 28, USUAL(1e4, 1e-6)},
      .bias_qkv = true,
      .window = WINDOW_QWEN,
      .eos = -1},
     {.name = "qwen3",
-     .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_window, ar__fields_attention_bias}, {0}},
+     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_window, ar__fields_attention_bias}, {0}},
      .initial =
          {.kv_heads = 32, .head_dim = 128, .max_positions = 32768, .bos = -1, .window = 4096, .first_windowed = 28, USUAL(1e4, 1e-6)},
      .window = WINDOW_QWEN,
      .eos = -1},
     {.name = "smollm3", /* no rotary embedding in every fourth layer; windows, where there are any, in these */
-     .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_window, ar__fields_no_rope, ar__fields_attention_bias,
+     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_window, ar__fields_no_rope, ar__fields_attention_bias,
                  ar__fields_mlp_bias},
                 {"max_window_layers"}},
      .initial = {.kv_heads = 4, .max_positions = 32768, .bos = 128000, .no_rope_every = 4, .tied = true, USUAL(2e6, 1e-6)},
      .window = WINDOW_UNTURNED,
      .eos = 128001},
     {.name = "granite", /* attention_multiplier stands for 1 / sqrt(head_dim), also where it is left out */
-     .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_attention_bias, ar__fields_mlp_bias, ar__fields_multipliers},
+     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_mlp_bias,
+                 ar__fields_multipliers},
                 {"max_window_layers"}},
      .initial = {.max_positions = 2048, .bos = 1, USUAL(1e4, 1e-6), .attention_scale = 1},
      .eos = 2},
     {.name = "olmo2", /* norms of what sublayers add, none of what they read; its code has no head_dim */
-     .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_attention_bias}, {0}},
+     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_attention_bias}, {0}},
      .initial = {.max_positions = 2048, .bos = -1, USUAL(1e4, 1e-5)},
      .qk_wide = true,
      .eos = 50279},
     {.name = "seed_oss", /* dropout of 0.1 while training, unless the file says otherwise */
-     .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_attention_bias, ar__fields_out_bias, ar__fields_mlp_bias}, {0}},
+     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_out_bias, ar__fields_mlp_bias},
+                {0}},
      .initial = {.kv_heads = 8,
                  .head_dim = 128,
                  .max_positions = 524288,
@@ -81,10 +98,55 @@ static const family families[] = {
      .out_bias = true,
      .eos = 2},
     {.name = "ernie4_5", /* turns neighbours */
-     .fields = {{ar__fields_decoder, ar__fields_rope, ar__fields_all_bias}, {0}},
+     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_all_bias}, {0}},
      .initial = {.kv_heads = 2, .head_dim = 128, .max_positions = 131072, .bos = 1, .tied = true, USUAL(5e5, 1e-5)},
      .neighbours = true,
      .eos = 2},
+    {.name = "gemma", /* hidden_activation is not read; "gelu" means its tanh form */
+     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_attention_bias}, {"hidden_activation"}},
+     .initial = {.kv_heads = 16, .head_dim = 256, .max_positions = 8192, .bos = 2, .tied = true, GEMMA(1e4)},
+     .norm_plus_one = true,
+     .embed_root = true,
+     .gelu_is_tanh = true,
+     .eos = 1},
+    {.name = "gemma2", /* a window in every other layer, from the first */
+     .fields = {{ar__fields_decoder, ar__fields_activation, ar__fields_rope, ar__fields_attention_bias, ar__fields_sliding,
+                 ar__fields_query_scalar, ar__fields_score_cap, ar__fields_logit_cap},
+                {"hidden_act", "cache_implementation"}},
+     .initial = {.kv_heads = 4,
+                 .head_dim = 256,
+                 .max_positions = 8192,
+                 .bos = 2,
+                 .tied = true,
+                 .window = 4096,
+                 .full_every = 2,
+                 .query_scalar = 256,
+                 .score_cap = 50,
+                 .logit_cap = 30,
+                 GEMMA(1e4)},
+     .norm_plus_one = true,
+     .embed_root = true,
+     .window = WINDOW_PATTERN,
+     .eos = 1},
+    {.name = "gemma3_text", /* its code leaves attn_logit_softcapping unread */
+     .fields = {{ar__fields_decoder, ar__fields_activation, ar__fields_rope, ar__fields_attention_bias, ar__fields_sliding,
+                 ar__fields_pattern, ar__fields_query_scalar, ar__fields_logit_cap, ar__fields_local_theta},
+                {"hidden_act", "cache_implementation"}},
+     .initial = {.kv_heads = 4,
+                 .head_dim = 256,
+                 .max_positions = 131072,
+                 .bos = 2,
+                 .tied = true,
+                 .window = 4096,
+                 .full_every = 6,
+                 .query_scalar = 256,
+                 .local_theta = 1e4,
+                 GEMMA(1e6)},
+     .norm_plus_one = true,
+     .embed_root = true,
+     .two_ropes = true,
+     .window = WINDOW_PATTERN,
+     .eos = 1},
 };
 
 static ar_status find_family(const family **out, const json_t *config, const char *place, ar_error *err) {
@@ -133,10 +195,19 @@ static ar_status take_sizes(ar_arch *a, const reader *r) {
     return AR_OK;
 }
 
+static ar_status take_activation(ar_arch *a, const reader *r) {
+    for (size_t i = 0; i < sizeof activations / sizeof *activations; i++) {
+        if (strcmp(r->c.act, activations[i].name)) continue;
+        a->activation = r->family->gelu_is_tanh && activations[i].f == AR_GELU ? AR_GELU_TANH : activations[i].f;
+        return AR_OK;
+    }
+    return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: activation '%s', wanted silu, gelu, gelu_pytorch_tanh or relu2", r->place, r->c.act);
+}
+
 static ar_status take_flags(ar_arch *a, const reader *r) {
     const ar_config *c = &r->c;
-    if (strcmp(c->act, "silu") && strcmp(c->act, "swish"))
-        return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: hidden_act '%s', wanted silu", r->place, c->act);
+    ar_status s = take_activation(a, r);
+    if (s) return s;
     if (c->attention_dropout > 0.0)
         ar__log_warn(r->log, "%s: attention_dropout is %g: Alphar trains without dropout in the base, transformers with it", r->place,
                      c->attention_dropout);
@@ -144,14 +215,18 @@ static ar_status take_flags(ar_arch *a, const reader *r) {
         ar__log_warn(r->log, "%s: residual_dropout is %g: Alphar trains without dropout in the base, transformers with it", r->place,
                      c->residual_dropout);
     a->norm_eps = (float)c->norm_eps;
+    a->norm_offset = r->family->norm_plus_one ? 1.0f : 0.0f;
     a->tied = c->tied;
     a->bias_qkv = r->family->bias_qkv || c->attention_bias || c->all_bias;
     a->bias_o = (r->family->out_bias ? c->out_bias : c->attention_bias) || c->all_bias;
     a->bias_mlp = c->mlp_bias || c->all_bias;
     a->rope_neighbours = r->family->neighbours;
-    a->embed_scale = c->embed_scale;
+    a->embed_scale = r->family->embed_root ? sqrt((double)a->dim) : c->embed_scale;
     a->residual_scale = c->residual_scale;
-    a->attention_scale = c->attention_scale != 0.0 ? c->attention_scale : 1.0 / sqrt((double)a->head_dim);
+    double root = c->query_scalar != 0.0 ? c->query_scalar : (double)a->head_dim;
+    a->attention_scale = c->attention_scale != 0.0 ? c->attention_scale : 1.0 / sqrt(root);
+    a->score_cap = c->score_cap;
+    a->logit_cap = c->logit_cap;
     a->logit_scale = 1.0 / c->logit_divisor;
     a->qk_norm = ar__arch_has(a, AR_SLOT_Q_NORM);
     a->qk_wide = r->family->qk_wide;
@@ -217,18 +292,39 @@ static ar_status check_mistral(const ar_arch *a, const reader *r, bool use, int6
     return AR_OK;
 }
 
+static bool has_window(const ar_arch *a, const reader *r, int64_t layer) {
+    switch (r->family->window) {
+    case WINDOW_NONE: return false;
+    case WINDOW_MISTRAL: return true;
+    case WINDOW_QWEN: return layer >= r->c.first_windowed;
+    case WINDOW_UNTURNED: return a->unturned[layer];
+    case WINDOW_PATTERN: return (layer + 1) % r->c.full_every != 0;
+    }
+    return false;
+}
+
 static ar_status take_window(ar_arch *a, const reader *r) {
     const ar_config *c = &r->c;
-    bool qwen = r->family->window != WINDOW_MISTRAL, unturned = r->family->window == WINDOW_UNTURNED,
-         null = json_is_null(json_object_get(r->config, "sliding_window"));
+    window_rule rule = r->family->window;
     ar_status s = AR_OK;
     a->windowed = ar__alloc((size_t)a->layers, 1);
     if (!a->windowed) return ar__fail_memory(r->err, "layer list");
-    if (r->family->window == WINDOW_NONE) return read_layer_types(a, r);
-    a->window = null || (qwen && !c->use_window) ? 0 : c->window;
-    for (int64_t l = 0; l < a->layers; l++) a->windowed[l] = a->window && (unturned ? a->unturned[l] : !qwen || l >= c->first_windowed);
-    if (!qwen) s = check_mistral(a, r, c->use_window, c->first_windowed);
+    bool asks = rule == WINDOW_QWEN || rule == WINDOW_UNTURNED;
+    a->window = asks && !c->use_window ? 0 : c->window;
+    for (int64_t l = 0; a->window && l < a->layers; l++) a->windowed[l] = has_window(a, r, l);
+    if (rule == WINDOW_MISTRAL) s = check_mistral(a, r, c->use_window, c->first_windowed);
     return s ? s : read_layer_types(a, r);
+}
+
+static ar_status take_ropes(ar_arch *a, const reader *r) {
+    const ar_config *c = &r->c;
+    bool two = r->family->two_ropes;
+    const ar_rope_source full = {.layers = two ? "full_attention" : NULL, .theta = c->theta};
+    const ar_rope_source sliding = {.layers = "sliding_attention", .theta = c->local_theta, .plain = true};
+    ar_status s = ar__rope_read(&a->rope[0], &full, r->config, a->max_positions, r->place, r->log, r->err);
+    if (!s && two) s = ar__rope_read(&a->rope[1], &sliding, r->config, a->max_positions, r->place, r->log, r->err);
+    a->ropes = two ? 2 : 1;
+    return s;
 }
 
 static ar_status take_special(ar_arch *a, const family *f, const reader *r) {
@@ -256,8 +352,7 @@ ar_status ar__arch_read(ar_arch *out, const json_t *config, const char *place, c
     out->names = ar__names_for_model_type(f->name);
     reader r = {f, f->initial, config, place, log, err};
     if ((s = ar__fields_read(&r.c, &f->fields, config, f->name, place, err)) || (s = take_sizes(out, &r)) || (s = take_flags(out, &r)) ||
-        (s = take_turns(out, &r)) || (s = take_window(out, &r)) ||
-        (s = ar__rope_read(&out->rope, config, out->max_positions, r.c.theta, place, log, err)) || (s = take_special(out, f, &r))) {
+        (s = take_turns(out, &r)) || (s = take_window(out, &r)) || (s = take_ropes(out, &r)) || (s = take_special(out, f, &r))) {
         ar__arch_release(out);
         return s;
     }

@@ -4,6 +4,10 @@
  *
  *   block         rope_scaling where it is there and not empty, else rope_parameters: never both
  *   theta         the block's, else rope_theta, else the family's
+ *
+ * Families whose layers with a window turn otherwise have a block a kind of layer in rope_parameters; rope_theta and rope_scaling
+ * are those of layers without a window.
+ *
  *   original      original_max_position_embeddings of config.json before the block's (llama3, yarn), else max_position_embeddings */
 #include <math.h>
 #include <string.h>
@@ -14,9 +18,9 @@
 #include "format/json.h"
 
 typedef struct reader {
+    const ar_rope_source *source;
     const json_t *config;
     int64_t max_positions;
-    double default_theta;
     const char *place;
     const ar_log *log;
     ar_error *err;
@@ -84,9 +88,9 @@ static ar_status read_numbers(ar_rope_config *p, const json_t *o, const reader *
 
 static ar_status read_block(ar_rope_config *p, const json_t *o, const reader *r) {
     ar_status s;
-    *p = (ar_rope_config){.theta = r->default_theta, .low_freq = 1, .high_freq = 4, .beta_fast = 32, .beta_slow = 1, .truncate = true};
+    *p = (ar_rope_config){.theta = r->source->theta, .low_freq = 1, .high_freq = 4, .beta_fast = 32, .beta_slow = 1, .truncate = true};
     p->original_max = (double)r->max_positions;
-    if ((s = ar__json_get_double(&p->theta, r->config, "rope_theta", r->place, r->err))) return s;
+    if (!r->source->plain && (s = ar__json_get_double(&p->theta, r->config, "rope_theta", r->place, r->err))) return s;
     if ((s = read_kind(p, o, r)) || (s = ar__rope_fields_check(o, p->kind, kinds[p->kind], r->place, r->log, r->err)) ||
         (s = need_keys(o, p->kind, r->place, r->err)) || (s = read_numbers(p, o, r)) ||
         (s = ar__json_get_double(&p->original_max, r->config, "original_max_position_embeddings", r->place, r->err)))
@@ -105,6 +109,15 @@ static bool alike(const ar_rope_config *a, const ar_rope_config *b) {
                      a->mscale == b->mscale && a->mscale_all_dim == b->mscale_all_dim && a->truncate == b->truncate);
 }
 
+/* transformers 5 puts the block behind a rope_type of its own, "default", where a family has two. */
+static void tell_type(const json_t *scaling, const reader *r) {
+    if (!r->source->layers || !ar__json_has(scaling, "type") || ar__json_has(scaling, "rope_type")) return;
+    ar__log_warn(r->log,
+                 "%s: rope_scaling names its kind 'type', which transformers 5 does not read for this family: it turns without scaling, "
+                 "Alphar with it; write rope_type",
+                 r->place);
+}
+
 static void tell_differences(const ar_rope_config *p, const json_t *block, const json_t *other, const reader *r) {
     double theta = 0.0, top = 0.0, inside = 0.0;
     ar_rope_config unused;
@@ -117,7 +130,8 @@ static void tell_differences(const ar_rope_config *p, const json_t *block, const
             "%s: rope_scaling stands beside rope_parameters, which says otherwise: as in transformers 5 rope_scaling alone counts, "
             "with rope_theta %g%s",
             r->place, p->theta, ar__json_has(block, "rope_theta") || ar__json_has(r->config, "rope_theta") ? "" : " because it names none");
-    if (ar__json_has(block, "rope_theta") && ar__json_as_double(&theta, json_object_get(r->config, "rope_theta")) && theta != p->theta)
+    if (!r->source->plain && ar__json_has(block, "rope_theta") && ar__json_as_double(&theta, json_object_get(r->config, "rope_theta")) &&
+        theta != p->theta)
         ar__log_warn(r->log,
                      "%s: rope_theta is %g, and %g inside the block of rope parameters, which counts (transformers 4 takes the first)",
                      r->place, theta, p->theta);
@@ -130,14 +144,38 @@ static void tell_differences(const ar_rope_config *p, const json_t *block, const
                      r->place, top, inside);
 }
 
-ar_status ar__rope_read(ar_rope_config *out, const json_t *config, int64_t max_positions, double default_theta, const char *place,
+/* The block of these layers in rope_parameters. */
+static ar_status find_parameters(const json_t **out, const reader *r) {
+    const json_t *all = json_object_get(r->config, "rope_parameters");
+    const char *key;
+    json_t *value;
+    *out = ar__json_is_off(all) ? NULL : all;
+    if (!*out || !r->source->layers) return AR_OK;
+    json_object_foreach((json_t *)(uintptr_t)all, key, value) {
+        bool known = !strcmp(key, "full_attention") || !strcmp(key, "sliding_attention");
+        if (!known && !ar__json_is_off(value))
+            return ar__fail(r->err, AR_ERR_UNSUPPORTED,
+                            "%s: rope_parameters holds '%s', wanted a block for full_attention and one for sliding_attention", r->place,
+                            key);
+    }
+    const json_t *block = json_object_get(all, r->source->layers);
+    if (block && !ar__json_is_off(block) && !json_is_object(block))
+        return ar__fail(r->err, AR_ERR_FORMAT, "%s: '%s' of rope_parameters is %s, wanted an object", r->place, r->source->layers,
+                        ar__json_type(block));
+    *out = ar__json_is_off(block) ? NULL : block;
+    return AR_OK;
+}
+
+ar_status ar__rope_read(ar_rope_config *out, const ar_rope_source *source, const json_t *config, int64_t max_positions, const char *place,
                         const ar_log *log, ar_error *err) {
-    reader r = {config, max_positions, default_theta, place, log, err};
-    const json_t *scaling = json_object_get(config, "rope_scaling"), *parameters = json_object_get(config, "rope_parameters");
+    reader r = {source, config, max_positions, place, log, err};
+    const json_t *scaling = source->plain ? NULL : json_object_get(config, "rope_scaling"), *parameters;
+    ar_status s = find_parameters(&parameters, &r);
+    if (s) return s;
     if (ar__json_is_off(scaling)) scaling = NULL;
-    if (ar__json_is_off(parameters)) parameters = NULL;
     const json_t *block = scaling ? scaling : parameters;
-    ar_status s = read_block(out, block, &r);
+    s = read_block(out, block, &r);
+    if (!s && scaling) tell_type(scaling, &r);
     if (!s) tell_differences(out, block, scaling ? parameters : NULL, &r);
     return s;
 }

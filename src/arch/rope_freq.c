@@ -54,8 +54,14 @@ static float yarn(float *inv, const ar_rope_config *r, int64_t dim) {
     return (float)mscale_of(r->factor, 1.0);
 }
 
-void ar__rope_frequencies(float *inv_freq, float *scale, const ar_arch *a, size_t length) {
-    const ar_rope_config *r = &a->rope;
+bool ar__rope_is_dynamic(const ar_arch *a) {
+    bool dynamic = false;
+    for (int i = 0; i < a->ropes; i++) dynamic = dynamic || a->rope[i].kind == AR_ROPE_DYNAMIC;
+    return dynamic;
+}
+
+void ar__rope_frequencies(float *inv_freq, float *scale, const ar_arch *a, int rope, size_t length) {
+    const ar_rope_config *r = &a->rope[rope];
     double theta = r->theta, dim = (double)a->head_dim;
     *scale = 1.0f;
     if (r->kind == AR_ROPE_DYNAMIC && (double)length > (double)a->max_positions)

@@ -83,7 +83,7 @@ static ar_status init_batcher(ar_batcher *b, const ar_session *s, const ar_datas
                               ar_error *err) {
     const ar_arch *a = &s->model->arch;
     int longest = ar__dataset_longest(data), room = lists > 1 ? 2 * TOKENS : TOKENS;
-    bool alone = a->rope.kind == AR_ROPE_DYNAMIC && longest > a->max_positions, pack = o->pack && !alone;
+    bool alone = ar__rope_is_dynamic(a) && longest > a->max_positions, pack = o->pack && !alone;
     int row = o->max_length < room ? o->max_length : room;
     if (!pack || row < longest) row = longest;
     int rows = alone || row >= room ? 1 : room / row;

@@ -68,7 +68,7 @@ static ar_status check_prompt(const ar_session *s, const ar_generate_options *o,
     const ar_arch *a = &s->model->arch;
     if (prompt->count == 0)
         return ar__fail(err, AR_ERR_VALUE, "prompt: no tokens, and the tokenizer adds no BOS; give at least a character");
-    if (a->rope.kind == AR_ROPE_DYNAMIC && (int64_t)(prompt->count + (size_t)o->max_tokens) > a->max_positions)
+    if (ar__rope_is_dynamic(a) && (int64_t)(prompt->count + (size_t)o->max_tokens) > a->max_positions)
         return ar__fail(err, AR_ERR_UNSUPPORTED,
                         "%zu tokens of prompt and %d more pass the original maximum of %lld under RoPE 'dynamic', whose frequencies change "
                         "with the length; use a base with yarn or linear, or --max-tokens",

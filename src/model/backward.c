@@ -40,11 +40,11 @@ static void mlp_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *ro
     const ar_layer *l = &p->model->layers[layer];
     const ar_linear *gate = &l->linear[AR_SLOT_GATE], *up = &l->linear[AR_SLOT_UP], *down = &l->linear[AR_SLOT_DOWN];
     size_t ff = (size_t)p->model->arch.ff;
-    if (ar__linear_needs_input(down, rows)) ar__swiglu_fwd(rt, p->act, a->gate, a->up, rows->count, ff);
+    if (ar__linear_needs_input(down, rows)) ar__activation_fwd(rt, p->model->arch.activation, p->act, a->gate, a->up, ff, rows->count, ff);
     if (ar__pass_level(p, layer) < AR_LEVEL_ALL) ar__linear_su(rt, a->su[AR_SLOT_DOWN], down, p->act, rows, &p->linear);
     const float *dy = leave_backward(p, &l->norm[AR_SLOT_MLP_OUT_NORM], a->down, a->rstd_down, rows);
     ar__linear_bwd(rt, p->act, false, dy, down, p->act, a->su[AR_SLOT_DOWN], rows, &p->linear);
-    ar__swiglu_bwd(rt, a->gate, a->up, p->act, rows->count, ff);
+    ar__activation_bwd(rt, p->model->arch.activation, a->gate, a->up, ff, p->act, rows->count, ff);
     const float *h = input_of(p, &l->norm[AR_SLOT_MLP_NORM], a->mid, a->rstd_mlp, rows, (const ar_linear *[]){gate, up}, 2);
     ar__linear_bwd(rt, p->dh, false, a->gate, gate, h, a->su[AR_SLOT_GATE], rows, &p->linear);
     ar__linear_bwd(rt, p->dh, true, a->up, up, h, a->su[AR_SLOT_UP], rows, &p->linear);
@@ -57,8 +57,8 @@ static void rotate_backward(ar_pass *p, const ar_layer *l, const ar_acts *a, con
     const ar_runtime *rt = p->model->rt;
     size_t d = (size_t)ar->head_dim, heads = (size_t)ar->heads, kv_heads = (size_t)ar->kv_heads;
     if (l->turns) {
-        ar__rope_apply(rt, p->attention.dq, p->attention.dq, &p->rope, rows, NULL, heads, -1);
-        ar__rope_apply(rt, p->attention.dk, p->attention.dk, &p->rope, rows, NULL, kv_heads, -1);
+        ar__rope_apply(rt, p->attention.dq, p->attention.dq, &p->rope[l->rope], rows, NULL, heads, -1);
+        ar__rope_apply(rt, p->attention.dk, p->attention.dk, &p->rope[l->rope], rows, NULL, kv_heads, -1);
     }
     if (!ar->qk_norm) return;
     size_t q_rows = ar->qk_wide ? 1 : heads, k_rows = ar->qk_wide ? 1 : kv_heads;

@@ -1,7 +1,7 @@
 /* The one forward.
  *
  *   h = norm(x)     q, k, v = linears(h)     q, k = rope(norm?(q), norm?(k))     mid = x + o(attention(q, k, v))
- *   h = norm(mid)   x' = mid + down(silu(gate(h)) * up(h)) */
+ *   h = norm(mid)   x' = mid + down(f(gate(h)) * up(h)) */
 #include "model/forward.h"
 
 #include "ops/activation.h"
@@ -13,7 +13,8 @@ ar_attention ar__layer_attention(const ar_model *m, const ar_layer *l) {
                           .kv_heads = (size_t)a->kv_heads,
                           .head_dim = (size_t)a->head_dim,
                           .window = l->window,
-                          .scale = (float)a->attention_scale};
+                          .scale = (float)a->attention_scale,
+                          .cap = (float)a->score_cap};
 }
 
 void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, const size_t *past, bool turn, const float **q,
@@ -30,8 +31,8 @@ void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, 
         ar__norm_fwd(rt, to_k, a->rstd_k, &l->norm[AR_SLOT_K_NORM], a->k, rows->count * k_rows, kv_heads * d / k_rows);
     }
     if (l->turns && (ar->qk_norm || turn)) {
-        ar__rope_apply(rt, to_q, to_q, &p->rope, rows, past, heads, 1);
-        ar__rope_apply(rt, to_k, to_k, &p->rope, rows, past, kv_heads, 1);
+        ar__rope_apply(rt, to_q, to_q, &p->rope[l->rope], rows, past, heads, 1);
+        ar__rope_apply(rt, to_k, to_k, &p->rope[l->rope], rows, past, kv_heads, 1);
     }
     *q = to_q;
     *k = to_k;
@@ -118,7 +119,8 @@ void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cach
     ar_linear_out mlp[] = {{&l->linear[AR_SLOT_GATE], a->gate, a->su[AR_SLOT_GATE]}, {&l->linear[AR_SLOT_UP], a->up, a->su[AR_SLOT_UP]}};
     ar__linears_fwd(rt, mlp, 2, h, behind, &p->linear);
     if (!out && !norm->w) return;
-    ar__swiglu_fwd(rt, p->act, a->gate, a->up, behind->count, (size_t)m->arch.ff);
+    size_t ff = (size_t)m->arch.ff;
+    ar__activation_fwd(rt, m->arch.activation, p->act, a->gate, a->up, ff, behind->count, ff);
     float *raw = norm->w ? a->down : out;
     ar__linear_fwd(rt, raw, a->su[AR_SLOT_DOWN], &l->linear[AR_SLOT_DOWN], p->act, behind, &p->linear);
     leave(p, out ? out : p->h, norm, a->rstd_down, raw, behind->count);
@@ -129,14 +131,17 @@ void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cach
 static void prepare_rope(ar_pass *p, const ar_rows *rows, const size_t *past) {
     const ar_arch *a = &p->model->arch;
     size_t length = 1;
-    for (size_t s = 0; a->rope.kind == AR_ROPE_DYNAMIC && s < rows->samples; s++) {
+    bool dynamic = ar__rope_is_dynamic(a);
+    for (size_t s = 0; dynamic && s < rows->samples; s++) {
         size_t n = rows->start[s + 1] - rows->start[s] + (past ? past[s] : 0);
         if (n > (size_t)a->max_positions && n > length) length = n;
     }
     if (p->rope_length == length) return;
     float inv_freq[2048], scale;
-    ar__rope_frequencies(inv_freq, &scale, a, length);
-    ar__rope_fill(&p->rope, inv_freq, scale);
+    for (int i = 0; i < a->ropes; i++) {
+        ar__rope_frequencies(inv_freq, &scale, a, i, length);
+        ar__rope_fill(&p->rope[i], inv_freq, scale);
+    }
     p->rope_length = length;
 }
 

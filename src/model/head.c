@@ -6,6 +6,7 @@
 #include <assert.h>
 
 #include "model/pass.h"
+#include "ops/activation.h"
 #include "ops/loss.h"
 #include "ops/move.h"
 
@@ -96,7 +97,7 @@ void ar__pass_loss(ar_pass *p, const ar_batch *b, double *sample_nll, float *tok
         gather(p, p->head.at, rows.count);
         ar__linear_fwd(m->rt, p->head.logits, p->head.su, &m->head, p->head.h, &rows, &p->linear);
         ar__scale(m->rt, p->head.logits, m->arch.logit_scale, rows.count * (size_t)m->arch.vocab);
-        ar__cross_entropy(m->rt, p->head.nll, p->head.logits, p->head.target, rows.count, (size_t)m->arch.vocab,
+        ar__cross_entropy(m->rt, p->head.nll, p->head.logits, p->head.target, rows.count, (size_t)m->arch.vocab, m->arch.logit_cap,
                           grad_scale != 0.0f ? p->head.scale : NULL);
         for (size_t q = 0; q < rows.samples; q++)
             for (size_t i = rows.start[q]; i < rows.start[q + 1]; i++) {
@@ -139,5 +140,6 @@ void ar__pass_logits(ar_pass *p, float *logits, const ar_batch *b, const size_t 
         gather(p, p->head.at, n);
         ar__linear_fwd(m->rt, logits + at * (size_t)m->arch.vocab, p->head.su, &m->head, p->head.h, &rows, &p->linear);
         ar__scale(m->rt, logits + at * (size_t)m->arch.vocab, m->arch.logit_scale, n * (size_t)m->arch.vocab);
+        ar__softcap(m->rt, logits + at * (size_t)m->arch.vocab, m->arch.logit_cap, n, (size_t)m->arch.vocab);
     }
 }

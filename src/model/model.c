@@ -65,6 +65,7 @@ void ar__model_rebind(ar_model *m) {
         } else if (norm) {
             norm->w = own->weight;
             norm->eps = m->arch.norm_eps;
+            norm->offset = m->arch.norm_offset;
         } else if (own->weight) {
             m->embed.w = w;
         }
@@ -75,6 +76,7 @@ void ar__model_rebind(ar_model *m) {
     for (int64_t l = 0; l < m->arch.layers; l++) {
         m->layers[l].window = m->arch.windowed[l] ? (size_t)m->arch.window : 0;
         m->layers[l].turns = !m->arch.unturned[l];
+        m->layers[l].rope = m->arch.ropes > 1 && m->arch.windowed[l] ? 1 : 0;
     }
 }
 
@@ -186,7 +188,8 @@ static void draw_weights(ar_model *m, size_t i, uint64_t seed, double deviation)
     const ar_module *mod = &m->modules[i];
     size_t n = (size_t)mod->n_out * (size_t)mod->n_in;
     ar_rng g = ar__rng_stream(seed, AR_RNG_INIT, ar__rng_hash(mod->path), 2);
-    for (size_t j = 0; j < n; j++) m->owned[i].weight[j] = mod->kind == AR_MODULE_NORM ? 1.0f : (float)(deviation * ar__rng_normal(&g, j));
+    for (size_t j = 0; j < n; j++)
+        m->owned[i].weight[j] = mod->kind == AR_MODULE_NORM ? 1.0f - m->arch.norm_offset : (float)(deviation * ar__rng_normal(&g, j));
 }
 
 static ar_status allocate_random(ar_model *m, uint64_t seed, double deviation, ar_error *err) {

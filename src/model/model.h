@@ -17,7 +17,8 @@ typedef struct ar_layer {
     ar_linear linear[AR_SLOT_COUNT];
     ar_norm norm[AR_SLOT_COUNT];
     size_t window; /* 0: none */
-    bool turns;    /* has a rotary embedding */
+    bool turns;    /* has a rotary embedding, */
+    int rope;      /* and this one */
 } ar_layer;
 
 typedef struct ar_owned {

@@ -146,11 +146,12 @@ static void place_common(ar_pass *p) {
     p->tail.row = ar__arena_take(m, t * sizeof *p->tail.row);
     p->tail.position = ar__arena_take(m, t * sizeof *p->tail.position);
     p->tail.start = ar__arena_take(m, (p->spec.samples + 1) * sizeof *p->tail.start);
-    p->rope.half = (size_t)a->head_dim / 2;
-    p->rope.positions = p->spec.longest;
-    p->rope.neighbours = a->rope_neighbours;
-    p->rope.cos = ar__arena_f32(m, p->spec.longest * p->rope.half);
-    p->rope.sin = ar__arena_f32(m, p->spec.longest * p->rope.half);
+    for (int i = 0; i < a->ropes; i++) {
+        ar_rope *rope = &p->rope[i];
+        *rope = (ar_rope){.half = (size_t)a->head_dim / 2, .positions = p->spec.longest, .neighbours = a->rope_neighbours};
+        rope->cos = ar__arena_f32(m, rope->positions * rope->half);
+        rope->sin = ar__arena_f32(m, rope->positions * rope->half);
+    }
     size_t each = (ar__attention_scratch(&at) + 15) / 16 * 16;
     p->attention.scratch = ar__arena_f32(m, each * (size_t)p->model->rt->threads);
     p->attention.blocks = ar__arena_take(m, (t / AR_ATTENTION_BLOCK + p->spec.samples + 1) * sizeof *p->attention.blocks);

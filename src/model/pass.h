@@ -92,8 +92,8 @@ typedef struct ar_pass {
     ar_head_memory head;
     ar_tail tail;
     ar_linear_scratch linear;
-    ar_rope rope;
-    size_t rope_length; /* of the sequence that the table was made for (dynamic scaling) */
+    ar_rope rope[AR_ROPES];
+    size_t rope_length; /* of the sequence that the tables were made for (dynamic scaling) */
 } ar_pass;
 
 /* One batch.  Memory is the caller's and must live until backward is done. */

@@ -1,11 +1,84 @@
 #include "ops/activation.h"
 
-void ar__swiglu_fwd(const ar_runtime *rt, float *y, const float *gate, const float *up, size_t rows, size_t n) {
-#pragma omp parallel for num_threads(ar__team(rt, rows *n * 8)) schedule(static)
-    for (size_t i = 0; i < rows; i++) rt->kern.silu_mul(y + i * n, gate + i * n, up + i * n, n);
+#include <math.h>
+
+/* f at one point, for what has no kernel. */
+typedef struct point {
+    float value, slope;
+} point;
+
+static point silu_at(float x) {
+    float s = 1.0f / (1.0f + expf(-x));
+    return (point){x * s, s * (1.0f + x * (1.0f - s))};
 }
 
-void ar__swiglu_bwd(const ar_runtime *rt, float *gate, float *up, const float *dy, size_t rows, size_t n) {
+static point gelu_tanh_at(float x) {
+    float c = 0.79788456f, t = tanhf(c * (x + 0.044715f * x * x * x)), half = 0.5f * (1.0f + t);
+    return (point){x * half, half + 0.5f * x * (1.0f - t * t) * c * (1.0f + 0.134145f * x * x)};
+}
+
+static point gelu_at(float x) {
+    float half = 0.5f * (1.0f + erff(x * 0.70710678f));
+    return (point){x * half, half + x * 0.39894228f * expf(-0.5f * x * x)};
+}
+
+static point relu2_at(float x) {
+    float r = x > 0.0f ? x : 0.0f;
+    return (point){r * r, 2.0f * r};
+}
+
+static point point_at(ar_activation f, float x) {
+    switch (f) {
+    case AR_SILU: return silu_at(x);
+    case AR_GELU_TANH: return gelu_tanh_at(x);
+    case AR_GELU: return gelu_at(x);
+    case AR_RELU2: return relu2_at(x);
+    }
+    return (point){x, 1.0f};
+}
+
+static void row_fwd(const ar_kernels *kn, ar_activation f, float *y, const float *gate, const float *up, size_t n) {
+    if (f == AR_SILU && gate)
+        kn->silu_mul(y, gate, up, n);
+    else if (f == AR_GELU_TANH && gate)
+        kn->gelu_mul(y, gate, up, n);
+    else if (f == AR_GELU_TANH)
+        kn->gelu(y, up, n);
+    else
+        for (size_t i = 0; i < n; i++) y[i] = gate ? point_at(f, gate[i]).value * up[i] : point_at(f, up[i]).value;
+}
+
+static void point_bwd(ar_activation f, float *gate, float *up, float dy) {
+    point p = point_at(f, gate ? *gate : *up);
+    float slope = dy * p.slope;
+    if (gate) *gate = slope * *up;
+    *up = gate ? dy * p.value : slope;
+}
+
+static void row_bwd(const ar_kernels *kn, ar_activation f, float *gate, float *up, const float *dy, size_t n) {
+    if (f == AR_SILU && gate)
+        kn->silu_mul_bwd(gate, up, dy, n);
+    else if (f == AR_GELU_TANH && gate)
+        kn->gelu_mul_bwd(gate, up, dy, n);
+    else if (f == AR_GELU_TANH)
+        kn->gelu_bwd(up, dy, n);
+    else
+        for (size_t i = 0; i < n; i++) point_bwd(f, gate ? gate + i : NULL, up + i, dy[i]);
+}
+
+void ar__activation_fwd(const ar_runtime *rt, ar_activation f, float *y, const float *gate, const float *up, size_t ld, size_t rows,
+                        size_t n) {
 #pragma omp parallel for num_threads(ar__team(rt, rows *n * 8)) schedule(static)
-    for (size_t i = 0; i < rows; i++) rt->kern.silu_mul_bwd(gate + i * n, up + i * n, dy + i * n, n);
+    for (size_t i = 0; i < rows; i++) row_fwd(&rt->kern, f, y + i * n, gate ? gate + i * ld : NULL, up + i * ld, n);
+}
+
+void ar__activation_bwd(const ar_runtime *rt, ar_activation f, float *gate, float *up, size_t ld, const float *dy, size_t rows, size_t n) {
+#pragma omp parallel for num_threads(ar__team(rt, rows *n * 8)) schedule(static)
+    for (size_t i = 0; i < rows; i++) row_bwd(&rt->kern, f, gate ? gate + i * ld : NULL, up + i * ld, dy + i * n, n);
+}
+
+void ar__softcap(const ar_runtime *rt, float *x, double cap, size_t rows, size_t n) {
+    if (cap <= 0.0) return;
+#pragma omp parallel for num_threads(ar__team(rt, rows *n * 8)) schedule(static)
+    for (size_t i = 0; i < rows; i++) rt->kern.softcap(x + i * n, (float)cap, n);
 }

@@ -1,12 +1,23 @@
-/* What stands between an MLP's linears, row by row:  y = silu(gate) · up,  silu(x) = x / (1 + exp(-x)). */
+/* What stands between an MLP's linears, row by row: y = f(gate) · up, or y = f(x) where there is no gate.
+ *
+ *     silu(x)        x / (1 + exp(-x))
+ *     gelu_tanh(x)   x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x³)))          arXiv 1606.08415
+ *     gelu(x)        x/2 (1 + erf(x / sqrt 2))
+ *     relu2(x)       max(x, 0)² */
 #ifndef AR_OPS_ACTIVATION_H
 #define AR_OPS_ACTIVATION_H
 
 #include "kern/runtime.h"
 
-/* All [rows, n]. */
-void ar__swiglu_fwd(const ar_runtime *rt, float *y, const float *gate, const float *up, size_t rows, size_t n);
+typedef enum ar_activation { AR_SILU, AR_GELU_TANH, AR_GELU, AR_RELU2 } ar_activation;
+
+/* y [rows, n]; gate, up: rows of n, ld elements apart.  Without a gate (NULL) f is taken of up. */
+void ar__activation_fwd(const ar_runtime *rt, ar_activation f, float *y, const float *gate, const float *up, size_t ld, size_t rows,
+                        size_t n);
 /* In place: gate and up become their gradients, given that of y. */
-void ar__swiglu_bwd(const ar_runtime *rt, float *gate, float *up, const float *dy, size_t rows, size_t n);
+void ar__activation_bwd(const ar_runtime *rt, ar_activation f, float *gate, float *up, size_t ld, const float *dy, size_t rows, size_t n);
+
+/* x = cap tanh(x / cap), where there is a cap (0: none). */
+void ar__softcap(const ar_runtime *rt, float *x, double cap, size_t rows, size_t n);
 
 #endif

@@ -117,6 +117,7 @@ static void fwd_block(const ar_runtime *rt, float *o, float *lse, const float *q
             ar__pack_left(kn, sc->left[0], q + b->row * ld + (kv_head * group + g) * d, ld, 1, b->count, d);
             ar__gemm_packed(kn, sc->s, cols, sc->left[0], sc->right[0], b->count, cols, d, false);
             scale_tile(sc->s, b->count * cols, at->scale);
+            if (at->cap > 0.0f) kn->softcap(sc->s, at->cap, b->count * cols);
             online_softmax(kn, at, sc->s, acc, sc->m + g * BLOCK, sc->l + g * BLOCK, b->count, q0, k0, cols);
             ar__pack_left(kn, sc->left[1], sc->s, cols, 1, b->count, cols);
             ar__gemm_packed(kn, acc, d, sc->left[1], sc->right[1], b->count, d, cols, true);
@@ -150,6 +151,15 @@ typedef struct bwd_args {
     size_t ld, kv_ld;
 } bwd_args;
 
+/* Behind the cap: s becomes c = cap tanh(s / cap), and dp becomes (dp - D) dc/ds. */
+static void cap_row(const ar_kernels *kn, float *s, float *dp, size_t n, float cap, float d) {
+    kn->softcap(s, cap, n);
+    for (size_t j = 0; j < n; j++) {
+        float t = s[j] / cap;
+        dp[j] = (dp[j] - d) * (1.0f - t * t);
+    }
+}
+
 /* p = exp(s - lse) and ds = p (dp - D) scale for queries [row, row + rows) of `head`, keys from k0.
  * In: sc->left[0] = q, sc->left[1] = do, sc->right[0] = k, sc->right[1] = v, packed.  Out: sc->p = p, sc->s = ds. */
 static void bwd_tile(const ar_kernels *kn, const bwd_args *a, const ar_block *b, size_t head, size_t k0, size_t cols, const scratch *sc) {
@@ -162,6 +172,10 @@ static void bwd_tile(const ar_kernels *kn, const bwd_args *a, const ar_block *b,
         size_t from, to, at_row = (b->row + i) * at->heads + head;
         float *p = sc->p + i * cols, *ds = sc->s + i * cols, d = a->dsum[at_row];
         visible(at, q0 + i, k0, cols, &from, &to);
+        if (at->cap > 0.0f) {
+            cap_row(kn, p, ds, cols, at->cap, d);
+            d = 0.0f;
+        }
         exp_row(kn, p, cols, from, to, a->lse[at_row]);
         for (size_t j = 0; j < cols; j++) ds[j] = p[j] * (ds[j] - d) * at->scale;
     }

@@ -2,70 +2,116 @@
 
 #include <math.h>
 
-static void norm_row(float *y, const float *x, const float *w, float r, size_t n) {
-    for (size_t j = 0; j < n; j++) y[j] = w[j] * (x[j] * r);
+enum { LANES = 16 };
+
+static float lane_sum(const float lanes[LANES]) {
+    float sum = 0.0f;
+    for (int l = 0; l < LANES; l++) sum += lanes[l];
+    return sum;
 }
 
-static float rstd_of(const ar_runtime *rt, const ar_norm *norm, const float *x, size_t n) {
-    return 1.0f / sqrtf(rt->kern.sum_squares(x, n) / (float)n + norm->eps);
+/* What is taken off x: its mean under LayerNorm. */
+static float centre_of(const ar_norm *norm, const float *x, size_t n) {
+    float lanes[LANES] = {0};
+    size_t j = 0;
+    if (!norm->centred) return 0.0f;
+    for (; j + LANES <= n; j += LANES)
+        for (size_t l = 0; l < LANES; l++) lanes[l] += x[j + l];
+    for (; j < n; j++) lanes[j & (LANES - 1)] += x[j];
+    return lane_sum(lanes) / (float)n;
 }
 
-void ar__norm_fwd(const ar_runtime *rt, float *y, float *rstd, const ar_norm *norm, const float *x, size_t rows, size_t n) {
+static float squares(const ar_runtime *rt, const float *x, float centre, size_t n) {
+    float lanes[LANES] = {0};
+    size_t j = 0;
+    if (centre == 0.0f) return rt->kern.sum_squares(x, n);
+    for (; j + LANES <= n; j += LANES)
+        for (size_t l = 0; l < LANES; l++) lanes[l] += (x[j + l] - centre) * (x[j + l] - centre);
+    for (; j < n; j++) lanes[j & (LANES - 1)] += (x[j] - centre) * (x[j] - centre);
+    return lane_sum(lanes);
+}
+
+static void apply(float *y, const ar_norm *norm, const float *x, float centre, float r, size_t n) {
+    float offset = norm->offset;
+    for (size_t j = 0; j < n; j++) y[j] = (norm->w[j] + offset) * ((x[j] - centre) * r);
+    for (size_t j = 0; norm->b && j < n; j++) y[j] += norm->b[j];
+}
+
+static float norm_row(const ar_runtime *rt, float *y, const ar_norm *norm, const float *x, size_t n) {
+    float centre = centre_of(norm, x, n), r = 1.0f / sqrtf(squares(rt, x, centre, n) / (float)n + norm->eps);
+    apply(y, norm, x, centre, r, n);
+    return r;
+}
+
+void ar__norm_fwd(const ar_runtime *rt, float *y, float *r, const ar_norm *norm, const float *x, size_t rows, size_t n) {
 #pragma omp parallel for num_threads(ar__team(rt, rows *n)) schedule(static)
     for (size_t i = 0; i < rows; i++) {
-        float r = rstd_of(rt, norm, x + i * n, n);
-        if (rstd) rstd[i] = r;
-        norm_row(y + i * n, x + i * n, norm->w, r, n);
+        float kept = norm_row(rt, y + i * n, norm, x + i * n, n);
+        if (r) r[i] = kept;
     }
 }
 
-void ar__norm_fwd_add(const ar_runtime *rt, float *y, float *rstd, const ar_norm *norm, float *sum, const float *add, size_t rows,
-                      size_t n) {
+void ar__norm_fwd_add(const ar_runtime *rt, float *y, float *r, const ar_norm *norm, float *sum, const float *add, size_t rows, size_t n) {
 #pragma omp parallel for num_threads(ar__team(rt, rows *n * 2)) schedule(static)
     for (size_t i = 0; i < rows; i++) {
         rt->kern.axpy(sum + i * n, 1.0f, add + i * n, n);
-        rstd[i] = rstd_of(rt, norm, sum + i * n, n);
-        norm_row(y + i * n, sum + i * n, norm->w, rstd[i], n);
+        r[i] = norm_row(rt, y + i * n, norm, sum + i * n, n);
     }
 }
 
-void ar__norm_again(const ar_runtime *rt, float *y, const float *rstd, const ar_norm *norm, const float *x, size_t rows, size_t n) {
+void ar__norm_again(const ar_runtime *rt, float *y, const float *r, const ar_norm *norm, const float *x, size_t rows, size_t n) {
 #pragma omp parallel for num_threads(ar__team(rt, rows *n)) schedule(static)
-    for (size_t i = 0; i < rows; i++) norm_row(y + i * n, x + i * n, norm->w, rstd[i], n);
+    for (size_t i = 0; i < rows; i++) apply(y + i * n, norm, x + i * n, centre_of(norm, x + i * n, n), r[i], n);
 }
 
-/* dw, sample by sample, so that its bits do not depend on the micro-batch. */
-static void weight_grad(const ar_runtime *rt, const ar_norm *norm, const float *dy, const float *x, const float *rstd, const ar_rows *rows,
-                        size_t per_row, size_t n) {
+/* dw and db, sample by sample, so that their bits do not depend on the micro-batch. */
+static void weight_grads(const ar_runtime *rt, const ar_norm *norm, const float *dy, const float *x, const float *r, const ar_rows *rows,
+                         size_t per_row, size_t n) {
     enum { COLUMNS = 64 };
 #pragma omp parallel for num_threads(ar__team(rt, rows->count *per_row *n)) schedule(static)
     for (size_t j0 = 0; j0 < n; j0 += COLUMNS) {
         size_t len = n - j0 < COLUMNS ? n - j0 : COLUMNS;
         for (size_t s = 0; s < rows->samples; s++) {
-            float sum[COLUMNS] = {0};
-            for (size_t i = rows->start[s] * per_row; i < rows->start[s + 1] * per_row; i++)
-                for (size_t j = 0; j < len; j++) sum[j] += dy[i * n + j0 + j] * x[i * n + j0 + j] * rstd[i];
-            for (size_t j = 0; j < len; j++) norm->dw[j0 + j] += sum[j];
+            float dw[COLUMNS] = {0}, db[COLUMNS] = {0};
+            for (size_t i = rows->start[s] * per_row; i < rows->start[s + 1] * per_row; i++) {
+                float centre = centre_of(norm, x + i * n, n);
+                for (size_t j = 0; j < len; j++) {
+                    dw[j] += dy[i * n + j0 + j] * (x[i * n + j0 + j] - centre) * r[i];
+                    db[j] += dy[i * n + j0 + j];
+                }
+            }
+            for (size_t j = 0; norm->dw && j < len; j++) norm->dw[j0 + j] += dw[j];
+            for (size_t j = 0; norm->db && j < len; j++) norm->db[j0 + j] += db[j];
         }
     }
 }
 
-void ar__norm_bwd(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_norm *norm, const float *x, const float *rstd,
+/* Sums of g and of g c over a row. */
+static void row_sums(float *sum_g, float *sum_gc, const ar_norm *norm, const float *dy, const float *x, float centre, size_t n) {
+    float g[LANES] = {0}, gc[LANES] = {0}, offset = norm->offset;
+    size_t j = 0;
+    for (; j + LANES <= n; j += LANES)
+        for (size_t l = 0; l < LANES; l++) gc[l] += (norm->w[j + l] + offset) * dy[j + l] * (x[j + l] - centre);
+    for (; j < n; j++) gc[j & (LANES - 1)] += (norm->w[j] + offset) * dy[j] * (x[j] - centre);
+    *sum_gc = lane_sum(gc);
+    *sum_g = 0.0f;
+    if (!norm->centred) return;
+    for (j = 0; j < n; j++) g[j & (LANES - 1)] += (norm->w[j] + offset) * dy[j];
+    *sum_g = lane_sum(g);
+}
+
+void ar__norm_bwd(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_norm *norm, const float *x, const float *r,
                   const ar_rows *rows, size_t per_row, size_t n) {
-    if (norm->dw) weight_grad(rt, norm, dy, x, rstd, rows, per_row, n);
+    if (norm->dw || norm->db) weight_grads(rt, norm, dy, x, r, rows, per_row, n);
     if (!dx) return;
 #pragma omp parallel for num_threads(ar__team(rt, rows->count *per_row *n)) schedule(static)
     for (size_t i = 0; i < rows->count * per_row; i++) {
-        const float *g = dy + i * n, *from = x + i * n;
-        float lanes[16] = {0}, dot = 0.0f, r = rstd[i];
-        size_t j = 0;
-        for (; j + 16 <= n; j += 16)
-            for (size_t l = 0; l < 16; l++) lanes[l] += norm->w[j + l] * g[j + l] * from[j + l];
-        for (; j < n; j++) lanes[j & 15] += norm->w[j] * g[j] * from[j];
-        for (int l = 0; l < 16; l++) dot += lanes[l];
-        float pull = r * r * dot / (float)n;
-        for (j = 0; j < n; j++) {
-            float v = r * (norm->w[j] * g[j] - from[j] * pull);
+        const float *d = dy + i * n, *from = x + i * n;
+        float centre = centre_of(norm, from, n), offset = norm->offset, sum_g, sum_gc;
+        row_sums(&sum_g, &sum_gc, norm, d, from, centre, n);
+        float shift = sum_g / (float)n, pull = r[i] * r[i] * sum_gc / (float)n;
+        for (size_t j = 0; j < n; j++) {
+            float v = r[i] * ((norm->w[j] + offset) * d[j] - (from[j] - centre) * pull - shift);
             dx[i * n + j] = accumulate ? dx[i * n + j] + v : v;
         }
     }

@@ -81,7 +81,7 @@ static ar_status load_data(ar_dataset **out, ar_course *c, const ar_data_source 
     ar_status s = ar__dataset_load(out, from, c->tokenizer, &d, stats, err);
     if (!s && when == AR_DATA_AHEAD) ar__chat_remark(c->chat, c->tokenizer, ar__dataset_kind(*out), &c->rt->log);
     if (s || ar__dataset_is_reading(*out)) return s;
-    if (a->rope.kind == AR_ROPE_DYNAMIC && ar__dataset_longest(*out) > a->max_positions)
+    if (ar__rope_is_dynamic(a) && ar__dataset_longest(*out) > a->max_positions)
         s = ar__fail(err, AR_ERR_UNSUPPORTED,
                      "%s: a sample has %d tokens, past the original maximum of %lld, and RoPE 'dynamic' changes with the length; use a "
                      "base with yarn or linear, or --max-length",

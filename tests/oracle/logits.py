@@ -19,6 +19,7 @@ SIZES = dict(hidden_size=48, intermediate_size=96, num_hidden_layers=3, num_atte
              max_position_embeddings=64, bos_token_id=1, eos_token_id=2, rms_norm_eps=1e-5)
 YARN = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=32, beta_fast=16.0)
 LLAMA3 = dict(rope_type="llama3", rope_theta=5e5, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=16)
+GEMMA3 = dict(full_attention=dict(rope_type="linear", rope_theta=1e6, factor=4.0), sliding_attention=dict(rope_type="default", rope_theta=1e3))
 
 
 def case(name, config, dtype="float32", length=50, old=False, sharded=False, bare=False):
@@ -53,10 +54,22 @@ CASES = [
     case("olmo2, biases, tied, bfloat16", tf.Olmo2Config(**SIZES, attention_bias=True, tie_word_embeddings=True, pad_token_id=0), dtype="bfloat16"),
     case("seed_oss", tf.SeedOssConfig(**SIZES, head_dim=10, attention_out_bias=True, mlp_bias=True, attention_dropout=0.0, residual_dropout=0.0)),
     case("ernie4_5", tf.Ernie4_5Config(**SIZES, head_dim=8, use_bias=True)),
+    case("gemma", tf.GemmaConfig(**SIZES, head_dim=16)),
+    case("gemma, untied, biases", tf.GemmaConfig(**SIZES, head_dim=16, tie_word_embeddings=False, attention_bias=True)),
+    case("gemma2", tf.Gemma2Config(**dict(SIZES, num_hidden_layers=4), head_dim=16, sliding_window=9, query_pre_attn_scalar=24,
+                                   attn_logit_softcapping=2.0, final_logit_softcapping=4.0)),
+    case("gemma2, no caps, window past the blocks", tf.Gemma2Config(**SIZES, head_dim=8, sliding_window=70, attn_logit_softcapping=None,
+                                                                     final_logit_softcapping=None), length=200),
+    case("gemma3_text", tf.Gemma3TextConfig(**dict(SIZES, num_hidden_layers=7), head_dim=16, sliding_window=9, query_pre_attn_scalar=24,
+                                            final_logit_softcapping=3.0, rope_parameters=GEMMA3)),
+    case("gemma3_text, old spelling", tf.Gemma3TextConfig(**dict(SIZES, num_hidden_layers=7), head_dim=16, sliding_window=9,
+                                                          rope_parameters=GEMMA3), old=True),
+    case("gemma3_text, a pattern of 3", tf.Gemma3TextConfig(**SIZES, head_dim=16, sliding_window=9, sliding_window_pattern=3)),
     *(case(f"{c.model_type}, defaults left out", c, bare=True) for c in (
         tf.LlamaConfig(**SIZES), tf.MistralConfig(**SIZES), tf.Qwen2Config(**SIZES), tf.Qwen3Config(**SIZES, head_dim=8), tf.GraniteConfig(**SIZES),
         tf.SmolLM3Config(**dict(SIZES, num_hidden_layers=5), pad_token_id=0), tf.Olmo2Config(**SIZES, pad_token_id=0),
-        tf.SeedOssConfig(**SIZES, head_dim=8), tf.Ernie4_5Config(**SIZES, head_dim=8))),
+        tf.SeedOssConfig(**SIZES, head_dim=8), tf.Ernie4_5Config(**SIZES, head_dim=8), tf.GemmaConfig(**SIZES, head_dim=8),
+        tf.Gemma2Config(**SIZES, head_dim=8), tf.Gemma3TextConfig(**dict(SIZES, num_hidden_layers=7), head_dim=8))),
     case("qwen3, bfloat16", tf.Qwen3Config(**SIZES, head_dim=8), dtype="bfloat16"),
 ]
 
@@ -81,12 +94,18 @@ def build(c, folder):
     j = json.load(open(path))
     if c["old"]:
         rope = dict(j.pop("rope_parameters"))
+        if "full_attention" in rope:
+            j["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
+            j["sliding_window_pattern"] = j.pop("_sliding_window_pattern", 6)
+            rope = dict(rope["full_attention"])
+            del j["layer_types"]
         j["rope_theta"] = rope.pop("rope_theta")
-        rope["type"] = rope.pop("rope_type")
+        if c["config"].model_type == "llama":
+            rope["type"] = rope.pop("rope_type")
         j["rope_scaling"], j["torch_dtype"] = rope, j.pop("dtype", "float32")
         json.dump(j, open(path, "w"))
     if c["bare"]:
-        json.dump({k: v for k, v in j.items() if k not in ("rms_norm_eps", "rope_parameters", "hidden_act", "attention_dropout", "layer_types", "no_rope_layers")}, open(path, "w"))
+        json.dump({k: v for k, v in j.items() if k not in ("rms_norm_eps", "rope_parameters", "hidden_act", "hidden_activation", "attention_dropout", "layer_types", "no_rope_layers")}, open(path, "w"))
     with open(os.path.join(folder, "tokenizer.json"), "w") as f:
         f.write(open(os.path.join(BASE, "tokenizer.json")).read())
     # read back, so that the rounded weights count but RoPE's frequencies, which are no weights, stay f32

@@ -22,6 +22,11 @@
     "\"logits_scaling\":1.7"
 #define OLMO2 ",\"model_type\":\"olmo2\",\"tie_word_embeddings\":true"
 #define ERNIE ",\"model_type\":\"ernie4_5\",\"use_bias\":true,\"head_dim\":10"
+#define GEMMA ",\"model_type\":\"gemma\",\"head_dim\":8,\"hidden_act\":\"gelu\""
+#define GEMMA2                                                                                                                             \
+    ",\"model_type\":\"gemma2\",\"head_dim\":8,\"sliding_window\":5,\"query_pre_attn_scalar\":6,\"attn_logit_softcapping\":1.5,"           \
+    "\"final_logit_softcapping\":2"
+#define GEMMA3 ",\"model_type\":\"gemma3_text\",\"head_dim\":8,\"sliding_window\":5,\"sliding_window_pattern\":2"
 #define ROPE3                                                                                                                              \
     ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,\"original_max_position_"       \
     "embeddings\":32}"
@@ -49,6 +54,13 @@ static const small_case cases[] = {
     {"olmo2, norms saved", OLMO2, "o_proj,down_proj", "q_norm,post_attention_layernorm,post_feedforward_layernorm", false, false, 0.25,
      AR_BIAS_NONE},
     {"olmo2, everything", OLMO2, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"gemma", GEMMA, "all-linear", NULL, true, false, 0.0, AR_BIAS_NONE},
+    {"gemma, embedding and head as sites", GEMMA, "o_proj,embed_tokens", NULL, false, false, 0.0, AR_BIAS_NONE},
+    {"gemma2, caps", GEMMA2, "all-linear", NULL, false, false, 0.25, AR_BIAS_NONE},
+    {"gemma2, everything", GEMMA2, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"gemma3_text, two rotary embeddings", GEMMA3, "all-linear", "q_norm,norm", true, false, 0.0, AR_BIAS_NONE},
+    {"gemma3_text, everything", GEMMA3, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"llama, gelu", LLAMA ",\"hidden_act\":\"gelu\"", "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
     {"llama, everything", BIASED, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"qwen3, everything", QWEN3, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
 };
