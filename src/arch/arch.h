@@ -18,6 +18,7 @@ typedef struct ar_rope_config {
     ar_rope_kind kind;
     double theta, factor, low_freq, high_freq, original_max;
     double beta_fast, beta_slow, attention_factor, mscale, mscale_all_dim; /* yarn; attention_factor 0: derived */
+    double query_beta; /* q at position p is multiplied by 1 + query_beta ln(1 + floor(p / original_max)) */
     bool truncate;
 } ar_rope_config;
 
@@ -65,13 +66,16 @@ void ar__modules_free(ar_module *m, size_t count);
 typedef struct ar_rope_source {
     const char *layers; /* of which kind: "full_attention", "sliding_attention"; NULL: the family knows one kind */
     double theta;       /* where the file is silent */
-    bool plain;         /* rope_theta and rope_scaling do not concern these layers */
+    bool own_theta;     /* rope_theta does not concern these layers, */
+    bool unscaled;      /* nor does rope_scaling */
 } ar_rope_source;
 ar_status ar__rope_read(ar_rope_config *out, const ar_rope_source *source, const json_t *config, int64_t max_positions, const char *place,
                         const ar_log *log, ar_error *err);
 /* The head_dim / 2 inverse frequencies of one of the record's ropes for a sequence of `length`, and the factor on cos and sin.
  * Source: transformers' modeling_rope_utils; arXiv 2309.00071 (yarn). */
 void ar__rope_frequencies(float *inv_freq, float *scale, const ar_arch *a, int rope, size_t length);
+/* What q is multiplied by at a position, under the first of them. */
+double ar__rope_query_gain(const ar_arch *a, size_t position);
 /* Whether the length of a sequence longer than max_positions changes its frequencies. */
 bool ar__rope_is_dynamic(const ar_arch *a);
 

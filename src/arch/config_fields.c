@@ -63,7 +63,7 @@ const ar_field ar__fields_window[] = {
     END};
 
 const ar_field ar__fields_sliding[] = {NULLABLE("sliding_window", AR_FIELD_WHOLE, window, 1, INT32_MAX), END};
-const ar_field ar__fields_pattern[] = {NUMBER("sliding_window_pattern", AR_FIELD_WHOLE, full_every, 1, INT32_MAX), END};
+const ar_field ar__fields_pattern[] = {OTHER("sliding_window_pattern", AR_FIELD_ANY, pattern), END};
 const ar_field ar__fields_query_scalar[] = {NUMBER("query_pre_attn_scalar", AR_FIELD_REAL, query_scalar, 1e-3, 1e9), END};
 const ar_field ar__fields_score_cap[] = {NULLABLE("attn_logit_softcapping", AR_FIELD_REAL, score_cap, 1e-3, 1e9), END};
 const ar_field ar__fields_logit_cap[] = {NULLABLE("final_logit_softcapping", AR_FIELD_REAL, logit_cap, 1e-3, 1e9), END};
@@ -155,6 +155,8 @@ static const ar_field rope_fields[] = {
     ROPE("mscale", YARN, AR_FIELD_REAL, 0, 1e6),
     ROPE("mscale_all_dim", YARN, AR_FIELD_REAL, 0, 1e6),
     ROPE("truncate", YARN, AR_FIELD_BOOL, 0, 0),
+    ROPE("llama_4_scaling_beta", KINDS, AR_FIELD_REAL, 0, 1e3),
+    {"max_position_embeddings", AR_FIELD_ANY, false, AR_FIELD_NOWHERE, 0, 0, false, 0, KINDS},
     {"finetuned", AR_FIELD_ANY, false, AR_FIELD_NOWHERE, 0, 0, false, 0, KINDS},
     END};
 /* clang-format on */
@@ -208,7 +210,9 @@ static ar_status read_value(ar_config *out, const ar_field *f, const json_t *obj
     }
     ar_status s = AR_OK;
     switch (f->type) {
-    case AR_FIELD_ANY: return AR_OK;
+    case AR_FIELD_ANY:
+        if (to && there) *(const json_t **)to = json_object_get(object, f->key);
+        return AR_OK;
     case AR_FIELD_WHOLE:
         if ((s = ar__json_get_int(&whole, object, f->key, place, err)) || (s = ar__json_get_double(&real, object, f->key, place, err)) ||
             (s = check_range(f, real, place, err)))

@@ -19,15 +19,15 @@ typedef struct ar_config {
     int64_t vocab, dim, ff, layers, heads, kv_heads, head_dim, max_positions;
     int64_t window, first_windowed; /* of layers that have it */
     int64_t bos;
-    int64_t no_rope_every;                                                    /* each so many-th layer has no rotary embedding */
-    int64_t full_every;                                                       /* each so many-th layer has no window */
+    int64_t no_rope_every; /* each so many-th layer has no rotary embedding */
+    int64_t full_every;    /* each so many-th layer has no window, unless `pattern` says otherwise: a number, or letters L and G */
     double norm_eps, attention_dropout, residual_dropout, theta, local_theta; /* local: of layers with a window */
     double embed_scale, residual_scale, attention_scale, logit_divisor;       /* attention_scale 0: 1 / sqrt(head_dim), */
     double query_scalar;                                                      /* or of this, where it is not 0 */
     double score_cap, logit_cap;
     bool tied, attention_bias, out_bias, mlp_bias, all_bias, use_window; /* all_bias: of every linear */
     const char *act;
-    const json_t *layer_types, *rope_layers;
+    const json_t *layer_types, *rope_layers, *pattern;
 } ar_config;
 
 typedef enum ar_field_type {

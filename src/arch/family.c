@@ -13,7 +13,7 @@
 #include "base/mem.h"
 #include "format/json.h"
 
-typedef enum window_rule { WINDOW_NONE, WINDOW_MISTRAL, WINDOW_QWEN, WINDOW_UNTURNED, WINDOW_PATTERN } window_rule;
+typedef enum window_rule { WINDOW_NONE, WINDOW_MISTRAL, WINDOW_QWEN, WINDOW_UNTURNED, WINDOW_PATTERN, WINDOW_ALL } window_rule;
 
 /* What hidden_act is called. */
 static const struct {
@@ -32,7 +32,11 @@ typedef struct family {
     bool qk_wide, out_bias, neighbours; /* out_bias: o's has a field of its own */
     bool norm_plus_one, embed_root;     /* norms store w - 1; the embedding is multiplied by sqrt(dim) */
     bool gelu_is_tanh;
-    bool two_ropes; /* layers with the window turn otherwise */
+    bool two_ropes;             /* layers with the window turn otherwise */
+    bool turns_with_window;     /* where there is a window, layers without it do not turn */
+    bool query_gain;            /* q grows with its position */
+    const ar_rope_config *rope; /* where the file has no block; NULL: the default kind */
+    bool types_unread;          /* its code knows no layer_types */
     window_rule window;
     int32_t eos; /* -1: none */
 } family;
@@ -42,6 +46,17 @@ typedef struct family {
     .norm_eps = (eps), .act = (f), .theta = (rope_theta), .embed_scale = 1, .residual_scale = 1, .logit_divisor = 1
 #define USUAL(rope_theta, eps) DEFAULTS(rope_theta, eps, "silu")
 #define GEMMA(rope_theta) DEFAULTS(rope_theta, 1e-6, "gelu_pytorch_tanh")
+
+static const ar_rope_config ministral3_rope = {.kind = AR_ROPE_YARN,
+                                               .theta = 1e6,
+                                               .factor = 16,
+                                               .original_max = 16384,
+                                               .beta_fast = 32,
+                                               .beta_slow = 1,
+                                               .mscale = 1,
+                                               .mscale_all_dim = 1,
+                                               .truncate = true,
+                                               .query_beta = 0.1};
 
 static const family families[] = {
     {.name = "llama",
@@ -101,6 +116,32 @@ static const family families[] = {
      .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_all_bias}, {0}},
      .initial = {.kv_heads = 2, .head_dim = 128, .max_positions = 131072, .bos = 1, .tied = true, USUAL(5e5, 1e-5)},
      .neighbours = true,
+     .eos = 2},
+    {.name = "olmo3", /* olmo2 with windows; scaled RoPE in layers without */
+     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_sliding}, {0}},
+     .initial = {.max_positions = 2048, .bos = -1, .window = 4096, .full_every = 4, USUAL(5e5, 1e-5)},
+     .qk_wide = true,
+     .two_ropes = true,
+     .window = WINDOW_PATTERN,
+     .eos = 50279},
+    {.name = "exaone4", /* norms behind, as olmo2, but q and k by head; where there are windows, RoPE in their layers alone */
+     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_sliding, ar__fields_pattern}, {0}},
+     .initial = {.kv_heads = 32, .max_positions = 2048, .bos = 0, .window = 4096, .full_every = 4, USUAL(1e4, 1e-5)},
+     .turns_with_window = true,
+     .window = WINDOW_PATTERN,
+     .eos = 2},
+    {.name = "ministral3",
+     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_sliding}, {0}},
+     .initial = {.kv_heads = 8, .head_dim = 128, .max_positions = 262144, .bos = 1, USUAL(1e4, 1e-5)},
+     .rope = &ministral3_rope,
+     .query_gain = true,
+     .types_unread = true,
+     .window = WINDOW_ALL,
+     .eos = 2},
+    {.name = "ministral", /* mistral with layer_types */
+     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_sliding}, {0}},
+     .initial = {.kv_heads = 8, .max_positions = 131072, .bos = 1, .window = 4096, USUAL(1e4, 1e-6)},
+     .window = WINDOW_ALL,
      .eos = 2},
     {.name = "gemma", /* hidden_activation is not read; "gelu" means its tanh form */
      .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_attention_bias}, {"hidden_activation"}},
@@ -271,6 +312,10 @@ static ar_status read_layer_types(ar_arch *a, const reader *r) {
                             "the weights were trained so",
                             r->place, i, r->family->name,
                             r->family->window == WINDOW_NONE ? "has none" : "has one with sliding_window (and use_sliding_window) set");
+        if (r->family->types_unread && slides != (a->windowed[i] != 0))
+            return ar__fail(r->err, AR_ERR_UNSUPPORTED,
+                            "%s: layer_types[%zu] is '%s', but the %s family reads sliding_window alone, for all layers; make them agree",
+                            r->place, i, t, r->family->name);
         a->windowed[i] = slides;
     }
     return AR_OK;
@@ -292,13 +337,32 @@ static ar_status check_mistral(const ar_arch *a, const reader *r, bool use, int6
     return AR_OK;
 }
 
+static bool follows_pattern(const reader *r, int64_t layer) {
+    const char *letters = json_string_value(r->c.pattern);
+    int64_t every = json_is_integer(r->c.pattern) ? json_integer_value(r->c.pattern) : r->c.full_every;
+    return letters ? letters[(size_t)layer % strlen(letters)] == 'L' : (layer + 1) % every != 0;
+}
+
+static ar_status check_pattern(const reader *r) {
+    const json_t *p = r->c.pattern;
+    const char *letters = json_string_value(p);
+    bool number = json_is_integer(p) && json_integer_value(p) > 0;
+    if (!p || number || (letters && *letters && strspn(letters, "LG") == strlen(letters))) return AR_OK;
+    return ar__fail(r->err, AR_ERR_VALUE, "%s: 'sliding_window_pattern' is %s, wanted a number from 1, or letters L (window) and G (none)",
+                    r->place,
+                    letters              ? letters
+                    : json_is_integer(p) ? "below 1"
+                                         : ar__json_type(p));
+}
+
 static bool has_window(const ar_arch *a, const reader *r, int64_t layer) {
     switch (r->family->window) {
     case WINDOW_NONE: return false;
-    case WINDOW_MISTRAL: return true;
+    case WINDOW_MISTRAL:
+    case WINDOW_ALL: return true;
     case WINDOW_QWEN: return layer >= r->c.first_windowed;
     case WINDOW_UNTURNED: return a->unturned[layer];
-    case WINDOW_PATTERN: return (layer + 1) % r->c.full_every != 0;
+    case WINDOW_PATTERN: return follows_pattern(r, layer);
     }
     return false;
 }
@@ -311,20 +375,33 @@ static ar_status take_window(ar_arch *a, const reader *r) {
     if (!a->windowed) return ar__fail_memory(r->err, "layer list");
     bool asks = rule == WINDOW_QWEN || rule == WINDOW_UNTURNED;
     a->window = asks && !c->use_window ? 0 : c->window;
+    if (a->window && (s = check_pattern(r))) return s;
     for (int64_t l = 0; a->window && l < a->layers; l++) a->windowed[l] = has_window(a, r, l);
     if (rule == WINDOW_MISTRAL) s = check_mistral(a, r, c->use_window, c->first_windowed);
-    return s ? s : read_layer_types(a, r);
+    if (!s) s = read_layer_types(a, r);
+    for (int64_t l = 0; r->family->turns_with_window && a->window && l < a->layers; l++) a->unturned[l] = !a->windowed[l];
+    return s;
 }
 
 static ar_status take_ropes(ar_arch *a, const reader *r) {
     const ar_config *c = &r->c;
     bool two = r->family->two_ropes;
     const ar_rope_source full = {.layers = two ? "full_attention" : NULL, .theta = c->theta};
-    const ar_rope_source sliding = {.layers = "sliding_attention", .theta = c->local_theta, .plain = true};
+    bool own = c->local_theta != 0.0;
+    const ar_rope_source sliding = {
+        .layers = "sliding_attention", .theta = own ? c->local_theta : c->theta, .own_theta = own, .unscaled = true};
     ar_status s = ar__rope_read(&a->rope[0], &full, r->config, a->max_positions, r->place, r->log, r->err);
     if (!s && two) s = ar__rope_read(&a->rope[1], &sliding, r->config, a->max_positions, r->place, r->log, r->err);
     a->ropes = two ? 2 : 1;
-    return s;
+    if (s) return s;
+    bool silent =
+        ar__json_is_off(json_object_get(r->config, "rope_scaling")) && ar__json_is_off(json_object_get(r->config, "rope_parameters"));
+    if (silent && r->family->rope) a->rope[0] = *r->family->rope;
+    if (a->rope[0].query_beta != 0.0 && !r->family->query_gain)
+        return ar__fail(r->err, AR_ERR_UNSUPPORTED,
+                        "%s: 'llama_4_scaling_beta' is %g, which the %s family does not do: these weights may want other code", r->place,
+                        a->rope[0].query_beta, r->family->name);
+    return AR_OK;
 }
 
 static ar_status take_special(ar_arch *a, const family *f, const reader *r) {

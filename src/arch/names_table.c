@@ -77,7 +77,10 @@ static const ar_name_row norms_gpt2[] = {NORM(ATTN_NORM, "ln_1", "attn_norm"), N
 #define LLAMA_NAMES .prefix = "model.", .layers = "layers.", .top = top_llama
 
 static const ar_name_map table[] = {
-    {.gguf = "llama", .model_type = {"llama", "mistral", "mixtral"}, LLAMA_NAMES, .group = {attention_llama, mlp_gated, norms}},
+    {.gguf = "llama",
+     .model_type = {"llama", "mistral", "ministral", "mixtral"},
+     LLAMA_NAMES,
+     .group = {attention_llama, mlp_gated, norms}},
     {.gguf = "mistral3", .model_type = {"mistral3", "ministral3"}, LLAMA_NAMES, .group = {attention_llama, mlp_gated, norms}},
     {.gguf = "smollm3", .model_type = {"smollm3"}, LLAMA_NAMES, .group = {attention_llama, mlp_gated, norms}},
     {.gguf = "granite", .model_type = {"granite"}, LLAMA_NAMES, .group = {attention_llama, mlp_gated, norms}},
@@ -88,6 +91,7 @@ static const ar_name_map table[] = {
      .top = top_olmo,
      .group = {attention_llama, mlp_gated}},
     {.gguf = "olmo2", .model_type = {"olmo2", "olmo3"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms_qk, norms_olmo2}},
+    {.gguf = "exaone4", .model_type = {"exaone4"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms_qk, norms_olmo2}},
     {.gguf = "seed_oss", .model_type = {"seed_oss"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms_seed_oss}},
     {.gguf = "ernie4_5", .model_type = {"ernie4_5"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms}},
     {.gguf = "qwen2", .model_type = {"qwen2"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms}},

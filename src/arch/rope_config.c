@@ -76,6 +76,7 @@ static ar_status read_numbers(ar_rope_config *p, const json_t *o, const reader *
         {"attention_factor", &p->attention_factor},
         {"mscale", &p->mscale},
         {"mscale_all_dim", &p->mscale_all_dim},
+        {"llama_4_scaling_beta", &p->query_beta},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         ar_status s = ar__json_get_double(numbers[i].to, o, numbers[i].key, r->place, r->err);
@@ -90,7 +91,7 @@ static ar_status read_block(ar_rope_config *p, const json_t *o, const reader *r)
     ar_status s;
     *p = (ar_rope_config){.theta = r->source->theta, .low_freq = 1, .high_freq = 4, .beta_fast = 32, .beta_slow = 1, .truncate = true};
     p->original_max = (double)r->max_positions;
-    if (!r->source->plain && (s = ar__json_get_double(&p->theta, r->config, "rope_theta", r->place, r->err))) return s;
+    if (!r->source->own_theta && (s = ar__json_get_double(&p->theta, r->config, "rope_theta", r->place, r->err))) return s;
     if ((s = read_kind(p, o, r)) || (s = ar__rope_fields_check(o, p->kind, kinds[p->kind], r->place, r->log, r->err)) ||
         (s = need_keys(o, p->kind, r->place, r->err)) || (s = read_numbers(p, o, r)) ||
         (s = ar__json_get_double(&p->original_max, r->config, "original_max_position_embeddings", r->place, r->err)))
@@ -130,8 +131,8 @@ static void tell_differences(const ar_rope_config *p, const json_t *block, const
             "%s: rope_scaling stands beside rope_parameters, which says otherwise: as in transformers 5 rope_scaling alone counts, "
             "with rope_theta %g%s",
             r->place, p->theta, ar__json_has(block, "rope_theta") || ar__json_has(r->config, "rope_theta") ? "" : " because it names none");
-    if (!r->source->plain && ar__json_has(block, "rope_theta") && ar__json_as_double(&theta, json_object_get(r->config, "rope_theta")) &&
-        theta != p->theta)
+    if (!r->source->own_theta && ar__json_has(block, "rope_theta") &&
+        ar__json_as_double(&theta, json_object_get(r->config, "rope_theta")) && theta != p->theta)
         ar__log_warn(r->log,
                      "%s: rope_theta is %g, and %g inside the block of rope parameters, which counts (transformers 4 takes the first)",
                      r->place, theta, p->theta);
@@ -169,7 +170,7 @@ static ar_status find_parameters(const json_t **out, const reader *r) {
 ar_status ar__rope_read(ar_rope_config *out, const ar_rope_source *source, const json_t *config, int64_t max_positions, const char *place,
                         const ar_log *log, ar_error *err) {
     reader r = {source, config, max_positions, place, log, err};
-    const json_t *scaling = source->plain ? NULL : json_object_get(config, "rope_scaling"), *parameters;
+    const json_t *scaling = source->unscaled ? NULL : json_object_get(config, "rope_scaling"), *parameters;
     ar_status s = find_parameters(&parameters, &r);
     if (s) return s;
     if (ar__json_is_off(scaling)) scaling = NULL;

@@ -60,6 +60,11 @@ bool ar__rope_is_dynamic(const ar_arch *a) {
     return dynamic;
 }
 
+double ar__rope_query_gain(const ar_arch *a, size_t position) {
+    const ar_rope_config *r = &a->rope[0];
+    return 1.0 + r->query_beta * log(1.0 + floor((double)position / r->original_max));
+}
+
 void ar__rope_frequencies(float *inv_freq, float *scale, const ar_arch *a, int rope, size_t length) {
     const ar_rope_config *r = &a->rope[rope];
     double theta = r->theta, dim = (double)a->head_dim;

@@ -57,8 +57,8 @@ static void rotate_backward(ar_pass *p, const ar_layer *l, const ar_acts *a, con
     const ar_runtime *rt = p->model->rt;
     size_t d = (size_t)ar->head_dim, heads = (size_t)ar->heads, kv_heads = (size_t)ar->kv_heads;
     if (l->turns) {
-        ar__rope_apply(rt, p->attention.dq, p->attention.dq, &p->rope[l->rope], rows, NULL, heads, -1);
-        ar__rope_apply(rt, p->attention.dk, p->attention.dk, &p->rope[l->rope], rows, NULL, kv_heads, -1);
+        ar__rope_apply(rt, p->attention.dq, p->attention.dq, &p->rope[l->rope], rows, NULL, heads, -1, true);
+        ar__rope_apply(rt, p->attention.dk, p->attention.dk, &p->rope[l->rope], rows, NULL, kv_heads, -1, false);
     }
     if (!ar->qk_norm) return;
     size_t q_rows = ar->qk_wide ? 1 : heads, k_rows = ar->qk_wide ? 1 : kv_heads;

@@ -31,8 +31,8 @@ void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, 
         ar__norm_fwd(rt, to_k, a->rstd_k, &l->norm[AR_SLOT_K_NORM], a->k, rows->count * k_rows, kv_heads * d / k_rows);
     }
     if (l->turns && (ar->qk_norm || turn)) {
-        ar__rope_apply(rt, to_q, to_q, &p->rope[l->rope], rows, past, heads, 1);
-        ar__rope_apply(rt, to_k, to_k, &p->rope[l->rope], rows, past, kv_heads, 1);
+        ar__rope_apply(rt, to_q, to_q, &p->rope[l->rope], rows, past, heads, 1, true);
+        ar__rope_apply(rt, to_k, to_k, &p->rope[l->rope], rows, past, kv_heads, 1, false);
     }
     *q = to_q;
     *k = to_k;
@@ -141,6 +141,7 @@ static void prepare_rope(ar_pass *p, const ar_rows *rows, const size_t *past) {
     for (int i = 0; i < a->ropes; i++) {
         ar__rope_frequencies(inv_freq, &scale, a, i, length);
         ar__rope_fill(&p->rope[i], inv_freq, scale);
+        for (size_t at = 0; p->rope[i].gain && at < p->rope[i].positions; at++) p->rope[i].gain[at] = (float)ar__rope_query_gain(a, at);
     }
     p->rope_length = length;
 }

@@ -151,6 +151,7 @@ static void place_common(ar_pass *p) {
         *rope = (ar_rope){.half = (size_t)a->head_dim / 2, .positions = p->spec.longest, .neighbours = a->rope_neighbours};
         rope->cos = ar__arena_f32(m, rope->positions * rope->half);
         rope->sin = ar__arena_f32(m, rope->positions * rope->half);
+        rope->gain = a->rope[i].query_beta != 0.0 ? ar__arena_f32(m, rope->positions) : NULL;
     }
     size_t each = (ar__attention_scratch(&at) + 15) / 16 * 16;
     p->attention.scratch = ar__arena_f32(m, each * (size_t)p->model->rt->threads);

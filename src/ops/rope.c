@@ -11,26 +11,27 @@ void ar__rope_fill(ar_rope *t, const float *inv_freq, float scale) {
         }
 }
 
-static void rotate_neighbours(float *to, const float *from, const float *c, const float *s, size_t heads, size_t half, float sign) {
+static void rotate_neighbours(float *to, const float *from, const float *c, const float *s, size_t heads, size_t half, float sign,
+                              float gain) {
     for (size_t h = 0; h < heads; h++, from += 2 * half, to += 2 * half)
         for (size_t j = 0; j < half; j++) {
-            float a = from[2 * j], b = from[2 * j + 1], sine = sign * s[j];
-            to[2 * j] = a * c[j] - b * sine;
-            to[2 * j + 1] = b * c[j] + a * sine;
+            float a = from[2 * j], b = from[2 * j + 1], cosine = gain * c[j], sine = gain * (sign * s[j]);
+            to[2 * j] = a * cosine - b * sine;
+            to[2 * j + 1] = b * cosine + a * sine;
         }
 }
 
-static void rotate_row(float *to, const float *from, const float *c, const float *s, size_t heads, size_t half, float sign) {
+static void rotate_row(float *to, const float *from, const float *c, const float *s, size_t heads, size_t half, float sign, float gain) {
     for (size_t h = 0; h < heads; h++, from += 2 * half, to += 2 * half)
         for (size_t j = 0; j < half; j++) {
-            float a = from[j], b = from[j + half], sine = sign * s[j];
-            to[j] = a * c[j] - b * sine;
-            to[j + half] = b * c[j] + a * sine;
+            float a = from[j], b = from[j + half], cosine = gain * c[j], sine = gain * (sign * s[j]);
+            to[j] = a * cosine - b * sine;
+            to[j + half] = b * cosine + a * sine;
         }
 }
 
 void ar__rope_apply(const ar_runtime *rt, float *y, const float *x, const ar_rope *t, const ar_rows *rows, const size_t *past, size_t heads,
-                    int direction) {
+                    int direction, bool query) {
     size_t half = t->half, width = heads * 2 * half;
 #pragma omp parallel for num_threads(ar__team(rt, rows->count *width)) schedule(static)
     for (size_t i = 0; i < rows->count; i++) {
@@ -44,10 +45,10 @@ void ar__rope_apply(const ar_runtime *rt, float *y, const float *x, const ar_rop
         }
         size_t position = i - rows->start[low] + (past ? past[low] : 0);
         const float *c = t->cos + position * half, *s = t->sin + position * half;
-        float sign = direction > 0 ? 1.0f : -1.0f;
+        float sign = direction > 0 ? 1.0f : -1.0f, gain = query && t->gain ? t->gain[position] : 1.0f;
         if (t->neighbours)
-            rotate_neighbours(y + i * width, x + i * width, c, s, heads, half, sign);
+            rotate_neighbours(y + i * width, x + i * width, c, s, heads, half, sign, gain);
         else
-            rotate_row(y + i * width, x + i * width, c, s, heads, half, sign);
+            rotate_row(y + i * width, x + i * width, c, s, heads, half, sign, gain);
     }
 }

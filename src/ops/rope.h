@@ -13,6 +13,7 @@
 /* cos, sin [positions, half] for positions from 0. */
 typedef struct ar_rope {
     float *cos, *sin;
+    float *gain; /* [positions] what q is multiplied by beside; NULL: 1 */
     size_t positions, half;
     bool neighbours;
 } ar_rope;
@@ -21,8 +22,8 @@ typedef struct ar_rope {
 void ar__rope_fill(ar_rope *t, const float *inv_freq, float scale);
 
 /* y = rotate(x), both [rows, heads, 2 * half]; the first row of each sample is at past[sample] (NULL: 0). y may be x.
- * direction +1: forward, -1: backward. */
+ * direction +1: forward, -1: backward.  query: x is q, or its gradient. */
 void ar__rope_apply(const ar_runtime *rt, float *y, const float *x, const ar_rope *t, const ar_rows *rows, const size_t *past, size_t heads,
-                    int direction);
+                    int direction, bool query);
 
 #endif

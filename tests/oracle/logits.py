@@ -54,6 +54,17 @@ CASES = [
     case("olmo2, biases, tied, bfloat16", tf.Olmo2Config(**SIZES, attention_bias=True, tie_word_embeddings=True, pad_token_id=0), dtype="bfloat16"),
     case("seed_oss", tf.SeedOssConfig(**SIZES, head_dim=10, attention_out_bias=True, mlp_bias=True, attention_dropout=0.0, residual_dropout=0.0)),
     case("ernie4_5", tf.Ernie4_5Config(**SIZES, head_dim=8, use_bias=True)),
+    case("olmo3, yarn in full layers", tf.Olmo3Config(**dict(SIZES, num_hidden_layers=5), pad_token_id=0, sliding_window=9, rope_parameters=dict(
+        full_attention=dict(YARN, rope_theta=5e5, attention_factor=1.2), sliding_attention=dict(rope_type="default", rope_theta=5e5)))),
+    case("olmo3, old spelling", tf.Olmo3Config(**dict(SIZES, num_hidden_layers=5), pad_token_id=0, sliding_window=9, rope_parameters=dict(
+        full_attention=dict(YARN, rope_theta=5e5), sliding_attention=dict(rope_type="default", rope_theta=5e5))), old=True),
+    case("exaone4", tf.Exaone4Config(**dict(SIZES, num_hidden_layers=5), head_dim=10, sliding_window=9)),
+    case("exaone4, no windows", tf.Exaone4Config(**SIZES, head_dim=10, sliding_window=None, layer_types=["full_attention"] * 3)),
+    case("ministral3, q grows", tf.Ministral3Config(**SIZES, head_dim=10, rope_parameters=dict(YARN, original_max_position_embeddings=16,
+                                                    mscale=1.0, mscale_all_dim=1.0, llama_4_scaling_beta=0.3))),
+    case("ministral3, window", tf.Ministral3Config(**SIZES, head_dim=10, sliding_window=7)),
+    case("mistral, windows by layer", tf.MinistralConfig(**SIZES, head_dim=10, sliding_window=7,
+                                                         layer_types=["sliding_attention", "full_attention", "sliding_attention"])),
     case("gemma", tf.GemmaConfig(**SIZES, head_dim=16)),
     case("gemma, untied, biases", tf.GemmaConfig(**SIZES, head_dim=16, tie_word_embeddings=False, attention_bias=True)),
     case("gemma2", tf.Gemma2Config(**dict(SIZES, num_hidden_layers=4), head_dim=16, sliding_window=9, query_pre_attn_scalar=24,
@@ -69,6 +80,8 @@ CASES = [
         tf.LlamaConfig(**SIZES), tf.MistralConfig(**SIZES), tf.Qwen2Config(**SIZES), tf.Qwen3Config(**SIZES, head_dim=8), tf.GraniteConfig(**SIZES),
         tf.SmolLM3Config(**dict(SIZES, num_hidden_layers=5), pad_token_id=0), tf.Olmo2Config(**SIZES, pad_token_id=0),
         tf.SeedOssConfig(**SIZES, head_dim=8), tf.Ernie4_5Config(**SIZES, head_dim=8), tf.GemmaConfig(**SIZES, head_dim=8),
+        tf.Olmo3Config(**dict(SIZES, num_hidden_layers=5), pad_token_id=0), tf.Exaone4Config(**dict(SIZES, num_hidden_layers=5), head_dim=8),
+        tf.Ministral3Config(**SIZES, head_dim=8),
         tf.Gemma2Config(**SIZES, head_dim=8), tf.Gemma3TextConfig(**dict(SIZES, num_hidden_layers=7), head_dim=8))),
     case("qwen3, bfloat16", tf.Qwen3Config(**SIZES, head_dim=8), dtype="bfloat16"),
 ]
@@ -95,8 +108,9 @@ def build(c, folder):
     if c["old"]:
         rope = dict(j.pop("rope_parameters"))
         if "full_attention" in rope:
-            j["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
-            j["sliding_window_pattern"] = j.pop("_sliding_window_pattern", 6)
+            if c["config"].model_type == "gemma3_text":
+                j["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
+                j["sliding_window_pattern"] = j.pop("_sliding_window_pattern", 6)
             rope = dict(rope["full_attention"])
             del j["layer_types"]
         j["rope_theta"] = rope.pop("rope_theta")

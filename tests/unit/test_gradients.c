@@ -22,6 +22,12 @@
     "\"logits_scaling\":1.7"
 #define OLMO2 ",\"model_type\":\"olmo2\",\"tie_word_embeddings\":true"
 #define ERNIE ",\"model_type\":\"ernie4_5\",\"use_bias\":true,\"head_dim\":10"
+#define YARN ",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4,\"original_max_position_embeddings\":32}"
+#define OLMO3 ",\"model_type\":\"olmo3\",\"sliding_window\":5,\"layer_types\":[\"sliding_attention\",\"full_attention\"]" YARN
+#define EXAONE ",\"model_type\":\"exaone4\",\"head_dim\":8,\"sliding_window\":5,\"sliding_window_pattern\":\"LG\""
+#define MINISTRAL3                                                                                                                         \
+    ",\"model_type\":\"ministral3\",\"head_dim\":8,\"rope_parameters\":{\"rope_type\":\"yarn\",\"rope_theta\":1e4,\"factor\":4,"           \
+    "\"original_max_position_embeddings\":8,\"llama_4_scaling_beta\":0.3}"
 #define GEMMA ",\"model_type\":\"gemma\",\"head_dim\":8,\"hidden_act\":\"gelu\""
 #define GEMMA2                                                                                                                             \
     ",\"model_type\":\"gemma2\",\"head_dim\":8,\"sliding_window\":5,\"query_pre_attn_scalar\":6,\"attn_logit_softcapping\":1.5,"           \
@@ -30,7 +36,6 @@
 #define ROPE3                                                                                                                              \
     ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,\"original_max_position_"       \
     "embeddings\":32}"
-#define YARN ",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4,\"original_max_position_embeddings\":32}"
 
 static const small_case cases[] = {
     {"llama", LLAMA, "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
@@ -54,6 +59,9 @@ static const small_case cases[] = {
     {"olmo2, norms saved", OLMO2, "o_proj,down_proj", "q_norm,post_attention_layernorm,post_feedforward_layernorm", false, false, 0.25,
      AR_BIAS_NONE},
     {"olmo2, everything", OLMO2, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"olmo3", OLMO3, "all-linear", "k_norm", true, false, 0.0, AR_BIAS_NONE},
+    {"exaone4", EXAONE, "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
+    {"ministral3, q grows", MINISTRAL3, "all-linear", NULL, true, false, 0.0, AR_BIAS_NONE},
     {"gemma", GEMMA, "all-linear", NULL, true, false, 0.0, AR_BIAS_NONE},
     {"gemma, embedding and head as sites", GEMMA, "o_proj,embed_tokens", NULL, false, false, 0.0, AR_BIAS_NONE},
     {"gemma2, caps", GEMMA2, "all-linear", NULL, false, false, 0.25, AR_BIAS_NONE},
