@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "ops/activation.h"
 
-typedef enum ar_rope_kind { AR_ROPE_DEFAULT, AR_ROPE_LINEAR, AR_ROPE_DYNAMIC, AR_ROPE_LLAMA3, AR_ROPE_YARN } ar_rope_kind;
+typedef enum ar_rope_kind { AR_ROPE_DEFAULT, AR_ROPE_LINEAR, AR_ROPE_DYNAMIC, AR_ROPE_LLAMA3, AR_ROPE_YARN, AR_ROPE_LONG } ar_rope_kind;
 
 typedef struct ar_rope_config {
     ar_rope_kind kind;
@@ -20,6 +20,10 @@ typedef struct ar_rope_config {
     double beta_fast, beta_slow, attention_factor, mscale, mscale_all_dim; /* yarn; attention_factor 0: derived */
     double query_beta; /* q at position p is multiplied by 1 + query_beta ln(1 + floor(p / original_max)) */
     bool truncate;
+    double partial; /* of a head, what is turned; 0: the file is silent */
+    /* longrope: what each frequency is divided by, of sequences up to original_max, and of longer ones; [factors] each, owned */
+    double *short_factor, *long_factor;
+    size_t factors;
 } ar_rope_config;
 
 enum { AR_MAX_EOS = 8, AR_ROPES = 2 };
@@ -28,6 +32,7 @@ typedef struct ar_arch {
     const char *family; /* "llama", "mistral", "qwen2", "qwen3" */
     const struct ar_name_map *names;
     int64_t vocab, dim, ff, layers, heads, kv_heads, head_dim, max_positions;
+    int64_t rotary_dim;          /* of a head, its first elements: what RoPE turns */
     float norm_eps, norm_offset; /* ops/norm.h */
     ar_activation activation;
     bool tied, bias_qkv, bias_o, bias_mlp;
@@ -48,6 +53,7 @@ typedef struct ar_arch {
  * transformers read the file differently. */
 ar_status ar__arch_read(ar_arch *out, const json_t *config, const char *place, const ar_log *log, ar_error *err);
 void ar__arch_release(ar_arch *a);
+void ar__rope_release(ar_rope_config *r);
 
 /* Module indices: 0 the embedding, then AR_SLOT_COUNT per layer, then the last norm, then the head.  They are the
  * site indices of segments' pairs too.  Slots that the record lacks (q/k norms) keep their index, with path NULL. */
@@ -66,16 +72,20 @@ void ar__modules_free(ar_module *m, size_t count);
 typedef struct ar_rope_source {
     const char *layers; /* of which kind: "full_attention", "sliding_attention"; NULL: the family knows one kind */
     double theta;       /* where the file is silent */
+    double original;    /* original_max_position_embeddings of config.json where it is silent; 0: the block's */
+    bool long_alone;    /* "su" and "yarn" are longrope's older names */
     bool own_theta;     /* rope_theta does not concern these layers, */
     bool unscaled;      /* nor does rope_scaling */
 } ar_rope_source;
 ar_status ar__rope_read(ar_rope_config *out, const ar_rope_source *source, const json_t *config, int64_t max_positions, const char *place,
                         const ar_log *log, ar_error *err);
-/* The head_dim / 2 inverse frequencies of one of the record's ropes for a sequence of `length`, and the factor on cos and sin.
+/* The rotary_dim / 2 inverse frequencies of one of the record's ropes for a sequence of `length`, and the factor on cos and sin.
  * Source: transformers' modeling_rope_utils; arXiv 2309.00071 (yarn). */
 void ar__rope_frequencies(float *inv_freq, float *scale, const ar_arch *a, int rope, size_t length);
 /* What q is multiplied by at a position, under the first of them. */
 double ar__rope_query_gain(const ar_arch *a, size_t position);
+/* Whether a sequence of this length has other frequencies than shorter ones under longrope. */
+bool ar__rope_is_long(const ar_rope_config *r, size_t length);
 /* Whether the length of a sequence longer than max_positions changes its frequencies. */
 bool ar__rope_is_dynamic(const ar_arch *a);
 

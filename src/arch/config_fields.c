@@ -50,7 +50,7 @@ const ar_field ar__fields_rope[] = {
     ELSEWHERE("rope_scaling", AR_FIELD_OBJECT, 0, 0),
     ELSEWHERE("rope_parameters", AR_FIELD_OBJECT, 0, 0),
     ELSEWHERE("original_max_position_embeddings", AR_FIELD_REAL, 1, INT32_MAX),
-    ELSEWHERE("partial_rotary_factor", AR_FIELD_REAL, 1, 1),
+    NUMBER("partial_rotary_factor", AR_FIELD_REAL, partial, 0, 1),
     END};
 
 const ar_field ar__fields_act[] = {OTHER("hidden_act", AR_FIELD_STRING, act), END};
@@ -67,6 +67,8 @@ const ar_field ar__fields_pattern[] = {OTHER("sliding_window_pattern", AR_FIELD_
 const ar_field ar__fields_query_scalar[] = {NUMBER("query_pre_attn_scalar", AR_FIELD_REAL, query_scalar, 1e-3, 1e9), END};
 const ar_field ar__fields_score_cap[] = {NULLABLE("attn_logit_softcapping", AR_FIELD_REAL, score_cap, 1e-3, 1e9), END};
 const ar_field ar__fields_logit_cap[] = {NULLABLE("final_logit_softcapping", AR_FIELD_REAL, logit_cap, 1e-3, 1e9), END};
+const ar_field ar__fields_dropouts[] = {NUMBER("resid_pdrop", AR_FIELD_REAL, residual_dropout, 0, 1),
+                                        NUMBER("embd_pdrop", AR_FIELD_REAL, embed_dropout, 0, 1), END};
 const ar_field ar__fields_local_theta[] = {NUMBER("rope_local_base_freq", AR_FIELD_REAL, local_theta, 1e-3, 1e300), END};
 const ar_field ar__fields_attention_bias[] = {OTHER("attention_bias", AR_FIELD_BOOL, attention_bias), END};
 const ar_field ar__fields_mlp_bias[] = {OTHER("mlp_bias", AR_FIELD_BOOL, mlp_bias), END};
@@ -91,20 +93,30 @@ const ar_field ar__fields_out_bias[] = {
 const ar_field ar__fields_all_bias[] = {OTHER("use_bias", AR_FIELD_BOOL, all_bias), END};
 
 /* Of families that do not run: known to change the maths. */
-static const char *const foreign[] = {"hidden_dropout", "hidden_dropout_prob", "resid_pdrop", "embd_pdrop", "neftune_noise_alpha",
+static const char *const foreign[] = {"hidden_dropout", "hidden_dropout_prob", "neftune_noise_alpha",
                                       "qk_layernorm", "use_qk_norm", "logits_soft_cap", "num_nextn_predict_layers",
                                       "use_bidirectional_attention"};
 /* clang-format on */
 
-static const ar_field *const all_groups[] = {ar__fields_decoder,     ar__fields_rope,
-                                             ar__fields_window,      ar__fields_attention_bias,
-                                             ar__fields_mlp_bias,    ar__fields_multipliers,
-                                             ar__fields_no_rope,     ar__fields_out_bias,
-                                             ar__fields_all_bias,    ar__fields_act,
-                                             ar__fields_activation,  ar__fields_sliding,
-                                             ar__fields_pattern,     ar__fields_query_scalar,
-                                             ar__fields_score_cap,   ar__fields_logit_cap,
-                                             ar__fields_local_theta, NULL};
+static const ar_field *const all_groups[] = {ar__fields_decoder,
+                                             ar__fields_rope,
+                                             ar__fields_window,
+                                             ar__fields_attention_bias,
+                                             ar__fields_mlp_bias,
+                                             ar__fields_multipliers,
+                                             ar__fields_no_rope,
+                                             ar__fields_out_bias,
+                                             ar__fields_all_bias,
+                                             ar__fields_act,
+                                             ar__fields_activation,
+                                             ar__fields_sliding,
+                                             ar__fields_pattern,
+                                             ar__fields_query_scalar,
+                                             ar__fields_score_cap,
+                                             ar__fields_logit_cap,
+                                             ar__fields_local_theta,
+                                             ar__fields_dropouts,
+                                             NULL};
 
 /* Without effect on the forward pass of any family, whatever they hold. */
 static const char *const harmless_fields[] = {
@@ -133,7 +145,8 @@ enum {
     DYNAMIC = 1 << AR_ROPE_DYNAMIC,
     LLAMA3 = 1 << AR_ROPE_LLAMA3,
     YARN = 1 << AR_ROPE_YARN,
-    KINDS = DEFAULT | LINEAR | DYNAMIC | LLAMA3 | YARN
+    LONG = 1 << AR_ROPE_LONG,
+    KINDS = DEFAULT | LINEAR | DYNAMIC | LLAMA3 | YARN | LONG
 };
 
 #define ROPE(key, kinds, type, lowest, most)                                                                                               \
@@ -144,14 +157,16 @@ static const ar_field rope_fields[] = {
     ROPE("rope_type", KINDS, AR_FIELD_STRING, 0, 0),
     ROPE("type", KINDS, AR_FIELD_STRING, 0, 0),
     ROPE("rope_theta", KINDS, AR_FIELD_REAL, 0, INFINITY),
-    ROPE("partial_rotary_factor", KINDS, AR_FIELD_REAL, 1, 1),
+    ROPE("partial_rotary_factor", KINDS, AR_FIELD_REAL, 0, 1),
     ROPE("factor", KINDS & ~DEFAULT, AR_FIELD_REAL, 0, INFINITY),
     ROPE("low_freq_factor", LLAMA3, AR_FIELD_REAL, 0, INFINITY),
     ROPE("high_freq_factor", LLAMA3, AR_FIELD_REAL, 0, INFINITY),
-    ROPE("original_max_position_embeddings", LLAMA3 | YARN, AR_FIELD_REAL, 1, INT32_MAX),
+    ROPE("original_max_position_embeddings", LLAMA3 | YARN | LONG, AR_FIELD_REAL, 1, INT32_MAX),
     ROPE("beta_fast", YARN, AR_FIELD_REAL, 0, 1e6),
     ROPE("beta_slow", YARN, AR_FIELD_REAL, 0, 1e6),
-    ROPE("attention_factor", YARN, AR_FIELD_REAL, 1e-6, 1e6),
+    ROPE("short_factor", LONG, AR_FIELD_LIST, 0, 0),
+    ROPE("long_factor", LONG, AR_FIELD_LIST, 0, 0),
+    ROPE("attention_factor", YARN | LONG, AR_FIELD_REAL, 1e-6, 1e6),
     ROPE("mscale", YARN, AR_FIELD_REAL, 0, 1e6),
     ROPE("mscale_all_dim", YARN, AR_FIELD_REAL, 0, 1e6),
     ROPE("truncate", YARN, AR_FIELD_BOOL, 0, 0),

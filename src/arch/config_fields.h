@@ -21,9 +21,11 @@ typedef struct ar_config {
     int64_t bos;
     int64_t no_rope_every; /* each so many-th layer has no rotary embedding */
     int64_t full_every;    /* each so many-th layer has no window, unless `pattern` says otherwise: a number, or letters L and G */
-    double norm_eps, attention_dropout, residual_dropout, theta, local_theta; /* local: of layers with a window */
-    double embed_scale, residual_scale, attention_scale, logit_divisor;       /* attention_scale 0: 1 / sqrt(head_dim), */
-    double query_scalar;                                                      /* or of this, where it is not 0 */
+    double original_max;   /* original_max_position_embeddings */
+    double norm_eps, attention_dropout, residual_dropout, embed_dropout, theta, local_theta; /* local: of layers with a window */
+    double embed_scale, residual_scale, attention_scale, logit_divisor;                      /* attention_scale 0: 1 / sqrt(head_dim), */
+    double partial;                                                                          /* of a head, what RoPE turns; 0: all */
+    double query_scalar;                                                                     /* or of this, where it is not 0 */
     double score_cap, logit_cap;
     bool tied, attention_bias, out_bias, mlp_bias, all_bias, use_window; /* all_bias: of every linear */
     const char *act;
@@ -56,7 +58,7 @@ typedef struct ar_field {
 extern const ar_field ar__fields_decoder[], ar__fields_rope[], ar__fields_window[], ar__fields_attention_bias[], ar__fields_mlp_bias[],
     ar__fields_multipliers[], ar__fields_no_rope[], ar__fields_out_bias[], ar__fields_all_bias[], ar__fields_act[], ar__fields_activation[],
     ar__fields_sliding[], ar__fields_pattern[], ar__fields_query_scalar[], ar__fields_score_cap[], ar__fields_logit_cap[],
-    ar__fields_local_theta[];
+    ar__fields_local_theta[], ar__fields_dropouts[];
 
 enum { AR_FIELD_GROUPS = 10, AR_FIELD_SILENT = 4 };
 

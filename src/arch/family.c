@@ -36,6 +36,8 @@ typedef struct family {
     bool turns_with_window;     /* where there is a window, layers without it do not turn */
     bool query_gain;            /* q grows with its position */
     const ar_rope_config *rope; /* where the file has no block; NULL: the default kind */
+    bool partial;               /* a head may be turned in part */
+    bool long_rope;             /* scaled by longrope or not at all, with an original_max_position_embeddings of its own */
     bool types_unread;          /* its code knows no layer_types */
     window_rule window;
     int32_t eos; /* -1: none */
@@ -143,6 +145,27 @@ static const family families[] = {
      .initial = {.kv_heads = 8, .max_positions = 131072, .bos = 1, .window = 4096, USUAL(1e4, 1e-6)},
      .window = WINDOW_ALL,
      .eos = 2},
+    {.name = "phi3", /* q, k, v and gate, up fused */
+     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_sliding, ar__fields_dropouts}, {0}},
+     .initial = {.max_positions = 4096, .bos = 1, .original_max = 4096, USUAL(1e4, 1e-5)},
+     .partial = true,
+     .long_rope = true,
+     .types_unread = true,
+     .window = WINDOW_ALL,
+     .eos = 32000},
+    {.name = "glm4", /* norms before and behind; half of a head turned, by neighbours; gate and up fused; no bias on o */
+     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_attention_bias}, {0}},
+     .initial = {.kv_heads = 2,
+                 .head_dim = 128,
+                 .max_positions = 131072,
+                 .bos = -1,
+                 .partial = 0.5,
+                 .attention_bias = true,
+                 USUAL(1e4, 1.5625e-7)},
+     .partial = true,
+     .neighbours = true,
+     .out_bias = true,
+     .eos = 151329},
     {.name = "gemma", /* hidden_activation is not read; "gelu" means its tanh form */
      .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_attention_bias}, {"hidden_activation"}},
      .initial = {.kv_heads = 16, .head_dim = 256, .max_positions = 8192, .bos = 2, .tied = true, GEMMA(1e4)},
@@ -252,9 +275,10 @@ static ar_status take_flags(ar_arch *a, const reader *r) {
     if (c->attention_dropout > 0.0)
         ar__log_warn(r->log, "%s: attention_dropout is %g: Alphar trains without dropout in the base, transformers with it", r->place,
                      c->attention_dropout);
-    if (c->residual_dropout > 0.0)
-        ar__log_warn(r->log, "%s: residual_dropout is %g: Alphar trains without dropout in the base, transformers with it", r->place,
-                     c->residual_dropout);
+    if (c->residual_dropout > 0.0 || c->embed_dropout > 0.0)
+        ar__log_warn(r->log,
+                     "%s: a dropout of %g behind embedding or sublayers: Alphar trains without dropout in the base, transformers with it",
+                     r->place, fmax(c->residual_dropout, c->embed_dropout));
     a->norm_eps = (float)c->norm_eps;
     a->norm_offset = r->family->norm_plus_one ? 1.0f : 0.0f;
     a->tied = c->tied;
@@ -383,16 +407,37 @@ static ar_status take_window(ar_arch *a, const reader *r) {
     return s;
 }
 
+/* How much of a head is turned, and longrope's lists, which have to go with it. */
+static ar_status take_rotary(ar_arch *a, const reader *r) {
+    const ar_rope_config *rope = &a->rope[0];
+    double partial = rope->partial != 0.0 ? rope->partial : r->c.partial != 0.0 ? r->c.partial : 1.0;
+    if (partial != 1.0 && !r->family->partial)
+        return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: partial_rotary_factor is %g, wanted 1", r->place, partial);
+    a->rotary_dim = (int64_t)((double)a->head_dim * partial);
+    if (a->rotary_dim < 2 || a->rotary_dim % 2)
+        return ar__fail(r->err, AR_ERR_VALUE, "%s: partial_rotary_factor %g turns %lld elements of a head of %lld, wanted an even number",
+                        r->place, partial, (long long)a->rotary_dim, (long long)a->head_dim);
+    if (rope->kind == AR_ROPE_LONG && (int64_t)rope->factors != a->rotary_dim / 2)
+        return ar__fail(r->err, AR_ERR_MISMATCH,
+                        "%s: short_factor and long_factor hold %zu numbers, wanted %lld, one for two turned elements", r->place,
+                        rope->factors, (long long)(a->rotary_dim / 2));
+    return AR_OK;
+}
+
 static ar_status take_ropes(ar_arch *a, const reader *r) {
     const ar_config *c = &r->c;
     bool two = r->family->two_ropes;
-    const ar_rope_source full = {.layers = two ? "full_attention" : NULL, .theta = c->theta};
+    const ar_rope_source full = {.layers = two ? "full_attention" : NULL,
+                                 .theta = c->theta,
+                                 .original = r->family->long_rope ? c->original_max : 0.0,
+                                 .long_alone = r->family->long_rope};
     bool own = c->local_theta != 0.0;
     const ar_rope_source sliding = {
         .layers = "sliding_attention", .theta = own ? c->local_theta : c->theta, .own_theta = own, .unscaled = true};
     ar_status s = ar__rope_read(&a->rope[0], &full, r->config, a->max_positions, r->place, r->log, r->err);
     if (!s && two) s = ar__rope_read(&a->rope[1], &sliding, r->config, a->max_positions, r->place, r->log, r->err);
     a->ropes = two ? 2 : 1;
+    if (!s) s = take_rotary(a, r);
     if (s) return s;
     bool silent =
         ar__json_is_off(json_object_get(r->config, "rope_scaling")) && ar__json_is_off(json_object_get(r->config, "rope_parameters"));
@@ -438,6 +483,7 @@ ar_status ar__arch_read(ar_arch *out, const json_t *config, const char *place, c
 }
 
 void ar__arch_release(ar_arch *a) {
+    for (int i = 0; i < AR_ROPES; i++) ar__rope_release(&a->rope[i]);
     free(a->windowed);
     free(a->unturned);
     *a = (ar_arch){0};

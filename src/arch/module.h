@@ -15,12 +15,14 @@ typedef enum ar_module_kind {
 /* Slots of a layer, in the order in which PyTorch lists the modules. */
 typedef enum ar_slot {
     AR_SLOT_NONE = -1,
+    AR_SLOT_QKV, /* q, k and v as one linear, and so gate and up: a family has these or those */
     AR_SLOT_Q,
     AR_SLOT_K,
     AR_SLOT_V,
     AR_SLOT_O,
     AR_SLOT_Q_NORM,
     AR_SLOT_K_NORM,
+    AR_SLOT_GATE_UP,
     AR_SLOT_GATE,
     AR_SLOT_UP,
     AR_SLOT_DOWN,

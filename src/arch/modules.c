@@ -13,12 +13,20 @@ static void slot_shape(ar_module *m, const ar_arch *a, ar_slot slot) {
         int64_t out, in;
         bool bias;
     } shape[AR_SLOT_COUNT] = {
-        [AR_SLOT_Q] = {q, a->dim, a->bias_qkv},        [AR_SLOT_K] = {kv, a->dim, a->bias_qkv},
-        [AR_SLOT_V] = {kv, a->dim, a->bias_qkv},       [AR_SLOT_O] = {a->dim, q, a->bias_o},
-        [AR_SLOT_Q_NORM] = {q_norm, 1, false},         [AR_SLOT_K_NORM] = {k_norm, 1, false},
-        [AR_SLOT_GATE] = {a->ff, a->dim, a->bias_mlp}, [AR_SLOT_UP] = {a->ff, a->dim, a->bias_mlp},
-        [AR_SLOT_DOWN] = {a->dim, a->ff, a->bias_mlp}, [AR_SLOT_ATTN_NORM] = {a->dim, 1, false},
-        [AR_SLOT_MLP_NORM] = {a->dim, 1, false},       [AR_SLOT_ATTN_OUT_NORM] = {a->dim, 1, false},
+        [AR_SLOT_QKV] = {q + 2 * kv, a->dim, a->bias_qkv},
+        [AR_SLOT_GATE_UP] = {2 * a->ff, a->dim, a->bias_mlp},
+        [AR_SLOT_Q] = {q, a->dim, a->bias_qkv},
+        [AR_SLOT_K] = {kv, a->dim, a->bias_qkv},
+        [AR_SLOT_V] = {kv, a->dim, a->bias_qkv},
+        [AR_SLOT_O] = {a->dim, q, a->bias_o},
+        [AR_SLOT_Q_NORM] = {q_norm, 1, false},
+        [AR_SLOT_K_NORM] = {k_norm, 1, false},
+        [AR_SLOT_GATE] = {a->ff, a->dim, a->bias_mlp},
+        [AR_SLOT_UP] = {a->ff, a->dim, a->bias_mlp},
+        [AR_SLOT_DOWN] = {a->dim, a->ff, a->bias_mlp},
+        [AR_SLOT_ATTN_NORM] = {a->dim, 1, false},
+        [AR_SLOT_MLP_NORM] = {a->dim, 1, false},
+        [AR_SLOT_ATTN_OUT_NORM] = {a->dim, 1, false},
         [AR_SLOT_MLP_OUT_NORM] = {a->dim, 1, false},
     };
     m->n_out = shape[slot].out;
@@ -28,7 +36,7 @@ static void slot_shape(ar_module *m, const ar_arch *a, ar_slot slot) {
 
 /* A slot that the family lacks has no path, and the kind of the others'. */
 static ar_module_kind kind_of(ar_slot slot) {
-    bool linear = slot <= AR_SLOT_O || (slot >= AR_SLOT_GATE && slot <= AR_SLOT_DOWN);
+    bool linear = slot <= AR_SLOT_O || (slot >= AR_SLOT_GATE_UP && slot <= AR_SLOT_DOWN);
     return !linear ? AR_MODULE_NORM : AR_MODULE_LINEAR;
 }
 
@@ -64,7 +72,7 @@ ar_status ar__arch_modules(ar_module **out, const ar_arch *a, ar_error *err) {
     if (!m) return ar__fail_memory(err, "module list");
     bool ok = fill_top(&m[0], a, AR_MODULE_EMBEDDING, a->vocab, a->dim) && fill_top(&m[n - 2], a, AR_MODULE_NORM, a->dim, 1) &&
               fill_top(&m[n - 1], a, AR_MODULE_HEAD, a->vocab, a->dim);
-    for (int64_t l = 0; ok && l < a->layers; l++) ok = fill_layer(m + ar__module_at(l, AR_SLOT_Q), a, l);
+    for (int64_t l = 0; ok && l < a->layers; l++) ok = fill_layer(m + ar__module_at(l, AR_SLOT_QKV), a, l);
     if (!ok) {
         ar__modules_free(m, n);
         return ar__fail_memory(err, "module list");
@@ -81,6 +89,12 @@ void ar__modules_free(ar_module *m, size_t count) {
 }
 
 int64_t ar__arch_linear_params(const ar_arch *a) {
-    int64_t q = a->heads * a->head_dim, kv = a->kv_heads * a->head_dim;
-    return a->layers * (a->dim * (2 * q + 2 * kv) + 3 * a->dim * a->ff);
+    int64_t n = 0;
+    for (int s = 0; s < AR_SLOT_COUNT; s++) {
+        ar_module m = {0};
+        if (kind_of((ar_slot)s) != AR_MODULE_LINEAR || !ar__arch_has(a, (ar_slot)s)) continue;
+        slot_shape(&m, a, (ar_slot)s);
+        n += m.n_out * m.n_in;
+    }
+    return a->layers * n;
 }

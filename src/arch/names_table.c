@@ -44,18 +44,18 @@ static const ar_name_row attention_llama[] = {ORDERED(Q, "self_attn.q_proj", "at
                                               LINEAR(V, "self_attn.v_proj", "attn_v"), LINEAR(O, "self_attn.o_proj", "attn_output"), END};
 static const ar_name_row attention_phi[] = {LINEAR(Q, "self_attn.q_proj", "attn_q"), LINEAR(K, "self_attn.k_proj", "attn_k"),
                                             LINEAR(V, "self_attn.v_proj", "attn_v"), LINEAR(O, "self_attn.dense", "attn_output"), END};
-static const ar_name_row attention_phi3[] = {LINEAR(NONE, "self_attn.qkv_proj", "attn_qkv"), LINEAR(O, "self_attn.o_proj", "attn_output"),
+static const ar_name_row attention_phi3[] = {LINEAR(QKV, "self_attn.qkv_proj", "attn_qkv"), LINEAR(O, "self_attn.o_proj", "attn_output"),
                                              END};
-static const ar_name_row attention_gpt2[] = {CONV1D(NONE, "attn.c_attn", "attn_qkv"), CONV1D(O, "attn.c_proj", "attn_output"), END};
-static const ar_name_row attention_gpt_neox[] = {ORDERED(NONE, "attention.query_key_value", "attn_qkv", AR_ROWS_QKV_HEADS),
+static const ar_name_row attention_gpt2[] = {CONV1D(QKV, "attn.c_attn", "attn_qkv"), CONV1D(O, "attn.c_proj", "attn_output"), END};
+static const ar_name_row attention_gpt_neox[] = {ORDERED(QKV, "attention.query_key_value", "attn_qkv", AR_ROWS_QKV_HEADS),
                                                  LINEAR(O, "attention.dense", "attn_output"), END};
-static const ar_name_row attention_bloom[] = {ORDERED(NONE, "self_attention.query_key_value", "attn_qkv", AR_ROWS_QKV_HEADS),
+static const ar_name_row attention_bloom[] = {ORDERED(QKV, "self_attention.query_key_value", "attn_qkv", AR_ROWS_QKV_HEADS),
                                               LINEAR(O, "self_attention.dense", "attn_output"), END};
 
 static const ar_name_row mlp_gated[] = {LINEAR(GATE, "mlp.gate_proj", "ffn_gate"), LINEAR(UP, "mlp.up_proj", "ffn_up"),
                                         LINEAR(DOWN, "mlp.down_proj", "ffn_down"), END};
 static const ar_name_row mlp_phi[] = {LINEAR(UP, "mlp.fc1", "ffn_up"), LINEAR(DOWN, "mlp.fc2", "ffn_down"), END};
-static const ar_name_row mlp_phi3[] = {LINEAR(NONE, "mlp.gate_up_proj", "ffn_up"), LINEAR(DOWN, "mlp.down_proj", "ffn_down"), END};
+static const ar_name_row mlp_phi3[] = {LINEAR(GATE_UP, "mlp.gate_up_proj", "ffn_up"), LINEAR(DOWN, "mlp.down_proj", "ffn_down"), END};
 static const ar_name_row mlp_gpt2[] = {CONV1D(UP, "mlp.c_fc", "ffn_up"), CONV1D(DOWN, "mlp.c_proj", "ffn_down"), END};
 static const ar_name_row mlp_starcoder2[] = {LINEAR(UP, "mlp.c_fc", "ffn_up"), LINEAR(DOWN, "mlp.c_proj", "ffn_down"), END};
 static const ar_name_row mlp_megatron[] = {LINEAR(UP, "mlp.dense_h_to_4h", "ffn_up"), LINEAR(DOWN, "mlp.dense_4h_to_h", "ffn_down"), END};
@@ -70,6 +70,9 @@ static const ar_name_row norms_qk[] = {NORM(Q_NORM, "self_attn.q_norm", "attn_q_
 static const ar_name_row norms_gemma2[] = {
     NORM(ATTN_NORM, "input_layernorm", "attn_norm"), NORM(ATTN_OUT_NORM, "post_attention_layernorm", "post_attention_norm"),
     NORM(MLP_NORM, "pre_feedforward_layernorm", "ffn_norm"), NORM(MLP_OUT_NORM, "post_feedforward_layernorm", "post_ffw_norm"), END};
+static const ar_name_row norms_glm4[] = {
+    NORM(ATTN_NORM, "input_layernorm", "attn_norm"), NORM(MLP_NORM, "post_attention_layernorm", "ffn_norm"),
+    NORM(ATTN_OUT_NORM, "post_self_attn_layernorm", "post_attention_norm"), NORM(MLP_OUT_NORM, "post_mlp_layernorm", "post_ffw_norm"), END};
 static const ar_name_row norms_olmo2[] = {NORM(ATTN_OUT_NORM, "post_attention_layernorm", "post_attention_norm"),
                                           NORM(MLP_OUT_NORM, "post_feedforward_layernorm", "post_ffw_norm"), END};
 static const ar_name_row norms_gpt2[] = {NORM(ATTN_NORM, "ln_1", "attn_norm"), NORM(MLP_NORM, "ln_2", "ffn_norm"), END};
@@ -117,6 +120,7 @@ static const ar_name_map table[] = {
      .top = top_phi,
      .group = {attention_phi, mlp_phi, norm_input}},
     {.gguf = "phi3", .model_type = {"phi3"}, LLAMA_NAMES, .group = {attention_phi3, mlp_phi3, norms}},
+    {.gguf = "glm4", .model_type = {"glm4"}, LLAMA_NAMES, .group = {attention, mlp_phi3, norms_glm4}},
     {.gguf = "gpt2",
      .model_type = {"gpt2"},
      .prefix = "transformer.",

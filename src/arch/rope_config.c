@@ -10,11 +10,13 @@
  *
  *   original      original_max_position_embeddings of config.json before the block's (llama3, yarn), else max_position_embeddings */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "arch/arch.h"
 #include "arch/config_fields.h"
 #include "base/fail.h"
+#include "base/mem.h"
 #include "format/json.h"
 
 typedef struct reader {
@@ -26,25 +28,31 @@ typedef struct reader {
     ar_error *err;
 } reader;
 
-static const char *const kinds[] = {"default", "linear", "dynamic", "llama3", "yarn"};
+static const char *const kinds[] = {"default", "linear", "dynamic", "llama3", "yarn", "longrope"};
 
 static ar_status read_kind(ar_rope_config *rope, const json_t *o, const reader *r) {
     const char *type = "default";
     ar_status s = ar__json_get_string(&type, o, "type", r->place, r->err);
     if (!s) s = ar__json_get_string(&type, o, "rope_type", r->place, r->err);
     if (s) return s;
-    for (int i = 0; i < 5; i++)
+    bool alone = r->source->long_alone;
+    if (alone && (!strcmp(type, "su") || !strcmp(type, "yarn"))) type = "longrope";
+    for (int i = 0; i <= (int)AR_ROPE_LONG; i++)
         if (!strcmp(type, kinds[i])) {
             rope->kind = (ar_rope_kind)i;
+            if (alone && i != AR_ROPE_DEFAULT && i != AR_ROPE_LONG) break;
             return AR_OK;
         }
-    return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: rope type '%s', wanted default, linear, dynamic, llama3 or yarn", r->place, type);
+    return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: rope type '%s', wanted %s", r->place, type,
+                    alone ? "default or longrope" : "default, linear, dynamic, llama3, yarn or longrope");
 }
 
 static ar_status check(const ar_rope_config *p, const char *place, ar_error *err) {
     if (!(p->theta > 1.0) || !isfinite(p->theta))
         return ar__fail(err, AR_ERR_VALUE, "%s: rope_theta is %g, wanted more than 1", place, p->theta);
     if (p->kind == AR_ROPE_DEFAULT) return AR_OK;
+    if (p->kind == AR_ROPE_LONG && p->original_max <= 1.0)
+        return ar__fail(err, AR_ERR_VALUE, "%s: original_max_position_embeddings is %g, wanted more than 1", place, p->original_max);
     if (!(p->factor > 0.0) || !isfinite(p->factor))
         return ar__fail(err, AR_ERR_VALUE, "%s: rope factor is %g, wanted more than 0", place, p->factor);
     if (p->kind == AR_ROPE_LLAMA3 && !(p->low_freq > 0.0 && p->high_freq > p->low_freq))
@@ -54,7 +62,10 @@ static ar_status check(const ar_rope_config *p, const char *place, ar_error *err
 }
 
 static ar_status need_keys(const json_t *o, ar_rope_kind kind, const char *place, ar_error *err) {
-    ar_status s = kind == AR_ROPE_DEFAULT || kind == AR_ROPE_YARN ? AR_OK : ar__json_need(o, "factor", place, err);
+    bool derived = kind == AR_ROPE_YARN || kind == AR_ROPE_LONG;
+    ar_status s = kind == AR_ROPE_DEFAULT || derived ? AR_OK : ar__json_need(o, "factor", place, err);
+    if (!s && kind == AR_ROPE_LONG) s = ar__json_need(o, "short_factor", place, err);
+    if (!s && kind == AR_ROPE_LONG) s = ar__json_need(o, "long_factor", place, err);
     if (!s && kind == AR_ROPE_LLAMA3) s = ar__json_need(o, "low_freq_factor", place, err);
     if (!s && kind == AR_ROPE_LLAMA3) s = ar__json_need(o, "high_freq_factor", place, err);
     return s;
@@ -77,6 +88,7 @@ static ar_status read_numbers(ar_rope_config *p, const json_t *o, const reader *
         {"mscale", &p->mscale},
         {"mscale_all_dim", &p->mscale_all_dim},
         {"llama_4_scaling_beta", &p->query_beta},
+        {"partial_rotary_factor", &p->partial},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         ar_status s = ar__json_get_double(numbers[i].to, o, numbers[i].key, r->place, r->err);
@@ -87,24 +99,54 @@ static ar_status read_numbers(ar_rope_config *p, const json_t *o, const reader *
     return ar__json_get_bool(&p->truncate, o, "truncate", r->place, r->err);
 }
 
+/* A list of longrope's, all above 0. */
+static ar_status read_factors(double **out, size_t *count, const json_t *o, const char *key, const reader *r) {
+    const json_t *list = json_object_get(o, key);
+    size_t n = json_array_size(list);
+    *out = ar__alloc(n ? n : 1, sizeof **out);
+    if (!*out) return ar__fail_memory(r->err, "rope factors");
+    if (*count && n != *count)
+        return ar__fail(r->err, AR_ERR_MISMATCH, "%s: %s holds %zu numbers, short_factor %zu", r->place, key, n, *count);
+    *count = n;
+    for (size_t i = 0; i < n; i++)
+        if (!ar__json_as_double(&(*out)[i], json_array_get(list, i)) || !((*out)[i] > 0.0))
+            return ar__fail(r->err, AR_ERR_VALUE, "%s: %s[%zu] is no number above 0", r->place, key, i);
+    return AR_OK;
+}
+
+void ar__rope_release(ar_rope_config *p) {
+    free(p->short_factor);
+    free(p->long_factor);
+    p->short_factor = p->long_factor = NULL;
+}
+
 static ar_status read_block(ar_rope_config *p, const json_t *o, const reader *r) {
     ar_status s;
     *p = (ar_rope_config){.theta = r->source->theta, .low_freq = 1, .high_freq = 4, .beta_fast = 32, .beta_slow = 1, .truncate = true};
     p->original_max = (double)r->max_positions;
     if (!r->source->own_theta && (s = ar__json_get_double(&p->theta, r->config, "rope_theta", r->place, r->err))) return s;
     if ((s = read_kind(p, o, r)) || (s = ar__rope_fields_check(o, p->kind, kinds[p->kind], r->place, r->log, r->err)) ||
-        (s = need_keys(o, p->kind, r->place, r->err)) || (s = read_numbers(p, o, r)) ||
-        (s = ar__json_get_double(&p->original_max, r->config, "original_max_position_embeddings", r->place, r->err)))
+        (s = need_keys(o, p->kind, r->place, r->err)) || (s = read_numbers(p, o, r)))
         return s;
-    if (p->kind == AR_ROPE_YARN && !ar__json_has(o, "factor")) p->factor = (double)r->max_positions / p->original_max;
+    if (r->source->original > 0.0) p->original_max = r->source->original;
+    if ((s = ar__json_get_double(&p->original_max, r->config, "original_max_position_embeddings", r->place, r->err))) return s;
+    if (p->kind == AR_ROPE_LONG && ((s = read_factors(&p->short_factor, &p->factors, o, "short_factor", r)) ||
+                                    (s = read_factors(&p->long_factor, &p->factors, o, "long_factor", r))))
+        return s;
+    bool derived = p->kind == AR_ROPE_YARN || p->kind == AR_ROPE_LONG;
+    if (derived && !ar__json_has(o, "factor")) p->factor = (double)r->max_positions / p->original_max;
     return check(p, r->place, r->err);
 }
 
 /* Do two records rotate alike? */
 static bool alike(const ar_rope_config *a, const ar_rope_config *b) {
+    size_t bytes = a->factors * sizeof *a->short_factor;
+    if (a->factors != b->factors ||
+        (bytes && (memcmp(a->short_factor, b->short_factor, bytes) || memcmp(a->long_factor, b->long_factor, bytes))))
+        return false;
     bool scaled = a->kind != AR_ROPE_DEFAULT, llama3 = a->kind == AR_ROPE_LLAMA3, yarn = a->kind == AR_ROPE_YARN;
-    if (a->kind != b->kind || a->theta != b->theta || (scaled && a->factor != b->factor)) return false;
-    if ((llama3 || yarn) && a->original_max != b->original_max) return false;
+    if (a->kind != b->kind || a->theta != b->theta || a->partial != b->partial || (scaled && a->factor != b->factor)) return false;
+    if ((llama3 || yarn || bytes) && a->original_max != b->original_max) return false;
     if (llama3) return a->low_freq == b->low_freq && a->high_freq == b->high_freq;
     return !yarn || (a->beta_fast == b->beta_fast && a->beta_slow == b->beta_slow && a->attention_factor == b->attention_factor &&
                      a->mscale == b->mscale && a->mscale_all_dim == b->mscale_all_dim && a->truncate == b->truncate);
@@ -121,7 +163,7 @@ static void tell_type(const json_t *scaling, const reader *r) {
 
 static void tell_differences(const ar_rope_config *p, const json_t *block, const json_t *other, const reader *r) {
     double theta = 0.0, top = 0.0, inside = 0.0;
-    ar_rope_config unused;
+    ar_rope_config unused = {0};
     reader quiet = *r;
     quiet.log = NULL;
     quiet.err = NULL;
@@ -131,6 +173,7 @@ static void tell_differences(const ar_rope_config *p, const json_t *block, const
             "%s: rope_scaling stands beside rope_parameters, which says otherwise: as in transformers 5 rope_scaling alone counts, "
             "with rope_theta %g%s",
             r->place, p->theta, ar__json_has(block, "rope_theta") || ar__json_has(r->config, "rope_theta") ? "" : " because it names none");
+    ar__rope_release(&unused);
     if (!r->source->own_theta && ar__json_has(block, "rope_theta") &&
         ar__json_as_double(&theta, json_object_get(r->config, "rope_theta")) && theta != p->theta)
         ar__log_warn(r->log,

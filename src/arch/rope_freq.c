@@ -65,15 +65,29 @@ double ar__rope_query_gain(const ar_arch *a, size_t position) {
     return 1.0 + r->query_beta * log(1.0 + floor((double)position / r->original_max));
 }
 
+bool ar__rope_is_long(const ar_rope_config *r, size_t length) { return r->kind == AR_ROPE_LONG && (double)length > r->original_max; }
+
+/* arXiv 2402.13753; the factor on cos and sin as transformers has it. */
+static float longrope(float *inv, const ar_rope_config *r, double theta, int64_t dim, size_t length) {
+    const double *by = ar__rope_is_long(r, length) ? r->long_factor : r->short_factor;
+    for (int64_t i = 0; i < dim / 2; i++) {
+        float exponent = (float)(2 * i) / (float)dim;
+        inv[i] = 1.0f / ((float)by[i] * (float)pow(theta, (double)exponent));
+    }
+    if (r->attention_factor > 0.0) return (float)r->attention_factor;
+    return r->factor <= 1.0 ? 1.0f : (float)sqrt(1.0 + log(r->factor) / log(r->original_max));
+}
+
 void ar__rope_frequencies(float *inv_freq, float *scale, const ar_arch *a, int rope, size_t length) {
     const ar_rope_config *r = &a->rope[rope];
-    double theta = r->theta, dim = (double)a->head_dim;
+    double theta = r->theta, dim = (double)a->rotary_dim;
     *scale = 1.0f;
     if (r->kind == AR_ROPE_DYNAMIC && (double)length > (double)a->max_positions)
         theta *= pow(r->factor * (double)length / (double)a->max_positions - (r->factor - 1.0), dim / (dim - 2.0));
-    plain(inv_freq, theta, a->head_dim);
+    plain(inv_freq, theta, a->rotary_dim);
     if (r->kind == AR_ROPE_LINEAR)
-        for (int64_t i = 0; i < a->head_dim / 2; i++) inv_freq[i] /= (float)r->factor;
-    if (r->kind == AR_ROPE_LLAMA3) llama3(inv_freq, r, a->head_dim / 2);
-    if (r->kind == AR_ROPE_YARN) *scale = yarn(inv_freq, r, a->head_dim);
+        for (int64_t i = 0; i < a->rotary_dim / 2; i++) inv_freq[i] /= (float)r->factor;
+    if (r->kind == AR_ROPE_LLAMA3) llama3(inv_freq, r, a->rotary_dim / 2);
+    if (r->kind == AR_ROPE_YARN) *scale = yarn(inv_freq, r, a->rotary_dim);
+    if (r->kind == AR_ROPE_LONG) *scale = longrope(inv_freq, r, theta, a->rotary_dim, length);
 }

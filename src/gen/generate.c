@@ -341,6 +341,7 @@ static ar_status begin_next(generation *g, size_t at, ar_error *err) {
     memcpy(g->ids + at, prompt->id, prompt->count * sizeof *g->ids);
     for (size_t i = 0; i < prompt->count; i++) g->targets[at + i] = i + 1 < prompt->count ? -1 : 0;
     g->cache->past[sequence] = 0;
+    g->cache->reach[sequence] = prompt->count + (size_t)g->o.max_tokens;
     return ar__answer_begin(&g->answer[sequence], g->s, &g->o, index, is_turn(g, index), &g->results[index], err);
 }
 

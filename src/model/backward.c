@@ -38,16 +38,19 @@ static void enter_backward(ar_pass *p, const ar_norm *norm, const float *x, cons
 static void mlp_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows) {
     const ar_runtime *rt = p->model->rt;
     const ar_layer *l = &p->model->layers[layer];
-    const ar_linear *gate = &l->linear[AR_SLOT_GATE], *up = &l->linear[AR_SLOT_UP], *down = &l->linear[AR_SLOT_DOWN];
+    const ar_linear *gate = &l->linear[AR_SLOT_GATE], *up = &l->linear[AR_SLOT_UP], *down = &l->linear[AR_SLOT_DOWN],
+                    *fused = &l->linear[AR_SLOT_GATE_UP];
     size_t ff = (size_t)p->model->arch.ff;
-    if (ar__linear_needs_input(down, rows)) ar__activation_fwd(rt, p->model->arch.activation, p->act, a->gate, a->up, ff, rows->count, ff);
+    if (ar__linear_needs_input(down, rows))
+        ar__activation_fwd(rt, p->model->arch.activation, p->act, a->gate, a->up, p->mlp_ld, rows->count, ff);
     if (ar__pass_level(p, layer) < AR_LEVEL_ALL) ar__linear_su(rt, a->su[AR_SLOT_DOWN], down, p->act, rows, &p->linear);
     const float *dy = leave_backward(p, &l->norm[AR_SLOT_MLP_OUT_NORM], a->down, a->rstd_down, rows);
     ar__linear_bwd(rt, p->act, false, dy, down, p->act, a->su[AR_SLOT_DOWN], rows, &p->linear);
-    ar__activation_bwd(rt, p->model->arch.activation, a->gate, a->up, ff, p->act, rows->count, ff);
-    const float *h = input_of(p, &l->norm[AR_SLOT_MLP_NORM], a->mid, a->rstd_mlp, rows, (const ar_linear *[]){gate, up}, 2);
-    ar__linear_bwd(rt, p->dh, false, a->gate, gate, h, a->su[AR_SLOT_GATE], rows, &p->linear);
-    ar__linear_bwd(rt, p->dh, true, a->up, up, h, a->su[AR_SLOT_UP], rows, &p->linear);
+    ar__activation_bwd(rt, p->model->arch.activation, a->gate, a->up, p->mlp_ld, p->act, rows->count, ff);
+    const float *h = input_of(p, &l->norm[AR_SLOT_MLP_NORM], a->mid, a->rstd_mlp, rows, (const ar_linear *[]){gate, up, fused}, 3);
+    if (fused->w.data) ar__linear_bwd(rt, p->dh, false, a->gate, fused, h, a->su[AR_SLOT_GATE_UP], rows, &p->linear);
+    if (gate->w.data) ar__linear_bwd(rt, p->dh, false, a->gate, gate, h, a->su[AR_SLOT_GATE], rows, &p->linear);
+    if (up->w.data) ar__linear_bwd(rt, p->dh, gate->w.data != NULL, a->up, up, h, a->su[AR_SLOT_UP], rows, &p->linear);
     enter_backward(p, &l->norm[AR_SLOT_MLP_NORM], a->mid, a->rstd_mlp, rows, true);
 }
 
@@ -65,6 +68,22 @@ static void rotate_backward(ar_pass *p, const ar_layer *l, const ar_acts *a, con
     ar__norm_bwd(rt, p->attention.dq, false, p->attention.dq, &l->norm[AR_SLOT_Q_NORM], a->q, a->rstd_q, rows, q_rows, heads * d / q_rows);
     ar__norm_bwd(rt, p->attention.dk, false, p->attention.dk, &l->norm[AR_SLOT_K_NORM], a->k, a->rstd_k, rows, k_rows,
                  kv_heads * d / k_rows);
+}
+
+/* The gradient of what the attention read, to dh where that is wanted. */
+static void project_backward(ar_pass *p, const ar_layer *l, ar_acts *a, float *dh, const ar_rows *rows) {
+    const ar_runtime *rt = p->model->rt;
+    const ar_linear *q = &l->linear[AR_SLOT_Q], *k = &l->linear[AR_SLOT_K], *v = &l->linear[AR_SLOT_V], *all = &l->linear[AR_SLOT_QKV];
+    const float *h = input_of(p, &l->norm[AR_SLOT_ATTN_NORM], a->x, a->rstd_attn, rows, (const ar_linear *[]){q, k, v, all}, 4);
+    ar_qkv parts = ar__pass_qkv(p, p->attention.dq, p->attention.dk, p->attention.dv);
+    if (p->attention.joined) {
+        ar__qkv_join(rt, p->attention.joined, &parts, rows->count);
+        ar__linear_bwd(rt, dh, false, p->attention.joined, all, h, a->su[AR_SLOT_QKV], rows, &p->linear);
+        return;
+    }
+    ar__linear_bwd(rt, dh, false, p->attention.dq, q, h, a->su[AR_SLOT_Q], rows, &p->linear);
+    ar__linear_bwd(rt, dh, true, p->attention.dk, k, h, a->su[AR_SLOT_K], rows, &p->linear);
+    ar__linear_bwd(rt, dh, true, p->attention.dv, v, h, a->su[AR_SLOT_V], rows, &p->linear);
 }
 
 static void attention_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, bool below) {
@@ -87,11 +106,7 @@ static void attention_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_ro
     rotate_backward(p, l, a, rows);
     const ar_norm *norm = &l->norm[AR_SLOT_ATTN_NORM];
     float *dh = below || norm->dw ? p->dh : NULL;
-    const float *h = input_of(p, norm, a->x, a->rstd_attn, rows,
-                              (const ar_linear *[]){&l->linear[AR_SLOT_Q], &l->linear[AR_SLOT_K], &l->linear[AR_SLOT_V]}, 3);
-    ar__linear_bwd(rt, dh, false, p->attention.dq, &l->linear[AR_SLOT_Q], h, a->su[AR_SLOT_Q], rows, &p->linear);
-    ar__linear_bwd(rt, dh, true, p->attention.dk, &l->linear[AR_SLOT_K], h, a->su[AR_SLOT_K], rows, &p->linear);
-    ar__linear_bwd(rt, dh, true, p->attention.dv, &l->linear[AR_SLOT_V], h, a->su[AR_SLOT_V], rows, &p->linear);
+    project_backward(p, l, a, dh, rows);
     if (dh) enter_backward(p, norm, a->x, a->rstd_attn, rows, below);
 }
 

@@ -4,8 +4,8 @@
  *   h = norm(mid)   x' = mid + down(f(gate(h)) * up(h)) */
 #include "model/forward.h"
 
+#include "base/size.h"
 #include "ops/activation.h"
-#include "ops/move.h"
 
 ar_attention ar__layer_attention(const ar_model *m, const ar_layer *l) {
     const ar_arch *a = &m->arch;
@@ -74,6 +74,36 @@ static void leave(ar_pass *p, float *y, const ar_norm *norm, float *rstd, const 
     ar__scale(p->model->rt, y, p->model->arch.residual_scale, rows * dim);
 }
 
+/* q, k and v of what the attention reads. */
+static void project(ar_pass *p, const ar_layer *l, ar_acts *a, const float *h, const ar_rows *rows) {
+    const ar_runtime *rt = p->model->rt;
+    ar_linear_out qkv[] = {{&l->linear[AR_SLOT_Q], a->q, a->su[AR_SLOT_Q]},
+                           {&l->linear[AR_SLOT_K], a->k, a->su[AR_SLOT_K]},
+                           {&l->linear[AR_SLOT_V], a->v, a->su[AR_SLOT_V]}};
+    ar_qkv parts = ar__pass_qkv(p, a->q, a->k, a->v);
+    if (!p->attention.joined) {
+        ar__linears_fwd(rt, qkv, 3, h, rows, &p->linear);
+        return;
+    }
+    ar__linear_fwd(rt, p->attention.joined, a->su[AR_SLOT_QKV], &l->linear[AR_SLOT_QKV], h, rows, &p->linear);
+    ar__qkv_split(rt, &parts, p->attention.joined, rows->count);
+}
+
+ar_qkv ar__pass_qkv(const ar_pass *p, float *q, float *k, float *v) {
+    const ar_arch *a = &p->model->arch;
+    return (ar_qkv){q, k, v, (size_t)(a->heads * a->head_dim), (size_t)(a->kv_heads * a->head_dim)};
+}
+
+/* Gate and up (or up alone) of what the MLP reads. */
+static void widen(ar_pass *p, const ar_layer *l, ar_acts *a, const float *h, const ar_rows *rows) {
+    ar_linear_out fused = {&l->linear[AR_SLOT_GATE_UP], a->gate, a->su[AR_SLOT_GATE_UP]};
+    ar_linear_out two[] = {{&l->linear[AR_SLOT_GATE], a->gate, a->su[AR_SLOT_GATE]}, {&l->linear[AR_SLOT_UP], a->up, a->su[AR_SLOT_UP]}};
+    if (fused.lin->w.data)
+        ar__linears_fwd(p->model->rt, &fused, 1, h, rows, &p->linear);
+    else
+        ar__linears_fwd(p->model->rt, a->gate ? two : two + 1, a->gate ? 2 : 1, h, rows, &p->linear);
+}
+
 /* x to the residual in `mid`; what the MLP reads is returned. */
 static const float *attention_forward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, ar_kv_cache *cache) {
     const ar_model *m = p->model;
@@ -84,10 +114,7 @@ static const float *attention_forward(ar_pass *p, size_t layer, ar_acts *a, cons
     const float *x = a->x;
     const ar_norm *out = &l->norm[AR_SLOT_ATTN_OUT_NORM], *next = &l->norm[AR_SLOT_MLP_NORM];
     const float *h = enter(p, &l->norm[AR_SLOT_ATTN_NORM], a->rstd_attn, x, rows->count);
-    ar_linear_out qkv[] = {{&l->linear[AR_SLOT_Q], a->q, a->su[AR_SLOT_Q]},
-                           {&l->linear[AR_SLOT_K], a->k, a->su[AR_SLOT_K]},
-                           {&l->linear[AR_SLOT_V], a->v, a->su[AR_SLOT_V]}};
-    ar__linears_fwd(rt, qkv, 3, h, rows, &p->linear);
+    project(p, l, a, h, rows);
     attend(p, layer, a, rows, cache);
     if (behind != rows) {
         ar__rows_take(rt, a->att, a->att, p->tail.row, behind->count, l->linear[AR_SLOT_O].w.cols);
@@ -116,18 +143,26 @@ void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cach
     const float *h = out || ar__pass_level(p, layer) < AR_LEVEL_ATTENTION
                          ? attention_forward(p, layer, a, rows, cache)
                          : ar__entered(p, &l->norm[AR_SLOT_MLP_NORM], a->rstd_mlp, a->mid, behind->count);
-    ar_linear_out mlp[] = {{&l->linear[AR_SLOT_GATE], a->gate, a->su[AR_SLOT_GATE]}, {&l->linear[AR_SLOT_UP], a->up, a->su[AR_SLOT_UP]}};
-    ar__linears_fwd(rt, mlp, 2, h, behind, &p->linear);
+    widen(p, l, a, h, behind);
     if (!out && !norm->w) return;
     size_t ff = (size_t)m->arch.ff;
-    ar__activation_fwd(rt, m->arch.activation, p->act, a->gate, a->up, ff, behind->count, ff);
+    ar__activation_fwd(rt, m->arch.activation, p->act, a->gate, a->up, p->mlp_ld, behind->count, ff);
     float *raw = norm->w ? a->down : out;
     ar__linear_fwd(rt, raw, a->su[AR_SLOT_DOWN], &l->linear[AR_SLOT_DOWN], p->act, behind, &p->linear);
     leave(p, out ? out : p->h, norm, a->rstd_down, raw, behind->count);
     if (out) ar__add(rt, out, a->mid, behind->count * dim);
 }
 
-/* Frequencies depend on the length only under dynamic scaling past the original maximum. */
+/* Each sample by its own length, or by the one that it will have. */
+static void choose_far(ar_pass *p, const ar_batch *b, const ar_kv_cache *cache) {
+    for (size_t s = 0; p->far && s < b->rows.samples; s++) {
+        size_t length = b->rows.start[s + 1] - b->rows.start[s] + (cache ? cache->begin[s] : 0);
+        if (cache) length = ar__max(length, cache->reach[b->sequence ? b->sequence[s] : s]);
+        p->far[s] = ar__rope_is_long(&p->model->arch.rope[0], length);
+    }
+}
+
+/* Frequencies depend on the length of the whole batch only under dynamic scaling past the original maximum. */
 static void prepare_rope(ar_pass *p, const ar_rows *rows, const size_t *past) {
     const ar_arch *a = &p->model->arch;
     size_t length = 1;
@@ -139,8 +174,15 @@ static void prepare_rope(ar_pass *p, const ar_rows *rows, const size_t *past) {
     if (p->rope_length == length) return;
     float inv_freq[2048], scale;
     for (int i = 0; i < a->ropes; i++) {
+        ar_rope far = p->rope[i];
         ar__rope_frequencies(inv_freq, &scale, a, i, length);
         ar__rope_fill(&p->rope[i], inv_freq, scale);
+        far.cos = far.far_cos;
+        far.sin = far.far_sin;
+        if (far.far) {
+            ar__rope_frequencies(inv_freq, &scale, a, i, far.positions);
+            ar__rope_fill(&far, inv_freq, scale);
+        }
         for (size_t at = 0; p->rope[i].gain && at < p->rope[i].positions; at++) p->rope[i].gain[at] = (float)ar__rope_query_gain(a, at);
     }
     p->rope_length = length;
@@ -152,6 +194,7 @@ void ar__pass_forward(ar_pass *p, const ar_batch *b, ar_kv_cache *cache) {
     const size_t *past = cache ? cache->begin : NULL, *keys = cache ? cache->keys : NULL;
     if (cache) ar__kv_begin(cache, b);
     prepare_rope(p, &b->rows, past);
+    choose_far(p, b, cache);
     p->attention.block_count = ar__attention_blocks(p->attention.blocks, &b->rows, past, keys);
     ar__tail_begin(p, b);
     ar__embedding_fwd(m->rt, p->acts[0].x, p->su_embed, &m->embed, b->ids, &b->rows);

@@ -3,10 +3,13 @@
 #define AR_MODEL_FORWARD_H
 
 #include "model/pass.h"
+#include "ops/move.h"
 
 ar_attention ar__layer_attention(const ar_model *m, const ar_layer *l);
 /* acts[layer].x to `out`.  out NULL: only what backward needs and the layer did not keep. */
 void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cache *cache, float *out);
+/* Three matrices of the width of q, k and v. */
+ar_qkv ar__pass_qkv(const ar_pass *p, float *q, float *k, float *v);
 /* What a sublayer read, from the rstd that was kept: the norm of x, formed again in p->h, or x itself. */
 const float *ar__entered(ar_pass *p, const ar_norm *norm, const float *rstd, const float *x, size_t rows);
 /* The rows behind the layer's attention: all of them, or the tail. */

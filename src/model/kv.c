@@ -27,10 +27,11 @@ ar_status ar__kv_new(ar_kv_cache **out, const ar_model *m, size_t sequences, siz
     c->capacity = capacity;
     c->past = ar__alloc(sequences, sizeof *c->past);
     c->begin = ar__alloc(sequences, sizeof *c->begin);
+    c->reach = ar__alloc(sequences, sizeof *c->reach);
     c->keys = ar__alloc(sequences, sizeof *c->keys);
     c->k = ar__alloc(layers, sizeof *c->k);
     c->v = ar__alloc(layers, sizeof *c->v);
-    bool ok = c->past && c->begin && c->keys && c->k && c->v;
+    bool ok = c->past && c->begin && c->reach && c->keys && c->k && c->v;
     for (size_t l = 0; ok && l < layers; l++) {
         c->k[l] = ar__alloc(count, sizeof(float));
         c->v[l] = ar__alloc(count, sizeof(float));
@@ -47,6 +48,7 @@ void ar__kv_free(ar_kv_cache *c, const ar_model *m) {
     }
     free(c->past);
     free(c->begin);
+    free(c->reach);
     free(c->keys);
     free(c->k);
     free(c->v);

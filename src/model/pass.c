@@ -54,17 +54,18 @@ static void place_attention_acts(ar_pass *p, ar_acts *a, size_t layer) {
     bool out = ar__arch_has(ar, AR_SLOT_ATTN_OUT_NORM);
     a->o = out ? ar__arena_f32(m, t * d) : NULL;
     a->rstd_o = out ? ar__arena_f32(m, t) : NULL;
-    for (int s = AR_SLOT_Q; s <= AR_SLOT_O; s++) a->su[s] = place_su(p, layer, (ar_slot)s);
+    for (int s = AR_SLOT_QKV; s <= AR_SLOT_O; s++) a->su[s] = place_su(p, layer, (ar_slot)s);
 }
 
 static void place_mlp_acts(ar_pass *p, ar_acts *a, size_t layer) {
-    size_t floats = p->spec.tokens * (size_t)p->model->arch.ff;
-    a->gate = ar__arena_f32(&p->arena, floats);
-    a->up = ar__arena_f32(&p->arena, floats);
+    size_t ff = (size_t)p->model->arch.ff, floats = p->spec.tokens * ff;
+    bool fused = p->mlp_ld != ff;
+    a->gate = fused || ar__arch_has(&p->model->arch, AR_SLOT_GATE) ? ar__arena_f32(&p->arena, fused ? 2 * floats : floats) : NULL;
+    a->up = fused ? a->gate + ff : ar__arena_f32(&p->arena, floats);
     bool out = ar__arch_has(&p->model->arch, AR_SLOT_MLP_OUT_NORM);
     a->down = out ? ar__arena_f32(&p->arena, p->spec.tokens * (size_t)p->model->arch.dim) : NULL;
     a->rstd_down = out ? ar__arena_f32(&p->arena, p->spec.tokens) : NULL;
-    for (int s = AR_SLOT_GATE; s <= AR_SLOT_DOWN; s++) a->su[s] = place_su(p, layer, (ar_slot)s);
+    for (int s = AR_SLOT_GATE_UP; s <= AR_SLOT_DOWN; s++) a->su[s] = place_su(p, layer, (ar_slot)s);
 }
 
 static void borrow_attention(ar_acts *a, const ar_acts *from) {
@@ -75,7 +76,7 @@ static void borrow_attention(ar_acts *a, const ar_acts *from) {
     a->up = own.up;
     a->down = own.down;
     a->rstd_down = own.rstd_down;
-    for (int s = AR_SLOT_GATE; s <= AR_SLOT_DOWN; s++) a->su[s] = own.su[s];
+    for (int s = AR_SLOT_GATE_UP; s <= AR_SLOT_DOWN; s++) a->su[s] = own.su[s];
 }
 
 static void borrow_mlp(ar_acts *a, const ar_acts *from) {
@@ -83,7 +84,7 @@ static void borrow_mlp(ar_acts *a, const ar_acts *from) {
     a->up = from->up;
     a->down = from->down;
     a->rstd_down = from->rstd_down;
-    for (int s = AR_SLOT_GATE; s <= AR_SLOT_DOWN; s++) a->su[s] = from->su[s];
+    for (int s = AR_SLOT_GATE_UP; s <= AR_SLOT_DOWN; s++) a->su[s] = from->su[s];
 }
 
 /* Layers that keep no x pass it on in one buffer, which the last layer's output takes as well: it is dead before p->dh,
@@ -148,9 +149,16 @@ static void place_common(ar_pass *p) {
     p->tail.start = ar__arena_take(m, (p->spec.samples + 1) * sizeof *p->tail.start);
     for (int i = 0; i < a->ropes; i++) {
         ar_rope *rope = &p->rope[i];
-        *rope = (ar_rope){.half = (size_t)a->head_dim / 2, .positions = p->spec.longest, .neighbours = a->rope_neighbours};
-        rope->cos = ar__arena_f32(m, rope->positions * rope->half);
-        rope->sin = ar__arena_f32(m, rope->positions * rope->half);
+        *rope = (ar_rope){
+            .half = (size_t)a->rotary_dim / 2, .head = (size_t)a->head_dim, .positions = p->spec.longest, .neighbours = a->rope_neighbours};
+        size_t entries = rope->positions * rope->half;
+        rope->cos = ar__arena_f32(m, entries);
+        rope->sin = ar__arena_f32(m, entries);
+        bool far = ar__rope_is_long(&a->rope[i], p->spec.longest);
+        if (far) p->far = ar__arena_take(m, p->spec.samples * sizeof *p->far);
+        rope->far = far ? p->far : NULL;
+        rope->far_cos = far ? ar__arena_f32(m, entries) : NULL;
+        rope->far_sin = far ? ar__arena_f32(m, entries) : NULL;
         rope->gain = a->rope[i].query_beta != 0.0 ? ar__arena_f32(m, rope->positions) : NULL;
     }
     size_t each = (ar__attention_scratch(&at) + 15) / 16 * 16;
@@ -164,6 +172,7 @@ static void place_attention(ar_pass *p) {
     const ar_arch *a = &p->model->arch;
     size_t t = p->spec.tokens, q = t * (size_t)(a->heads * a->head_dim), kv = t * (size_t)(a->kv_heads * a->head_dim);
     ar_arena *m = &p->arena;
+    p->attention.joined = ar__arch_has(a, AR_SLOT_QKV) ? ar__arena_f32(m, q + 2 * kv) : NULL;
     p->attention.q_rot = a->qk_norm ? ar__arena_f32(m, q) : NULL;
     p->attention.k_rot = a->qk_norm ? ar__arena_f32(m, kv) : NULL;
     if (!p->spec.train) return;
@@ -214,6 +223,7 @@ static ar_pass *measured(const ar_model *m, const ar_pass_spec *spec) {
     if (!p) return NULL;
     p->model = m;
     p->spec = *spec;
+    p->mlp_ld = ar__arch_has(&m->arch, AR_SLOT_GATE_UP) ? 2 * (size_t)m->arch.ff : (size_t)m->arch.ff;
     p->head.piece = ar__head_piece(m);
     p->head.most = p->head.piece * ar__max(spec->head_pieces, 1);
     p->acts = ar__alloc((size_t)m->arch.layers + 1, sizeof *p->acts);

@@ -38,7 +38,7 @@ typedef struct ar_acts {
     float *mid;       /* [T, dim] residual after attention */
     float *q, *k, *v; /* q, k after RoPE; but raw where the family norms them, whose backward reads them */
     float *att, *lse; /* attention output, log-sum-exp [T, heads] */
-    float *gate, *up;
+    float *gate, *up; /* rows mlp_ld apart, of one matrix where one linear gives both; gate NULL: the MLP has none */
     float *rstd_attn, *rstd_mlp, *rstd_q, *rstd_k;
     float *o, *down;           /* [T, dim] what the sublayers' last linears gave, where a norm stands behind them */
     float *rstd_o, *rstd_down; /* of these norms */
@@ -50,6 +50,7 @@ typedef struct ar_kv_cache {
     size_t sequences, capacity;
     size_t *past;         /* [sequences] tokens that each holds */
     float **k, **v;       /* [layers] of [sequences, capacity, kv_heads * head_dim] */
+    size_t *reach;        /* [sequences] tokens that each will hold, where that is known: longrope turns by it; 0: what it holds */
     size_t *begin, *keys; /* [sequences] of the batch at work, per sample: position of its first row, row of its first key */
 } ar_kv_cache;
 
@@ -62,6 +63,7 @@ typedef struct ar_tail {
 
 /* Attention's: of one layer at a time. */
 typedef struct ar_attention_memory {
+    float *joined;                     /* q, k, v (and their gradients) as one linear gives them; NULL: three linears do */
     float *q_rot, *k_rot;              /* NULL unless the family norms q and k */
     float *dq, *dk, *dv, *dout, *dsum; /* its backward's */
     float *scratch;                    /* all threads' */
@@ -93,6 +95,8 @@ typedef struct ar_pass {
     ar_tail tail;
     ar_linear_scratch linear;
     ar_rope rope[AR_ROPES];
+    bool *far; /* [samples] of the batch: turned by rope's far tables; NULL: there are none */
+    size_t mlp_ld;
     size_t rope_length; /* of the sequence that the tables were made for (dynamic scaling) */
 } ar_pass;
 

@@ -43,6 +43,28 @@ void ar__rows_spread(const ar_runtime *rt, float *x, size_t rows, const size_t *
     }
 }
 
+void ar__qkv_split(const ar_runtime *rt, const ar_qkv *to, const float *joined, size_t rows) {
+    size_t q = to->q_width, kv = to->kv_width;
+#pragma omp parallel for num_threads(ar__team(rt, rows *(q + 2 * kv))) schedule(static)
+    for (size_t i = 0; i < rows; i++) {
+        const float *from = joined + i * (q + 2 * kv);
+        memcpy(to->q + i * q, from, q * sizeof *from);
+        memcpy(to->k + i * kv, from + q, kv * sizeof *from);
+        memcpy(to->v + i * kv, from + q + kv, kv * sizeof *from);
+    }
+}
+
+void ar__qkv_join(const ar_runtime *rt, float *joined, const ar_qkv *from, size_t rows) {
+    size_t q = from->q_width, kv = from->kv_width;
+#pragma omp parallel for num_threads(ar__team(rt, rows *(q + 2 * kv))) schedule(static)
+    for (size_t i = 0; i < rows; i++) {
+        float *to = joined + i * (q + 2 * kv);
+        memcpy(to, from->q + i * q, q * sizeof *to);
+        memcpy(to + q, from->k + i * kv, kv * sizeof *to);
+        memcpy(to + q + kv, from->v + i * kv, kv * sizeof *to);
+    }
+}
+
 void ar__rows_store(const ar_runtime *rt, float *cache, const float *x, const ar_block *blocks, size_t block_count, size_t width) {
     (void)rt;
     for (size_t i = 0; i < block_count; i++) {

@@ -18,6 +18,14 @@ void ar__rows_put(const ar_runtime *rt, float *dst, const float *src, const size
 /* In place: x[row[i]] = x[i], and zeros for the others of all `rows`; row ascends. */
 void ar__rows_spread(const ar_runtime *rt, float *x, size_t rows, const size_t *row, size_t count, size_t width);
 
+/* q, k, v [rows, …] that one linear gave side by side, in `joined`; and back. */
+typedef struct ar_qkv {
+    float *q, *k, *v;
+    size_t q_width, kv_width; /* of a row */
+} ar_qkv;
+void ar__qkv_split(const ar_runtime *rt, const ar_qkv *to, const float *joined, size_t rows);
+void ar__qkv_join(const ar_runtime *rt, float *joined, const ar_qkv *from, size_t rows);
+
 /* Keys or values of the blocks' rows to their places in a cache. */
 void ar__rows_store(const ar_runtime *rt, float *cache, const float *x, const ar_block *blocks, size_t block_count, size_t width);
 

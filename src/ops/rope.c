@@ -11,9 +11,9 @@ void ar__rope_fill(ar_rope *t, const float *inv_freq, float scale) {
         }
 }
 
-static void rotate_neighbours(float *to, const float *from, const float *c, const float *s, size_t heads, size_t half, float sign,
-                              float gain) {
-    for (size_t h = 0; h < heads; h++, from += 2 * half, to += 2 * half)
+static void rotate_neighbours(float *to, const float *from, const float *c, const float *s, size_t heads, size_t head, size_t half,
+                              float sign, float gain) {
+    for (size_t h = 0; h < heads; h++, from += head, to += head)
         for (size_t j = 0; j < half; j++) {
             float a = from[2 * j], b = from[2 * j + 1], cosine = gain * c[j], sine = gain * (sign * s[j]);
             to[2 * j] = a * cosine - b * sine;
@@ -21,8 +21,9 @@ static void rotate_neighbours(float *to, const float *from, const float *c, cons
         }
 }
 
-static void rotate_row(float *to, const float *from, const float *c, const float *s, size_t heads, size_t half, float sign, float gain) {
-    for (size_t h = 0; h < heads; h++, from += 2 * half, to += 2 * half)
+static void rotate_row(float *to, const float *from, const float *c, const float *s, size_t heads, size_t head, size_t half, float sign,
+                       float gain) {
+    for (size_t h = 0; h < heads; h++, from += head, to += head)
         for (size_t j = 0; j < half; j++) {
             float a = from[j], b = from[j + half], cosine = gain * c[j], sine = gain * (sign * s[j]);
             to[j] = a * cosine - b * sine;
@@ -30,9 +31,16 @@ static void rotate_row(float *to, const float *from, const float *c, const float
         }
 }
 
+/* What is not turned. */
+static void pass_on(float *to, const float *from, size_t heads, size_t head, size_t turned, float gain) {
+    if (turned == head || (to == from && gain == 1.0f)) return;
+    for (size_t h = 0; h < heads; h++)
+        for (size_t j = turned; j < head; j++) to[h * head + j] = gain * from[h * head + j];
+}
+
 void ar__rope_apply(const ar_runtime *rt, float *y, const float *x, const ar_rope *t, const ar_rows *rows, const size_t *past, size_t heads,
                     int direction, bool query) {
-    size_t half = t->half, width = heads * 2 * half;
+    size_t half = t->half, head = t->head, width = heads * head;
 #pragma omp parallel for num_threads(ar__team(rt, rows->count *width)) schedule(static)
     for (size_t i = 0; i < rows->count; i++) {
         size_t low = 0, high = rows->samples; /* the sample of row i: start[low] <= i < start[low + 1] */
@@ -44,11 +52,13 @@ void ar__rope_apply(const ar_runtime *rt, float *y, const float *x, const ar_rop
                 high = mid;
         }
         size_t position = i - rows->start[low] + (past ? past[low] : 0);
-        const float *c = t->cos + position * half, *s = t->sin + position * half;
+        bool far = t->far && t->far[low];
+        const float *c = (far ? t->far_cos : t->cos) + position * half, *s = (far ? t->far_sin : t->sin) + position * half;
         float sign = direction > 0 ? 1.0f : -1.0f, gain = query && t->gain ? t->gain[position] : 1.0f;
         if (t->neighbours)
-            rotate_neighbours(y + i * width, x + i * width, c, s, heads, half, sign, gain);
+            rotate_neighbours(y + i * width, x + i * width, c, s, heads, head, half, sign, gain);
         else
-            rotate_row(y + i * width, x + i * width, c, s, heads, half, sign, gain);
+            rotate_row(y + i * width, x + i * width, c, s, heads, head, half, sign, gain);
+        pass_on(y + i * width, x + i * width, heads, head, 2 * half, gain);
     }
 }

@@ -20,6 +20,8 @@ SIZES = dict(hidden_size=48, intermediate_size=96, num_hidden_layers=3, num_atte
 YARN = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=32, beta_fast=16.0)
 LLAMA3 = dict(rope_type="llama3", rope_theta=5e5, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=16)
 GEMMA3 = dict(full_attention=dict(rope_type="linear", rope_theta=1e6, factor=4.0), sliding_attention=dict(rope_type="default", rope_theta=1e3))
+PHI3 = tf.Phi3Config(**dict(SIZES, max_position_embeddings=128), pad_token_id=0, original_max_position_embeddings=32, rope_parameters=dict(
+    rope_type="longrope", rope_theta=1e4, short_factor=[1.0, 1.1, 1.2, 1.3], long_factor=[2.0, 3.0, 4.0, 5.0]))
 
 
 def case(name, config, dtype="float32", length=50, old=False, sharded=False, bare=False):
@@ -65,6 +67,15 @@ CASES = [
     case("ministral3, window", tf.Ministral3Config(**SIZES, head_dim=10, sliding_window=7)),
     case("mistral, windows by layer", tf.MinistralConfig(**SIZES, head_dim=10, sliding_window=7,
                                                          layer_types=["sliding_attention", "full_attention", "sliding_attention"])),
+    case("phi3", tf.Phi3Config(**SIZES, pad_token_id=0)),
+    case("phi3, long factors", PHI3, length=60),
+    case("phi3, short factors", PHI3, length=30),
+    case("phi3, long factors, old spelling", PHI3, length=60, old=True),
+    case("phi3, window, three quarters of a head turned", tf.Phi3Config(**dict(SIZES, num_attention_heads=3, num_key_value_heads=3), pad_token_id=0,
+         sliding_window=9, rope_parameters=dict(rope_type="default", rope_theta=1e4, partial_rotary_factor=0.75))),
+    case("glm4", tf.Glm4Config(**SIZES, head_dim=12, attention_bias=True, pad_token_id=0)),
+    case("glm4, all of a head turned, no biases", tf.Glm4Config(**SIZES, head_dim=12, attention_bias=False, pad_token_id=0,
+         rope_parameters=dict(rope_type="default", rope_theta=1e4, partial_rotary_factor=1.0))),
     case("gemma", tf.GemmaConfig(**SIZES, head_dim=16)),
     case("gemma, untied, biases", tf.GemmaConfig(**SIZES, head_dim=16, tie_word_embeddings=False, attention_bias=True)),
     case("gemma2", tf.Gemma2Config(**dict(SIZES, num_hidden_layers=4), head_dim=16, sliding_window=9, query_pre_attn_scalar=24,
@@ -81,7 +92,7 @@ CASES = [
         tf.SmolLM3Config(**dict(SIZES, num_hidden_layers=5), pad_token_id=0), tf.Olmo2Config(**SIZES, pad_token_id=0),
         tf.SeedOssConfig(**SIZES, head_dim=8), tf.Ernie4_5Config(**SIZES, head_dim=8), tf.GemmaConfig(**SIZES, head_dim=8),
         tf.Olmo3Config(**dict(SIZES, num_hidden_layers=5), pad_token_id=0), tf.Exaone4Config(**dict(SIZES, num_hidden_layers=5), head_dim=8),
-        tf.Ministral3Config(**SIZES, head_dim=8),
+        tf.Ministral3Config(**SIZES, head_dim=8), tf.Phi3Config(**SIZES, pad_token_id=0), tf.Glm4Config(**SIZES, head_dim=8, pad_token_id=0),
         tf.Gemma2Config(**SIZES, head_dim=8), tf.Gemma3TextConfig(**dict(SIZES, num_hidden_layers=7), head_dim=8))),
     case("qwen3, bfloat16", tf.Qwen3Config(**SIZES, head_dim=8), dtype="bfloat16"),
 ]

@@ -28,6 +28,10 @@
 #define MINISTRAL3                                                                                                                         \
     ",\"model_type\":\"ministral3\",\"head_dim\":8,\"rope_parameters\":{\"rope_type\":\"yarn\",\"rope_theta\":1e4,\"factor\":4,"           \
     "\"original_max_position_embeddings\":8,\"llama_4_scaling_beta\":0.3}"
+#define PHI3                                                                                                                               \
+    ",\"model_type\":\"phi3\",\"original_max_position_embeddings\":16,\"rope_parameters\":{\"rope_type\":\"longrope\",\"rope_theta\":1e4," \
+    "\"short_factor\":[1,1.2],\"long_factor\":[2,3],\"partial_rotary_factor\":0.67}"
+#define GLM4 ",\"model_type\":\"glm4\",\"head_dim\":8"
 #define GEMMA ",\"model_type\":\"gemma\",\"head_dim\":8,\"hidden_act\":\"gelu\""
 #define GEMMA2                                                                                                                             \
     ",\"model_type\":\"gemma2\",\"head_dim\":8,\"sliding_window\":5,\"query_pre_attn_scalar\":6,\"attn_logit_softcapping\":1.5,"           \
@@ -62,6 +66,10 @@ static const small_case cases[] = {
     {"olmo3", OLMO3, "all-linear", "k_norm", true, false, 0.0, AR_BIAS_NONE},
     {"exaone4", EXAONE, "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
     {"ministral3, q grows", MINISTRAL3, "all-linear", NULL, true, false, 0.0, AR_BIAS_NONE},
+    {"phi3, short and long factors", PHI3, "all-linear", NULL, false, false, 0.25, AR_BIAS_NONE},
+    {"phi3, everything", PHI3, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"glm4", GLM4, "all-linear", NULL, true, false, 0.0, AR_BIAS_ALL},
+    {"glm4, everything", GLM4, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"gemma", GEMMA, "all-linear", NULL, true, false, 0.0, AR_BIAS_NONE},
     {"gemma, embedding and head as sites", GEMMA, "o_proj,embed_tokens", NULL, false, false, 0.0, AR_BIAS_NONE},
     {"gemma2, caps", GEMMA2, "all-linear", NULL, false, false, 0.25, AR_BIAS_NONE},
