@@ -51,6 +51,8 @@ static ar_status add_tensor(ar_adapter *ad, const ar_module *mod, const char *pa
 
 static ar_status add_wholes(ar_adapter *ad, const ar_module *mod, ar_target target, ar_error *err) {
     ar_bias_mode mode = ad->settings.bias;
+    if (target == AR_TARGET_WHOLE && mod->is_conv1d)
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "'%s': a Conv1D cannot be saved whole; name it as a target instead", mod->path);
     bool bias = mode == AR_BIAS_ALL || (mode == AR_BIAS_LORA_ONLY && target == AR_TARGET_PAIR) || target == AR_TARGET_WHOLE;
     ar_status s = AR_OK;
     if (target == AR_TARGET_WHOLE) s = add_tensor(ad, mod, "weight", mod->kind == AR_MODULE_NORM ? 1 : 2, err);
@@ -63,6 +65,7 @@ static ar_status fill(ar_adapter *ad, const ar_module_list *base, const ar_targe
     ar_status s = ar__pattern_set_init(&ranks, &ad->settings.rank_pattern, err);
     if (!s) s = ar__pattern_set_init(&alphas, &ad->settings.alpha_pattern, err);
     for (int i = 0; !s && i < base->count; i++) {
+        if (target[i] == AR_TARGET_PAIR && base->at[i].is_conv1d) ad->settings.fan_in_fan_out = true;
         if (target[i] == AR_TARGET_PAIR) s = add_pair(ad, &base->at[i], &ranks, &alphas, err);
         if (!s) s = add_wholes(ad, &base->at[i], target[i], err);
     }
@@ -139,6 +142,8 @@ static ar_status check_whole(const ar_whole *w, const ar_module_list *base, cons
     if (at == AR_MAP_NONE)
         return ar__fail(err, AR_ERR_MISMATCH, "tensor '%s': the base has no such module: the adapter was made for another base", w->name);
     const ar_module *mod = &base->at[at];
+    if (mod->is_conv1d && !strcmp(dot, ".weight"))
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "tensor '%s': a Conv1D that was saved whole cannot be run", w->name);
     bool bias = !strcmp(dot, ".bias"), flat = bias || mod->kind == AR_MODULE_NORM;
     if ((!bias && strcmp(dot, ".weight") != 0) || (bias && !mod->has_bias))
         return ar__fail(err, AR_ERR_MISMATCH, "tensor '%s': the base's module has none", w->name);

@@ -34,6 +34,13 @@ typedef struct ar_arch {
     int64_t vocab, dim, ff, layers, heads, kv_heads, head_dim, max_positions;
     int64_t rotary_dim;          /* of a head, its first elements: what RoPE turns */
     float norm_eps, norm_offset; /* ops/norm.h */
+    bool norm_centred, norm_bias;
+    bool bias_head;
+    bool parallel;     /* attention and MLP read the same residual stream, each its norm of it, or both that of the attention */
+    bool qkv_by_head;  /* the fused linear gives q, k, v of the first head, of the second, … */
+    bool layer_scaled; /* attention's scores of layer l are divided by l + 1 */
+    bool learned;      /* positions have embeddings, which end at max_positions */
+    uint32_t absent;   /* slots of the names that this configuration lacks, as bits */
     ar_activation activation;
     bool tied, bias_qkv, bias_o, bias_mlp;
     bool qk_norm, qk_wide;         /* q and k are normed: by head, or wide, all heads as one */
@@ -55,12 +62,15 @@ ar_status ar__arch_read(ar_arch *out, const json_t *config, const char *place, c
 void ar__arch_release(ar_arch *a);
 void ar__rope_release(ar_rope_config *r);
 
-/* Module indices: 0 the embedding, then AR_SLOT_COUNT per layer, then the last norm, then the head.  They are the
- * site indices of segments' pairs too.  Slots that the record lacks (q/k norms) keep their index, with path NULL. */
-static inline size_t ar__module_count(const ar_arch *a) { return (size_t)a->layers * AR_SLOT_COUNT + 3; }
+/* Module indices: 0 the embedding, then AR_SLOT_COUNT per layer, then the last norm, the head, and the embedding of positions.  They are
+ * the site indices of segments' pairs too.  Slots that the record lacks (q/k norms) keep their index, with path NULL. */
+static inline size_t ar__module_count(const ar_arch *a) { return (size_t)a->layers * AR_SLOT_COUNT + 4; }
 static inline size_t ar__module_at(int64_t layer, ar_slot slot) { return 1 + (size_t)layer * AR_SLOT_COUNT + (size_t)slot; }
-static inline size_t ar__module_norm(const ar_arch *a) { return ar__module_count(a) - 2; }
-static inline size_t ar__module_head(const ar_arch *a) { return ar__module_count(a) - 1; }
+static inline size_t ar__module_norm(const ar_arch *a) { return ar__module_count(a) - 3; }
+static inline size_t ar__module_head(const ar_arch *a) { return ar__module_count(a) - 2; }
+static inline size_t ar__module_positions(const ar_arch *a) { return ar__module_count(a) - 1; }
+/* Whether a sequence may be so long. */
+static inline bool ar__arch_holds(const ar_arch *a, size_t length) { return !a->learned || length <= (size_t)a->max_positions; }
 
 /* Whether the family's layers have it. */
 bool ar__arch_has(const ar_arch *a, ar_slot slot);

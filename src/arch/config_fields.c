@@ -37,7 +37,6 @@ const ar_field ar__fields_decoder[] = {
     NUMBER("num_key_value_heads", AR_FIELD_WHOLE, kv_heads, 1, MAX_HEADS),
     NUMBER("head_dim", AR_FIELD_WHOLE, head_dim, 1, MAX_HEADS),
     NUMBER("max_position_embeddings", AR_FIELD_WHOLE, max_positions, 1, INT32_MAX),
-    NUMBER("rms_norm_eps", AR_FIELD_REAL, norm_eps, 1e-30, 0.999),
     OTHER("tie_word_embeddings", AR_FIELD_BOOL, tied),
     OTHER("layer_types", AR_FIELD_LIST, layer_types),
     NUMBER("attention_dropout", AR_FIELD_REAL, attention_dropout, 0, 1),
@@ -53,6 +52,47 @@ const ar_field ar__fields_rope[] = {
     NUMBER("partial_rotary_factor", AR_FIELD_REAL, partial, 0, 1),
     END};
 
+const ar_field ar__fields_rms[] = {NUMBER("rms_norm_eps", AR_FIELD_REAL, norm_eps, 1e-30, 0.999), END};
+const ar_field ar__fields_layer_norm[] = {NUMBER("layer_norm_eps", AR_FIELD_REAL, norm_eps, 1e-30, 0.999), END};
+const ar_field ar__fields_norm_epsilon[] = {NUMBER("norm_epsilon", AR_FIELD_REAL, norm_eps, 1e-30, 0.999), END};
+const ar_field ar__fields_norm_eps[] = {NUMBER("norm_eps", AR_FIELD_REAL, norm_eps, 1e-30, 0.999), END};
+
+const ar_field ar__fields_gpt2[] = {
+    ELSEWHERE("model_type", AR_FIELD_STRING, 0, 0),
+    NEEDED("vocab_size", vocab, MAX_VOCAB),
+    NEEDED("n_embd", dim, MAX_DIM),
+    NEEDED("n_layer", layers, MAX_LAYERS),
+    NEEDED("n_head", heads, MAX_HEADS),
+    NUMBER("n_inner", AR_FIELD_WHOLE, ff, 1, MAX_DIM),
+    NUMBER("n_positions", AR_FIELD_WHOLE, max_positions, 1, INT32_MAX),
+    OTHER("activation_function", AR_FIELD_STRING, act),
+    NUMBER("layer_norm_epsilon", AR_FIELD_REAL, norm_eps, 1e-30, 0.999),
+    OTHER("tie_word_embeddings", AR_FIELD_BOOL, tied),
+    OTHER("scale_attn_weights", AR_FIELD_BOOL, scaled),
+    OTHER("scale_attn_by_inverse_layer_idx", AR_FIELD_BOOL, layer_scaled),
+    NUMBER("attn_pdrop", AR_FIELD_REAL, attention_dropout, 0, 1),
+    NUMBER("resid_pdrop", AR_FIELD_REAL, residual_dropout, 0, 1),
+    NUMBER("embd_pdrop", AR_FIELD_REAL, embed_dropout, 0, 1),
+    ELSEWHERE("bos_token_id", AR_FIELD_ANY, 0, 0),
+    ELSEWHERE("eos_token_id", AR_FIELD_ANY, 0, 0),
+    END};
+
+const ar_field ar__fields_gpt_neox[] = {
+    NUMBER("rotary_pct", AR_FIELD_REAL, partial, 0, 1),
+    NUMBER("rotary_emb_base", AR_FIELD_REAL, theta, 1e-3, 1e300),
+    OTHER("use_parallel_residual", AR_FIELD_BOOL, parallel),
+    END};
+
+const ar_field ar__fields_starcoder2[] = {
+    NUMBER("residual_dropout", AR_FIELD_REAL, residual_dropout, 0, 1),
+    NUMBER("embedding_dropout", AR_FIELD_REAL, embed_dropout, 0, 1),
+    END};
+
+const ar_field ar__fields_qk_norm[] = {OTHER("qk_layernorm", AR_FIELD_BOOL, qk_norm), END};
+const ar_field ar__fields_parallel[] = {OTHER("use_parallel_residual", AR_FIELD_BOOL, parallel), END};
+const ar_field ar__fields_qkv_bias[] = {OTHER("use_qkv_bias", AR_FIELD_BOOL, qkv_bias), END};
+const ar_field ar__fields_hidden_dropout[] = {NUMBER("hidden_dropout", AR_FIELD_REAL, residual_dropout, 0, 1), END};
+const ar_field ar__fields_logit_scale[] = {NUMBER("logit_scale", AR_FIELD_REAL, logit_scale, 1e-6, 1e6), END};
 const ar_field ar__fields_act[] = {OTHER("hidden_act", AR_FIELD_STRING, act), END};
 const ar_field ar__fields_activation[] = {OTHER("hidden_activation", AR_FIELD_STRING, act), END};
 
@@ -93,8 +133,8 @@ const ar_field ar__fields_out_bias[] = {
 const ar_field ar__fields_all_bias[] = {OTHER("use_bias", AR_FIELD_BOOL, all_bias), END};
 
 /* Of families that do not run: known to change the maths. */
-static const char *const foreign[] = {"hidden_dropout", "hidden_dropout_prob", "neftune_noise_alpha",
-                                      "qk_layernorm", "use_qk_norm", "logits_soft_cap", "num_nextn_predict_layers",
+static const char *const foreign[] = {"hidden_dropout_prob", "neftune_noise_alpha",
+                                      "use_qk_norm", "add_cross_attention", "logits_soft_cap", "num_nextn_predict_layers",
                                       "use_bidirectional_attention"};
 /* clang-format on */
 
@@ -116,6 +156,18 @@ static const ar_field *const all_groups[] = {ar__fields_decoder,
                                              ar__fields_logit_cap,
                                              ar__fields_local_theta,
                                              ar__fields_dropouts,
+                                             ar__fields_rms,
+                                             ar__fields_layer_norm,
+                                             ar__fields_norm_epsilon,
+                                             ar__fields_norm_eps,
+                                             ar__fields_gpt2,
+                                             ar__fields_gpt_neox,
+                                             ar__fields_qk_norm,
+                                             ar__fields_parallel,
+                                             ar__fields_qkv_bias,
+                                             ar__fields_hidden_dropout,
+                                             ar__fields_starcoder2,
+                                             ar__fields_logit_scale,
                                              NULL};
 
 /* Without effect on the forward pass of any family, whatever they hold. */

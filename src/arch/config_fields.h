@@ -26,8 +26,9 @@ typedef struct ar_config {
     double embed_scale, residual_scale, attention_scale, logit_divisor;                      /* attention_scale 0: 1 / sqrt(head_dim), */
     double partial;                                                                          /* of a head, what RoPE turns; 0: all */
     double query_scalar;                                                                     /* or of this, where it is not 0 */
-    double score_cap, logit_cap;
+    double score_cap, logit_cap, logit_scale;
     bool tied, attention_bias, out_bias, mlp_bias, all_bias, use_window; /* all_bias: of every linear */
+    bool qkv_bias, qk_norm, parallel, scaled, layer_scaled;              /* scaled: attention's scores, by 1 / sqrt(head_dim) */
     const char *act;
     const json_t *layer_types, *rope_layers, *pattern;
 } ar_config;
@@ -58,9 +59,11 @@ typedef struct ar_field {
 extern const ar_field ar__fields_decoder[], ar__fields_rope[], ar__fields_window[], ar__fields_attention_bias[], ar__fields_mlp_bias[],
     ar__fields_multipliers[], ar__fields_no_rope[], ar__fields_out_bias[], ar__fields_all_bias[], ar__fields_act[], ar__fields_activation[],
     ar__fields_sliding[], ar__fields_pattern[], ar__fields_query_scalar[], ar__fields_score_cap[], ar__fields_logit_cap[],
-    ar__fields_local_theta[], ar__fields_dropouts[];
+    ar__fields_local_theta[], ar__fields_dropouts[], ar__fields_rms[], ar__fields_layer_norm[], ar__fields_norm_epsilon[],
+    ar__fields_norm_eps[], ar__fields_gpt2[], ar__fields_gpt_neox[], ar__fields_qk_norm[], ar__fields_parallel[], ar__fields_qkv_bias[],
+    ar__fields_hidden_dropout[], ar__fields_starcoder2[], ar__fields_logit_scale[];
 
-enum { AR_FIELD_GROUPS = 10, AR_FIELD_SILENT = 4 };
+enum { AR_FIELD_GROUPS = 12, AR_FIELD_SILENT = 12 };
 
 typedef struct ar_field_list {
     const ar_field *group[AR_FIELD_GROUPS]; /* NULL-ended */

@@ -30,8 +30,12 @@ typedef struct family {
     ar_config initial;                  /* transformers' defaults; of kv_heads and head_dim 0: as many as heads, dim / heads */
     bool bias_qkv;                      /* always, without a field saying so */
     bool qk_wide, out_bias, neighbours; /* out_bias: o's has a field of its own */
+    bool layer_norm, norm_bias;         /* LayerNorm, not RMSNorm */
+    bool bias_all, bias_head;           /* always: of all linears, of the head */
+    bool parallel, by_head, learned;    /* as ar_arch has them; parallel: always */
     bool norm_plus_one, embed_root;     /* norms store w - 1; the embedding is multiplied by sqrt(dim) */
     bool gelu_is_tanh;
+    bool has_qk_norm, one_norm; /* q and k are normed if a field says so; parallel, the MLP has no norm of its own */
     bool two_ropes;             /* layers with the window turn otherwise */
     bool turns_with_window;     /* where there is a window, layers without it do not turn */
     bool query_gain;            /* q grows with its position */
@@ -45,7 +49,7 @@ typedef struct family {
 
 /* What is transformers' default in most, and in gemma. */
 #define DEFAULTS(rope_theta, eps, f)                                                                                                       \
-    .norm_eps = (eps), .act = (f), .theta = (rope_theta), .embed_scale = 1, .residual_scale = 1, .logit_divisor = 1
+    .norm_eps = (eps), .act = (f), .theta = (rope_theta), .embed_scale = 1, .residual_scale = 1, .logit_divisor = 1, .scaled = true
 #define USUAL(rope_theta, eps) DEFAULTS(rope_theta, eps, "silu")
 #define GEMMA(rope_theta) DEFAULTS(rope_theta, 1e-6, "gelu_pytorch_tanh")
 
@@ -62,47 +66,48 @@ static const ar_rope_config ministral3_rope = {.kind = AR_ROPE_YARN,
 
 static const family families[] = {
     {.name = "llama",
-     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_mlp_bias},
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_mlp_bias},
                 {"max_window_layers"}},
      .initial = {.max_positions = 2048, .bos = 1, USUAL(1e4, 1e-6)},
      .eos = 2},
     {.name = "mistral",
-     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_window}, {0}},
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_window}, {0}},
      .initial = {.kv_heads = 8, .max_positions = 131072, .bos = 1, .window = 4096, .first_windowed = 28, USUAL(1e4, 1e-6)},
      .window = WINDOW_MISTRAL,
      .eos = 2},
     {.name = "qwen2", /* attention_bias: its code has biases always, so that the tensors decide */
-     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_window}, {"attention_bias"}},
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_window}, {"attention_bias"}},
      .initial = {.kv_heads = 32, .max_positions = 32768, .bos = -1, .window = 4096, .first_windowed = 28, USUAL(1e4, 1e-6)},
      .bias_qkv = true,
      .window = WINDOW_QWEN,
      .eos = -1},
     {.name = "qwen3",
-     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_window, ar__fields_attention_bias}, {0}},
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_window, ar__fields_attention_bias}, {0}},
      .initial =
          {.kv_heads = 32, .head_dim = 128, .max_positions = 32768, .bos = -1, .window = 4096, .first_windowed = 28, USUAL(1e4, 1e-6)},
      .window = WINDOW_QWEN,
      .eos = -1},
     {.name = "smollm3", /* no rotary embedding in every fourth layer; windows, where there are any, in these */
-     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_window, ar__fields_no_rope, ar__fields_attention_bias,
-                 ar__fields_mlp_bias},
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_window, ar__fields_no_rope,
+                 ar__fields_attention_bias, ar__fields_mlp_bias},
                 {"max_window_layers"}},
      .initial = {.kv_heads = 4, .max_positions = 32768, .bos = 128000, .no_rope_every = 4, .tied = true, USUAL(2e6, 1e-6)},
      .window = WINDOW_UNTURNED,
      .eos = 128001},
     {.name = "granite", /* attention_multiplier stands for 1 / sqrt(head_dim), also where it is left out */
-     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_mlp_bias,
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_mlp_bias,
                  ar__fields_multipliers},
                 {"max_window_layers"}},
      .initial = {.max_positions = 2048, .bos = 1, USUAL(1e4, 1e-6), .attention_scale = 1},
      .eos = 2},
     {.name = "olmo2", /* norms of what sublayers add, none of what they read; its code has no head_dim */
-     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_attention_bias}, {0}},
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias}, {0}},
      .initial = {.max_positions = 2048, .bos = -1, USUAL(1e4, 1e-5)},
      .qk_wide = true,
      .eos = 50279},
     {.name = "seed_oss", /* dropout of 0.1 while training, unless the file says otherwise */
-     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_out_bias, ar__fields_mlp_bias},
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_out_bias,
+                 ar__fields_mlp_bias},
                 {0}},
      .initial = {.kv_heads = 8,
                  .head_dim = 128,
@@ -115,25 +120,25 @@ static const family families[] = {
      .out_bias = true,
      .eos = 2},
     {.name = "ernie4_5", /* turns neighbours */
-     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_all_bias}, {0}},
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_all_bias}, {0}},
      .initial = {.kv_heads = 2, .head_dim = 128, .max_positions = 131072, .bos = 1, .tied = true, USUAL(5e5, 1e-5)},
      .neighbours = true,
      .eos = 2},
     {.name = "olmo3", /* olmo2 with windows; scaled RoPE in layers without */
-     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_sliding}, {0}},
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_sliding}, {0}},
      .initial = {.max_positions = 2048, .bos = -1, .window = 4096, .full_every = 4, USUAL(5e5, 1e-5)},
      .qk_wide = true,
      .two_ropes = true,
      .window = WINDOW_PATTERN,
      .eos = 50279},
     {.name = "exaone4", /* norms behind, as olmo2, but q and k by head; where there are windows, RoPE in their layers alone */
-     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_sliding, ar__fields_pattern}, {0}},
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_sliding, ar__fields_pattern}, {0}},
      .initial = {.kv_heads = 32, .max_positions = 2048, .bos = 0, .window = 4096, .full_every = 4, USUAL(1e4, 1e-5)},
      .turns_with_window = true,
      .window = WINDOW_PATTERN,
      .eos = 2},
     {.name = "ministral3",
-     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_sliding}, {0}},
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_sliding}, {0}},
      .initial = {.kv_heads = 8, .head_dim = 128, .max_positions = 262144, .bos = 1, USUAL(1e4, 1e-5)},
      .rope = &ministral3_rope,
      .query_gain = true,
@@ -141,12 +146,12 @@ static const family families[] = {
      .window = WINDOW_ALL,
      .eos = 2},
     {.name = "ministral", /* mistral with layer_types */
-     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_sliding}, {0}},
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_sliding}, {0}},
      .initial = {.kv_heads = 8, .max_positions = 131072, .bos = 1, .window = 4096, USUAL(1e4, 1e-6)},
      .window = WINDOW_ALL,
      .eos = 2},
     {.name = "phi3", /* q, k, v and gate, up fused */
-     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_sliding, ar__fields_dropouts}, {0}},
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_sliding, ar__fields_dropouts}, {0}},
      .initial = {.max_positions = 4096, .bos = 1, .original_max = 4096, USUAL(1e4, 1e-5)},
      .partial = true,
      .long_rope = true,
@@ -154,7 +159,7 @@ static const family families[] = {
      .window = WINDOW_ALL,
      .eos = 32000},
     {.name = "glm4", /* norms before and behind; half of a head turned, by neighbours; gate and up fused; no bias on o */
-     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_attention_bias}, {0}},
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias}, {0}},
      .initial = {.kv_heads = 2,
                  .head_dim = 128,
                  .max_positions = 131072,
@@ -166,15 +171,105 @@ static const family families[] = {
      .neighbours = true,
      .out_bias = true,
      .eos = 151329},
+    {.name = "gpt2", /* positions have embeddings, not rotations; trained without its dropout of 0.1 */
+     .fields = {{ar__fields_gpt2},
+                {"n_ctx", "summary_type", "summary_use_proj", "summary_activation", "summary_proj_to_labels", "summary_first_dropout",
+                 "reorder_and_upcast_attn"}},
+     .initial = {.max_positions = 1024,
+                 .bos = 50256,
+                 .tied = true,
+                 .attention_dropout = 0.1,
+                 .residual_dropout = 0.1,
+                 .embed_dropout = 0.1,
+                 DEFAULTS(1e4, 1e-5, "gelu_new")},
+     .layer_norm = true,
+     .norm_bias = true,
+     .bias_all = true,
+     .learned = true,
+     .eos = 50256},
+    {.name = "gpt_neox", /* attention and MLP side by side, each with a norm */
+     .fields = {{ar__fields_decoder, ar__fields_layer_norm, ar__fields_act, ar__fields_gpt_neox, ar__fields_rope, ar__fields_attention_bias,
+                 ar__fields_hidden_dropout},
+                {0}},
+     .initial = {.max_positions = 2048,
+                 .bos = 0,
+                 .partial = 0.25,
+                 .parallel = true,
+                 .attention_bias = true,
+                 .mlp_bias = true,
+                 DEFAULTS(1e4, 1e-5, "gelu")},
+     .layer_norm = true,
+     .norm_bias = true,
+     .by_head = true,
+     .partial = true,
+     .eos = 2},
+    {.name = "phi", /* attention and MLP side by side behind one norm, biases to the head */
+     .fields = {{ar__fields_decoder, ar__fields_layer_norm, ar__fields_act, ar__fields_rope, ar__fields_dropouts, ar__fields_qk_norm}, {0}},
+     .initial = {.max_positions = 2048, .bos = 1, .partial = 0.5, DEFAULTS(1e4, 1e-5, "gelu_new")},
+     .layer_norm = true,
+     .norm_bias = true,
+     .bias_all = true,
+     .bias_head = true,
+     .parallel = true,
+     .has_qk_norm = true,
+     .partial = true,
+     .eos = 2},
+    {.name = "starcoder2",
+     .fields = {{ar__fields_decoder, ar__fields_norm_epsilon, ar__fields_act, ar__fields_rope, ar__fields_sliding, ar__fields_all_bias,
+                 ar__fields_starcoder2},
+                {0}},
+     .initial =
+         {.kv_heads = 2, .max_positions = 4096, .bos = 50256, .tied = true, .all_bias = true, DEFAULTS(1e4, 1e-5, "gelu_pytorch_tanh")},
+     .layer_norm = true,
+     .norm_bias = true,
+     .types_unread = true,
+     .window = WINDOW_ALL,
+     .eos = 50256},
+    {.name = "stablelm", /* a quarter of a head turned; q/k norms of each head's own (12B) are not done */
+     .fields = {{ar__fields_decoder, ar__fields_layer_norm, ar__fields_act, ar__fields_rope, ar__fields_qkv_bias, ar__fields_parallel,
+                 ar__fields_hidden_dropout},
+                {0}},
+     .initial = {.kv_heads = 32, .max_positions = 4096, .bos = 0, .partial = 0.25, USUAL(1e4, 1e-5)},
+     .layer_norm = true,
+     .norm_bias = true,
+     .one_norm = true,
+     .partial = true,
+     .eos = 0},
+    {.name = "nemotron", /* LayerNorm with 1 + w; no gate; half of a head turned */
+     .fields = {{ar__fields_decoder, ar__fields_norm_eps, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_mlp_bias},
+                {0}},
+     .initial = {.max_positions = 4096, .bos = 2, .partial = 0.5, DEFAULTS(1e4, 1e-5, "relu2")},
+     .layer_norm = true,
+     .norm_bias = true,
+     .norm_plus_one = true,
+     .partial = true,
+     .eos = 3},
+    {.name = "cohere2", /* side by side behind one centred norm without bias; RoPE in layers with a window alone; neighbours turned */
+     .fields = {{ar__fields_decoder, ar__fields_layer_norm, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_sliding,
+                 ar__fields_pattern, ar__fields_logit_scale},
+                {0}},
+     .initial = {.max_positions = 8192,
+                 .bos = 5,
+                 .tied = true,
+                 .window = 4096,
+                 .full_every = 4,
+                 DEFAULTS(1e4, 1e-5, "silu"),
+                 .logit_scale = 0.0625},
+     .layer_norm = true,
+     .parallel = true,
+     .neighbours = true,
+     .turns_with_window = true,
+     .window = WINDOW_PATTERN,
+     .eos = 255001},
     {.name = "gemma", /* hidden_activation is not read; "gelu" means its tanh form */
-     .fields = {{ar__fields_decoder, ar__fields_act, ar__fields_rope, ar__fields_attention_bias}, {"hidden_activation"}},
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias}, {"hidden_activation"}},
      .initial = {.kv_heads = 16, .head_dim = 256, .max_positions = 8192, .bos = 2, .tied = true, GEMMA(1e4)},
      .norm_plus_one = true,
      .embed_root = true,
      .gelu_is_tanh = true,
      .eos = 1},
     {.name = "gemma2", /* a window in every other layer, from the first */
-     .fields = {{ar__fields_decoder, ar__fields_activation, ar__fields_rope, ar__fields_attention_bias, ar__fields_sliding,
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_activation, ar__fields_rope, ar__fields_attention_bias, ar__fields_sliding,
                  ar__fields_query_scalar, ar__fields_score_cap, ar__fields_logit_cap},
                 {"hidden_act", "cache_implementation"}},
      .initial = {.kv_heads = 4,
@@ -193,7 +288,7 @@ static const family families[] = {
      .window = WINDOW_PATTERN,
      .eos = 1},
     {.name = "gemma3_text", /* its code leaves attn_logit_softcapping unread */
-     .fields = {{ar__fields_decoder, ar__fields_activation, ar__fields_rope, ar__fields_attention_bias, ar__fields_sliding,
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_activation, ar__fields_rope, ar__fields_attention_bias, ar__fields_sliding,
                  ar__fields_pattern, ar__fields_query_scalar, ar__fields_logit_cap, ar__fields_local_theta},
                 {"hidden_act", "cache_implementation"}},
      .initial = {.kv_heads = 4,
@@ -245,12 +340,15 @@ static ar_status take_sizes(ar_arch *a, const reader *r) {
     bool null = json_is_null(json_object_get(r->config, "num_key_value_heads"));
     a->vocab = c->vocab;
     a->dim = c->dim;
-    a->ff = c->ff;
+    a->ff = c->ff ? c->ff : 4 * c->dim;
     a->layers = c->layers;
     a->heads = c->heads;
     a->max_positions = c->max_positions;
     a->kv_heads = c->kv_heads && !null ? c->kv_heads : c->heads;
     a->head_dim = c->head_dim ? c->head_dim : c->dim / c->heads;
+    if (r->family->by_head && a->kv_heads != a->heads)
+        return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: num_key_value_heads is %lld, but the %s family has one a head, %lld", r->place,
+                        (long long)a->kv_heads, r->family->name, (long long)a->heads);
     if (a->heads % a->kv_heads)
         return ar__fail(r->err, AR_ERR_VALUE, "%s: %lld attention heads over %lld key/value heads, wanted a whole multiple", r->place,
                         (long long)a->heads, (long long)a->kv_heads);
@@ -282,17 +380,27 @@ static ar_status take_flags(ar_arch *a, const reader *r) {
     a->norm_eps = (float)c->norm_eps;
     a->norm_offset = r->family->norm_plus_one ? 1.0f : 0.0f;
     a->tied = c->tied;
-    a->bias_qkv = r->family->bias_qkv || c->attention_bias || c->all_bias;
-    a->bias_o = (r->family->out_bias ? c->out_bias : c->attention_bias) || c->all_bias;
-    a->bias_mlp = c->mlp_bias || c->all_bias;
+    bool all = c->all_bias || r->family->bias_all;
+    a->bias_qkv = r->family->bias_qkv || c->attention_bias || c->qkv_bias || all;
+    a->bias_o = (r->family->out_bias ? c->out_bias : c->attention_bias) || all;
+    a->bias_mlp = c->mlp_bias || all;
+    a->bias_head = r->family->bias_head;
+    a->norm_centred = r->family->layer_norm;
+    a->norm_bias = r->family->norm_bias;
+    a->parallel = c->parallel || r->family->parallel;
+    a->qkv_by_head = r->family->by_head;
+    a->layer_scaled = c->layer_scaled;
+    a->learned = r->family->learned;
+    if (r->family->has_qk_norm && !c->qk_norm) a->absent |= 1u << AR_SLOT_Q_NORM | 1u << AR_SLOT_K_NORM;
+    if (r->family->one_norm && a->parallel) a->absent |= 1u << AR_SLOT_MLP_NORM;
     a->rope_neighbours = r->family->neighbours;
     a->embed_scale = r->family->embed_root ? sqrt((double)a->dim) : c->embed_scale;
     a->residual_scale = c->residual_scale;
     double root = c->query_scalar != 0.0 ? c->query_scalar : (double)a->head_dim;
-    a->attention_scale = c->attention_scale != 0.0 ? c->attention_scale : 1.0 / sqrt(root);
+    a->attention_scale = c->attention_scale != 0.0 ? c->attention_scale : c->scaled ? 1.0 / sqrt(root) : 1.0;
     a->score_cap = c->score_cap;
     a->logit_cap = c->logit_cap;
-    a->logit_scale = 1.0 / c->logit_divisor;
+    a->logit_scale = (c->logit_scale != 0.0 ? c->logit_scale : 1.0) / c->logit_divisor;
     a->qk_norm = ar__arch_has(a, AR_SLOT_Q_NORM);
     a->qk_wide = r->family->qk_wide;
     return AR_OK;
@@ -303,6 +411,7 @@ static ar_status take_turns(ar_arch *a, const reader *r) {
     const ar_config *c = &r->c;
     a->unturned = ar__alloc((size_t)a->layers, 1);
     if (!a->unturned) return ar__fail_memory(r->err, "layer list");
+    memset(a->unturned, r->family->learned, (size_t)a->layers);
     for (int64_t l = 0; c->no_rope_every && l < a->layers; l++) a->unturned[l] = (l + 1) % c->no_rope_every == 0;
     if (!c->rope_layers) return AR_OK;
     if ((int64_t)json_array_size(c->rope_layers) != a->layers)

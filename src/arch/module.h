@@ -37,8 +37,9 @@ typedef struct ar_module {
     const char *path; /* "model.layers.0.self_attn.q_proj" */
     ar_module_kind kind;
     int layer;           /* -1 outside the layers */
-    int64_t n_out, n_in; /* of the weight as Hugging Face stores it; norm: n_out elements, n_in 1; embedding: [vocab, dim] */
+    int64_t n_out, n_in; /* weight [n_out, n_in]; norm: n_out elements, n_in 1; embedding: [vocab, dim] */
     bool has_bias;
+    bool is_conv1d; /* the file stores the weight as [n_in, n_out] */
 } ar_module;
 
 #endif

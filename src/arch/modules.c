@@ -19,15 +19,15 @@ static void slot_shape(ar_module *m, const ar_arch *a, ar_slot slot) {
         [AR_SLOT_K] = {kv, a->dim, a->bias_qkv},
         [AR_SLOT_V] = {kv, a->dim, a->bias_qkv},
         [AR_SLOT_O] = {a->dim, q, a->bias_o},
-        [AR_SLOT_Q_NORM] = {q_norm, 1, false},
-        [AR_SLOT_K_NORM] = {k_norm, 1, false},
+        [AR_SLOT_Q_NORM] = {q_norm, 1, a->norm_bias},
+        [AR_SLOT_K_NORM] = {k_norm, 1, a->norm_bias},
         [AR_SLOT_GATE] = {a->ff, a->dim, a->bias_mlp},
         [AR_SLOT_UP] = {a->ff, a->dim, a->bias_mlp},
         [AR_SLOT_DOWN] = {a->dim, a->ff, a->bias_mlp},
-        [AR_SLOT_ATTN_NORM] = {a->dim, 1, false},
-        [AR_SLOT_MLP_NORM] = {a->dim, 1, false},
-        [AR_SLOT_ATTN_OUT_NORM] = {a->dim, 1, false},
-        [AR_SLOT_MLP_OUT_NORM] = {a->dim, 1, false},
+        [AR_SLOT_ATTN_NORM] = {a->dim, 1, a->norm_bias},
+        [AR_SLOT_MLP_NORM] = {a->dim, 1, a->norm_bias},
+        [AR_SLOT_ATTN_OUT_NORM] = {a->dim, 1, a->norm_bias},
+        [AR_SLOT_MLP_OUT_NORM] = {a->dim, 1, a->norm_bias},
     };
     m->n_out = shape[slot].out;
     m->n_in = shape[slot].in;
@@ -53,7 +53,8 @@ static bool fill_layer(ar_module *m, const ar_arch *a, int64_t layer) {
     for (int s = 0; ok && s < AR_SLOT_COUNT; s++) {
         const ar_name_row *row = ar__names_slot(a->names, (ar_slot)s);
         m[s] = (ar_module){.kind = kind_of((ar_slot)s), .layer = (int)layer};
-        if (!row) continue;
+        if (!ar__arch_has(a, (ar_slot)s)) continue;
+        m[s].is_conv1d = row->is_conv1d;
         ok = fill(&m[s], a, row, layer);
         slot_shape(&m[s], a, (ar_slot)s);
     }
@@ -70,8 +71,13 @@ ar_status ar__arch_modules(ar_module **out, const ar_arch *a, ar_error *err) {
     ar_module *m = ar__alloc(n, sizeof *m);
     *out = NULL;
     if (!m) return ar__fail_memory(err, "module list");
-    bool ok = fill_top(&m[0], a, AR_MODULE_EMBEDDING, a->vocab, a->dim) && fill_top(&m[n - 2], a, AR_MODULE_NORM, a->dim, 1) &&
-              fill_top(&m[n - 1], a, AR_MODULE_HEAD, a->vocab, a->dim);
+    ar_module *norm = &m[ar__module_norm(a)], *head = &m[ar__module_head(a)], *positions = &m[ar__module_positions(a)];
+    bool ok = fill_top(&m[0], a, AR_MODULE_EMBEDDING, a->vocab, a->dim) && fill_top(norm, a, AR_MODULE_NORM, a->dim, 1) &&
+              fill_top(head, a, AR_MODULE_HEAD, a->vocab, a->dim);
+    norm->has_bias = a->norm_bias;
+    head->has_bias = a->bias_head;
+    *positions = (ar_module){.kind = AR_MODULE_EMBEDDING, .layer = -1, .n_out = a->max_positions, .n_in = a->dim};
+    if (ok && a->learned) ok = fill(positions, a, ar__names_positions(a->names), -1);
     for (int64_t l = 0; ok && l < a->layers; l++) ok = fill_layer(m + ar__module_at(l, AR_SLOT_QKV), a, l);
     if (!ok) {
         ar__modules_free(m, n);
@@ -81,7 +87,7 @@ ar_status ar__arch_modules(ar_module **out, const ar_arch *a, ar_error *err) {
     return AR_OK;
 }
 
-bool ar__arch_has(const ar_arch *a, ar_slot slot) { return ar__names_slot(a->names, slot) != NULL; }
+bool ar__arch_has(const ar_arch *a, ar_slot slot) { return !(a->absent >> (int)slot & 1) && ar__names_slot(a->names, slot) != NULL; }
 
 void ar__modules_free(ar_module *m, size_t count) {
     for (size_t i = 0; m && i < count; i++) free((void *)(uintptr_t)m[i].path);

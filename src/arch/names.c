@@ -104,6 +104,13 @@ const ar_name_row *ar__names_top(const ar_name_map *map, ar_module_kind kind) {
     return NULL;
 }
 
+const ar_name_row *ar__names_positions(const ar_name_map *map) {
+    const ar_name_row *first = ar__names_top(map, AR_MODULE_EMBEDDING);
+    for (const ar_name_row *row = map->top; row->hf; row++)
+        if (row->kind == AR_MODULE_EMBEDDING && row != first) return row;
+    return NULL;
+}
+
 void ar__names_print(ar_buf *out, const ar_name_map *map, const ar_name *name) {
     if (name->layer >= 0)
         ar__buf_printf(out, "%s%s%lld.%s", map->prefix, map->layers, (long long)name->layer, name->row->hf);

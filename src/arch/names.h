@@ -67,6 +67,7 @@ bool ar__names_find_gguf(ar_name *out, const ar_name_map *map, const char *stem)
 const ar_name_row *ar__names_row(const ar_name_map *map, const char *hf_path);    /* NULL if unknown */
 const ar_name_row *ar__names_slot(const ar_name_map *map, ar_slot slot);          /* NULL: the family has none */
 const ar_name_row *ar__names_top(const ar_name_map *map, ar_module_kind kind);    /* the first outside the layers */
+const ar_name_row *ar__names_positions(const ar_name_map *map);                   /* the second embedding; NULL: none */
 
 /* The part of a path behind a multimodal wrapper; the path itself where none stands.  "model.language_model.layers.0.…"
  * gives the bare "layers.0.…", whose prefix the functions here put back. */

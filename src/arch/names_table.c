@@ -55,6 +55,7 @@ static const ar_name_row attention_bloom[] = {ORDERED(QKV, "self_attention.query
 static const ar_name_row mlp_gated[] = {LINEAR(GATE, "mlp.gate_proj", "ffn_gate"), LINEAR(UP, "mlp.up_proj", "ffn_up"),
                                         LINEAR(DOWN, "mlp.down_proj", "ffn_down"), END};
 static const ar_name_row mlp_phi[] = {LINEAR(UP, "mlp.fc1", "ffn_up"), LINEAR(DOWN, "mlp.fc2", "ffn_down"), END};
+static const ar_name_row mlp_plain[] = {LINEAR(UP, "mlp.up_proj", "ffn_up"), LINEAR(DOWN, "mlp.down_proj", "ffn_down"), END};
 static const ar_name_row mlp_phi3[] = {LINEAR(GATE_UP, "mlp.gate_up_proj", "ffn_up"), LINEAR(DOWN, "mlp.down_proj", "ffn_down"), END};
 static const ar_name_row mlp_gpt2[] = {CONV1D(UP, "mlp.c_fc", "ffn_up"), CONV1D(DOWN, "mlp.c_proj", "ffn_down"), END};
 static const ar_name_row mlp_starcoder2[] = {LINEAR(UP, "mlp.c_fc", "ffn_up"), LINEAR(DOWN, "mlp.c_proj", "ffn_down"), END};
@@ -67,6 +68,8 @@ static const ar_name_row norms_seed_oss[] = {NORM(ATTN_NORM, "input_layernorm", 
 static const ar_name_row norm_input[] = {NORM(ATTN_NORM, "input_layernorm", "attn_norm"), END};
 static const ar_name_row norms_qk[] = {NORM(Q_NORM, "self_attn.q_norm", "attn_q_norm"), NORM(K_NORM, "self_attn.k_norm", "attn_k_norm"),
                                        END};
+static const ar_name_row norms_phi_qk[] = {NORM(Q_NORM, "self_attn.q_layernorm", "attn_q_norm"),
+                                           NORM(K_NORM, "self_attn.k_layernorm", "attn_k_norm"), END};
 static const ar_name_row norms_gemma2[] = {
     NORM(ATTN_NORM, "input_layernorm", "attn_norm"), NORM(ATTN_OUT_NORM, "post_attention_layernorm", "post_attention_norm"),
     NORM(MLP_NORM, "pre_feedforward_layernorm", "ffn_norm"), NORM(MLP_OUT_NORM, "post_feedforward_layernorm", "post_ffw_norm"), END};
@@ -118,9 +121,11 @@ static const ar_name_map table[] = {
      .prefix = "model.",
      .layers = "layers.",
      .top = top_phi,
-     .group = {attention_phi, mlp_phi, norm_input}},
+     .group = {attention_phi, mlp_phi, norm_input, norms_phi_qk}},
     {.gguf = "phi3", .model_type = {"phi3"}, LLAMA_NAMES, .group = {attention_phi3, mlp_phi3, norms}},
     {.gguf = "glm4", .model_type = {"glm4"}, LLAMA_NAMES, .group = {attention, mlp_phi3, norms_glm4}},
+    {.gguf = "nemotron", .model_type = {"nemotron"}, LLAMA_NAMES, .group = {attention, mlp_plain, norms}, .gguf_norms_plus_one = true},
+    {.gguf = "cohere2", .model_type = {"cohere2"}, LLAMA_NAMES, .group = {attention, mlp_gated, norm_input}},
     {.gguf = "gpt2",
      .model_type = {"gpt2"},
      .prefix = "transformer.",

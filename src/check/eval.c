@@ -74,6 +74,9 @@ static ar_status load(ar_dataset **out, const ar_session *s, const ar_eval_optio
     d.chat = s->chat;
     ar_status st = ar_session_need_tokenizer(s, err);
     if (!st) st = ar__dataset_load(out, &o->data, s->tokenizer, &d, &stats, err);
+    if (!st && !ar__arch_holds(a, (size_t)ar__dataset_longest(*out)))
+        st = ar__fail(err, AR_ERR_VALUE, "%s: a sample has %d tokens, and the base has embeddings of %lld positions; use --max-length",
+                      o->data.files.items[0], ar__dataset_longest(*out), (long long)a->max_positions);
     return st;
 }
 

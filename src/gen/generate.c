@@ -253,7 +253,8 @@ static ar_status prepare(generation *g, ar_error *err) {
     for (size_t i = 0; i < g->count; i++) {
         size_t n = g->results[i].prompt_ids.count;
         int limit = ar__answer_limit(s, &g->o, n);
-        ar__session_warn_length(s, n);
+        ar_status st = ar__session_check_length(s, n, err);
+        if (st) return st;
         size_t whole = n + (size_t)limit;
         if (limit < g->o.max_tokens) fewer++;
         if (limit < least) least = limit;

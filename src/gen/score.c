@@ -29,8 +29,8 @@ ar_status ar_score(double *logprobs, ar_session *s, const int32_t *ids, size_t c
     if (!ids || !logprobs) return ar__fail(err, AR_ERR_VALUE, "score: ids or logprobs are NULL");
     if (count < 2) return ar__fail(err, AR_ERR_VALUE, "score: %zu token%s, wanted at least 2", count, count == 1 ? "" : "s");
     ar_status st = ar__session_check_ids(s, ids, count, err);
+    if (!st) st = ar__session_check_length(s, count, err);
     if (st) return st;
-    ar__session_warn_length(s, count);
     int32_t *targets = ar__alloc(count, sizeof *targets);
     float *nll = ar__alloc(count, sizeof *nll);
     ar_pass *p = NULL;

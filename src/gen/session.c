@@ -304,11 +304,15 @@ ar_status ar__session_check_ids(const ar_session *s, const int32_t *ids, size_t 
     return AR_OK;
 }
 
-void ar__session_warn_length(const ar_session *s, size_t count) {
+ar_status ar__session_check_length(const ar_session *s, size_t count, ar_error *err) {
     int64_t positions = s->model->arch.max_positions;
+    if (!ar__arch_holds(&s->model->arch, count))
+        return ar__fail(err, AR_ERR_VALUE, "a text has %zu tokens, and the base has embeddings of %lld positions: use a shorter one", count,
+                        (long long)positions);
     if (positions > 0 && count > (size_t)positions)
         ar__log_warn(&s->rt->log, "a text has %zu tokens, the base was made for %lld: what it makes of them says little", count,
                      (long long)positions);
+    return AR_OK;
 }
 
 ar_status ar__session_not_finite(const ar_session *s, const char *what, ar_error *err) {

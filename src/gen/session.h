@@ -40,7 +40,7 @@ ar_status ar__session_pass(ar_pass **out, const ar_session *s, size_t tokens, si
                            ar_error *err);
 
 /* A warning where a text of `count` tokens reaches past the positions that the base was made for. */
-void ar__session_warn_length(const ar_session *s, size_t count);
+ar_status ar__session_check_length(const ar_session *s, size_t count, ar_error *err);
 
 /* The error for results that are no numbers: names the tensor of the base that is to blame, where one is. */
 ar_status ar__session_not_finite(const ar_session *s, const char *what, ar_error *err);

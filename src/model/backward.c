@@ -35,7 +35,8 @@ static void enter_backward(ar_pass *p, const ar_norm *norm, const float *x, cons
         ar__add(p->model->rt, p->dx, p->dh, rows->count * dim);
 }
 
-static void mlp_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows) {
+/* Under parallel the gradient of what the MLP read waits in p->dh_mlp until attention has read that of the residual stream. */
+static void mlp_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *all, const ar_rows *rows) {
     const ar_runtime *rt = p->model->rt;
     const ar_layer *l = &p->model->layers[layer];
     const ar_linear *gate = &l->linear[AR_SLOT_GATE], *up = &l->linear[AR_SLOT_UP], *down = &l->linear[AR_SLOT_DOWN],
@@ -47,11 +48,13 @@ static void mlp_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *ro
     const float *dy = leave_backward(p, &l->norm[AR_SLOT_MLP_OUT_NORM], a->down, a->rstd_down, rows);
     ar__linear_bwd(rt, p->act, false, dy, down, p->act, a->su[AR_SLOT_DOWN], rows, &p->linear);
     ar__activation_bwd(rt, p->model->arch.activation, a->gate, a->up, p->mlp_ld, p->act, rows->count, ff);
-    const float *h = input_of(p, &l->norm[AR_SLOT_MLP_NORM], a->mid, a->rstd_mlp, rows, (const ar_linear *[]){gate, up, fused}, 3);
-    if (fused->w.data) ar__linear_bwd(rt, p->dh, false, a->gate, fused, h, a->su[AR_SLOT_GATE_UP], rows, &p->linear);
-    if (gate->w.data) ar__linear_bwd(rt, p->dh, false, a->gate, gate, h, a->su[AR_SLOT_GATE], rows, &p->linear);
-    if (up->w.data) ar__linear_bwd(rt, p->dh, gate->w.data != NULL, a->up, up, h, a->su[AR_SLOT_UP], rows, &p->linear);
-    enter_backward(p, &l->norm[AR_SLOT_MLP_NORM], a->mid, a->rstd_mlp, rows, true);
+    const ar_norm *norm = ar__mlp_norm(p->model, l);
+    const float *h = input_of(p, norm, ar__mlp_reads(p, a, all, rows), a->rstd_mlp, rows, (const ar_linear *[]){gate, up, fused}, 3);
+    float *dh = p->model->arch.parallel ? p->dh_mlp : p->dh;
+    if (fused->w.data) ar__linear_bwd(rt, dh, false, a->gate, fused, h, a->su[AR_SLOT_GATE_UP], rows, &p->linear);
+    if (gate->w.data) ar__linear_bwd(rt, dh, false, a->gate, gate, h, a->su[AR_SLOT_GATE], rows, &p->linear);
+    if (up->w.data) ar__linear_bwd(rt, dh, gate->w.data != NULL, a->up, up, h, a->su[AR_SLOT_UP], rows, &p->linear);
+    if (!p->model->arch.parallel) enter_backward(p, norm, a->mid, a->rstd_mlp, rows, true);
 }
 
 /* Gradients of the raw q and k from those of the rotated (and normed) ones, in place. */
@@ -92,21 +95,25 @@ static void attention_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_ro
     const ar_layer *l = &m->layers[layer];
     const ar_rows *behind = ar__rows_behind(p, layer, rows);
     ar_attention at = ar__layer_attention(m, l);
+    const ar_norm *norm = &l->norm[AR_SLOT_ATTN_NORM];
     size_t dim = (size_t)m->arch.dim;
     const float *q, *k, *dy = leave_backward(p, &l->norm[AR_SLOT_ATTN_OUT_NORM], a->o, a->rstd_o, behind);
     ar__linear_bwd(rt, p->attention.dout, false, dy, &l->linear[AR_SLOT_O], a->att, a->su[AR_SLOT_O], behind, &p->linear);
+    bool own = m->arch.parallel && ar__mlp_norm(m, l) != norm, shared = m->arch.parallel && !own;
+    if (own) ar__norm_bwd(rt, p->dx, true, p->dh_mlp, ar__mlp_norm(m, l), ar__mlp_reads(p, a, rows, behind), a->rstd_mlp, behind, 1, dim);
     if (behind != rows) {
         ar__rows_spread(rt, p->attention.dout, rows->count, p->tail.row, behind->count, l->linear[AR_SLOT_O].w.cols);
         ar__rows_spread(rt, a->att, rows->count, p->tail.row, behind->count, l->linear[AR_SLOT_O].w.cols);
         ar__rows_spread(rt, p->dx, rows->count, p->tail.row, behind->count, dim);
+        if (shared) ar__rows_spread(rt, p->dh_mlp, rows->count, p->tail.row, behind->count, dim);
     }
     ar__rotate(p, l, a, rows, NULL, false, &q, &k);
     ar__attention_bwd(rt, p->attention.dq, p->attention.dk, p->attention.dv, p->attention.dsum, p->attention.dout, q, k, a->v, a->att,
                       a->lse, &at, p->attention.blocks, p->attention.block_count, p->attention.scratch);
     rotate_backward(p, l, a, rows);
-    const ar_norm *norm = &l->norm[AR_SLOT_ATTN_NORM];
-    float *dh = below || norm->dw ? p->dh : NULL;
+    float *dh = below || norm->dw || norm->db ? p->dh : NULL;
     project_backward(p, l, a, dh, rows);
+    if (dh && shared) ar__add(rt, dh, p->dh_mlp, rows->count * dim);
     if (dh) enter_backward(p, norm, a->x, a->rstd_attn, rows, below);
 }
 
@@ -115,10 +122,11 @@ void ar__pass_backward(ar_pass *p, const ar_batch *b) {
     for (int l = (int)m->arch.layers - 1; l >= p->spec.lowest_layer; l--) {
         size_t layer = (size_t)l;
         if (ar__pass_level(p, layer) < AR_LEVEL_ALL) ar__layer_forward(p, layer, &b->rows, NULL, NULL);
-        mlp_backward(p, layer, &p->acts[l], ar__rows_behind(p, layer, &b->rows));
+        mlp_backward(p, layer, &p->acts[l], &b->rows, ar__rows_behind(p, layer, &b->rows));
         attention_backward(p, layer, &p->acts[l], &b->rows, l > p->spec.lowest_layer || p->spec.embed_grad);
     }
     if (!p->spec.embed_grad) return;
+    if (p->position) ar__embedding_bwd(m->rt, p->dx, &m->positions, p->position, p->su_positions, &b->rows, &p->linear);
     ar__scale(m->rt, p->dx, m->arch.embed_scale, b->rows.count * (size_t)m->arch.dim);
     ar__embedding_bwd(m->rt, p->dx, &m->embed, b->ids, p->su_embed, &b->rows, &p->linear);
 }

@@ -12,6 +12,7 @@ typedef struct binder {
     ar_model *m;
     const char *prefix; /* of everything but the head */
     bool headless;      /* the files lack it */
+    const ar_st_tensor *old_head;
     size_t bound;
     ar_error *err;
 } binder;
@@ -58,10 +59,43 @@ static ar_status copy_f32(float **out, const binder *b, const ar_st_tensor *t) {
 
 static void set_weight(ar_model *m, size_t i, const ar_st_tensor *t) {
     ar_weight w = {t->data, t->dtype, (size_t)m->modules[i].n_out, (size_t)m->modules[i].n_in};
-    if (i == 0)
-        m->embed.w = w;
+    ar_embedding *embedding = ar__model_embedding(m, i);
+    if (embedding)
+        embedding->w = w;
     else
         ar__model_linear(m, i)->w = w;
+}
+
+/* The head under a name that it had before. */
+static const ar_st_tensor *find_head(const binder *b, ar_buf *name) {
+    const ar_st_tensor *t = NULL;
+    for (const ar_name_row *row = b->m->arch.names->top; !t && row->hf; row++)
+        if (row->kind == AR_MODULE_HEAD) t = find_tensor(b, row->hf, ".weight", name);
+    return t;
+}
+
+/* A copy that lies as [n_out, n_in], in the file's dtype. */
+static ar_status copy_turned(const binder *b, size_t i, const ar_st_tensor *t) {
+    const ar_module *mod = &b->m->modules[i];
+    size_t rows = (size_t)mod->n_out, cols = (size_t)mod->n_in, bytes = ar__dtype(t->dtype)->bytes;
+    char *to = ar__alloc(t->count, bytes);
+    if (!to) return ar__fail_memory(b->err, t->name);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < cols; c++) memcpy(to + (r * cols + c) * bytes, (const char *)t->data + (c * rows + r) * bytes, bytes);
+    b->m->owned[i].turned = to;
+    ar__model_linear(b->m, i)->w = (ar_weight){to, t->dtype, rows, cols};
+    return AR_OK;
+}
+
+static ar_status bind_bias(binder *b, size_t i, ar_buf *name) {
+    const ar_module *mod = &b->m->modules[i];
+    const ar_st_tensor *t = find_tensor(b, mod->path, ".bias", name);
+    ar_status s;
+    if (name->failed) return ar__fail_memory(b->err, mod->path);
+    if (!t) return missing(b, name->data);
+    b->bound++;
+    if ((s = check_shape(b, t, mod->n_out, 1))) return s;
+    return copy_f32(&b->m->owned[i].bias, b, t);
 }
 
 static ar_status bind_module(binder *b, size_t i, ar_buf *name) {
@@ -72,20 +106,18 @@ static ar_status bind_module(binder *b, size_t i, ar_buf *name) {
     if (name->failed) return ar__fail_memory(b->err, mod->path);
     if (!t && i == 0 && m->tied)
         t = find_tensor(b, m->modules[ar__module_head(&m->arch)].path, ".weight", name); /* the one tensor under its other name */
+    if (!t && i == ar__module_head(&m->arch)) t = b->old_head = find_head(b, name);
     if (!t) return missing(b, name->data);
-    if ((s = check_shape(b, t, mod->n_out, mod->n_in))) return s;
+    if ((s = check_shape(b, t, mod->is_conv1d ? mod->n_in : mod->n_out, mod->is_conv1d ? mod->n_out : mod->n_in))) return s;
     b->bound++;
     size_t align = ar__dtype(t->dtype)->bytes;
-    if (mod->kind == AR_MODULE_NORM || (uintptr_t)t->data % align)
+    if (mod->is_conv1d)
+        s = copy_turned(b, i, t);
+    else if (mod->kind == AR_MODULE_NORM || (uintptr_t)t->data % align)
         s = copy_f32(&m->owned[i].weight, b, t);
     else
         set_weight(m, i, t);
-    if (s || !mod->has_bias) return s;
-    t = find_tensor(b, mod->path, ".bias", name);
-    if (!t) return missing(b, name->data);
-    b->bound++;
-    if ((s = check_shape(b, t, mod->n_out, 1))) return s;
-    return copy_f32(&m->owned[i].bias, b, t);
+    return s || !mod->has_bias ? s : bind_bias(b, i, name);
 }
 
 /* A tie that the files do not keep: both tensors are there, and differ. */
@@ -116,6 +148,18 @@ static size_t find_module(const binder *b, ar_buf *path) {
     return at;
 }
 
+/* Buffers that older versions saved: masks of positions and what they are filled with, frequencies. */
+static bool is_mask(const char *name) {
+    static const char *const ends[] = {".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias",
+                                       "rotary_emb.inv_freq"};
+    size_t len = strlen(name);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        size_t n = strlen(ends[i]);
+        if (len >= n && !strcmp(name + len - n, ends[i])) return true;
+    }
+    return false;
+}
+
 /* Tensors that nothing reads: a sign that configuration and weights belong to different models. */
 static void warn_unused(const binder *b) {
     const ar_st_set *files = b->m->files;
@@ -129,7 +173,7 @@ static void warn_unused(const binder *b) {
         size_t at = path.failed ? SIZE_MAX : find_module(b, &path);
         ar__buf_release(&path);
         bool used = at != SIZE_MAX && (!strcmp(dot, ".weight") || (!strcmp(dot, ".bias") && b->m->modules[at].has_bias));
-        if (used || strstr(name, "rotary_emb.inv_freq")) continue;
+        if (used || is_mask(name) || ar__st_at(files, i) == b->old_head) continue;
         if (!first) first = name;
         unused++;
     }
@@ -146,8 +190,10 @@ ar_status ar__model_bind(ar_model *m, ar_error *err) {
     b.headless = b.headless && find_tensor(&b, embedding, ".weight", &name);
     ar_status s = check_tie(&b, &name);
     for (size_t i = 0; !s && i < m->module_count; i++) {
-        if (!m->modules[i].path || (i == ar__module_head(&m->arch) && m->tied)) continue;
-        s = bind_module(&b, i, &name);
+        bool tied = i == ar__module_head(&m->arch) && m->tied;
+        if (!m->modules[i].path) continue;
+        if (!tied) s = bind_module(&b, i, &name);
+        if (tied && m->modules[i].has_bias) s = bind_bias(&b, i, &name);
     }
     ar__buf_release(&name);
     if (s) return s;

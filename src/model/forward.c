@@ -1,7 +1,7 @@
 /* The one forward.
  *
  *   h = norm(x)     q, k, v = linears(h)     q, k = rope(norm?(q), norm?(k))     mid = x + o(attention(q, k, v))
- *   h = norm(mid)   x' = mid + down(f(gate(h)) * up(h)) */
+ *   h = norm(mid)   x' = mid + down(f(gate(h)) * up(h))        (parallel: h = norm(x)) */
 #include "model/forward.h"
 
 #include "base/size.h"
@@ -13,7 +13,7 @@ ar_attention ar__layer_attention(const ar_model *m, const ar_layer *l) {
                           .kv_heads = (size_t)a->kv_heads,
                           .head_dim = (size_t)a->head_dim,
                           .window = l->window,
-                          .scale = (float)a->attention_scale,
+                          .scale = l->scale,
                           .cap = (float)a->score_cap};
 }
 
@@ -61,6 +61,18 @@ static const float *enter(ar_pass *p, const ar_norm *norm, float *rstd, const fl
     return p->h;
 }
 
+const ar_norm *ar__mlp_norm(const ar_model *m, const ar_layer *l) {
+    const ar_norm *own = &l->norm[AR_SLOT_MLP_NORM];
+    return m->arch.parallel && !own->w ? &l->norm[AR_SLOT_ATTN_NORM] : own;
+}
+
+const float *ar__mlp_reads(ar_pass *p, const ar_acts *a, const ar_rows *rows, const ar_rows *behind) {
+    if (!p->model->arch.parallel) return a->mid;
+    if (behind == rows) return a->x;
+    ar__rows_take(p->model->rt, p->h, a->x, p->tail.row, behind->count, (size_t)p->model->arch.dim);
+    return p->h;
+}
+
 const float *ar__entered(ar_pass *p, const ar_norm *norm, const float *rstd, const float *x, size_t rows) {
     if (!norm->w) return x;
     ar__norm_again(p->model->rt, p->h, rstd, norm, x, rows, (size_t)p->model->arch.dim);
@@ -91,7 +103,12 @@ static void project(ar_pass *p, const ar_layer *l, ar_acts *a, const float *h, c
 
 ar_qkv ar__pass_qkv(const ar_pass *p, float *q, float *k, float *v) {
     const ar_arch *a = &p->model->arch;
-    return (ar_qkv){q, k, v, (size_t)(a->heads * a->head_dim), (size_t)(a->kv_heads * a->head_dim)};
+    return (ar_qkv){.q = q,
+                    .k = k,
+                    .v = v,
+                    .q_width = (size_t)(a->heads * a->head_dim),
+                    .kv_width = (size_t)(a->kv_heads * a->head_dim),
+                    .head = a->qkv_by_head ? (size_t)a->head_dim : 0};
 }
 
 /* Gate and up (or up alone) of what the MLP reads. */
@@ -124,6 +141,10 @@ static const float *attention_forward(ar_pass *p, size_t layer, ar_acts *a, cons
     float *raw = out->w ? a->o : a->mid;
     ar__linear_fwd(rt, raw, a->su[AR_SLOT_O], &l->linear[AR_SLOT_O], a->att, behind, &p->linear);
     leave(p, a->mid, out, a->rstd_o, raw, behind->count);
+    if (m->arch.parallel) {
+        ar__add(rt, a->mid, x, behind->count * dim);
+        return enter(p, ar__mlp_norm(m, l), a->rstd_mlp, x, behind->count);
+    }
     if (next->w) {
         ar__norm_fwd_add(rt, p->h, a->rstd_mlp, next, a->mid, x, behind->count, dim);
         return p->h;
@@ -142,7 +163,7 @@ void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cach
     const ar_norm *norm = &l->norm[AR_SLOT_MLP_OUT_NORM];
     const float *h = out || ar__pass_level(p, layer) < AR_LEVEL_ATTENTION
                          ? attention_forward(p, layer, a, rows, cache)
-                         : ar__entered(p, &l->norm[AR_SLOT_MLP_NORM], a->rstd_mlp, a->mid, behind->count);
+                         : ar__entered(p, ar__mlp_norm(m, l), a->rstd_mlp, ar__mlp_reads(p, a, rows, behind), behind->count);
     widen(p, l, a, h, behind);
     if (!out && !norm->w) return;
     size_t ff = (size_t)m->arch.ff;
@@ -188,6 +209,14 @@ static void prepare_rope(ar_pass *p, const ar_rows *rows, const size_t *past) {
     p->rope_length = length;
 }
 
+static void add_positions(ar_pass *p, const ar_rows *rows, const size_t *past) {
+    const ar_model *m = p->model;
+    for (size_t s = 0; s < rows->samples; s++)
+        for (size_t i = rows->start[s]; i < rows->start[s + 1]; i++) p->position[i] = (int32_t)(i - rows->start[s] + (past ? past[s] : 0));
+    ar__embedding_fwd(m->rt, p->h, p->su_positions, &m->positions, p->position, rows);
+    ar__add(m->rt, p->acts[0].x, p->h, rows->count * (size_t)m->arch.dim);
+}
+
 void ar__pass_forward(ar_pass *p, const ar_batch *b, ar_kv_cache *cache) {
     const ar_model *m = p->model;
     size_t layers = (size_t)m->arch.layers;
@@ -199,6 +228,7 @@ void ar__pass_forward(ar_pass *p, const ar_batch *b, ar_kv_cache *cache) {
     ar__tail_begin(p, b);
     ar__embedding_fwd(m->rt, p->acts[0].x, p->su_embed, &m->embed, b->ids, &b->rows);
     ar__scale(m->rt, p->acts[0].x, m->arch.embed_scale, b->rows.count * (size_t)m->arch.dim);
+    if (p->position) add_positions(p, &b->rows, past);
     for (size_t l = 0; l < layers; l++) ar__layer_forward(p, l, &b->rows, cache, p->acts[l + 1].x);
     if (cache) ar__kv_end(cache, b);
 }

@@ -12,6 +12,10 @@ void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cach
 ar_qkv ar__pass_qkv(const ar_pass *p, float *q, float *k, float *v);
 /* What a sublayer read, from the rstd that was kept: the norm of x, formed again in p->h, or x itself. */
 const float *ar__entered(ar_pass *p, const ar_norm *norm, const float *rstd, const float *x, size_t rows);
+/* The norm of what the MLP reads: under parallel, where it has none of its own, the attention's. */
+const ar_norm *ar__mlp_norm(const ar_model *m, const ar_layer *l);
+/* What that norm is taken of: the residual behind the attention, or under parallel before it (of the tail: in p->h). */
+const float *ar__mlp_reads(ar_pass *p, const ar_acts *a, const ar_rows *rows, const ar_rows *behind);
 /* The rows behind the layer's attention: all of them, or the tail. */
 const ar_rows *ar__rows_behind(const ar_pass *p, size_t layer, const ar_rows *rows);
 /* q and k as attention takes them.  Where the family norms them they are formed in p->q_rot and p->k_rot from the raw ones;

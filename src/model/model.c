@@ -36,9 +36,14 @@ ar_norm *ar__model_norm(ar_model *m, size_t module) {
     return l && m->modules[module].kind == AR_MODULE_NORM ? &l->norm[slot] : NULL;
 }
 
+ar_embedding *ar__model_embedding(ar_model *m, size_t module) {
+    return module == 0 ? &m->embed : module == ar__module_positions(&m->arch) ? &m->positions : NULL;
+}
+
 ar_weight ar__model_weight(const ar_model *m, size_t module) {
     ar_model *mm = (ar_model *)(uintptr_t)m;
-    if (module == 0) return m->embed.w;
+    const ar_embedding *embedding = ar__model_embedding(mm, module);
+    if (embedding) return embedding->w;
     ar_linear *lin = ar__model_linear(mm, module);
     if (lin) return lin->w;
     ar_norm *norm = ar__model_norm(mm, module);
@@ -64,18 +69,22 @@ void ar__model_rebind(ar_model *m) {
             lin->site = (int)i;
         } else if (norm) {
             norm->w = own->weight;
+            norm->b = own->bias;
+            norm->centred = m->arch.norm_centred;
             norm->eps = m->arch.norm_eps;
             norm->offset = m->arch.norm_offset;
-        } else if (own->weight) {
-            m->embed.w = w;
+        } else {
+            ar_embedding *embedding = ar__model_embedding(m, i);
+            embedding->site = (int)i;
+            if (own->weight) embedding->w = w;
         }
     }
-    m->embed.site = 0;
     if (m->tied) m->head.w = m->embed.w;
     assert(m->layers && m->arch.windowed && m->arch.unturned);
     for (int64_t l = 0; l < m->arch.layers; l++) {
         m->layers[l].window = m->arch.windowed[l] ? (size_t)m->arch.window : 0;
         m->layers[l].turns = !m->arch.unturned[l];
+        m->layers[l].scale = (float)(m->arch.attention_scale / (m->arch.layer_scaled ? (double)(l + 1) : 1.0));
         m->layers[l].rope = m->arch.ropes > 1 && m->arch.windowed[l] ? 1 : 0;
     }
 }
@@ -195,11 +204,12 @@ static void draw_weights(ar_model *m, size_t i, uint64_t seed, double deviation)
 static ar_status allocate_random(ar_model *m, uint64_t seed, double deviation, ar_error *err) {
     for (size_t i = 0; i < m->module_count; i++) {
         const ar_module *mod = &m->modules[i];
-        if (!mod->path || (i == ar__module_head(&m->arch) && m->tied)) continue;
-        m->owned[i].weight = ar__alloc((size_t)mod->n_out * (size_t)mod->n_in, sizeof(float));
+        bool tied = i == ar__module_head(&m->arch) && m->tied;
+        if (!mod->path || (tied && !mod->has_bias)) continue;
+        m->owned[i].weight = tied ? NULL : ar__alloc((size_t)mod->n_out * (size_t)mod->n_in, sizeof(float));
         m->owned[i].bias = mod->has_bias ? ar__alloc((size_t)mod->n_out, sizeof(float)) : NULL;
-        if (!m->owned[i].weight || (mod->has_bias && !m->owned[i].bias)) return ar__fail_memory(err, mod->path);
-        draw_weights(m, i, seed, deviation);
+        if ((!tied && !m->owned[i].weight) || (mod->has_bias && !m->owned[i].bias)) return ar__fail_memory(err, mod->path);
+        if (!tied) draw_weights(m, i, seed, deviation);
     }
     ar__model_rebind(m);
     return AR_OK;
@@ -242,6 +252,7 @@ void ar_model_free(ar_model *m) {
     for (size_t i = 0; m->owned && i < m->module_count; i++) {
         release_owned(&m->owned[i], false);
         release_owned(&m->owned[i], true);
+        free(m->owned[i].turned);
     }
     free(m->owned);
     free(m->layers);

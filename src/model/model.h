@@ -16,6 +16,7 @@
 typedef struct ar_layer {
     ar_linear linear[AR_SLOT_COUNT];
     ar_norm norm[AR_SLOT_COUNT];
+    float scale;   /* of attention's scores */
     size_t window; /* 0: none */
     bool turns;    /* has a rotary embedding, */
     int rope;      /* and this one */
@@ -23,6 +24,7 @@ typedef struct ar_layer {
 
 typedef struct ar_owned {
     float *weight, *bias;                /* f32, NULL where the file's bytes are used */
+    void *turned;                        /* a Conv1D's weight as [n_out, n_in], in the file's dtype */
     bool weight_borrowed, bias_borrowed; /* somebody else frees it: an adapter's whole tensor */
 } ar_owned;
 
@@ -31,13 +33,13 @@ struct ar_model {
     ar_arch arch;
     ar_module *modules; /* by module index, see arch.h */
     size_t module_count;
-    ar_owned *owned;  /* by module index */
-    char *path;       /* folder, or the configuration of a random base */
-    ar_st_set *files; /* NULL for a random base */
-    ar_dtype dtype;   /* of the weights in the file, or as config.json wants them saved */
-    bool tied;        /* the head is the embedding's tensor; false once one side trains alone */
-    bool own_head;    /* config.json ties it, but the files bring another one, which counts */
-    ar_embedding embed;
+    ar_owned *owned;               /* by module index */
+    char *path;                    /* folder, or the configuration of a random base */
+    ar_st_set *files;              /* NULL for a random base */
+    ar_dtype dtype;                /* of the weights in the file, or as config.json wants them saved */
+    bool tied;                     /* the head is the embedding's tensor; false once one side trains alone */
+    bool own_head;                 /* config.json ties it, but the files bring another one, which counts */
+    ar_embedding embed, positions; /* positions: no data where there are none */
     ar_layer *layers;
     ar_norm norm;
     ar_linear head;
@@ -48,7 +50,8 @@ ar_status ar__model_init(ar_model **out, const ar_runtime *rt, const char *confi
 
 /* NULL for modules that are no linear (norms, embedding) or absent. */
 ar_linear *ar__model_linear(ar_model *m, size_t module);
-ar_norm *ar__model_norm(ar_model *m, size_t module); /* NULL for what is no norm */
+ar_norm *ar__model_norm(ar_model *m, size_t module);           /* NULL for what is no norm */
+ar_embedding *ar__model_embedding(ar_model *m, size_t module); /* NULL for what is no embedding */
 /* The weight of any module; data NULL where the record lacks it. */
 ar_weight ar__model_weight(const ar_model *m, size_t module);
 

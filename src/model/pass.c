@@ -123,7 +123,7 @@ static void place_linear_scratch(ar_pass *p) {
     for (size_t i = 0; i < m->module_count; i++) {
         size_t r = rank_at(&p->spec, i);
         if (!r) continue;
-        bool head = i == ar__module_head(&m->arch), embedding = i == 0;
+        bool head = i == ar__module_head(&m->arch), embedding = m->modules[i].kind == AR_MODULE_EMBEDDING;
         size_t rows = head ? p->head.most : t, wide = embedding ? (size_t)m->modules[i].n_in : (size_t)m->modules[i].n_out;
         rank = ar__max(rank, rows * r);
         out = ar__max(out, rows * wide);
@@ -164,7 +164,11 @@ static void place_common(ar_pass *p) {
     size_t each = (ar__attention_scratch(&at) + 15) / 16 * 16;
     p->attention.scratch = ar__arena_f32(m, each * (size_t)p->model->rt->threads);
     p->attention.blocks = ar__arena_take(m, (t / AR_ATTENTION_BLOCK + p->spec.samples + 1) * sizeof *p->attention.blocks);
+    size_t positions = rank_at(&p->spec, ar__module_positions(a));
     p->su_embed = rank_at(&p->spec, 0) ? ar__arena_f32(m, t * rank_at(&p->spec, 0)) : NULL;
+    p->su_positions = positions ? ar__arena_f32(m, t * positions) : NULL;
+    p->position = a->learned ? ar__arena_take(m, t * sizeof *p->position) : NULL;
+    p->dh_mlp = a->parallel && p->spec.train ? ar__arena_f32(m, floats) : NULL;
     place_linear_scratch(p);
 }
 

@@ -86,10 +86,12 @@ typedef struct ar_pass {
     const ar_model *model;
     ar_pass_spec spec;
     ar_arena arena;
-    ar_acts *acts;      /* [layers + 1]; the last holds only x: the final hidden states */
-    float *h, *dx, *dh; /* [T, dim] */
-    float *act;         /* the MLP's product, then its gradient */
-    float *su_embed;    /* [T, r] */
+    ar_acts *acts;                  /* [layers + 1]; the last holds only x: the final hidden states */
+    float *h, *dx, *dh;             /* [T, dim] */
+    float *act;                     /* the MLP's product, then its gradient */
+    float *dh_mlp;                  /* [T, dim] where attention and MLP are parallel: the gradient of what the MLP read; NULL elsewhere */
+    float *su_embed, *su_positions; /* [T, r] */
+    int32_t *position;              /* [T] where positions have embeddings */
     ar_attention_memory attention;
     ar_head_memory head;
     ar_tail tail;

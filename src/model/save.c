@@ -7,11 +7,23 @@
 #include "base/file.h"
 #include "model/model.h"
 
+/* A Conv1D's weight as the file has it, in *memory in place of what is there. */
+static const void *turn(void **memory, const void *data, ar_dtype type, size_t rows, size_t cols) {
+    size_t bytes = ar__dtype(type)->bytes;
+    char *to = ar__alloc(rows * cols, bytes);
+    for (size_t r = 0; to && r < rows; r++)
+        for (size_t c = 0; c < cols; c++) memcpy(to + (c * rows + r) * bytes, (const char *)data + (r * cols + c) * bytes, bytes);
+    free(*memory);
+    *memory = to;
+    return to;
+}
+
 static ar_status add_tensor(ar_st_writer *w, const ar_model *m, size_t i, const char *suffix, const ar_weight *from, void **rounded,
                             ar_error *err) {
     ar_buf name = {0};
     size_t count = from->rows * from->cols, bytes;
-    int64_t shape[2] = {(int64_t)from->rows, (int64_t)from->cols};
+    bool turned = m->modules[i].is_conv1d && from->cols > 1;
+    int64_t shape[2] = {(int64_t)(turned ? from->cols : from->rows), (int64_t)(turned ? from->rows : from->cols)};
     const void *data = from->data;
     ar_dtype type = from->type;
     if (type == AR_F32 && m->dtype != AR_F32) {
@@ -20,6 +32,7 @@ static ar_status add_tensor(ar_st_writer *w, const ar_model *m, size_t i, const 
         data = *rounded;
         type = m->dtype;
     }
+    if (turned && !(data = turn(rounded, data, type, from->rows, from->cols))) return ar__fail_memory(err, m->modules[i].path);
     ar__buf_printf(&name, "%s%s", m->modules[i].path, suffix);
     ar_status s = name.failed ? ar__fail_memory(err, m->modules[i].path)
                               : ar__st_writer_add(w, name.data, type, from->cols == 1 ? 1 : 2, shape, data, err);
@@ -33,9 +46,10 @@ static ar_status save_weights(const ar_model *m, const char *path, ar_error *err
     ar_status s = rounded ? ar__st_writer_new(&w, err) : ar__fail_memory(err, path);
     for (size_t i = 0; !s && i < m->module_count; i++) {
         const ar_module *mod = &m->modules[i];
-        if (!mod->path || (i == ar__module_head(&m->arch) && m->tied)) continue;
+        if (!mod->path) continue;
         ar_weight weight = ar__model_weight(m, i), bias = {m->owned[i].bias, AR_F32, (size_t)mod->n_out, 1};
-        s = add_tensor(w, m, i, ".weight", &weight, &rounded[2 * i], err);
+        bool tied = i == ar__module_head(&m->arch) && m->tied;
+        if (!tied) s = add_tensor(w, m, i, ".weight", &weight, &rounded[2 * i], err);
         if (!s && mod->has_bias) s = add_tensor(w, m, i, ".bias", &bias, &rounded[2 * i + 1], err);
     }
     if (!s) s = ar__st_writer_meta(w, "format", "pt", err);

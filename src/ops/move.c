@@ -43,26 +43,35 @@ void ar__rows_spread(const ar_runtime *rt, float *x, size_t rows, const size_t *
     }
 }
 
+/* Runs of a row that lie together: `count` of them in each part, `run` elements each. */
+static size_t qkv_runs(size_t *q_run, size_t *kv_run, const ar_qkv *x) {
+    *q_run = x->head ? x->head : x->q_width;
+    *kv_run = x->head ? x->head : x->kv_width;
+    return x->q_width / *q_run;
+}
+
 void ar__qkv_split(const ar_runtime *rt, const ar_qkv *to, const float *joined, size_t rows) {
-    size_t q = to->q_width, kv = to->kv_width;
-#pragma omp parallel for num_threads(ar__team(rt, rows *(q + 2 * kv))) schedule(static)
-    for (size_t i = 0; i < rows; i++) {
-        const float *from = joined + i * (q + 2 * kv);
-        memcpy(to->q + i * q, from, q * sizeof *from);
-        memcpy(to->k + i * kv, from + q, kv * sizeof *from);
-        memcpy(to->v + i * kv, from + q + kv, kv * sizeof *from);
-    }
+    size_t width = to->q_width + 2 * to->kv_width, q, kv, count = qkv_runs(&q, &kv, to);
+#pragma omp parallel for num_threads(ar__team(rt, rows *width)) schedule(static)
+    for (size_t i = 0; i < rows; i++)
+        for (size_t n = 0; n < count; n++) {
+            const float *from = joined + i * width + n * (q + 2 * kv);
+            memcpy(to->q + i * to->q_width + n * q, from, q * sizeof *from);
+            memcpy(to->k + i * to->kv_width + n * kv, from + q, kv * sizeof *from);
+            memcpy(to->v + i * to->kv_width + n * kv, from + q + kv, kv * sizeof *from);
+        }
 }
 
 void ar__qkv_join(const ar_runtime *rt, float *joined, const ar_qkv *from, size_t rows) {
-    size_t q = from->q_width, kv = from->kv_width;
-#pragma omp parallel for num_threads(ar__team(rt, rows *(q + 2 * kv))) schedule(static)
-    for (size_t i = 0; i < rows; i++) {
-        float *to = joined + i * (q + 2 * kv);
-        memcpy(to, from->q + i * q, q * sizeof *to);
-        memcpy(to + q, from->k + i * kv, kv * sizeof *to);
-        memcpy(to + q + kv, from->v + i * kv, kv * sizeof *to);
-    }
+    size_t width = from->q_width + 2 * from->kv_width, q, kv, count = qkv_runs(&q, &kv, from);
+#pragma omp parallel for num_threads(ar__team(rt, rows *width)) schedule(static)
+    for (size_t i = 0; i < rows; i++)
+        for (size_t n = 0; n < count; n++) {
+            float *to = joined + i * width + n * (q + 2 * kv);
+            memcpy(to, from->q + i * from->q_width + n * q, q * sizeof *to);
+            memcpy(to + q, from->k + i * from->kv_width + n * kv, kv * sizeof *to);
+            memcpy(to + q + kv, from->v + i * from->kv_width + n * kv, kv * sizeof *to);
+        }
 }
 
 void ar__rows_store(const ar_runtime *rt, float *cache, const float *x, const ar_block *blocks, size_t block_count, size_t width) {

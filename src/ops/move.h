@@ -22,6 +22,7 @@ void ar__rows_spread(const ar_runtime *rt, float *x, size_t rows, const size_t *
 typedef struct ar_qkv {
     float *q, *k, *v;
     size_t q_width, kv_width; /* of a row */
+    size_t head;              /* elements of one; 0: all of q stands before k and v, else the parts of the first head, of the second, … */
 } ar_qkv;
 void ar__qkv_split(const ar_runtime *rt, const ar_qkv *to, const float *joined, size_t rows);
 void ar__qkv_join(const ar_runtime *rt, float *joined, const ar_qkv *from, size_t rows);

@@ -86,6 +86,9 @@ static ar_status load_data(ar_dataset **out, ar_course *c, const ar_data_source 
                      "%s: a sample has %d tokens, past the original maximum of %lld, and RoPE 'dynamic' changes with the length; use a "
                      "base with yarn or linear, or --max-length",
                      path, ar__dataset_longest(*out), (long long)a->max_positions);
+    if (!s && !ar__arch_holds(a, (size_t)ar__dataset_longest(*out)))
+        s = ar__fail(err, AR_ERR_VALUE, "%s: a sample has %d tokens, and the base has embeddings of %lld positions; use --max-length", path,
+                     ar__dataset_longest(*out), (long long)a->max_positions);
     if (!s && ar__dataset_longest(*out) > a->max_positions)
         ar__log_warn(&c->rt->log, "%s: a sample has %d tokens, the base was made for %lld", path, ar__dataset_longest(*out),
                      (long long)a->max_positions);

@@ -33,8 +33,9 @@ static ar_status add(ar_trainables *t, const char *path, const char *suffix, ar_
 }
 
 static void reach(ar_trainables *t, const ar_model *m, size_t module) {
-    int layer = module == 0 ? 0 : module >= ar__module_norm(&m->arch) ? (int)m->arch.layers : (int)((module - 1) / AR_SLOT_COUNT);
-    if (module == 0) t->embed = true;
+    bool embedding = module == 0 || module == ar__module_positions(&m->arch);
+    int layer = embedding ? 0 : module >= ar__module_norm(&m->arch) ? (int)m->arch.layers : (int)((module - 1) / AR_SLOT_COUNT);
+    if (embedding) t->embed = true;
     if (layer < t->lowest_layer) t->lowest_layer = layer;
 }
 
@@ -58,14 +59,16 @@ static ar_status add_pair(ar_trainables *t, ar_attachment *at, ar_pair *p, doubl
 static void wire(ar_model *m, size_t module, bool bias, float *grad) {
     ar_linear *lin = ar__model_linear(m, module);
     ar_norm *norm = ar__model_norm(m, module);
-    if (bias)
+    if (bias && lin)
         lin->dbias = grad;
+    else if (bias)
+        norm->db = grad;
     else if (lin)
         lin->dw = grad;
     else if (norm)
         norm->dw = grad;
     else
-        m->embed.dw = grad;
+        ar__model_embedding(m, module)->dw = grad;
 }
 
 /* A tied tensor: the head's products go into grad, the embedding's rows into a buffer of their own. */
@@ -106,8 +109,9 @@ static size_t model_state(const ar_model *m, size_t copies) {
     size_t bytes = 0;
     for (size_t i = 0; i < m->module_count; i++) {
         const ar_module *mod = &m->modules[i];
-        if (!mod->path || (m->tied && i == ar__module_head(&m->arch))) continue;
-        bytes += state_bytes((size_t)mod->n_out * (size_t)mod->n_in, copies + (i == 0 && m->tied));
+        bool tied = m->tied && i == ar__module_head(&m->arch);
+        if (!mod->path) continue;
+        if (!tied) bytes += state_bytes((size_t)mod->n_out * (size_t)mod->n_in, copies + (i == 0 && m->tied));
         if (mod->has_bias) bytes += state_bytes((size_t)mod->n_out, copies);
     }
     return bytes;
@@ -138,17 +142,24 @@ ar_trainable *ar__trainables_scales(ar_trainables *t) {
     return NULL;
 }
 
+static ar_status add_weight(ar_trainables *out, ar_model *m, size_t i, bool moments, ar_error *err) {
+    const ar_module *mod = &m->modules[i];
+    size_t n = (size_t)mod->n_out * (size_t)mod->n_in;
+    ar_status s = ar__model_own(m, i, err);
+    if (!s) s = add(out, mod->path, ".weight", AR_ROLE_WEIGHT, m->owned[i].weight, n, 1.0, moments, err);
+    if (s) return s;
+    wire(m, i, false, out->at[out->count - 1].grad);
+    if (i == 0 && m->tied) wire_tied(out, &out->at[out->count - 1], m);
+    return AR_OK;
+}
+
 ar_status ar__trainables_from_model(ar_trainables *out, ar_model *m, bool moments, ar_error *err) {
     *out = (ar_trainables){.lowest_layer = 0, .embed = true};
     ar_status s = reserve(out, m->rt, model_state(m, moments ? 3 : 1), err);
     for (size_t i = 0; !s && i < m->module_count; i++) {
         const ar_module *mod = &m->modules[i];
-        if (!mod->path || (m->tied && i == ar__module_head(&m->arch))) continue;
-        if ((s = ar__model_own(m, i, err))) break;
-        size_t n = (size_t)mod->n_out * (size_t)mod->n_in;
-        if ((s = add(out, mod->path, ".weight", AR_ROLE_WEIGHT, m->owned[i].weight, n, 1.0, moments, err))) break;
-        wire(m, i, false, out->at[out->count - 1].grad);
-        if (i == 0 && m->tied) wire_tied(out, &out->at[out->count - 1], m);
+        if (!mod->path) continue;
+        if (!(m->tied && i == ar__module_head(&m->arch)) && (s = add_weight(out, m, i, moments, err))) break;
         if (!mod->has_bias) continue;
         if ((s = add(out, mod->path, ".bias", AR_ROLE_BIAS, m->owned[i].bias, (size_t)mod->n_out, 1.0, moments, err))) break;
         wire(m, i, true, out->at[out->count - 1].grad);

@@ -23,6 +23,10 @@ GEMMA3 = dict(full_attention=dict(rope_type="linear", rope_theta=1e6, factor=4.0
 PHI3 = tf.Phi3Config(**dict(SIZES, max_position_embeddings=128), pad_token_id=0, original_max_position_embeddings=32, rope_parameters=dict(
     rope_type="longrope", rope_theta=1e4, short_factor=[1.0, 1.1, 1.2, 1.3], long_factor=[2.0, 3.0, 4.0, 5.0]))
 
+PLAIN = {k: v for k, v in dict(SIZES, num_attention_heads=4).items() if k not in ("rms_norm_eps", "num_key_value_heads")}
+NEOX = dict(PLAIN, hidden_size=64)
+GPT2 = dict(n_embd=48, n_layer=3, n_head=4, n_positions=64, vocab_size=300, bos_token_id=1, eos_token_id=2)
+
 
 def case(name, config, dtype="float32", length=50, old=False, sharded=False, bare=False):
     """bare: the file leaves out what has a default."""
@@ -76,6 +80,22 @@ CASES = [
     case("glm4", tf.Glm4Config(**SIZES, head_dim=12, attention_bias=True, pad_token_id=0)),
     case("glm4, all of a head turned, no biases", tf.Glm4Config(**SIZES, head_dim=12, attention_bias=False, pad_token_id=0,
          rope_parameters=dict(rope_type="default", rope_theta=1e4, partial_rotary_factor=1.0))),
+    case("gpt2", tf.GPT2Config(**GPT2)),
+    case("gpt2, scores divided by layer, sharded", tf.GPT2Config(**dict(GPT2, n_inner=64, scale_attn_by_inverse_layer_idx=True)), sharded=True),
+    case("gpt2, unscaled, bfloat16", tf.GPT2Config(**dict(GPT2, scale_attn_weights=False)), dtype="bfloat16"),
+    case("gpt_neox", tf.GPTNeoXConfig(**NEOX)),
+    case("gpt_neox, one behind the other, no biases", tf.GPTNeoXConfig(**dict(NEOX, use_parallel_residual=False, attention_bias=False,
+         rope_parameters=dict(rope_type="default", rope_theta=1e4, partial_rotary_factor=0.5)))),
+    case("phi", tf.PhiConfig(**PLAIN)),
+    case("phi, q and k normed", tf.PhiConfig(**dict(PLAIN, qk_layernorm=True, num_key_value_heads=2))),
+    case("starcoder2", tf.Starcoder2Config(**PLAIN, num_key_value_heads=2, sliding_window=9, norm_epsilon=1e-6)),
+    case("starcoder2, no biases, untied", tf.Starcoder2Config(**PLAIN, num_key_value_heads=2, use_bias=False, tie_word_embeddings=False)),
+    case("stablelm", tf.StableLmConfig(**NEOX, num_key_value_heads=2, use_qkv_bias=True)),
+    case("stablelm, side by side", tf.StableLmConfig(**NEOX, num_key_value_heads=4, use_parallel_residual=True)),
+    case("nemotron", tf.NemotronConfig(**PLAIN, num_key_value_heads=2)),
+    case("nemotron, biases, head size 10", tf.NemotronConfig(**PLAIN, num_key_value_heads=2, head_dim=12, attention_bias=True, mlp_bias=True)),
+    case("cohere2", tf.Cohere2Config(**dict(PLAIN, num_hidden_layers=5), num_key_value_heads=2, sliding_window=9, logit_scale=0.4, pad_token_id=0)),
+    case("cohere2, biases", tf.Cohere2Config(**PLAIN, num_key_value_heads=2, sliding_window=9, attention_bias=True, pad_token_id=0)),
     case("gemma", tf.GemmaConfig(**SIZES, head_dim=16)),
     case("gemma, untied, biases", tf.GemmaConfig(**SIZES, head_dim=16, tie_word_embeddings=False, attention_bias=True)),
     case("gemma2", tf.Gemma2Config(**dict(SIZES, num_hidden_layers=4), head_dim=16, sliding_window=9, query_pre_attn_scalar=24,
@@ -92,6 +112,9 @@ CASES = [
         tf.SmolLM3Config(**dict(SIZES, num_hidden_layers=5), pad_token_id=0), tf.Olmo2Config(**SIZES, pad_token_id=0),
         tf.SeedOssConfig(**SIZES, head_dim=8), tf.Ernie4_5Config(**SIZES, head_dim=8), tf.GemmaConfig(**SIZES, head_dim=8),
         tf.Olmo3Config(**dict(SIZES, num_hidden_layers=5), pad_token_id=0), tf.Exaone4Config(**dict(SIZES, num_hidden_layers=5), head_dim=8),
+        tf.GPT2Config(**GPT2), tf.GPTNeoXConfig(**NEOX), tf.PhiConfig(**PLAIN),
+        tf.Starcoder2Config(**PLAIN, num_key_value_heads=2), tf.StableLmConfig(**NEOX, num_key_value_heads=4),
+        tf.NemotronConfig(**PLAIN, num_key_value_heads=2), tf.Cohere2Config(**PLAIN, num_key_value_heads=2, pad_token_id=0),
         tf.Ministral3Config(**SIZES, head_dim=8), tf.Phi3Config(**SIZES, pad_token_id=0), tf.Glm4Config(**SIZES, head_dim=8, pad_token_id=0),
         tf.Gemma2Config(**SIZES, head_dim=8), tf.Gemma3TextConfig(**dict(SIZES, num_hidden_layers=7), head_dim=8))),
     case("qwen3, bfloat16", tf.Qwen3Config(**SIZES, head_dim=8), dtype="bfloat16"),
@@ -130,7 +153,7 @@ def build(c, folder):
         j["rope_scaling"], j["torch_dtype"] = rope, j.pop("dtype", "float32")
         json.dump(j, open(path, "w"))
     if c["bare"]:
-        json.dump({k: v for k, v in j.items() if k not in ("rms_norm_eps", "rope_parameters", "hidden_act", "hidden_activation", "attention_dropout", "layer_types", "no_rope_layers")}, open(path, "w"))
+        json.dump({k: v for k, v in j.items() if k not in ("rms_norm_eps", "layer_norm_eps", "norm_eps", "norm_epsilon", "layer_norm_epsilon", "n_inner", "activation_function", "rope_parameters", "hidden_act", "hidden_activation", "attention_dropout", "layer_types", "no_rope_layers")}, open(path, "w"))
     with open(os.path.join(folder, "tokenizer.json"), "w") as f:
         f.write(open(os.path.join(BASE, "tokenizer.json")).read())
     # read back, so that the rounded weights count but RoPE's frequencies, which are no weights, stay f32

@@ -17,10 +17,13 @@
 static void write_config(char *path, const char *extra) {
     int fd = mkstemp(path);
     FILE *f = fdopen(fd, "w");
-    fprintf(f,
-            "{\"vocab_size\":%d,\"hidden_size\":24,\"intermediate_size\":40,\"num_hidden_layers\":2,\"num_attention_heads\":4,"
-            "\"num_key_value_heads\":2,\"max_position_embeddings\":256,\"initializer_range\":0.25,\"rms_norm_eps\":1e-5%s}",
-            SMALL_VOCAB, extra);
+    if (*extra == '{')
+        fputs(extra, f);
+    else
+        fprintf(f,
+                "{\"vocab_size\":%d,\"hidden_size\":24,\"intermediate_size\":40,\"num_hidden_layers\":2,\"num_attention_heads\":4,"
+                "\"num_key_value_heads\":2,\"max_position_embeddings\":256,\"initializer_range\":0.25%s}",
+                SMALL_VOCAB, extra);
     fclose(f);
 }
 

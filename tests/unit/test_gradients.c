@@ -32,6 +32,18 @@
     ",\"model_type\":\"phi3\",\"original_max_position_embeddings\":16,\"rope_parameters\":{\"rope_type\":\"longrope\",\"rope_theta\":1e4," \
     "\"short_factor\":[1,1.2],\"long_factor\":[2,3],\"partial_rotary_factor\":0.67}"
 #define GLM4 ",\"model_type\":\"glm4\",\"head_dim\":8"
+#define GPT2                                                                                                                               \
+    "{\"model_type\":\"gpt2\",\"vocab_size\":61,\"n_embd\":24,\"n_inner\":40,\"n_layer\":2,\"n_head\":4,\"n_positions\":256,"              \
+    "\"initializer_range\":0.25,\"scale_attn_by_inverse_layer_idx\":true}"
+#define GPT_NEOX(parallel)                                                                                                                 \
+    "{\"model_type\":\"gpt_neox\",\"vocab_size\":61,\"hidden_size\":24,\"intermediate_size\":40,\"num_hidden_layers\":2,"                  \
+    "\"num_attention_heads\":4,\"max_position_embeddings\":256,\"initializer_range\":0.25,\"rotary_pct\":0.67,"                            \
+    "\"use_parallel_residual\":" #parallel "}"
+#define PHI ",\"model_type\":\"phi\",\"qk_layernorm\":true,\"partial_rotary_factor\":0.67"
+#define STARCODER2 ",\"model_type\":\"starcoder2\",\"sliding_window\":5"
+#define STABLELM ",\"model_type\":\"stablelm\",\"use_parallel_residual\":true,\"partial_rotary_factor\":0.67"
+#define NEMOTRON ",\"model_type\":\"nemotron\",\"head_dim\":8"
+#define COHERE2 ",\"model_type\":\"cohere2\",\"sliding_window\":5,\"sliding_window_pattern\":2,\"logit_scale\":0.4"
 #define GEMMA ",\"model_type\":\"gemma\",\"head_dim\":8,\"hidden_act\":\"gelu\""
 #define GEMMA2                                                                                                                             \
     ",\"model_type\":\"gemma2\",\"head_dim\":8,\"sliding_window\":5,\"query_pre_attn_scalar\":6,\"attn_logit_softcapping\":1.5,"           \
@@ -70,6 +82,20 @@ static const small_case cases[] = {
     {"phi3, everything", PHI3, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"glm4", GLM4, "all-linear", NULL, true, false, 0.0, AR_BIAS_ALL},
     {"glm4, everything", GLM4, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"gpt2", GPT2, "all-linear", "ln_1", false, false, 0.25, AR_BIAS_ALL},
+    {"gpt2, dora, embeddings as sites", GPT2, "c_attn,wpe,wte", NULL, true, false, 0.0, AR_BIAS_NONE},
+    {"gpt2, everything", GPT2, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"gpt_neox, side by side", GPT_NEOX(true), "all-linear", "post_attention_layernorm", false, false, 0.25, AR_BIAS_ALL},
+    {"gpt_neox, everything", GPT_NEOX(true), NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"gpt_neox, one behind the other, everything", GPT_NEOX(false), NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"phi", PHI, "all-linear", "input_layernorm", true, false, 0.0, AR_BIAS_ALL},
+    {"phi, everything", PHI, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"starcoder2", STARCODER2, "all-linear", NULL, false, false, 0.0, AR_BIAS_ALL},
+    {"starcoder2, everything", STARCODER2, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"stablelm, side by side, everything", STABLELM, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"nemotron", NEMOTRON, "all-linear", NULL, true, false, 0.0, AR_BIAS_NONE},
+    {"nemotron, everything", NEMOTRON, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"cohere2, everything", COHERE2, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"gemma", GEMMA, "all-linear", NULL, true, false, 0.0, AR_BIAS_NONE},
     {"gemma, embedding and head as sites", GEMMA, "o_proj,embed_tokens", NULL, false, false, 0.0, AR_BIAS_NONE},
     {"gemma2, caps", GEMMA2, "all-linear", NULL, false, false, 0.25, AR_BIAS_NONE},
