@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "arch/names.h"
 #include "base/fail.h"
 #include "base/mem.h"
 
@@ -232,7 +233,9 @@ static bool list_targets(ar_strings *out, const ar_target *chosen, const ar_modu
 
 ar_status ar__targets_describe(ar_adapter_settings *s, const ar_target *chosen, const ar_module_list *base, ar_error *err) {
     bool all_linear = s->targets.regex && !strcasecmp(s->targets.regex, "all-linear");
-    if ((s->targets.regex || s->targets.list.count || s->targets.is_empty) && !all_linear) return AR_OK;
+    bool wrapped = base->count > 0 && ar__names_unwrap(base->at[0].path) != base->at[0].path; /* other parts have such names too */
+    if ((s->targets.regex || s->targets.is_empty || (s->targets.list.count && !wrapped)) && !all_linear) return AR_OK;
+    ar__strings_release(&s->targets.list);
     free(s->targets.regex);
     s->targets.regex = NULL;
     ar_target *again = ar__alloc((size_t)base->count, sizeof *again);
@@ -241,7 +244,7 @@ ar_status ar__targets_describe(ar_adapter_settings *s, const ar_target *chosen, 
         return ar__fail_memory(err, "targets");
     }
     /* Suffixes that select too much, or a container, are no error here: they are just not used. */
-    bool exact = ar__targets_resolve(again, s, base, NULL) == AR_OK && same_pairs(again, chosen, base->count);
+    bool exact = !wrapped && ar__targets_resolve(again, s, base, NULL) == AR_OK && same_pairs(again, chosen, base->count);
     free(again);
     if (exact) return AR_OK;
     ar__strings_release(&s->targets.list);

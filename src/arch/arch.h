@@ -29,7 +29,8 @@ typedef struct ar_rope_config {
 enum { AR_MAX_EOS = 8, AR_ROPES = 2 };
 
 typedef struct ar_arch {
-    const char *family; /* "llama", "mistral", "qwen2", "qwen3" */
+    const char *family; /* "llama", "qwen3"; of a multimodal base its language model's */
+    bool wrapped;       /* it is the language model of a multimodal base, whose other parts nothing here reads */
     const struct ar_name_map *names;
     int64_t vocab, dim, ff, layers, heads, kv_heads, head_dim, max_positions;
     int64_t rotary_dim;          /* of a head, its first elements: what RoPE turns */

@@ -341,7 +341,7 @@ ar_status ar__fields_read(ar_config *out, const ar_field_list *list, const json_
     }
     for (size_t i = 0; i < AR_FIELD_GROUPS && list->group[i]; i++)
         for (const ar_field *f = list->group[i]; !s && f->key; f++)
-            if (f->is_needed) s = ar__json_need(config, f->key, place, err);
+            if (f->is_needed && *(const int64_t *)((const char *)out + f->at) == 0) s = ar__json_need(config, f->key, place, err);
     return s;
 }
 

@@ -71,7 +71,7 @@ typedef struct ar_field_list {
 } ar_field_list;
 
 /* Reads all of config into *out, which has the family's defaults; null leaves them.  Fails on the first field that is needed and
- * missing, of another type, out of its range, or refused.  name: the family, for messages. */
+ * missing, without a default, of another type, out of its range, or refused.  name: the family, for messages. */
 ar_status ar__fields_read(ar_config *out, const ar_field_list *list, const json_t *config, const char *name, const char *place,
                           ar_error *err);
 /* Checks a block of rope parameters, one table for all families, by kind; a field that this kind does not read is told to log. */

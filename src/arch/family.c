@@ -287,11 +287,16 @@ static const family families[] = {
      .embed_root = true,
      .window = WINDOW_PATTERN,
      .eos = 1},
-    {.name = "gemma3_text", /* its code leaves attn_logit_softcapping unread */
+    {.name = "gemma3_text", /* published files lean on all defaults; its code leaves attn_logit_softcapping unread */
      .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_activation, ar__fields_rope, ar__fields_attention_bias, ar__fields_sliding,
                  ar__fields_pattern, ar__fields_query_scalar, ar__fields_logit_cap, ar__fields_local_theta},
                 {"hidden_act", "cache_implementation"}},
-     .initial = {.kv_heads = 4,
+     .initial = {.vocab = 262208,
+                 .dim = 2304,
+                 .ff = 9216,
+                 .layers = 26,
+                 .heads = 8,
+                 .kv_heads = 4,
                  .head_dim = 256,
                  .max_positions = 131072,
                  .bos = 2,
@@ -307,6 +312,67 @@ static const family families[] = {
      .window = WINDOW_PATTERN,
      .eos = 1},
 };
+
+/* Multimodal bases whose language model runs: their model_type, and what else stands beside it in config.json. */
+static const char *const wrappers[] = {"gemma3", "mistral3"};
+static const char *const beside[] = {"model_type",
+                                     "text_config",
+                                     "vision_config",
+                                     "tie_word_embeddings",
+                                     "eos_token_id",
+                                     "bos_token_id",
+                                     "architectures",
+                                     "dtype",
+                                     "torch_dtype",
+                                     "transformers_version",
+                                     "initializer_range",
+                                     "pad_token_id",
+                                     "use_cache",
+                                     "mm_tokens_per_image",
+                                     "boi_token_index",
+                                     "eoi_token_index",
+                                     "image_token_index",
+                                     "boi_token_id",
+                                     "eoi_token_id",
+                                     "image_token_id",
+                                     "multimodal_projector_bias",
+                                     "projector_hidden_act",
+                                     "spatial_merge_size",
+                                     "vision_feature_layer",
+                                     "vision_feature_select_strategy"};
+
+static bool is_wrapper(const json_t *config) {
+    const char *type = json_string_value(json_object_get(config, "model_type"));
+    bool known = false;
+    for (size_t i = 0; type && i < sizeof wrappers / sizeof *wrappers; i++) known = known || !strcmp(type, wrappers[i]);
+    return known && json_is_object(json_object_get(config, "text_config"));
+}
+
+/* The language model's configuration, with what the whole file says for it; the caller's. */
+static ar_status unwrap(json_t **out, const json_t *config, const char *place, ar_error *err) {
+    static const char *const shared[] = {"tie_word_embeddings", "eos_token_id", "bos_token_id"};
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)config, key, value) {
+        bool known = key[0] == '_' || ar__json_is_off(value);
+        for (size_t i = 0; i < sizeof beside / sizeof *beside; i++) known = known || !strcmp(key, beside[i]);
+        if (!known)
+            return ar__fail(err, AR_ERR_UNSUPPORTED,
+                            "%s: unknown field '%s' beside text_config, which may change the maths; remove it if you know that it does not",
+                            place, key);
+    }
+    json_t *text = json_copy(json_object_get(config, "text_config"));
+    bool ok = text != NULL;
+    for (size_t i = 0; ok && i < sizeof shared / sizeof *shared; i++) {
+        value = json_object_get(config, shared[i]);
+        if (value && !json_is_null(value)) ok = json_object_set(text, shared[i], value) == 0;
+    }
+    if (ok && !ar__json_has(text, "model_type") && !strcmp(json_string_value(json_object_get(config, "model_type")), "gemma3"))
+        ok = json_object_set_new(text, "model_type", json_string("gemma3_text")) == 0;
+    if (!ok) json_decref(text);
+    *out = ok ? text : NULL;
+    return ok ? AR_OK : ar__fail_memory(err, place);
+}
 
 static ar_status find_family(const family **out, const json_t *config, const char *place, ar_error *err) {
     const char *type = NULL;
@@ -575,9 +641,8 @@ static ar_status take_special(ar_arch *a, const family *f, const reader *r) {
     return AR_OK;
 }
 
-ar_status ar__arch_read(ar_arch *out, const json_t *config, const char *place, const ar_log *log, ar_error *err) {
+static ar_status read_text(ar_arch *out, const json_t *config, const char *place, const ar_log *log, ar_error *err) {
     const family *f = NULL;
-    *out = (ar_arch){.bos = -1};
     ar_status s = find_family(&f, config, place, err);
     if (s) return s;
     out->names = ar__names_for_model_type(f->name);
@@ -589,6 +654,15 @@ ar_status ar__arch_read(ar_arch *out, const json_t *config, const char *place, c
     }
     out->family = f->name;
     return AR_OK;
+}
+
+ar_status ar__arch_read(ar_arch *out, const json_t *config, const char *place, const ar_log *log, ar_error *err) {
+    json_t *text = NULL;
+    *out = (ar_arch){.bos = -1, .wrapped = is_wrapper(config)};
+    ar_status s = out->wrapped ? unwrap(&text, config, place, err) : AR_OK;
+    if (!s) s = read_text(out, text ? text : config, place, log, err);
+    json_decref(text);
+    return s;
 }
 
 void ar__arch_release(ar_arch *a) {

@@ -1,5 +1,6 @@
 /* The list of modules of a record, with their Hugging Face paths and shapes. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "arch/arch.h"
 #include "arch/names.h"
@@ -41,11 +42,16 @@ static ar_module_kind kind_of(ar_slot slot) {
 }
 
 static bool fill(ar_module *m, const ar_arch *a, const ar_name_row *row, int64_t layer) {
-    ar_buf b = {0};
-    ar__names_print(&b, a->names, &(ar_name){row, layer});
+    ar_buf own = {0}, b = {0};
+    ar__names_print(&own, a->names, &(ar_name){row, layer});
+    size_t prefix = strlen(a->names->prefix);
+    bool below = a->wrapped && !own.failed && !strncmp(own.data, a->names->prefix, prefix);
+    if (!own.failed) ar__buf_printf(&b, "%s%s", below ? AR_WRAPPER : "", below ? own.data + prefix : own.data);
+    bool ok = !own.failed && !b.failed;
+    ar__buf_release(&own);
     m->path = b.data;
     m->layer = (int)layer;
-    return !b.failed;
+    return ok;
 }
 
 static bool fill_layer(ar_module *m, const ar_arch *a, int64_t layer) {

@@ -69,6 +69,9 @@ const ar_name_row *ar__names_slot(const ar_name_map *map, ar_slot slot);        
 const ar_name_row *ar__names_top(const ar_name_map *map, ar_module_kind kind);    /* the first outside the layers */
 const ar_name_row *ar__names_positions(const ar_name_map *map);                   /* the second embedding; NULL: none */
 
+/* What stands before the paths of a multimodal base's language model, in place of its prefix. */
+#define AR_WRAPPER "model.language_model."
+
 /* The part of a path behind a multimodal wrapper; the path itself where none stands.  "model.language_model.layers.0.…"
  * gives the bare "layers.0.…", whose prefix the functions here put back. */
 const char *ar__names_unwrap(const char *hf_path);

@@ -13,12 +13,18 @@ typedef struct binder {
     const char *prefix; /* of everything but the head */
     bool headless;      /* the files lack it */
     const ar_st_tensor *old_head;
+    bool outside; /* a multimodal base's files put "language_model." before "model." and the head, as transformers 4 did */
     size_t bound;
     ar_error *err;
 } binder;
 
 static const ar_st_tensor *find_tensor(const binder *b, const char *path, const char *suffix, ar_buf *name) {
-    const char *p = path;
+    const char *p = path, *inner = ar__names_unwrap(path);
+    if (b->outside) {
+        ar__buf_clear(name);
+        ar__buf_printf(name, "language_model.%s%s%s", inner != path ? "model." : "", inner, suffix);
+        return name->failed ? NULL : ar__st_find(b->m->files, name->data);
+    }
     if (b->headless && !strncmp(p, b->prefix, strlen(b->prefix))) p += strlen(b->prefix);
     ar__buf_clear(name);
     ar__buf_printf(name, "%s%s", p, suffix);
@@ -141,6 +147,13 @@ static ar_status check_tie(binder *b, ar_buf *name) {
 static size_t find_module(const binder *b, ar_buf *path) {
     size_t at = ar__model_find(b->m, path->data);
     ar_buf whole = {0};
+    if (b->outside && !strncmp(path->data, "language_model.", 15)) {
+        bool below = !strncmp(path->data + 15, "model.", 6);
+        ar__buf_printf(&whole, "%s%s", below ? AR_WRAPPER : "", path->data + (below ? 21 : 15));
+        at = whole.failed ? SIZE_MAX : ar__model_find(b->m, whole.data);
+        ar__buf_release(&whole);
+        return at;
+    }
     if (at != SIZE_MAX || !b->headless) return at;
     ar__buf_printf(&whole, "%s%s", b->prefix, path->data);
     at = whole.failed ? SIZE_MAX : ar__model_find(b->m, whole.data);
@@ -173,7 +186,8 @@ static void warn_unused(const binder *b) {
         size_t at = path.failed ? SIZE_MAX : find_module(b, &path);
         ar__buf_release(&path);
         bool used = at != SIZE_MAX && (!strcmp(dot, ".weight") || (!strcmp(dot, ".bias") && b->m->modules[at].has_bias));
-        if (used || is_mask(name) || ar__st_at(files, i) == b->old_head) continue;
+        bool other_part = b->m->arch.wrapped && !strstr(name, "language_model.") && strncmp(name, "lm_head.", 8) != 0;
+        if (used || other_part || is_mask(name) || ar__st_at(files, i) == b->old_head) continue;
         if (!first) first = name;
         unused++;
     }
@@ -186,6 +200,7 @@ ar_status ar__model_bind(ar_model *m, ar_error *err) {
     binder b = {.m = m, .prefix = m->arch.names->prefix, .err = err};
     ar_buf name = {0};
     const char *embedding = m->modules[0].path;
+    b.outside = m->arch.wrapped && ar__st_find(m->files, "language_model.model.embed_tokens.weight");
     b.headless = !find_tensor(&b, embedding, ".weight", &name);
     b.headless = b.headless && find_tensor(&b, embedding, ".weight", &name);
     ar_status s = check_tie(&b, &name);

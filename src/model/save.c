@@ -88,6 +88,11 @@ static ar_status copy_if_there(const char *from_dir, const char *dir, const char
 }
 
 ar_status ar__model_save(const ar_model *m, const char *dir, const char *tokenizer_dir, ar_error *err) {
+    if (m->arch.wrapped)
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "%s: a multimodal base, of which the language model alone is read, cannot be written as a whole; "
+                        "train an adapter and merge it",
+                        m->path);
     static const char *const carried[] = {"tokenizer.json",
                                           "tokenizer.model",
                                           "tokenizer_config.json",
