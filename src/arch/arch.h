@@ -20,6 +20,7 @@ typedef struct ar_rope_config {
     double beta_fast, beta_slow, attention_factor, mscale, mscale_all_dim; /* yarn; attention_factor 0: derived */
     double query_beta; /* q at position p is multiplied by 1 + query_beta ln(1 + floor(p / original_max)) */
     bool truncate;
+    double alpha;   /* dynamic: theta grows by alpha^(d / (d - 2)) whatever the length; 0: by the length */
     double partial; /* of a head, what is turned; 0: the file is silent */
     /* longrope: what each frequency is divided by, of sequences up to original_max, and of longer ones; [factors] each, owned */
     double *short_factor, *long_factor;
@@ -36,13 +37,14 @@ typedef struct ar_arch {
     int64_t rotary_dim;          /* of a head, its first elements: what RoPE turns */
     float norm_eps, norm_offset; /* ops/norm.h */
     bool norm_centred, norm_bias;
+    bool qk_turned; /* q and k are normed behind RoPE */
     bool bias_head;
-    bool parallel;     /* attention and MLP read the same residual stream, each its norm of it, or both that of the attention */
-    bool qkv_by_head;  /* the fused linear gives q, k, v of the first head, of the second, … */
-    bool layer_scaled; /* attention's scores of layer l are divided by l + 1 */
-    bool learned;      /* positions have embeddings, which end at max_positions */
-    uint32_t absent;   /* slots of the names that this configuration lacks, as bits */
-    ar_activation activation;
+    bool parallel;                 /* attention and MLP read the same residual stream, each its norm of it, or both that of the attention */
+    bool qkv_by_head;              /* the fused linear gives q, k, v of the first head, of the second, … */
+    bool layer_scaled;             /* attention's scores of layer l are divided by l + 1 */
+    bool learned;                  /* positions have embeddings, which end at max_positions */
+    uint32_t absent;               /* slots of the names that this configuration lacks, as bits */
+    ar_activation_kind activation; /* xielu has numbers of each layer's own, in the files */
     bool tied, bias_qkv, bias_o, bias_mlp;
     bool qk_norm, qk_wide;         /* q and k are normed: by head, or wide, all heads as one */
     ar_rope_config rope[AR_ROPES]; /* of all layers; or, where there are two, of those without and with the window */

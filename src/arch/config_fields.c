@@ -211,6 +211,7 @@ static const ar_field rope_fields[] = {
     ROPE("rope_theta", KINDS, AR_FIELD_REAL, 0, INFINITY),
     ROPE("partial_rotary_factor", KINDS, AR_FIELD_REAL, 0, 1),
     ROPE("factor", KINDS & ~DEFAULT, AR_FIELD_REAL, 0, INFINITY),
+    ROPE("alpha", DYNAMIC, AR_FIELD_REAL, 0, 1e9),
     ROPE("low_freq_factor", LLAMA3, AR_FIELD_REAL, 0, INFINITY),
     ROPE("high_freq_factor", LLAMA3, AR_FIELD_REAL, 0, INFINITY),
     ROPE("original_max_position_embeddings", LLAMA3 | YARN | LONG, AR_FIELD_REAL, 1, INT32_MAX),

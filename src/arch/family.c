@@ -18,10 +18,11 @@ typedef enum window_rule { WINDOW_NONE, WINDOW_MISTRAL, WINDOW_QWEN, WINDOW_UNTU
 /* What hidden_act is called. */
 static const struct {
     const char *name;
-    ar_activation f;
+    ar_activation_kind f;
 } activations[] = {
-    {"silu", AR_SILU}, {"swish", AR_SILU},  {"gelu_pytorch_tanh", AR_GELU_TANH}, {"gelu_new", AR_GELU_TANH}, {"gelu_fast", AR_GELU_TANH},
-    {"gelu", AR_GELU}, {"relu2", AR_RELU2},
+    {"silu", AR_SILU},          {"swish", AR_SILU},          {"gelu_pytorch_tanh", AR_GELU_TANH},
+    {"gelu_new", AR_GELU_TANH}, {"gelu_fast", AR_GELU_TANH}, {"gelu", AR_GELU},
+    {"relu2", AR_RELU2},        {"xielu", AR_XIELU},
 };
 
 typedef struct family {
@@ -40,9 +41,11 @@ typedef struct family {
     bool turns_with_window;     /* where there is a window, layers without it do not turn */
     bool query_gain;            /* q grows with its position */
     const ar_rope_config *rope; /* where the file has no block; NULL: the default kind */
-    bool partial;               /* a head may be turned in part */
-    bool long_rope;             /* scaled by longrope or not at all, with an original_max_position_embeddings of its own */
-    bool types_unread;          /* its code knows no layer_types */
+    bool ntk_alpha;             /* "dynamic" with an alpha does not depend on the length */
+    bool qk_turned, xielu;
+    bool partial;      /* a head may be turned in part */
+    bool long_rope;    /* scaled by longrope or not at all, with an original_max_position_embeddings of its own */
+    bool types_unread; /* its code knows no layer_types */
     window_rule window;
     int32_t eos; /* -1: none */
 } family;
@@ -53,6 +56,8 @@ typedef struct family {
 #define USUAL(rope_theta, eps) DEFAULTS(rope_theta, eps, "silu")
 #define GEMMA(rope_theta) DEFAULTS(rope_theta, 1e-6, "gelu_pytorch_tanh")
 
+static const ar_rope_config apertus_rope = {
+    .kind = AR_ROPE_LLAMA3, .theta = 1.2e7, .factor = 8, .low_freq = 1, .high_freq = 4, .original_max = 8192};
 static const ar_rope_config ministral3_rope = {.kind = AR_ROPE_YARN,
                                                .theta = 1e6,
                                                .factor = 16,
@@ -261,6 +266,18 @@ static const family families[] = {
      .turns_with_window = true,
      .window = WINDOW_PATTERN,
      .eos = 255001},
+    {.name = "apertus", /* no gate; its activation has two numbers a layer; q and k normed */
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias}, {0}},
+     .initial = {.max_positions = 65536, .bos = 1, DEFAULTS(1.2e7, 1e-5, "xielu")},
+     .rope = &apertus_rope,
+     .xielu = true,
+     .eos = 2},
+    {.name = "hunyuan_v1_dense", /* q and k normed behind RoPE */
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias}, {"eod_token_id"}},
+     .initial = {.max_positions = 2048, .bos = 1, USUAL(1e4, 1e-5)},
+     .qk_turned = true,
+     .ntk_alpha = true,
+     .eos = 2},
     {.name = "gemma", /* hidden_activation is not read; "gelu" means its tanh form */
      .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias}, {"hidden_activation"}},
      .initial = {.kv_heads = 16, .head_dim = 256, .max_positions = 8192, .bos = 2, .tied = true, GEMMA(1e4)},
@@ -425,11 +442,12 @@ static ar_status take_sizes(ar_arch *a, const reader *r) {
 
 static ar_status take_activation(ar_arch *a, const reader *r) {
     for (size_t i = 0; i < sizeof activations / sizeof *activations; i++) {
-        if (strcmp(r->c.act, activations[i].name)) continue;
+        if (strcmp(r->c.act, activations[i].name) != 0 || (activations[i].f == AR_XIELU) != r->family->xielu) continue;
         a->activation = r->family->gelu_is_tanh && activations[i].f == AR_GELU ? AR_GELU_TANH : activations[i].f;
         return AR_OK;
     }
-    return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: activation '%s', wanted silu, gelu, gelu_pytorch_tanh or relu2", r->place, r->c.act);
+    return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: activation '%s', wanted %s", r->place, r->c.act,
+                    r->family->xielu ? "xielu" : "silu, gelu, gelu_pytorch_tanh or relu2");
 }
 
 static ar_status take_flags(ar_arch *a, const reader *r) {
@@ -453,6 +471,7 @@ static ar_status take_flags(ar_arch *a, const reader *r) {
     a->bias_head = r->family->bias_head;
     a->norm_centred = r->family->layer_norm;
     a->norm_bias = r->family->norm_bias;
+    a->qk_turned = r->family->qk_turned;
     a->parallel = c->parallel || r->family->parallel;
     a->qkv_by_head = r->family->by_head;
     a->layer_scaled = c->layer_scaled;
@@ -592,6 +611,9 @@ static ar_status take_rotary(ar_arch *a, const reader *r) {
     if (a->rotary_dim < 2 || a->rotary_dim % 2)
         return ar__fail(r->err, AR_ERR_VALUE, "%s: partial_rotary_factor %g turns %lld elements of a head of %lld, wanted an even number",
                         r->place, partial, (long long)a->rotary_dim, (long long)a->head_dim);
+    if (rope->alpha != 0.0 && !r->family->ntk_alpha)
+        return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: rope parameter 'alpha' is %g, which the %s family does not do", r->place,
+                        rope->alpha, r->family->name);
     if (rope->kind == AR_ROPE_LONG && (int64_t)rope->factors != a->rotary_dim / 2)
         return ar__fail(r->err, AR_ERR_MISMATCH,
                         "%s: short_factor and long_factor hold %zu numbers, wanted %lld, one for two turned elements", r->place,

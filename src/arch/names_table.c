@@ -68,6 +68,10 @@ static const ar_name_row norms_seed_oss[] = {NORM(ATTN_NORM, "input_layernorm", 
 static const ar_name_row norm_input[] = {NORM(ATTN_NORM, "input_layernorm", "attn_norm"), END};
 static const ar_name_row norms_qk[] = {NORM(Q_NORM, "self_attn.q_norm", "attn_q_norm"), NORM(K_NORM, "self_attn.k_norm", "attn_k_norm"),
                                        END};
+static const ar_name_row norms_apertus[] = {NORM(ATTN_NORM, "attention_layernorm", "attn_norm"),
+                                            NORM(MLP_NORM, "feedforward_layernorm", "ffn_norm"), END};
+static const ar_name_row norms_hunyuan[] = {NORM(Q_NORM, "self_attn.query_layernorm", "attn_q_norm"),
+                                            NORM(K_NORM, "self_attn.key_layernorm", "attn_k_norm"), END};
 static const ar_name_row norms_phi_qk[] = {NORM(Q_NORM, "self_attn.q_layernorm", "attn_q_norm"),
                                            NORM(K_NORM, "self_attn.k_layernorm", "attn_k_norm"), END};
 static const ar_name_row norms_gemma2[] = {
@@ -126,6 +130,8 @@ static const ar_name_map table[] = {
     {.gguf = "glm4", .model_type = {"glm4"}, LLAMA_NAMES, .group = {attention, mlp_phi3, norms_glm4}},
     {.gguf = "nemotron", .model_type = {"nemotron"}, LLAMA_NAMES, .group = {attention, mlp_plain, norms}, .gguf_norms_plus_one = true},
     {.gguf = "cohere2", .model_type = {"cohere2"}, LLAMA_NAMES, .group = {attention, mlp_gated, norm_input}},
+    {.gguf = "apertus", .model_type = {"apertus"}, LLAMA_NAMES, .group = {attention, mlp_plain, norms_qk, norms_apertus}},
+    {.gguf = "hunyuan-dense", .model_type = {"hunyuan_v1_dense"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms_hunyuan, norms}},
     {.gguf = "gpt2",
      .model_type = {"gpt2"},
      .prefix = "transformer.",

@@ -89,6 +89,7 @@ static ar_status read_numbers(ar_rope_config *p, const json_t *o, const reader *
         {"mscale_all_dim", &p->mscale_all_dim},
         {"llama_4_scaling_beta", &p->query_beta},
         {"partial_rotary_factor", &p->partial},
+        {"alpha", &p->alpha},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         ar_status s = ar__json_get_double(numbers[i].to, o, numbers[i].key, r->place, r->err);
@@ -145,7 +146,9 @@ static bool alike(const ar_rope_config *a, const ar_rope_config *b) {
         (bytes && (memcmp(a->short_factor, b->short_factor, bytes) || memcmp(a->long_factor, b->long_factor, bytes))))
         return false;
     bool scaled = a->kind != AR_ROPE_DEFAULT, llama3 = a->kind == AR_ROPE_LLAMA3, yarn = a->kind == AR_ROPE_YARN;
-    if (a->kind != b->kind || a->theta != b->theta || a->partial != b->partial || (scaled && a->factor != b->factor)) return false;
+    if (a->kind != b->kind || a->theta != b->theta || a->partial != b->partial || a->alpha != b->alpha ||
+        (scaled && a->factor != b->factor))
+        return false;
     if ((llama3 || yarn || bytes) && a->original_max != b->original_max) return false;
     if (llama3) return a->low_freq == b->low_freq && a->high_freq == b->high_freq;
     return !yarn || (a->beta_fast == b->beta_fast && a->beta_slow == b->beta_slow && a->attention_factor == b->attention_factor &&

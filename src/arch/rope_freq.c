@@ -56,7 +56,7 @@ static float yarn(float *inv, const ar_rope_config *r, int64_t dim) {
 
 bool ar__rope_is_dynamic(const ar_arch *a) {
     bool dynamic = false;
-    for (int i = 0; i < a->ropes; i++) dynamic = dynamic || a->rope[i].kind == AR_ROPE_DYNAMIC;
+    for (int i = 0; i < a->ropes; i++) dynamic = dynamic || (a->rope[i].kind == AR_ROPE_DYNAMIC && a->rope[i].alpha == 0.0);
     return dynamic;
 }
 
@@ -82,7 +82,8 @@ void ar__rope_frequencies(float *inv_freq, float *scale, const ar_arch *a, int r
     const ar_rope_config *r = &a->rope[rope];
     double theta = r->theta, dim = (double)a->rotary_dim;
     *scale = 1.0f;
-    if (r->kind == AR_ROPE_DYNAMIC && (double)length > (double)a->max_positions)
+    if (r->alpha != 0.0) theta *= pow(r->alpha, dim / (dim - 2.0));
+    if (r->kind == AR_ROPE_DYNAMIC && r->alpha == 0.0 && (double)length > (double)a->max_positions)
         theta *= pow(r->factor * (double)length / (double)a->max_positions - (r->factor - 1.0), dim / (dim - 2.0));
     plain(inv_freq, theta, a->rotary_dim);
     if (r->kind == AR_ROPE_LINEAR)

@@ -42,12 +42,11 @@ static void mlp_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *al
     const ar_linear *gate = &l->linear[AR_SLOT_GATE], *up = &l->linear[AR_SLOT_UP], *down = &l->linear[AR_SLOT_DOWN],
                     *fused = &l->linear[AR_SLOT_GATE_UP];
     size_t ff = (size_t)p->model->arch.ff;
-    if (ar__linear_needs_input(down, rows))
-        ar__activation_fwd(rt, p->model->arch.activation, p->act, a->gate, a->up, p->mlp_ld, rows->count, ff);
+    if (ar__linear_needs_input(down, rows)) ar__activation_fwd(rt, &l->activation, p->act, a->gate, a->up, p->mlp_ld, rows->count, ff);
     if (ar__pass_level(p, layer) < AR_LEVEL_ALL) ar__linear_su(rt, a->su[AR_SLOT_DOWN], down, p->act, rows, &p->linear);
     const float *dy = leave_backward(p, &l->norm[AR_SLOT_MLP_OUT_NORM], a->down, a->rstd_down, rows);
     ar__linear_bwd(rt, p->act, false, dy, down, p->act, a->su[AR_SLOT_DOWN], rows, &p->linear);
-    ar__activation_bwd(rt, p->model->arch.activation, a->gate, a->up, p->mlp_ld, p->act, rows->count, ff);
+    ar__activation_bwd(rt, &l->activation, a->gate, a->up, p->mlp_ld, p->act, rows->count, ff);
     const ar_norm *norm = ar__mlp_norm(p->model, l);
     const float *h = input_of(p, norm, ar__mlp_reads(p, a, all, rows), a->rstd_mlp, rows, (const ar_linear *[]){gate, up, fused}, 3);
     float *dh = p->model->arch.parallel ? p->dh_mlp : p->dh;
@@ -57,20 +56,33 @@ static void mlp_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *al
     if (!p->model->arch.parallel) enter_backward(p, norm, a->mid, a->rstd_mlp, rows, true);
 }
 
+static void norms_backward(ar_pass *p, const ar_layer *l, const ar_acts *a, const float *q, const float *k, const ar_rows *rows) {
+    const ar_arch *ar = &p->model->arch;
+    const ar_runtime *rt = p->model->rt;
+    size_t d = (size_t)ar->head_dim, heads = (size_t)ar->heads, kv_heads = (size_t)ar->kv_heads;
+    size_t q_rows = ar->qk_wide ? 1 : heads, k_rows = ar->qk_wide ? 1 : kv_heads;
+    float *dq = p->attention.dq, *dk = p->attention.dk;
+    ar__norm_bwd(rt, dq, false, dq, &l->norm[AR_SLOT_Q_NORM], q, a->rstd_q, rows, q_rows, heads * d / q_rows);
+    ar__norm_bwd(rt, dk, false, dk, &l->norm[AR_SLOT_K_NORM], k, a->rstd_k, rows, k_rows, kv_heads * d / k_rows);
+}
+
 /* Gradients of the raw q and k from those of the rotated (and normed) ones, in place. */
 static void rotate_backward(ar_pass *p, const ar_layer *l, const ar_acts *a, const ar_rows *rows) {
     const ar_arch *ar = &p->model->arch;
     const ar_runtime *rt = p->model->rt;
-    size_t d = (size_t)ar->head_dim, heads = (size_t)ar->heads, kv_heads = (size_t)ar->kv_heads;
-    if (l->turns) {
-        ar__rope_apply(rt, p->attention.dq, p->attention.dq, &p->rope[l->rope], rows, NULL, heads, -1, true);
-        ar__rope_apply(rt, p->attention.dk, p->attention.dk, &p->rope[l->rope], rows, NULL, kv_heads, -1, false);
+    const ar_rope *rope = &p->rope[l->rope];
+    size_t heads = (size_t)ar->heads, kv_heads = (size_t)ar->kv_heads;
+    ar_attention_memory *m = &p->attention;
+    if (ar->qk_turned) { /* the norms read the turned ones, which are formed again */
+        ar__rope_apply(rt, m->q_rot, a->q, rope, rows, NULL, heads, 1, true);
+        ar__rope_apply(rt, m->k_rot, a->k, rope, rows, NULL, kv_heads, 1, false);
+        norms_backward(p, l, a, m->q_rot, m->k_rot, rows);
     }
-    if (!ar->qk_norm) return;
-    size_t q_rows = ar->qk_wide ? 1 : heads, k_rows = ar->qk_wide ? 1 : kv_heads;
-    ar__norm_bwd(rt, p->attention.dq, false, p->attention.dq, &l->norm[AR_SLOT_Q_NORM], a->q, a->rstd_q, rows, q_rows, heads * d / q_rows);
-    ar__norm_bwd(rt, p->attention.dk, false, p->attention.dk, &l->norm[AR_SLOT_K_NORM], a->k, a->rstd_k, rows, k_rows,
-                 kv_heads * d / k_rows);
+    if (l->turns) {
+        ar__rope_apply(rt, m->dq, m->dq, rope, rows, NULL, heads, -1, true);
+        ar__rope_apply(rt, m->dk, m->dk, rope, rows, NULL, kv_heads, -1, false);
+    }
+    if (ar->qk_norm && !ar->qk_turned) norms_backward(p, l, a, a->q, a->k, rows);
 }
 
 /* The gradient of what the attention read, to dh where that is wanted. */

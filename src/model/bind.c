@@ -8,6 +8,8 @@
 #include "base/fail.h"
 #include "base/mem.h"
 
+const char *const ar__xielu_names[4] = {".alpha_p", ".alpha_n", ".beta", ".eps"};
+
 typedef struct binder {
     ar_model *m;
     const char *prefix; /* of everything but the head */
@@ -161,6 +163,28 @@ static size_t find_module(const binder *b, ar_buf *path) {
     return at;
 }
 
+/* The numbers of a layer's activation. */
+static ar_status bind_activation(binder *b, int64_t layer, ar_buf *name) {
+    ar_buf path = {0};
+    ar_status s = AR_OK;
+    for (int i = 0; !s && i < 4; i++) {
+        ar__buf_clear(&path);
+        ar__buf_printf(&path, AR_XIELU_PATH, b->m->arch.names->prefix, (long long)layer);
+        const ar_st_tensor *t = path.failed ? NULL : find_tensor(b, path.data, ar__xielu_names[i], name);
+        if (path.failed || name->failed)
+            s = ar__fail_memory(b->err, "activation");
+        else if (!t)
+            s = missing(b, name->data);
+        else if (t->count != 1 || !ar__dtype(t->dtype)->is_weight)
+            s = ar__fail(b->err, AR_ERR_MISMATCH, "%s: tensor '%s' holds %zu numbers, wanted one of f32, f16 or bf16",
+                         ar__st_path(b->m->files, t->file), t->name, t->count);
+        else
+            ar__dtype(t->dtype)->to_f32(&b->m->layers[layer].xielu[i], t->data, 1);
+    }
+    ar__buf_release(&path);
+    return s;
+}
+
 /* Buffers that older versions saved: masks of positions and what they are filled with, frequencies. */
 static bool is_mask(const char *name) {
     static const char *const ends[] = {".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias",
@@ -187,7 +211,8 @@ static void warn_unused(const binder *b) {
         ar__buf_release(&path);
         bool used = at != SIZE_MAX && (!strcmp(dot, ".weight") || (!strcmp(dot, ".bias") && b->m->modules[at].has_bias));
         bool other_part = b->m->arch.wrapped && !strstr(name, "language_model.") && strncmp(name, "lm_head.", 8) != 0;
-        if (used || other_part || is_mask(name) || ar__st_at(files, i) == b->old_head) continue;
+        bool number = b->m->arch.activation == AR_XIELU && strstr(name, ".mlp.act_fn.");
+        if (used || number || other_part || is_mask(name) || ar__st_at(files, i) == b->old_head) continue;
         if (!first) first = name;
         unused++;
     }
@@ -210,6 +235,7 @@ ar_status ar__model_bind(ar_model *m, ar_error *err) {
         if (!tied) s = bind_module(&b, i, &name);
         if (tied && m->modules[i].has_bias) s = bind_bias(&b, i, &name);
     }
+    for (int64_t l = 0; !s && m->arch.activation == AR_XIELU && l < m->arch.layers; l++) s = bind_activation(&b, l, &name);
     ar__buf_release(&name);
     if (s) return s;
     m->dtype = m->embed.w.data ? m->embed.w.type : AR_F32;

@@ -24,15 +24,24 @@ void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, 
     size_t d = (size_t)ar->head_dim, heads = (size_t)ar->heads, kv_heads = (size_t)ar->kv_heads;
     size_t q_rows = ar->qk_wide ? 1 : heads, k_rows = ar->qk_wide ? 1 : kv_heads;
     float *to_q = a->q, *to_k = a->k;
+    const float *from_q = a->q, *from_k = a->k;
     if (ar->qk_norm) {
         to_q = p->attention.q_rot;
         to_k = p->attention.k_rot;
-        ar__norm_fwd(rt, to_q, a->rstd_q, &l->norm[AR_SLOT_Q_NORM], a->q, rows->count * q_rows, heads * d / q_rows);
-        ar__norm_fwd(rt, to_k, a->rstd_k, &l->norm[AR_SLOT_K_NORM], a->k, rows->count * k_rows, kv_heads * d / k_rows);
+    }
+    if (ar->qk_norm && !ar->qk_turned) {
+        ar__norm_fwd(rt, to_q, a->rstd_q, &l->norm[AR_SLOT_Q_NORM], from_q, rows->count * q_rows, heads * d / q_rows);
+        ar__norm_fwd(rt, to_k, a->rstd_k, &l->norm[AR_SLOT_K_NORM], from_k, rows->count * k_rows, kv_heads * d / k_rows);
+        from_q = to_q;
+        from_k = to_k;
     }
     if (l->turns && (ar->qk_norm || turn)) {
-        ar__rope_apply(rt, to_q, to_q, &p->rope[l->rope], rows, past, heads, 1, true);
-        ar__rope_apply(rt, to_k, to_k, &p->rope[l->rope], rows, past, kv_heads, 1, false);
+        ar__rope_apply(rt, to_q, from_q, &p->rope[l->rope], rows, past, heads, 1, true);
+        ar__rope_apply(rt, to_k, from_k, &p->rope[l->rope], rows, past, kv_heads, 1, false);
+    }
+    if (ar->qk_turned) {
+        ar__norm_fwd(rt, to_q, a->rstd_q, &l->norm[AR_SLOT_Q_NORM], to_q, rows->count * q_rows, heads * d / q_rows);
+        ar__norm_fwd(rt, to_k, a->rstd_k, &l->norm[AR_SLOT_K_NORM], to_k, rows->count * k_rows, kv_heads * d / k_rows);
     }
     *q = to_q;
     *k = to_k;
@@ -167,7 +176,7 @@ void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cach
     widen(p, l, a, h, behind);
     if (!out && !norm->w) return;
     size_t ff = (size_t)m->arch.ff;
-    ar__activation_fwd(rt, m->arch.activation, p->act, a->gate, a->up, p->mlp_ld, behind->count, ff);
+    ar__activation_fwd(rt, &l->activation, p->act, a->gate, a->up, p->mlp_ld, behind->count, ff);
     float *raw = norm->w ? a->down : out;
     ar__linear_fwd(rt, raw, a->su[AR_SLOT_DOWN], &l->linear[AR_SLOT_DOWN], p->act, behind, &p->linear);
     leave(p, out ? out : p->h, norm, a->rstd_down, raw, behind->count);

@@ -56,6 +56,16 @@ size_t ar__model_find(const ar_model *m, const char *path) {
     return SIZE_MAX;
 }
 
+static float softplus(float x) { return x > 20.0f ? x : log1pf(expf(x)); }
+
+static ar_activation activation_of(const ar_arch *a, const float xielu[4]) {
+    return (ar_activation){.kind = a->activation,
+                           .positive = softplus(xielu[0]),
+                           .negative = xielu[2] + softplus(xielu[1]),
+                           .beta = xielu[2],
+                           .eps = xielu[3]};
+}
+
 void ar__model_rebind(ar_model *m) {
     for (size_t i = 0; i < m->module_count; i++) {
         const ar_module *mod = &m->modules[i];
@@ -84,6 +94,7 @@ void ar__model_rebind(ar_model *m) {
     for (int64_t l = 0; l < m->arch.layers; l++) {
         m->layers[l].window = m->arch.windowed[l] ? (size_t)m->arch.window : 0;
         m->layers[l].turns = !m->arch.unturned[l];
+        m->layers[l].activation = activation_of(&m->arch, m->layers[l].xielu);
         m->layers[l].scale = (float)(m->arch.attention_scale / (m->arch.layer_scaled ? (double)(l + 1) : 1.0));
         m->layers[l].rope = m->arch.ropes > 1 && m->arch.windowed[l] ? 1 : 0;
     }
@@ -155,7 +166,10 @@ static ar_status start(ar_model *m, const ar_runtime *rt, const char *config_pat
     m->tied = m->arch.tied;
     m->owned = ar__alloc(m->module_count, sizeof *m->owned);
     m->layers = ar__alloc((size_t)m->arch.layers, sizeof *m->layers);
-    return m->owned && m->layers ? AR_OK : ar__fail_memory(err, config_path);
+    if (!m->owned || !m->layers) return ar__fail_memory(err, config_path);
+    static const float xielu[] = {0.20329f, -1.05004f, 0.5f, -1e-6f}; /* of alphas 0.8 and 0.8 */
+    for (int64_t l = 0; l < m->arch.layers; l++) memcpy(m->layers[l].xielu, xielu, sizeof xielu);
+    return AR_OK;
 }
 
 /* transformers takes model.safetensors before an index, and so do we. */

@@ -16,10 +16,12 @@
 typedef struct ar_layer {
     ar_linear linear[AR_SLOT_COUNT];
     ar_norm norm[AR_SLOT_COUNT];
-    float scale;   /* of attention's scores */
-    size_t window; /* 0: none */
-    bool turns;    /* has a rotary embedding, */
-    int rope;      /* and this one */
+    ar_activation activation;
+    float xielu[4]; /* alpha_p, alpha_n, beta, eps as the files have them */
+    float scale;    /* of attention's scores */
+    size_t window;  /* 0: none */
+    bool turns;     /* has a rotary embedding, */
+    int rope;       /* and this one */
 } ar_layer;
 
 typedef struct ar_owned {

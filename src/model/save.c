@@ -3,9 +3,10 @@
 #include <string.h>
 
 #include "adapter/algebra/merge.h"
+#include "arch/names.h"
 #include "base/fail.h"
 #include "base/file.h"
-#include "model/model.h"
+#include "model/bind.h"
 
 /* A Conv1D's weight as the file has it, in *memory in place of what is there. */
 static const void *turn(void **memory, const void *data, ar_dtype type, size_t rows, size_t cols) {
@@ -40,6 +41,19 @@ static ar_status add_tensor(ar_st_writer *w, const ar_model *m, size_t i, const 
     return s;
 }
 
+static ar_status add_activation(ar_st_writer *w, const ar_model *m, int64_t layer, ar_error *err) {
+    const int64_t one[] = {1};
+    ar_status s = AR_OK;
+    for (int i = 0; !s && i < 4; i++) { /* the last two are scalars */
+        ar_buf name = {0};
+        ar__buf_printf(&name, AR_XIELU_PATH "%s", m->arch.names->prefix, (long long)layer, ar__xielu_names[i]);
+        s = name.failed ? ar__fail_memory(err, "activation")
+                        : ar__st_writer_add(w, name.data, AR_F32, i < 2 ? 1 : 0, one, &m->layers[layer].xielu[i], err);
+        ar__buf_release(&name);
+    }
+    return s;
+}
+
 static ar_status save_weights(const ar_model *m, const char *path, ar_error *err) {
     ar_st_writer *w = NULL;
     void **rounded = ar__alloc(2 * m->module_count, sizeof *rounded);
@@ -52,6 +66,7 @@ static ar_status save_weights(const ar_model *m, const char *path, ar_error *err
         if (!tied) s = add_tensor(w, m, i, ".weight", &weight, &rounded[2 * i], err);
         if (!s && mod->has_bias) s = add_tensor(w, m, i, ".bias", &bias, &rounded[2 * i + 1], err);
     }
+    for (int64_t l = 0; !s && m->arch.activation == AR_XIELU && l < m->arch.layers; l++) s = add_activation(w, m, l, err);
     if (!s) s = ar__st_writer_meta(w, "format", "pt", err);
     if (!s) s = ar__st_writer_save(w, path, err);
     ar__st_writer_free(w);

@@ -27,52 +27,61 @@ static point relu2_at(float x) {
     return (point){r * r, 2.0f * r};
 }
 
-static point point_at(ar_activation f, float x) {
-    switch (f) {
+/* min(x, e) has no slope where it is e. */
+static point xielu_at(const ar_activation *f, float x) {
+    if (x > 0.0f) return (point){x * (f->positive * x + f->beta), 2.0f * f->positive * x + f->beta};
+    float inner = fminf(x, f->eps), slope = x <= f->eps ? expf(x) : 0.0f;
+    return (point){(expm1f(inner) - x) * f->negative + f->beta * x, (slope - 1.0f) * f->negative + f->beta};
+}
+
+static point point_at(const ar_activation *f, float x) {
+    switch (f->kind) {
     case AR_SILU: return silu_at(x);
     case AR_GELU_TANH: return gelu_tanh_at(x);
     case AR_GELU: return gelu_at(x);
     case AR_RELU2: return relu2_at(x);
+    case AR_XIELU: return xielu_at(f, x);
     }
     return (point){x, 1.0f};
 }
 
-static void row_fwd(const ar_kernels *kn, ar_activation f, float *y, const float *gate, const float *up, size_t n) {
-    if (f == AR_SILU && gate)
+static void row_fwd(const ar_kernels *kn, const ar_activation *f, float *y, const float *gate, const float *up, size_t n) {
+    if (f->kind == AR_SILU && gate)
         kn->silu_mul(y, gate, up, n);
-    else if (f == AR_GELU_TANH && gate)
+    else if (f->kind == AR_GELU_TANH && gate)
         kn->gelu_mul(y, gate, up, n);
-    else if (f == AR_GELU_TANH)
+    else if (f->kind == AR_GELU_TANH)
         kn->gelu(y, up, n);
     else
         for (size_t i = 0; i < n; i++) y[i] = gate ? point_at(f, gate[i]).value * up[i] : point_at(f, up[i]).value;
 }
 
-static void point_bwd(ar_activation f, float *gate, float *up, float dy) {
+static void point_bwd(const ar_activation *f, float *gate, float *up, float dy) {
     point p = point_at(f, gate ? *gate : *up);
     float slope = dy * p.slope;
     if (gate) *gate = slope * *up;
     *up = gate ? dy * p.value : slope;
 }
 
-static void row_bwd(const ar_kernels *kn, ar_activation f, float *gate, float *up, const float *dy, size_t n) {
-    if (f == AR_SILU && gate)
+static void row_bwd(const ar_kernels *kn, const ar_activation *f, float *gate, float *up, const float *dy, size_t n) {
+    if (f->kind == AR_SILU && gate)
         kn->silu_mul_bwd(gate, up, dy, n);
-    else if (f == AR_GELU_TANH && gate)
+    else if (f->kind == AR_GELU_TANH && gate)
         kn->gelu_mul_bwd(gate, up, dy, n);
-    else if (f == AR_GELU_TANH)
+    else if (f->kind == AR_GELU_TANH)
         kn->gelu_bwd(up, dy, n);
     else
         for (size_t i = 0; i < n; i++) point_bwd(f, gate ? gate + i : NULL, up + i, dy[i]);
 }
 
-void ar__activation_fwd(const ar_runtime *rt, ar_activation f, float *y, const float *gate, const float *up, size_t ld, size_t rows,
+void ar__activation_fwd(const ar_runtime *rt, const ar_activation *f, float *y, const float *gate, const float *up, size_t ld, size_t rows,
                         size_t n) {
 #pragma omp parallel for num_threads(ar__team(rt, rows *n * 8)) schedule(static)
     for (size_t i = 0; i < rows; i++) row_fwd(&rt->kern, f, y + i * n, gate ? gate + i * ld : NULL, up + i * ld, n);
 }
 
-void ar__activation_bwd(const ar_runtime *rt, ar_activation f, float *gate, float *up, size_t ld, const float *dy, size_t rows, size_t n) {
+void ar__activation_bwd(const ar_runtime *rt, const ar_activation *f, float *gate, float *up, size_t ld, const float *dy, size_t rows,
+                        size_t n) {
 #pragma omp parallel for num_threads(ar__team(rt, rows *n * 8)) schedule(static)
     for (size_t i = 0; i < rows; i++) row_bwd(&rt->kern, f, gate ? gate + i * ld : NULL, up + i * ld, dy + i * n, n);
 }

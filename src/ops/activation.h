@@ -3,19 +3,26 @@
  *     silu(x)        x / (1 + exp(-x))
  *     gelu_tanh(x)   x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x³)))          arXiv 1606.08415
  *     gelu(x)        x/2 (1 + erf(x / sqrt 2))
- *     relu2(x)       max(x, 0)² */
+ *     relu2(x)       max(x, 0)²
+ *     xielu(x)       x > 0: p x² + b x;  else n (exp(min(x, e)) - 1 - x) + b x     arXiv 2411.13010 */
 #ifndef AR_OPS_ACTIVATION_H
 #define AR_OPS_ACTIVATION_H
 
 #include "kern/runtime.h"
 
-typedef enum ar_activation { AR_SILU, AR_GELU_TANH, AR_GELU, AR_RELU2 } ar_activation;
+typedef enum ar_activation_kind { AR_SILU, AR_GELU_TANH, AR_GELU, AR_RELU2, AR_XIELU } ar_activation_kind;
+
+typedef struct ar_activation {
+    ar_activation_kind kind;
+    float positive, negative, beta, eps; /* xielu's p, n, b, e */
+} ar_activation;
 
 /* y [rows, n]; gate, up: rows of n, ld elements apart.  Without a gate (NULL) f is taken of up. */
-void ar__activation_fwd(const ar_runtime *rt, ar_activation f, float *y, const float *gate, const float *up, size_t ld, size_t rows,
+void ar__activation_fwd(const ar_runtime *rt, const ar_activation *f, float *y, const float *gate, const float *up, size_t ld, size_t rows,
                         size_t n);
 /* In place: gate and up become their gradients, given that of y. */
-void ar__activation_bwd(const ar_runtime *rt, ar_activation f, float *gate, float *up, size_t ld, const float *dy, size_t rows, size_t n);
+void ar__activation_bwd(const ar_runtime *rt, const ar_activation *f, float *gate, float *up, size_t ld, const float *dy, size_t rows,
+                        size_t n);
 
 /* x = cap tanh(x / cap), where there is a cap (0: none). */
 void ar__softcap(const ar_runtime *rt, float *x, double cap, size_t rows, size_t n);

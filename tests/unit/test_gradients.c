@@ -44,6 +44,8 @@
 #define STABLELM ",\"model_type\":\"stablelm\",\"use_parallel_residual\":true,\"partial_rotary_factor\":0.67"
 #define NEMOTRON ",\"model_type\":\"nemotron\",\"head_dim\":8"
 #define COHERE2 ",\"model_type\":\"cohere2\",\"sliding_window\":5,\"sliding_window_pattern\":2,\"logit_scale\":0.4"
+#define APERTUS ",\"model_type\":\"apertus\""
+#define HUNYUAN ",\"model_type\":\"hunyuan_v1_dense\",\"head_dim\":8"
 #define GEMMA ",\"model_type\":\"gemma\",\"head_dim\":8,\"hidden_act\":\"gelu\""
 #define GEMMA2                                                                                                                             \
     ",\"model_type\":\"gemma2\",\"head_dim\":8,\"sliding_window\":5,\"query_pre_attn_scalar\":6,\"attn_logit_softcapping\":1.5,"           \
@@ -96,6 +98,9 @@ static const small_case cases[] = {
     {"nemotron", NEMOTRON, "all-linear", NULL, true, false, 0.0, AR_BIAS_NONE},
     {"nemotron, everything", NEMOTRON, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"cohere2, everything", COHERE2, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"apertus", APERTUS, "all-linear", NULL, true, false, 0.0, AR_BIAS_NONE},
+    {"hunyuan_v1_dense, normed behind RoPE", HUNYUAN, "all-linear", "query_layernorm,key_layernorm", false, false, 0.0, AR_BIAS_NONE},
+    {"hunyuan_v1_dense, everything", HUNYUAN, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"gemma", GEMMA, "all-linear", NULL, true, false, 0.0, AR_BIAS_NONE},
     {"gemma, embedding and head as sites", GEMMA, "o_proj,embed_tokens", NULL, false, false, 0.0, AR_BIAS_NONE},
     {"gemma2, caps", GEMMA2, "all-linear", NULL, false, false, 0.25, AR_BIAS_NONE},
