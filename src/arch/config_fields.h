@@ -63,7 +63,7 @@ extern const ar_field ar__fields_decoder[], ar__fields_rope[], ar__fields_window
     ar__fields_norm_eps[], ar__fields_gpt2[], ar__fields_gpt_neox[], ar__fields_qk_norm[], ar__fields_parallel[], ar__fields_qkv_bias[],
     ar__fields_hidden_dropout[], ar__fields_starcoder2[], ar__fields_logit_scale[];
 
-enum { AR_FIELD_GROUPS = 12, AR_FIELD_SILENT = 12 };
+enum { AR_FIELD_GROUPS = 12, AR_FIELD_SILENT = 16 };
 
 typedef struct ar_field_list {
     const ar_field *group[AR_FIELD_GROUPS]; /* NULL-ended */

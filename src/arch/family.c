@@ -156,7 +156,8 @@ static const family families[] = {
      .window = WINDOW_ALL,
      .eos = 2},
     {.name = "phi3", /* q, k, v and gate, up fused */
-     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_sliding, ar__fields_dropouts}, {0}},
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_sliding, ar__fields_dropouts},
+                {"full_attn_mod", "interpolate_factor"}},
      .initial = {.max_positions = 4096, .bos = 1, .original_max = 4096, USUAL(1e4, 1e-5)},
      .partial = true,
      .long_rope = true,
@@ -222,7 +223,7 @@ static const family families[] = {
     {.name = "starcoder2",
      .fields = {{ar__fields_decoder, ar__fields_norm_epsilon, ar__fields_act, ar__fields_rope, ar__fields_sliding, ar__fields_all_bias,
                  ar__fields_starcoder2},
-                {0}},
+                {"mlp_type", "norm_type", "attention_softmax_in_fp32", "scale_attention_softmax_in_fp32", "scale_attn_weights"}},
      .initial =
          {.kv_heads = 2, .max_positions = 4096, .bos = 50256, .tied = true, .all_bias = true, DEFAULTS(1e4, 1e-5, "gelu_pytorch_tanh")},
      .layer_norm = true,
@@ -252,7 +253,8 @@ static const family families[] = {
     {.name = "cohere2", /* side by side behind one centred norm without bias; RoPE in layers with a window alone; neighbours turned */
      .fields = {{ar__fields_decoder, ar__fields_layer_norm, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_sliding,
                  ar__fields_pattern, ar__fields_logit_scale},
-                {0}},
+                {"cache_implementation", "layer_switch", "order_of_interleaved_layers", "position_embedding_type", "rotary_pct",
+                 "use_embedding_sharing", "use_gated_activation", "use_parallel_block", "use_parallel_embedding"}},
      .initial = {.max_positions = 8192,
                  .bos = 5,
                  .tied = true,
@@ -267,13 +269,15 @@ static const family families[] = {
      .window = WINDOW_PATTERN,
      .eos = 255001},
     {.name = "apertus", /* no gate; its activation has two numbers a layer; q and k normed */
-     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias}, {0}},
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias}, {"qk_norm"}},
      .initial = {.max_positions = 65536, .bos = 1, DEFAULTS(1.2e7, 1e-5, "xielu")},
      .rope = &apertus_rope,
      .xielu = true,
      .eos = 2},
     {.name = "hunyuan_v1_dense", /* q and k normed behind RoPE */
-     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias}, {"eod_token_id"}},
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias},
+                {"eod_token_id", "use_qk_norm", "attention_head_dim", "org_vocab_size", "cla_share_factor", "class_num", "dense_list",
+                 "pool_type", "mask_init_id", "im_end_id", "im_newline_id", "im_start_id", "text_end_id", "text_start_id"}},
      .initial = {.max_positions = 2048, .bos = 1, USUAL(1e4, 1e-5)},
      .qk_turned = true,
      .ntk_alpha = true,

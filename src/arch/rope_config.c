@@ -155,13 +155,13 @@ static bool alike(const ar_rope_config *a, const ar_rope_config *b) {
                      a->mscale == b->mscale && a->mscale_all_dim == b->mscale_all_dim && a->truncate == b->truncate);
 }
 
-/* transformers 5 puts the block behind a rope_type of its own, "default", where a family has two. */
-static void tell_type(const json_t *scaling, const reader *r) {
-    if (!r->source->layers || !ar__json_has(scaling, "type") || ar__json_has(scaling, "rope_type")) return;
-    ar__log_warn(r->log,
-                 "%s: rope_scaling names its kind 'type', which transformers 5 does not read for this family: it turns without scaling, "
-                 "Alphar with it; write rope_type",
-                 r->place);
+/* transformers 5 puts the block behind a rope_type of its own, "default", where a family has two: what "type" says is lost there. */
+static ar_status check_type(const json_t *scaling, const reader *r) {
+    if (!r->source->layers || !ar__json_has(scaling, "type") || ar__json_has(scaling, "rope_type")) return AR_OK;
+    return ar__fail(
+        r->err, AR_ERR_UNSUPPORTED,
+        "%s: rope_scaling names its kind 'type': transformers 4 scales by it, 5 does not read it for this family; write rope_type",
+        r->place);
 }
 
 static void tell_differences(const ar_rope_config *p, const json_t *block, const json_t *other, const reader *r) {
@@ -221,8 +221,8 @@ ar_status ar__rope_read(ar_rope_config *out, const ar_rope_source *source, const
     if (s) return s;
     if (ar__json_is_off(scaling)) scaling = NULL;
     const json_t *block = scaling ? scaling : parameters;
+    if (scaling && (s = check_type(scaling, &r))) return s;
     s = read_block(out, block, &r);
-    if (!s && scaling) tell_type(scaling, &r);
     if (!s) tell_differences(out, block, scaling ? parameters : NULL, &r);
     return s;
 }

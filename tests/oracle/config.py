@@ -57,7 +57,7 @@ CASES = [
      "'original_max_position_embeddings' has no effect"),
     ("llama", dict(rope_scaling=dict(YARN, attention_factor=0.0)), "refused: 'attention_factor' is 0"),
     ("llama", dict(partial_rotary_factor=0.5), "refused: partial_rotary_factor is 0.5"),
-    ("llama", dict(rope_scaling=dict(type="longrope", factor=2.0)), "refused: rope type 'longrope'"),
+    ("llama", dict(rope_scaling=dict(type="longrope", factor=2.0)), "refused: 'short_factor'"),
     ("llama", dict(rope_parameters=dict(full_attention=V5)), "refused: 'full_attention'"),
     ("llama", dict(sliding_window=8), "refused: 'sliding_window' is 8, which the llama family does not do"),
     ("llama", dict(sliding_window=None, max_window_layers=2, use_sliding_window=False), ""),
@@ -65,7 +65,9 @@ CASES = [
     ("llama", dict(layer_types=FULL), ""),
     ("llama", dict(use_sliding_window=True), "refused: 'use_sliding_window' is true"),
     ("llama", dict(qk_layernorm=True), "refused: 'qk_layernorm' is true"),
-    ("llama", dict(hidden_act="gelu"), "refused: hidden_act 'gelu'"),
+    ("llama", dict(hidden_act="gelu"), ""),
+    ("llama", dict(hidden_act="gelu_new"), ""),
+    ("llama", dict(hidden_act="relu"), "refused: activation 'relu'"),
     ("llama", dict(hidden_act="swish", pretraining_tp=4), ""),
     ("llama", dict(attention_dropout=0.1), "attention_dropout is 0.1"),
     ("llama", dict(attention_dropout=0, hidden_dropout=0.0, resid_pdrop=0.0, neftune_noise_alpha=0.0, bos_token="<s>", eos_token="</s>"), ""),
@@ -94,6 +96,44 @@ CASES = [
     ("qwen2", dict(attention_bias=False), ""),
     ("qwen2", dict(attention_bias=True), ""),
     ("qwen2", dict(mlp_bias=True), "refused: 'mlp_bias' is true"),
+    ("gemma", dict(hidden_act="gelu"), ""),
+    ("gemma", dict(hidden_activation="relu"), ""),
+    ("gemma", dict(attn_logit_softcapping=50.0), "refused: 'attn_logit_softcapping' is 50"),
+    ("gemma2", dict(hidden_act="relu"), ""),
+    ("gemma2", dict(attn_logit_softcapping=None, final_logit_softcapping=None), ""),
+    ("gemma2", dict(attn_logit_softcapping=1.5, final_logit_softcapping=2.5, query_pre_attn_scalar=5), ""),
+    ("gemma2", dict(sliding_window=5, layer_types=FULL), ""),
+    ("gemma2", dict(sliding_window_pattern=3), "refused: 'sliding_window_pattern' is 3"),
+    ("gemma2", dict(use_bidirectional_attention=True), "refused: 'use_bidirectional_attention' is true"),
+    ("gemma3_text", dict(sliding_window_pattern=2, layer_types=None), ""),
+    ("gemma3_text", dict(sliding_window_pattern=0, layer_types=None), "refused: 'sliding_window_pattern' is below 1"),
+    ("gemma3_text", dict(rope_theta=5e5, rope_local_base_freq=3e3), ""),
+    ("gemma3_text", dict(rope_theta=5e5, rope_scaling=dict(rope_type="linear", factor=4.0)), ""),
+    ("gemma3_text", dict(rope_scaling=dict(type="linear", factor=4.0)), "refused: write rope_type"),
+    ("gemma3_text", dict(rope_parameters=dict(full_attention=dict(V5, rope_theta=3e5))), ""),
+    ("gemma3_text", dict(rope_parameters=V5), "refused: rope_parameters holds 'rope_type'"),
+    ("gemma3_text", dict(attn_logit_softcapping=50.0), "refused: 'attn_logit_softcapping' is 50"),
+    ("olmo3", dict(rope_parameters=dict(full_attention=dict(YARN, rope_theta=3e5), sliding_attention=V5)), ""),
+    ("olmo3", dict(rope_theta=5e5, rope_scaling=dict(YARN, rope_type="yarn")), ""),
+    ("exaone4", dict(sliding_window=8, sliding_window_pattern=2, layer_types=None), ""),
+    ("exaone4", dict(sliding_window_pattern="LLLX", layer_types=None, sliding_window=8), "refused: letters L (window) and G"),
+    ("cohere2", dict(layer_types=None, sliding_window_pattern=2, logit_scale=0.3), ""),
+    ("cohere2", dict(use_qk_norm=True), "refused: 'use_qk_norm' is true"),
+    ("phi3", dict(rope_scaling=dict(type="longrope", short_factor=[1, 2, 3, 4], long_factor=[2, 3, 4, 5]), original_max_position_embeddings=16), ""),
+    ("phi3", dict(rope_scaling=dict(type="longrope", short_factor=[1, 2], long_factor=[2, 3]), original_max_position_embeddings=16),
+     "refused: short_factor and long_factor hold 2 numbers, wanted 4"),
+    ("phi3", dict(rope_scaling=dict(type="longrope", short_factor=[1, 2, 3, 0], long_factor=[2, 3, 4, 5]), original_max_position_embeddings=16),
+     "refused: short_factor[3] is no number above 0"),
+    ("phi3", dict(rope_scaling=LINEAR), "refused: rope type 'linear', wanted default or longrope"),
+    ("phi3", dict(sliding_window=8, layer_types=LISTED), "refused: make them agree"),
+    ("phi3", dict(rope_parameters=dict(V5, partial_rotary_factor=0.5)), ""),
+    ("ministral3", dict(sliding_window=8), ""),
+    ("llama", dict(rope_parameters=dict(YARN, rope_theta=1e4, llama_4_scaling_beta=0.1)), "refused: 'llama_4_scaling_beta' is 0.1"),
+    ("gpt2", dict(n_inner=None, scale_attn_by_inverse_layer_idx=True), ""),
+    ("gpt2", dict(add_cross_attention=True), "refused: 'add_cross_attention' is true"),
+    ("gpt2", dict(resid_pdrop=0.1), "a dropout of 0.1"),
+    ("gpt2", dict(n_positions=32), "refused: is [64, 32], config.json wants [32, 32]"),
+    ("llama", dict(n_embd=32), "refused: 'n_embd' is 32"),
     ("llama", dict(num_hidden_layers=0), "refused: 'num_hidden_layers' is 0"),
     ("llama", dict(vocab_size="64"), "refused: 'vocab_size': found string, wanted integer"),
 ]
@@ -101,9 +141,20 @@ CASES = [
 
 def build(family, folder, tied=False):
     torch.manual_seed(3)
-    kind = dict(llama=tf.LlamaConfig, mistral=tf.MistralConfig, qwen2=tf.Qwen2Config, qwen3=tf.Qwen3Config)[family]
-    extra = dict(sliding_window=None) if family == "mistral" else dict(head_dim=8) if family == "qwen3" else {}
-    model = tf.AutoModelForCausalLM.from_config(kind(**SIZES, **extra, tie_word_embeddings=tied))
+    kind = dict(llama=tf.LlamaConfig, mistral=tf.MistralConfig, qwen2=tf.Qwen2Config, qwen3=tf.Qwen3Config, gemma=tf.GemmaConfig,
+                gemma2=tf.Gemma2Config, gemma3_text=tf.Gemma3TextConfig, olmo3=tf.Olmo3Config, exaone4=tf.Exaone4Config, phi3=tf.Phi3Config,
+                ministral3=tf.Ministral3Config, cohere2=tf.Cohere2Config, gpt2=tf.GPT2Config)[family]
+    extra = dict(sliding_window=None) if family == "mistral" else dict(sliding_window=8) if family in ("gemma2", "gemma3_text", "olmo3", "cohere2") else {}
+    if family in ("qwen3", "gemma", "gemma2", "gemma3_text", "exaone4", "ministral3"):
+        extra["head_dim"] = 8
+    if family == "gpt2":
+        torch.manual_seed(3)
+        model = tf.GPT2LMHeadModel(tf.GPT2Config(n_embd=32, n_layer=3, n_head=4, n_positions=64, vocab_size=64, bos_token_id=1, eos_token_id=2,
+                                                 attn_pdrop=0, resid_pdrop=0, embd_pdrop=0))
+        model.save_pretrained(folder)
+        return
+    sizes = {k: v for k, v in SIZES.items() if family != "cohere2" or k != "rms_norm_eps"}
+    model = tf.AutoModelForCausalLM.from_config(kind(**sizes, **extra, pad_token_id=0, tie_word_embeddings=tied))
     with torch.no_grad():
         for q in model.parameters():
             q.normal_(0, 1.0 / q.shape[-1] ** 0.5) if q.ndim > 1 else q.add_(torch.randn_like(q) * 0.2)
@@ -139,7 +190,7 @@ def check_field(work, family, fields, says):
         os.rename(os.path.join(folder, "config.json"), os.path.join(folder, "first.json"))
     config = json.load(open(os.path.join(folder, "first.json")))
     if any(k.startswith("rope") for k in fields) or "original_max_position_embeddings" in fields:
-        config.pop("rope_parameters")
+        config.pop("rope_parameters", None)
     config.update(fields)
     json.dump(config, open(os.path.join(folder, "config.json"), "w"))
     if says.startswith("refused: "):
