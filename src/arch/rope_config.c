@@ -160,7 +160,7 @@ static ar_status check_type(const json_t *scaling, const reader *r) {
     if (!r->source->layers || !ar__json_has(scaling, "type") || ar__json_has(scaling, "rope_type")) return AR_OK;
     return ar__fail(
         r->err, AR_ERR_UNSUPPORTED,
-        "%s: rope_scaling names its kind 'type': transformers 4 scales by it, 5 does not read it for this family; write rope_type",
+        "%s: rope_scaling names its kind 'type': this family's code wants rope_type (transformers 5 does not scale then); write that",
         r->place);
 }
 

@@ -109,7 +109,7 @@ CASES = [
     ("gemma3_text", dict(sliding_window_pattern=0, layer_types=None), "refused: 'sliding_window_pattern' is below 1"),
     ("gemma3_text", dict(rope_theta=5e5, rope_local_base_freq=3e3), ""),
     ("gemma3_text", dict(rope_theta=5e5, rope_scaling=dict(rope_type="linear", factor=4.0)), ""),
-    ("gemma3_text", dict(rope_scaling=dict(type="linear", factor=4.0)), "refused: write rope_type"),
+    ("gemma3_text", dict(rope_scaling=dict(type="linear", factor=4.0)), "refused: wants rope_type"),
     ("gemma3_text", dict(rope_parameters=dict(full_attention=dict(V5, rope_theta=3e5))), ""),
     ("gemma3_text", dict(rope_parameters=V5), "refused: rope_parameters holds 'rope_type'"),
     ("gemma3_text", dict(attn_logit_softcapping=50.0), "refused: 'attn_logit_softcapping' is 50"),
