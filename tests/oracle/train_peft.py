@@ -5,7 +5,7 @@ Uses ../shared/tools/peft_trajectory.py (which trains with PEFT as docs/training
 models with the stories260k tokenizer; skips without them.  Bounds: losses 1e-5 relative, gradient norms 1e-4,
 s·B·A 1e-3 relative Frobenius.  Fast mode (ALPHAR_TEST_FAST=1) runs a third of the cases.
 """
-import json, os, subprocess, sys, tempfile
+import contextlib, io, json, os, runpy, subprocess, sys, tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SHARED = os.path.join(ROOT, "..", "shared")
@@ -84,6 +84,20 @@ def run(*command):
     return r.stdout
 
 
+def run_here(script, *arguments):
+    """In this interpreter, whose imports are most of what a case costs."""
+    before, sys.argv = sys.argv, [script, *arguments]
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            runpy.run_path(script, run_name="__main__")
+    except SystemExit as e:
+        if e.code:
+            raise RuntimeError(f"{' '.join(arguments)}: exit {e.code}: {said.getvalue()[-800:]}")
+    finally:
+        sys.argv = before
+
+
 def updates(folder):
     """site -> s·B·A in double, by PEFT's rule from the configuration and the tensors."""
     c = json.load(open(os.path.join(folder, "adapter_config.json")))
@@ -114,7 +128,7 @@ def compare(case, models, data, work):
     common = ["--steps", str(STEPS), "--batch", "4", "--max-length", "64"]
     if "--lr" not in flags:
         common += ["--lr", "1e-3"]
-    run(sys.executable, os.path.join(SHARED, "tools", "peft_trajectory.py"), "--model", model, "--data", data, "--out", oracle, *common, *flags)
+    run_here(os.path.join(SHARED, "tools", "peft_trajectory.py"), "--model", model, "--data", data, "--out", oracle, *common, *flags)
     ours = list(flags if ours is None else ours)
     for option, default in (("--schedule", "constant"), ("--warmup", "0")):
         if option not in ours:
@@ -151,10 +165,9 @@ def main():
                 prompt, rest = f"Question {i}: what did Tim and Lily find?", f" They found {i} red balls " + "in the big park. " * (i % 5)
                 f.write(json.dumps({"prompt": prompt, "completion": rest} if i % 2 else {"text": prompt + rest}) + "\n")
         for i, case in enumerate(cases):
-            name = f"train_peft {case[0]} {' '.join(case[1])}".strip()
+            name, folder = f"train_peft {case[0]} {' '.join(case[1])}".strip(), os.path.join(work, str(i))
+            os.makedirs(folder)
             try:
-                folder = os.path.join(work, str(i))
-                os.makedirs(folder)
                 print(f"ok {name}: {compare(case, models, data, folder)}", flush=True)
             except (AssertionError, RuntimeError) as e:
                 failed += 1
