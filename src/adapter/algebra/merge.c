@@ -87,7 +87,7 @@ static ar_status report(ar_merge_result *r, const ar_merging *m, ar_error *err) 
         *site = (ar_merge_site){ar__strndup(first->site, length), 1, t->norm2 == 0};
         if (!site->name) return ar__fail_memory(err, "merge");
         if (!site->is_zero) site->survival = t->along / t->norm2;
-        if (site->survival < r->min_survival) r->min_survival = site->survival;
+        if (r->count == 0 || site->survival < r->min_survival) r->min_survival = site->survival; /* all may be above 1 */
         r->count++;
     }
     return AR_OK;

@@ -23,6 +23,22 @@ CONFIGS = {
     "gemma": lambda: tf.GemmaConfig(**WIDE),
     "gemma2": lambda: tf.Gemma2Config(**GEMMA),
     "gemma3": lambda: tf.Gemma3TextConfig(**GEMMA),
+    "ministral3": lambda: tf.Ministral3Config(**WIDE),
+    "smollm3": lambda: tf.SmolLM3Config(**WIDE),
+    "granite": lambda: tf.GraniteConfig(**LLAMA_LIKE),
+    "olmo2": lambda: tf.Olmo2Config(**LLAMA_LIKE),
+    "olmo3": lambda: tf.Olmo3Config(**LLAMA_LIKE),
+    "exaone4": lambda: tf.Exaone4Config(**WIDE),
+    "glm4": lambda: tf.Glm4Config(**WIDE),
+    "cohere2": lambda: tf.Cohere2Config(**LLAMA_LIKE),
+    "stablelm": lambda: tf.StableLmConfig(**LLAMA_LIKE, partial_rotary_factor=0.5),
+    "starcoder2": lambda: tf.Starcoder2Config(**LLAMA_LIKE),
+    "nemotron": lambda: tf.NemotronConfig(**WIDE),
+    "apertus": lambda: tf.ApertusConfig(**LLAMA_LIKE),
+    "hunyuan": lambda: tf.HunYuanDenseV1Config(**WIDE),
+    "seed_oss": lambda: tf.SeedOssConfig(**WIDE, attention_dropout=0.0, residual_dropout=0.0),
+    "ernie4_5": lambda: tf.Ernie4_5Config(**WIDE),
+    "phi": lambda: tf.PhiConfig(**LLAMA_LIKE),
     "phi3": lambda: tf.Phi3Config(**LLAMA_LIKE, sliding_window=None),
     "gpt2": lambda: tf.GPT2Config(vocab_size=60, n_positions=64, n_embd=32, n_layer=3, n_head=4, bos_token_id=1, eos_token_id=2),
     "gpt-neox": lambda: tf.GPTNeoXConfig(vocab_size=60, hidden_size=32, intermediate_size=40, num_hidden_layers=3, num_attention_heads=4,
@@ -59,7 +75,7 @@ class Base:
         self.folder = folder
         self.config = json.load(open(os.path.join(folder, "config.json")))
         self.type = self.config["model_type"]
-        self.tied = bool(self.config.get("tie_word_embeddings", self.type in ("gemma", "gemma2", "gemma3_text", "gpt2", "bloom")))
+        self.tied = bool(self.config.get("tie_word_embeddings", self.type in ("gemma", "gemma2", "gemma3_text", "gpt2", "bloom", "smollm3", "cohere2", "starcoder2", "ernie4_5")))
         pick = lambda *names: next((self.config[n] for n in names if self.config.get(n)), None)
         self.heads = pick("num_attention_heads", "n_head")
         self.kv_heads = pick("num_key_value_heads") or self.heads

@@ -11,7 +11,8 @@ warnings.filterwarnings("ignore")
 import peft
 
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-TARGETS = {"phi3": ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"], "gpt2": ["c_attn", "c_proj", "c_fc"],
+TARGETS = {"glm4": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_up_proj", "down_proj"], "phi": ["q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2"],
+           "starcoder2": ["q_proj", "k_proj", "v_proj", "o_proj", "c_fc", "c_proj"], "phi3": ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"], "gpt2": ["c_attn", "c_proj", "c_fc"],
            "gpt_neox": ["query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"], "bloom": ["query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"]}
 
 

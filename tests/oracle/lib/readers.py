@@ -85,7 +85,9 @@ class Sites(dict):
 
 # ---- GGUF ------------------------------------------------------------------------------------------------------------
 GGUF_ARCH = dict(llama="LLAMA", mistral="LLAMA", qwen2="QWEN2", qwen3="QWEN3", gemma="GEMMA", gemma2="GEMMA2", gemma3_text="GEMMA3", phi3="PHI3",
-                 gpt2="GPT2", gpt_neox="GPTNEOX", bloom="BLOOM")
+                 gpt2="GPT2", gpt_neox="GPTNEOX", bloom="BLOOM", ministral3="MISTRAL3", smollm3="SMOLLM3", granite="GRANITE", olmo2="OLMO2", olmo3="OLMO2",
+                 exaone4="EXAONE4", glm4="GLM4", cohere2="COHERE2", stablelm="STABLELM", starcoder2="STARCODER2", nemotron="NEMOTRON", apertus="APERTUS",
+                 hunyuan_v1_dense="HUNYUAN_DENSE", seed_oss="SEED_OSS", ernie4_5="ERNIE4_5", phi="PHI2")
 
 
 def gguf_names(base):
@@ -98,7 +100,7 @@ def gguf_names(base):
 def hf_rows(base, path):
     """rows[i]: where row i of the Hugging Face weight stands in the GGUF base's weight; None where they agree."""
     n_out = base.modules[path][1]
-    if base.type in ("llama", "mistral") and path.endswith(("q_proj", "k_proj")):
+    if base.type in ("llama", "mistral", "ministral3", "smollm3", "granite") and path.endswith(("q_proj", "k_proj")):
         heads = base.heads if path.endswith("q_proj") else base.kv_heads
         half = n_out // heads // 2  # HF [head, half, i] stands at [head, i, half]
         return np.arange(n_out).reshape(heads, half, 2).swapaxes(1, 2).reshape(-1)
