@@ -168,6 +168,7 @@ static double loss_without(tuning *t, const weak *order, size_t off) {
 
 /* As many of the weakest as the bound allows, by halving; a site that is off has alpha 0. */
 static ar_status prune(tuning *t, ar_tune_result *out, ar_error *err) {
+    const ar_runtime *rt = t->session->rt;
     ar_adapter *ad = t->session->adapter;
     size_t n = ad->pair_count, low = 0, high = n;
     double bound = (1.0 + t->o->prune) * out->after;
@@ -177,7 +178,7 @@ static ar_status prune(tuning *t, ar_tune_result *out, ar_error *err) {
         const ar_pair *p = &ad->pair[i];
         ar_factors f = {p->a, p->b, (size_t)p->rank, (size_t)p->n_in, (size_t)p->n_out};
         double norm;
-        ar__update_norms(t->session->rt, &norm, &f, 1);
+        rt->ops->update_norms(rt, &norm, &f, 1);
         order[i] = (weak){i, fabs(p->scale) * norm};
     }
     qsort(order, n, sizeof *order, by_strength);

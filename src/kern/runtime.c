@@ -106,7 +106,7 @@ static bool take_scratch(ar_runtime *rt) {
     return true;
 }
 
-ar_status ar_runtime_new(ar_runtime **out, const ar_runtime_options *options, ar_error *err) {
+ar_status ar__runtime_new(ar_runtime **out, const ar_runtime_options *options, ar_error *err) {
     static const ar_runtime_options defaults = {0};
     const ar_runtime_options *o = options ? options : &defaults;
     *out = NULL;

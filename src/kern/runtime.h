@@ -12,6 +12,7 @@ struct ar_runtime {
     int threads;
     ar_kernels kern;
     const ar_gemm_backend *gemm[AR_GEMM_BACKENDS]; /* in order of preference, NULL-terminated unless full */
+    const struct ar_ops *ops;                      /* ops/ops.h, whose ar_runtime_new sets them */
     bool bf16;                                     /* products with weights of the base round their operands to bf16 */
     /* For one product at a time: panels of the left operand, shared; a block of the right one and a copy per thread. */
     ar_arena scratch;
@@ -21,6 +22,9 @@ struct ar_runtime {
     struct ar_busy *busy; /* who is in a call, apart because calls take a const runtime */
     char isa_line[256], backend_line[128];
 };
+
+/* As ar_runtime_new, but without operators: what kern/ can build, and its own tests need. */
+ar_status ar__runtime_new(ar_runtime **out, const ar_runtime_options *options, ar_error *err);
 
 /* Scratch serves one product at a time, so a runtime serves one thread at a time.  A public call that computes begins with
  * AR_ONE_CALL, behind the reset of its outputs: while another thread is in such a call it returns AR_ERR_BUSY.  Calls from

@@ -9,6 +9,7 @@
 #include "base/rng.h"
 
 static ar_status add_dora(ar_attachment *at, size_t module, ar_pair *pair, ar_error *err) {
+    const ar_runtime *rt = at->model->rt;
     ar_dora_site *d = &at->dora[at->dora_count++];
     size_t n = (size_t)pair->n_out;
     *d = (ar_dora_site){.module = module, .pair = pair};
@@ -21,7 +22,7 @@ static ar_status add_dora(ar_attachment *at, size_t module, ar_pair *pair, ar_er
     d->inv_norm = ar__alloc(n, sizeof(float));
     if (!rows->weight2 || !rows->cross || !rows->update2 || !rows->aw || !d->gain || !d->inv_norm) return ar__fail_memory(err, pair->site);
     ar_weight w = ar__model_weight(at->model, module);
-    if (ar__row_squares(rows->weight2, &w, pair->is_embedding)) return ar__fail_memory(err, pair->site);
+    if (rt->ops->row_squares(rt, rows->weight2, &w, pair->is_embedding)) return ar__fail_memory(err, pair->site);
     at->ops[module].gain = d->gain;
     at->ops[module].inv_norm = d->inv_norm;
     return AR_OK;
@@ -97,17 +98,19 @@ void ar__attach_free(ar_attachment *at) {
 }
 
 static void measure(const ar_attachment *at, ar_dora_site *d) {
+    const ar_runtime *rt = at->model->rt;
     const ar_pair *p = d->pair;
     ar_weight w = ar__model_weight(at->model, d->module);
     ar_factors f = {p->a, p->b, (size_t)p->rank, (size_t)p->n_in, (size_t)p->n_out};
-    ar__row_norms_measure(at->model->rt, &d->rows, &f, &w, p->is_embedding);
+    rt->ops->row_norms_measure(rt, &d->rows, &f, &w, p->is_embedding);
 }
 
 void ar__attach_refresh(ar_attachment *at) {
+    const ar_runtime *rt = at->model->rt;
     for (size_t i = 0; i < at->dora_count; i++) {
         ar_dora_site *d = &at->dora[i];
         measure(at, d);
-        ar__dora_gains(d->gain, d->inv_norm, d->pair->magnitude, &d->rows, (size_t)d->pair->n_out, at->ops[d->module].scale);
+        rt->ops->dora_gains(rt, d->gain, d->inv_norm, d->pair->magnitude, &d->rows, (size_t)d->pair->n_out, at->ops[d->module].scale);
     }
 }
 

@@ -6,7 +6,7 @@
 
 #include "adapter/adapter.h"
 #include "model/model.h"
-#include "ops/magnitude.h"
+#include "ops/ops.h"
 
 typedef struct ar_dora_site {
     size_t module;

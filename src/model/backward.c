@@ -1,8 +1,6 @@
 /* The one backward, layer by layer from the top; every step mirrors a line of forward.c, read from below.
  * p->dx is the gradient of the residual stream and is updated in place.  Derivations: docs/backward.md. */
 #include "model/forward.h"
-#include "ops/activation.h"
-#include "ops/move.h"
 
 /* What a sublayer read, where a linear behind it asks for its input. */
 static const float *input_of(ar_pass *p, const ar_norm *norm, const float *x, const float *rstd, const ar_rows *rows,
@@ -14,25 +12,27 @@ static const float *input_of(ar_pass *p, const ar_norm *norm, const float *x, co
 
 /* The gradient of what a sublayer's last linear gave, from that of the residual stream: p->dx itself, or in p->dh. */
 static const float *leave_backward(ar_pass *p, const ar_norm *norm, const float *raw, const float *rstd, const ar_rows *rows) {
+    const ar_runtime *rt = p->model->rt;
     double scale = p->model->arch.residual_scale;
     size_t dim = (size_t)p->model->arch.dim;
     const float *dy = p->dx;
     if (scale != 1.0) {
-        ar__multiple(p->model->rt, p->dh, p->dx, scale, rows->count * dim);
+        rt->ops->multiple(rt, p->dh, p->dx, scale, rows->count * dim);
         dy = p->dh;
     }
     if (!norm->w) return dy;
-    ar__norm_bwd(p->model->rt, p->dh, false, dy, norm, raw, rstd, rows, 1, dim);
+    rt->ops->norm_bwd(rt, p->dh, false, dy, norm, raw, rstd, rows, 1, dim);
     return p->dh;
 }
 
 /* To p->dx (wanted: whether anything below asks) the gradient of what the sublayer read, from that in p->dh. */
 static void enter_backward(ar_pass *p, const ar_norm *norm, const float *x, const float *rstd, const ar_rows *rows, bool wanted) {
+    const ar_runtime *rt = p->model->rt;
     size_t dim = (size_t)p->model->arch.dim;
     if (norm->w)
-        ar__norm_bwd(p->model->rt, wanted ? p->dx : NULL, true, p->dh, norm, x, rstd, rows, 1, dim);
+        rt->ops->norm_bwd(rt, wanted ? p->dx : NULL, true, p->dh, norm, x, rstd, rows, 1, dim);
     else if (wanted)
-        ar__add(p->model->rt, p->dx, p->dh, rows->count * dim);
+        rt->ops->add(rt, p->dx, p->dh, rows->count * dim);
 }
 
 /* Under parallel the gradient of what the MLP read waits in p->dh_mlp until attention has read that of the residual stream. */
@@ -42,17 +42,17 @@ static void mlp_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *al
     const ar_linear *gate = &l->linear[AR_SLOT_GATE], *up = &l->linear[AR_SLOT_UP], *down = &l->linear[AR_SLOT_DOWN],
                     *fused = &l->linear[AR_SLOT_GATE_UP];
     size_t ff = (size_t)p->model->arch.ff;
-    if (ar__linear_needs_input(down, rows)) ar__activation_fwd(rt, &l->activation, p->act, a->gate, a->up, p->mlp_ld, rows->count, ff);
-    if (ar__pass_level(p, layer) < AR_LEVEL_ALL) ar__linear_su(rt, a->su[AR_SLOT_DOWN], down, p->act, rows, &p->linear);
+    if (ar__linear_needs_input(down, rows)) rt->ops->activation_fwd(rt, &l->activation, p->act, a->gate, a->up, p->mlp_ld, rows->count, ff);
+    if (ar__pass_level(p, layer) < AR_LEVEL_ALL) rt->ops->linear_su(rt, a->su[AR_SLOT_DOWN], down, p->act, rows, &p->linear);
     const float *dy = leave_backward(p, &l->norm[AR_SLOT_MLP_OUT_NORM], a->down, a->rstd_down, rows);
-    ar__linear_bwd(rt, p->act, false, dy, down, p->act, a->su[AR_SLOT_DOWN], rows, &p->linear);
-    ar__activation_bwd(rt, &l->activation, a->gate, a->up, p->mlp_ld, p->act, rows->count, ff);
+    rt->ops->linear_bwd(rt, p->act, false, dy, down, p->act, a->su[AR_SLOT_DOWN], rows, &p->linear);
+    rt->ops->activation_bwd(rt, &l->activation, a->gate, a->up, p->mlp_ld, p->act, rows->count, ff);
     const ar_norm *norm = ar__mlp_norm(p->model, l);
     const float *h = input_of(p, norm, ar__mlp_reads(p, a, all, rows), a->rstd_mlp, rows, (const ar_linear *[]){gate, up, fused}, 3);
     float *dh = p->model->arch.parallel ? p->dh_mlp : p->dh;
-    if (fused->w.data) ar__linear_bwd(rt, dh, false, a->gate, fused, h, a->su[AR_SLOT_GATE_UP], rows, &p->linear);
-    if (gate->w.data) ar__linear_bwd(rt, dh, false, a->gate, gate, h, a->su[AR_SLOT_GATE], rows, &p->linear);
-    if (up->w.data) ar__linear_bwd(rt, dh, gate->w.data != NULL, a->up, up, h, a->su[AR_SLOT_UP], rows, &p->linear);
+    if (fused->w.data) rt->ops->linear_bwd(rt, dh, false, a->gate, fused, h, a->su[AR_SLOT_GATE_UP], rows, &p->linear);
+    if (gate->w.data) rt->ops->linear_bwd(rt, dh, false, a->gate, gate, h, a->su[AR_SLOT_GATE], rows, &p->linear);
+    if (up->w.data) rt->ops->linear_bwd(rt, dh, gate->w.data != NULL, a->up, up, h, a->su[AR_SLOT_UP], rows, &p->linear);
     if (!p->model->arch.parallel) enter_backward(p, norm, a->mid, a->rstd_mlp, rows, true);
 }
 
@@ -62,8 +62,8 @@ static void norms_backward(ar_pass *p, const ar_layer *l, const ar_acts *a, cons
     size_t d = (size_t)ar->head_dim, heads = (size_t)ar->heads, kv_heads = (size_t)ar->kv_heads;
     size_t q_rows = ar->qk_wide ? 1 : heads, k_rows = ar->qk_wide ? 1 : kv_heads;
     float *dq = p->attention.dq, *dk = p->attention.dk;
-    ar__norm_bwd(rt, dq, false, dq, &l->norm[AR_SLOT_Q_NORM], q, a->rstd_q, rows, q_rows, heads * d / q_rows);
-    ar__norm_bwd(rt, dk, false, dk, &l->norm[AR_SLOT_K_NORM], k, a->rstd_k, rows, k_rows, kv_heads * d / k_rows);
+    rt->ops->norm_bwd(rt, dq, false, dq, &l->norm[AR_SLOT_Q_NORM], q, a->rstd_q, rows, q_rows, heads * d / q_rows);
+    rt->ops->norm_bwd(rt, dk, false, dk, &l->norm[AR_SLOT_K_NORM], k, a->rstd_k, rows, k_rows, kv_heads * d / k_rows);
 }
 
 /* Gradients of the raw q and k from those of the rotated (and normed) ones, in place. */
@@ -74,13 +74,13 @@ static void rotate_backward(ar_pass *p, const ar_layer *l, const ar_acts *a, con
     size_t heads = (size_t)ar->heads, kv_heads = (size_t)ar->kv_heads;
     ar_attention_memory *m = &p->attention;
     if (ar->qk_turned) { /* the norms read the turned ones, which are formed again */
-        ar__rope_apply(rt, m->q_rot, a->q, rope, rows, NULL, heads, 1, true);
-        ar__rope_apply(rt, m->k_rot, a->k, rope, rows, NULL, kv_heads, 1, false);
+        rt->ops->rope_apply(rt, m->q_rot, a->q, rope, rows, NULL, heads, 1, true);
+        rt->ops->rope_apply(rt, m->k_rot, a->k, rope, rows, NULL, kv_heads, 1, false);
         norms_backward(p, l, a, m->q_rot, m->k_rot, rows);
     }
     if (l->turns) {
-        ar__rope_apply(rt, m->dq, m->dq, rope, rows, NULL, heads, -1, true);
-        ar__rope_apply(rt, m->dk, m->dk, rope, rows, NULL, kv_heads, -1, false);
+        rt->ops->rope_apply(rt, m->dq, m->dq, rope, rows, NULL, heads, -1, true);
+        rt->ops->rope_apply(rt, m->dk, m->dk, rope, rows, NULL, kv_heads, -1, false);
     }
     if (ar->qk_norm && !ar->qk_turned) norms_backward(p, l, a, a->q, a->k, rows);
 }
@@ -92,13 +92,13 @@ static void project_backward(ar_pass *p, const ar_layer *l, ar_acts *a, float *d
     const float *h = input_of(p, &l->norm[AR_SLOT_ATTN_NORM], a->x, a->rstd_attn, rows, (const ar_linear *[]){q, k, v, all}, 4);
     ar_qkv parts = ar__pass_qkv(p, p->attention.dq, p->attention.dk, p->attention.dv);
     if (p->attention.joined) {
-        ar__qkv_join(rt, p->attention.joined, &parts, rows->count);
-        ar__linear_bwd(rt, dh, false, p->attention.joined, all, h, a->su[AR_SLOT_QKV], rows, &p->linear);
+        rt->ops->qkv_join(rt, p->attention.joined, &parts, rows->count);
+        rt->ops->linear_bwd(rt, dh, false, p->attention.joined, all, h, a->su[AR_SLOT_QKV], rows, &p->linear);
         return;
     }
-    ar__linear_bwd(rt, dh, false, p->attention.dq, q, h, a->su[AR_SLOT_Q], rows, &p->linear);
-    ar__linear_bwd(rt, dh, true, p->attention.dk, k, h, a->su[AR_SLOT_K], rows, &p->linear);
-    ar__linear_bwd(rt, dh, true, p->attention.dv, v, h, a->su[AR_SLOT_V], rows, &p->linear);
+    rt->ops->linear_bwd(rt, dh, false, p->attention.dq, q, h, a->su[AR_SLOT_Q], rows, &p->linear);
+    rt->ops->linear_bwd(rt, dh, true, p->attention.dk, k, h, a->su[AR_SLOT_K], rows, &p->linear);
+    rt->ops->linear_bwd(rt, dh, true, p->attention.dv, v, h, a->su[AR_SLOT_V], rows, &p->linear);
 }
 
 static void attention_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, bool below) {
@@ -110,22 +110,23 @@ static void attention_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_ro
     const ar_norm *norm = &l->norm[AR_SLOT_ATTN_NORM];
     size_t dim = (size_t)m->arch.dim;
     const float *q, *k, *dy = leave_backward(p, &l->norm[AR_SLOT_ATTN_OUT_NORM], a->o, a->rstd_o, behind);
-    ar__linear_bwd(rt, p->attention.dout, false, dy, &l->linear[AR_SLOT_O], a->att, a->su[AR_SLOT_O], behind, &p->linear);
+    rt->ops->linear_bwd(rt, p->attention.dout, false, dy, &l->linear[AR_SLOT_O], a->att, a->su[AR_SLOT_O], behind, &p->linear);
     bool own = m->arch.parallel && ar__mlp_norm(m, l) != norm, shared = m->arch.parallel && !own;
-    if (own) ar__norm_bwd(rt, p->dx, true, p->dh_mlp, ar__mlp_norm(m, l), ar__mlp_reads(p, a, rows, behind), a->rstd_mlp, behind, 1, dim);
+    if (own)
+        rt->ops->norm_bwd(rt, p->dx, true, p->dh_mlp, ar__mlp_norm(m, l), ar__mlp_reads(p, a, rows, behind), a->rstd_mlp, behind, 1, dim);
     if (behind != rows) {
-        ar__rows_spread(rt, p->attention.dout, rows->count, p->tail.row, behind->count, l->linear[AR_SLOT_O].w.cols);
-        ar__rows_spread(rt, a->att, rows->count, p->tail.row, behind->count, l->linear[AR_SLOT_O].w.cols);
-        ar__rows_spread(rt, p->dx, rows->count, p->tail.row, behind->count, dim);
-        if (shared) ar__rows_spread(rt, p->dh_mlp, rows->count, p->tail.row, behind->count, dim);
+        rt->ops->rows_spread(rt, p->attention.dout, rows->count, p->tail.row, behind->count, l->linear[AR_SLOT_O].w.cols);
+        rt->ops->rows_spread(rt, a->att, rows->count, p->tail.row, behind->count, l->linear[AR_SLOT_O].w.cols);
+        rt->ops->rows_spread(rt, p->dx, rows->count, p->tail.row, behind->count, dim);
+        if (shared) rt->ops->rows_spread(rt, p->dh_mlp, rows->count, p->tail.row, behind->count, dim);
     }
     ar__rotate(p, l, a, rows, NULL, false, &q, &k);
-    ar__attention_bwd(rt, p->attention.dq, p->attention.dk, p->attention.dv, p->attention.dsum, p->attention.dout, q, k, a->v, a->att,
-                      a->lse, &at, p->attention.blocks, p->attention.block_count, p->attention.scratch);
+    rt->ops->attention_bwd(rt, p->attention.dq, p->attention.dk, p->attention.dv, p->attention.dsum, p->attention.dout, q, k, a->v, a->att,
+                           a->lse, &at, p->attention.blocks, p->attention.block_count, p->attention.scratch);
     rotate_backward(p, l, a, rows);
     float *dh = below || norm->dw || norm->db ? p->dh : NULL;
     project_backward(p, l, a, dh, rows);
-    if (dh && shared) ar__add(rt, dh, p->dh_mlp, rows->count * dim);
+    if (dh && shared) rt->ops->add(rt, dh, p->dh_mlp, rows->count * dim);
     if (dh) enter_backward(p, norm, a->x, a->rstd_attn, rows, below);
 }
 
@@ -138,7 +139,7 @@ void ar__pass_backward(ar_pass *p, const ar_batch *b) {
         attention_backward(p, layer, &p->acts[l], &b->rows, l > p->spec.lowest_layer || p->spec.embed_grad);
     }
     if (!p->spec.embed_grad) return;
-    if (p->position) ar__embedding_bwd(m->rt, p->dx, &m->positions, p->position, p->su_positions, &b->rows, &p->linear);
-    ar__scale(m->rt, p->dx, m->arch.embed_scale, b->rows.count * (size_t)m->arch.dim);
-    ar__embedding_bwd(m->rt, p->dx, &m->embed, b->ids, p->su_embed, &b->rows, &p->linear);
+    if (p->position) m->rt->ops->embedding_bwd(m->rt, p->dx, &m->positions, p->position, p->su_positions, &b->rows, &p->linear);
+    m->rt->ops->scale(m->rt, p->dx, m->arch.embed_scale, b->rows.count * (size_t)m->arch.dim);
+    m->rt->ops->embedding_bwd(m->rt, p->dx, &m->embed, b->ids, p->su_embed, &b->rows, &p->linear);
 }

@@ -5,7 +5,6 @@
 #include "model/forward.h"
 
 #include "base/size.h"
-#include "ops/activation.h"
 
 ar_attention ar__layer_attention(const ar_model *m, const ar_layer *l) {
     const ar_arch *a = &m->arch;
@@ -30,18 +29,18 @@ void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, 
         to_k = p->attention.k_rot;
     }
     if (ar->qk_norm && !ar->qk_turned) {
-        ar__norm_fwd(rt, to_q, a->rstd_q, &l->norm[AR_SLOT_Q_NORM], from_q, rows->count * q_rows, heads * d / q_rows);
-        ar__norm_fwd(rt, to_k, a->rstd_k, &l->norm[AR_SLOT_K_NORM], from_k, rows->count * k_rows, kv_heads * d / k_rows);
+        rt->ops->norm_fwd(rt, to_q, a->rstd_q, &l->norm[AR_SLOT_Q_NORM], from_q, rows->count * q_rows, heads * d / q_rows);
+        rt->ops->norm_fwd(rt, to_k, a->rstd_k, &l->norm[AR_SLOT_K_NORM], from_k, rows->count * k_rows, kv_heads * d / k_rows);
         from_q = to_q;
         from_k = to_k;
     }
     if (l->turns && (ar->qk_norm || turn)) {
-        ar__rope_apply(rt, to_q, from_q, &p->rope[l->rope], rows, past, heads, 1, true);
-        ar__rope_apply(rt, to_k, from_k, &p->rope[l->rope], rows, past, kv_heads, 1, false);
+        rt->ops->rope_apply(rt, to_q, from_q, &p->rope[l->rope], rows, past, heads, 1, true);
+        rt->ops->rope_apply(rt, to_k, from_k, &p->rope[l->rope], rows, past, kv_heads, 1, false);
     }
     if (ar->qk_turned) {
-        ar__norm_fwd(rt, to_q, a->rstd_q, &l->norm[AR_SLOT_Q_NORM], to_q, rows->count * q_rows, heads * d / q_rows);
-        ar__norm_fwd(rt, to_k, a->rstd_k, &l->norm[AR_SLOT_K_NORM], to_k, rows->count * k_rows, kv_heads * d / k_rows);
+        rt->ops->norm_fwd(rt, to_q, a->rstd_q, &l->norm[AR_SLOT_Q_NORM], to_q, rows->count * q_rows, heads * d / q_rows);
+        rt->ops->norm_fwd(rt, to_k, a->rstd_k, &l->norm[AR_SLOT_K_NORM], to_k, rows->count * k_rows, kv_heads * d / k_rows);
     }
     *q = to_q;
     *k = to_k;
@@ -55,18 +54,19 @@ static void attend(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, ar
     const float *q, *k, *v = a->v;
     ar__rotate(p, l, a, rows, cache ? cache->begin : NULL, true, &q, &k);
     if (cache) {
-        ar__rows_store(m->rt, cache->k[layer], k, p->attention.blocks, p->attention.block_count, kv);
-        ar__rows_store(m->rt, cache->v[layer], v, p->attention.blocks, p->attention.block_count, kv);
+        m->rt->ops->rows_store(m->rt, cache->k[layer], k, p->attention.blocks, p->attention.block_count, kv);
+        m->rt->ops->rows_store(m->rt, cache->v[layer], v, p->attention.blocks, p->attention.block_count, kv);
         k = cache->k[layer];
         v = cache->v[layer];
     }
-    ar__attention_fwd(m->rt, a->att, a->lse, q, k, v, &at, p->attention.blocks, p->attention.block_count, p->attention.scratch);
+    m->rt->ops->attention_fwd(m->rt, a->att, a->lse, q, k, v, &at, p->attention.blocks, p->attention.block_count, p->attention.scratch);
 }
 
 /* What a sublayer reads: the norm of x, in p->h, or x itself. */
 static const float *enter(ar_pass *p, const ar_norm *norm, float *rstd, const float *x, size_t rows) {
+    const ar_runtime *rt = p->model->rt;
     if (!norm->w) return x;
-    ar__norm_fwd(p->model->rt, p->h, rstd, norm, x, rows, (size_t)p->model->arch.dim);
+    rt->ops->norm_fwd(rt, p->h, rstd, norm, x, rows, (size_t)p->model->arch.dim);
     return p->h;
 }
 
@@ -76,23 +76,26 @@ const ar_norm *ar__mlp_norm(const ar_model *m, const ar_layer *l) {
 }
 
 const float *ar__mlp_reads(ar_pass *p, const ar_acts *a, const ar_rows *rows, const ar_rows *behind) {
+    const ar_runtime *rt = p->model->rt;
     if (!p->model->arch.parallel) return a->mid;
     if (behind == rows) return a->x;
-    ar__rows_take(p->model->rt, p->h, a->x, p->tail.row, behind->count, (size_t)p->model->arch.dim);
+    rt->ops->rows_take(rt, p->h, a->x, p->tail.row, behind->count, (size_t)p->model->arch.dim);
     return p->h;
 }
 
 const float *ar__entered(ar_pass *p, const ar_norm *norm, const float *rstd, const float *x, size_t rows) {
+    const ar_runtime *rt = p->model->rt;
     if (!norm->w) return x;
-    ar__norm_again(p->model->rt, p->h, rstd, norm, x, rows, (size_t)p->model->arch.dim);
+    rt->ops->norm_again(rt, p->h, rstd, norm, x, rows, (size_t)p->model->arch.dim);
     return p->h;
 }
 
 /* What a sublayer adds, in y: the norm of what its last linear gave in `raw` (y itself, where there is none), times its factor. */
 static void leave(ar_pass *p, float *y, const ar_norm *norm, float *rstd, const float *raw, size_t rows) {
+    const ar_runtime *rt = p->model->rt;
     size_t dim = (size_t)p->model->arch.dim;
-    if (norm->w) ar__norm_fwd(p->model->rt, y, rstd, norm, raw, rows, dim);
-    ar__scale(p->model->rt, y, p->model->arch.residual_scale, rows * dim);
+    if (norm->w) rt->ops->norm_fwd(rt, y, rstd, norm, raw, rows, dim);
+    rt->ops->scale(rt, y, p->model->arch.residual_scale, rows * dim);
 }
 
 /* q, k and v of what the attention reads. */
@@ -103,11 +106,11 @@ static void project(ar_pass *p, const ar_layer *l, ar_acts *a, const float *h, c
                            {&l->linear[AR_SLOT_V], a->v, a->su[AR_SLOT_V]}};
     ar_qkv parts = ar__pass_qkv(p, a->q, a->k, a->v);
     if (!p->attention.joined) {
-        ar__linears_fwd(rt, qkv, 3, h, rows, &p->linear);
+        rt->ops->linears_fwd(rt, qkv, 3, h, rows, &p->linear);
         return;
     }
-    ar__linear_fwd(rt, p->attention.joined, a->su[AR_SLOT_QKV], &l->linear[AR_SLOT_QKV], h, rows, &p->linear);
-    ar__qkv_split(rt, &parts, p->attention.joined, rows->count);
+    rt->ops->linear_fwd(rt, p->attention.joined, a->su[AR_SLOT_QKV], &l->linear[AR_SLOT_QKV], h, rows, &p->linear);
+    rt->ops->qkv_split(rt, &parts, p->attention.joined, rows->count);
 }
 
 ar_qkv ar__pass_qkv(const ar_pass *p, float *q, float *k, float *v) {
@@ -122,12 +125,13 @@ ar_qkv ar__pass_qkv(const ar_pass *p, float *q, float *k, float *v) {
 
 /* Gate and up (or up alone) of what the MLP reads. */
 static void widen(ar_pass *p, const ar_layer *l, ar_acts *a, const float *h, const ar_rows *rows) {
+    const ar_runtime *rt = p->model->rt;
     ar_linear_out fused = {&l->linear[AR_SLOT_GATE_UP], a->gate, a->su[AR_SLOT_GATE_UP]};
     ar_linear_out two[] = {{&l->linear[AR_SLOT_GATE], a->gate, a->su[AR_SLOT_GATE]}, {&l->linear[AR_SLOT_UP], a->up, a->su[AR_SLOT_UP]}};
     if (fused.lin->w.data)
-        ar__linears_fwd(p->model->rt, &fused, 1, h, rows, &p->linear);
+        rt->ops->linears_fwd(rt, &fused, 1, h, rows, &p->linear);
     else
-        ar__linears_fwd(p->model->rt, a->gate ? two : two + 1, a->gate ? 2 : 1, h, rows, &p->linear);
+        rt->ops->linears_fwd(rt, a->gate ? two : two + 1, a->gate ? 2 : 1, h, rows, &p->linear);
 }
 
 /* x to the residual in `mid`; what the MLP reads is returned. */
@@ -143,22 +147,22 @@ static const float *attention_forward(ar_pass *p, size_t layer, ar_acts *a, cons
     project(p, l, a, h, rows);
     attend(p, layer, a, rows, cache);
     if (behind != rows) {
-        ar__rows_take(rt, a->att, a->att, p->tail.row, behind->count, l->linear[AR_SLOT_O].w.cols);
-        ar__rows_take(rt, p->h, a->x, p->tail.row, behind->count, dim);
+        rt->ops->rows_take(rt, a->att, a->att, p->tail.row, behind->count, l->linear[AR_SLOT_O].w.cols);
+        rt->ops->rows_take(rt, p->h, a->x, p->tail.row, behind->count, dim);
         x = p->h;
     }
     float *raw = out->w ? a->o : a->mid;
-    ar__linear_fwd(rt, raw, a->su[AR_SLOT_O], &l->linear[AR_SLOT_O], a->att, behind, &p->linear);
+    rt->ops->linear_fwd(rt, raw, a->su[AR_SLOT_O], &l->linear[AR_SLOT_O], a->att, behind, &p->linear);
     leave(p, a->mid, out, a->rstd_o, raw, behind->count);
     if (m->arch.parallel) {
-        ar__add(rt, a->mid, x, behind->count * dim);
+        rt->ops->add(rt, a->mid, x, behind->count * dim);
         return enter(p, ar__mlp_norm(m, l), a->rstd_mlp, x, behind->count);
     }
     if (next->w) {
-        ar__norm_fwd_add(rt, p->h, a->rstd_mlp, next, a->mid, x, behind->count, dim);
+        rt->ops->norm_fwd_add(rt, p->h, a->rstd_mlp, next, a->mid, x, behind->count, dim);
         return p->h;
     }
-    ar__add(rt, a->mid, x, behind->count * dim);
+    rt->ops->add(rt, a->mid, x, behind->count * dim);
     return a->mid;
 }
 
@@ -176,11 +180,11 @@ void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cach
     widen(p, l, a, h, behind);
     if (!out && !norm->w) return;
     size_t ff = (size_t)m->arch.ff;
-    ar__activation_fwd(rt, &l->activation, p->act, a->gate, a->up, p->mlp_ld, behind->count, ff);
+    rt->ops->activation_fwd(rt, &l->activation, p->act, a->gate, a->up, p->mlp_ld, behind->count, ff);
     float *raw = norm->w ? a->down : out;
-    ar__linear_fwd(rt, raw, a->su[AR_SLOT_DOWN], &l->linear[AR_SLOT_DOWN], p->act, behind, &p->linear);
+    rt->ops->linear_fwd(rt, raw, a->su[AR_SLOT_DOWN], &l->linear[AR_SLOT_DOWN], p->act, behind, &p->linear);
     leave(p, out ? out : p->h, norm, a->rstd_down, raw, behind->count);
-    if (out) ar__add(rt, out, a->mid, behind->count * dim);
+    if (out) rt->ops->add(rt, out, a->mid, behind->count * dim);
 }
 
 /* Each sample by its own length, or by the one that it will have. */
@@ -203,15 +207,16 @@ static void prepare_rope(ar_pass *p, const ar_rows *rows, const size_t *past) {
     }
     if (p->rope_length == length) return;
     float inv_freq[2048], scale;
+    const ar_runtime *rt = p->model->rt;
     for (int i = 0; i < a->ropes; i++) {
         ar_rope far = p->rope[i];
         ar__rope_frequencies(inv_freq, &scale, a, i, length);
-        ar__rope_fill(&p->rope[i], inv_freq, scale);
+        rt->ops->rope_fill(rt, &p->rope[i], inv_freq, scale);
         far.cos = far.far_cos;
         far.sin = far.far_sin;
         if (far.far) {
             ar__rope_frequencies(inv_freq, &scale, a, i, far.positions);
-            ar__rope_fill(&far, inv_freq, scale);
+            rt->ops->rope_fill(rt, &far, inv_freq, scale);
         }
         for (size_t at = 0; p->rope[i].gain && at < p->rope[i].positions; at++) p->rope[i].gain[at] = (float)ar__rope_query_gain(a, at);
     }
@@ -222,8 +227,8 @@ static void add_positions(ar_pass *p, const ar_rows *rows, const size_t *past) {
     const ar_model *m = p->model;
     for (size_t s = 0; s < rows->samples; s++)
         for (size_t i = rows->start[s]; i < rows->start[s + 1]; i++) p->position[i] = (int32_t)(i - rows->start[s] + (past ? past[s] : 0));
-    ar__embedding_fwd(m->rt, p->h, p->su_positions, &m->positions, p->position, rows);
-    ar__add(m->rt, p->acts[0].x, p->h, rows->count * (size_t)m->arch.dim);
+    m->rt->ops->embedding_fwd(m->rt, p->h, p->su_positions, &m->positions, p->position, rows);
+    m->rt->ops->add(m->rt, p->acts[0].x, p->h, rows->count * (size_t)m->arch.dim);
 }
 
 void ar__pass_forward(ar_pass *p, const ar_batch *b, ar_kv_cache *cache) {
@@ -235,8 +240,8 @@ void ar__pass_forward(ar_pass *p, const ar_batch *b, ar_kv_cache *cache) {
     choose_far(p, b, cache);
     p->attention.block_count = ar__attention_blocks(p->attention.blocks, &b->rows, past, keys);
     ar__tail_begin(p, b);
-    ar__embedding_fwd(m->rt, p->acts[0].x, p->su_embed, &m->embed, b->ids, &b->rows);
-    ar__scale(m->rt, p->acts[0].x, m->arch.embed_scale, b->rows.count * (size_t)m->arch.dim);
+    m->rt->ops->embedding_fwd(m->rt, p->acts[0].x, p->su_embed, &m->embed, b->ids, &b->rows);
+    m->rt->ops->scale(m->rt, p->acts[0].x, m->arch.embed_scale, b->rows.count * (size_t)m->arch.dim);
     if (p->position) add_positions(p, &b->rows, past);
     for (size_t l = 0; l < layers; l++) ar__layer_forward(p, l, &b->rows, cache, p->acts[l + 1].x);
     if (cache) ar__kv_end(cache, b);

@@ -3,7 +3,6 @@
 #define AR_MODEL_FORWARD_H
 
 #include "model/pass.h"
-#include "ops/move.h"
 
 ar_attention ar__layer_attention(const ar_model *m, const ar_layer *l);
 /* acts[layer].x to `out`.  out NULL: only what backward needs and the layer did not keep. */

@@ -6,9 +6,6 @@
 #include <assert.h>
 
 #include "model/pass.h"
-#include "ops/activation.h"
-#include "ops/loss.h"
-#include "ops/move.h"
 
 /* Where filling goes on: sample, row within the batch, rows taken before. */
 typedef struct cursor {
@@ -65,19 +62,20 @@ static bool fill_chunk(ar_pass *p, const ar_batch *b, cursor *c, ar_rows *rows) 
 }
 
 static void gather(ar_pass *p, const size_t *row, size_t count) {
+    const ar_runtime *rt = p->model->rt;
     size_t d = (size_t)p->model->arch.dim;
     const float *x = p->acts[p->model->arch.layers].x;
-    ar__rows_take(p->model->rt, p->head.x, x, row, count, d);
-    ar__norm_fwd(p->model->rt, p->head.h, p->head.rstd, &p->model->norm, p->head.x, count, d);
+    rt->ops->rows_take(rt, p->head.x, x, row, count, d);
+    rt->ops->norm_fwd(rt, p->head.h, p->head.rstd, &p->model->norm, p->head.x, count, d);
 }
 
 static void chunk_backward(ar_pass *p, const ar_rows *rows) {
     const ar_model *m = p->model;
     size_t d = (size_t)m->arch.dim;
-    ar__scale(m->rt, p->head.logits, m->arch.logit_scale, rows->count * (size_t)m->arch.vocab);
-    ar__linear_bwd(m->rt, p->head.dh, false, p->head.logits, &m->head, p->head.h, p->head.su, rows, &p->linear);
-    ar__norm_bwd(m->rt, p->head.dh, false, p->head.dh, &m->norm, p->head.x, p->head.rstd, rows, 1, d);
-    ar__rows_put(m->rt, p->dx, p->head.dh, p->head.at, rows->count, d);
+    m->rt->ops->scale(m->rt, p->head.logits, m->arch.logit_scale, rows->count * (size_t)m->arch.vocab);
+    m->rt->ops->linear_bwd(m->rt, p->head.dh, false, p->head.logits, &m->head, p->head.h, p->head.su, rows, &p->linear);
+    m->rt->ops->norm_bwd(m->rt, p->head.dh, false, p->head.dh, &m->norm, p->head.x, p->head.rstd, rows, 1, d);
+    m->rt->ops->rows_put(m->rt, p->dx, p->head.dh, p->head.at, rows->count, d);
 }
 
 static void scale_chunk(ar_pass *p, const ar_batch *b, const ar_rows *rows, float scale) {
@@ -91,14 +89,14 @@ void ar__pass_loss(ar_pass *p, const ar_batch *b, double *sample_nll, float *tok
     cursor c = {.row = b->rows.samples ? b->rows.start[0] : 0};
     ar_rows rows;
     for (size_t s = 0; s < b->rows.samples; s++) sample_nll[s] = 0.0;
-    if (grad_scale != 0.0f && !p->tail.on) ar__zero_rows(m->rt, p->dx, b->rows.count, (size_t)m->arch.dim);
+    if (grad_scale != 0.0f && !p->tail.on) m->rt->ops->zero_rows(m->rt, p->dx, b->rows.count, (size_t)m->arch.dim);
     while (fill_chunk(p, b, &c, &rows)) {
         if (grad_scale != 0.0f) scale_chunk(p, b, &rows, grad_scale);
         gather(p, p->head.at, rows.count);
-        ar__linear_fwd(m->rt, p->head.logits, p->head.su, &m->head, p->head.h, &rows, &p->linear);
-        ar__scale(m->rt, p->head.logits, m->arch.logit_scale, rows.count * (size_t)m->arch.vocab);
-        ar__cross_entropy(m->rt, p->head.nll, p->head.logits, p->head.target, rows.count, (size_t)m->arch.vocab, m->arch.logit_cap,
-                          grad_scale != 0.0f ? p->head.scale : NULL);
+        m->rt->ops->linear_fwd(m->rt, p->head.logits, p->head.su, &m->head, p->head.h, &rows, &p->linear);
+        m->rt->ops->scale(m->rt, p->head.logits, m->arch.logit_scale, rows.count * (size_t)m->arch.vocab);
+        m->rt->ops->cross_entropy(m->rt, p->head.nll, p->head.logits, p->head.target, rows.count, (size_t)m->arch.vocab, m->arch.logit_cap,
+                                  grad_scale != 0.0f ? p->head.scale : NULL);
         for (size_t q = 0; q < rows.samples; q++)
             for (size_t i = rows.start[q]; i < rows.start[q + 1]; i++) {
                 sample_nll[p->head.sample[q]] += (double)p->head.nll[i];
@@ -138,8 +136,8 @@ void ar__pass_logits(ar_pass *p, float *logits, const ar_batch *b, const size_t 
                         .decoding = b->rows.decoding};
         for (size_t i = 0; i < n; i++) p->head.at[i] = final_row(&p->tail, row[at + i]);
         gather(p, p->head.at, n);
-        ar__linear_fwd(m->rt, logits + at * (size_t)m->arch.vocab, p->head.su, &m->head, p->head.h, &rows, &p->linear);
-        ar__scale(m->rt, logits + at * (size_t)m->arch.vocab, m->arch.logit_scale, n * (size_t)m->arch.vocab);
-        ar__softcap(m->rt, logits + at * (size_t)m->arch.vocab, m->arch.logit_cap, n, (size_t)m->arch.vocab);
+        m->rt->ops->linear_fwd(m->rt, logits + at * (size_t)m->arch.vocab, p->head.su, &m->head, p->head.h, &rows, &p->linear);
+        m->rt->ops->scale(m->rt, logits + at * (size_t)m->arch.vocab, m->arch.logit_scale, n * (size_t)m->arch.vocab);
+        m->rt->ops->softcap(m->rt, logits + at * (size_t)m->arch.vocab, m->arch.logit_cap, n, (size_t)m->arch.vocab);
     }
 }

@@ -141,6 +141,7 @@ static void place_common(ar_pass *p) {
     ar_arena *m = &p->arena;
     size_t t = p->spec.tokens, floats = t * (size_t)a->dim;
     ar_attention at = attention_of(p->model);
+    const ar_runtime *rt = p->model->rt;
     p->h = ar__arena_f32(m, floats);
     p->dx = p->spec.train ? ar__arena_f32(m, floats) : NULL;
     p->dh = ar__arena_f32(m, floats);
@@ -161,8 +162,8 @@ static void place_common(ar_pass *p) {
         rope->far_sin = far ? ar__arena_f32(m, entries) : NULL;
         rope->gain = a->rope[i].query_beta != 0.0 ? ar__arena_f32(m, rope->positions) : NULL;
     }
-    size_t each = (ar__attention_scratch(&at) + 15) / 16 * 16;
-    p->attention.scratch = ar__arena_f32(m, each * (size_t)p->model->rt->threads);
+    size_t each = (rt->ops->attention_scratch(rt, &at) + 15) / 16 * 16;
+    p->attention.scratch = ar__arena_f32(m, each * (size_t)rt->threads);
     p->attention.blocks = ar__arena_take(m, (t / AR_ATTENTION_BLOCK + p->spec.samples + 1) * sizeof *p->attention.blocks);
     size_t positions = rank_at(&p->spec, ar__module_positions(a));
     p->su_embed = rank_at(&p->spec, 0) ? ar__arena_f32(m, t * rank_at(&p->spec, 0)) : NULL;

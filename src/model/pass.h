@@ -14,8 +14,7 @@
 
 #include "base/mem.h"
 #include "model/model.h"
-#include "ops/attention.h"
-#include "ops/rope.h"
+#include "ops/ops.h"
 
 /* What a pass must be able to hold. */
 typedef struct ar_pass_spec {

@@ -18,13 +18,13 @@ typedef struct ar_activation {
 } ar_activation;
 
 /* y [rows, n]; gate, up: rows of n, ld elements apart.  Without a gate (NULL) f is taken of up. */
-void ar__activation_fwd(const ar_runtime *rt, const ar_activation *f, float *y, const float *gate, const float *up, size_t ld, size_t rows,
-                        size_t n);
+typedef void ar_activation_fwd_fn(const ar_runtime *rt, const ar_activation *f, float *y, const float *gate, const float *up, size_t ld,
+                                  size_t rows, size_t n);
 /* In place: gate and up become their gradients, given that of y. */
-void ar__activation_bwd(const ar_runtime *rt, const ar_activation *f, float *gate, float *up, size_t ld, const float *dy, size_t rows,
-                        size_t n);
+typedef void ar_activation_bwd_fn(const ar_runtime *rt, const ar_activation *f, float *gate, float *up, size_t ld, const float *dy,
+                                  size_t rows, size_t n);
 
 /* x = cap tanh(x / cap), where there is a cap (0: none). */
-void ar__softcap(const ar_runtime *rt, float *x, double cap, size_t rows, size_t n);
+typedef void ar_softcap_fn(const ar_runtime *rt, float *x, double cap, size_t rows, size_t n);
 
 #endif

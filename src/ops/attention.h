@@ -34,15 +34,15 @@ typedef struct ar_block {
 size_t ar__attention_blocks(ar_block *out, const ar_rows *rows, const size_t *past, const size_t *keys);
 
 /* Floats of scratch that one thread needs, forward and backward. */
-size_t ar__attention_scratch(const ar_attention *at);
+typedef size_t ar_attention_scratch_fn(const ar_runtime *rt, const ar_attention *at);
 
 /* q, o [rows, heads * head_dim]; lse [rows, heads]; k, v [rows, or those of a cache, kv_heads * head_dim]. */
-void ar__attention_fwd(const ar_runtime *rt, float *o, float *lse, const float *q, const float *k, const float *v, const ar_attention *at,
-                       const ar_block *blocks, size_t block_count, float *scratch);
+typedef void ar_attention_fwd_fn(const ar_runtime *rt, float *o, float *lse, const float *q, const float *k, const float *v,
+                                 const ar_attention *at, const ar_block *blocks, size_t block_count, float *scratch);
 
 /* dq, dk, dv are written; not for blocks with a cache.  dsum [rows, heads]: memory for D. */
-void ar__attention_bwd(const ar_runtime *rt, float *dq, float *dk, float *dv, float *dsum, const float *d_o, const float *q, const float *k,
-                       const float *v, const float *o, const float *lse, const ar_attention *at, const ar_block *blocks, size_t block_count,
-                       float *scratch);
+typedef void ar_attention_bwd_fn(const ar_runtime *rt, float *dq, float *dk, float *dv, float *dsum, const float *d_o, const float *q,
+                                 const float *k, const float *v, const float *o, const float *lse, const ar_attention *at,
+                                 const ar_block *blocks, size_t block_count, float *scratch);
 
 #endif

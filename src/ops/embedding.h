@@ -14,8 +14,8 @@ typedef struct ar_embedding {
 } ar_embedding;
 
 /* su [rows, rank] as for a linear. */
-void ar__embedding_fwd(const ar_runtime *rt, float *y, float *su, const ar_embedding *e, const int32_t *ids, const ar_rows *rows);
-void ar__embedding_bwd(const ar_runtime *rt, const float *dy, const ar_embedding *e, const int32_t *ids, const float *su,
-                       const ar_rows *rows, const ar_linear_scratch *scratch);
+typedef void ar_embedding_fwd_fn(const ar_runtime *rt, float *y, float *su, const ar_embedding *e, const int32_t *ids, const ar_rows *rows);
+typedef void ar_embedding_bwd_fn(const ar_runtime *rt, const float *dy, const ar_embedding *e, const int32_t *ids, const float *su,
+                                 const ar_rows *rows, const ar_linear_scratch *scratch);
 
 #endif

@@ -28,30 +28,27 @@ typedef struct ar_linear_scratch {
 } ar_linear_scratch;
 
 /* su: [rows, largest rank of the segments], kept for backward where a pair stands; NULL where none does. */
-void ar__linear_fwd(const ar_runtime *rt, float *y, float *su, const ar_linear *lin, const float *x, const ar_rows *rows,
-                    const ar_linear_scratch *scratch);
+typedef void ar_linear_fwd_fn(const ar_runtime *rt, float *y, float *su, const ar_linear *lin, const float *x, const ar_rows *rows,
+                              const ar_linear_scratch *scratch);
 
 /* The same for several linears of one input (up to three): q, k, v; gate, up. */
 typedef struct ar_linear_out {
     const ar_linear *lin;
     float *y, *su;
 } ar_linear_out;
-void ar__linears_fwd(const ar_runtime *rt, const ar_linear_out *out, size_t count, const float *x, const ar_rows *rows,
-                     const ar_linear_scratch *scratch);
+typedef void ar_linears_fwd_fn(const ar_runtime *rt, const ar_linear_out *out, size_t count, const float *x, const ar_rows *rows,
+                               const ar_linear_scratch *scratch);
 
 /* su alone: what backward keeps, without the product. */
-void ar__linear_su(const ar_runtime *rt, float *su, const ar_linear *lin, const float *x, const ar_rows *rows,
-                   const ar_linear_scratch *scratch);
+typedef void ar_linear_su_fn(const ar_runtime *rt, float *su, const ar_linear *lin, const float *x, const ar_rows *rows,
+                             const ar_linear_scratch *scratch);
 
 /* dx (+)= the gradient of x (NULL: not wanted); the gradients of pairs, weight and bias are added to where they are wanted.
  * dx may be the memory of x.  x is not read unless ar__linear_needs_input says so. */
-void ar__linear_bwd(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_linear *lin, const float *x,
-                    const float *su, const ar_rows *rows, const ar_linear_scratch *scratch);
+typedef void ar_linear_bwd_fn(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_linear *lin, const float *x,
+                              const float *su, const ar_rows *rows, const ar_linear_scratch *scratch);
 
 /* Whether backward reads the input: for a weight that trains or for a pair. */
 bool ar__linear_needs_input(const ar_linear *lin, const ar_rows *rows);
-
-/* The pair of a segment at a site, NULL if there is none. */
-const ar_pair_op *ar__segment_pair(const ar_segment *seg, int site);
 
 #endif

@@ -7,7 +7,7 @@
 
 /* logits [rows, vocab]; nll [rows].  cap 0: none.  grad_scale [rows]: the logits become their gradient,
  * (softmax - onehot) * grad_scale * dz/dlogit; NULL: they are used up. */
-void ar__cross_entropy(const ar_runtime *rt, float *nll, float *logits, const int32_t *targets, size_t rows, size_t vocab, double cap,
-                       const float *grad_scale);
+typedef void ar_cross_entropy_fn(const ar_runtime *rt, float *nll, float *logits, const int32_t *targets, size_t rows, size_t vocab,
+                                 double cap, const float *grad_scale);
 
 #endif

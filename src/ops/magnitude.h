@@ -16,8 +16,8 @@ typedef struct ar_factors {
 } ar_factors;
 
 /* ||W||_F and ||B A||_F of many, each by one thread, in double. */
-void ar__weight_norms(const ar_runtime *rt, double *out, const ar_weight *w, size_t count);
-void ar__update_norms(const ar_runtime *rt, double *out, const ar_factors *f, size_t count);
+typedef void ar_weight_norms_fn(const ar_runtime *rt, double *out, const ar_weight *w, size_t count);
+typedef void ar_update_norms_fn(const ar_runtime *rt, double *out, const ar_factors *f, size_t count);
 
 /* The three numbers of each of n_out rows, in double; only the first keeps its value while A and B train. */
 typedef struct ar_row_norms {
@@ -26,12 +26,13 @@ typedef struct ar_row_norms {
 } ar_row_norms;
 
 /* ||W||² of each row, or column.  AR_ERR_MEMORY is the only error. */
-ar_status ar__row_squares(double *out, const ar_weight *w, bool by_column);
+typedef ar_status ar_row_squares_fn(const ar_runtime *rt, double *out, const ar_weight *w, bool by_column);
 /* The other two. */
-void ar__row_norms_measure(const ar_runtime *rt, ar_row_norms *out, const ar_factors *f, const ar_weight *w, bool by_column);
+typedef void ar_row_norms_measure_fn(const ar_runtime *rt, ar_row_norms *out, const ar_factors *f, const ar_weight *w, bool by_column);
 /* ||W + s B A|| of row j. */
 double ar__row_norm(const ar_row_norms *r, size_t j, double s);
 /* gain = magnitude / ||W + s B A||, inv_norm = 1 / ||W + s B A||, by row. */
-void ar__dora_gains(float *gain, float *inv_norm, const float *magnitude, const ar_row_norms *r, size_t n_out, double s);
+typedef void ar_dora_gains_fn(const ar_runtime *rt, float *gain, float *inv_norm, const float *magnitude, const ar_row_norms *r,
+                              size_t n_out, double s);
 
 #endif

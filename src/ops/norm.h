@@ -19,15 +19,16 @@ typedef struct ar_norm {
 } ar_norm;
 
 /* r [rows], kept for backward; NULL if not wanted.  y may be x. */
-void ar__norm_fwd(const ar_runtime *rt, float *y, float *r, const ar_norm *norm, const float *x, size_t rows, size_t n);
+typedef void ar_norm_fwd_fn(const ar_runtime *rt, float *y, float *r, const ar_norm *norm, const float *x, size_t rows, size_t n);
 
 /* The same after sum += add, in one pass. */
-void ar__norm_fwd_add(const ar_runtime *rt, float *y, float *r, const ar_norm *norm, float *sum, const float *add, size_t rows, size_t n);
+typedef void ar_norm_fwd_add_fn(const ar_runtime *rt, float *y, float *r, const ar_norm *norm, float *sum, const float *add, size_t rows,
+                                size_t n);
 /* y again, from the r that was kept. */
-void ar__norm_again(const ar_runtime *rt, float *y, const float *r, const ar_norm *norm, const float *x, size_t rows, size_t n);
+typedef void ar_norm_again_fn(const ar_runtime *rt, float *y, const float *r, const ar_norm *norm, const float *x, size_t rows, size_t n);
 
 /* dx (+)= the gradient of x.  Each row of the batch holds `per_row` rows of the norm (heads, for q/k norms). */
-void ar__norm_bwd(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_norm *norm, const float *x, const float *r,
-                  const ar_rows *rows, size_t per_row, size_t n);
+typedef void ar_norm_bwd_fn(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_norm *norm, const float *x,
+                            const float *r, const ar_rows *rows, size_t per_row, size_t n);
 
 #endif

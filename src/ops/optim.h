@@ -29,13 +29,13 @@ typedef struct ar_update {
 } ar_update;
 
 /* sqrt of the sum of squares of all gradients, in double: stretches of one tensor in order, tensors in the order of the list. */
-double ar__grad_norm(const ar_runtime *rt, const ar_trainable *list, size_t count);
-void ar__update(const ar_runtime *rt, ar_trainable *list, size_t count, const ar_update *u);
-void ar__zero_grads(const ar_runtime *rt, ar_trainable *list, size_t count);
+typedef double ar_grad_norm_fn(const ar_runtime *rt, const ar_trainable *list, size_t count);
+typedef void ar_update_fn(const ar_runtime *rt, ar_trainable *list, size_t count, const ar_update *u);
+typedef void ar_zero_grads_fn(const ar_runtime *rt, ar_trainable *list, size_t count);
 /* Adds the second sources: kept apart until all of a step are there, so that each is summed in the order of its samples. */
-void ar__join_grads(const ar_runtime *rt, ar_trainable *list, size_t count);
+typedef void ar_join_grads_fn(const ar_runtime *rt, ar_trainable *list, size_t count);
 
 /* Zeroes memory by all threads: its first touch is much of what a start costs. */
-void ar__zero_bytes(const ar_runtime *rt, void *memory, size_t bytes);
+typedef void ar_zero_bytes_fn(const ar_runtime *rt, void *memory, size_t bytes);
 
 #endif

@@ -1,4 +1,4 @@
-/* The only LoRA arithmetic.  A pair at a site:  y = W x + s B (A x),  A [r, n_in], B [n_out, r].
+/* A pair at a site:  y = W x + s B (A x),  A [r, n_in], B [n_out, r].
  *
  * With DoRA (arXiv 2402.09353):  y = g * (W x + s B A x) + b,  g = m / ||W + s B A|| per row of the output, the norm a
  * constant in backward.  Under dropout d, as PEFT:  y = W x + b + (g - 1) * W d(x) + g * s B A d(x).
@@ -28,20 +28,9 @@ typedef struct ar_pair_op {
     uint64_t seed, site_hash; /* of the dropout stream */
 } ar_pair_op;
 
-/* d(x): rows of one sample, at the given positions (NULL: from 0), into dst.  Masked entries become 0, others are divided by
- * 1 - dropout.  With accumulate dst += mask * x instead: the backward of the same mask. */
-void ar__dropout(const ar_runtime *rt, float *dst, const float *x, const size_t *position, size_t rows, size_t width, const ar_pair_op *p,
-                 uint64_t sample_key, bool accumulate);
-
-/* su[rows, rank] = s A x */
-void ar__pair_down(const ar_runtime *rt, float *su, const ar_pair_op *p, const float *x, size_t rows, size_t n_in);
-/* y[rows, n_out] += B su */
-void ar__pair_up(const ar_runtime *rt, float *y, const ar_pair_op *p, const float *su, size_t rows, size_t n_out);
-/* du[rows, rank] = s dz B */
-void ar__pair_up_bwd(const ar_runtime *rt, float *du, const ar_pair_op *p, const float *dz, size_t rows, size_t n_out);
-/* Adds the gradient of s, sample by sample; du, su: those of the segment's rows. */
-void ar__pair_scale_bwd(const ar_pair_op *p, const float *du, const float *su, const ar_rows *rows, const ar_segment *seg);
-/* dx[rows, n_in] += du A */
-void ar__pair_down_bwd(const ar_runtime *rt, float *dx, const ar_pair_op *p, const float *du, size_t rows, size_t n_in);
+/* The pair of a segment at a site, NULL if there is none. */
+const ar_pair_op *ar__segment_pair(const ar_segment *seg, int site);
+/* The largest rank of the segments at a site: floats of su and du that a row takes. */
+size_t ar__pair_width(const ar_rows *rows, int site);
 
 #endif

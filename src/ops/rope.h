@@ -21,11 +21,11 @@ typedef struct ar_rope {
 } ar_rope;
 
 /* Fills the table's memory (given) from `half` frequencies; both functions are multiplied by scale (yarn). */
-void ar__rope_fill(ar_rope *t, const float *inv_freq, float scale);
+typedef void ar_rope_fill_fn(const ar_runtime *rt, ar_rope *t, const float *inv_freq, float scale);
 
 /* y = rotate(x), both [rows, heads, head]; the first row of each sample is at past[sample] (NULL: 0). y may be x.
  * direction +1: forward, -1: backward.  query: x is q, or its gradient. */
-void ar__rope_apply(const ar_runtime *rt, float *y, const float *x, const ar_rope *t, const ar_rows *rows, const size_t *past, size_t heads,
-                    int direction, bool query);
+typedef void ar_rope_apply_fn(const ar_runtime *rt, float *y, const float *x, const ar_rope *t, const ar_rows *rows, const size_t *past,
+                              size_t heads, int direction, bool query);
 
 #endif

@@ -100,14 +100,14 @@ ar_status ar__learners_gradients(ar_course *c, ar_learner *const *learners, size
     ar_status s = take_samples(c, learners, count, err);
     if (s) return s;
     for (size_t i = 0; i < count; i++) {
-        ar__zero_grads(c->rt, learners[i]->list.at, learners[i]->list.count);
+        c->rt->ops->zero_grads(c->rt, learners[i]->list.at, learners[i]->list.count);
         warm_up(learners[i]);
         if (learners[i]->scales.count) ar__scales_zero(&learners[i]->scales, learners[i]->attachment);
     }
     learn(c, learners, count);
     for (size_t i = 0; i < count; i++) {
         ar_learner *l = learners[i];
-        ar__join_grads(c->rt, l->list.at, l->list.count);
+        c->rt->ops->join_grads(c->rt, l->list.at, l->list.count);
         if (l->scales.count) ar__scales_gather(ar__trainables_scales(&l->list)->grad, &l->scales, l->attachment);
         take_loss(l, c, &c->parts[i]);
         if (!isfinite(l->loss)) l->status = not_finite(l, l->step + 1, "the loss", l->loss, &l->error);
@@ -123,14 +123,15 @@ void ar__learner_refresh(ar_learner *l) {
 }
 
 static void update(ar_learner *l) {
+    const ar_runtime *rt = l->course->rt;
     int64_t step = l->step + 1;
-    l->grad_norm = ar__grad_norm(l->course->rt, l->list.at, l->list.count);
+    l->grad_norm = rt->ops->grad_norm(rt, l->list.at, l->list.count);
     if (!isfinite(l->grad_norm)) {
         l->status = not_finite(l, step, "the gradient norm", l->grad_norm, &l->error);
         return;
     }
     ar_update u = ar__update_at(&l->o, ar__rate_at(&l->o, step, l->steps), step, l->grad_norm);
-    ar__update(l->course->rt, l->list.at, l->list.count, &u);
+    rt->ops->update(rt, l->list.at, l->list.count, &u);
     ar__learner_refresh(l);
     l->step = step;
 }

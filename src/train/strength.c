@@ -35,8 +35,8 @@ double ar__learner_strength(ar_learner *l) {
         l->factors[i] = (ar_factors){p->a, p->b, (size_t)p->rank, (size_t)p->n_in, (size_t)p->n_out};
         l->weights[i] = ar__model_weight(m, ar__model_find(m, p->site));
     }
-    if (n && l->weight_norm[0] < 0.0) ar__weight_norms(rt, l->weight_norm, l->weights, n);
-    ar__update_norms(rt, l->site_strength, l->factors, n);
+    if (n && l->weight_norm[0] < 0.0) rt->ops->weight_norms(rt, l->weight_norm, l->weights, n);
+    rt->ops->update_norms(rt, l->site_strength, l->factors, n);
     for (size_t i = 0; i < n; i++) {
         l->site_strength[i] = fabs(l->adapter->pair[i].scale) * l->site_strength[i] / (l->weight_norm[i] > 0.0 ? l->weight_norm[i] : 1.0);
         sum += l->site_strength[i];

@@ -11,7 +11,7 @@ static size_t state_bytes(size_t count, size_t copies) { return (count * sizeof(
 
 static ar_status reserve(ar_trainables *t, const ar_runtime *rt, size_t bytes, ar_error *err) {
     if (!ar__arena_init(&t->state, bytes)) return ar__fail_memory(err, "gradients and optimizer state");
-    ar__zero_bytes(rt, t->state.base, bytes);
+    rt->ops->zero_bytes(rt, t->state.base, bytes);
     return AR_OK;
 }
 

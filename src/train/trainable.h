@@ -6,7 +6,7 @@
 #define AR_TRAIN_TRAINABLE_H
 
 #include "model/attach.h"
-#include "ops/optim.h"
+#include "ops/ops.h"
 #include "train/scales.h"
 
 typedef struct ar_trainables {

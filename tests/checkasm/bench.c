@@ -142,11 +142,11 @@ void bench_all(const char *isa, int threads) {
     static const size_t rows[] = {512, 2048};
     ar_runtime *f32, *bf16 = NULL;
     ar_error err;
-    if (ar_runtime_new(&f32, &(ar_runtime_options){.isa = isa, .backend = "own", .threads = threads}, &err)) {
+    if (ar__runtime_new(&f32, &(ar_runtime_options){.isa = isa, .backend = "own", .threads = threads}, &err)) {
         printf("%s: %s\n", isa, err.message);
         return;
     }
-    if (f32->kern.bf16.run) ar_runtime_new(&bf16, &(ar_runtime_options){.isa = isa, .threads = threads, .compute = AR_COMPUTE_BF16}, &err);
+    if (f32->kern.bf16.run) ar__runtime_new(&bf16, &(ar_runtime_options){.isa = isa, .threads = threads, .compute = AR_COMPUTE_BF16}, &err);
     rivals r = find_rivals();
     omp_set_num_threads(threads);
     if (r.blas_threads) r.blas_threads(threads);

@@ -83,7 +83,7 @@ double check_gamma(size_t n) { return (double)n * UNIT / (1 - (double)n * UNIT);
 static void check_isa(const char *isa) {
     ar_runtime *rt;
     ar_error err;
-    if (ar_runtime_new(&rt, &(ar_runtime_options){.isa = isa, .threads = 1}, &err)) {
+    if (ar__runtime_new(&rt, &(ar_runtime_options){.isa = isa, .threads = 1}, &err)) {
         check_skip(isa, "all", err.message);
         return;
     }

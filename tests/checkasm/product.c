@@ -21,7 +21,7 @@ bool product_setup_open(product_setup *s, const char *isa, const char *backend, 
         ar_error err;
         ar_runtime_options o = {
             .isa = isa, .backend = modelled ? "bf16" : backend, .threads = i + 1, .compute = bf16 ? AR_COMPUTE_BF16 : AR_COMPUTE_F32};
-        if (ar_runtime_new(&s->rt[i], &o, &err)) {
+        if (ar__runtime_new(&s->rt[i], &o, &err)) {
             check_skip(isa, backend, err.message);
             product_setup_close(s);
             return false;

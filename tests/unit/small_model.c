@@ -174,16 +174,16 @@ static double run(small *s, const ar_batch *b, bool gradients, float scale) {
 double small_loss(small *s, bool gradients) {
     size_t n = supervised(s);
     s->batch.rows.segments = &s->segment; /* the struct may have moved since it was made */
-    if (gradients) ar__zero_grads(s->rt, s->list.at, s->list.count);
+    if (gradients) s->rt->ops->zero_grads(s->rt, s->list.at, s->list.count);
     double sum = run(s, &s->batch, gradients, (float)(1.0 / (double)n));
-    if (gradients) ar__join_grads(s->rt, s->list.at, s->list.count);
+    if (gradients) s->rt->ops->join_grads(s->rt, s->list.at, s->list.count);
     return sum / (double)n;
 }
 
 double small_loss_apart(small *s, bool gradients) {
     size_t n = supervised(s);
     double sum = 0.0;
-    if (gradients) ar__zero_grads(s->rt, s->list.at, s->list.count);
+    if (gradients) s->rt->ops->zero_grads(s->rt, s->list.at, s->list.count);
     for (size_t i = 0; i < s->samples; i++) {
         size_t first = s->start[i], start[2] = {0, s->start[i + 1] - first};
         ar_segment seg = {0, 1, s->segment.pairs};
@@ -192,7 +192,7 @@ double small_loss_apart(small *s, bool gradients) {
                       .targets = s->targets + first};
         sum += run(s, &b, gradients, (float)(1.0 / (double)n));
     }
-    if (gradients) ar__join_grads(s->rt, s->list.at, s->list.count);
+    if (gradients) s->rt->ops->join_grads(s->rt, s->list.at, s->list.count);
     return sum / (double)n;
 }
 

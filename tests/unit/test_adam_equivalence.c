@@ -187,7 +187,7 @@ static void step_of(small *s, bool of_b, const ar_train_options *o, int64_t t) {
     for (size_t i = 0; i < s->list.count; i++)
         if ((s->list.at[i].role == AR_ROLE_B) == of_b) part.at[part.count++] = s->list.at[i];
     ar_update u = ar__update_at(o, o->learner.lr, t, 0.0);
-    ar__update(s->rt, part.at, part.count, &u);
+    s->rt->ops->update(s->rt, part.at, part.count, &u);
     free(part.at);
 }
 

@@ -50,8 +50,8 @@ void *aligned_alloc(size_t align, size_t n) {
 
 static void step(small *s, const ar_train_options *o, int64_t t) {
     small_loss(s, true);
-    ar_update u = ar__update_at(o, 1e-4, t, ar__grad_norm(s->rt, s->list.at, s->list.count));
-    ar__update(s->rt, s->list.at, s->list.count, &u);
+    ar_update u = ar__update_at(o, 1e-4, t, s->rt->ops->grad_norm(s->rt, s->list.at, s->list.count));
+    s->rt->ops->update(s->rt, s->list.at, s->list.count, &u);
     if (s->at) ar__attach_refresh(s->at);
 }
 

@@ -130,12 +130,12 @@ static double pairs_loss(small *s, bool gradients, const void *user) {
         weight[i + 1] = (float)(2 * v.rejected / (double)s->samples);
     }
     if (gradients) {
-        ar__zero_grads(s->rt, s->list.at, s->list.count);
+        s->rt->ops->zero_grads(s->rt, s->list.at, s->list.count);
         s->batch.weight = weight;
         ar__pass_loss(s->pass, &s->batch, nll, NULL, 1.0f);
         ar__pass_backward(s->pass, &s->batch);
         s->batch.weight = NULL;
-        ar__join_grads(s->rt, s->list.at, s->list.count);
+        s->rt->ops->join_grads(s->rt, s->list.at, s->list.count);
     }
     return ar__judged_mean(&sum).loss;
 }

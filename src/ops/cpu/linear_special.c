@@ -1,5 +1,5 @@
 /* What a pair may ask for beyond terms of a product: DoRA's gain, and dropout. */
-#include "ops/linear_impl.h"
+#include "ops/cpu/linear_impl.h"
 
 #include <assert.h>
 #include <string.h>

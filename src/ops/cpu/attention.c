@@ -1,4 +1,4 @@
-#include "ops/attention.h"
+#include "ops/cpu/cpu.h"
 
 #include <math.h>
 #include <omp.h>
@@ -7,15 +7,6 @@
 #include "base/size.h"
 
 enum { BLOCK = AR_ATTENTION_BLOCK };
-
-size_t ar__attention_blocks(ar_block *out, const ar_rows *rows, const size_t *past, const size_t *keys) {
-    size_t n = 0;
-    for (size_t s = 0; s < rows->samples; s++) {
-        size_t first = rows->start[s], count = rows->start[s + 1] - first, p = past ? past[s] : 0, k = keys ? keys[s] : first;
-        for (size_t i = 0; i < count; i += BLOCK) out[n++] = (ar_block){first + i, ar__min(BLOCK, count - i), k, p + i, p + count};
-    }
-    return n;
-}
 
 /* One thread's scratch:
  *   left[3], right[4]   packed operands of up to BLOCK x max(BLOCK, D), with room for the tile's padding
@@ -30,7 +21,8 @@ static size_t operand_floats(const ar_attention *at) {
     return wide * ar__max(BLOCK, at->head_dim);
 }
 
-size_t ar__attention_scratch(const ar_attention *at) {
+size_t ar__cpu_attention_scratch(const ar_runtime *rt, const ar_attention *at) {
+    (void)rt;
     size_t group = at->heads / at->kv_heads;
     return 7 * operand_floats(at) + 2 * BLOCK * BLOCK + group * BLOCK * at->head_dim + 2 * group * BLOCK + 16 * 12;
 }
@@ -41,9 +33,9 @@ static float *take(float **at, size_t n) {
     return p;
 }
 
-static scratch cut_scratch(const ar_attention *at, float *memory) {
+static scratch cut_scratch(const ar_runtime *rt, const ar_attention *at, float *memory) {
     size_t group = at->heads / at->kv_heads, operand = operand_floats(at);
-    float *p = memory + (size_t)omp_get_thread_num() * ((ar__attention_scratch(at) + 15) / 16 * 16);
+    float *p = memory + (size_t)omp_get_thread_num() * ((ar__cpu_attention_scratch(rt, at) + 15) / 16 * 16);
     scratch s;
     for (int i = 0; i < 3; i++) s.left[i] = take(&p, operand);
     for (int i = 0; i < 4; i++) s.right[i] = take(&p, operand);
@@ -132,11 +124,11 @@ static void fwd_block(const ar_runtime *rt, float *o, float *lse, const float *q
         }
 }
 
-void ar__attention_fwd(const ar_runtime *rt, float *o, float *lse, const float *q, const float *k, const float *v, const ar_attention *at,
-                       const ar_block *blocks, size_t block_count, float *memory) {
+void ar__cpu_attention_fwd(const ar_runtime *rt, float *o, float *lse, const float *q, const float *k, const float *v,
+                           const ar_attention *at, const ar_block *blocks, size_t block_count, float *memory) {
 #pragma omp parallel num_threads(ar__team(rt, block_count * at->heads * AR_ATTENTION_BLOCK * at->head_dim * 8))
     {
-        scratch sc = cut_scratch(at, memory);
+        scratch sc = cut_scratch(rt, at, memory);
 #pragma omp for schedule(dynamic, 1)
         for (size_t t = 0; t < block_count * at->kv_heads; t++) /* long blocks (late queries) first */
             fwd_block(rt, o, lse, q, k, v, at, &blocks[block_count - 1 - t / at->kv_heads], t % at->kv_heads, &sc);
@@ -253,16 +245,16 @@ static bool in_one_pass(const ar_runtime *rt, const ar_attention *at, const ar_b
     return 5.0 * (most > part ? most : part) <= 7.0 * part;
 }
 
-void ar__attention_bwd(const ar_runtime *rt, float *dq, float *dk, float *dv, float *dsum, const float *d_o, const float *q, const float *k,
-                       const float *v, const float *o, const float *lse, const ar_attention *at, const ar_block *blocks, size_t block_count,
-                       float *memory) {
+void ar__cpu_attention_bwd(const ar_runtime *rt, float *dq, float *dk, float *dv, float *dsum, const float *d_o, const float *q,
+                           const float *k, const float *v, const float *o, const float *lse, const ar_attention *at, const ar_block *blocks,
+                           size_t block_count, float *memory) {
     size_t d = at->head_dim, rows = block_count ? blocks[block_count - 1].row + blocks[block_count - 1].count : 0;
     bwd_args a = {at, dq, dk, dv, dsum, d_o, q, k, v, lse, at->heads * d, at->kv_heads * d};
     bool once = in_one_pass(rt, at, blocks, block_count);
     size_t tasks = block_count * at->kv_heads;
 #pragma omp parallel num_threads(ar__team(rt, block_count * at->heads * AR_ATTENTION_BLOCK * at->head_dim * 16))
     {
-        scratch sc = cut_scratch(at, memory);
+        scratch sc = cut_scratch(rt, at, memory);
 #pragma omp for schedule(static)
         for (size_t i = 0; i < rows * at->heads; i++) dsum[i] = rt->kern.dot(d_o + i * d, o + i * d, d);
 #pragma omp for schedule(dynamic, 1) nowait

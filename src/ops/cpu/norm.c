@@ -1,4 +1,4 @@
-#include "ops/norm.h"
+#include "ops/cpu/cpu.h"
 
 #include <math.h>
 
@@ -43,7 +43,7 @@ static float norm_row(const ar_runtime *rt, float *y, const ar_norm *norm, const
     return r;
 }
 
-void ar__norm_fwd(const ar_runtime *rt, float *y, float *r, const ar_norm *norm, const float *x, size_t rows, size_t n) {
+void ar__cpu_norm_fwd(const ar_runtime *rt, float *y, float *r, const ar_norm *norm, const float *x, size_t rows, size_t n) {
 #pragma omp parallel for num_threads(ar__team(rt, rows *n)) schedule(static)
     for (size_t i = 0; i < rows; i++) {
         float kept = norm_row(rt, y + i * n, norm, x + i * n, n);
@@ -51,7 +51,8 @@ void ar__norm_fwd(const ar_runtime *rt, float *y, float *r, const ar_norm *norm,
     }
 }
 
-void ar__norm_fwd_add(const ar_runtime *rt, float *y, float *r, const ar_norm *norm, float *sum, const float *add, size_t rows, size_t n) {
+void ar__cpu_norm_fwd_add(const ar_runtime *rt, float *y, float *r, const ar_norm *norm, float *sum, const float *add, size_t rows,
+                          size_t n) {
 #pragma omp parallel for num_threads(ar__team(rt, rows *n * 2)) schedule(static)
     for (size_t i = 0; i < rows; i++) {
         rt->kern.axpy(sum + i * n, 1.0f, add + i * n, n);
@@ -59,7 +60,7 @@ void ar__norm_fwd_add(const ar_runtime *rt, float *y, float *r, const ar_norm *n
     }
 }
 
-void ar__norm_again(const ar_runtime *rt, float *y, const float *r, const ar_norm *norm, const float *x, size_t rows, size_t n) {
+void ar__cpu_norm_again(const ar_runtime *rt, float *y, const float *r, const ar_norm *norm, const float *x, size_t rows, size_t n) {
 #pragma omp parallel for num_threads(ar__team(rt, rows *n)) schedule(static)
     for (size_t i = 0; i < rows; i++) apply(y + i * n, norm, x + i * n, centre_of(norm, x + i * n, n), r[i], n);
 }
@@ -100,8 +101,8 @@ static void row_sums(float *sum_g, float *sum_gc, const ar_norm *norm, const flo
     *sum_g = lane_sum(g);
 }
 
-void ar__norm_bwd(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_norm *norm, const float *x, const float *r,
-                  const ar_rows *rows, size_t per_row, size_t n) {
+void ar__cpu_norm_bwd(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_norm *norm, const float *x,
+                      const float *r, const ar_rows *rows, size_t per_row, size_t n) {
     if (norm->dw || norm->db) weight_grads(rt, norm, dy, x, r, rows, per_row, n);
     if (!dx) return;
 #pragma omp parallel for num_threads(ar__team(rt, rows->count *per_row *n)) schedule(static)

@@ -1,39 +1,39 @@
-#include "ops/move.h"
+#include "ops/cpu/cpu.h"
 
 #include <string.h>
 
-void ar__add(const ar_runtime *rt, float *y, const float *x, size_t n) {
+void ar__cpu_add(const ar_runtime *rt, float *y, const float *x, size_t n) {
 #pragma omp parallel for num_threads(ar__team(rt, n)) schedule(static)
     for (size_t i = 0; i < n; i++) y[i] += x[i];
 }
 
-void ar__multiple(const ar_runtime *rt, float *y, const float *x, double a, size_t n) {
+void ar__cpu_multiple(const ar_runtime *rt, float *y, const float *x, double a, size_t n) {
     float by = (float)a;
 #pragma omp parallel for num_threads(ar__team(rt, n)) schedule(static)
     for (size_t i = 0; i < n; i++) y[i] = by * x[i];
 }
 
-void ar__scale(const ar_runtime *rt, float *x, double a, size_t n) {
-    if (a != 1.0) ar__multiple(rt, x, x, a, n);
+void ar__cpu_scale(const ar_runtime *rt, float *x, double a, size_t n) {
+    if (a != 1.0) ar__cpu_multiple(rt, x, x, a, n);
 }
 
-void ar__zero_rows(const ar_runtime *rt, float *x, size_t rows, size_t width) {
+void ar__cpu_zero_rows(const ar_runtime *rt, float *x, size_t rows, size_t width) {
     (void)rt;
     memset(x, 0, rows * width * sizeof *x);
 }
 
-void ar__rows_take(const ar_runtime *rt, float *dst, const float *src, const size_t *row, size_t count, size_t width) {
+void ar__cpu_rows_take(const ar_runtime *rt, float *dst, const float *src, const size_t *row, size_t count, size_t width) {
     (void)rt;
     for (size_t i = 0; i < count; i++)
         if (dst != src || row[i] != i) memcpy(dst + i * width, src + row[i] * width, width * sizeof *dst);
 }
 
-void ar__rows_put(const ar_runtime *rt, float *dst, const float *src, const size_t *row, size_t count, size_t width) {
+void ar__cpu_rows_put(const ar_runtime *rt, float *dst, const float *src, const size_t *row, size_t count, size_t width) {
     (void)rt;
     for (size_t i = 0; i < count; i++) memcpy(dst + row[i] * width, src + i * width, width * sizeof *dst);
 }
 
-void ar__rows_spread(const ar_runtime *rt, float *x, size_t rows, const size_t *row, size_t count, size_t width) {
+void ar__cpu_rows_spread(const ar_runtime *rt, float *x, size_t rows, const size_t *row, size_t count, size_t width) {
     (void)rt;
     for (size_t i = rows, from = count; i-- > 0;) {
         if (from == 0 || row[from - 1] != i)
@@ -50,7 +50,7 @@ static size_t qkv_runs(size_t *q_run, size_t *kv_run, const ar_qkv *x) {
     return x->q_width / *q_run;
 }
 
-void ar__qkv_split(const ar_runtime *rt, const ar_qkv *to, const float *joined, size_t rows) {
+void ar__cpu_qkv_split(const ar_runtime *rt, const ar_qkv *to, const float *joined, size_t rows) {
     size_t width = to->q_width + 2 * to->kv_width, q, kv, count = qkv_runs(&q, &kv, to);
 #pragma omp parallel for num_threads(ar__team(rt, rows *width)) schedule(static)
     for (size_t i = 0; i < rows; i++)
@@ -62,7 +62,7 @@ void ar__qkv_split(const ar_runtime *rt, const ar_qkv *to, const float *joined, 
         }
 }
 
-void ar__qkv_join(const ar_runtime *rt, float *joined, const ar_qkv *from, size_t rows) {
+void ar__cpu_qkv_join(const ar_runtime *rt, float *joined, const ar_qkv *from, size_t rows) {
     size_t width = from->q_width + 2 * from->kv_width, q, kv, count = qkv_runs(&q, &kv, from);
 #pragma omp parallel for num_threads(ar__team(rt, rows *width)) schedule(static)
     for (size_t i = 0; i < rows; i++)
@@ -74,7 +74,7 @@ void ar__qkv_join(const ar_runtime *rt, float *joined, const ar_qkv *from, size_
         }
 }
 
-void ar__rows_store(const ar_runtime *rt, float *cache, const float *x, const ar_block *blocks, size_t block_count, size_t width) {
+void ar__cpu_rows_store(const ar_runtime *rt, float *cache, const float *x, const ar_block *blocks, size_t block_count, size_t width) {
     (void)rt;
     for (size_t i = 0; i < block_count; i++) {
         const ar_block *b = &blocks[i];

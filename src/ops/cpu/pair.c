@@ -1,4 +1,4 @@
-#include "ops/pair.h"
+#include "ops/cpu/pair.h"
 
 #include "base/rng.h"
 

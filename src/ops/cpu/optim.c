@@ -1,4 +1,4 @@
-#include "ops/optim.h"
+#include "ops/cpu/cpu.h"
 
 #include <math.h>
 #include <string.h>
@@ -17,7 +17,7 @@ static double square_sum(const ar_kernels *kn, const float *g, size_t n) {
     return sum;
 }
 
-double ar__grad_norm(const ar_runtime *rt, const ar_trainable *list, size_t count) {
+double ar__cpu_grad_norm(const ar_runtime *rt, const ar_trainable *list, size_t count) {
     double total = 0.0;
     /* Ordered: each tensor's own sum is formed by one thread and added in list order. */
 #pragma omp parallel for ordered num_threads(ar__team(rt, total_of(list, count))) schedule(static, 1)
@@ -34,7 +34,7 @@ static void sgd(float *w, const float *g, size_t n, float rate, float decay, flo
     for (size_t i = 0; i < n; i++) w[i] = w[i] * shrink - rate * (g[i] * grad_scale);
 }
 
-void ar__update(const ar_runtime *rt, ar_trainable *list, size_t count, const ar_update *u) {
+void ar__cpu_update(const ar_runtime *rt, ar_trainable *list, size_t count, const ar_update *u) {
     double bias1 = 1.0 - pow(u->beta1, (double)u->t), bias2 = 1.0 - pow(u->beta2, (double)u->t);
 #pragma omp parallel num_threads(ar__team(rt, total_of(list, count) * 4))
     for (size_t i = 0; i < count; i++) {
@@ -59,7 +59,7 @@ void ar__update(const ar_runtime *rt, ar_trainable *list, size_t count, const ar
     }
 }
 
-void ar__zero_grads(const ar_runtime *rt, ar_trainable *list, size_t count) {
+void ar__cpu_zero_grads(const ar_runtime *rt, ar_trainable *list, size_t count) {
 #pragma omp parallel for num_threads(ar__team(rt, total_of(list, count))) schedule(dynamic, 1)
     for (size_t i = 0; i < count; i++) {
         memset(list[i].grad, 0, list[i].count * sizeof(float));
@@ -67,12 +67,12 @@ void ar__zero_grads(const ar_runtime *rt, ar_trainable *list, size_t count) {
     }
 }
 
-void ar__join_grads(const ar_runtime *rt, ar_trainable *list, size_t count) {
+void ar__cpu_join_grads(const ar_runtime *rt, ar_trainable *list, size_t count) {
     for (size_t i = 0; i < count; i++)
         if (list[i].grad_tied) rt->kern.axpy(list[i].grad, 1.0f, list[i].grad_tied, list[i].count);
 }
 
-void ar__zero_bytes(const ar_runtime *rt, void *memory, size_t bytes) {
+void ar__cpu_zero_bytes(const ar_runtime *rt, void *memory, size_t bytes) {
     char *p = memory;
 #pragma omp parallel for num_threads(ar__team(rt, bytes / 4)) schedule(static)
     for (size_t at = 0; at < bytes; at += ZERO_STRETCH) memset(p + at, 0, bytes - at < ZERO_STRETCH ? bytes - at : ZERO_STRETCH);

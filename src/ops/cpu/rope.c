@@ -1,8 +1,9 @@
-#include "ops/rope.h"
+#include "ops/cpu/cpu.h"
 
 #include <math.h>
 
-void ar__rope_fill(ar_rope *t, const float *inv_freq, float scale) {
+void ar__cpu_rope_fill(const ar_runtime *rt, ar_rope *t, const float *inv_freq, float scale) {
+    (void)rt;
     for (size_t p = 0; p < t->positions; p++)
         for (size_t i = 0; i < t->half; i++) {
             float angle = (float)p * inv_freq[i];
@@ -38,8 +39,8 @@ static void pass_on(float *to, const float *from, size_t heads, size_t head, siz
         for (size_t j = turned; j < head; j++) to[h * head + j] = gain * from[h * head + j];
 }
 
-void ar__rope_apply(const ar_runtime *rt, float *y, const float *x, const ar_rope *t, const ar_rows *rows, const size_t *past, size_t heads,
-                    int direction, bool query) {
+void ar__cpu_rope_apply(const ar_runtime *rt, float *y, const float *x, const ar_rope *t, const ar_rows *rows, const size_t *past,
+                        size_t heads, int direction, bool query) {
     size_t half = t->half, head = t->head, width = heads * head;
 #pragma omp parallel for num_threads(ar__team(rt, rows->count *width)) schedule(static)
     for (size_t i = 0; i < rows->count; i++) {

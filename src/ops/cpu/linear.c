@@ -2,26 +2,11 @@
  *
  * Linears of one input run as one group of products, which packs that input once:
  *     su_i = s A_i x  for all,  then  y_i = x W_i^T + su_i B_i^T + b_i  in one pass over each y */
-#include "ops/linear_impl.h"
+#include "ops/cpu/linear_impl.h"
 
 #include <assert.h>
 
 enum { GROUP = 3 };
-
-const ar_pair_op *ar__segment_pair(const ar_segment *seg, int site) {
-    return seg->pairs && site >= 0 && seg->pairs[site].rank > 0 ? &seg->pairs[site] : NULL;
-}
-
-static int su_width(const ar_rows *rows, int site) {
-    int r = 0;
-    for (size_t i = 0; i < rows->segment_count; i++) {
-        const ar_pair_op *p = ar__segment_pair(&rows->segments[i], site);
-        if (p && p->rank > r) r = p->rank;
-    }
-    return r;
-}
-
-bool ar__linear_needs_input(const ar_linear *lin, const ar_rows *rows) { return lin->dw || su_width(rows, lin->site) > 0; }
 
 static bool covers_all(const ar_rows *rows, const ar_segment *seg) {
     return rows->start[seg->first] == 0 && rows->start[seg->last] == rows->count;
@@ -38,9 +23,9 @@ static bool has_gain(const ar_rows *rows, int site) {
     return false;
 }
 
-void ar__linear_su(const ar_runtime *rt, float *su, const ar_linear *lin, const float *x, const ar_rows *rows,
-                   const ar_linear_scratch *scratch) {
-    size_t k = lin->w.cols, width = (size_t)su_width(rows, lin->site);
+void ar__cpu_linear_su(const ar_runtime *rt, float *su, const ar_linear *lin, const float *x, const ar_rows *rows,
+                       const ar_linear_scratch *scratch) {
+    size_t k = lin->w.cols, width = ar__pair_width(rows, lin->site);
     for (size_t i = 0; i < rows->segment_count; i++) {
         const ar_segment *seg = &rows->segments[i];
         const ar_pair_op *p = ar__segment_pair(seg, lin->site);
@@ -54,7 +39,7 @@ void ar__linear_su(const ar_runtime *rt, float *su, const ar_linear *lin, const 
 /* The terms that the segments' pairs add to y (forward) or dx (backward): `in` is su or du.  Neighbours that differ in s
  * alone are one term. */
 static size_t pair_terms(ar_gemm_term *terms, const ar_linear *lin, const float *in, const ar_rows *rows, bool backward) {
-    size_t n = 0, width = (size_t)su_width(rows, lin->site);
+    size_t n = 0, width = ar__pair_width(rows, lin->site);
     const ar_pair_op *before = NULL;
     for (size_t i = 0; i < rows->segment_count; i++) {
         const ar_segment *seg = &rows->segments[i];
@@ -105,7 +90,7 @@ static bool su_in_group(ar_gemm *g, ar_gemm_scale *scales, const ar_linear_out *
 
 static void run_dora(const ar_runtime *rt, const ar_linear_out *out, const float *x, const ar_rows *rows,
                      const ar_linear_scratch *scratch) {
-    size_t n = out->lin->w.rows, k = out->lin->w.cols, width = (size_t)su_width(rows, out->lin->site);
+    size_t n = out->lin->w.rows, k = out->lin->w.cols, width = ar__pair_width(rows, out->lin->site);
     for (size_t i = 0; i < rows->segment_count; i++) {
         const ar_segment *seg = &rows->segments[i];
         const ar_pair_op *p = ar__segment_pair(seg, out->lin->site);
@@ -128,7 +113,7 @@ static void decode_pair(const ar_runtime *rt, const ar_linear_out *out, const fl
     const ar_pair_op *p = ar__segment_pair(seg, lin->site);
     if (!p) return;
     size_t r0 = rows->start[seg->first], m = rows->start[seg->last] - r0, r = (size_t)p->rank, n = lin->w.rows, k = lin->w.cols;
-    float *su = out->su + r0 * (size_t)su_width(rows, lin->site), *y = out->y + r0 * n;
+    float *su = out->su + r0 * ar__pair_width(rows, lin->site), *y = out->y + r0 * n;
     ar__gemv(rt, &(ar_gemv){.y = su, .w = p->a, .type = AR_F32, .n = r}, 1, x + r0 * k, m, k);
     for (size_t i = 0; i < m * r; i++) su[i] *= (float)p->scale;
     ar__gemv(rt, &(ar_gemv){.y = y, .w = p->b, .type = AR_F32, .n = n, .accumulate = true}, 1, su, m, r);
@@ -148,8 +133,8 @@ static void decode(const ar_runtime *rt, const ar_linear_out *out, size_t count,
     }
 }
 
-void ar__linears_fwd(const ar_runtime *rt, const ar_linear_out *out, size_t count, const float *x, const ar_rows *rows,
-                     const ar_linear_scratch *scratch) {
+void ar__cpu_linears_fwd(const ar_runtime *rt, const ar_linear_out *out, size_t count, const float *x, const ar_rows *rows,
+                         const ar_linear_scratch *scratch) {
     ar_gemm g[2 * GROUP] = {0};
     ar_gemm_term terms[GROUP][AR_SEGMENTS];
     ar_gemm_scale scales[GROUP][AR_SEGMENTS];
@@ -163,7 +148,7 @@ void ar__linears_fwd(const ar_runtime *rt, const ar_linear_out *out, size_t coun
         if (su_in_group(&g[pairs], scales[i], &out[i], x, rows))
             pairs++;
         else
-            ar__linear_su(rt, out[i].su, out[i].lin, x, rows, scratch);
+            ar__cpu_linear_su(rt, out[i].su, out[i].lin, x, rows, scratch);
     }
     for (size_t i = 0; i < count; i++) {
         const ar_linear *lin = out[i].lin;
@@ -184,9 +169,9 @@ void ar__linears_fwd(const ar_runtime *rt, const ar_linear_out *out, size_t coun
     }
 }
 
-void ar__linear_fwd(const ar_runtime *rt, float *y, float *su, const ar_linear *lin, const float *x, const ar_rows *rows,
-                    const ar_linear_scratch *scratch) {
-    ar__linears_fwd(rt, &(ar_linear_out){lin, y, su}, 1, x, rows, scratch);
+void ar__cpu_linear_fwd(const ar_runtime *rt, float *y, float *su, const ar_linear *lin, const float *x, const ar_rows *rows,
+                        const ar_linear_scratch *scratch) {
+    ar__cpu_linears_fwd(rt, &(ar_linear_out){lin, y, su}, 1, x, rows, scratch);
 }
 
 static void pair_grads(const ar_runtime *rt, const ar_pair_op *p, const float *dz, const float *in, const float *su, const float *du,
@@ -215,7 +200,7 @@ static void segment_grads(const ar_runtime *rt, float *du, bool have_du, const f
 
 static void all_grads(const ar_runtime *rt, bool have_du, const float *dy, const ar_linear *lin, const float *x, const float *su,
                       const ar_rows *rows, const ar_linear_scratch *scratch) {
-    size_t n = lin->w.rows, k = lin->w.cols, width = (size_t)su_width(rows, lin->site);
+    size_t n = lin->w.rows, k = lin->w.cols, width = ar__pair_width(rows, lin->site);
     for (size_t i = 0; i < rows->segment_count; i++) {
         const ar_segment *seg = &rows->segments[i];
         const ar_pair_op *p = ar__segment_pair(seg, lin->site);
@@ -268,8 +253,8 @@ static void plain_dx(const ar_runtime *rt, float *dx, bool accumulate, const flo
     ar__gemm_group(rt, g, own ? 2 : 1);
 }
 
-void ar__linear_bwd(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_linear *lin, const float *x,
-                    const float *su, const ar_rows *rows, const ar_linear_scratch *scratch) {
+void ar__cpu_linear_bwd(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_linear *lin, const float *x,
+                        const float *su, const ar_rows *rows, const ar_linear_scratch *scratch) {
     bool gain = has_gain(rows, lin->site), apart = dx && dx != x, whole = rows->segment_count == 1 && covers_all(rows, rows->segments);
     const ar_pair_op *own = apart && whole && !gain ? ar__segment_pair(rows->segments, lin->site) : NULL;
     assert(rows->segment_count <= AR_SEGMENTS);
@@ -281,7 +266,7 @@ void ar__linear_bwd(const ar_runtime *rt, float *dx, bool accumulate, const floa
     for (size_t i = 0; dx && i < rows->segment_count; i++) {
         const ar_segment *seg = &rows->segments[i];
         const ar_pair_op *p = ar__segment_pair(seg, lin->site);
-        float *du = scratch->du + rows->start[seg->first] * (size_t)su_width(rows, lin->site);
+        float *du = scratch->du + rows->start[seg->first] * ar__pair_width(rows, lin->site);
         if (p && (gain || p->dropout > 0.0f)) ar__special_dx(rt, dx, dy, lin, p, du, rows, seg, scratch);
     }
 }

@@ -1,4 +1,4 @@
-#include "ops/loss.h"
+#include "ops/cpu/cpu.h"
 
 #include <math.h>
 #include <string.h>
@@ -50,8 +50,8 @@ static void capped_row(const ar_kernels *kn, float *nll, float *row, int32_t tar
     row[target] -= *grad_scale * (1.0f - hit / cap * (hit / cap));
 }
 
-void ar__cross_entropy(const ar_runtime *rt, float *nll, float *logits, const int32_t *targets, size_t rows, size_t vocab, double cap,
-                       const float *grad_scale) {
+void ar__cpu_cross_entropy(const ar_runtime *rt, float *nll, float *logits, const int32_t *targets, size_t rows, size_t vocab, double cap,
+                           const float *grad_scale) {
 #pragma omp parallel for num_threads(ar__team(rt, rows *vocab)) schedule(static)
     for (size_t i = 0; i < rows; i++) {
         const float *by = grad_scale ? grad_scale + i : NULL;

@@ -1,8 +1,9 @@
 /* Between linear.c, which asks for whole products, and linear_special.c, which steps in for DoRA and dropout. */
-#ifndef AR_OPS_LINEAR_IMPL_H
-#define AR_OPS_LINEAR_IMPL_H
+#ifndef AR_OPS_CPU_LINEAR_IMPL_H
+#define AR_OPS_CPU_LINEAR_IMPL_H
 
-#include "ops/linear.h"
+#include "ops/cpu/cpu.h"
+#include "ops/cpu/pair.h"
 
 /* The segment's input after dropout: x itself where there is none. */
 const float *ar__dropped_input(const ar_runtime *rt, const float *x, const ar_rows *rows, const ar_segment *seg, const ar_pair_op *p,

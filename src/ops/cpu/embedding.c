@@ -1,4 +1,5 @@
-#include "ops/embedding.h"
+#include "ops/cpu/cpu.h"
+#include "ops/cpu/pair.h"
 
 static void look_up(const ar_runtime *rt, float *y, const ar_embedding *e, const int32_t *ids, size_t rows) {
     const ar_dtype_info *t = ar__dtype(e->w.type);
@@ -7,13 +8,9 @@ static void look_up(const ar_runtime *rt, float *y, const ar_embedding *e, const
     for (size_t i = 0; i < rows; i++) t->to_f32(y + i * dim, (const char *)e->w.data + (size_t)ids[i] * row_bytes, dim);
 }
 
-void ar__embedding_fwd(const ar_runtime *rt, float *y, float *su, const ar_embedding *e, const int32_t *ids, const ar_rows *rows) {
-    size_t dim = e->w.cols, vocab = e->w.rows, width = 0;
+void ar__cpu_embedding_fwd(const ar_runtime *rt, float *y, float *su, const ar_embedding *e, const int32_t *ids, const ar_rows *rows) {
+    size_t dim = e->w.cols, vocab = e->w.rows, width = ar__pair_width(rows, e->site);
     look_up(rt, y, e, ids, rows->count);
-    for (size_t i = 0; i < rows->segment_count; i++) {
-        const ar_pair_op *p = ar__segment_pair(&rows->segments[i], e->site);
-        if (p && (size_t)p->rank > width) width = (size_t)p->rank;
-    }
     for (size_t i = 0; i < rows->segment_count; i++) {
         const ar_segment *seg = &rows->segments[i];
         const ar_pair_op *p = ar__segment_pair(seg, e->site);
@@ -64,13 +61,9 @@ static void pair_bwd(const ar_runtime *rt, const float *dy, const ar_embedding *
         for (size_t q = 0; q < m; q++) p->da[j * vocab + (size_t)ids[base + q]] += scratch->du[q * r + j];
 }
 
-void ar__embedding_bwd(const ar_runtime *rt, const float *dy, const ar_embedding *e, const int32_t *ids, const float *su,
-                       const ar_rows *rows, const ar_linear_scratch *scratch) {
-    size_t dim = e->w.cols, width = 0;
-    for (size_t i = 0; i < rows->segment_count; i++) {
-        const ar_pair_op *p = ar__segment_pair(&rows->segments[i], e->site);
-        if (p && (size_t)p->rank > width) width = (size_t)p->rank;
-    }
+void ar__cpu_embedding_bwd(const ar_runtime *rt, const float *dy, const ar_embedding *e, const int32_t *ids, const float *su,
+                           const ar_rows *rows, const ar_linear_scratch *scratch) {
+    size_t dim = e->w.cols, width = ar__pair_width(rows, e->site);
     for (size_t i = 0; i < rows->segment_count; i++) {
         const ar_segment *seg = &rows->segments[i];
         const ar_pair_op *p = ar__segment_pair(seg, e->site);

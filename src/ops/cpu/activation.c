@@ -1,4 +1,4 @@
-#include "ops/activation.h"
+#include "ops/cpu/cpu.h"
 
 #include <math.h>
 
@@ -74,19 +74,19 @@ static void row_bwd(const ar_kernels *kn, const ar_activation *f, float *gate, f
         for (size_t i = 0; i < n; i++) point_bwd(f, gate ? gate + i : NULL, up + i, dy[i]);
 }
 
-void ar__activation_fwd(const ar_runtime *rt, const ar_activation *f, float *y, const float *gate, const float *up, size_t ld, size_t rows,
-                        size_t n) {
+void ar__cpu_activation_fwd(const ar_runtime *rt, const ar_activation *f, float *y, const float *gate, const float *up, size_t ld,
+                            size_t rows, size_t n) {
 #pragma omp parallel for num_threads(ar__team(rt, rows *n * 8)) schedule(static)
     for (size_t i = 0; i < rows; i++) row_fwd(&rt->kern, f, y + i * n, gate ? gate + i * ld : NULL, up + i * ld, n);
 }
 
-void ar__activation_bwd(const ar_runtime *rt, const ar_activation *f, float *gate, float *up, size_t ld, const float *dy, size_t rows,
-                        size_t n) {
+void ar__cpu_activation_bwd(const ar_runtime *rt, const ar_activation *f, float *gate, float *up, size_t ld, const float *dy, size_t rows,
+                            size_t n) {
 #pragma omp parallel for num_threads(ar__team(rt, rows *n * 8)) schedule(static)
     for (size_t i = 0; i < rows; i++) row_bwd(&rt->kern, f, gate ? gate + i * ld : NULL, up + i * ld, dy + i * n, n);
 }
 
-void ar__softcap(const ar_runtime *rt, float *x, double cap, size_t rows, size_t n) {
+void ar__cpu_softcap(const ar_runtime *rt, float *x, double cap, size_t rows, size_t n) {
     if (cap <= 0.0) return;
 #pragma omp parallel for num_threads(ar__team(rt, rows *n * 8)) schedule(static)
     for (size_t i = 0; i < rows; i++) rt->kern.softcap(x + i * n, (float)cap, n);

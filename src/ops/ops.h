@@ -1,0 +1,50 @@
+/* The table of operators: what a pass, an update and a measurement call, and the seam behind which another device would stand.
+ *
+ *     rt->ops->norm_fwd(rt, y, r, norm, x, rows, n)
+ *
+ * An operator's type is ar_<name>_fn; the header of its kind states it, with shapes and formula. ops/cpu/ fills every entry; a runtime
+ * begins with it.
+ *
+ * All memory is the host's. */
+#ifndef AR_OPS_OPS_H
+#define AR_OPS_OPS_H
+
+#include "ops/activation.h"
+#include "ops/attention.h"
+#include "ops/embedding.h"
+#include "ops/linear.h"
+#include "ops/loss.h"
+#include "ops/magnitude.h"
+#include "ops/move.h"
+#include "ops/norm.h"
+#include "ops/optim.h"
+#include "ops/rope.h"
+
+/* The one list of them: entries, declarations and tables all come from it, so that a missing operator does not link. */
+/* clang-format off */
+#define AR_EACH_OP(X) \
+    X(norm_fwd) X(norm_fwd_add) X(norm_again) X(norm_bwd) \
+    X(activation_fwd) X(activation_bwd) X(softcap) \
+    X(rope_fill) X(rope_apply) \
+    X(attention_scratch) X(attention_fwd) X(attention_bwd) \
+    X(linear_fwd) X(linears_fwd) X(linear_su) X(linear_bwd) \
+    X(embedding_fwd) X(embedding_bwd) \
+    X(cross_entropy) \
+    X(add) X(scale) X(multiple) X(zero_rows) X(rows_take) X(rows_put) X(rows_spread) X(rows_store) X(qkv_split) X(qkv_join) \
+    X(update) X(grad_norm) X(zero_grads) X(join_grads) X(zero_bytes) \
+    X(weight_norms) X(update_norms) X(row_squares) X(row_norms_measure) X(dora_gains)
+/* clang-format on */
+
+typedef struct ar_ops {
+    const char *name;
+#define AR_OP_ENTRY(op) ar_##op##_fn *op;
+    AR_EACH_OP(AR_OP_ENTRY)
+#undef AR_OP_ENTRY
+} ar_ops;
+
+extern const ar_ops ar__ops_cpu;
+
+/* Before anything is opened with the runtime: a pass asks its operators for the size of their scratch. */
+void ar__runtime_use_ops(ar_runtime *rt, const ar_ops *ops);
+
+#endif
