@@ -2,8 +2,11 @@
  *
  *     rt->ops->norm_fwd(rt, y, r, norm, x, rows, n)
  *
- * An operator's type is ar_<name>_fn; the header of its kind states it, with shapes and formula. ops/cpu/ fills every entry; a runtime
- * begins with it.
+ * An operator's type is ar_<name>_fn; the header of its kind states it, with shapes and formula.  Two tables fill
+ * every entry:
+ *
+ *     ar__ops_cpu   ops/cpu/   blocks, kernels, threads: what a runtime begins with
+ *     ar__ops_ref   ops/ref/   the definition: the formulas as plain loops in double, each result rounded to f32 once
  *
  * All memory is the host's. */
 #ifndef AR_OPS_OPS_H
@@ -42,7 +45,7 @@ typedef struct ar_ops {
 #undef AR_OP_ENTRY
 } ar_ops;
 
-extern const ar_ops ar__ops_cpu;
+extern const ar_ops ar__ops_cpu, ar__ops_ref;
 
 /* Before anything is opened with the runtime: a pass asks its operators for the size of their scratch. */
 void ar__runtime_use_ops(ar_runtime *rt, const ar_ops *ops);

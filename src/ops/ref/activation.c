@@ -1,0 +1,63 @@
+#include <math.h>
+
+#include "ops/ref/ref.h"
+
+/* 1 / sqrt 2, 1 / sqrt(2 pi), sqrt(2 / pi) */
+static const double half_root = 0.70710678118654752440, bell = 0.39894228040143267794, tanh_root = 0.79788456080286535588;
+
+static double sigmoid(double x) { return 1.0 / (1.0 + exp(-x)); }
+static double inner(double x) { return tanh(tanh_root * (x + 0.044715 * x * x * x)); }
+
+static double value(const ar_activation *f, double x) {
+    double e = (double)f->eps;
+    switch (f->kind) {
+    case AR_SILU: return x * sigmoid(x);
+    case AR_GELU_TANH: return 0.5 * x * (1.0 + inner(x));
+    case AR_GELU: return 0.5 * x * (1.0 + erf(x * half_root));
+    case AR_RELU2: return x > 0.0 ? x * x : 0.0;
+    case AR_XIELU:
+        if (x > 0.0) return (double)f->positive * x * x + (double)f->beta * x;
+        return (double)f->negative * (expm1(fmin(x, e)) - x) + (double)f->beta * x;
+    }
+    return x;
+}
+
+static double slope(const ar_activation *f, double x) {
+    double e = (double)f->eps, s = sigmoid(x), t = inner(x);
+    switch (f->kind) {
+    case AR_SILU: return s + x * s * (1.0 - s);
+    case AR_GELU_TANH: return 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * tanh_root * (1.0 + 3.0 * 0.044715 * x * x);
+    case AR_GELU: return 0.5 * (1.0 + erf(x * half_root)) + x * bell * exp(-0.5 * x * x);
+    case AR_RELU2: return x > 0.0 ? 2.0 * x : 0.0;
+    case AR_XIELU:
+        if (x > 0.0) return 2.0 * (double)f->positive * x + (double)f->beta;
+        return (double)f->negative * ((x <= e ? exp(x) : 0.0) - 1.0) + (double)f->beta;
+    }
+    return 1.0;
+}
+
+void ar__ref_activation_fwd(const ar_runtime *rt, const ar_activation *f, float *y, const float *gate, const float *up, size_t ld,
+                            size_t rows, size_t n) {
+    (void)rt;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < n; j++) {
+            double u = (double)up[i * ld + j];
+            y[i * n + j] = (float)(gate ? value(f, (double)gate[i * ld + j]) * u : value(f, u));
+        }
+}
+
+void ar__ref_activation_bwd(const ar_runtime *rt, const ar_activation *f, float *gate, float *up, size_t ld, const float *dy, size_t rows,
+                            size_t n) {
+    (void)rt;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < n; j++) {
+            double d = (double)dy[i * n + j], u = (double)up[i * ld + j], g = gate ? (double)gate[i * ld + j] : 0.0;
+            up[i * ld + j] = (float)(gate ? d * value(f, g) : d * slope(f, u));
+            if (gate) gate[i * ld + j] = (float)(d * slope(f, g) * u);
+        }
+}
+
+void ar__ref_softcap(const ar_runtime *rt, float *x, double cap, size_t rows, size_t n) {
+    (void)rt;
+    for (size_t i = 0; cap > 0.0 && i < rows * n; i++) x[i] = (float)(cap * tanh((double)x[i] / cap));
+}
