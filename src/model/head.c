@@ -124,10 +124,12 @@ static size_t final_row(const ar_tail *t, size_t row) {
 /* Decoding, each row is a sample of its own, as it was in the layers. */
 void ar__pass_logits(ar_pass *p, float *logits, const ar_batch *b, const size_t *row, size_t count) {
     const ar_model *m = p->model;
+    const ar_runtime *rt = m->rt;
+    size_t vocab = (size_t)m->arch.vocab;
     for (size_t at = 0; at < count; at += p->head.most) {
         size_t n = count - at < p->head.most ? count - at : p->head.most, samples = b->rows.decoding ? n : 1;
         ar_segment seg = b->rows.segment_count ? (ar_segment){0, samples, b->rows.segments[0].pairs} : (ar_segment){0};
-        for (size_t i = 0; i <= samples; i++) p->head.start[i] = i * (n / samples);
+        for (size_t i = 0; i <= samples; i++) p->head.start[i] = b->rows.decoding ? i : i * n;
         ar_rows rows = {.count = n,
                         .samples = samples,
                         .start = p->head.start,
@@ -136,8 +138,9 @@ void ar__pass_logits(ar_pass *p, float *logits, const ar_batch *b, const size_t 
                         .decoding = b->rows.decoding};
         for (size_t i = 0; i < n; i++) p->head.at[i] = final_row(&p->tail, row[at + i]);
         gather(p, p->head.at, n);
-        m->rt->ops->linear_fwd(m->rt, logits + at * (size_t)m->arch.vocab, p->head.su, &m->head, p->head.h, &rows, &p->linear);
-        m->rt->ops->scale(m->rt, logits + at * (size_t)m->arch.vocab, m->arch.logit_scale, n * (size_t)m->arch.vocab);
-        m->rt->ops->softcap(m->rt, logits + at * (size_t)m->arch.vocab, m->arch.logit_cap, n, (size_t)m->arch.vocab);
+        float *to = logits + at * vocab;
+        rt->ops->linear_fwd(rt, to, p->head.su, &m->head, p->head.h, &rows, &p->linear);
+        rt->ops->scale(rt, to, m->arch.logit_scale, n * vocab);
+        rt->ops->softcap(rt, to, m->arch.logit_cap, n, vocab);
     }
 }
