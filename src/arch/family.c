@@ -38,7 +38,8 @@ typedef struct family {
     bool gelu_is_tanh;
     bool has_qk_norm, one_norm; /* q and k are normed if a field says so; parallel, the MLP has no norm of its own */
     bool two_ropes;             /* layers with the window turn otherwise */
-    bool turns_with_window;     /* where there is a window, layers without it do not turn */
+    bool turns_with_window;     /* where there is a window, layers without it do not turn; */
+    bool turns_in_window;       /* nor do they where there is none */
     bool query_gain;            /* q grows with its position */
     const ar_rope_config *rope; /* where the file has no block; NULL: the default kind */
     bool ntk_alpha;             /* "dynamic" with an alpha does not depend on the length */
@@ -265,7 +266,7 @@ static const family families[] = {
      .layer_norm = true,
      .parallel = true,
      .neighbours = true,
-     .turns_with_window = true,
+     .turns_in_window = true,
      .window = WINDOW_PATTERN,
      .eos = 255001},
     {.name = "apertus", /* no gate; its activation has two numbers a layer; q and k normed */
@@ -597,15 +598,41 @@ static ar_status take_window(ar_arch *a, const reader *r) {
     if (!a->windowed) return ar__fail_memory(r->err, "layer list");
     bool asks = rule == WINDOW_QWEN || rule == WINDOW_UNTURNED;
     a->window = asks && !c->use_window ? 0 : c->window;
+    if (rule == WINDOW_PATTERN && !a->window && !c->layer_types && !r->family->turns_with_window)
+        return ar__fail(
+            r->err, AR_ERR_UNSUPPORTED,
+            "%s: sliding_window is null, but the %s family has layers with a window; name all in layer_types as full_attention if "
+            "these weights have none",
+            r->place, r->family->name);
     if (a->window && (s = check_pattern(r))) return s;
     for (int64_t l = 0; a->window && l < a->layers; l++) a->windowed[l] = has_window(a, r, l);
     if (rule == WINDOW_MISTRAL) s = check_mistral(a, r, c->use_window, c->first_windowed);
     if (!s) s = read_layer_types(a, r);
-    for (int64_t l = 0; r->family->turns_with_window && a->window && l < a->layers; l++) a->unturned[l] = !a->windowed[l];
+    bool in_window = r->family->turns_in_window || (r->family->turns_with_window && a->window);
+    for (int64_t l = 0; in_window && l < a->layers; l++) a->unturned[l] = !a->windowed[l];
     return s;
 }
 
-/* How much of a head is turned, and longrope's lists, which have to go with it. */
+/* What a rotary embedding asks for and the family does not do. */
+static ar_status check_rope(const ar_arch *a, const reader *r, const ar_rope_config *rope) {
+    if (rope->alpha != 0.0 && !r->family->ntk_alpha)
+        return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: rope parameter 'alpha' is %g, which the %s family does not do", r->place,
+                        rope->alpha, r->family->name);
+    if (rope->query_beta != 0.0 && !r->family->query_gain)
+        return ar__fail(r->err, AR_ERR_UNSUPPORTED,
+                        "%s: 'llama_4_scaling_beta' is %g, which the %s family does not do: these weights may want other code", r->place,
+                        rope->query_beta, r->family->name);
+    if (rope != a->rope && (rope->kind == AR_ROPE_LONG || (rope->partial != 0.0 && rope->partial != 1.0)))
+        return ar__fail(r->err, AR_ERR_UNSUPPORTED,
+                        "%s: rope parameters of sliding_attention: neither longrope nor a partial_rotary_factor is done", r->place);
+    if (rope->kind == AR_ROPE_LONG && (int64_t)rope->factors != a->rotary_dim / 2)
+        return ar__fail(r->err, AR_ERR_MISMATCH,
+                        "%s: short_factor and long_factor hold %zu numbers, wanted %lld, one for two turned elements", r->place,
+                        rope->factors, (long long)(a->rotary_dim / 2));
+    return AR_OK;
+}
+
+/* How much of a head is turned. */
 static ar_status take_rotary(ar_arch *a, const reader *r) {
     const ar_rope_config *rope = &a->rope[0];
     double partial = rope->partial != 0.0 ? rope->partial : r->c.partial != 0.0 ? r->c.partial : 1.0;
@@ -615,13 +642,6 @@ static ar_status take_rotary(ar_arch *a, const reader *r) {
     if (a->rotary_dim < 2 || a->rotary_dim % 2)
         return ar__fail(r->err, AR_ERR_VALUE, "%s: partial_rotary_factor %g turns %lld elements of a head of %lld, wanted an even number",
                         r->place, partial, (long long)a->rotary_dim, (long long)a->head_dim);
-    if (rope->alpha != 0.0 && !r->family->ntk_alpha)
-        return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: rope parameter 'alpha' is %g, which the %s family does not do", r->place,
-                        rope->alpha, r->family->name);
-    if (rope->kind == AR_ROPE_LONG && (int64_t)rope->factors != a->rotary_dim / 2)
-        return ar__fail(r->err, AR_ERR_MISMATCH,
-                        "%s: short_factor and long_factor hold %zu numbers, wanted %lld, one for two turned elements", r->place,
-                        rope->factors, (long long)(a->rotary_dim / 2));
     return AR_OK;
 }
 
@@ -639,14 +659,11 @@ static ar_status take_ropes(ar_arch *a, const reader *r) {
     if (!s && two) s = ar__rope_read(&a->rope[1], &sliding, r->config, a->max_positions, r->place, r->log, r->err);
     a->ropes = two ? 2 : 1;
     if (!s) s = take_rotary(a, r);
+    for (int i = 0; !s && i < a->ropes; i++) s = check_rope(a, r, &a->rope[i]);
     if (s) return s;
     bool silent =
         ar__json_is_off(json_object_get(r->config, "rope_scaling")) && ar__json_is_off(json_object_get(r->config, "rope_parameters"));
     if (silent && r->family->rope) a->rope[0] = *r->family->rope;
-    if (a->rope[0].query_beta != 0.0 && !r->family->query_gain)
-        return ar__fail(r->err, AR_ERR_UNSUPPORTED,
-                        "%s: 'llama_4_scaling_beta' is %g, which the %s family does not do: these weights may want other code", r->place,
-                        a->rope[0].query_beta, r->family->name);
     return AR_OK;
 }
 

@@ -76,7 +76,7 @@ static ar_status load(ar_dataset **out, const ar_session *s, const ar_eval_optio
     if (!st) st = ar__dataset_load(out, &o->data, s->tokenizer, &d, &stats, err);
     if (!st && !ar__arch_holds(a, (size_t)ar__dataset_longest(*out)))
         st = ar__fail(err, AR_ERR_VALUE, "%s: a sample has %d tokens, and the base has embeddings of %lld positions; use --max-length",
-                      o->data.files.items[0], ar__dataset_longest(*out), (long long)a->max_positions);
+                      o->data.files.count ? o->data.files.items[0] : "samples", ar__dataset_longest(*out), (long long)a->max_positions);
     return st;
 }
 

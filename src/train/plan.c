@@ -24,12 +24,15 @@ ar_pass_spec ar__plan_spec(const ar_course *c, const ar_choice *choice, size_t l
 
 /* The left operands of products lie packed, all of k, up to a limit; the memory is the runtime's, but untouched so far. */
 static size_t packing_bytes(const ar_course *c, const ar_choice *choice) {
-    const ar_arch *a = &c->model->arch;
+    const ar_model *m = c->model;
+    size_t widest = 0;
+    for (size_t i = 0; i < m->module_count; i++)
+        if (m->modules[i].path && m->modules[i].kind == AR_MODULE_LINEAR)
+            widest = ar__max(widest, (size_t)(m->modules[i].n_out > m->modules[i].n_in ? m->modules[i].n_out : m->modules[i].n_in));
     size_t chunk = ar__head_piece(c->model) * ar__max(choice->head_pieces, 1), rows = chunk < choice->tokens ? chunk : choice->tokens;
-    size_t widest = ar__max(ar__max((size_t)a->dim, (size_t)a->ff), (size_t)(a->heads * a->head_dim));
     /* In bf16 dY lies packed twice in one group: for W, and in f32 for B. */
     size_t element = sizeof(float) + (c->o.compute == AR_COMPUTE_BF16 ? sizeof(uint16_t) : 0);
-    size_t left = ar__max(choice->tokens * widest, rows * (size_t)a->vocab) * element;
+    size_t left = ar__max(choice->tokens * widest, rows * (size_t)m->arch.vocab) * element;
     return ar__min(left, AR_GEMM_LEFT_BYTES) + (size_t)c->rt->threads * AR_GEMM_RIGHT_FLOATS * sizeof(float);
 }
 
