@@ -71,11 +71,11 @@ UNIT := $(sort $(wildcard tests/unit/test_*.c))
 OBJ      := $(SRC:%.c=$(BUILD)/%.o)
 CLI_OBJ  := $(CLI:%.c=$(BUILD)/%.o)
 UNIT_BIN := $(UNIT:tests/unit/%.c=$(BUILD)/tests/%)
-TEST_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(sort $(filter-out $(UNIT),$(wildcard tests/unit/*.c))))
+TEST_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(sort $(filter-out $(UNIT),$(wildcard tests/unit/*.c)) tests/blocks.c))
 FUZZ     := $(patsubst fuzz/fuzz_%.c,%,$(sort $(wildcard fuzz/fuzz_*.c)))
 FUZZ_BIN := $(FUZZ:%=$(BUILD)/tests/fuzz_%)
 FUZZ_SECONDS ?= 60
-CHECKASM_SRC := $(sort $(wildcard tests/checkasm/*.c))
+CHECKASM_SRC := $(sort $(wildcard tests/checkasm/*.c) tests/blocks.c)
 ifneq ($(ARCH),x86_64)
 CHECKASM_SRC := $(filter-out $(X86),$(CHECKASM_SRC))
 endif
@@ -200,7 +200,7 @@ $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libalphar.a
 # checkasm for aarch64, with nothing but base and kern in it, run by qemu.
 ARM64_CC  ?= aarch64-linux-gnu-gcc
 ARM64_RUN ?= qemu-aarch64 -L /usr/aarch64-linux-gnu
-ARM64_SRC := $(filter-out $(X86) %/gemm_openblas.c,$(wildcard src/base/*.c src/kern/*.c tests/checkasm/*.c tests/checkasm/alone/*.c))
+ARM64_SRC := $(filter-out $(X86) %/gemm_openblas.c,$(wildcard src/base/*.c src/kern/*.c tests/checkasm/*.c tests/checkasm/alone/*.c) tests/blocks.c)
 ARM64_OBJ := $(ARM64_SRC:%.c=$(BUILD)/arm64/%.o)
 
 $(BUILD)/arm64/%.o: %.c Makefile

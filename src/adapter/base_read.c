@@ -11,9 +11,8 @@ enum { BLOCK_VALUES = 1 << 18 }; /* of the running norm: 1 MiB of f32 */
 
 static ar_status no_conversion(const ar_base *base, const char *tensor, const char *type, ar_error *err) {
     return ar__fail(err, AR_ERR_UNSUPPORTED,
-                    "%s: tensor '%s' has type %s, wanted one that Alphar reads (F32, F16, BF16; in GGUF also Q8_0): name an unquantised "
-                    "copy of the base",
-                    base->path, tensor, type);
+                    "%s: tensor '%s' has type %s, wanted one that Alphar reads (docs/gguf.md): name another copy of the base", base->path,
+                    tensor, type);
 }
 
 static ar_status init_order(ar_row_map *out, const ar_base *base, const ar_base_weight *w, ar_error *err) {

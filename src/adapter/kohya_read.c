@@ -85,7 +85,7 @@ static ar_status read_number(double *out, const struct reader *r, const ar_st_te
         uint8_t u8;
     } v = {.i64 = 0};
     if (t->count != 1) return ar__fail(err, AR_ERR_FORMAT, "%s: tensor '%s' has %zu elements, wanted one", r->place, t->name, t->count);
-    if (type->is_weight)
+    if (ar__dtype_is_float(t->dtype))
         type->to_f32(&v.f32, t->data, 1);
     else if (t->bytes <= sizeof v)
         memcpy(&v, t->data, t->bytes);
@@ -97,7 +97,7 @@ static ar_status read_number(double *out, const struct reader *r, const ar_st_te
     case AR_I8: *out = v.i8; break;
     case AR_U8: *out = v.u8; break;
     default:
-        if (!type->is_weight)
+        if (!ar__dtype_is_float(t->dtype))
             return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: tensor '%s' has dtype %s, wanted a plain number", r->place, t->name,
                             t->dtype_name);
         *out = (double)v.f32;

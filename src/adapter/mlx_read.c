@@ -62,7 +62,7 @@ static ar_status check_tensor(const struct reader *r, const struct tensor *t, en
     if (part == PART_COUNT)
         return ar__fail(err, AR_ERR_FORMAT, "%s: tensor '%s' is no part of an adapter (MODULE.lora_a, MODULE.lora_b, MODULE.m)", r->place,
                         t->name);
-    if (!ar__dtype(t->type)->is_weight)
+    if (!ar__dtype_is_float(t->type))
         return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: tensor '%s' has dtype %s, wanted f32, f16 or bf16", r->place, t->name, t->type_name);
     if (t->dims == 3 && part != PART_M && strstr(t->name, ".switch_mlp.")) return AR_OK; /* a pair for each expert */
     if (t->dims == 3)

@@ -105,7 +105,7 @@ const ar_npz_array *ar__npz_find(const ar_npz *z, const char *name) {
 ar_status ar__npz_need(const ar_npz_array **out, const ar_npz *z, const char *name, ar_error *err) {
     const ar_npz_array *a = *out = ar__npz_find(z, name);
     if (!a) return ar__fail(err, AR_ERR_NOT_FOUND, "%s: no array '%s'", z->path, name);
-    if (!ar__dtype(a->dtype)->is_weight)
+    if (!ar__dtype_is_float(a->dtype))
         return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: array '%s' has type '%s', wanted '<f4', '<f2' or bfloat16 ('<V2')", z->path, name,
                         a->dtype_name);
     return AR_OK;

@@ -204,7 +204,7 @@ ar_status ar__st_need(const ar_st_tensor **out, const ar_st_set *st, const char 
     if (!t)
         return ar__fail(err, AR_ERR_NOT_FOUND, "%s%s: no tensor '%s'", ar__st_path(st, 0),
                         st->file_count > 1 ? " and the other shards" : "", name);
-    if (!ar__dtype(t->dtype)->is_weight)
+    if (!ar__dtype_is_float(t->dtype))
         return ar__fail(err, AR_ERR_UNSUPPORTED,
                         "%s: tensor '%s' has dtype %s, wanted F32, F16 or BF16: convert it with the tool that wrote it",
                         ar__st_path(st, t->file), name, t->dtype_name);

@@ -9,21 +9,54 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum ar_dtype { AR_F32, AR_F16, AR_BF16, AR_F64, AR_I64, AR_I32, AR_I16, AR_I8, AR_U8, AR_BOOL, AR_Q8_0, AR_DTYPE_COUNT } ar_dtype;
+typedef enum ar_dtype {
+    AR_F32,
+    AR_F16,
+    AR_BF16,
+    AR_F64,
+    AR_I64,
+    AR_I32,
+    AR_I16,
+    AR_I8,
+    AR_U8,
+    AR_BOOL,
+    AR_Q8_0,
+    AR_Q4_0,
+    AR_Q4_1,
+    AR_Q5_0,
+    AR_Q5_1,
+    AR_Q2_K,
+    AR_Q3_K,
+    AR_Q4_K,
+    AR_Q5_K,
+    AR_Q6_K,
+    AR_IQ4_NL,
+    AR_IQ4_XS,
+    AR_MXFP4,
+    AR_NVFP4,
+    AR_TQ1_0,
+    AR_TQ2_0,
+    AR_Q1_0,
+    AR_Q2_0,
+    AR_DTYPE_COUNT
+} ar_dtype;
+
+enum { AR_MOST_BLOCK = 256 }; /* every type's block divides it */
 
 typedef struct ar_dtype_info {
     const char *name;        /* as people write it: "f32" */
     const char *safetensors; /* as safetensors headers write it: "F32"; NULL where that format has none */
     size_t block, bytes;
     bool is_weight; /* may be an operand of a product */
-    /* n elements (a multiple of block) at src to f32; exact for all plain floats up to 32 bits.  NULL for types that
-     * Alphar only carries: integers, f64. */
+    /* n elements (a multiple of block) at src to f32; exact for all plain floats up to 32 bits, of block types as ggml's
+     * reference (kern/blocks_body.h).  NULL for types that Alphar only carries: integers, f64. */
     void (*to_f32)(float *dst, const void *src, size_t n);
-    /* f32 to the type, rounding to nearest even (a block type says its own rule). */
+    /* f32 to the type, rounding to nearest even (a block type says its own rule).  NULL: not written. */
     void (*from_f32)(void *dst, const float *src, size_t n);
 } ar_dtype_info;
 
 const ar_dtype_info *ar__dtype(ar_dtype t); /* never NULL for a member of the enum */
+bool ar__dtype_is_float(ar_dtype t);        /* f32, f16 or bf16: each value by itself */
 bool ar__dtype_from_safetensors(ar_dtype *out, const char *name, size_t len);
 bool ar__dtype_from_name(ar_dtype *out, const char *name); /* "f32", "bf16", …; also torch's "float32", "bfloat16" */
 /* Bytes of `count` elements; false on overflow or when count is no multiple of the block. */
@@ -32,15 +65,6 @@ bool ar__dtype_bytes(size_t *out, ar_dtype t, size_t count);
 /* Are the `count` values (a multiple of both blocks) the same numbers?  Types that are only carried compare by bytes. */
 bool ar__dtype_equal(ar_dtype ta, const void *a, ar_dtype tb, const void *b, size_t count);
 
-float ar__f16_to_f32(uint16_t h);
 void ar__round_to_bf16(float *x, size_t n); /* in place: what bf16 arithmetic sees of f32 operands */
-
-static inline float ar__bf16_to_f32(uint16_t h) {
-    union {
-        uint32_t u;
-        float f;
-    } v = {.u = (uint32_t)h << 16};
-    return v.f;
-}
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "kern/dtype.h"
+#include "kern/half.h"
 #include "kern/kernels.h"
 
 enum { LANES = 16 };

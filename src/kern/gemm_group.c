@@ -34,8 +34,14 @@ static ar_factor term_of(const ar_gemm_term *e, const ar_runtime *rt) {
     return f;
 }
 
+/* Columns that come in whole blocks are many: the slices are as deep as their packed block allows. */
+static size_t deepest(const ar_factor *f) {
+    return f->right.rows || ar__dtype(f->right.type)->block == 1 ? SIZE_MAX : AR_GEMM_RIGHT_BYTES / (AR_MOST_BLOCK * f->panels.bytes);
+}
+
 static void add_factor(ar_group *gr, ar_member *m, ar_factor f, size_t whole_k) {
     f.slice = m->factor_count == 0 ? ar__min(slice_of(whole_k, f.panels.bytes), ar__max(f.k, 1)) : ar__min(f.k, AR_GEMM_KC);
+    f.slice = ar__min(f.slice, deepest(&f));
     gr->factor[gr->factor_count++] = f;
     m->factor_count++;
 }
@@ -79,8 +85,8 @@ static size_t place(ar_group *gr, size_t rows) {
     return at;
 }
 
-/* Columns per job, then row parts: fewer and larger is cheaper (A's panels are read again for every block of columns, B's
- * block is packed again for every part), but every thread needs a few. */
+/* Columns per job (where they lie along the operand's rows, whole blocks of them), then row parts: fewer and larger is cheaper (A's panels
+ * are read again for every block of columns, B's block is packed again for every part), but every thread needs a few. */
 static void divide(const ar_group *gr, ar_member *m) {
     const ar_factor *f = &gr->factor[m->factor];
     size_t nr = f->panels.nr, threads = (size_t)gr->rt->threads, n = m->g->n;
@@ -88,7 +94,7 @@ static void divide(const ar_group *gr, ar_member *m) {
     size_t deep = ar__min(f->slice, ar__max(f->k, 1)) * f->panels.bytes, fits = (f->k > f->slice ? LONG_BYTES : BLOCK_BYTES) / deep;
     size_t slivers = ar__max(ar__min(fits, AR_GEMM_NC) / nr, 1);
     while (threads > 1 && slivers > 2 && n / (slivers * nr) < 4 * threads) slivers--;
-    m->columns = slivers * nr;
+    m->columns = ar__round_up(slivers * nr, f->right.rows ? nr : ar__max(ar__dtype(f->right.type)->block, nr));
     size_t blocks = (n + m->columns - 1) / m->columns, most = (gr->rows + AR_TILE_ROWS - 1) / AR_TILE_ROWS;
     m->parts = threads > 1 && blocks < 3 * threads ? ar__min(most, (3 * threads + blocks - 1) / blocks) : 1;
     m->jobs = blocks * m->parts;

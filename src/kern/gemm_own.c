@@ -98,7 +98,7 @@ static void finish(const ar_group *gr, const ar_gemm *g, size_t r0, size_t r1, s
 static size_t pack_batch(const ar_group *gr, const ar_member *m, slice *batch, size_t most, slice *next, bool *more, char *buffer,
                          size_t j0, size_t cols) {
     size_t n = 0, used = 0;
-    uint16_t *copy = (uint16_t *)(void *)(buffer + AR_GEMM_RIGHT_BYTES);
+    void *copy = buffer + AR_GEMM_RIGHT_BYTES;
     do {
         size_t bytes = right_bytes(next, cols);
         if (n == most || (n > 0 && used + bytes > AR_GEMM_RIGHT_BYTES)) break;

@@ -15,10 +15,11 @@ static void quad(const ar_kernels *kn, const ar_gemv *v, size_t j, size_t count,
     const ar_dtype_info *t = ar__dtype(v->type);
     float part[QUAD * AR_GEMM_KC], dots[QUAD], sum[ROWS][QUAD] = {{0}};
     bool wide = v->type != AR_F32 && v->type != AR_BF16;
+    void (*unpack)(float *dst, const void *src, size_t n) = t->block > 1 ? kn->unpack[v->type] : t->to_f32;
     for (size_t p = 0, len; p < k; p += len) {
         const void *from = (const char *)v->w + (j * k + p) / t->block * t->bytes;
         len = wide && k - p > AR_GEMM_KC ? AR_GEMM_KC : k - p;
-        for (size_t q = 0; wide && q < count; q++) t->to_f32(part + q * len, (const char *)from + q * k / t->block * t->bytes, len);
+        for (size_t q = 0; wide && q < count; q++) unpack(part + q * len, (const char *)from + q * k / t->block * t->bytes, len);
         for (size_t i = 0; i < rows; i++) {
             if (v->type == AR_BF16)
                 kn->dots_bf16(dots, from, k, count, x + i * k + p, len);

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kern/dtype.h"
+
 enum { AR_TILE_MAX_MR = 32, AR_TILE_MAX_NR = 64, AR_TILE_ROWS = 96 /* a multiple of every mr */, AR_DOTS = 4 };
 
 /* Products of bf16 operands summed in f32.  Packed k is a whole number of kr (zeros behind the last); what a panel's
@@ -52,6 +54,9 @@ typedef struct ar_kernels {
     void (*copy_f16)(float *dst, size_t width, const uint16_t *src, size_t ld, size_t cols, size_t k);
 
     ar_bf16_tile bf16, matrix; /* vector and matrix units for bf16; run is NULL where there are none */
+
+    /* Block types to f32, by ar_dtype: the row's to_f32, to the bit.  NULL for other types. */
+    void (*unpack[AR_DTYPE_COUNT])(float *dst, const void *src, size_t n);
 
     float (*dot)(const float *x, const float *y, size_t n);
     /* out[i] = dot of row i with x, for `rows` rows, at most AR_DOTS, ld apart. */

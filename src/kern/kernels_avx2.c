@@ -1,6 +1,7 @@
 /* AVX2 + FMA: the element-wise loops compiled for it, a 6x16 product tile, 8x8 transposes for packing. */
 #include <immintrin.h>
 
+#include "kern/blocks_body.h"
 #include "kern/elem_body.h"
 
 enum { MR = 6, NR = 16 };
@@ -164,6 +165,9 @@ void ar__kernels_avx2(ar_kernels *k) {
     k->copy_bf16 = copy_bf16;
     k->copy_f16 = copy_f16;
     elem_fill(k);
+#define FILL(type, name, block, bytes, is_weight, to, from) k->unpack[type] = to;
+    AR_EACH_BLOCK_TYPE(FILL)
+#undef FILL
     k->dots = dots256;
     k->dots_bf16 = dots256_bf16;
 }

@@ -1,6 +1,7 @@
 /* AVX-512 (F, BW, DQ, VL): the element-wise loops compiled for it and a 12x32 product tile.  Packing stays AVX2's. */
 #include <immintrin.h>
 
+#include "kern/blocks_body.h"
 #include "kern/elem_body.h"
 
 enum { MR = 12, NR = 32 };
@@ -76,6 +77,9 @@ void ar__kernels_avx512(ar_kernels *k) {
     k->nr = NR;
     k->tile = tile;
     elem_fill(k);
+#define FILL(type, name, block, bytes, is_weight, to, from) k->unpack[type] = to;
+    AR_EACH_BLOCK_TYPE(FILL)
+#undef FILL
     k->dots = dots512;
     k->dots_bf16 = dots512_bf16;
 }

@@ -18,7 +18,7 @@ static void tile(size_t k, const float *a, const float *b, float *c, size_t ldc,
 typedef float (*widener)(const void *src, size_t at);
 static inline float from_f32(const void *src, size_t at) { return ((const float *)src)[at]; }
 static inline float from_bf16(const void *src, size_t at) { return ar__bf16_to_f32(((const uint16_t *)src)[at]); }
-static inline float from_f16(const void *src, size_t at) { return ar__f16_to_f32(((const uint16_t *)src)[at]); }
+static inline float from_f16(const void *src, size_t at) { return ar__f16_value(((const uint16_t *)src)[at]); }
 
 /* dst[p][i] = src[i * across + p * along] */
 static inline __attribute__((always_inline)) void gather(float *dst, size_t width, const void *src, size_t across, size_t along,
@@ -60,4 +60,6 @@ void ar__kernels_c(ar_kernels *k) {
                       .copy_bf16 = copy_bf16,
                       .copy_f16 = copy_f16};
     elem_fill(k);
+    for (int t = 0; t < AR_DTYPE_COUNT; t++)
+        if (ar__dtype((ar_dtype)t)->block > 1) k->unpack[t] = ar__dtype((ar_dtype)t)->to_f32;
 }

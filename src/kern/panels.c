@@ -1,5 +1,7 @@
 #include "kern/panels.h"
 
+#include <assert.h>
+
 #include "base/size.h"
 
 ar_panels ar__panels_f32(const ar_kernels *kn, bool rounded) {
@@ -22,44 +24,56 @@ void ar__panels_left(const ar_panels *p, void *dst, const float *a, size_t a_row
 
 const void *ar__right_element(const ar_right *b, size_t row, size_t col) {
     const ar_dtype_info *t = ar__dtype(b->type);
-    return (const char *)b->b + (row * b->ld + col) / t->block * t->bytes;
+    size_t at = row * b->ld + col;
+    assert(at % t->block == 0);
+    return (const char *)b->b + at / t->block * t->bytes;
 }
 
-static void right_f32(const ar_panels *p, float *dst, const ar_right *b, size_t j0, size_t cols, size_t p0, size_t len) {
-    const ar_kernels *kn = p->kn;
-    for (size_t j = 0; j < cols; j += p->nr) {
-        size_t n = ar__min(p->nr, cols - j);
-        const void *from = b->rows ? ar__right_element(b, j0 + j, p0) : ar__right_element(b, p0, j0 + j);
-        float *to = dst + j * len;
-        if (b->type == AR_F32)
-            (b->rows ? kn->interleave : kn->copy_f32)(to, p->nr, from, b->ld, n, len);
-        else if (b->type == AR_BF16)
-            (b->rows ? kn->interleave_bf16 : kn->copy_bf16)(to, p->nr, from, b->ld, n, len);
-        else
-            (b->rows ? kn->interleave_f16 : kn->copy_f16)(to, p->nr, from, b->ld, n, len);
-        if (p->rounded && b->type != AR_BF16) ar__round_to_bf16(to, p->nr * len);
-    }
-}
+static bool in_blocks(const ar_right *b) { return ar__dtype(b->type)->block > 1; }
 
-/* The same block rounded to bf16. */
-static ar_right narrow(uint16_t *half, const ar_right *b, size_t j0, size_t cols, size_t p0, size_t len) {
+/* The same block of the operand in plain elements, f32 or bf16, at copy. */
+static ar_right plain(const ar_kernels *kn, void *copy, ar_dtype type, const ar_right *b, size_t j0, size_t cols, size_t p0, size_t len) {
     enum { PART = 1024 }; /* a multiple of every dtype's block */
     float part[PART];
     size_t rows = b->rows ? cols : len, width = b->rows ? len : cols;
+    const ar_dtype_info *to = ar__dtype(type);
+    void (*unpack)(float *dst, const void *src, size_t n) = in_blocks(b) ? kn->unpack[b->type] : ar__dtype(b->type)->to_f32;
     for (size_t i = 0; i < rows; i++)
         for (size_t q = 0; q < width; q += PART) {
             size_t n = ar__min(PART, width - q);
-            ar__dtype(b->type)->to_f32(part, b->rows ? ar__right_element(b, j0 + i, p0 + q) : ar__right_element(b, p0 + i, j0 + q), n);
-            ar__dtype(AR_BF16)->from_f32(half + i * width + q, part, n);
+            const void *from = b->rows ? ar__right_element(b, j0 + i, p0 + q) : ar__right_element(b, p0 + i, j0 + q);
+            char *dst = (char *)copy + (i * width + q) * to->bytes;
+            unpack(type == AR_F32 ? (float *)(void *)dst : part, from, n);
+            if (type != AR_F32) to->from_f32(dst, part, n);
         }
-    return (ar_right){half, AR_BF16, width, b->rows};
+    return (ar_right){copy, type, width, b->rows};
 }
 
-static void right_bf16(const ar_panels *p, uint16_t *dst, uint16_t *copy, const ar_right *b, size_t j0, size_t cols, size_t p0,
-                       size_t len) {
+static void right_f32(const ar_panels *p, float *dst, void *copy, const ar_right *b, size_t j0, size_t cols, size_t p0, size_t len) {
+    const ar_kernels *kn = p->kn;
+    ar_right w = *b;
+    if (in_blocks(b)) {
+        w = plain(kn, copy, AR_F32, b, j0, cols, p0, len);
+        j0 = p0 = 0;
+    }
+    for (size_t j = 0; j < cols; j += p->nr) {
+        size_t n = ar__min(p->nr, cols - j);
+        const void *from = w.rows ? ar__right_element(&w, j0 + j, p0) : ar__right_element(&w, p0, j0 + j);
+        float *to = dst + j * len;
+        if (w.type == AR_F32)
+            (w.rows ? kn->interleave : kn->copy_f32)(to, p->nr, from, w.ld, n, len);
+        else if (w.type == AR_BF16)
+            (w.rows ? kn->interleave_bf16 : kn->copy_bf16)(to, p->nr, from, w.ld, n, len);
+        else
+            (w.rows ? kn->interleave_f16 : kn->copy_f16)(to, p->nr, from, w.ld, n, len);
+        if (p->rounded && w.type != AR_BF16) ar__round_to_bf16(to, p->nr * len);
+    }
+}
+
+static void right_bf16(const ar_panels *p, uint16_t *dst, void *copy, const ar_right *b, size_t j0, size_t cols, size_t p0, size_t len) {
     ar_right w = *b;
     if (w.type != AR_BF16) {
-        w = narrow(copy, b, j0, cols, p0, len);
+        w = plain(p->kn, copy, AR_BF16, b, j0, cols, p0, len);
         j0 = p0 = 0;
     }
     size_t depth = ar__panels_depth(p, len);
@@ -70,11 +84,11 @@ static void right_bf16(const ar_panels *p, uint16_t *dst, uint16_t *copy, const 
     }
 }
 
-void ar__panels_right(const ar_panels *p, void *dst, uint16_t *copy, const ar_right *b, size_t j0, size_t cols, size_t p0, size_t len) {
+void ar__panels_right(const ar_panels *p, void *dst, void *copy, const ar_right *b, size_t j0, size_t cols, size_t p0, size_t len) {
     if (p->bf16)
         right_bf16(p, dst, copy, b, j0, cols, p0, len);
     else
-        right_f32(p, dst, b, j0, cols, p0, len);
+        right_f32(p, dst, copy, b, j0, cols, p0, len);
 }
 
 static void tile(const ar_panels *p, size_t k, const char *a, const char *b, float *c, size_t c_ld, bool accumulate) {

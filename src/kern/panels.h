@@ -34,9 +34,9 @@ typedef struct ar_right {
 
 const void *ar__right_element(const ar_right *b, size_t row, size_t col); /* of what is stored; whole blocks only */
 
-/* Columns j0..j0+cols, slice p0..p0+len, sliver after sliver.  copy: memory for cols * len in bf16,
- * used where the arithmetic is bf16 and the operand is not. */
-void ar__panels_right(const ar_panels *p, void *dst, uint16_t *copy, const ar_right *b, size_t j0, size_t cols, size_t p0, size_t len);
+/* Columns j0..j0+cols, slice p0..p0+len, sliver after sliver; both begin at whole blocks of the operand.  copy: memory for
+ * cols * len packed elements, used where the operand is of a type that the kernels do not take. */
+void ar__panels_right(const ar_panels *p, void *dst, void *copy, const ar_right *b, size_t j0, size_t cols, size_t p0, size_t len);
 
 /* Up to one panel of C: rows x cols (+)= panel · slivers of depth k (already rounded up), `sliver` elements apart. */
 void ar__panels_multiply(const ar_panels *p, float *c, size_t c_ld, const void *panel, const void *slivers, size_t sliver, size_t rows,

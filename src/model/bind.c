@@ -52,7 +52,7 @@ static ar_status check_shape(const binder *b, const ar_st_tensor *t, int64_t row
         ar__buf_release(&found);
         return s;
     }
-    if (!ar__dtype(t->dtype)->is_weight)
+    if (!ar__dtype_is_float(t->dtype))
         return ar__fail(b->err, AR_ERR_UNSUPPORTED, "%s: tensor '%s' is %s, wanted f32, f16 or bf16", ar__st_path(b->m->files, t->file),
                         t->name, ar__dtype(t->dtype)->name);
     return AR_OK;
@@ -175,7 +175,7 @@ static ar_status bind_activation(binder *b, int64_t layer, ar_buf *name) {
             s = ar__fail_memory(b->err, "activation");
         else if (!t)
             s = missing(b, name->data);
-        else if (t->count != 1 || !ar__dtype(t->dtype)->is_weight)
+        else if (t->count != 1 || !ar__dtype_is_float(t->dtype))
             s = ar__fail(b->err, AR_ERR_MISMATCH, "%s: tensor '%s' holds %zu numbers, wanted one of f32, f16 or bf16",
                          ar__st_path(b->m->files, t->file), t->name, t->count);
         else

@@ -234,7 +234,7 @@ static ar_status wanted_dtype(ar_dtype *out, const json_t *config, const char *p
     ar_status s = ar__json_get_string(&name, config, "torch_dtype", place, err);
     if (!s) s = ar__json_get_string(&name, config, "dtype", place, err);
     if (s) return s;
-    if (!ar__dtype_from_name(out, name) || !ar__dtype(*out)->is_weight)
+    if (!ar__dtype_from_name(out, name) || !ar__dtype_is_float(*out))
         return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: dtype '%s', wanted float32, float16 or bfloat16", place, name);
     return AR_OK;
 }

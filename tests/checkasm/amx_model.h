@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "kern/dtype.h"
+#include "kern/half.h"
 
 enum { TILES = 8, TILE_ROWS = 16, TILE_BYTES = 64 };
 

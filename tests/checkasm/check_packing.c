@@ -59,6 +59,28 @@ SLOT(copy_f32, float)
 SLOT(copy_bf16, uint16_t)
 SLOT(copy_f16, uint16_t)
 
+/* The bits of the row's own to_f32. */
+static void check_unpack(const ar_kernels *kn, ar_dtype t) {
+    const ar_dtype_info *info = ar__dtype(t);
+    check_failure f = {0};
+    char name[64];
+    snprintf(name, sizeof name, "unpack/%s", info->name);
+    for (size_t blocks = 0; blocks < 9; blocks++) {
+        size_t n = blocks * info->block;
+        check_block src = check_block_new(blocks * info->bytes, 1 + 2 * check_below(8));
+        check_block dst = check_block_new(n * sizeof(float), 4 * check_below(16)), want = check_block_new(n * sizeof(float), 0);
+        check_fill_type(src.data, t, n);
+        info->to_f32(check_f32(&want), src.data, n);
+        kn->unpack[t](check_f32(&dst), src.data, n);
+        if (!check_same_bits(dst.data, want.data, n * sizeof(float))) check_fail(&f, "%zu blocks: other bits", blocks);
+        if (!check_block_intact(&dst)) check_fail(&f, "%zu blocks: written outside", blocks);
+        check_block_free(&src);
+        check_block_free(&dst);
+        check_block_free(&want);
+    }
+    check_result(kn->isa, name, check_text(&f));
+}
+
 void check_packing(const ar_runtime *rt) {
     const ar_kernels *kn = &rt->kern;
 #define CHECK(name, type, across) (name##_table = kn, check_pack(kn, #name, call_##name, type, across))
@@ -68,4 +90,6 @@ void check_packing(const ar_runtime *rt) {
     CHECK(copy_f32, AR_F32, false);
     CHECK(copy_bf16, AR_BF16, false);
     CHECK(copy_f16, AR_F16, false);
+    for (int t = 0; t < AR_DTYPE_COUNT; t++)
+        if (ar__dtype((ar_dtype)t)->block > 1) check_unpack(kn, (ar_dtype)t);
 }

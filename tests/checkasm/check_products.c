@@ -69,7 +69,7 @@ static void check_kind(const product_setup *s, const char *isa, ar_dtype t, bool
     char name[96];
     snprintf(name, sizeof name, "product/%s%s/%s%s%s", s->backend, s->bf16 ? "-as-bf16" : "", ar__dtype(t)->name,
              b_rows ? "/rows" : "/columns", transposed ? "/a-transposed" : "");
-    for (int i = check_rounds(14); i-- > 0;) {
+    for (int i = check_rounds(ar__dtype(t)->block > 1 ? 3 : 14); i-- > 0;) {
         size_t k = i == 0 ? 0 : random_size(70, 300);
         product p = product_new(random_size(40, 120), random_size(70, 300), k, t, b_rows, transposed, check_below(2));
         p.g.is_weight = s->bf16;
@@ -80,7 +80,7 @@ static void check_kind(const product_setup *s, const char *isa, ar_dtype t, bool
     deep.g.is_weight = s->bf16;
     check_one(&f, s, &deep);
     product_free(&deep);
-    product wide = product_new(3 + check_below(200), 515, 40, t, b_rows, transposed, false);
+    product wide = product_new(3 + check_below(ar__dtype(t)->block > 1 ? 20 : 200), 515, 40, t, b_rows, transposed, false);
     wide.g.is_weight = s->bf16;
     check_one(&f, s, &wide);
     product_free(&wide);
@@ -94,13 +94,15 @@ static void check_kind(const product_setup *s, const char *isa, ar_dtype t, bool
     check_result(isa, name, check_text(&f));
 }
 
-/* bf16 arithmetic is for weights, whose left operands lie in rows. */
+/* Of block types one of each size; that the others are unpacked alike is check_packing's.  bf16 arithmetic is for weights, whose
+ * left operands lie in rows, as is a block type. */
 static void check_backend(const char *isa, const char *backend, bool bf16) {
-    static const ar_dtype types[] = {AR_F32, AR_F16, AR_BF16};
+    enum { PLAIN = 3 };
+    static const ar_dtype types[] = {AR_F32, AR_F16, AR_BF16, AR_Q8_0, AR_Q5_1, AR_Q4_K};
     product_setup s;
     if (!product_setup_open(&s, isa, backend, bf16)) return;
-    for (size_t t = 0; t < 3; t++)
-        for (int kind = 0; kind < (bf16 ? 2 : 4); kind++) check_kind(&s, isa, types[t], kind & 1, kind & 2);
+    for (size_t t = 0; t < sizeof types / sizeof *types; t++)
+        for (int kind = 0; kind < (bf16 || t >= PLAIN ? 2 : 4); kind++) check_kind(&s, isa, types[t], kind & 1, kind & 2);
     product_setup_close(&s);
 }
 

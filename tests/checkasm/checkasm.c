@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 
+#include "../blocks.h"
 #include "base/mem.h"
 
 static int failures;
@@ -50,6 +51,10 @@ void check_fill(float *x, size_t n) {
 }
 
 void check_fill_type(void *w, ar_dtype t, size_t n) {
+    if (ar__dtype(t)->block > 1) {
+        blocks_fill(w, t, n, check_random());
+        return;
+    }
     float *x = ar__alloc(n, sizeof *x);
     if (!x) abort();
     check_fill(x, n);

@@ -1,6 +1,8 @@
 #include "product.h"
 
 #include "base/mem.h"
+#include "base/size.h"
+#include "kern/half.h"
 
 #if defined(__x86_64__)
 void check_kernels_amx_modelled(ar_kernels *k);
@@ -35,15 +37,33 @@ void product_setup_close(product_setup *s) {
     for (int i = 0; i < PRODUCT_THREADS; i++) ar_runtime_free(s->rt[i]);
 }
 
+/* Rows of B as they are stored, one by one. */
+static void widen(product *p) {
+    const ar_gemm *g = &p->g;
+    const ar_dtype_info *t = ar__dtype(g->b_type);
+    size_t rows = g->b_rows ? g->n : g->k, len = g->b_rows ? g->k : g->n;
+    float *row = ar__alloc(len + 1, sizeof *row);
+    if (!row) abort();
+    for (size_t i = 0; i < rows; i++) {
+        t->to_f32(row, (const char *)g->b + i * g->b_ld / t->block * t->bytes, len);
+        for (size_t q = 0; q < len; q++) p->wide[g->b_rows ? i * g->k + q : q * g->k + i] = row[q];
+    }
+    free(row);
+}
+
 product product_new(size_t m, size_t n, size_t k, ar_dtype t, bool b_rows, bool transposed, bool accumulate) {
     product p = {.transposed = transposed};
-    size_t a_ld = (transposed ? m : k) + check_below(5), b_ld = (b_rows ? k : n) + check_below(5), c_ld = n + check_below(5);
-    size_t bytes = ar__dtype(t)->bytes;
+    size_t block = ar__dtype(t)->block, bytes = ar__dtype(t)->bytes;
+    if (b_rows)
+        k = ar__round_up(k, block); /* rows of B are whole blocks */
+    else
+        n = ar__round_up(n, block);
+    size_t a_ld = (transposed ? m : k) + check_below(5), b_ld = (b_rows ? k : n) + check_below(5) * block, c_ld = n + check_below(5);
     /* the last row ends where its elements end: reading the stride's tail would be reading outside */
     size_t a_count = transposed ? (k ? (k - 1) * a_ld + m : 0) : (m - 1) * a_ld + k, b_rows_count = b_rows ? n : k;
     size_t b_count = b_rows_count ? (b_rows_count - 1) * b_ld + (b_rows ? k : n) : 0, c_count = (m - 1) * c_ld + n;
     p.a = check_block_new(a_count * sizeof(float), 4 * check_below(16));
-    p.b = check_block_new(b_count * bytes, bytes * check_below(16));
+    p.b = check_block_new(b_count / block * bytes, bytes * check_below(16));
     p.c = check_block_new(c_count * sizeof(float), 4 * check_below(16));
     p.before = check_block_new(c_count * sizeof(float), 0);
     check_fill(check_f32(&p.a), a_count);
@@ -64,8 +84,7 @@ product product_new(size_t m, size_t n, size_t k, ar_dtype t, bool b_rows, bool 
                     .accumulate = accumulate};
     p.wide = ar__alloc(n * k + 1, sizeof *p.wide);
     if (!p.wide) abort();
-    for (size_t j = 0; j < n; j++)
-        for (size_t q = 0; q < k; q++) p.wide[j * k + q] = product_b(p.g.b, t, b_ld, b_rows, q, j);
+    widen(&p);
     product_reset(&p);
     return p;
 }

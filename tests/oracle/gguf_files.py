@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""GGUF files written by the Python package and read here, and the other way round; q8_0 bit by bit; .npz files of NumPy.
+"""GGUF files written by the Python package and read here, and the other way round; block types bit by bit; .npz files of NumPy.
 
 Builds gguf_tool.c against $BUILD/libalphar.a (BUILD: build), with $CC."""
-import json, os, shutil, subprocess, sys, tempfile
+import ctypes, glob, json, os, shutil, subprocess, sys, tempfile
 
 try:
     import gguf
@@ -11,6 +11,7 @@ except ImportError:
     print("skip gguf_files the Python package gguf is not installed")
     sys.exit(0)
 import numpy as np
+from lib import llama
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("BUILD", os.path.join(ROOT, "build"))
@@ -128,22 +129,62 @@ def test_written():
     report("written count and size", len(r.tensors) == len(types) and os.path.getsize(path) % 32 == 0)
 
 
-def test_q8_0():
-    x = np.concatenate([rng.standard_normal(32 * 2000) * 10.0 ** rng.integers(-9, 9, 2000).repeat(32), np.zeros(32),
-                        (np.arange(32 * 64) % 255 - 127) / 2, np.repeat(np.float32([1e-44, 1e30, 6e-8, 65504 * 127]), 32)]).astype(np.float32)
-    got = tool("quantize", input=x.tobytes())
-    with np.errstate(all="ignore"):
-        want = gguf.quants.quantize(x.reshape(-1, 32), Q.Q8_0)
-        tiny = np.abs(x.reshape(-1, 32)).max(axis=1) < 127 * 3e-39  # 1/d overflows: the package then casts infinities
-    ours = np.frombuffer(got, np.uint8).reshape(-1, 34)
-    bad = (ours != want).any(axis=1) & ~tiny
-    report("q8_0 quantised bits", not bad.any(), f"{bad.sum()} blocks of {len(bad)} differ")
-    blocks = np.concatenate([want, rng.integers(0, 256, (4000, 34), dtype=np.uint8)])
-    back = np.frombuffer(tool("dequantize", input=blocks.tobytes()), np.float32)
-    with np.errstate(all="ignore"):
-        reference = gguf.quants.dequantize(blocks, Q.Q8_0).reshape(-1)
-    same = (back.view(np.uint32) == reference.view(np.uint32)) | (np.isnan(back) & np.isnan(reference))
-    report("q8_0 dequantised bits", bool(same.all()), f"{(~same).sum()} differ")
+READ = [Q.Q8_0, Q.Q4_0, Q.Q4_1, Q.Q5_0, Q.Q5_1, Q.Q2_K, Q.Q3_K, Q.Q4_K, Q.Q5_K, Q.Q6_K, Q.IQ4_NL, Q.IQ4_XS, Q.MXFP4, Q.NVFP4, Q.TQ1_0, Q.TQ2_0]
+LIBGGML_ONLY = {"Q1_0": (41, 128, 18), "Q2_0": (42, 64, 18)}  # gguf-py 0.19 has the sizes, no code
+WRITTEN = [Q.Q8_0, Q.Q4_0, Q.Q4_1, Q.Q5_0, Q.Q5_1]
+
+
+def libggml():
+    """libggml itself, of the npm package that the other tests ask llama.cpp by; None where that is not there."""
+    found = sorted(glob.glob(os.path.join(llama.NODE, "node_modules/@node-llama-cpp/*/bins/*/libggml-base.*")))
+    return ctypes.CDLL(found[0]) if found else None
+
+
+def by_libggml(lib, name, blocks, block):
+    fn = getattr(lib, f"dequantize_row_{name[:-1].lower() + 'K' if name.endswith('_K') else name.lower()}")
+    out = np.zeros(len(blocks) * block, np.float32)
+    fn(ctypes.c_void_p(np.ascontiguousarray(blocks).ctypes.data), ctypes.c_void_p(out.ctypes.data), ctypes.c_int64(out.size))
+    return out
+
+
+def same_bits(a, b):
+    return bool(((a.view(np.uint32) == b.view(np.uint32)) | (np.isnan(a) & np.isnan(b))).all())
+
+
+def test_blocks_read():
+    """Random bytes: every code, scales of any kind, infinities and NaN among them."""
+    lib = libggml()
+    if not lib:
+        print("skip gguf_files blocks by libggml: no node-llama-cpp")
+    sizes = {q.name: (int(q), *gguf.GGML_QUANT_SIZES[q]) for q in READ} | LIBGGML_ONLY
+    for name, (number, block, size) in sizes.items():
+        blocks = rng.integers(0, 256, (6000, size), dtype=np.uint8)
+        back = np.frombuffer(tool("dequantize", name.lower(), input=blocks.tobytes()), np.float32)
+        if name not in LIBGGML_ONLY:
+            with np.errstate(all="ignore"):
+                reference = gguf.quants.dequantize(blocks, Q(number)).reshape(-1).astype(np.float32)
+            report(f"{name} dequantised as by gguf-py", same_bits(back, reference), "differs")
+        if lib:
+            report(f"{name} dequantised as by libggml", same_bits(back, by_libggml(lib, name, blocks, block)), "differs")
+
+
+def test_blocks_written():
+    lib = libggml()
+    for q in WRITTEN:
+        block, size = gguf.GGML_QUANT_SIZES[q]
+        x = np.concatenate([rng.standard_normal(32 * 4000) * 10.0 ** rng.integers(-9, 9, 4000).repeat(32), np.zeros(32), -np.ones(32),
+                            (np.arange(32 * 64) % 255 - 127) / 2, np.repeat(np.float32([1e-44, 1e30, 6e-8, 60000]), 32)]).astype(np.float32)
+        ours = np.frombuffer(tool("quantize", q.name.lower(), input=x.tobytes()), np.uint8).reshape(-1, size)
+        with np.errstate(all="ignore"):
+            want = gguf.quants.quantize(x.reshape(-1, 32), q)
+            tiny = np.ptp(np.append(x.reshape(-1, 32), np.zeros((len(ours), 1), np.float32), axis=1), axis=1) < 127 * 3e-39  # 1/d overflows
+        bad = (ours != want).any(axis=1) & ~tiny
+        report(f"{q.name} quantised as by gguf-py", not bad.any(), f"{bad.sum()} blocks of {len(bad)} differ")
+        if lib:
+            by = np.zeros_like(ours)
+            getattr(lib, f"quantize_row_{q.name.lower()}_ref")(ctypes.c_void_p(x.ctypes.data), ctypes.c_void_p(by.ctypes.data), ctypes.c_int64(x.size))
+            bad = (ours != by).any(axis=1) & ~tiny
+            report(f"{q.name} quantised as by libggml", not bad.any(), f"{bad.sum()} blocks of {len(bad)} differ")
 
 
 def test_npz():
@@ -165,7 +206,7 @@ def test_npz():
 
 try:
     build_tool()
-    for test in (test_read, test_written, test_q8_0, test_npz):
+    for test in (test_read, test_written, test_blocks_read, test_blocks_written, test_npz):
         test()
 finally:
     shutil.rmtree(TMP, ignore_errors=True)

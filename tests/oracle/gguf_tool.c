@@ -4,7 +4,8 @@
  *     gguf_tool npz IN                  JSON: [[name, type, shape, hex of the bytes]]
  *     gguf_tool copy IN OUT             every key-value and tensor as it is
  *     gguf_tool write OUT               a file of every value that the writer sets, and a tensor of every type
- *     gguf_tool quantize | dequantize   stdin to stdout: f32 to q8_0, and back
+ *     gguf_tool quantize TYPE           stdin to stdout: f32 to blocks
+ *     gguf_tool dequantize TYPE         and back
  */
 #include <jansson.h>
 #include <stdio.h>
@@ -128,16 +129,19 @@ static ar_status write_all(const char *path, ar_error *err) {
     return s;
 }
 
-static int convert(bool quantise) {
-    const ar_dtype_info *t = ar__dtype(AR_Q8_0);
-    float x[32];
-    unsigned char block[34];
-    while (quantise ? fread(x, sizeof x, 1, stdin) : fread(block, t->bytes, 1, stdin)) {
+static int convert(bool quantise, const char *type) {
+    static float x[AR_MOST_BLOCK];
+    static unsigned char block[4 * AR_MOST_BLOCK];
+    ar_dtype of;
+    if (!ar__dtype_from_name(&of, type)) return 2;
+    const ar_dtype_info *t = ar__dtype(of);
+    size_t bytes = t->block * sizeof *x;
+    while (quantise ? fread(x, bytes, 1, stdin) : fread(block, t->bytes, 1, stdin)) {
         if (quantise)
-            t->from_f32(block, x, 32);
+            t->from_f32(block, x, t->block);
         else
-            t->to_f32(x, block, 32);
-        if (fwrite(quantise ? (void *)block : (void *)x, quantise ? t->bytes : sizeof x, 1, stdout) != 1) return 1;
+            t->to_f32(x, block, t->block);
+        if (fwrite(quantise ? (void *)block : (void *)x, quantise ? t->bytes : bytes, 1, stdout) != 1) return 1;
     }
     return 0;
 }
@@ -146,7 +150,7 @@ int main(int argc, char **argv) {
     ar_error err = {AR_ERR_USAGE, "gguf_tool show|npz|copy|write|quantize|dequantize"};
     const char *verb = argc > 1 ? argv[1] : "";
     ar_status s = AR_ERR_USAGE;
-    if (!strcmp(verb, "quantize") || !strcmp(verb, "dequantize")) return convert(*verb == 'q');
+    if ((!strcmp(verb, "quantize") || !strcmp(verb, "dequantize")) && argc == 3) return convert(*verb == 'q', argv[2]);
     if (!strcmp(verb, "show") && argc == 3) s = show(argv[2], &err);
     if (!strcmp(verb, "npz") && argc == 3) s = show_npz(argv[2], &err);
     if (!strcmp(verb, "copy") && argc == 4) s = copy(argv[2], argv[3], &err);

@@ -8,6 +8,7 @@
 #include "alphar/model.h"
 #include "base/file.h"
 #include "check/random_base.h"
+#include "kern/half.h"
 #include "format/safetensors.h"
 #include "util.h"
 

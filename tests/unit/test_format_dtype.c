@@ -130,7 +130,36 @@ static void q8_0_rounds_halves_away_and_keeps_what_is_not_finite(void **state) {
     size_t n;
     assert_true(ar__dtype_bytes(&n, AR_Q8_0, 96) && n == 102);
     assert_false(ar__dtype_bytes(&n, AR_Q8_0, 33));
-    assert_false(d->is_weight);
+    assert_true(d->is_weight && !ar__dtype_is_float(AR_Q8_0) && ar__dtype_is_float(AR_BF16));
+}
+
+/* What a quantiser writes reads back within half a step of the block's range, and again to the same bytes' values. */
+static void simple_blocks_round(void **state) {
+    static const struct {
+        ar_dtype type;
+        float steps; /* in the range from least to largest, or from -largest to largest */
+    } of[] = {{AR_Q4_0, 16}, {AR_Q4_1, 15}, {AR_Q5_0, 32}, {AR_Q5_1, 31}};
+    float in[64], out[64], again[64];
+    unsigned char bytes[48];
+    (void)state;
+    for (int i = 0; i < 64; i++) in[i] = (float)((i * 37) % 64 - 20) * (i < 32 ? 0.25f : -3e-3f);
+    for (size_t k = 0; k < sizeof of / sizeof *of; k++) {
+        const ar_dtype_info *d = ar__dtype(of[k].type);
+        d->from_f32(bytes, in, 64);
+        d->to_f32(out, bytes, 64);
+        for (int i = 0; i < 64; i++) {
+            float range = i < 32 ? 0.25f * 86 : 3e-3f * 86; /* twice the largest, which is more than the range */
+            assert_true(fabsf(out[i] - in[i]) <= range / of[k].steps * 0.51f);
+        }
+        d->from_f32(bytes, out, 64);
+        d->to_f32(again, bytes, 64);
+        for (int i = 0; i < 64; i++) assert_true(fabsf(again[i] - out[i]) <= fabsf(out[i]) * 0x1p-9f + 1e-4f);
+        in[5] = NAN;
+        d->from_f32(bytes, in, 32);
+        d->to_f32(out, bytes, 32);
+        for (int i = 0; i < 32; i++) assert_true(isnan(out[i]));
+        in[5] = 0;
+    }
 }
 
 static void names_and_sizes(void **state) {
@@ -155,6 +184,7 @@ int main(void) {
         cmocka_unit_test(sources_may_be_unaligned),
         cmocka_unit_test(q8_0_is_ggmls),
         cmocka_unit_test(q8_0_rounds_halves_away_and_keeps_what_is_not_finite),
+        cmocka_unit_test(simple_blocks_round),
         cmocka_unit_test(names_and_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "../blocks.h"
 #include "ops_check.h"
 
 enum { SITES = 2, RANK = 3 };
@@ -36,7 +37,10 @@ typedef struct bench {
 static ar_weight make_weight(ar_dtype type, const float *x, size_t rows, size_t cols) {
     const ar_dtype_info *t = ar__dtype(type);
     void *data = ops_memory(rows * cols / t->block * t->bytes);
-    t->from_f32(data, x, rows * cols);
+    if (t->block > 1)
+        blocks_fill(data, type, rows * cols, rows + cols);
+    else
+        t->from_f32(data, x, rows * cols);
     return (ar_weight){data, type, rows, cols};
 }
 
@@ -240,6 +244,10 @@ static const shape shapes[] = {
     {"dropout", 17, 17, 65, AR_F32, false, false, true, 0.3f},
     {"dropout, ragged ranks", 17, 65, 17, AR_F32, false, true, false, 0.3f},
     {"dora", 17, 65, 7, AR_F32, true, false, false, 0.0f},
+    {"q8_0", 33, 96, 64, AR_Q8_0, false, false, false, 0.0f},
+    {"q4_k, ragged ranks", 65, 512, 256, AR_Q4_K, false, true, false, 0.0f},
+    {"q6_k with dora", 9, 256, 256, AR_Q6_K, true, false, false, 0.0f},
+    {"iq4_nl with dropout", 40, 32, 96, AR_IQ4_NL, false, false, false, 0.25f},
     {"dora, ragged ranks", 7, 7, 130, AR_BF16, true, true, false, 0.0f},
     {"dora and dropout", 17, 65, 17, AR_F32, true, false, true, 0.3f},
     {"dora and dropout, ragged ranks", 65, 17, 7, AR_F32, true, true, false, 0.3f},

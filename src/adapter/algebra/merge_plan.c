@@ -76,7 +76,7 @@ static ar_status need_head(ar_merging *m, ar_error *err) {
 static ar_status quantised(const ar_merging *m, const char *tensor, const char *type, ar_error *err) {
     const char *how = m->info->quantised;
     return ar__fail(err, AR_ERR_UNSUPPORTED,
-                    "%s: tensor '%s' has type %s, wanted F32, F16 or BF16 (in GGUF also Q8_0): the base is quantised%s%s%s; merge into the "
+                    "%s: tensor '%s' has type %s, wanted one that Alphar reads: the base is quantised%s%s%s; merge into the "
                     "one that it was made from",
                     m->o->model, tensor, type, how ? " (" : "", how ? how : "", how ? ")" : "");
 }
@@ -191,7 +191,7 @@ static ar_status add_expert(ar_merging *m, const ar_adapter *ad, ar_pair *p, ar_
     ar_status s = ar__base_need(&w, m->base, p, err);
     if (s) return s;
     ar_merge_tensor *t = &m->tensor[ar__map_find_str(&m->by_name, w->tensor)];
-    if (!ar__dtype(t->from.dtype)->is_weight) return quantised(m, w->tensor, w->type_name, err);
+    if (!ar__dtype_is_float(t->from.dtype)) return quantised(m, w->tensor, w->type_name, err);
     bool plain = w->shape[1] == p->n_out && w->shape[2] == p->n_in, turned = w->shape[1] == p->n_in && w->shape[2] == p->n_out;
     t->is_transposed = turned && (!plain || (m->info->model_type && !strcmp(m->info->model_type, "gpt_oss")));
     return add_part(t, ad, p, err);
@@ -260,7 +260,7 @@ static ar_status untie(ar_merging *m, ar_error *err) {
  * stays as it was quantised, and vectors keep the F32 that llama.cpp wants of them. */
 static bool is_retyped(const ar_merging *m, const ar_merge_tensor *t) {
     if (!m->has_dtype) return false;
-    return m->gguf ? ar__merge_touches(t) && t->from.dims == 2 : ar__dtype(t->from.dtype)->is_weight;
+    return m->gguf ? ar__merge_touches(t) && t->from.dims == 2 : ar__dtype_is_float(t->from.dtype);
 }
 
 static ar_status choose_types(ar_merging *m, ar_error *err) {
@@ -269,6 +269,11 @@ static ar_status choose_types(ar_merging *m, ar_error *err) {
         size_t bytes = t->from.bytes;
         bool retyped = is_retyped(m, t);
         t->to = retyped ? m->dtype : t->from.dtype;
+        if (ar__merge_touches(t) && !ar__dtype(t->to)->from_f32)
+            return ar__fail(err, AR_ERR_UNSUPPORTED,
+                            "%s: tensor '%s' has type %s, which is read but not written: give the adapted tensors another with --dtype f16 "
+                            "or bf16, or merge into the model that was quantised",
+                            m->o->model, t->name, t->from.dtype_name);
         if (retyped && !ar__dtype_bytes(&bytes, t->to, t->from.count))
             return ar__fail(err, AR_ERR_VALUE, "tensor '%s': too large", t->name);
         m->total += bytes;

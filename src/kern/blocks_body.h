@@ -1,0 +1,280 @@
+/* Block types to f32: as ggml lays them out, each value formed by the operations that ggml's own reference does, so that
+ * the bits are the same (no contraction; tests/oracle/blocks.py).
+ *
+ *     type     block  bytes   layout                                                   value
+ *     q4_0       32     18    f16 d | 16 nibbles' bytes                                d (q − 8)
+ *     q4_1       32     20    f16 d, m | 16                                            d q + m
+ *     q5_0       32     22    f16 d | u32 fifth bits | 16                              d (q − 16)
+ *     q5_1       32     24    f16 d, m | u32 | 16                                      d q + m
+ *     q8_0       32     34    f16 d | 32 i8                                            d q
+ *     q2_K      256     84    16 of scale, min (4 bits each) | 64 of 2 bits | f16 d, e   (d s) q − (e m)    s, m of 16 values
+ *     q3_K      256    110    32 third bits | 64 of 2 bits | 12 of 16 scales | f16 d     (d (s − 32)) (q − 4)
+ *     q4_K      256    144    f16 d, e | 12 of 8 scales, 8 mins of 6 bits | 128          (d s) q − (e m)    s, m of 32 values
+ *     q5_K      256    176    the same | 32 fifth bits | 128                             (d s) q − (e m)
+ *     q6_K      256    210    128 low nibbles | 64 of 2 high bits | 16 i8 | f16 d        (d s) (q − 32)     s of 16
+ *     iq4_nl     32     18    f16 d | 16                                               d table[q]
+ *     iq4_xs    256    136    f16 d | u16, 4 of 8 scales of 6 bits | 128                 (d (s − 32)) table[q]
+ *     mxfp4      32     17    e8m0 d/2 | 16                                            d/2 · 2 e2m1(q)
+ *     nvfp4      64     36    4 unsigned e4m3 | 4 · 8                                  d/2 · 2 e2m1(q)    d of 16
+ *     tq1_0     256     54    48 of five digits, 4 of four | f16 d                       d (digit − 1)
+ *     tq2_0     256     66    64 of 2 bits | f16 d                                       d (q − 1)
+ *     q1_0      128     18    f16 d | 16 of 8 bits                                     ±d
+ *     q2_0       64     18    f16 d | 16 of 2 bits, neighbours                         d (q − 1)
+ *
+ * In blocks of 32 the low nibbles are the first half; in the K types each run of 32 bytes is read at every shift in turn.
+ * Included once per ISA, as elem_body.h is. */
+#include <string.h>
+
+#include "kern/dtype.h"
+#include "kern/half.h"
+
+#define AR_K_BLOCK 256
+
+static inline float half_at(const unsigned char *p) { return ar__f16_value((uint32_t)(p[0] | p[1] << 8)); }
+
+/* ---- blocks of 32 ---- */
+
+static void unpack_q4_0(float *restrict dst, const void *src, size_t n) {
+    const unsigned char *p = src;
+    for (; n; n -= 32, p += 18, dst += 32) {
+        float d = half_at(p);
+        for (int i = 0; i < 16; i++) dst[i] = d * (float)((p[2 + i] & 15) - 8);
+        for (int i = 0; i < 16; i++) dst[16 + i] = d * (float)((p[2 + i] >> 4) - 8);
+    }
+}
+
+static void unpack_q4_1(float *restrict dst, const void *src, size_t n) {
+    const unsigned char *p = src;
+    for (; n; n -= 32, p += 20, dst += 32) {
+        float d = half_at(p), m = half_at(p + 2);
+        for (int i = 0; i < 16; i++) dst[i] = d * (float)(p[4 + i] & 15) + m;
+        for (int i = 0; i < 16; i++) dst[16 + i] = d * (float)(p[4 + i] >> 4) + m;
+    }
+}
+
+static inline uint32_t word_at(const unsigned char *p) {
+    uint32_t u;
+    memcpy(&u, p, sizeof u);
+    return u;
+}
+
+static void unpack_q5_0(float *restrict dst, const void *src, size_t n) {
+    const unsigned char *p = src;
+    for (; n; n -= 32, p += 22, dst += 32) {
+        float d = half_at(p);
+        uint32_t high = word_at(p + 2);
+        for (int i = 0; i < 16; i++) dst[i] = d * (float)((int)((p[6 + i] & 15u) | (high >> i & 1u) << 4) - 16);
+        for (int i = 0; i < 16; i++) dst[16 + i] = d * (float)((int)(((uint32_t)p[6 + i] >> 4) | (high >> (16 + i) & 1u) << 4) - 16);
+    }
+}
+
+static void unpack_q5_1(float *restrict dst, const void *src, size_t n) {
+    const unsigned char *p = src;
+    for (; n; n -= 32, p += 24, dst += 32) {
+        float d = half_at(p), m = half_at(p + 2);
+        uint32_t high = word_at(p + 4);
+        for (int i = 0; i < 16; i++) dst[i] = d * (float)(int)((p[8 + i] & 15u) | (high >> i & 1u) << 4) + m;
+        for (int i = 0; i < 16; i++) dst[16 + i] = d * (float)(int)(((uint32_t)p[8 + i] >> 4) | (high >> (16 + i) & 1u) << 4) + m;
+    }
+}
+
+static void unpack_q8_0(float *restrict dst, const void *src, size_t n) {
+    const unsigned char *p = src;
+    for (; n; n -= 32, p += 34, dst += 32) {
+        float d = half_at(p);
+        for (int i = 0; i < 32; i++) dst[i] = d * (float)(signed char)p[2 + i];
+    }
+}
+
+/* ---- blocks of 256 ---- */
+
+static void unpack_q2_k(float *restrict dst, const void *src, size_t n) {
+    const unsigned char *p = src;
+    for (; n; n -= AR_K_BLOCK, p += 84) {
+        float d = half_at(p + 80), e = half_at(p + 82);
+        for (int g = 0; g < 16; g++, dst += 16) {
+            const unsigned char *q = p + 16 + g / 8 * 32 + g % 2 * 16;
+            int shift = g % 8 / 2 * 2;
+            float scale = d * (float)(p[g] & 15), least = e * (float)(p[g] >> 4);
+            for (int i = 0; i < 16; i++) dst[i] = scale * (float)(q[i] >> shift & 3) - least;
+        }
+    }
+}
+
+/* Scale k of a q3_K block: four bits in bytes 0..7 (the low nibbles first), two in bytes 8..11. */
+static inline int q3_scale(const unsigned char *s, int k) { return (s[k % 8] >> k / 8 * 4 & 15) | (s[8 + k % 4] >> k / 4 * 2 & 3) << 4; }
+
+static void unpack_q3_k(float *restrict dst, const void *src, size_t n) {
+    const unsigned char *p = src;
+    for (; n; n -= AR_K_BLOCK, p += 110) {
+        float d = half_at(p + 108);
+        for (int g = 0; g < 16; g++, dst += 16) {
+            const unsigned char *q = p + 32 + g / 8 * 32 + g % 2 * 16, *high = p + g % 2 * 16;
+            int shift = g % 8 / 2 * 2, bit = g / 2;
+            float scale = d * (float)(q3_scale(p + 96, g) - 32);
+            for (int i = 0; i < 16; i++) dst[i] = scale * (float)((q[i] >> shift & 3) - (~(high[i] >> bit) & 1) * 4);
+        }
+    }
+}
+
+/* Scale and min j of 8: six bits in bytes j and 4 + j; from the fifth on four bits in byte 4 + j, two on top of the others. */
+static inline void k4_scale(float *scale, float *least, const unsigned char *s, int j, float d, float e) {
+    int low = j < 4 ? s[j] & 63 : (s[4 + j] & 15) | s[j - 4] >> 6 << 4;
+    int min = j < 4 ? s[4 + j] & 63 : s[4 + j] >> 4 | s[j] >> 6 << 4;
+    *scale = d * (float)low;
+    *least = e * (float)min;
+}
+
+static void unpack_q4_k(float *restrict dst, const void *src, size_t n) {
+    const unsigned char *p = src;
+    for (; n; n -= AR_K_BLOCK, p += 144) {
+        float d = half_at(p), e = half_at(p + 2), scale, least;
+        for (int j = 0; j < 8; j++, dst += 32) {
+            const unsigned char *q = p + 16 + j / 2 * 32;
+            int shift = j % 2 * 4;
+            k4_scale(&scale, &least, p + 4, j, d, e);
+            for (int i = 0; i < 32; i++) dst[i] = scale * (float)(q[i] >> shift & 15) - least;
+        }
+    }
+}
+
+static void unpack_q5_k(float *restrict dst, const void *src, size_t n) {
+    const unsigned char *p = src;
+    for (; n; n -= AR_K_BLOCK, p += 176) {
+        float d = half_at(p), e = half_at(p + 2), scale, least;
+        for (int j = 0; j < 8; j++, dst += 32) {
+            const unsigned char *q = p + 48 + j / 2 * 32, *high = p + 16;
+            int shift = j % 2 * 4;
+            k4_scale(&scale, &least, p + 4, j, d, e);
+            for (int i = 0; i < 32; i++) dst[i] = scale * (float)((q[i] >> shift & 15) | (high[i] >> j & 1) << 4) - least;
+        }
+    }
+}
+
+static void unpack_q6_k(float *restrict dst, const void *src, size_t n) {
+    const unsigned char *p = src;
+    for (; n; n -= AR_K_BLOCK, p += 210) {
+        float d = half_at(p + 208);
+        for (int g = 0; g < 16; g++, dst += 16) {
+            const unsigned char *low = p + g / 8 * 64 + g % 4 * 16, *high = p + 128 + g / 8 * 32 + g % 2 * 16;
+            int low_shift = g % 8 / 4 * 4, high_shift = g % 8 / 2 * 2;
+            float scale = d * (float)(signed char)p[192 + g];
+            for (int i = 0; i < 16; i++) dst[i] = scale * (float)(((low[i] >> low_shift & 15) | (high[i] >> high_shift & 3) << 4) - 32);
+        }
+    }
+}
+
+/* ---- values by table ---- */
+
+static const float iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+static const float e2m1_doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+static inline void look_up(float *restrict dst, const float table[16], const unsigned char *q, int bytes, float d) {
+    for (int i = 0; i < bytes; i++) dst[i] = d * table[q[i] & 15];
+    for (int i = 0; i < bytes; i++) dst[bytes + i] = d * table[q[i] >> 4];
+}
+
+static void unpack_iq4_nl(float *restrict dst, const void *src, size_t n) {
+    const unsigned char *p = src;
+    for (; n; n -= 32, p += 18, dst += 32) look_up(dst, iq4_values, p + 2, 16, half_at(p));
+}
+
+static void unpack_iq4_xs(float *restrict dst, const void *src, size_t n) {
+    const unsigned char *p = src;
+    for (; n; n -= AR_K_BLOCK, p += 136) {
+        float d = half_at(p);
+        for (int j = 0; j < 8; j++, dst += 32) {
+            int scale = (p[4 + j / 2] >> j % 2 * 4 & 15) | ((p[2] | p[3] << 8) >> 2 * j & 3) << 4;
+            look_up(dst, iq4_values, p + 8 + 16 * j, 16, d * (float)(scale - 32));
+        }
+    }
+}
+
+/* 2^(e − 128): half the scale, since the table's values are doubled. */
+static inline float e8m0_half(unsigned char e) { return ar__float_of(e < 2 ? 0x00200000u << e : (uint32_t)(e - 1) << 23); }
+
+static void unpack_mxfp4(float *restrict dst, const void *src, size_t n) {
+    const unsigned char *p = src;
+    for (; n; n -= 32, p += 17, dst += 32) look_up(dst, e2m1_doubled, p + 1, 16, e8m0_half(p[0]));
+}
+
+/* Half the scale: 4 bits of exponent (bias 7), 3 of mantissa; 0x7f counts as 0. */
+static inline float e4m3_half(unsigned char u) {
+    uint32_t exponent = u >> 3 & 15u, mantissa = u & 7u;
+    float small = (float)mantissa * 0x1p-10f, normal = ar__float_of((exponent + 119u) << 23 | mantissa << 20);
+    return u == 0x7f ? 0.0f : exponent ? normal : small;
+}
+
+static void unpack_nvfp4(float *restrict dst, const void *src, size_t n) {
+    const unsigned char *p = src;
+    for (; n; n -= 64, p += 36)
+        for (int j = 0; j < 4; j++, dst += 16) look_up(dst, e2m1_doubled, p + 4 + 8 * j, 8, e4m3_half(p[j]));
+}
+
+/* ---- three values and two ---- */
+
+/* Digit k of a byte that holds a fraction of 243 in 256ths, most significant digit first. */
+static inline float digit(unsigned char byte, unsigned power) { return (float)((int)((unsigned char)(byte * power) * 3u >> 8) - 1); }
+
+static inline float *tq1_digits(float *dst, const unsigned char *q, int bytes, int digits, float d) {
+    unsigned power = 1;
+    for (int k = 0; k < digits; k++, power *= 3)
+        for (int i = 0; i < bytes; i++) *dst++ = d * digit(q[i], power);
+    return dst;
+}
+
+static void unpack_tq1_0(float *restrict dst, const void *src, size_t n) {
+    const unsigned char *p = src;
+    for (; n; n -= AR_K_BLOCK, p += 54) {
+        float d = half_at(p + 52);
+        dst = tq1_digits(dst, p, 32, 5, d);
+        dst = tq1_digits(dst, p + 32, 16, 5, d);
+        dst = tq1_digits(dst, p + 48, 4, 4, d);
+    }
+}
+
+static void unpack_tq2_0(float *restrict dst, const void *src, size_t n) {
+    const unsigned char *p = src;
+    for (; n; n -= AR_K_BLOCK, p += 66) {
+        float d = half_at(p + 64);
+        for (int g = 0; g < 8; g++, dst += 32)
+            for (int i = 0; i < 32; i++) dst[i] = d * (float)((p[g / 4 * 32 + i] >> g % 4 * 2 & 3) - 1);
+    }
+}
+
+static void unpack_q1_0(float *restrict dst, const void *src, size_t n) {
+    const unsigned char *p = src;
+    for (; n; n -= 128, p += 18, dst += 128) {
+        float d = half_at(p);
+        for (int i = 0; i < 128; i++) dst[i] = p[2 + i / 8] >> i % 8 & 1 ? d : -d;
+    }
+}
+
+static void unpack_q2_0(float *restrict dst, const void *src, size_t n) {
+    const unsigned char *p = src;
+    for (; n; n -= 64, p += 18, dst += 64) {
+        float d = half_at(p);
+        for (int i = 0; i < 64; i++) dst[i] = d * (float)((p[2 + i / 4] >> i % 4 * 2 & 3) - 1);
+    }
+}
+
+/* The rows: type, name, block, bytes, may be an operand of a product, to f32, from f32 (kern/pack.h; NULL: not written). */
+#define AR_EACH_BLOCK_TYPE(X)                                                                                                              \
+    X(AR_Q8_0, "q8_0", 32, 34, true, unpack_q8_0, ar__pack_q8_0)                                                                           \
+    X(AR_Q4_0, "q4_0", 32, 18, true, unpack_q4_0, ar__pack_q4_0)                                                                           \
+    X(AR_Q4_1, "q4_1", 32, 20, true, unpack_q4_1, ar__pack_q4_1)                                                                           \
+    X(AR_Q5_0, "q5_0", 32, 22, true, unpack_q5_0, ar__pack_q5_0)                                                                           \
+    X(AR_Q5_1, "q5_1", 32, 24, true, unpack_q5_1, ar__pack_q5_1)                                                                           \
+    X(AR_Q2_K, "q2_k", AR_K_BLOCK, 84, true, unpack_q2_k, NULL)                                                                            \
+    X(AR_Q3_K, "q3_k", AR_K_BLOCK, 110, true, unpack_q3_k, NULL)                                                                           \
+    X(AR_Q4_K, "q4_k", AR_K_BLOCK, 144, true, unpack_q4_k, NULL)                                                                           \
+    X(AR_Q5_K, "q5_k", AR_K_BLOCK, 176, true, unpack_q5_k, NULL)                                                                           \
+    X(AR_Q6_K, "q6_k", AR_K_BLOCK, 210, true, unpack_q6_k, NULL)                                                                           \
+    X(AR_IQ4_NL, "iq4_nl", 32, 18, true, unpack_iq4_nl, NULL)                                                                              \
+    X(AR_IQ4_XS, "iq4_xs", AR_K_BLOCK, 136, true, unpack_iq4_xs, NULL)                                                                     \
+    X(AR_MXFP4, "mxfp4", 32, 17, true, unpack_mxfp4, NULL)                                                                                 \
+    X(AR_NVFP4, "nvfp4", 64, 36, false, unpack_nvfp4, NULL)                                                                                \
+    X(AR_TQ1_0, "tq1_0", AR_K_BLOCK, 54, false, unpack_tq1_0, NULL)                                                                        \
+    X(AR_TQ2_0, "tq2_0", AR_K_BLOCK, 66, false, unpack_tq2_0, NULL)                                                                        \
+    X(AR_Q1_0, "q1_0", 128, 18, false, unpack_q1_0, NULL)                                                                                  \
+    X(AR_Q2_0, "q2_0", 64, 18, false, unpack_q2_0, NULL)

@@ -1,0 +1,14 @@
+/* f32 to block types (layouts: kern/blocks_body.h): n elements, a multiple of the block.  The bytes are those of ggml's own
+ * reference quantisers.  A block with a NaN or an infinity in it gets the scale NaN: no finite q could tell. */
+#ifndef AR_KERN_PACK_H
+#define AR_KERN_PACK_H
+
+#include <stddef.h>
+
+void ar__pack_q8_0(void *dst, const float *src, size_t n);
+void ar__pack_q4_0(void *dst, const float *src, size_t n);
+void ar__pack_q4_1(void *dst, const float *src, size_t n);
+void ar__pack_q5_0(void *dst, const float *src, size_t n);
+void ar__pack_q5_1(void *dst, const float *src, size_t n);
+
+#endif
