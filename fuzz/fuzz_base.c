@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/base_weights.h"
 #include "fuzz.h"
+#include "weights/base.h"
 
 static void read_weight(const ar_base *base, const ar_base_weight *w) {
     double norm;

@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     json_t *value;
     if (ar__st_open(&st, fuzz_file(data, size), NULL)) return 0;
     for (int i = 0; i < ar__st_count(st); i++) {
-        const ar_st_tensor *t = ar__st_at(st, i);
+        const ar_tensor *t = ar__st_at(st, i);
         fuzz_check(ar__st_find(st, t->name) == t, "a tensor is not found by its name");
         fuzz_touch(t->data, t->bytes);
     }

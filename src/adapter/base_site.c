@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/base_weights.h"
 #include "adapter/formats.h"
 #include "base/fail.h"
 #include "base/mem.h"
+#include "weights/base.h"
 
 /* Are there tensors below this module (`.weight.absmax`, `.qweight`)? */
 bool ar__base_has_parts(const ar_base *base, const char *site) {

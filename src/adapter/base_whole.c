@@ -4,11 +4,11 @@
 #include <string.h>
 
 #include "adapter/adapter.h"
-#include "adapter/base_weights.h"
 #include "adapter/formats.h"
 #include "adapter/peft.h"
 #include "base/fail.h"
 #include "base/mem.h"
+#include "weights/base.h"
 
 /* The tensor's name, taken apart. */
 struct name {

@@ -173,7 +173,7 @@ void ar__base_note_name(const ar_adapter *ad, const char *place, const ar_base *
 
 enum { COPY_ROWS = 64 }; /* compared of a copy, spread over it */
 
-ar_status ar__base_compare_copy(bool *same, const ar_base *base, const char *site, const ar_st_tensor *copy, ar_error *err) {
+ar_status ar__base_compare_copy(bool *same, const ar_base *base, const char *site, const ar_tensor *copy, ar_error *err) {
     const ar_base_weight *w = ar__base_find(base, site);
     const ar_dtype_info *type = ar__dtype(copy->dtype);
     *same = true;

@@ -9,9 +9,9 @@
 #define AR_ADAPTER_FINGERPRINT_H
 
 #include "adapter/adapter.h"
-#include "adapter/base_weights.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "weights/base.h"
 
 enum { AR_FINGERPRINT_CHARS = 17 };
 
@@ -47,7 +47,7 @@ ar_status ar__base_warn(const ar_adapter *ad, const char *place, const ar_base *
 
 /* A copy of a base's weight that an adapter's file carries along: *same is false where it differs from this base's beyond
  * what storing in another type explains.  Rows past the base's (a vocabulary that was extended) are not compared. */
-ar_status ar__base_compare_copy(bool *same, const ar_base *base, const char *site, const ar_st_tensor *copy, ar_error *err);
+ar_status ar__base_compare_copy(bool *same, const ar_base *base, const char *site, const ar_tensor *copy, ar_error *err);
 void ar__base_warn_copies(const char *place, const ar_base *base, const ar_log *log);
 
 /* Appends the one sentence for it; nothing where the base is the same, or nothing is known. */

@@ -5,13 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/base_weights.h"
 #include "adapter/fingerprint.h"
 #include "adapter/mlx.h"
 #include "adapter/peft.h"
 #include "base/fail.h"
 #include "base/mem.h"
 #include "format/safetensors.h"
+#include "weights/base.h"
 
 static const ar_format *const formats[] = {&ar__format_mlx, &ar__format_peft, &ar__format_gguf, &ar__format_kohya, NULL};
 

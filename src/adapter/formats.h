@@ -12,7 +12,7 @@
 #include "base/file.h"
 #include "base/log.h"
 
-struct ar_base; /* adapter/base_weights.h */
+struct ar_base; /* weights/base.h */
 struct ar_base_weight;
 
 /* What a reader may ask beside the file. */

@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/base_weights.h"
 #include "arch/names.h"
 #include "base/fail.h"
 #include "base/mem.h"
 #include "format/gguf.h"
+#include "weights/base.h"
 
 struct gguf_reader {
     const ar_read_context *c;

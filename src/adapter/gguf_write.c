@@ -8,13 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/base_weights.h"
 #include "adapter/gguf.h"
 #include "adapter/provenance.h"
 #include "arch/names.h"
 #include "base/fail.h"
 #include "base/mem.h"
 #include "format/gguf.h"
+#include "weights/base.h"
 
 struct gguf_writer {
     ar_write_context *c;

@@ -46,7 +46,7 @@ ar_status ar__diffusers_find(bool *is_told, double *alpha, ar_policy *policy, ar
 /* Has the metadata a configuration without a component, and this module a component for which it has none? */
 bool ar__diffusers_passes_over(const ar_diffusers *d, const char *module);
 /* The alpha tensor that diffusers gives to modules of the same component without one; NULL where it gives none. */
-const ar_st_tensor *ar__diffusers_lender(const ar_diffusers *d, const char *module);
+const ar_tensor *ar__diffusers_lender(const ar_diffusers *d, const char *module);
 void ar__diffusers_release(ar_diffusers *d);
 
 ar_kohya_key ar__kohya_key_parse(const char *name, const ar_diffusers *d);

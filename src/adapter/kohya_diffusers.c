@@ -80,14 +80,14 @@ bool ar__diffusers_tells(const ar_diffusers *d, const char *name, size_t module)
 
 /* diffusers 0.42 (utils/peft_utils.py, get_peft_kwargs) makes the first alpha that it meets the default of its component;
  * only its Flux pipelines hand alphas of such names on. */
-const ar_st_tensor *ar__diffusers_lender(const ar_diffusers *d, const char *module) {
+const ar_tensor *ar__diffusers_lender(const ar_diffusers *d, const char *module) {
     static const char *const components[] = {"transformer.", "text_encoder."};
-    const ar_st_tensor *first = NULL;
+    const ar_tensor *first = NULL;
     const char *component = NULL;
     for (size_t i = 0; i < sizeof components / sizeof *components; i++)
         if (!strncmp(module, components[i], strlen(components[i]))) component = components[i];
     for (int i = 0; component && i < ar__st_count(d->st); i++) {
-        const ar_st_tensor *t = ar__st_at(d->st, i);
+        const ar_tensor *t = ar__st_at(d->st, i);
         size_t n = strlen(t->name), k = sizeof ".alpha" - 1;
         if (strncmp(t->name, component, strlen(component)) != 0 || n < k || strcmp(t->name + n - k, ".alpha") != 0) continue;
         if (!first || (const char *)t->data < (const char *)first->data) first = t;

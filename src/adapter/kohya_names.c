@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/base_weights.h"
 #include "adapter/kohya.h"
 #include "base/fail.h"
 #include "base/mem.h"
 #include "format/json.h"
+#include "weights/base.h"
 
 /* sd-scripts' text encoders; what LyCORIS' wrapper calls modules of any model. */
 static const char *const prefixes[] = {"lora_te_", "lycoris_"};

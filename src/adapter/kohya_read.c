@@ -16,7 +16,7 @@
 /* The tensors of one module. */
 struct module {
     char *name;
-    const ar_st_tensor *part[AR_KOHYA_PART_COUNT];
+    const ar_tensor *part[AR_KOHYA_PART_COUNT];
     bool is_diffusers;
 };
 
@@ -52,7 +52,7 @@ static struct module *find_module(struct reader *r, const char *name, size_t n) 
     return &list[r->count++];
 }
 
-static ar_status sort_tensor(struct reader *r, const ar_st_tensor *t, ar_error *err) {
+static ar_status sort_tensor(struct reader *r, const ar_tensor *t, ar_error *err) {
     ar_kohya_key key = ar__kohya_key_parse(t->name, &r->diffusers);
     if (key.part == AR_KOHYA_OTHER)
         return ar__fail(err, AR_ERR_UNSUPPORTED,
@@ -73,7 +73,7 @@ static ar_status sort_tensor(struct reader *r, const ar_st_tensor *t, ar_error *
 }
 
 /* The one number of a tensor of any plain type. */
-static ar_status read_number(double *out, const struct reader *r, const ar_st_tensor *t, ar_error *err) {
+static ar_status read_number(double *out, const struct reader *r, const ar_tensor *t, ar_error *err) {
     const ar_dtype_info *type = ar__dtype(t->dtype);
     union {
         float f32;
@@ -109,7 +109,7 @@ static ar_status read_number(double *out, const struct reader *r, const ar_st_te
 /* α and policy: by diffusers' configuration, by the tensor, by the user, by the format's rule. */
 static ar_status read_alpha(ar_pair_shape *out, struct reader *r, const struct module *m, ar_error *err) {
     const ar_adapter_options *o = &r->c->options;
-    const ar_st_tensor *t = m->part[AR_KOHYA_ALPHA];
+    const ar_tensor *t = m->part[AR_KOHYA_ALPHA];
     bool is_told = false;
     ar_status s = m->is_diffusers ? ar__diffusers_find(&is_told, &out->alpha, &out->policy, &r->diffusers, m->name, out->rank, err) : AR_OK;
     if (s) return ar__fail_at(err, s, r->place);
@@ -119,7 +119,7 @@ static ar_status read_alpha(ar_pair_shape *out, struct reader *r, const struct m
                             r->place, m->name)
                  : AR_OK;
     }
-    const ar_st_tensor *lender = !t && !o->has_alpha && m->is_diffusers ? ar__diffusers_lender(&r->diffusers, m->name) : NULL;
+    const ar_tensor *lender = !t && !o->has_alpha && m->is_diffusers ? ar__diffusers_lender(&r->diffusers, m->name) : NULL;
     out->alpha = o->has_alpha ? o->alpha : out->rank;
     r->lent += lender != NULL;
     r->absent += !t && !lender && !o->has_alpha;
@@ -136,7 +136,7 @@ static ar_status read_alpha(ar_pair_shape *out, struct reader *r, const struct m
 }
 
 static ar_status check_shapes(const struct reader *r, const struct module *m, ar_error *err) {
-    const ar_st_tensor *a = m->part[AR_KOHYA_DOWN], *b = m->part[AR_KOHYA_UP];
+    const ar_tensor *a = m->part[AR_KOHYA_DOWN], *b = m->part[AR_KOHYA_UP];
     bool conv = a->dims == 4 && b->dims == 4 && b->shape[2] == 1 && b->shape[3] == 1;
     if ((a->dims != 2 || b->dims != 2) && !conv)
         return ar__fail(err, AR_ERR_UNSUPPORTED,
@@ -154,7 +154,7 @@ static ar_status check_shapes(const struct reader *r, const struct module *m, ar
 
 static ar_status check_halves(const struct reader *r, const struct module *m, ar_error *err) {
     static const char *const halves[] = {"lora_down", "lora_up"};
-    const ar_st_tensor *t;
+    const ar_tensor *t;
     for (int i = AR_KOHYA_DOWN; i <= AR_KOHYA_UP; i++) {
         if (!m->part[i])
             return ar__fail(err, AR_ERR_FORMAT, "%s: module '%s' has no %s; a pair needs both halves", r->place, m->name, halves[i]);
@@ -164,9 +164,7 @@ static ar_status check_halves(const struct reader *r, const struct module *m, ar
     return check_shapes(r, m, err);
 }
 
-static ar_stored stored(const ar_st_tensor *t) {
-    return (ar_stored){.name = t->name, .bytes = t->data, .type = t->dtype, .is_there = true};
-}
+static ar_stored stored(const ar_tensor *t) { return (ar_stored){.name = t->name, .bytes = t->data, .type = t->dtype, .is_there = true}; }
 
 static ar_status claim_site(struct reader *r, const char *site, size_t module, ar_error *err) {
     size_t at = ar__map_find_str(&r->sites, site);
@@ -177,7 +175,7 @@ static ar_status claim_site(struct reader *r, const char *site, size_t module, a
 
 static ar_status read_pair(struct reader *r, size_t i, ar_error *err) {
     const struct module *m = &r->module[i];
-    const ar_st_tensor *a = m->part[AR_KOHYA_DOWN], *b = m->part[AR_KOHYA_UP];
+    const ar_tensor *a = m->part[AR_KOHYA_DOWN], *b = m->part[AR_KOHYA_UP];
     ar_pair_shape shape = {.policy = AR_POLICY_STANDARD};
     ar_pair *p;
     ar_status s;

@@ -14,11 +14,11 @@
 #ifndef AR_ADAPTER_MLX_H
 #define AR_ADAPTER_MLX_H
 
-#include "adapter/base_weights.h"
 #include "adapter/formats.h"
 #include "arch/names.h"
 #include "arch/names_mlx.h"
 #include "base/mem.h"
+#include "weights/base.h"
 
 #define AR_MLX_CONFIG "adapter_config.json"
 #define AR_MLX_WEIGHTS "adapters.safetensors"

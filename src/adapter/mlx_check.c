@@ -1,11 +1,11 @@
 /* What mlx-lm would call the modules of an adapter, and what it has no place for: looked at before anything is written. */
 #include <string.h>
 
-#include "adapter/base_weights.h"
 #include "adapter/mlx.h"
 #include "arch/names.h"
 #include "arch/names_mlx.h"
 #include "base/fail.h"
+#include "weights/base.h"
 
 const char *ar__mlx_type_of(const ar_base *base) { return base && !ar__base_info(base)->is_gguf ? ar__base_info(base)->model_type : NULL; }
 

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/base_weights.h"
 #include "adapter/mlx.h"
 #include "adapter/provenance.h"
 #include "arch/names.h"
@@ -13,13 +12,14 @@
 #include "base/map.h"
 #include "format/npz.h"
 #include "format/safetensors.h"
+#include "weights/base.h"
 
 /* A tensor of either container. */
 struct tensor {
     const char *name, *type_name;
     ar_dtype type;
     int dims;
-    int64_t shape[AR_ST_MAX_DIMS];
+    int64_t shape[AR_TENSOR_DIMS];
     size_t count;
     const void *data;
 };
@@ -47,7 +47,7 @@ struct reader {
 
 static struct tensor tensor_at(const struct reader *r, int i) {
     if (r->st) {
-        const ar_st_tensor *x = ar__st_at(r->st, i);
+        const ar_tensor *x = ar__st_at(r->st, i);
         struct tensor t = {x->name, x->dtype_name, x->dtype, x->dims, {0}, x->count, x->data};
         memcpy(t.shape, x->shape, sizeof t.shape);
         return t;

@@ -9,13 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/base_weights.h"
 #include "adapter/mlx.h"
 #include "adapter/provenance.h"
 #include "arch/names.h"
 #include "arch/names_mlx.h"
 #include "base/fail.h"
 #include "format/json.h"
+#include "weights/base.h"
 
 enum { CONFIG_MAX = 64 << 20 };
 
@@ -214,7 +214,7 @@ static ar_status prove_names(ar_write_context *c, ar_error *err) {
     ar_st_set *st = NULL;
     ar_status s = path ? ar__st_open(&st, path, err) : ar__fail_memory(err, c->path);
     for (int i = 0; !s && i < ar__st_count(st); i++) {
-        const ar_st_tensor *t = ar__st_at(st, i);
+        const ar_tensor *t = ar__st_at(st, i);
         const char *dot = strrchr(t->name, '.');
         char *module = ar__strndup(t->name, dot ? (size_t)(dot - t->name) : 0);
         ar_mlx_kind wanted = t->dims == 3 ? AR_MLX_SWITCH : AR_MLX_MODULE;

@@ -31,8 +31,8 @@ ar_status ar__peft_default_targets(ar_adapter *ad, const ar_read_context *c, ar_
 /* The tensors of one level of stacked experts. */
 typedef struct ar_peft_stack {
     const char *place, *path; /* of the file; of the module, the inner level with `.base_layer` behind it */
-    const ar_st_tensor *a, *b;
-    const ar_st_tensor *other_a, *other_b; /* of the other level; NULL: there is none */
+    const ar_tensor *a, *b;
+    const ar_tensor *other_a, *other_b; /* of the other level; NULL: there is none */
     const ar_pattern_set *ranks, *alphas;
 } ar_peft_stack;
 bool ar__peft_is_stack(const ar_adapter_settings *s, const char *path);

@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/base_weights.h"
 #include "adapter/peft.h"
 #include "base/fail.h"
 #include "base/mem.h"
+#include "weights/base.h"
 
 static const struct {
     const char *model_type, *names[6];

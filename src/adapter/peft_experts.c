@@ -13,10 +13,10 @@
 #include <math.h>
 #include <string.h>
 
-#include "adapter/base_weights.h"
 #include "adapter/peft.h"
 #include "base/fail.h"
 #include "base/mem.h"
+#include "weights/base.h"
 
 static const char gate_up[] = "gate_up_proj", gate[] = "gate_proj", up[] = "up_proj", down[] = "down_proj", inner[] = ".base_layer";
 
@@ -155,7 +155,7 @@ static ar_status count_experts(int64_t *experts, double *rank, const struct in_b
 }
 
 /* The factor whose element [i, k] is element first + i·row_step + k·column_step of the tensor. */
-static ar_stored part_of(const ar_st_tensor *t, size_t first, size_t row_step, size_t column_step) {
+static ar_stored part_of(const ar_tensor *t, size_t first, size_t row_step, size_t column_step) {
     const char *bytes = (const char *)t->data + first * ar__dtype(t->dtype)->bytes;
     return (ar_stored){
         .name = t->name, .bytes = bytes, .type = t->dtype, .is_there = true, .row_step = row_step, .column_step = column_step};

@@ -10,7 +10,7 @@
 typedef struct ar_peft_site {
     char *path; /* as ar__site_name has it */
     char *raw;  /* as the first key has it, which patterns may mean */
-    const ar_st_tensor *part[AR_PEFT_PART_COUNT];
+    const ar_tensor *part[AR_PEFT_PART_COUNT];
 } ar_peft_site;
 
 typedef struct ar_peft_reader {
@@ -26,7 +26,7 @@ typedef struct ar_peft_reader {
     bool has_other_base;
 } ar_peft_reader;
 
-static inline ar_stored ar__peft_stored(const ar_st_tensor *t) {
+static inline ar_stored ar__peft_stored(const ar_tensor *t) {
     return (ar_stored){.name = t->name, .bytes = t->data, .type = t->dtype, .is_there = true};
 }
 
@@ -34,6 +34,6 @@ static inline ar_stored ar__peft_stored(const ar_st_tensor *t) {
 ar_status ar__peft_sort(ar_peft_reader *r, const char *name, ar_error *err);
 /* The pair (or, of stacked experts, the pairs) of a site whose tensors are all there. */
 ar_status ar__peft_read_pair(ar_peft_reader *r, const ar_peft_site *site, ar_error *err);
-ar_status ar__peft_not_gathered(const ar_peft_reader *r, const ar_st_tensor *t, ar_error *err);
+ar_status ar__peft_not_gathered(const ar_peft_reader *r, const ar_tensor *t, ar_error *err);
 
 #endif

@@ -7,7 +7,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 
-static ar_status copy_values(float *out, const ar_peft_reader *r, const ar_st_tensor *t, ar_error *err) {
+static ar_status copy_values(float *out, const ar_peft_reader *r, const ar_tensor *t, ar_error *err) {
     ar__dtype(t->dtype)->to_f32(out, t->data, t->count);
     for (size_t i = 0; i < t->count; i++)
         if (!isfinite(out[i]))
@@ -17,7 +17,7 @@ static ar_status copy_values(float *out, const ar_peft_reader *r, const ar_st_te
 }
 
 static ar_status halves(bool *embedding, const ar_peft_reader *r, const ar_peft_site *site, ar_error *err) {
-    const ar_st_tensor *const *p = site->part;
+    const ar_tensor *const *p = site->part;
     static const char *const names[] = {"lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B"};
     bool linear = p[AR_PEFT_A] || p[AR_PEFT_B];
     *embedding = p[AR_PEFT_EMBEDDING_A] || p[AR_PEFT_EMBEDDING_B];
@@ -30,17 +30,16 @@ static ar_status halves(bool *embedding, const ar_peft_reader *r, const ar_peft_
 }
 
 /* The columns of A as a matrix: a convolution's are channels times kernel. */
-static int64_t columns(const ar_st_tensor *a) { return a->shape[0] < 1 ? 0 : (int64_t)a->count / a->shape[0]; }
+static int64_t columns(const ar_tensor *a) { return a->shape[0] < 1 ? 0 : (int64_t)a->count / a->shape[0]; }
 
 /* The number of elements of a vector that may carry dimensions of 1 (PEFT's magnitudes did). */
-static bool is_vector(const ar_st_tensor *t, int64_t n) {
+static bool is_vector(const ar_tensor *t, int64_t n) {
     for (int i = 0; i < t->dims; i++)
         if (t->shape[i] != 1 && t->shape[i] != n) return false;
     return t->count == (size_t)n;
 }
 
-static ar_status check_shapes(const ar_peft_reader *r, const ar_peft_site *site, const ar_st_tensor *a, const ar_st_tensor *b,
-                              ar_error *err) {
+static ar_status check_shapes(const ar_peft_reader *r, const ar_peft_site *site, const ar_tensor *a, const ar_tensor *b, ar_error *err) {
     if (!a->count || !b->count) return ar__peft_not_gathered(r, a->count ? b : a, err);
     bool conv = a->dims == 4 && b->dims == 4 && b->shape[2] == 1 && b->shape[3] == 1;
     if ((a->dims != 2 || b->dims != 2) && !conv)
@@ -61,7 +60,7 @@ static ar_status check_shapes(const ar_peft_reader *r, const ar_peft_site *site,
 
 /* A vector that the configuration announces must be there, one that it does not would be ignored by PEFT. */
 static ar_status check_announced(const ar_peft_reader *r, const ar_peft_site *site, int part, bool on, const char *field, ar_error *err) {
-    const ar_st_tensor *t = site->part[part];
+    const ar_tensor *t = site->part[part];
     if (on && !t)
         return ar__fail(err, AR_ERR_MISMATCH, "%s: '%s' is on, but site '%s' has no such tensor in %s", AR_PEFT_CONFIG, field, site->path,
                         r->place);
@@ -90,8 +89,7 @@ static ar_status check_rank(const ar_peft_reader *r, const ar_peft_site *site, i
                     r->place, site->path, rank, AR_PEFT_CONFIG, wanted);
 }
 
-static ar_status check_site(const ar_peft_reader *r, const ar_peft_site *site, const ar_st_tensor *a, const ar_st_tensor *b,
-                            ar_error *err) {
+static ar_status check_site(const ar_peft_reader *r, const ar_peft_site *site, const ar_tensor *a, const ar_tensor *b, ar_error *err) {
     const ar_adapter_settings *set = &r->ad->settings;
     ar_status s;
     if ((s = check_shapes(r, site, a, b, err)) || (s = check_announced(r, site, AR_PEFT_MAGNITUDE, set->dora, "use_dora", err)) ||
@@ -120,7 +118,7 @@ static ar_status read_stack(ar_peft_reader *r, const ar_peft_site *site, ar_erro
     const ar_peft_site *other = other_level(r, site);
     bool embedding;
     ar_status s = other ? halves(&embedding, r, other, err) : AR_OK;
-    const ar_st_tensor *a = site->part[AR_PEFT_A], *b = site->part[AR_PEFT_B];
+    const ar_tensor *a = site->part[AR_PEFT_A], *b = site->part[AR_PEFT_B];
     if (!s) s = check_shapes(r, site, a, b, err);
     if (!s && (a->dims != 2 || (other && (embedding || other->part[AR_PEFT_A]->dims != 2 || other->part[AR_PEFT_B]->dims != 2))))
         s = ar__fail(err, AR_ERR_FORMAT, "%s: site '%s': stacked experts with factors that are no matrices", r->place, site->path);
@@ -139,8 +137,8 @@ ar_status ar__peft_read_pair(ar_peft_reader *r, const ar_peft_site *site, ar_err
     ar_status s = halves(&embedding, r, site, err);
     if (s) return s;
     if (!embedding && ar__peft_is_stack(set, site->path)) return read_stack(r, site, err);
-    const ar_st_tensor *a = site->part[embedding ? AR_PEFT_EMBEDDING_A : AR_PEFT_A],
-                       *b = site->part[embedding ? AR_PEFT_EMBEDDING_B : AR_PEFT_B];
+    const ar_tensor *a = site->part[embedding ? AR_PEFT_EMBEDDING_A : AR_PEFT_A],
+                    *b = site->part[embedding ? AR_PEFT_EMBEDDING_B : AR_PEFT_B];
     if ((s = check_site(r, site, a, b, err)) || (s = find_pattern(&alpha, r, &r->alphas, site, err))) return s;
     ar_pair_shape shape = {.site = site->path, .n_in = columns(a), .n_out = b->shape[0], .rank = (int)a->shape[0], .alpha = alpha};
     if (a->dims == 4) memcpy(shape.kernel, &a->shape[2], sizeof shape.kernel);

@@ -28,12 +28,12 @@ static ar_peft_site *find_site(ar_peft_reader *r, char *path, char *raw) {
     return ok ? &list[at] : NULL;
 }
 
-static bool is_same(const ar_st_tensor *a, const void *bytes, ar_dtype type, size_t count) {
+static bool is_same(const ar_tensor *a, const void *bytes, ar_dtype type, size_t count) {
     return a->dtype == type && a->count == count && !memcmp(a->data, bytes, a->bytes);
 }
 
 /* ZeRO-3 leaves each process a part, and a tensor that was not gathered is saved with no elements. */
-ar_status ar__peft_not_gathered(const ar_peft_reader *r, const ar_st_tensor *t, ar_error *err) {
+ar_status ar__peft_not_gathered(const ar_peft_reader *r, const ar_tensor *t, ar_error *err) {
     return ar__fail(err, AR_ERR_FORMAT,
                     "%s: tensor '%s' is empty, as DeepSpeed ZeRO-3 leaves one whose parts were not gathered: the trained "
                     "numbers are not in this file; save with stage3_gather_16bit_weights_on_model_save, or run zero_to_fp32.py on the "
@@ -42,7 +42,7 @@ ar_status ar__peft_not_gathered(const ar_peft_reader *r, const ar_st_tensor *t, 
 }
 
 /* PEFT may save a tensor twice, under PATH.weight and under PATH.modules_to_save.weight. */
-static ar_status read_whole(ar_peft_reader *r, const ar_st_tensor *t, const char *name, ar_error *err) {
+static ar_status read_whole(ar_peft_reader *r, const ar_tensor *t, const char *name, ar_error *err) {
     ar_whole *w = ar__adapter_find_whole(r->ad, name);
     if (w && is_same(t, w->stored.bytes, w->stored.type, w->count)) return AR_OK;
     if (w)
@@ -55,10 +55,10 @@ static ar_status read_whole(ar_peft_reader *r, const ar_st_tensor *t, const char
 }
 
 /* Takes path and raw. */
-static ar_status read_pair_part(ar_peft_reader *r, const ar_st_tensor *t, ar_peft_part part, char *path, char *raw, ar_error *err) {
+static ar_status read_pair_part(ar_peft_reader *r, const ar_tensor *t, ar_peft_part part, char *path, char *raw, ar_error *err) {
     ar_peft_site *site = find_site(r, path, raw);
     if (!site) return ar__fail_memory(err, r->place);
-    const ar_st_tensor *before = site->part[part];
+    const ar_tensor *before = site->part[part];
     if (before && !is_same(t, before->data, before->dtype, before->count))
         return ar__fail(err, AR_ERR_FORMAT,
                         "%s: '%s' and '%s' are the same part of one site, and their values differ: the file holds several adapters",
@@ -81,7 +81,7 @@ static char *name_of(const ar_peft_reader *r, const char *path, bool whole) {
 
 /* A copy of the base's weight says which base the adapter was trained on. */
 static ar_status compare_copy(ar_peft_reader *r, const char *name, const char *path, ar_error *err) {
-    const ar_st_tensor *t = NULL;
+    const ar_tensor *t = NULL;
     bool same = true;
     char *module = r->c->base ? name_of(r, path, true) : NULL, *dot = module ? strrchr(module, '.') : NULL;
     ar_status s = AR_OK;
@@ -125,7 +125,7 @@ static ar_status check_key(const ar_peft_reader *r, ar_peft_part part, const cha
 ar_status ar__peft_sort(ar_peft_reader *r, const char *name, ar_error *err) {
     char *raw;
     ar_peft_spelling spelling;
-    const ar_st_tensor *t;
+    const ar_tensor *t;
     ar_peft_part part = ar__peft_key_parse(&raw, &spelling, name);
     if (part == AR_PEFT_TOKENS)
         return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: tensor '%s': trained tokens replace rows of the embedding, which Alphar cannot do",

@@ -2,9 +2,9 @@
  * trained and lost, and the adapter without it is another one. */
 #include <string.h>
 
-#include "adapter/base_weights.h"
 #include "adapter/peft.h"
 #include "base/fail.h"
+#include "weights/base.h"
 
 /* The module, or one above it, ends with the name (no dot needed, as in PEFT). */
 static bool is_below(const char *path, size_t n, const char *name) {

@@ -11,8 +11,8 @@
 #ifndef AR_ADAPTER_SITE_NAME_H
 #define AR_ADAPTER_SITE_NAME_H
 
-#include "adapter/base_weights.h"
 #include "base/mem.h"
+#include "weights/base.h"
 
 /* Appends the path without wrappers; *found (may be NULL): the first of these, NULL where there is none. */
 void ar__site_unwrapped(ar_buf *out, const char *path, const char **found);

@@ -7,13 +7,13 @@
 
 #include "adapter/algebra/compare.h"
 #include "adapter/algebra/fold.h"
-#include "adapter/base_weights.h"
 #include "adapter/formats.h"
 #include "arch/names.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/lock.h"
 #include "base/mem.h"
+#include "weights/base.h"
 
 /* Where the new files stand until they are proven: a folder inside the target, or a file beside it. */
 struct stage {

@@ -19,7 +19,7 @@ enum { INDEX_MAX = 256 << 20 };
 struct ar_st_set {
     ar_st_file *file;
     size_t file_count, file_cap;
-    ar_st_tensor *tensor; /* sorted by name */
+    ar_tensor *tensor; /* sorted by name */
     size_t count;
     ar_map names;
 };
@@ -36,7 +36,7 @@ static ar_status add_file(ar_st_set *st, const char *path, ar_error *err) {
     return AR_OK;
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(((const ar_st_tensor *)a)->name, ((const ar_st_tensor *)b)->name); }
+static int by_name(const void *a, const void *b) { return strcmp(((const ar_tensor *)a)->name, ((const ar_tensor *)b)->name); }
 
 /* Moves the tensors of all files into one sorted list and names them; a name may stand in one file only. */
 static ar_status join_files(ar_st_set *st, const char *path, ar_error *err) {
@@ -53,7 +53,7 @@ static ar_status join_files(ar_st_set *st, const char *path, ar_error *err) {
     }
     if (at) qsort(st->tensor, at, sizeof *st->tensor, by_name);
     for (size_t i = 0; i < at; i++) {
-        const ar_st_tensor *t = &st->tensor[i];
+        const ar_tensor *t = &st->tensor[i];
         if (i && !strcmp(t->name, t[-1].name))
             return ar__fail(err, AR_ERR_FORMAT, "%s: tensor '%s' stands in %s too", ar__st_path(st, t[-1].file), t->name,
                             ar__st_path(st, t->file));
@@ -104,7 +104,7 @@ static ar_status check_index(const ar_st_set *st, const ar_map *shards, const js
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)map, tensor, value) {
         const char *name = json_string_value(value);
-        const ar_st_tensor *t = ar__st_find(st, tensor);
+        const ar_tensor *t = ar__st_find(st, tensor);
         size_t file = ar__map_find_str(shards, name);
         if (!t) return ar__fail(err, AR_ERR_MISMATCH, "%s: tensor '%s' is not in %s, where the index puts it", index, tensor, name);
         if ((size_t)t->file != file)
@@ -191,15 +191,15 @@ void ar__st_close(ar_st_set *st) {
 }
 
 int ar__st_count(const ar_st_set *st) { return (int)st->count; }
-const ar_st_tensor *ar__st_at(const ar_st_set *st, int i) { return &st->tensor[i]; }
+const ar_tensor *ar__st_at(const ar_st_set *st, int i) { return &st->tensor[i]; }
 
-const ar_st_tensor *ar__st_find(const ar_st_set *st, const char *name) {
+const ar_tensor *ar__st_find(const ar_st_set *st, const char *name) {
     size_t i = ar__map_find_str(&st->names, name);
     return i == AR_MAP_NONE ? NULL : &st->tensor[i];
 }
 
-ar_status ar__st_need(const ar_st_tensor **out, const ar_st_set *st, const char *name, ar_error *err) {
-    const ar_st_tensor *t = ar__st_find(st, name);
+ar_status ar__st_need(const ar_tensor **out, const ar_st_set *st, const char *name, ar_error *err) {
+    const ar_tensor *t = ar__st_find(st, name);
     *out = t;
     if (!t)
         return ar__fail(err, AR_ERR_NOT_FOUND, "%s%s: no tensor '%s'", ar__st_path(st, 0),

@@ -14,20 +14,7 @@
 
 #include "alphar/error.h"
 #include "base/file.h"
-#include "kern/dtype.h"
-
-enum { AR_ST_MAX_DIMS = 8 };
-
-typedef struct ar_st_tensor {
-    const char *name;
-    ar_dtype dtype;         /* AR_DTYPE_COUNT where Alphar has no such type (F8_E4M3, …) */
-    const char *dtype_name; /* as the header writes it */
-    int dims;
-    int64_t shape[AR_ST_MAX_DIMS];
-    size_t count, bytes;
-    const void *data; /* into the map; not necessarily aligned to the element size */
-    int file;         /* index of the shard */
-} ar_st_tensor;
+#include "format/tensor.h"
 
 typedef struct ar_st_set ar_st_set;
 
@@ -35,11 +22,11 @@ typedef struct ar_st_set ar_st_set;
 ar_status ar__st_open(ar_st_set **out, const char *path, ar_error *err); /* reads headers only */
 void ar__st_close(ar_st_set *st);                                        /* NULL is fine */
 int ar__st_count(const ar_st_set *st);
-const ar_st_tensor *ar__st_at(const ar_st_set *st, int i);              /* in name order */
-const ar_st_tensor *ar__st_find(const ar_st_set *st, const char *name); /* NULL if absent */
+const ar_tensor *ar__st_at(const ar_st_set *st, int i);              /* in name order */
+const ar_tensor *ar__st_find(const ar_st_set *st, const char *name); /* NULL if absent */
 /* The tensor, which must be there and of a weight dtype (f32, f16, bf16); the message says where it was looked for.  A
  * file may hold tensors of types that Alphar cannot use, as long as nobody asks for them. */
-ar_status ar__st_need(const ar_st_tensor **out, const ar_st_set *st, const char *name, ar_error *err);
+ar_status ar__st_need(const ar_tensor **out, const ar_st_set *st, const char *name, ar_error *err);
 /* Value of a __metadata__ key of the first file, NULL if absent. */
 const char *ar__st_metadata(const ar_st_set *st, const char *key);
 /* All of it: an object of strings, NULL where there is none.  Borrowed. */
@@ -60,7 +47,7 @@ ar_status ar__st_writer_add_stream(ar_st_writer *w, const char *name, ar_dtype t
                                    void *user, ar_error *err);
 /* As above, with name, type and shape of a tensor read elsewhere, which may be of a type that Alphar only carries; t's
  * strings live until save. */
-ar_status ar__st_writer_add_like(ar_st_writer *w, const ar_st_tensor *t, ar_stream_fn stream, void *user, ar_error *err);
+ar_status ar__st_writer_add_like(ar_st_writer *w, const ar_tensor *t, ar_stream_fn stream, void *user, ar_error *err);
 ar_status ar__st_writer_meta(ar_st_writer *w, const char *key, const char *value, ar_error *err);
 /* Atomic (ar_writer).  Tensors are laid out sorted by alignment then name, as the reference library does. */
 ar_status ar__st_writer_save(ar_st_writer *w, const char *path, ar_error *err);

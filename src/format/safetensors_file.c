@@ -52,7 +52,7 @@ static unsigned foreign_bits(const char *name) {
     return 0;
 }
 
-static bool size_of(size_t *bytes, const ar_st_tensor *t) {
+static bool size_of(size_t *bytes, const ar_tensor *t) {
     if (t->dtype != AR_DTYPE_COUNT) return ar__dtype_bytes(bytes, t->dtype, t->count);
     size_t bits;
     if (!ar__mul(&bits, t->count, foreign_bits(t->dtype_name)) || bits % 8) return false;
@@ -64,10 +64,10 @@ static ar_status bad(const ar_st_file *f, const char *name, const char *what, ar
     return ar__fail(err, AR_ERR_FORMAT, "%s: tensor '%s': %s", f->path, name, what);
 }
 
-static ar_status read_shape(ar_st_tensor *t, const ar_st_file *f, const json_t *shape, ar_error *err) {
+static ar_status read_shape(ar_tensor *t, const ar_st_file *f, const json_t *shape, ar_error *err) {
     size_t dims = json_array_size(shape);
     if (!json_is_array(shape)) return bad(f, t->name, "no 'shape' list", err);
-    if (dims > AR_ST_MAX_DIMS) return bad(f, t->name, "more than 8 dimensions", err);
+    if (dims > AR_TENSOR_DIMS) return bad(f, t->name, "more than 8 dimensions", err);
     t->dims = (int)dims;
     t->count = 1;
     for (size_t i = 0; i < dims; i++) {
@@ -85,10 +85,10 @@ static bool all_integers(const json_t *array) {
     return true;
 }
 
-static ar_status read_tensor(ar_st_tensor *t, const ar_st_file *f, const char *name, const json_t *v, uint64_t begin, ar_error *err) {
+static ar_status read_tensor(ar_tensor *t, const ar_st_file *f, const char *name, const json_t *v, uint64_t begin, ar_error *err) {
     const json_t *dtype = json_object_get(v, "dtype"), *offsets = json_object_get(v, "data_offsets");
     int64_t from = -1, to = -1;
-    *t = (ar_st_tensor){.name = name, .dtype = AR_DTYPE_COUNT, .dtype_name = json_string_value(dtype)};
+    *t = (ar_tensor){.name = name, .dtype = AR_DTYPE_COUNT, .dtype_name = json_string_value(dtype)};
     if (!t->dtype_name) return bad(f, name, "no 'dtype' string", err);
     ar__dtype_from_safetensors(&t->dtype, t->dtype_name, strlen(t->dtype_name));
     ar_status s = read_shape(t, f, json_object_get(v, "shape"), err);
@@ -113,7 +113,7 @@ static ar_status read_tensor(ar_st_tensor *t, const ar_st_file *f, const char *n
 }
 
 static int by_place(const void *a, const void *b) {
-    const ar_st_tensor *x = a, *y = b;
+    const ar_tensor *x = a, *y = b;
     uintptr_t p = (uintptr_t)x->data, q = (uintptr_t)y->data;
     if (p != q) return p < q ? -1 : 1;
     return x->bytes != y->bytes ? (x->bytes < y->bytes ? -1 : 1) : strcmp(x->name, y->name);
@@ -122,7 +122,7 @@ static int by_place(const void *a, const void *b) {
 static ar_status check_extents(const ar_st_file *f, uint64_t begin, ar_error *err) {
     const unsigned char *at = f->map.data + begin, *end = f->map.data + f->map.size;
     for (size_t i = 0; i < f->count; i++) {
-        const ar_st_tensor *t = &f->tensor[i];
+        const ar_tensor *t = &f->tensor[i];
         const unsigned char *p = t->data;
         size_t where = (size_t)(p - f->map.data), wanted = (size_t)(at - f->map.data);
         if (p < at)

@@ -8,7 +8,7 @@ typedef struct ar_st_file {
     char *path;
     ar_filemap map;
     json_t *header; /* names and metadata of the tensors live here */
-    ar_st_tensor *tensor;
+    ar_tensor *tensor;
     size_t count;
 } ar_st_file;
 

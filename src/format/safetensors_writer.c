@@ -13,7 +13,7 @@ struct item {
     char *name;
     const char *type; /* as the header writes it */
     int dims;
-    int64_t shape[AR_ST_MAX_DIMS];
+    int64_t shape[AR_TENSOR_DIMS];
     size_t bytes;
     const void *data; /* NULL where stream makes it */
     ar_stream_fn stream;
@@ -59,8 +59,8 @@ void ar__st_writer_free(ar_st_writer *w) {
 }
 
 static ar_status read_shape(struct item *it, size_t *count, const char *name, const int64_t *shape, ar_error *err) {
-    if (it->dims < 0 || it->dims > AR_ST_MAX_DIMS)
-        return ar__fail(err, AR_ERR_VALUE, "tensor '%s': %d dimensions, wanted at most %d", name, it->dims, AR_ST_MAX_DIMS);
+    if (it->dims < 0 || it->dims > AR_TENSOR_DIMS)
+        return ar__fail(err, AR_ERR_VALUE, "tensor '%s': %d dimensions, wanted at most %d", name, it->dims, AR_TENSOR_DIMS);
     *count = 1;
     for (int i = 0; i < it->dims; i++) {
         it->shape[i] = shape[i];
@@ -101,7 +101,7 @@ ar_status ar__st_writer_add_stream(ar_st_writer *w, const char *name, ar_dtype t
     return add_plain(w, name, t, (struct item){.dims = dims, .stream = stream, .user = user}, shape, err);
 }
 
-ar_status ar__st_writer_add_like(ar_st_writer *w, const ar_st_tensor *t, ar_stream_fn stream, void *user, ar_error *err) {
+ar_status ar__st_writer_add_like(ar_st_writer *w, const ar_tensor *t, ar_stream_fn stream, void *user, ar_error *err) {
     struct item it = {.type = t->dtype_name, .dims = t->dims, .bytes = t->bytes, .stream = stream, .user = user};
     size_t count;
     ar_status s = read_shape(&it, &count, t->name, t->shape, err);

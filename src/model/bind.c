@@ -1,72 +1,69 @@
+/* Modules of the record on the weights of its files.  What a weight is called, whether the head is tied, how its rows and its two
+ * dimensions lie, is weights/base.h's to know; here a weight becomes what an operator takes:
+ *
+ *     linear, embedding   the bytes in the file, as they are; a copy in the file's type where rows or dimensions lie otherwise, one
+ *                         in f32 where the numbers are not aligned
+ *     norm, bias          a copy in f32 */
 #include "model/bind.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/base_weights.h"
 #include "arch/names.h"
 #include "base/fail.h"
 #include "base/mem.h"
+#include "weights/base.h"
 
 const char *const ar__xielu_names[4] = {".alpha_p", ".alpha_n", ".beta", ".eps"};
 
 typedef struct binder {
     ar_model *m;
-    const char *prefix; /* of everything but the head */
-    bool headless;      /* the files lack it */
-    const ar_st_tensor *old_head;
-    bool outside; /* a multimodal base's files put "language_model." before "model." and the head, as transformers 4 did */
-    size_t bound;
+    bool *used; /* by index of the base's weights */
     ar_error *err;
 } binder;
 
-static const ar_st_tensor *find_tensor(const binder *b, const char *path, const char *suffix, ar_buf *name) {
-    const char *p = path, *inner = ar__names_unwrap(path);
-    if (b->outside) {
-        ar__buf_clear(name);
-        ar__buf_printf(name, "language_model.%s%s%s", inner != path ? "model." : "", inner, suffix);
-        return name->failed ? NULL : ar__st_find(b->m->files, name->data);
-    }
-    if (b->headless && !strncmp(p, b->prefix, strlen(b->prefix))) p += strlen(b->prefix);
-    ar__buf_clear(name);
-    ar__buf_printf(name, "%s%s", p, suffix);
-    return name->failed ? NULL : ar__st_find(b->m->files, name->data);
+static const char *path_of(const binder *b, int file) { return ar__tensors_path(ar__base_files(b->m->base), file); }
+
+static ar_status missing(const binder *b, const char *path, const char *suffix) {
+    return ar__fail(b->err, AR_ERR_MISMATCH, "%s: tensor '%s%s' is not there; the files do not hold what %s describes", b->m->path, path,
+                    suffix, ar__base_info(b->m->base)->is_gguf ? "their key-values" : "config.json");
 }
 
-static ar_status missing(const binder *b, const char *name) {
-    return ar__fail(b->err, AR_ERR_MISMATCH, "%s: tensor '%s' is not there; the files do not hold what config.json describes", b->m->path,
-                    name);
+static void mark_used(binder *b, const ar_base_weight *w) {
+    for (int i = 0; i < ar__base_count(b->m->base); i++)
+        if (ar__base_at(b->m->base, i) == w) b->used[i] = true;
 }
 
-static ar_status check_shape(const binder *b, const ar_st_tensor *t, int64_t rows, int64_t cols) {
+static ar_status check_shape(const binder *b, const ar_base_weight *w, int64_t rows, int64_t cols) {
     bool vector = cols == 1;
-    bool fits = vector ? t->dims == 1 && t->shape[0] == rows : t->dims == 2 && t->shape[0] == rows && t->shape[1] == cols;
+    bool fits = vector ? w->dims == 1 && w->shape[0] == rows : w->dims == 2 && w->shape[0] == rows && w->shape[1] == cols;
     if (!fits) {
-        ar_buf found = {0};
-        for (int i = 0; i < t->dims; i++) ar__buf_printf(&found, "%s%lld", i ? ", " : "", (long long)t->shape[i]);
-        ar_status s =
-            vector ? ar__fail(b->err, AR_ERR_MISMATCH, "%s: tensor '%s' is [%s], config.json wants [%lld]",
-                              ar__st_path(b->m->files, t->file), t->name, found.data ? found.data : "", (long long)rows)
-                   : ar__fail(b->err, AR_ERR_MISMATCH, "%s: tensor '%s' is [%s], config.json wants [%lld, %lld]",
-                              ar__st_path(b->m->files, t->file), t->name, found.data ? found.data : "", (long long)rows, (long long)cols);
+        ar_buf found = {0}, wanted = {0};
+        for (int i = 0; i < w->dims; i++) ar__buf_printf(&found, "%s%lld", i ? ", " : "", (long long)w->shape[i]);
+        ar__buf_printf(&wanted, "%lld", (long long)rows);
+        if (!vector) ar__buf_printf(&wanted, ", %lld", (long long)cols);
+        ar_status s = ar__fail(b->err, AR_ERR_MISMATCH, "%s: tensor '%s' is [%s], %s [%s]", path_of(b, w->file), w->tensor,
+                               found.data ? found.data : "",
+                               ar__base_info(b->m->base)->is_gguf ? "its key-values want" : "config.json wants", wanted.data);
         ar__buf_release(&found);
+        ar__buf_release(&wanted);
         return s;
     }
-    if (!ar__dtype_is_float(t->dtype))
-        return ar__fail(b->err, AR_ERR_UNSUPPORTED, "%s: tensor '%s' is %s, wanted f32, f16 or bf16", ar__st_path(b->m->files, t->file),
-                        t->name, ar__dtype(t->dtype)->name);
+    const ar_dtype_info *t = ar__dtype(w->type);
+    if (!t->is_weight || (vector && !ar__dtype_is_float(w->type)))
+        return ar__fail(b->err, AR_ERR_UNSUPPORTED, "%s: tensor '%s' is %s, wanted f32, f16%s bf16%s", path_of(b, w->file), w->tensor,
+                        w->type < AR_DTYPE_COUNT ? t->name : w->type_name, vector ? " or" : ",",
+                        vector ? "" : " or a type of docs/gguf.md that runs");
     return AR_OK;
 }
 
-static ar_status copy_f32(float **out, const binder *b, const ar_st_tensor *t) {
-    *out = ar__alloc(t->count, sizeof **out);
-    if (!*out) return ar__fail_memory(b->err, t->name);
-    ar__dtype(t->dtype)->to_f32(*out, t->data, t->count);
-    return AR_OK;
+static ar_status copy_f32(float **out, const binder *b, const ar_base_weight *w) {
+    *out = ar__alloc((size_t)w->n_out * (size_t)w->n_in, sizeof **out);
+    return *out ? ar__base_read_rows(*out, b->m->base, w, 0, w->n_out, b->err) : ar__fail_memory(b->err, w->tensor);
 }
 
-static void set_weight(ar_model *m, size_t i, const ar_st_tensor *t) {
-    ar_weight w = {t->data, t->dtype, (size_t)m->modules[i].n_out, (size_t)m->modules[i].n_in};
+static void set_weight(ar_model *m, size_t i, const void *data, ar_dtype type) {
+    ar_weight w = {data, type, (size_t)m->modules[i].n_out, (size_t)m->modules[i].n_in};
     ar_embedding *embedding = ar__model_embedding(m, i);
     if (embedding)
         embedding->w = w;
@@ -74,114 +71,102 @@ static void set_weight(ar_model *m, size_t i, const ar_st_tensor *t) {
         ar__model_linear(m, i)->w = w;
 }
 
-/* The head under a name that it had before. */
-static const ar_st_tensor *find_head(const binder *b, ar_buf *name) {
-    const ar_st_tensor *t = NULL;
-    for (const ar_name_row *row = b->m->arch.names->top; !t && row->hf; row++)
-        if (row->kind == AR_MODULE_HEAD) t = find_tensor(b, row->hf, ".weight", name);
-    return t;
-}
-
-/* A copy that lies as [n_out, n_in], in the file's dtype. */
-static ar_status copy_turned(const binder *b, size_t i, const ar_st_tensor *t) {
-    const ar_module *mod = &b->m->modules[i];
-    size_t rows = (size_t)mod->n_out, cols = (size_t)mod->n_in, bytes = ar__dtype(t->dtype)->bytes;
-    char *to = ar__alloc(t->count, bytes);
-    if (!to) return ar__fail_memory(b->err, t->name);
-    for (size_t r = 0; r < rows; r++)
-        for (size_t c = 0; c < cols; c++) memcpy(to + (r * cols + c) * bytes, (const char *)t->data + (c * rows + r) * bytes, bytes);
+/* As [n_out, n_in] in Hugging Face's order of rows, in the file's type. */
+static ar_status copy_in_order(const binder *b, size_t i, const ar_base_weight *w) {
+    void *to = ar__alloc(w->bytes, 1);
+    if (!to) return ar__fail_memory(b->err, w->tensor);
     b->m->owned[i].turned = to;
-    ar__model_linear(b->m, i)->w = (ar_weight){to, t->dtype, rows, cols};
-    return AR_OK;
+    set_weight(b->m, i, to, w->type);
+    return ar__base_read_stored(to, b->m->base, w, b->err);
 }
 
-static ar_status bind_bias(binder *b, size_t i, ar_buf *name) {
+/* Under the embedding's name or the head's, where a file has only the other one. */
+static const ar_base_weight *find_weight(const binder *b, size_t i) {
+    const ar_model *m = b->m;
+    const ar_base_weight *w = ar__base_find(m->base, m->modules[i].path);
+    if (!w && i == 0 && m->tied) w = ar__base_own_head(m->base);
+    return w && w->is_tied ? NULL : w;
+}
+
+static ar_status bind_bias(binder *b, size_t i, const ar_base_weight *w) {
     const ar_module *mod = &b->m->modules[i];
-    const ar_st_tensor *t = find_tensor(b, mod->path, ".bias", name);
-    ar_status s;
-    if (name->failed) return ar__fail_memory(b->err, mod->path);
-    if (!t) return missing(b, name->data);
-    b->bound++;
-    if ((s = check_shape(b, t, mod->n_out, 1))) return s;
-    return copy_f32(&b->m->owned[i].bias, b, t);
+    if (!w || !w->bias) return missing(b, mod->path, ".bias");
+    b->m->owned[i].bias = ar__alloc((size_t)mod->n_out, sizeof(float));
+    if (!b->m->owned[i].bias) return ar__fail_memory(b->err, mod->path);
+    return ar__base_read_bias(b->m->owned[i].bias, b->m->base, w, b->err);
 }
 
-static ar_status bind_module(binder *b, size_t i, ar_buf *name) {
+/* Of a tied head, which has no weight to stand beside. */
+static ar_status bind_lone_bias(binder *b, size_t i) {
+    const ar_module *mod = &b->m->modules[i];
+    const ar_base_weight *own = ar__base_own_head(b->m->base);
+    if (own && own->bias) return bind_bias(b, i, own);
+    ar_buf name = {0};
+    ar__buf_printf(&name, "%s.bias", mod->path);
+    const ar_base_weight *w = name.failed ? NULL : ar__base_find(b->m->base, name.data);
+    ar_status s = name.failed ? ar__fail_memory(b->err, mod->path) : w ? check_shape(b, w, mod->n_out, 1) : missing(b, mod->path, ".bias");
+    ar__buf_release(&name);
+    if (s) return s;
+    mark_used(b, w);
+    return copy_f32(&b->m->owned[i].bias, b, w);
+}
+
+static ar_status bind_module(binder *b, size_t i) {
     ar_model *m = b->m;
     const ar_module *mod = &m->modules[i];
-    const ar_st_tensor *t = find_tensor(b, mod->path, ".weight", name);
-    ar_status s;
-    if (name->failed) return ar__fail_memory(b->err, mod->path);
-    if (!t && i == 0 && m->tied)
-        t = find_tensor(b, m->modules[ar__module_head(&m->arch)].path, ".weight", name); /* the one tensor under its other name */
-    if (!t && i == ar__module_head(&m->arch)) t = b->old_head = find_head(b, name);
-    if (!t) return missing(b, name->data);
-    if ((s = check_shape(b, t, mod->is_conv1d ? mod->n_in : mod->n_out, mod->is_conv1d ? mod->n_out : mod->n_in))) return s;
-    b->bound++;
-    size_t align = ar__dtype(t->dtype)->bytes;
-    if (mod->is_conv1d)
-        s = copy_turned(b, i, t);
-    else if (mod->kind == AR_MODULE_NORM || (uintptr_t)t->data % align)
-        s = copy_f32(&m->owned[i].weight, b, t);
+    const ar_base_weight *w = find_weight(b, i);
+    if (!w) return missing(b, mod->path, ".weight");
+    ar_status s = check_shape(b, w, w->is_conv1d ? mod->n_in : mod->n_out, w->is_conv1d ? mod->n_out : mod->n_in);
+    if (s) return s;
+    mark_used(b, w);
+    size_t align = ar__dtype_is_float(w->type) ? ar__dtype(w->type)->bytes : 1;
+    if (mod->kind != AR_MODULE_NORM && (w->is_conv1d || w->order != AR_ROWS_SAME))
+        s = copy_in_order(b, i, w);
+    else if (mod->kind == AR_MODULE_NORM || (uintptr_t)w->data % align)
+        s = copy_f32(&m->owned[i].weight, b, w);
     else
-        set_weight(m, i, t);
-    return s || !mod->has_bias ? s : bind_bias(b, i, name);
+        set_weight(m, i, w->data, w->type);
+    return s || !mod->has_bias ? s : bind_bias(b, i, w);
 }
 
 /* A tie that the files do not keep: both tensors are there, and differ. */
-static ar_status check_tie(binder *b, ar_buf *name) {
+static ar_status check_tie(binder *b) {
     ar_model *m = b->m;
     const ar_module *head = &m->modules[ar__module_head(&m->arch)];
-    const ar_st_tensor *embedding = find_tensor(b, m->modules[0].path, ".weight", name);
-    const ar_st_tensor *own = m->tied ? find_tensor(b, head->path, ".weight", name) : NULL;
-    if (name->failed) return ar__fail_memory(b->err, head->path);
+    const ar_base_weight *embedding = ar__base_find(m->base, m->modules[0].path), *own = m->tied ? ar__base_own_head(m->base) : NULL;
     if (!embedding || !own) return AR_OK;
     ar_status s = check_shape(b, embedding, head->n_out, head->n_in);
     if (!s) s = check_shape(b, own, head->n_out, head->n_in);
-    if (s || ar__dtype_equal(embedding->dtype, embedding->data, own->dtype, own->data, own->count)) return s;
+    if (s) return s;
+    mark_used(b, own);
+    if (ar__dtype_equal(embedding->type, embedding->data, own->type, own->data, (size_t)own->n_out * (size_t)own->n_in)) return AR_OK;
     m->tied = m->arch.tied = false;
     m->own_head = true;
-    ar__log_warn(&m->rt->log, AR_OWN_HEAD, m->path, own->name);
+    ar__log_warn(&m->rt->log, AR_OWN_HEAD, m->path, own->tensor);
     return AR_OK;
 }
 
-/* The module of a tensor's path, which may lack the prefix. */
-static size_t find_module(const binder *b, ar_buf *path) {
-    size_t at = ar__model_find(b->m, path->data);
-    ar_buf whole = {0};
-    if (b->outside && !strncmp(path->data, "language_model.", 15)) {
-        bool below = !strncmp(path->data + 15, "model.", 6);
-        ar__buf_printf(&whole, "%s%s", below ? AR_WRAPPER : "", path->data + (below ? 21 : 15));
-        at = whole.failed ? SIZE_MAX : ar__model_find(b->m, whole.data);
-        ar__buf_release(&whole);
-        return at;
-    }
-    if (at != SIZE_MAX || !b->headless) return at;
-    ar__buf_printf(&whole, "%s%s", b->prefix, path->data);
-    at = whole.failed ? SIZE_MAX : ar__model_find(b->m, whole.data);
-    ar__buf_release(&whole);
-    return at;
+/* Any number's tensor by its whole name. */
+static ar_status bind_number(float *out, binder *b, const char *name) {
+    const ar_base_weight *w = ar__base_find(b->m->base, name);
+    if (!w) return missing(b, name, "");
+    if (w->n_out != 1 || w->n_in != 1 || !ar__dtype_is_float(w->type))
+        return ar__fail(b->err, AR_ERR_MISMATCH, "%s: tensor '%s' holds %zu bytes of %s, wanted one number of f32, f16 or bf16",
+                        path_of(b, w->file), w->tensor, w->bytes, w->type_name);
+    mark_used(b, w);
+    ar__dtype(w->type)->to_f32(out, w->data, 1);
+    return AR_OK;
 }
 
-/* The numbers of a layer's activation. */
-static ar_status bind_activation(binder *b, int64_t layer, ar_buf *name) {
-    ar_buf path = {0};
+static ar_status bind_activation(binder *b, int64_t layer) {
+    ar_buf name = {0};
     ar_status s = AR_OK;
     for (int i = 0; !s && i < 4; i++) {
-        ar__buf_clear(&path);
-        ar__buf_printf(&path, AR_XIELU_PATH, b->m->arch.names->prefix, (long long)layer);
-        const ar_st_tensor *t = path.failed ? NULL : find_tensor(b, path.data, ar__xielu_names[i], name);
-        if (path.failed || name->failed)
-            s = ar__fail_memory(b->err, "activation");
-        else if (!t)
-            s = missing(b, name->data);
-        else if (t->count != 1 || !ar__dtype_is_float(t->dtype))
-            s = ar__fail(b->err, AR_ERR_MISMATCH, "%s: tensor '%s' holds %zu numbers, wanted one of f32, f16 or bf16",
-                         ar__st_path(b->m->files, t->file), t->name, t->count);
-        else
-            ar__dtype(t->dtype)->to_f32(&b->m->layers[layer].xielu[i], t->data, 1);
+        ar__buf_clear(&name);
+        ar__buf_printf(&name, AR_XIELU_PATH "%s", b->m->arch.names->prefix, (long long)layer, ar__xielu_names[i]);
+        s = name.failed ? ar__fail_memory(b->err, "activation") : bind_number(&b->m->layers[layer].xielu[i], b, name.data);
     }
-    ar__buf_release(&path);
+    ar__buf_release(&name);
     return s;
 }
 
@@ -199,47 +184,46 @@ static bool is_mask(const char *name) {
 
 /* Tensors that nothing reads: a sign that configuration and weights belong to different models. */
 static void warn_unused(const binder *b) {
-    const ar_st_set *files = b->m->files;
+    const ar_model *m = b->m;
     size_t unused = 0;
     const char *first = NULL;
-    for (int i = 0; i < ar__st_count(files); i++) {
-        const char *name = ar__st_at(files, i)->name, *dot = strrchr(name, '.');
-        if (!dot) dot = name + strlen(name);
-        ar_buf path = {0};
-        ar__buf_printf(&path, "%.*s", (int)(dot - name), name);
-        size_t at = path.failed ? SIZE_MAX : find_module(b, &path);
-        ar__buf_release(&path);
-        bool used = at != SIZE_MAX && (!strcmp(dot, ".weight") || (!strcmp(dot, ".bias") && b->m->modules[at].has_bias));
-        bool other_part = b->m->arch.wrapped && !strstr(name, "language_model.") && strncmp(name, "lm_head.", 8) != 0;
-        bool number = b->m->arch.activation == AR_XIELU && strstr(name, ".mlp.act_fn.");
-        if (used || number || other_part || is_mask(name) || ar__st_at(files, i) == b->old_head) continue;
-        if (!first) first = name;
+    for (int i = 0; i < ar__base_count(m->base); i++) {
+        const ar_base_weight *w = ar__base_at(m->base, i);
+        size_t at = b->used[i] ? ar__model_find(m, w->site) : SIZE_MAX;
+        bool extra_bias = at != SIZE_MAX && w->bias && !m->modules[at].has_bias;
+        bool other_part = m->arch.wrapped && !strstr(w->tensor, "language_model.") && strncmp(w->tensor, "lm_head.", 8) != 0;
+        if ((b->used[i] && !extra_bias) || other_part || is_mask(w->tensor)) continue;
+        if (!first) first = extra_bias ? w->bias_tensor : w->tensor;
         unused++;
     }
     if (unused)
-        ar__log_warn(&b->m->rt->log, "%s: %zu tensor%s not used by the %s family, first '%s'", b->m->path, unused,
-                     unused == 1 ? " is" : "s are", b->m->arch.family, first);
+        ar__log_warn(&m->rt->log, "%s: %zu tensor%s not used by the %s family, first '%s'", m->path, unused, unused == 1 ? " is" : "s are",
+                     m->arch.family, first);
+}
+
+static ar_status bind_all(binder *b) {
+    ar_model *m = b->m;
+    size_t head = ar__module_head(&m->arch);
+    ar_status s = check_tie(b);
+    for (size_t i = 0; !s && i < m->module_count; i++) {
+        if (!m->modules[i].path) continue;
+        if (i != head || !m->tied)
+            s = bind_module(b, i);
+        else if (m->modules[i].has_bias)
+            s = bind_lone_bias(b, i);
+    }
+    for (int64_t l = 0; !s && m->arch.activation == AR_XIELU && l < m->arch.layers; l++) s = bind_activation(b, l);
+    return s;
 }
 
 ar_status ar__model_bind(ar_model *m, ar_error *err) {
-    binder b = {.m = m, .prefix = m->arch.names->prefix, .err = err};
-    ar_buf name = {0};
-    const char *embedding = m->modules[0].path;
-    b.outside = m->arch.wrapped && ar__st_find(m->files, "language_model.model.embed_tokens.weight");
-    b.headless = !find_tensor(&b, embedding, ".weight", &name);
-    b.headless = b.headless && find_tensor(&b, embedding, ".weight", &name);
-    ar_status s = check_tie(&b, &name);
-    for (size_t i = 0; !s && i < m->module_count; i++) {
-        bool tied = i == ar__module_head(&m->arch) && m->tied;
-        if (!m->modules[i].path) continue;
-        if (!tied) s = bind_module(&b, i, &name);
-        if (tied && m->modules[i].has_bias) s = bind_bias(&b, i, &name);
-    }
-    for (int64_t l = 0; !s && m->arch.activation == AR_XIELU && l < m->arch.layers; l++) s = bind_activation(&b, l, &name);
-    ar__buf_release(&name);
+    binder b = {.m = m, .used = ar__alloc((size_t)ar__base_count(m->base) + 1, sizeof(bool)), .err = err};
+    if (!b.used) return ar__fail_memory(err, m->path);
+    ar_status s = bind_all(&b);
+    if (!s) warn_unused(&b);
+    free(b.used);
     if (s) return s;
     m->dtype = m->embed.w.data ? m->embed.w.type : AR_F32;
-    warn_unused(&b);
     ar__model_rebind(m);
     return AR_OK;
 }

@@ -4,7 +4,7 @@
 
 #include "model/model.h"
 
-/* Binds every module of m to m->files.  Norms and biases become owned f32 copies. */
+/* Binds every module of m to m->base.  Norms and biases become owned f32 copies. */
 ar_status ar__model_bind(ar_model *m, ar_error *err);
 
 /* Where a layer's activation has its numbers: prefix and layer; and their names. */

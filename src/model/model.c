@@ -194,7 +194,7 @@ ar_status ar_model_open(ar_model **out, const ar_runtime *rt, const char *path, 
         s = ar__fail(err, AR_ERR_UNSUPPORTED, "%s: is a file, wanted a Hugging Face folder with config.json and safetensors", path);
     if (!s) s = ar__folder_check(path, err);
     if (!s) s = start(m, rt, config_path, &config, err);
-    if (!s) s = ar__st_open(&m->files, path, err);
+    if (!s) s = ar__base_open(&m->base, path, err);
     if (!s) warn_stale(m);
     if (!s) s = ar__model_bind(m, err);
     free(config_path);
@@ -271,11 +271,13 @@ void ar_model_free(ar_model *m) {
     free(m->owned);
     free(m->layers);
     ar__modules_free(m->modules, m->module_count);
-    ar__st_close(m->files);
+    ar__base_close(m->base);
     ar__arch_release(&m->arch);
     free(m->path);
     free(m);
 }
+
+size_t ar__model_file_bytes(const ar_model *m) { return m->base ? ar__tensors_bytes(ar__base_files(m->base)) : 0; }
 
 const char *ar_model_family(const ar_model *m) { return m->arch.family; }
 int64_t ar_model_vocab(const ar_model *m) { return m->arch.vocab; }

@@ -7,10 +7,10 @@
 
 #include "alphar/model.h"
 #include "arch/arch.h"
-#include "format/safetensors.h"
 #include "kern/runtime.h"
 #include "ops/embedding.h"
 #include "ops/norm.h"
+#include "weights/base.h"
 
 /* A slot is a linear or a norm; what the record lacks has no data. */
 typedef struct ar_layer {
@@ -26,7 +26,7 @@ typedef struct ar_layer {
 
 typedef struct ar_owned {
     float *weight, *bias;                /* f32, NULL where the file's bytes are used */
-    void *turned;                        /* a Conv1D's weight as [n_out, n_in], in the file's dtype */
+    void *turned;                        /* a weight whose rows or dimensions lie otherwise in the file, in its dtype */
     bool weight_borrowed, bias_borrowed; /* somebody else frees it: an adapter's whole tensor */
 } ar_owned;
 
@@ -37,7 +37,7 @@ struct ar_model {
     size_t module_count;
     ar_owned *owned;               /* by module index */
     char *path;                    /* folder, or the configuration of a random base */
-    ar_st_set *files;              /* NULL for a random base */
+    ar_base *base;                 /* its files; NULL for a random base */
     ar_dtype dtype;                /* of the weights in the file, or as config.json wants them saved */
     bool tied;                     /* the head is the embedding's tensor; false once one side trains alone */
     bool own_head;                 /* config.json ties it, but the files bring another one, which counts */
@@ -67,6 +67,8 @@ void ar__model_rebind(ar_model *m);
 
 /* Index of the module with this Hugging Face path; SIZE_MAX if there is none. */
 size_t ar__model_find(const ar_model *m, const char *path);
+/* Of all tensors in its files; 0 of a random base. */
+size_t ar__model_file_bytes(const ar_model *m);
 /* Names the first base tensor that holds NaN or infinity, or returns NULL. */
 const char *ar__model_find_nonfinite(const ar_model *m);
 

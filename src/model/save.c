@@ -118,7 +118,7 @@ ar_status ar__model_save(const ar_model *m, const char *dir, const char *tokeniz
                                           "merges.txt",
                                           "chat_template.jinja"};
     char *weights = ar__path_join(dir, "model.safetensors");
-    char *config = m->files ? ar__path_join(m->path, "config.json") : ar__strdup(m->path);
+    char *config = m->base ? ar__path_join(m->path, "config.json") : ar__strdup(m->path);
     ar_status s = weights && config ? save_weights(m, weights, err) : ar__fail_memory(err, dir);
     for (size_t i = 0; !s && tokenizer_dir && i < sizeof carried / sizeof *carried; i++)
         s = copy_if_there(tokenizer_dir, dir, carried[i], err);

@@ -211,7 +211,7 @@ static ar_status take(float *out, size_t count, const ar_st_set *st, const char 
     if (!out) return AR_OK;
     ar_buf full = {0};
     ar__buf_printf(&full, "%s%s", name, suffix);
-    const ar_st_tensor *x = full.failed ? NULL : ar__st_find(st, full.data);
+    const ar_tensor *x = full.failed ? NULL : ar__st_find(st, full.data);
     ar__buf_release(&full);
     if (!x || x->dtype != AR_F32 || x->count != count)
         return ar__fail(err, AR_ERR_MISMATCH, "%s: holds no '%s%s' of %zu numbers; the checkpoint belongs to another run", path, name,

@@ -128,8 +128,7 @@ ar_status ar__course_borrow(ar_course *c, const ar_runtime *rt, const ar_course_
 
 /* The given limit, or nine tenths of what the machine has left beside the base. */
 void ar__course_set_budget(ar_course *c) {
-    int64_t base = 0, available = ar__memory_available();
-    for (int i = 0; c->model->files && i < ar__st_count(c->model->files); i++) base += (int64_t)ar__st_at(c->model->files, i)->bytes;
+    int64_t base = (int64_t)ar__model_file_bytes(c->model), available = ar__memory_available();
     int64_t now = ar__memory_anonymous(), to_come = c->data ? (int64_t)ar__dataset_bytes_to_come(c->data) : 0;
     int64_t room = available / 10 * 9 - base - to_come;
     c->fixed_bytes = (now > 0 ? now : 0) + to_come; /* ar__alloc touches what it gives, so the state counts already */

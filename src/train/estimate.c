@@ -10,12 +10,6 @@
 #include "train/outlook.h"
 #include "train/settings.h"
 
-static int64_t base_bytes(const ar_model *m) {
-    int64_t n = 0;
-    for (int i = 0; m->files && i < ar__st_count(m->files); i++) n += (int64_t)ar__st_at(m->files, i)->bytes;
-    return n;
-}
-
 /* Of one token through the pairs. */
 static double pair_flops(const ar_learner *l) {
     double pairs = 0.0;
@@ -124,7 +118,7 @@ static ar_outlook look_out(const ar_learner *l, const ar_plan *plan) {
 static void fill(ar_plan *plan, const ar_learner *l, size_t longest) {
     const ar_course *c = l->course;
     int64_t state = (int64_t)l->list.total * (l->o.learner.optimizer == AR_OPTIMIZER_SGD ? 8 : 16);
-    plan->base_bytes = base_bytes(c->model);
+    plan->base_bytes = (int64_t)ar__model_file_bytes(c->model);
     plan->adapter_bytes = state;
     plan->activation_bytes = (int64_t)c->choice.bytes;
     plan->trainable = (int64_t)l->list.total;

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/base_weights.h"
 #include "util.h"
+#include "weights/base.h"
 
 /* A tensor of a file to be made; the shape is Hugging Face's in GGUF too. */
 struct tensor {
@@ -340,11 +340,48 @@ static void what_is_no_base_is_refused(void **state) {
     assert_ok(ar__gguf_writer_save(w, temp_path("adapter.gguf"), &err), err);
     assert_error(ar__base_open(&base, temp_path("adapter.gguf"), &err), AR_ERR_MISMATCH, err, "general.type is 'adapter', wanted a model");
     assert_ok(ar__gguf_writer_set_string(w, "general.type", "model", &err), err);
-    assert_ok(ar__gguf_writer_set_u32(w, "split.count", 3, &err), err);
-    assert_ok(ar__gguf_writer_save(w, temp_path("part.gguf"), &err), err);
-    assert_error(ar__base_open(&base, temp_path("part.gguf"), &err), AR_ERR_UNSUPPORTED, err, "one of 3 parts");
     ar__gguf_writer_free(w);
     ar__base_close(NULL);
+}
+
+static void save_part(const char *name, unsigned no, unsigned count, const char *tensor, const float *x) {
+    const int64_t ne[] = {2};
+    ar_error err;
+    ar_gguf_writer *w;
+    assert_ok(ar__gguf_writer_new(&w, &err), err);
+    if (no == 0) assert_ok(ar__gguf_writer_set_string(w, "general.architecture", "llama", &err), err);
+    assert_ok(ar__gguf_writer_set_u32(w, "split.no", no, &err), err);
+    assert_ok(ar__gguf_writer_set_u32(w, "split.count", count, &err), err);
+    assert_ok(ar__gguf_writer_add(w, tensor, AR_F32, 1, ne, x, &err), err);
+    assert_ok(ar__gguf_writer_save(w, temp_path(name), &err), err);
+    ar__gguf_writer_free(w);
+}
+
+static void a_split_file_is_read_from_its_first_part(void **state) {
+    const float x[] = {1, 2}, y[] = {3, 4};
+    float row[2] = {0};
+    ar_base *base;
+    ar_error err;
+    (void)state;
+    save_part("m-00001-of-00002.gguf", 0, 2, "output_norm.weight", x);
+    assert_error(ar__base_open(&base, temp_path("m-00001-of-00002.gguf"), &err), AR_ERR_NOT_FOUND, err, "m-00002-of-00002.gguf");
+    save_part("m-00002-of-00002.gguf", 1, 2, "blk.0.attn_norm.weight", y);
+    assert_ok(ar__base_open(&base, temp_path("m-00001-of-00002.gguf"), &err), err);
+    const ar_base_weight *w = ar__base_find(base, "model.layers.0.input_layernorm");
+    assert_true(w && w->file == 1 && ar__base_count(base) == 2);
+    assert_ok(ar__base_read_rows(row, base, w, 0, 2, &err), err);
+    assert_true(row[0] == 3 && row[1] == 4);
+    ar__base_close(base);
+    assert_error(ar__base_open(&base, temp_path("m-00002-of-00002.gguf"), &err), AR_ERR_USAGE, err, "part 2 of 2, wanted the first one");
+    assert_non_null(strstr(err.message, "m-00001-of-00002.gguf"));
+    save_part("m-00002-of-00002.gguf", 1, 2, "output_norm.weight", y);
+    assert_error(ar__base_open(&base, temp_path("m-00001-of-00002.gguf"), &err), AR_ERR_FORMAT, err, "stands in an earlier part too");
+    save_part("m-00002-of-00002.gguf", 2, 3, "blk.0.attn_norm.weight", y);
+    assert_error(ar__base_open(&base, temp_path("m-00001-of-00002.gguf"), &err), AR_ERR_MISMATCH, err, "part 3 of 3, wanted 2 of 2");
+    save_part("odd.gguf", 0, 2, "output_norm.weight", x);
+    assert_error(ar__base_open(&base, temp_path("odd.gguf"), &err), AR_ERR_NOT_FOUND, err, "ends in -00001-of-00002.gguf");
+    save_part("odd.gguf", 7, 2, "output_norm.weight", x);
+    assert_error(ar__base_open(&base, temp_path("odd.gguf"), &err), AR_ERR_FORMAT, err, "part 8 of 2, which cannot be");
 }
 
 int main(void) {
@@ -359,6 +396,7 @@ int main(void) {
         cmocka_unit_test(wrapped_checkpoints_are_found),
         cmocka_unit_test(ties_follow_configuration_and_file),
         cmocka_unit_test(what_is_no_base_is_refused),
+        cmocka_unit_test(a_split_file_is_read_from_its_first_part),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,7 +50,7 @@ static const char *copy(const char *name, ar_dtype type, float factor, bool bare
     assert_ok(ar__st_writer_new(&w, &err), err);
     void **kept = calloc((size_t)ar__st_count(st), sizeof *kept);
     for (int i = 0; i < ar__st_count(st); i++) {
-        const ar_st_tensor *t = ar__st_at(st, i);
+        const ar_tensor *t = ar__st_at(st, i);
         float *x = calloc(t->count, sizeof *x);
         kept[i] = calloc(t->count, sizeof(float));
         ar__dtype(t->dtype)->to_f32(x, t->data, t->count);

@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/base_weights.h"
 #include "adapter/kohya.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "util.h"
+#include "weights/base.h"
 
 #define FILE_NAME "k.safetensors"
 #define UNET "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
@@ -585,14 +585,14 @@ static void kohya_to_kohya_changes_nothing(void **state) {
     assert_ok(ar__st_open(&is, out, &err), err);
     assert_int_equal(ar__st_count(is), ar__st_count(was));
     for (int i = 0; i < ar__st_count(was); i++) {
-        const ar_st_tensor *a = ar__st_at(was, i), *b = ar__st_at(is, i);
+        const ar_tensor *a = ar__st_at(was, i), *b = ar__st_at(is, i);
         assert_string_equal(a->name, b->name);
         if (strstr(a->name, ".alpha")) continue;
         assert_true(a->dtype == b->dtype && a->dims == b->dims && a->bytes == b->bytes);
         assert_memory_equal(a->shape, b->shape, sizeof *a->shape * (size_t)a->dims);
         assert_memory_equal(a->data, b->data, a->bytes);
     }
-    const ar_st_tensor *alpha = ar__st_find(is, UNET ".alpha");
+    const ar_tensor *alpha = ar__st_find(is, UNET ".alpha");
     float x;
     memcpy(&x, alpha->data, sizeof x);
     assert_true(alpha->dtype == AR_F32 && alpha->dims == 0 && x == 0.300048828125F);
@@ -667,7 +667,7 @@ static void what_is_written_for_a_language_model(void **state) {
     write_as("kohya", ad, out, "f16", NULL);
     ar_adapter_free(ad);
     assert_ok(ar__st_open(&st, out, &err), err);
-    const ar_st_tensor *t = ar__st_find(st, Q ".lora_down.weight");
+    const ar_tensor *t = ar__st_find(st, Q ".lora_down.weight");
     assert_true(t->dtype == AR_F16 && t->shape[0] == 4 && t->shape[1] == 24);
     t = ar__st_find(st, Q ".alpha");
     float alpha;

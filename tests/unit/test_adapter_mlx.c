@@ -5,12 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/base_weights.h"
 #include "adapter/formats.h"
 #include "format/json.h"
 #include "format/safetensors.h"
 #include "kern/runtime.h"
 #include "util.h"
+#include "weights/base.h"
 
 static ar_runtime *rt;
 static char warned[2000]; /* what the reader said */
@@ -126,7 +126,7 @@ static void scale_is_s_itself(void **state) {
 static double update(const ar_st_set *st, const char *module, double scale, int64_t out, int64_t in) {
     ar_error err;
     char key[200];
-    const ar_st_tensor *a, *b;
+    const ar_tensor *a, *b;
     snprintf(key, sizeof key, "%s.lora_a", module);
     assert_ok(ar__st_need(&a, st, key, &err), err);
     snprintf(key, sizeof key, "%s.lora_b", module);
@@ -571,7 +571,7 @@ static void experts_are_stacked(void **state) {
     assert_string_equal(proof.names, "mlx-lm 0.32.2: qwen3_moe");
     assert_ok(ar__st_open(&st, temp_path("stacked/adapters.safetensors"), &err), err);
     assert_int_equal(ar__st_count(st), 4);
-    const ar_st_tensor *a = ar__st_find(st, STACK ".lora_a"), *b = ar__st_find(st, STACK ".lora_b");
+    const ar_tensor *a = ar__st_find(st, STACK ".lora_a"), *b = ar__st_find(st, STACK ".lora_b");
     assert_true(a && b && a->dims == 3 && a->shape[0] == 2 && a->shape[1] == 4 && a->shape[2] == 7);
     assert_true(b->shape[0] == 2 && b->shape[1] == 5 && b->shape[2] == 4);
     const float *x = a->data, *y = b->data;

@@ -239,7 +239,7 @@ static void merging_extends_the_vocabulary(void **state) {
     assert_ok(ar__st_open(&st, temp_path("merged"), &err), err);
     const char *const names[] = {EMBED ".weight", "lm_head.weight"};
     for (int k = 0; k < 2; k++) {
-        const ar_st_tensor *t = ar__st_find(st, names[k]);
+        const ar_tensor *t = ar__st_find(st, names[k]);
         assert_true(t->shape[0] == GROWN && t->shape[1] == DIM);
         for (size_t i = 0; i < t->count; i++) assert_near((double)((const float *)t->data)[i], 5 + k + (double)i / 64, 0);
     }
@@ -427,7 +427,7 @@ static void check_stack(const char *out, const char *name, const struct tensor *
     ar_error err;
     ar_st_set *st;
     assert_ok(ar__st_open(&st, temp_path(out), &err), err);
-    const ar_st_tensor *t = ar__st_find(st, name);
+    const ar_tensor *t = ar__st_find(st, name);
     size_t rows = (size_t)pair[1].rows, columns = (size_t)pair[0].columns;
     for (size_t e = 0; e < E; e++)
         for (size_t i = 0; i < rows; i++)
@@ -535,7 +535,7 @@ static void check_matrix(const ar_st_set *st, const struct apart_names *n, int e
                          size_t first, bool turned) {
     char name[100];
     snprintf(name, sizeof name, "%s.%d.%s.weight", n->experts, e, part);
-    const ar_st_tensor *t = ar__st_find(st, name);
+    const ar_tensor *t = ar__st_find(st, name);
     for (size_t i = 0; i < (size_t)t->shape[0]; i++)
         for (size_t j = 0; j < (size_t)t->shape[1]; j++) {
             size_t at = i * (size_t)t->shape[1] + j, row = turned ? j : first + i, column = turned ? first + i : j;

@@ -131,7 +131,7 @@ static float *merged(const char *out, const char *name, ar_dtype type, size_t co
     ar_error err;
     ar_st_set *st;
     assert_ok(ar__st_open(&st, temp_path(out), &err), err);
-    const ar_st_tensor *t = ar__st_find(st, name);
+    const ar_tensor *t = ar__st_find(st, name);
     assert_non_null(t);
     assert_int_equal(t->dtype, type);
     assert_int_equal(t->count, count);

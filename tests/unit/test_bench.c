@@ -171,7 +171,7 @@ static void random_weights_have_the_deviation_promised(void **state) {
     (void)state;
     ar_error err;
     ar_st_set *st;
-    const ar_st_tensor *t;
+    const ar_tensor *t;
     double sum = 0.0, squares = 0.0;
     assert_ok(ar__dir_make(temp_path("one"), &err), err);
     assert_ok(ar__random_base_write(temp_path("one"), config(), 7, &err), err);

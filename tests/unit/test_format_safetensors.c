@@ -33,7 +33,7 @@ static void whole_file_is_read(void **state) {
     (void)state;
     ar_error err;
     ar_st_set *st;
-    const ar_st_tensor *t;
+    const ar_tensor *t;
     const char *path = make(
         "ok.safetensors",
         "{\"__metadata__\":{\"format\":\"pt\"},\"b\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[0,8]},"

@@ -11,11 +11,11 @@
 
 #include "adapter/algebra/fit.h"
 #include "adapter/base_name.h"
-#include "adapter/base_weights.h"
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "kern/runtime.h"
+#include "weights/base.h"
 
 enum { PART = 1 << 20 }; /* values compared at a time */
 

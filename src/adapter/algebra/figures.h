@@ -3,8 +3,8 @@
 #define AR_ADAPTER_ALGEBRA_FIGURES_H
 
 #include "adapter/adapter.h"
-#include "adapter/base_weights.h"
 #include "kern/runtime.h"
+#include "weights/base.h"
 
 typedef struct ar_norms {
     double a, b, update; /* ‖A‖_F, ‖B‖_F, ‖BA‖_F: without s */

@@ -48,8 +48,9 @@ static ar_status open_base(ar_merging *m, ar_error *err) {
     ar_status s = ar__base_open(&m->base, model, err);
     if (s) return s;
     m->info = ar__base_info(m->base);
-    m->files = ar__base_safetensors(m->base);
-    m->gguf = ar__base_gguf(m->base);
+    m->all = ar__base_files(m->base);
+    m->files = ar__tensors_safetensors(m->all);
+    m->gguf = ar__tensors_gguf(m->all);
     ar__base_warn_head(m->base, &m->rt->log);
     if (m->gguf) return AR_OK;
     if (!ar__path_is_dir(model))

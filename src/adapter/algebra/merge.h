@@ -4,11 +4,11 @@
 #define AR_ADAPTER_ALGEBRA_MERGE_H
 
 #include "adapter/adapter.h"
-#include "adapter/base_weights.h"
 #include "alphar/algebra.h"
 #include "base/map.h"
 #include "format/safetensors.h"
 #include "kern/runtime.h"
+#include "weights/base.h"
 
 typedef struct ar_merge_part {
     const ar_adapter *ad;
@@ -19,7 +19,7 @@ typedef struct ar_merge_part {
 typedef struct ar_merge_tensor {
     struct ar_merging *merge;
     const char *name;    /* in the file */
-    ar_st_tensor from;   /* whose values it starts from (GGUF's too): another one's for a head that leaves its embedding */
+    ar_tensor from;      /* whose values it starts from (GGUF's too): another one's for a head that leaves its embedding */
     int file;            /* shard */
     ar_dtype to;         /* the type that it has, where it is only carried */
     bool is_transposed;  /* stored [n_in, n_out]: embeddings and Conv1D */
@@ -39,7 +39,8 @@ typedef struct ar_merging {
     size_t adapter_count;
     ar_base *base;
     const ar_base_info *info;
-    const ar_st_set *files; /* NULL: the base is a GGUF file */
+    const ar_tensors *all;
+    const ar_st_set *files; /* behind them; NULL: the base is a GGUF file */
     const ar_gguf *gguf;
     json_t *config;  /* config.json; NULL for GGUF */
     char *head_name; /* of the head's tensor where the base has none; NULL until it is needed */

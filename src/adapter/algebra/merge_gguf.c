@@ -35,7 +35,7 @@ ar_status ar__merge_file_check(const ar_merging *m, ar_error *err) {
 
 static ar_status add_tensor(ar_gguf_writer *w, ar_merging *m, ar_merge_tensor *t, int at, ar_error *err) {
     int64_t ne[AR_GGUF_MAX_DIMS];
-    if (!ar__merge_touches(t) && t->name == t->from.name) return ar__gguf_writer_copy(w, ar__gguf_at(m->gguf, at), err);
+    if (!ar__merge_touches(t) && t->name == t->from.name) return ar__gguf_writer_copy(w, ar__tensors_gguf_at(m->all, at), err);
     for (int i = 0; i < t->from.dims; i++) ne[i] = t->from.shape[t->from.dims - 1 - i];
     return ar__gguf_writer_add_stream(w, t->name, t->to, t->from.dims, ne, ar__merge_stream, t, err);
 }
@@ -52,7 +52,10 @@ static ar_status note(ar_gguf_writer *w, const ar_merging *m, ar_error *err) {
 ar_status ar__merge_file(ar_merging *m, ar_error *err) {
     ar_gguf_writer *w = NULL;
     ar_status s = ar__gguf_writer_new(&w, err);
-    for (int i = 0; !s && i < ar__gguf_kv_count(m->gguf); i++) s = ar__gguf_writer_copy_kv(w, ar__gguf_kv_at(m->gguf, i), err);
+    for (int i = 0; !s && i < ar__gguf_kv_count(m->gguf); i++) {
+        const ar_gguf_kv *kv = ar__gguf_kv_at(m->gguf, i);
+        if (strncmp(kv->key, "split.", 6) != 0) s = ar__gguf_writer_copy_kv(w, kv, err); /* what comes out is one file */
+    }
     if (!s) s = note(w, m, err);
     for (size_t i = 0; !s && i < m->count; i++) s = add_tensor(w, m, &m->tensor[i], (int)i, err);
     if (!s) s = ar__gguf_writer_save(w, m->o->out, err);

@@ -9,7 +9,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-static ar_merge_tensor *add_tensor(ar_merging *m, const char *name, const ar_st_tensor *from, ar_error *err) {
+static ar_merge_tensor *add_tensor(ar_merging *m, const char *name, const ar_tensor *from, ar_error *err) {
     ar_merge_tensor *list = ar__grow(m->tensor, &m->cap, m->count + 1, sizeof *list);
     if (list) m->tensor = list;
     if (!list || !ar__map_put(&m->by_name, name, strlen(name), m->count)) {
@@ -20,19 +20,10 @@ static ar_merge_tensor *add_tensor(ar_merging *m, const char *name, const ar_st_
     return &list[m->count++];
 }
 
-static ar_st_tensor from_gguf(const ar_gguf_tensor *t) {
-    ar_st_tensor out = {.name = t->name, .dtype = t->dtype, .dtype_name = t->type_name, .dims = t->dims, .count = t->count};
-    for (int i = 0; i < t->dims; i++) out.shape[i] = t->ne[t->dims - 1 - i];
-    out.bytes = t->bytes;
-    out.data = t->data;
-    return out;
-}
-
 static ar_status list_tensors(ar_merging *m, ar_error *err) {
-    int n = m->gguf ? ar__gguf_count(m->gguf) : ar__st_count(m->files);
-    for (int i = 0; i < n; i++) {
-        ar_st_tensor from = m->gguf ? from_gguf(ar__gguf_at(m->gguf, i)) : *ar__st_at(m->files, i);
-        if (!add_tensor(m, from.name, &from, err)) return AR_ERR_MEMORY;
+    for (int i = 0; i < ar__tensors_count(m->all); i++) {
+        const ar_tensor *from = ar__tensors_at(m->all, i);
+        if (!add_tensor(m, from->name, from, err)) return AR_ERR_MEMORY;
     }
     return AR_OK;
 }
@@ -63,7 +54,7 @@ static ar_status need_head(ar_merging *m, ar_error *err) {
                         "%s: embedding and head are one tensor, and llama.cpp reads no head of its own for this architecture; merge the "
                         "Hugging Face folder and convert that",
                         m->o->model);
-    ar_st_tensor from = m->tensor[m->embed].from;
+    ar_tensor from = m->tensor[m->embed].from;
     if (m->head == AR_MAP_NONE) {
         if (!name_head(m)) return ar__fail_memory(err, "head");
         if (!add_tensor(m, m->head_name, &from, err)) return AR_ERR_MEMORY;

@@ -3,12 +3,12 @@
 #include <stdlib.h>
 
 #include "adapter/algebra/figures.h"
-#include "adapter/base_weights.h"
 #include "adapter/targets.h"
 #include "alphar/algebra.h"
 #include "base/fail.h"
 #include "base/mem.h"
 #include "kern/runtime.h"
+#include "weights/base.h"
 
 struct rescale {
     const ar_rescale_options *o;

@@ -3,14 +3,14 @@
  *
  * Names, orientation and order of rows are Hugging Face's whatever the file: Conv1D weights come as [out, in], GGUF's
  * row orders are undone, quantised rows become f32. */
-#ifndef AR_ADAPTER_BASE_WEIGHTS_H
-#define AR_ADAPTER_BASE_WEIGHTS_H
+#ifndef AR_WEIGHTS_BASE_H
+#define AR_WEIGHTS_BASE_H
 
 #include "arch/names.h"
 #include "base/log.h"
 #include "format/gguf.h"
 #include "format/safetensors.h"
-#include "kern/dtype.h"
+#include "format/tensor.h"
 
 typedef struct ar_base ar_base;
 
@@ -39,13 +39,14 @@ typedef struct ar_base_weight {
     ar_dtype type;
     const char *type_name; /* as the file has it */
     int dims;
-    int64_t shape[AR_ST_MAX_DIMS]; /* as Hugging Face stores it */
+    int64_t shape[AR_TENSOR_DIMS]; /* as Hugging Face stores it */
     int64_t n_out, n_in;           /* of the linear; embedding [vocab, dim]; convolution [out, in·kh·kw]; norm [n, 1] */
     bool is_conv1d;                /* stored [n_in, n_out] */
     ar_row_order order;
     bool is_plus_one; /* stored 1 + w */
     bool is_tied;     /* the head, and these are the embedding's bytes */
     const void *data; /* n_out · n_in values in the file's map, unaligned */
+    int file;         /* of ar__tensors_path */
     size_t bytes;
     const char *bias_tensor; /* NULL: none */
     const void *bias;        /* n_out values, in the file's row order */
@@ -53,16 +54,15 @@ typedef struct ar_base_weight {
     size_t bias_count; /* checked against n_out when it is read */
 } ar_base_weight;
 
-/* path: a Hugging Face folder, one .safetensors file, or one .gguf file. */
+/* path: a Hugging Face folder, one .safetensors file, or one .gguf file (of a split one the first part). */
 ar_status ar__base_open(ar_base **out, const char *path, ar_error *err);
 void ar__base_close(ar_base *base); /* NULL is fine */
 /* Tells log of a head that the configuration does not speak of; silent otherwise. */
 void ar__base_warn_head(const ar_base *base, const ar_log *log);
 const ar_base_info *ar__base_info(const ar_base *base);
 
-/* The file itself, for what is carried along: one of the two, the other NULL. */
-const ar_st_set *ar__base_safetensors(const ar_base *base);
-const ar_gguf *ar__base_gguf(const ar_base *base);
+/* The files themselves, for what is carried along. */
+const ar_tensors *ar__base_files(const ar_base *base);
 
 int ar__base_count(const ar_base *base);
 const ar_base_weight *ar__base_at(const ar_base *base, int i); /* by name of the tensor; a tied head is not among them */
@@ -74,6 +74,8 @@ const ar_base_weight *ar__base_find_exact(const ar_base *base, const char *site)
 /* The input embedding and the head (of a tied base the embedding, marked); NULL where the file has none that is known. */
 const ar_base_weight *ar__base_embedding(const ar_base *base);
 const ar_base_weight *ar__base_head(const ar_base *base);
+/* A head that the file itself has, tied or not; NULL: none. */
+const ar_base_weight *ar__base_own_head(const ar_base *base);
 /* The tensor inside which the base has the weight of a module that it lacks (q in a fused qkv); NULL: none, or it has it.
  * _fail_fused: the message for who needs the weight. */
 const char *ar__base_fused(const ar_base *base, const char *site);
@@ -82,6 +84,8 @@ ar_status ar__base_fail_fused(const ar_base *base, const char *site, const char 
 /* count rows from `first` as f32 [count, n_in].  Fails, naming tensor and type, for types without a conversion, and where
  * the order of rows needs heads that are not known. */
 ar_status ar__base_read_rows(float *dst, const ar_base *base, const ar_base_weight *w, int64_t first, int64_t count, ar_error *err);
+/* All of it as [n_out, n_in] in Hugging Face's order of rows, in the file's type: w->bytes bytes. */
+ar_status ar__base_read_stored(void *dst, const ar_base *base, const ar_base_weight *w, ar_error *err);
 /* The n_out values of a bias that is there. */
 ar_status ar__base_read_bias(float *dst, const ar_base *base, const ar_base_weight *w, ar_error *err);
 /* ‖W‖²_F in double; W's pages are given back.  The same bits for any number of threads. */

@@ -2,8 +2,8 @@
  * names, the base's folder the file's.  A name is STEM + head + N + tail, where N, an expert's number, may be missing. */
 #include <string.h>
 
-#include "adapter/base_impl.h"
 #include "base/mem.h"
+#include "weights/impl.h"
 
 static const struct {
     const char *head, *tail, *file_head, *file_tail;

@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/base_impl.h"
 #include "base/fail.h"
 #include "base/mem.h"
 #include "format/json.h"
+#include "weights/impl.h"
 
 enum { CONFIG_MAX = 16 << 20, HEADS_MAX = 1 << 20 };
 
@@ -97,16 +97,11 @@ static int64_t gguf_number(const ar_base *base, const char *key) {
 
 static ar_status check_gguf(const ar_base *base, ar_error *err) {
     ar_gguf_string type = {"model", 5};
-    int64_t parts = 1;
     ar_status s = ar__gguf_get_string(&type, base->gguf, "general.type", err);
-    if (!s) s = ar__gguf_get_int(&parts, base->gguf, "split.count", err);
     if (s) return s;
     if (!ar__gguf_string_is(type, "model"))
         return ar__fail(err, AR_ERR_MISMATCH, "%s: general.type is '%.*s', wanted a model", base->path,
                         (int)(type.len < 40 ? type.len : 40), type.at);
-    if (parts > 1)
-        return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: one of %lld parts, wanted one file: join them with llama-gguf-split --merge",
-                        base->path, (long long)parts);
     return AR_OK;
 }
 

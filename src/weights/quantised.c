@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/base_impl.h"
 #include "base/fail.h"
 #include "format/json.h"
+#include "weights/impl.h"
 
 static const char *text_of(const json_t *root, const char *key) { return json_string_value(json_object_get(root, key)); }
 

@@ -2,9 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/base_weights.h"
 #include "base/fail.h"
 #include "base/mem.h"
+#include "weights/base.h"
 
 static const struct {
     const char *part, *whole;

@@ -1,15 +1,15 @@
 /* The list of a base's weights: every `X.weight` under X's canonical path with `X.bias` beside it, everything else under
  * its whole name. */
-#include "adapter/base_weights.h"
+#include "weights/base.h"
 
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/base_impl.h"
 #include "arch/folder.h"
 #include "base/fail.h"
 #include "base/mem.h"
+#include "weights/impl.h"
 
 /* The length of `X` in `X.SUFFIX`; 0 if the name ends otherwise. */
 static size_t stem_length(const char *name, const char *suffix) {
@@ -112,33 +112,20 @@ static const char *sibling(ar_buf *b, const char *name, const char *from, const 
     return b->failed ? NULL : b->data;
 }
 
-static ar_status add_safetensors(ar_base *base, const ar_st_tensor *t, ar_buf *b, ar_error *err) {
+static ar_status add_tensor(ar_base *base, const ar_tensor *t, ar_buf *b, ar_error *err) {
     const char *other = sibling(b, t->name, ".bias", ".weight");
-    size_t length = module_length(t->name, other && ar__st_find(base->st, other));
+    size_t length = module_length(t->name, other && ar__tensors_find(base->files, other));
     if (!length) return AR_OK;
-    ar_base_weight w = {
-        .tensor = t->name, .type = t->dtype, .type_name = t->dtype_name, .dims = t->dims, .data = t->data, .bytes = t->bytes};
+    ar_base_weight w = {.tensor = t->name,
+                        .type = t->dtype,
+                        .type_name = t->dtype_name,
+                        .dims = t->dims,
+                        .data = t->data,
+                        .bytes = t->bytes,
+                        .file = t->file};
     memcpy(w.shape, t->shape, sizeof w.shape);
     other = sibling(b, t->name, ".weight", ".bias");
-    const ar_st_tensor *bias = other ? ar__st_find(base->st, other) : NULL;
-    if (bias) {
-        w.bias_tensor = bias->name;
-        w.bias = bias->data;
-        w.bias_type = bias->dtype;
-        w.bias_count = bias->count;
-    }
-    return add_weight(base, w, length, err);
-}
-
-static ar_status add_gguf(ar_base *base, const ar_gguf_tensor *t, ar_buf *b, ar_error *err) {
-    const char *other = sibling(b, t->name, ".bias", ".weight");
-    size_t length = module_length(t->name, other && ar__gguf_find(base->gguf, other));
-    if (!length) return AR_OK;
-    ar_base_weight w = {
-        .tensor = t->name, .type = t->dtype, .type_name = t->type_name, .dims = t->dims, .data = t->data, .bytes = t->bytes};
-    for (int i = 0; i < t->dims; i++) w.shape[i] = t->ne[t->dims - 1 - i];
-    other = sibling(b, t->name, ".weight", ".bias");
-    const ar_gguf_tensor *bias = other ? ar__gguf_find(base->gguf, other) : NULL;
+    const ar_tensor *bias = other ? ar__tensors_find(base->files, other) : NULL;
     if (bias) {
         w.bias_tensor = bias->name;
         w.bias = bias->data;
@@ -151,9 +138,7 @@ static ar_status add_gguf(ar_base *base, const ar_gguf_tensor *t, ar_buf *b, ar_
 static ar_status list_weights(ar_base *base, ar_error *err) {
     ar_buf b = {0};
     ar_status s = AR_OK;
-    int n = base->gguf ? ar__gguf_count(base->gguf) : ar__st_count(base->st);
-    for (int i = 0; !s && i < n; i++)
-        s = base->gguf ? add_gguf(base, ar__gguf_at(base->gguf, i), &b, err) : add_safetensors(base, ar__st_at(base->st, i), &b, err);
+    for (int i = 0; !s && i < ar__tensors_count(base->files); i++) s = add_tensor(base, ar__tensors_at(base->files, i), &b, err);
     for (size_t i = 0; !s && i < base->count; i++) {
         ar__buf_clear(&b);
         ar__names_key(&b, base->info.names, base->weight[i].site);
@@ -199,11 +184,14 @@ static void tie_head(ar_base *base) {
 }
 
 void ar__base_warn_head(const ar_base *base, const ar_log *log) {
-    for (size_t i = 0; base->info.has_own_head && i < base->count; i++) {
-        if (base->weight[i].kind != AR_MODULE_HEAD) continue;
-        ar__log_warn(log, AR_OWN_HEAD, base->path, base->weight[i].tensor);
-        return;
-    }
+    const ar_base_weight *own = base->info.has_own_head ? ar__base_own_head(base) : NULL;
+    if (own) ar__log_warn(log, AR_OWN_HEAD, base->path, own->tensor);
+}
+
+const ar_base_weight *ar__base_own_head(const ar_base *base) {
+    for (size_t i = 0; i < base->count; i++)
+        if (base->weight[i].kind == AR_MODULE_HEAD && base->weight[i].dims == 2) return &base->weight[i];
+    return NULL;
 }
 
 const ar_base_weight *ar__base_find_exact(const ar_base *base, const char *site) {
@@ -220,8 +208,9 @@ static ar_status open_files(ar_base *base, ar_error *err) {
     bool folder = ar__path_is_dir(base->path);
     size_t n = strlen(base->path);
     if (!folder && n > 5 && !strcmp(base->path + n - 5, ".gguf")) {
-        s = ar__gguf_open(&base->gguf, base->path, err);
+        s = ar__tensors_open(&base->files, base->path, err);
         base->info.is_gguf = true;
+        base->gguf = s ? NULL : ar__tensors_gguf(base->files);
         return s ? s : ar__base_gguf_read(base, err);
     }
     base->says_tied = -1;
@@ -230,7 +219,7 @@ static ar_status open_files(ar_base *base, ar_error *err) {
         (s = ar__folder_check(base->path, err)))
         return s;
     if (folder && (s = ar__base_config_read(base, base->path, err))) return s;
-    return ar__st_open(&base->st, base->path, err);
+    return ar__tensors_open(&base->files, base->path, err);
 }
 
 ar_status ar__base_open(ar_base **out, const char *path, ar_error *err) {
@@ -256,8 +245,7 @@ void ar__base_close(ar_base *base) {
     free(base->site);
     free(base->weight);
     ar__map_release(&base->keys);
-    ar__st_close(base->st);
-    ar__gguf_close(base->gguf);
+    ar__tensors_close(base->files);
     free(base->path);
     free(base->model_type);
     free(base->quantised);
@@ -266,8 +254,7 @@ void ar__base_close(ar_base *base) {
 }
 
 const ar_base_info *ar__base_info(const ar_base *base) { return &base->info; }
-const ar_st_set *ar__base_safetensors(const ar_base *base) { return base->st; }
-const ar_gguf *ar__base_gguf(const ar_base *base) { return base->gguf; }
+const ar_tensors *ar__base_files(const ar_base *base) { return base->files; }
 const ar_base_weight *ar__base_embedding(const ar_base *base) { return base->embedding; }
 const ar_base_weight *ar__base_head(const ar_base *base) { return base->head; }
 int ar__base_count(const ar_base *base) { return (int)base->count; }

@@ -1,16 +1,16 @@
 /* The base in memory; internal to its own files. */
-#ifndef AR_ADAPTER_BASE_IMPL_H
-#define AR_ADAPTER_BASE_IMPL_H
+#ifndef AR_WEIGHTS_IMPL_H
+#define AR_WEIGHTS_IMPL_H
 
-#include "adapter/base_weights.h"
 #include "base/map.h"
 #include "format/json.h"
+#include "weights/base.h"
 
 struct ar_base {
     ar_base_info info;
     char *path, *model_type, *quantised, *own_name;
-    ar_st_set *st; /* one of these */
-    ar_gguf *gguf;
+    ar_tensors *files;
+    const ar_gguf *gguf; /* of files; NULL: safetensors */
     ar_base_weight *weight;
     size_t count, cap;
     char **site; /* owned; weight[i].site */
@@ -26,7 +26,7 @@ ar_status ar__base_config_read(ar_base *base, const char *dir, ar_error *err);
 /* info.quantised: from config.json, or by the names of tensors. */
 ar_status ar__base_quantised_read(ar_base *base, const json_t *root, const json_t *text, ar_error *err);
 ar_status ar__base_quantised_guess(ar_base *base, ar_error *err);
-/* The weight that transformers 5 calls `site` and the file otherwise (base_renamed.c); NULL: no such name, or no such weight. */
+/* The weight that transformers 5 calls `site` and the file otherwise (renamed.c); NULL: no such name, or no such weight. */
 const ar_base_weight *ar__base_find_renamed(const ar_base *base, const char *site);
 ar_status ar__base_gguf_read(ar_base *base, ar_error *err);
 

@@ -2,10 +2,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/base_impl.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "weights/impl.h"
 
 enum { BLOCK_VALUES = 1 << 18 }; /* of the running norm: 1 MiB of f32 */
 
@@ -52,6 +52,21 @@ ar_status ar__base_read_rows(float *dst, const ar_base *base, const ar_base_weig
         type->to_f32(dst + i * w->n_in, src + (size_t)ar__row_to_gguf(&order, first + i) * row, (size_t)w->n_in);
     for (int64_t i = 0; w->is_plus_one && i < count * w->n_in; i++) dst[i] -= 1;
     return AR_OK;
+}
+
+ar_status ar__base_read_stored(void *dst, const ar_base *base, const ar_base_weight *w, ar_error *err) {
+    const ar_dtype_info *type = ar__dtype(w->type);
+    const char *src = w->data;
+    char *to = dst;
+    size_t bytes = type->bytes, rows = (size_t)w->n_out, cols = (size_t)w->n_in, row = cols / type->block * bytes;
+    ar_row_map order;
+    if (w->is_plus_one || (w->is_conv1d && type->block > 1)) return no_conversion(base, w->tensor, w->type_name, err);
+    for (size_t i = 0; w->is_conv1d && i < rows; i++)
+        for (size_t j = 0; j < cols; j++) memcpy(to + (i * cols + j) * bytes, src + (j * rows + i) * bytes, bytes);
+    if (w->is_conv1d) return AR_OK;
+    ar_status s = init_order(&order, base, w, err);
+    for (size_t i = 0; !s && i < rows; i++) memcpy(to + i * row, src + (size_t)ar__row_to_gguf(&order, (int64_t)i) * row, row);
+    return s;
 }
 
 ar_status ar__base_read_bias(float *dst, const ar_base *base, const ar_base_weight *w, ar_error *err) {
