@@ -21,7 +21,7 @@ static const cli_option options[] = {
      .at = AT(model),
      .value = "FOLDER",
      .flags = CLI_REQUIRED,
-     .help = "the base: a Hugging Face folder"},
+     .help = "the base: a folder or a .gguf file"},
     {.name = "config-only", .kind = CLI_FLAG, .at = AT(config_only), .help = "random weights, in $TMPDIR; a config.json will do"},
     {.name = "rank",
      .kind = CLI_INT,

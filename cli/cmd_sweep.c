@@ -397,7 +397,7 @@ static int run(cli *c, const cli_args *shared_args) {
     if (common.run.resume && common.run.overwrite) return cli_fail_usage(c, "found --resume and --overwrite, wanted one of them");
     if (common.run.resume && !v->stored && !common.course.model)
         return cli_fail_usage(c, "--resume: found no sweep.json in %.200s to go on from, wanted the folder of a sweep", common.run.out);
-    if (!common.course.model) return cli_fail_usage(c, "--model is missing, wanted a Hugging Face folder");
+    if (!common.course.model) return cli_fail_usage(c, "--model is missing, wanted a Hugging Face folder or a .gguf file");
     if (!common.course.data.files.count) return cli_fail_usage(c, "--data is missing, wanted a JSON Lines file");
     if (!common.course.eval_data.files.count)
         return cli_fail_usage(c, "--eval-data is missing, wanted samples by whose loss candidates are compared");

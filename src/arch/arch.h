@@ -1,6 +1,6 @@
 /* The architecture record: everything about a model that the one forward and backward need to know.
  *
- * A family is data: a row of the table in family.c says how its configuration is spelled and what its defaults are, one of names_table.c
+ * A family is data: a row of the table in families.c says how its configuration is spelled and what its defaults are, one of names_table.c
  * what its modules are called, and which slot of a layer each fills. */
 #ifndef AR_ARCH_ARCH_H
 #define AR_ARCH_ARCH_H
@@ -10,6 +10,7 @@
 #include "alphar/error.h"
 #include "arch/module.h"
 #include "base/log.h"
+#include "format/tensor.h"
 #include "ops/activation.h"
 
 typedef enum ar_rope_kind { AR_ROPE_DEFAULT, AR_ROPE_LINEAR, AR_ROPE_DYNAMIC, AR_ROPE_LLAMA3, AR_ROPE_YARN, AR_ROPE_LONG } ar_rope_kind;
@@ -63,6 +64,8 @@ typedef struct ar_arch {
  * transformers read the file differently. */
 ar_status ar__arch_read(ar_arch *out, const json_t *config, const char *place, const ar_log *log, ar_error *err);
 void ar__arch_release(ar_arch *a);
+/* The config.json that a GGUF base would have; the caller json_decref's. */
+ar_status ar__gguf_config(json_t **out, const ar_tensors *files, ar_error *err);
 void ar__rope_release(ar_rope_config *r);
 
 /* Module indices: 0 the embedding, then AR_SLOT_COUNT per layer, then the last norm, the head, and the embedding of positions.  They are

@@ -241,6 +241,8 @@ static const ar_field *find_field(const char *key, const ar_field_list *list) {
     return f;
 }
 
+bool ar__fields_have(const ar_field_list *list, const char *key) { return find_field(key, list) != NULL; }
+
 static bool is_one_of(const char *key, const char *const *list, size_t n) {
     for (size_t i = 0; i < n && list[i]; i++)
         if (!strcmp(key, list[i])) return true;

@@ -70,6 +70,7 @@ typedef struct ar_field_list {
     const char *silent[AR_FIELD_SILENT];    /* keys without effect on this family, NULL-ended */
 } ar_field_list;
 
+bool ar__fields_have(const ar_field_list *list, const char *key);
 /* Reads all of config into *out, which has the family's defaults; null leaves them.  Fails on the first field that is needed and
  * missing, without a default, of another type, out of its range, or refused.  name: the family, for messages. */
 ar_status ar__fields_read(ar_config *out, const ar_field_list *list, const json_t *config, const char *name, const char *place,

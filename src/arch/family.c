@@ -1,19 +1,14 @@
-/* Families as rows of a table, and the reader of config.json that the rows steer.
- *
- * Defaults are transformers' own.  Which fields a family reads is a list of groups in its row (arch/config_fields.h); rope's blocks
- * are read in rope_config.c. */
+/* The reader of config.json, which the rows of families.c steer.  Which fields a family reads is a list of groups in its row
+ * (arch/config_fields.h); rope's blocks are read in rope_config.c. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "arch/arch.h"
-#include "arch/config_fields.h"
+#include "arch/family.h"
 #include "arch/names.h"
 #include "base/fail.h"
 #include "base/mem.h"
 #include "format/json.h"
-
-typedef enum window_rule { WINDOW_NONE, WINDOW_MISTRAL, WINDOW_QWEN, WINDOW_UNTURNED, WINDOW_PATTERN, WINDOW_ALL } window_rule;
 
 /* What hidden_act is called. */
 static const struct {
@@ -23,316 +18,6 @@ static const struct {
     {"silu", AR_SILU},          {"swish", AR_SILU},          {"gelu_pytorch_tanh", AR_GELU_TANH},
     {"gelu_new", AR_GELU_TANH}, {"gelu_fast", AR_GELU_TANH}, {"gelu", AR_GELU},
     {"relu2", AR_RELU2},        {"xielu", AR_XIELU},
-};
-
-typedef struct family {
-    const char *name;
-    ar_field_list fields;
-    ar_config initial;                  /* transformers' defaults; of kv_heads and head_dim 0: as many as heads, dim / heads */
-    bool bias_qkv;                      /* always, without a field saying so */
-    bool qk_wide, out_bias, neighbours; /* out_bias: o's has a field of its own */
-    bool layer_norm, norm_bias;         /* LayerNorm, not RMSNorm */
-    bool bias_all, bias_head;           /* always: of all linears, of the head */
-    bool parallel, by_head, learned;    /* as ar_arch has them; parallel: always */
-    bool norm_plus_one, embed_root;     /* norms store w - 1; the embedding is multiplied by sqrt(dim) */
-    bool gelu_is_tanh;
-    bool has_qk_norm, one_norm; /* q and k are normed if a field says so; parallel, the MLP has no norm of its own */
-    bool two_ropes;             /* layers with the window turn otherwise */
-    bool turns_with_window;     /* where there is a window, layers without it do not turn; */
-    bool turns_in_window;       /* nor do they where there is none */
-    bool query_gain;            /* q grows with its position */
-    const ar_rope_config *rope; /* where the file has no block; NULL: the default kind */
-    bool ntk_alpha;             /* "dynamic" with an alpha does not depend on the length */
-    bool qk_turned, xielu;
-    bool partial;      /* a head may be turned in part */
-    bool long_rope;    /* scaled by longrope or not at all, with an original_max_position_embeddings of its own */
-    bool types_unread; /* its code knows no layer_types */
-    window_rule window;
-    int32_t eos; /* -1: none */
-} family;
-
-/* What is transformers' default in most, and in gemma. */
-#define DEFAULTS(rope_theta, eps, f)                                                                                                       \
-    .norm_eps = (eps), .act = (f), .theta = (rope_theta), .embed_scale = 1, .residual_scale = 1, .logit_divisor = 1, .scaled = true
-#define USUAL(rope_theta, eps) DEFAULTS(rope_theta, eps, "silu")
-#define GEMMA(rope_theta) DEFAULTS(rope_theta, 1e-6, "gelu_pytorch_tanh")
-
-static const ar_rope_config apertus_rope = {
-    .kind = AR_ROPE_LLAMA3, .theta = 1.2e7, .factor = 8, .low_freq = 1, .high_freq = 4, .original_max = 8192};
-static const ar_rope_config ministral3_rope = {.kind = AR_ROPE_YARN,
-                                               .theta = 1e6,
-                                               .factor = 16,
-                                               .original_max = 16384,
-                                               .beta_fast = 32,
-                                               .beta_slow = 1,
-                                               .mscale = 1,
-                                               .mscale_all_dim = 1,
-                                               .truncate = true,
-                                               .query_beta = 0.1};
-
-static const family families[] = {
-    {.name = "llama",
-     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_mlp_bias},
-                {"max_window_layers"}},
-     .initial = {.max_positions = 2048, .bos = 1, USUAL(1e4, 1e-6)},
-     .eos = 2},
-    {.name = "mistral",
-     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_window}, {0}},
-     .initial = {.kv_heads = 8, .max_positions = 131072, .bos = 1, .window = 4096, .first_windowed = 28, USUAL(1e4, 1e-6)},
-     .window = WINDOW_MISTRAL,
-     .eos = 2},
-    {.name = "qwen2", /* attention_bias: its code has biases always, so that the tensors decide */
-     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_window}, {"attention_bias"}},
-     .initial = {.kv_heads = 32, .max_positions = 32768, .bos = -1, .window = 4096, .first_windowed = 28, USUAL(1e4, 1e-6)},
-     .bias_qkv = true,
-     .window = WINDOW_QWEN,
-     .eos = -1},
-    {.name = "qwen3",
-     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_window, ar__fields_attention_bias}, {0}},
-     .initial =
-         {.kv_heads = 32, .head_dim = 128, .max_positions = 32768, .bos = -1, .window = 4096, .first_windowed = 28, USUAL(1e4, 1e-6)},
-     .window = WINDOW_QWEN,
-     .eos = -1},
-    {.name = "smollm3", /* no rotary embedding in every fourth layer; windows, where there are any, in these */
-     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_window, ar__fields_no_rope,
-                 ar__fields_attention_bias, ar__fields_mlp_bias},
-                {"max_window_layers"}},
-     .initial = {.kv_heads = 4, .max_positions = 32768, .bos = 128000, .no_rope_every = 4, .tied = true, USUAL(2e6, 1e-6)},
-     .window = WINDOW_UNTURNED,
-     .eos = 128001},
-    {.name = "granite", /* attention_multiplier stands for 1 / sqrt(head_dim), also where it is left out */
-     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_mlp_bias,
-                 ar__fields_multipliers},
-                {"max_window_layers"}},
-     .initial = {.max_positions = 2048, .bos = 1, USUAL(1e4, 1e-6), .attention_scale = 1},
-     .eos = 2},
-    {.name = "olmo2", /* norms of what sublayers add, none of what they read; its code has no head_dim */
-     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias}, {0}},
-     .initial = {.max_positions = 2048, .bos = -1, USUAL(1e4, 1e-5)},
-     .qk_wide = true,
-     .eos = 50279},
-    {.name = "seed_oss", /* dropout of 0.1 while training, unless the file says otherwise */
-     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_out_bias,
-                 ar__fields_mlp_bias},
-                {0}},
-     .initial = {.kv_heads = 8,
-                 .head_dim = 128,
-                 .max_positions = 524288,
-                 .bos = 0,
-                 .attention_bias = true,
-                 .attention_dropout = 0.1,
-                 .residual_dropout = 0.1,
-                 USUAL(1e4, 1e-6)},
-     .out_bias = true,
-     .eos = 2},
-    {.name = "ernie4_5", /* turns neighbours */
-     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_all_bias}, {0}},
-     .initial = {.kv_heads = 2, .head_dim = 128, .max_positions = 131072, .bos = 1, .tied = true, USUAL(5e5, 1e-5)},
-     .neighbours = true,
-     .eos = 2},
-    {.name = "olmo3", /* olmo2 with windows; scaled RoPE in layers without */
-     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_sliding}, {0}},
-     .initial = {.max_positions = 2048, .bos = -1, .window = 4096, .full_every = 4, USUAL(5e5, 1e-5)},
-     .qk_wide = true,
-     .two_ropes = true,
-     .window = WINDOW_PATTERN,
-     .eos = 50279},
-    {.name = "exaone4", /* norms behind, as olmo2, but q and k by head; where there are windows, RoPE in their layers alone */
-     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_sliding, ar__fields_pattern}, {0}},
-     .initial = {.kv_heads = 32, .max_positions = 2048, .bos = 0, .window = 4096, .full_every = 4, USUAL(1e4, 1e-5)},
-     .turns_with_window = true,
-     .window = WINDOW_PATTERN,
-     .eos = 2},
-    {.name = "ministral3",
-     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_sliding}, {0}},
-     .initial = {.kv_heads = 8, .head_dim = 128, .max_positions = 262144, .bos = 1, USUAL(1e4, 1e-5)},
-     .rope = &ministral3_rope,
-     .query_gain = true,
-     .types_unread = true,
-     .window = WINDOW_ALL,
-     .eos = 2},
-    {.name = "ministral", /* mistral with layer_types */
-     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_sliding}, {0}},
-     .initial = {.kv_heads = 8, .max_positions = 131072, .bos = 1, .window = 4096, USUAL(1e4, 1e-6)},
-     .window = WINDOW_ALL,
-     .eos = 2},
-    {.name = "phi3", /* q, k, v and gate, up fused */
-     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_sliding, ar__fields_dropouts},
-                {"full_attn_mod", "interpolate_factor"}},
-     .initial = {.max_positions = 4096, .bos = 1, .original_max = 4096, USUAL(1e4, 1e-5)},
-     .partial = true,
-     .long_rope = true,
-     .types_unread = true,
-     .window = WINDOW_ALL,
-     .eos = 32000},
-    {.name = "glm4", /* norms before and behind; half of a head turned, by neighbours; gate and up fused; no bias on o */
-     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias}, {0}},
-     .initial = {.kv_heads = 2,
-                 .head_dim = 128,
-                 .max_positions = 131072,
-                 .bos = -1,
-                 .partial = 0.5,
-                 .attention_bias = true,
-                 USUAL(1e4, 1.5625e-7)},
-     .partial = true,
-     .neighbours = true,
-     .out_bias = true,
-     .eos = 151329},
-    {.name = "gpt2", /* positions have embeddings, not rotations; trained without its dropout of 0.1 */
-     .fields = {{ar__fields_gpt2},
-                {"n_ctx", "summary_type", "summary_use_proj", "summary_activation", "summary_proj_to_labels", "summary_first_dropout",
-                 "reorder_and_upcast_attn"}},
-     .initial = {.max_positions = 1024,
-                 .bos = 50256,
-                 .tied = true,
-                 .attention_dropout = 0.1,
-                 .residual_dropout = 0.1,
-                 .embed_dropout = 0.1,
-                 DEFAULTS(1e4, 1e-5, "gelu_new")},
-     .layer_norm = true,
-     .norm_bias = true,
-     .bias_all = true,
-     .learned = true,
-     .eos = 50256},
-    {.name = "gpt_neox", /* attention and MLP side by side, each with a norm */
-     .fields = {{ar__fields_decoder, ar__fields_layer_norm, ar__fields_act, ar__fields_gpt_neox, ar__fields_rope, ar__fields_attention_bias,
-                 ar__fields_hidden_dropout},
-                {0}},
-     .initial = {.max_positions = 2048,
-                 .bos = 0,
-                 .partial = 0.25,
-                 .parallel = true,
-                 .attention_bias = true,
-                 .mlp_bias = true,
-                 DEFAULTS(1e4, 1e-5, "gelu")},
-     .layer_norm = true,
-     .norm_bias = true,
-     .by_head = true,
-     .partial = true,
-     .eos = 2},
-    {.name = "phi", /* attention and MLP side by side behind one norm, biases to the head */
-     .fields = {{ar__fields_decoder, ar__fields_layer_norm, ar__fields_act, ar__fields_rope, ar__fields_dropouts, ar__fields_qk_norm}, {0}},
-     .initial = {.max_positions = 2048, .bos = 1, .partial = 0.5, DEFAULTS(1e4, 1e-5, "gelu_new")},
-     .layer_norm = true,
-     .norm_bias = true,
-     .bias_all = true,
-     .bias_head = true,
-     .parallel = true,
-     .has_qk_norm = true,
-     .partial = true,
-     .eos = 2},
-    {.name = "starcoder2",
-     .fields = {{ar__fields_decoder, ar__fields_norm_epsilon, ar__fields_act, ar__fields_rope, ar__fields_sliding, ar__fields_all_bias,
-                 ar__fields_starcoder2},
-                {"mlp_type", "norm_type", "attention_softmax_in_fp32", "scale_attention_softmax_in_fp32", "scale_attn_weights"}},
-     .initial =
-         {.kv_heads = 2, .max_positions = 4096, .bos = 50256, .tied = true, .all_bias = true, DEFAULTS(1e4, 1e-5, "gelu_pytorch_tanh")},
-     .layer_norm = true,
-     .norm_bias = true,
-     .types_unread = true,
-     .window = WINDOW_ALL,
-     .eos = 50256},
-    {.name = "stablelm", /* a quarter of a head turned; q/k norms of each head's own (12B) are not done */
-     .fields = {{ar__fields_decoder, ar__fields_layer_norm, ar__fields_act, ar__fields_rope, ar__fields_qkv_bias, ar__fields_parallel,
-                 ar__fields_hidden_dropout},
-                {0}},
-     .initial = {.kv_heads = 32, .max_positions = 4096, .bos = 0, .partial = 0.25, USUAL(1e4, 1e-5)},
-     .layer_norm = true,
-     .norm_bias = true,
-     .one_norm = true,
-     .partial = true,
-     .eos = 0},
-    {.name = "nemotron", /* LayerNorm with 1 + w; no gate; half of a head turned */
-     .fields = {{ar__fields_decoder, ar__fields_norm_eps, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_mlp_bias},
-                {0}},
-     .initial = {.max_positions = 4096, .bos = 2, .partial = 0.5, DEFAULTS(1e4, 1e-5, "relu2")},
-     .layer_norm = true,
-     .norm_bias = true,
-     .norm_plus_one = true,
-     .partial = true,
-     .eos = 3},
-    {.name = "cohere2", /* side by side behind one centred norm without bias; RoPE in layers with a window alone; neighbours turned */
-     .fields = {{ar__fields_decoder, ar__fields_layer_norm, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_sliding,
-                 ar__fields_pattern, ar__fields_logit_scale},
-                {"cache_implementation", "layer_switch", "order_of_interleaved_layers", "position_embedding_type", "rotary_pct",
-                 "use_embedding_sharing", "use_gated_activation", "use_parallel_block", "use_parallel_embedding"}},
-     .initial = {.max_positions = 8192,
-                 .bos = 5,
-                 .tied = true,
-                 .window = 4096,
-                 .full_every = 4,
-                 DEFAULTS(1e4, 1e-5, "silu"),
-                 .logit_scale = 0.0625},
-     .layer_norm = true,
-     .parallel = true,
-     .neighbours = true,
-     .turns_in_window = true,
-     .window = WINDOW_PATTERN,
-     .eos = 255001},
-    {.name = "apertus", /* no gate; its activation has two numbers a layer; q and k normed */
-     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias}, {"qk_norm"}},
-     .initial = {.max_positions = 65536, .bos = 1, DEFAULTS(1.2e7, 1e-5, "xielu")},
-     .rope = &apertus_rope,
-     .xielu = true,
-     .eos = 2},
-    {.name = "hunyuan_v1_dense", /* q and k normed behind RoPE */
-     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias},
-                {"eod_token_id", "use_qk_norm", "attention_head_dim", "org_vocab_size", "cla_share_factor", "class_num", "dense_list",
-                 "pool_type", "mask_init_id", "im_end_id", "im_newline_id", "im_start_id", "text_end_id", "text_start_id"}},
-     .initial = {.max_positions = 2048, .bos = 1, USUAL(1e4, 1e-5)},
-     .qk_turned = true,
-     .ntk_alpha = true,
-     .eos = 2},
-    {.name = "gemma", /* hidden_activation is not read; "gelu" means its tanh form */
-     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias}, {"hidden_activation"}},
-     .initial = {.kv_heads = 16, .head_dim = 256, .max_positions = 8192, .bos = 2, .tied = true, GEMMA(1e4)},
-     .norm_plus_one = true,
-     .embed_root = true,
-     .gelu_is_tanh = true,
-     .eos = 1},
-    {.name = "gemma2", /* a window in every other layer, from the first */
-     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_activation, ar__fields_rope, ar__fields_attention_bias, ar__fields_sliding,
-                 ar__fields_query_scalar, ar__fields_score_cap, ar__fields_logit_cap},
-                {"hidden_act", "cache_implementation"}},
-     .initial = {.kv_heads = 4,
-                 .head_dim = 256,
-                 .max_positions = 8192,
-                 .bos = 2,
-                 .tied = true,
-                 .window = 4096,
-                 .full_every = 2,
-                 .query_scalar = 256,
-                 .score_cap = 50,
-                 .logit_cap = 30,
-                 GEMMA(1e4)},
-     .norm_plus_one = true,
-     .embed_root = true,
-     .window = WINDOW_PATTERN,
-     .eos = 1},
-    {.name = "gemma3_text", /* published files lean on all defaults; its code leaves attn_logit_softcapping unread */
-     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_activation, ar__fields_rope, ar__fields_attention_bias, ar__fields_sliding,
-                 ar__fields_pattern, ar__fields_query_scalar, ar__fields_logit_cap, ar__fields_local_theta},
-                {"hidden_act", "cache_implementation"}},
-     .initial = {.vocab = 262208,
-                 .dim = 2304,
-                 .ff = 9216,
-                 .layers = 26,
-                 .heads = 8,
-                 .kv_heads = 4,
-                 .head_dim = 256,
-                 .max_positions = 131072,
-                 .bos = 2,
-                 .tied = true,
-                 .window = 4096,
-                 .full_every = 6,
-                 .query_scalar = 256,
-                 .local_theta = 1e4,
-                 GEMMA(1e6)},
-     .norm_plus_one = true,
-     .embed_root = true,
-     .two_ropes = true,
-     .window = WINDOW_PATTERN,
-     .eos = 1},
 };
 
 /* Multimodal bases whose language model runs: their model_type, and what else stands beside it in config.json. */
@@ -396,25 +81,22 @@ static ar_status unwrap(json_t **out, const json_t *config, const char *place, a
     return ok ? AR_OK : ar__fail_memory(err, place);
 }
 
-static ar_status find_family(const family **out, const json_t *config, const char *place, ar_error *err) {
+static ar_status find_family(const ar_family **out, const json_t *config, const char *place, ar_error *err) {
     const char *type = NULL;
     ar_status s = ar__json_need(config, "model_type", place, err);
     if (!s) s = ar__json_get_string(&type, config, "model_type", place, err);
     if (s) return s;
-    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
-        if (!strcmp(families[i].name, type)) {
-            *out = &families[i];
-            return AR_OK;
-        }
+    *out = ar__family_find(type);
+    if (*out) return AR_OK;
     ar_buf names = {0};
-    for (size_t i = 0; i < sizeof families / sizeof *families; i++) ar__buf_printf(&names, "%s%s", i ? ", " : "", families[i].name);
+    for (size_t i = 0; ar__family_at(i); i++) ar__buf_printf(&names, "%s%s", i ? ", " : "", ar__family_at(i)->name);
     s = ar__fail(err, AR_ERR_UNSUPPORTED, "%s: model_type '%s', wanted one of %s", place, type, names.data ? names.data : "");
     ar__buf_release(&names);
     return s;
 }
 
 typedef struct reader {
-    const family *family;
+    const ar_family *family;
     ar_config c;
     const json_t *config;
     const char *place;
@@ -534,7 +216,7 @@ static ar_status read_layer_types(ar_arch *a, const reader *r) {
                             "%s: layer_types[%zu] is sliding_attention, but there is no window: the %s family %s; write full_attention if "
                             "the weights were trained so",
                             r->place, i, r->family->name,
-                            r->family->window == WINDOW_NONE ? "has none" : "has one with sliding_window (and use_sliding_window) set");
+                            r->family->window == AR_WINDOW_NONE ? "has none" : "has one with sliding_window (and use_sliding_window) set");
         if (r->family->types_unread && slides != (a->windowed[i] != 0))
             return ar__fail(r->err, AR_ERR_UNSUPPORTED,
                             "%s: layer_types[%zu] is '%s', but the %s family reads sliding_window alone, for all layers; make them agree",
@@ -580,25 +262,25 @@ static ar_status check_pattern(const reader *r) {
 
 static bool has_window(const ar_arch *a, const reader *r, int64_t layer) {
     switch (r->family->window) {
-    case WINDOW_NONE: return false;
-    case WINDOW_MISTRAL:
-    case WINDOW_ALL: return true;
-    case WINDOW_QWEN: return layer >= r->c.first_windowed;
-    case WINDOW_UNTURNED: return a->unturned[layer];
-    case WINDOW_PATTERN: return follows_pattern(r, layer);
+    case AR_WINDOW_NONE: return false;
+    case AR_WINDOW_MISTRAL:
+    case AR_WINDOW_ALL: return true;
+    case AR_WINDOW_QWEN: return layer >= r->c.first_windowed;
+    case AR_WINDOW_UNTURNED: return a->unturned[layer];
+    case AR_WINDOW_PATTERN: return follows_pattern(r, layer);
     }
     return false;
 }
 
 static ar_status take_window(ar_arch *a, const reader *r) {
     const ar_config *c = &r->c;
-    window_rule rule = r->family->window;
+    ar_window_rule rule = r->family->window;
     ar_status s = AR_OK;
     a->windowed = ar__alloc((size_t)a->layers, 1);
     if (!a->windowed) return ar__fail_memory(r->err, "layer list");
-    bool asks = rule == WINDOW_QWEN || rule == WINDOW_UNTURNED;
+    bool asks = rule == AR_WINDOW_QWEN || rule == AR_WINDOW_UNTURNED;
     a->window = asks && !c->use_window ? 0 : c->window;
-    if (rule == WINDOW_PATTERN && !a->window && !c->layer_types && !r->family->turns_with_window)
+    if (rule == AR_WINDOW_PATTERN && !a->window && !c->layer_types && !r->family->turns_with_window)
         return ar__fail(
             r->err, AR_ERR_UNSUPPORTED,
             "%s: sliding_window is null, but the %s family has layers with a window; name all in layer_types as full_attention if "
@@ -606,7 +288,7 @@ static ar_status take_window(ar_arch *a, const reader *r) {
             r->place, r->family->name);
     if (a->window && (s = check_pattern(r))) return s;
     for (int64_t l = 0; a->window && l < a->layers; l++) a->windowed[l] = has_window(a, r, l);
-    if (rule == WINDOW_MISTRAL) s = check_mistral(a, r, c->use_window, c->first_windowed);
+    if (rule == AR_WINDOW_MISTRAL) s = check_mistral(a, r, c->use_window, c->first_windowed);
     if (!s) s = read_layer_types(a, r);
     bool in_window = r->family->turns_in_window || (r->family->turns_with_window && a->window);
     for (int64_t l = 0; in_window && l < a->layers; l++) a->unturned[l] = !a->windowed[l];
@@ -667,7 +349,7 @@ static ar_status take_ropes(ar_arch *a, const reader *r) {
     return AR_OK;
 }
 
-static ar_status take_special(ar_arch *a, const family *f, const reader *r) {
+static ar_status take_special(ar_arch *a, const ar_family *f, const reader *r) {
     const json_t *eos = json_object_get(r->config, "eos_token_id");
     int64_t bos = f->initial.bos;
     ar_status s = ar__json_get_int(&bos, r->config, "bos_token_id", r->place, r->err);
@@ -685,7 +367,7 @@ static ar_status take_special(ar_arch *a, const family *f, const reader *r) {
 }
 
 static ar_status read_text(ar_arch *out, const json_t *config, const char *place, const ar_log *log, ar_error *err) {
-    const family *f = NULL;
+    const ar_family *f = NULL;
     ar_status s = find_family(&f, config, place, err);
     if (s) return s;
     out->names = ar__names_for_model_type(f->name);

@@ -7,9 +7,11 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/rng.h"
+#include "format/gguf.h"
 #include "format/json.h"
+#include "text/beside.h"
 
-enum { MAX_TEMPLATE_BYTES = 4 << 20, MAX_CONFIG_BYTES = 64 << 20 };
+enum { MAX_TEMPLATE_BYTES = 4 << 20 };
 
 /* For bases without a template of their own. */
 static const char chatml[] = "{%- for message in messages %}\n"
@@ -102,8 +104,9 @@ static int find(const ar_chat *c, const char *name) {
     return -1;
 }
 
-/* Files stand before the configuration, which then does not count. */
+/* Files stand before the configuration, which then does not count.  folder NULL: there are none. */
 static ar_status add_own(ar_chat *c, const char *folder, const json_t *config, const ar_tokenizer *tk, ar_error *err) {
+    if (!folder) return add_configured(c, config, tk, err);
     char *path = ar__path_join(folder, "chat_template.jinja");
     ar_status s = path ? AR_OK : ar__fail_memory(err, folder);
     if (!s && ar__path_exists(path)) s = add_file(c, "default", path, tk, err);
@@ -147,18 +150,6 @@ static ar_status take_vars(ar_chat *c, const json_t *config, ar_error *err) {
     return AR_OK;
 }
 
-static ar_status read_config(json_t **out, const char *folder, const char *name, ar_error *err) {
-    char *path = ar__path_join(folder, name);
-    ar_buf text = {0};
-    ar_status s = path ? AR_OK : ar__fail_memory(err, folder);
-    *out = NULL;
-    if (!s && ar__path_exists(path) && !(s = ar__file_read(&text, path, MAX_CONFIG_BYTES, err)))
-        s = ar__json_read(out, text.data, text.len, JSON_ALLOW_NUL, path, err);
-    ar__buf_release(&text);
-    free(path);
-    return s;
-}
-
 /* SOURCE_DATE_EPOCH, where set, is the time that a template sees. */
 static time_t time_now(void) {
     const char *fixed = getenv("SOURCE_DATE_EPOCH");
@@ -169,8 +160,7 @@ static time_t time_now(void) {
 
 static ar_status open_in(ar_chat *c, const char *folder, const char *name, const char *source, const ar_tokenizer *tk, ar_error *err) {
     json_t *config = NULL, *map = NULL;
-    ar_status s = read_config(&config, folder, "tokenizer_config.json", err);
-    if (!s) s = read_config(&map, folder, "special_tokens_map.json", err);
+    ar_status s = ar__tokenizer_beside(&config, &map, c->place, err);
     if (!s) s = take_vars(c, map, err);
     if (!s) s = take_vars(c, config, err);
     if (!s) s = take_vars(c, json_object_get(config, "extra_special_tokens"), err);
@@ -188,17 +178,14 @@ static ar_status open_in(ar_chat *c, const char *folder, const char *name, const
 static ar_status open_chat(ar_chat **out, const char *path, const char *name, const char *source, const ar_tokenizer *tk, ar_error *err) {
     *out = NULL;
     ar_chat *c = calloc(1, sizeof *c);
-    char *folder = ar__path_is_dir(path) ? ar__strdup(path) : ar__strndup(path, (size_t)(ar__path_base(path) - path));
-    if (folder && !*folder) {
-        free(folder);
-        folder = ar__strdup(".");
-    }
-    if (c && folder) {
+    bool gguf = ar__gguf_is_name(path);
+    char *folder = gguf ? NULL : ar__tokenizer_folder(path);
+    if (c) {
         c->vars = json_object();
         c->place = ar__strdup(path);
         c->now = time_now();
     }
-    bool ok = c && folder && c->vars && c->place;
+    bool ok = c && (folder || gguf) && c->vars && c->place;
     ar_status s = ok ? open_in(c, folder, name, source, tk, name || source ? err : &c->why) : ar__fail_memory(err, path);
     free(folder);
     if (ok && s && !name && !source) {

@@ -6,6 +6,7 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "data/dataset.h"
+#include "format/gguf.h"
 #include "format/json.h"
 #include "text/vocab.h"
 
@@ -139,11 +140,18 @@ static void read_base(ar_data_options *d, const char *path) {
     static const ar_log silence = {0};
     ar_arch arch;
     d->eos_id = -1;
-    char *file = ar__path_join(path, "config.json");
+    bool gguf = ar__gguf_is_name(path);
+    char *file = gguf ? ar__strdup(path) : ar__path_join(path, "config.json");
     json_t *config = NULL;
-    bool there = file && ar__path_exists(file) && !ar__json_load_object(&config, file, MAX_CONFIG_BYTES, NULL);
+    ar_tensors *tensors = NULL;
+    bool there = file && ar__path_exists(file);
+    if (gguf)
+        there = there && !ar__tensors_open(&tensors, path, NULL) && !ar__gguf_config(&config, tensors, NULL);
+    else
+        there = there && !ar__json_load_object(&config, file, MAX_CONFIG_BYTES, NULL);
     there = there && !ar__arch_read(&arch, config, file, &silence, NULL);
     json_decref(config);
+    ar__tensors_close(tensors);
     free(file);
     if (!there) return;
     if (arch.eos_count) d->eos_id = arch.eos[0];

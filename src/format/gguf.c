@@ -36,6 +36,11 @@ static ar_status read_header(uint64_t *tensors, uint64_t *kvs, ar_gguf_cursor *c
     return AR_OK;
 }
 
+bool ar__gguf_is_name(const char *path) {
+    size_t n = strlen(path);
+    return n > 5 && !strcmp(path + n - 5, ".gguf") && !ar__path_is_dir(path);
+}
+
 /* Leaves the default alone where the key is absent. */
 static ar_status read_alignment(size_t *out, const ar_gguf_cursor *c) {
     const ar_gguf_kv *kv = ar__gguf_kv_find(c->file, "general.alignment");

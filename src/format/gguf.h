@@ -73,6 +73,7 @@ typedef struct ar_gguf ar_gguf;
 ar_status ar__gguf_open(ar_gguf **out, const char *path, ar_error *err);
 void ar__gguf_close(ar_gguf *g); /* NULL is fine */
 const char *ar__gguf_path(const ar_gguf *g);
+bool ar__gguf_is_name(const char *path); /* a file's, by its ending */
 
 /* Tensors, in the order of the file. */
 int ar__gguf_count(const ar_gguf *g);

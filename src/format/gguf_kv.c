@@ -11,7 +11,7 @@
 #include "base/utf8.h"
 #include "format/gguf_file.h"
 
-enum { NEST_MAX = 4, NAME_MAX_BYTES = 65535 /* the format's limit for keys */ };
+enum { NAME_MAX_BYTES = 65535 /* the format's limit for keys */ };
 
 static const struct {
     const char *name, *list;
@@ -26,7 +26,7 @@ static const struct {
     [AR_GGUF_F32] = {"f32", "list of f32", 4},
     [AR_GGUF_BOOL] = {"bool", "list of bool", 1},
     [AR_GGUF_STRING] = {"string", "list of strings", 0},
-    [AR_GGUF_ARRAY] = {"list", "list of lists", 0},
+    [AR_GGUF_ARRAY] = {"list", "list", 0},
     [AR_GGUF_U64] = {"u64", "list of u64", 8},
     [AR_GGUF_I64] = {"i64", "list of i64", 8},
     [AR_GGUF_F64] = {"f64", "list of f64", 8},
@@ -94,12 +94,12 @@ static ar_status check_bools(const ar_gguf_cursor *c, const unsigned char *p, si
     return AR_OK;
 }
 
-/* Steps over strings and notes where each 16th begins; mark may be NULL. */
+/* Steps over strings and notes where each 16th begins. */
 static ar_status walk_strings(size_t **mark, ar_gguf_cursor *c, uint64_t n) {
     size_t cap = 0, begin = c->at;
     ar_gguf_string text;
     for (uint64_t i = 0; i < n; i++) {
-        if (mark && i % AR_GGUF_MARK_STEP == 0) {
+        if (i % AR_GGUF_MARK_STEP == 0) {
             size_t *list = ar__grow(*mark, &cap, i / AR_GGUF_MARK_STEP + 1, sizeof *list);
             if (!list) return ar__fail_memory(c->err, c->file->path);
             *mark = list;
@@ -111,25 +111,16 @@ static ar_status walk_strings(size_t **mark, ar_gguf_cursor *c, uint64_t n) {
     return AR_OK;
 }
 
-/* Steps over n values of a type. */
-static ar_status walk_values(size_t **mark, ar_gguf_cursor *c, uint32_t type, uint64_t n, int depth) {
-    ar_status s = AR_OK;
+/* Steps over n values of a type.  Lists of lists are in the format's text; ggml refuses them, as no file has any. */
+static ar_status walk_values(size_t **mark, ar_gguf_cursor *c, uint32_t type, uint64_t n) {
     const unsigned char *p = NULL;
     size_t bytes;
     if (type >= AR_GGUF_TYPE_COUNT) return ar__gguf_bad(c, "value type %u, there are 0 to %d", type, AR_GGUF_TYPE_COUNT - 1);
+    if (type == AR_GGUF_ARRAY) return ar__gguf_bad(c, "found a list of lists, wanted a list of plain values");
     if (type == AR_GGUF_STRING) return walk_strings(mark, c, n);
-    if (type != AR_GGUF_ARRAY) {
-        if (!ar__mul(&bytes, n, types[type].bytes)) return ar__gguf_bad(c, "%llu values overflow", (unsigned long long)n);
-        s = ar__gguf_take(&p, c, bytes);
-        return s || type != AR_GGUF_BOOL ? s : check_bools(c, p, bytes);
-    }
-    if (depth == NEST_MAX) return ar__gguf_bad(c, "lists inside lists more than %d deep", NEST_MAX);
-    for (uint64_t i = 0; i < n && !s; i++) {
-        uint32_t of = 0;
-        uint64_t count = 0;
-        (void)((s = ar__gguf_take_u32(&of, c)) || (s = ar__gguf_take_u64(&count, c)) || (s = walk_values(NULL, c, of, count, depth + 1)));
-    }
-    return s;
+    if (!ar__mul(&bytes, n, types[type].bytes)) return ar__gguf_bad(c, "%llu values overflow", (unsigned long long)n);
+    ar_status s = ar__gguf_take(&p, c, bytes);
+    return s || type != AR_GGUF_BOOL ? s : check_bools(c, p, bytes);
 }
 
 static ar_status read_value(ar_gguf_kv *kv, ar_gguf_cursor *c) {
@@ -140,7 +131,7 @@ static ar_status read_value(ar_gguf_kv *kv, ar_gguf_cursor *c) {
     kv->is_array = !s && type == AR_GGUF_ARRAY;
     if (kv->is_array) (void)((s = ar__gguf_take_u32(&type, c)) || (s = ar__gguf_take_u64(&count, c)));
     kv->data = c->file->map.data + c->at;
-    if (!s) s = walk_values(&mark, c, type, count, 1);
+    if (!s) s = walk_values(&mark, c, type, count);
     kv->mark = mark;
     kv->type = s ? AR_GGUF_U8 : (ar_gguf_type)type;
     kv->count = count;

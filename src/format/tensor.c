@@ -23,11 +23,6 @@ struct ar_tensors {
     ar_map names;
 };
 
-static bool ends_in_gguf(const char *path) {
-    size_t n = strlen(path);
-    return n > 5 && !strcmp(path + n - 5, ".gguf");
-}
-
 /* "-00001-of-00003.gguf" of part `number` (from 1). */
 static void print_suffix(char out[SUFFIX], int64_t number, int64_t count) {
     snprintf(out, SUFFIX, "-%05lld-of-%05lld.gguf", (long long)number, (long long)count);
@@ -140,7 +135,7 @@ ar_status ar__tensors_open(ar_tensors **out, const char *path, ar_error *err) {
     ar_tensors *t = ar__alloc(1, sizeof *t);
     *out = NULL;
     if (!t) return ar__fail_memory(err, path);
-    ar_status s = ends_in_gguf(path) && !ar__path_is_dir(path) ? open_parts(t, path, err) : ar__st_open(&t->st, path, err);
+    ar_status s = ar__gguf_is_name(path) ? open_parts(t, path, err) : ar__st_open(&t->st, path, err);
     if (!s && t->parts) s = list_parts(t, err);
     if (s) {
         ar__tensors_close(t);

@@ -9,6 +9,7 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "data/supervise.h"
+#include "format/gguf.h"
 #include "format/json.h"
 #include "gen/stack.h"
 #include "model/fingerprint.h"
@@ -81,10 +82,25 @@ static void add_eos(ar_session *s, int64_t id) {
     if (id >= 0 && id < s->model->arch.vocab && s->eos_count < (int)(sizeof s->eos / sizeof *s->eos)) s->eos[s->eos_count++] = (int32_t)id;
 }
 
+/* Tokens that end a turn or a message, of a GGUF file. */
+static ar_status collect_gguf_eos(ar_session *s, const char *path, ar_error *err) {
+    static const char *const keys[] = {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"};
+    ar_gguf *g = NULL;
+    ar_status st = ar__gguf_open(&g, path, err);
+    for (size_t i = 0; !st && i < sizeof keys / sizeof *keys; i++) {
+        int64_t id = -1;
+        st = ar__gguf_get_int(&id, g, keys[i], err);
+        add_eos(s, id);
+    }
+    ar__gguf_close(g);
+    return st;
+}
+
 /* The union of tokenizer, config.json and generation_config.json. */
 static ar_status collect_eos(ar_session *s, const char *model_path, ar_error *err) {
     if (s->tokenizer) add_eos(s, ar_tokenizer_eos(s->tokenizer));
     for (int i = 0; i < s->model->arch.eos_count; i++) add_eos(s, s->model->arch.eos[i]);
+    if (ar__gguf_is_name(model_path)) return collect_gguf_eos(s, model_path, err);
     char *path = ar__path_join(model_path, "generation_config.json");
     json_t *config = NULL;
     ar_status st = path ? AR_OK : ar__fail_memory(err, model_path);

@@ -6,6 +6,7 @@
  *     norm, bias          a copy in f32 */
 #include "model/bind.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -158,7 +159,25 @@ static ar_status bind_number(float *out, binder *b, const char *name) {
     return AR_OK;
 }
 
+/* A GGUF file has them in lists over the layers, one of each name. */
+static ar_status read_activation(binder *b, int64_t layer) {
+    const ar_gguf *g = ar__tensors_gguf(ar__base_files(b->m->base));
+    for (int i = 0; i < 4; i++) {
+        char key[32];
+        double x;
+        snprintf(key, sizeof key, "xielu%s", ar__xielu_names[i]);
+        const ar_gguf_kv *kv = ar__gguf_kv_find(g, key);
+        if (!kv) return missing(b, key, "");
+        if (kv->count <= (size_t)layer || !ar__gguf_double_at(&x, kv, (size_t)layer))
+            return ar__fail(b->err, AR_ERR_FORMAT, "%s: '%s': found %s, wanted a number for each of %lld layers", b->m->path, key,
+                            ar__gguf_type_name(kv), (long long)b->m->arch.layers);
+        b->m->layers[layer].xielu[i] = (float)x;
+    }
+    return AR_OK;
+}
+
 static ar_status bind_activation(binder *b, int64_t layer) {
+    if (ar__base_info(b->m->base)->is_gguf) return read_activation(b, layer);
     ar_buf name = {0};
     ar_status s = AR_OK;
     for (int i = 0; !s && i < 4; i++) {
@@ -189,6 +208,8 @@ static void warn_unused(const binder *b) {
     const char *first = NULL;
     for (int i = 0; i < ar__base_count(m->base); i++) {
         const ar_base_weight *w = ar__base_at(m->base, i);
+        if (ar__base_info(m->base)->is_gguf && !strncmp(w->tensor, "rope_f", 6))
+            continue; /* rope_freqs, rope_factors_…: the record has them */
         size_t at = b->used[i] ? ar__model_find(m, w->site) : SIZE_MAX;
         bool extra_bias = at != SIZE_MAX && w->bias && !m->modules[at].has_bias;
         bool other_part = m->arch.wrapped && !strstr(w->tensor, "language_model.") && strncmp(w->tensor, "lm_head.", 8) != 0;

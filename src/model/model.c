@@ -155,18 +155,16 @@ const char *ar__model_find_nonfinite(const ar_model *m) {
     return NULL;
 }
 
-/* Record, module list and empty operators from a config.json. */
-static ar_status start(ar_model *m, const ar_runtime *rt, const char *config_path, json_t **config, ar_error *err) {
+/* Record, module list and empty operators from a configuration; place: where it stands. */
+static ar_status start(ar_model *m, const ar_runtime *rt, const json_t *config, const char *place, ar_error *err) {
     ar_status s;
     m->rt = rt;
-    if ((s = ar__json_load_object(config, config_path, MAX_CONFIG_BYTES, err)) ||
-        (s = ar__arch_read(&m->arch, *config, config_path, &rt->log, err)) || (s = ar__arch_modules(&m->modules, &m->arch, err)))
-        return s;
+    if ((s = ar__arch_read(&m->arch, config, place, &rt->log, err)) || (s = ar__arch_modules(&m->modules, &m->arch, err))) return s;
     m->module_count = ar__module_count(&m->arch);
     m->tied = m->arch.tied;
     m->owned = ar__alloc(m->module_count, sizeof *m->owned);
     m->layers = ar__alloc((size_t)m->arch.layers, sizeof *m->layers);
-    if (!m->owned || !m->layers) return ar__fail_memory(err, config_path);
+    if (!m->owned || !m->layers) return ar__fail_memory(err, place);
     static const float xielu[] = {0.20329f, -1.05004f, 0.5f, -1e-6f}; /* of alphas 0.8 and 0.8 */
     for (int64_t l = 0; l < m->arch.layers; l++) memcpy(m->layers[l].xielu, xielu, sizeof xielu);
     return AR_OK;
@@ -181,24 +179,41 @@ static void warn_stale(const ar_model *m) {
                      m->path);
 }
 
+/* A folder's config.json is read before its weights: what is wrong there comes first. */
+static ar_status open_folder(ar_model *m, const ar_runtime *rt, ar_error *err) {
+    char *place = ar__path_join(m->path, "config.json");
+    json_t *config = NULL;
+    ar_status s = place ? ar__folder_check(m->path, err) : ar__fail_memory(err, m->path);
+    if (!s) s = ar__json_load_object(&config, place, MAX_CONFIG_BYTES, err);
+    if (!s) s = start(m, rt, config, place, err);
+    if (!s) s = ar__base_open(&m->base, m->path, err);
+    if (!s) warn_stale(m);
+    json_decref(config);
+    free(place);
+    return s;
+}
+
+static ar_status open_gguf(ar_model *m, const ar_runtime *rt, ar_error *err) {
+    json_t *config = NULL;
+    ar_status s = ar__base_open(&m->base, m->path, err);
+    if (!s) s = ar__gguf_config(&config, ar__base_files(m->base), err);
+    if (!s) s = start(m, rt, config, m->path, err);
+    json_decref(config);
+    return s;
+}
+
 ar_status ar_model_open(ar_model **out, const ar_runtime *rt, const char *path, ar_error *err) {
     ar_model *m = ar__alloc(1, sizeof *m);
-    json_t *config = NULL;
-    ar_status s = AR_OK;
     *out = NULL;
     if (!m) return ar__fail_memory(err, path);
-    char *config_path = ar__path_join(path, "config.json");
     m->path = ar__strdup(path);
-    if (!m->path || !config_path) s = ar__fail_memory(err, path);
-    if (!s && ar__path_exists(path) && !ar__path_is_dir(path))
-        s = ar__fail(err, AR_ERR_UNSUPPORTED, "%s: is a file, wanted a Hugging Face folder with config.json and safetensors", path);
-    if (!s) s = ar__folder_check(path, err);
-    if (!s) s = start(m, rt, config_path, &config, err);
-    if (!s) s = ar__base_open(&m->base, path, err);
-    if (!s) warn_stale(m);
+    bool gguf = ar__gguf_is_name(path);
+    ar_status s = m->path ? AR_OK : ar__fail_memory(err, path);
+    if (!s && !gguf && ar__path_exists(path) && !ar__path_is_dir(path))
+        s = ar__fail(err, AR_ERR_UNSUPPORTED,
+                     "%s: is a file, wanted a Hugging Face folder with config.json and safetensors, or a file that ends in .gguf", path);
+    if (!s) s = gguf ? open_gguf(m, rt, err) : open_folder(m, rt, err);
     if (!s) s = ar__model_bind(m, err);
-    free(config_path);
-    json_decref(config);
     if (s) {
         ar_model_free(m);
         return s;
@@ -248,7 +263,8 @@ ar_status ar__model_init(ar_model **out, const ar_runtime *rt, const char *confi
     if (!m) return ar__fail_memory(err, config_path);
     m->path = ar__strdup(config_path);
     if (!m->path) s = ar__fail_memory(err, config_path);
-    if (!s) s = start(m, rt, config_path, &config, err);
+    if (!s) s = ar__json_load_object(&config, config_path, MAX_CONFIG_BYTES, err);
+    if (!s) s = start(m, rt, config, config_path, err);
     if (!s) s = ar__json_get_double(&deviation, config, "initializer_range", config_path, err);
     if (!s) s = wanted_dtype(&m->dtype, config, config_path, err);
     if (!s) s = allocate_random(m, seed, deviation, err);

@@ -218,7 +218,7 @@ static ar_status add_ends(ar_tokenizer *tk, const ar_spm_file *f, bool add_bos, 
     return ok ? AR_OK : ar__fail_memory(err, "SentencePiece model");
 }
 
-static ar_status build(ar_tokenizer *tk, const ar_spm_file *f, bool add_bos, bool add_eos, ar_error *err) {
+ar_status ar__tokenizer_build_spm(ar_tokenizer *tk, const ar_spm_file *f, bool add_bos, bool add_eos, ar_error *err) {
     ar_spm *spm = &tk->spm;
     int32_t unk = -1;
     ar_status s;
@@ -245,7 +245,7 @@ ar_status ar__tokenizer_read_model(ar_tokenizer *tk, const char *path, bool add_
     ar_status s = ar__filemap_open(&map, path, err);
     if (s) return s;
     if (!(s = ar__spm_parse(&file, map.data, map.size, err))) {
-        s = build(tk, &file, add_bos, add_eos, err);
+        s = ar__tokenizer_build_spm(tk, &file, add_bos, add_eos, err);
         free(file.piece);
     }
     if (s) ar__fail_at(err, s, path);

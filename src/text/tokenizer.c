@@ -7,12 +7,12 @@
 #include "arch/folder.h"
 #include "base/fail.h"
 #include "base/file.h"
-#include "format/json.h"
+#include "format/gguf.h"
+#include "text/beside.h"
+#include "text/gguf_vocab.h"
 #include "text/post.h"
 #include "text/tokenizer_impl.h"
 #include "text/utf8.h"
-
-enum { MAX_CONFIG_BYTES = 64 << 20 };
 
 void ar_ids_release(ar_ids *ids) {
     free(ids->id);
@@ -119,25 +119,22 @@ static bool is_json(const char *path) {
     return n >= 5 && !strcmp(path + n - 5, ".json");
 }
 
-/* The file to read and the folder beside it; either is NULL when memory runs out. */
-static ar_status find_file(char **file, char **folder, const char *path, ar_error *err) {
+/* The file to read. */
+static ar_status find_file(char **file, const char *path, ar_error *err) {
     static const char *const names[] = {"tokenizer.json", "tokenizer.model"};
-    *file = *folder = NULL;
+    *file = NULL;
     if (!ar__path_exists(path)) {
         ar_status s = ar__folder_check(path, err);
         assert(s);
         return s;
     }
     if (!ar__path_is_dir(path)) {
-        const char *base = ar__path_base(path);
         *file = ar__strdup(path);
-        *folder = base == path ? ar__strdup(".") : ar__strndup(path, (size_t)(base - path));
-        return *file && *folder ? AR_OK : ar__fail_memory(err, path);
+        return *file ? AR_OK : ar__fail_memory(err, path);
     }
-    *folder = ar__strdup(path);
     for (int i = 0; i < 2; i++) {
         *file = ar__path_join(path, names[i]);
-        if (!*file || !*folder) return ar__fail_memory(err, path);
+        if (!*file) return ar__fail_memory(err, path);
         if (ar__path_exists(*file)) return AR_OK;
         free(*file);
         *file = NULL;
@@ -148,24 +145,9 @@ static ar_status find_file(char **file, char **folder, const char *path, ar_erro
     return ar__fail(err, AR_ERR_NOT_FOUND, "%s: neither tokenizer.json nor tokenizer.model is there", path);
 }
 
-/* A key that stands twice counts as in Python: the last. */
-static ar_status read_config(json_t **out, const char *folder, const char *name, ar_error *err) {
-    char *path = ar__path_join(folder, name);
-    ar_buf text = {0};
-    ar_status s = path ? AR_OK : ar__fail_memory(err, folder);
-    *out = NULL;
-    if (!s && ar__path_exists(path)) {
-        s = ar__file_read(&text, path, MAX_CONFIG_BYTES, err);
-        if (!s) s = ar__json_read(out, text.data, text.len, JSON_ALLOW_NUL, path, err);
-        if (!s && !json_is_object(*out)) s = ar__fail(err, AR_ERR_FORMAT, "%s: found %s, wanted an object", path, ar__json_type(*out));
-    }
-    ar__buf_release(&text);
-    free(path);
-    return s;
-}
-
 static ar_status read_tokenizer(ar_tokenizer *tk, const char *file, const json_t *config, const json_t *map, ar_error *err) {
     const json_t *bos = json_object_get(config, "add_bos_token"), *eos = json_object_get(config, "add_eos_token");
+    if (ar__gguf_is_name(file)) return ar__tokenizer_read_gguf(tk, file, err);
     ar_status s = is_json(file) ? ar__tokenizer_read_json(tk, file, err)
                                 : ar__tokenizer_read_model(tk, file, !bos || !json_is_false(bos), eos && json_is_true(eos), err);
     if (s) return s;
@@ -182,17 +164,15 @@ static ar_status read_tokenizer(ar_tokenizer *tk, const char *file, const json_t
 ar_status ar_tokenizer_open(ar_tokenizer **out, const char *path, ar_error *err) {
     ar_tokenizer *tk = NULL;
     json_t *config = NULL, *map = NULL;
-    char *file, *folder;
+    char *file;
     *out = NULL;
-    ar_status s = find_file(&file, &folder, path, err);
-    if (!s) s = read_config(&config, folder, "tokenizer_config.json", err);
-    if (!s) s = read_config(&map, folder, "special_tokens_map.json", err);
+    ar_status s = find_file(&file, path, err);
+    if (!s) s = ar__tokenizer_beside(&config, &map, path, err);
     if (!s) s = tokenizer_new(&tk, err);
     if (!s) s = read_tokenizer(tk, file, config, map, err);
     json_decref(config);
     json_decref(map);
     free(file);
-    free(folder);
     if (s)
         ar_tokenizer_free(tk);
     else

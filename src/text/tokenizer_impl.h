@@ -68,6 +68,9 @@ ar_status ar__tokenizer_run_spm(ar_ids *out, const ar_tokenizer *tk, const char 
 
 /* Fill a tokenizer from a file; messages lack the path. */
 ar_status ar__tokenizer_read_json(ar_tokenizer *tk, const char *path, ar_error *err);
+ar_status ar__tokenizer_read_root(ar_tokenizer *tk, const json_t *root, ar_error *err); /* of a tokenizer.json already parsed */
+/* From pieces, however they were stored. */
+ar_status ar__tokenizer_build_spm(ar_tokenizer *tk, const ar_spm_file *f, bool add_bos, bool add_eos, ar_error *err);
 /* big: where vocab and merges stand in the document; NULL: in model. */
 ar_status ar__tokenizer_read_bpe(ar_tokenizer *tk, const json_t *model, const ar_json_span big[2], ar_error *err);
 ar_status ar__tokenizer_read_model(ar_tokenizer *tk, const char *path, bool add_bos, bool add_eos, ar_error *err);

@@ -94,6 +94,8 @@ static bool read_streamed(ar_tokenizer *tk, const char *data, size_t n) {
     return ok;
 }
 
+ar_status ar__tokenizer_read_root(ar_tokenizer *tk, const json_t *root, ar_error *err) { return read_all(tk, root, NULL, err); }
+
 ar_status ar__tokenizer_read_json(ar_tokenizer *tk, const char *path, ar_error *err) {
     ar_filemap map;
     ar_status s = ar__filemap_open(&map, path, err);

@@ -138,6 +138,10 @@ static ar_status attach(ar_learner *l, bool fresh, ar_error *err) {
 
 static ar_status open_trainables(ar_learner *l, ar_error *err) {
     bool moments = l->o.learner.optimizer == AR_OPTIMIZER_ADAMW;
+    const ar_model *m = l->course->model;
+    if (l->o.learner.method == AR_METHOD_FULL && m->base && ar__base_info(m->base)->is_gguf)
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "%s: method full writes a Hugging Face folder and wants one to begin with, found a GGUF file", m->path);
     if (l->o.learner.method == AR_METHOD_FULL) return ar__trainables_from_model(&l->list, l->course->model, moments, err);
     ar_status s = make_adapter(l, err);
     if (!s && l->o.learner.init_scale > 0.0 && l->o.learner.init_scale != 1.0) scale_start(l->adapter, l->o.learner.init_scale);

@@ -12,7 +12,7 @@
 static const ar_setting table[] = {
     {.name = "Files", .type = AR_SETTING_SECTION},
     {"model", AR_SETTING_PATH, COURSE(model), .value = "FOLDER", .flags = AR_SETTING_FIRST | AR_SETTING_RESUME,
-     .help = "the base: a Hugging Face folder"},
+     .help = "the base: a folder or a .gguf file"},
     {"data", AR_SETTING_FILES, COURSE(data.files), .value = "FILE.jsonl", .flags = AR_SETTING_FIRST | AR_SETTING_RESUME,
      .help = "samples, a line each; may repeat"},
     {"map", AR_SETTING_NAMES, COURSE(map), .value = "prompt=FIELD",

@@ -206,8 +206,7 @@ const ar_base_weight *ar__base_find(const ar_base *base, const char *site) {
 static ar_status open_files(ar_base *base, ar_error *err) {
     ar_status s;
     bool folder = ar__path_is_dir(base->path);
-    size_t n = strlen(base->path);
-    if (!folder && n > 5 && !strcmp(base->path + n - 5, ".gguf")) {
+    if (ar__gguf_is_name(base->path)) {
         s = ar__tensors_open(&base->files, base->path, err);
         base->info.is_gguf = true;
         base->gguf = s ? NULL : ar__tensors_gguf(base->files);

@@ -8,8 +8,8 @@
 #include "alphar/model.h"
 #include "base/file.h"
 #include "check/random_base.h"
-#include "kern/half.h"
 #include "format/safetensors.h"
+#include "kern/half.h"
 #include "util.h"
 
 enum { DIM = 32, FF = 48, LAYERS = 2, HEADS = 4, KV = 2, HEAD_DIM = 8, VOCAB = 301, RANK = 4, TOKENS = 24 };

@@ -82,11 +82,9 @@ static void all_values(ar_buf *b) {
     key(b, "list", 9), put(b, 5, 4), put(b, 2, 8), put(b, 7, 4), put(b, 0xffffffff, 4);
     key(b, "names", 9), put(b, 8, 4), put(b, 40, 8);
     for (int i = 0; i < 40; i++) put(b, (uint64_t)i % 3, 8), ar__buf_add(b, "\xff\0z", (size_t)i % 3);
-    key(b, "nested", 9), put(b, 9, 4), put(b, 2, 8);
-    put(b, 0, 4), put(b, 3, 8), put(b, 0, 3), put(b, 8, 4), put(b, 1, 8), text(b, "in");
     key(b, "none", 9), put(b, 8, 4), put(b, 0, 8);
 }
-enum { ALL_VALUES = 16 };
+enum { ALL_VALUES = 15 };
 
 static const char *whole_file(void) {
     static const uint64_t matrix[] = {4, 2}, row[] = {32}, empty[] = {0, 3};
@@ -131,7 +129,7 @@ static void values_of_every_type_are_read(void **state) {
     assert_true(yes);
     assert_ok(ar__gguf_get_string(&s, g, "text", &err), err);
     assert_true(ar__gguf_string_is(s, "llama") && !ar__gguf_string_is(s, "llam"));
-    assert_ok(ar__gguf_need_key(g, "nested", &err), err);
+    assert_ok(ar__gguf_need_key(g, "list", &err), err);
     assert_error(ar__gguf_need_key(g, "absent", &err), AR_ERR_FORMAT, err, "made.gguf: 'absent' is missing");
     ar__gguf_close(g);
 }
@@ -157,7 +155,6 @@ static void lists_are_read_by_index(void **state) {
     kv = NULL;
     assert_ok(ar__gguf_get_array(&kv, g, "absent", AR_GGUF_STRING, &err), err);
     assert_null(kv);
-    assert_int_equal(ar__gguf_kv_find(g, "nested")->count, 2);
     assert_int_equal(ar__gguf_kv_find(g, "none")->count, 0);
     ar__gguf_close(g);
 }
@@ -179,7 +176,7 @@ static void other_types_are_named(void **state) {
     assert_error(ar__gguf_get_double(&d, g, "text", &err), AR_ERR_FORMAT, err, "found string, wanted number");
     assert_error(ar__gguf_get_double(&d, g, "none", &err), AR_ERR_FORMAT, err, "found list of strings, wanted number");
     assert_error(ar__gguf_get_bool(&yes, g, "u8", &err), AR_ERR_FORMAT, err, "found u8, wanted bool");
-    assert_error(ar__gguf_get_string(&s, g, "nested", &err), AR_ERR_FORMAT, err, "found list of lists, wanted string");
+    assert_error(ar__gguf_get_string(&s, g, "list", &err), AR_ERR_FORMAT, err, "found list of i32, wanted string");
     assert_error(ar__gguf_get_array(&kv, g, "text", AR_GGUF_STRING, &err), AR_ERR_FORMAT, err, "found string, wanted list of strings");
     assert_error(ar__gguf_get_array(&kv, g, "list", AR_GGUF_STRING, &err), AR_ERR_FORMAT, err, "found list of i32, wanted list of strings");
     assert_true(v == 5 && d == 5 && yes && !s.at && !kv);
@@ -277,8 +274,8 @@ static void hostile_values_are_errors(void **state) {
     b = one_key("k", 9), put(&b, 8, 4), put(&b, UINT64_MAX, 8);
     refuse(&b, AR_ERR_FORMAT, "key 'k': needs 8 bytes");
     b = one_key("k", 9);
-    for (int i = 0; i < 100; i++) put(&b, 9, 4), put(&b, 1, 8);
-    refuse(&b, AR_ERR_FORMAT, "lists inside lists more than 4 deep");
+    put(&b, 9, 4), put(&b, 1, 8), put(&b, 0, 4), put(&b, 1, 8), put(&b, 0, 1);
+    refuse(&b, AR_ERR_FORMAT, "key 'k': found a list of lists, wanted a list of plain values");
     head(&b, 0, 2), key(&b, "k", 0), put(&b, 1, 1), key(&b, "k", 0), put(&b, 1, 1);
     refuse(&b, AR_ERR_FORMAT, "key 'k': stands there twice");
 }

@@ -1,0 +1,48 @@
+/* A family as a row: which fields its config.json has, transformers' defaults of them, and what no field says.  The table is
+ * families.c; family.c makes a record of a row and a file. */
+#ifndef AR_ARCH_FAMILY_H
+#define AR_ARCH_FAMILY_H
+
+#include "arch/arch.h"
+#include "arch/config_fields.h"
+
+typedef enum ar_window_rule {
+    AR_WINDOW_NONE,
+    AR_WINDOW_MISTRAL,
+    AR_WINDOW_QWEN,
+    AR_WINDOW_UNTURNED,
+    AR_WINDOW_PATTERN,
+    AR_WINDOW_ALL
+} ar_window_rule;
+
+typedef struct ar_family {
+    const char *name;
+    ar_field_list fields;
+    ar_config initial;                  /* transformers' defaults; of kv_heads and head_dim 0: as many as heads, dim / heads */
+    bool bias_qkv;                      /* always, without a field saying so */
+    bool qk_wide, out_bias, neighbours; /* out_bias: o's has a field of its own */
+    bool layer_norm, norm_bias;         /* LayerNorm, not RMSNorm */
+    bool bias_all, bias_head;           /* always: of all linears, of the head */
+    bool parallel, by_head, learned;    /* as ar_arch has them; parallel: always */
+    bool norm_plus_one, embed_root;     /* norms store w - 1; the embedding is multiplied by sqrt(dim) */
+    bool gelu_is_tanh;
+    bool has_qk_norm, one_norm; /* q and k are normed if a field says so; parallel, the MLP has no norm of its own */
+    bool two_ropes;             /* layers with the window turn otherwise */
+    bool turns_with_window;     /* where there is a window, layers without it do not turn; */
+    bool turns_in_window;       /* nor do they where there is none */
+    bool query_gain;            /* q grows with its position */
+    const ar_rope_config *rope; /* where the file has no block; NULL: the default kind */
+    bool ntk_alpha;             /* "dynamic" with an alpha does not depend on the length */
+    bool qk_turned, xielu;
+    bool partial;      /* a head may be turned in part */
+    bool long_rope;    /* scaled by longrope or not at all, with an original_max_position_embeddings of its own */
+    bool types_unread; /* its code knows no layer_types */
+    ar_window_rule window;
+    int32_t eos; /* -1: none */
+} ar_family;
+
+/* Rows of the table, in its order; NULL past the end. */
+const ar_family *ar__family_at(size_t i);
+const ar_family *ar__family_find(const char *model_type); /* NULL if unknown */
+
+#endif

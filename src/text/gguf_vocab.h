@@ -1,0 +1,35 @@
+/* The vocabulary inside a GGUF file.
+ *
+ *     tokenizer.ggml.model        llama: SentencePiece's BPE by scores; gpt2: byte-level BPE by merges
+ *     tokenizer.ggml.tokens       [n] strings, by id
+ *     tokenizer.ggml.token_type   [n] as SentencePiece's: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte
+ *     tokenizer.ggml.scores       [n] of llama
+ *     tokenizer.ggml.merges       "left right", of gpt2
+ *     tokenizer.ggml.pre          how a text is cut before BPE, of gpt2 */
+#ifndef AR_TEXT_GGUF_VOCAB_H
+#define AR_TEXT_GGUF_VOCAB_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "alphar/error.h"
+
+enum { AR_PRETOK_NAMES = 12, AR_PRETOK_CUTS = 6 };
+
+typedef struct ar_gguf_pretok {
+    const char *name[AR_PRETOK_NAMES], *cut[AR_PRETOK_CUTS];
+    bool nfc;   /* the text is normalised so */
+    bool whole; /* a word that is a token is not merged from its letters (ignore_merges) */
+    bool bos;   /* added where the file does not say */
+    bool marks; /* no bytes: as SentencePiece does, spaces are marks and the text is one word */
+} ar_gguf_pretok;
+
+const ar_gguf_pretok *ar__gguf_pretok_find(const char *name, size_t n); /* NULL: not known */
+/* Puts normalizer, pre_tokenizer and decoder of a tokenizer.json; false: out of memory. */
+bool ar__gguf_pretok_put(json_t *root, const ar_gguf_pretok *p);
+
+struct ar_tokenizer;
+/* Fills a tokenizer from the file. */
+ar_status ar__tokenizer_read_gguf(struct ar_tokenizer *tk, const char *path, ar_error *err);
+
+#endif

@@ -1,0 +1,246 @@
+#!/usr/bin/env python3
+"""GGUF files as bases, of every family that llama.cpp has: written by llama.cpp's own converter from seeded Hugging Face folders, read by
+Alphar, and judged by transformers (through Alphar's forward of the folder, which logits.py holds against it) and by llama.cpp.
+
+The converter comes from the source package llama-cpp-python 0.3.29 (vendor/llama.cpp: conversion, gguf-py/gguf); ALPHAR_LLAMA_CPP names
+the folder that holds both, by default ~/.cache/alphar-llama.cpp.  It is given a vocabulary of its own, since the seeded bases have none
+that it would know."""
+import contextlib, ctypes, glob, io, json, os, pathlib, shutil, sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import numpy as np
+import transformers as tf
+from lib import bases, llama
+from lib.program import MATERIAL, Skip, ask, check, finish, workspace
+
+CONVERTER = os.environ.get("ALPHAR_LLAMA_CPP") or os.path.join(
+    os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "alphar-llama.cpp")
+VOCABULARY = os.path.join(MATERIAL, "models", "stories260k", "stories260K.gguf")
+WORK = workspace()
+path = lambda *names: os.path.join(WORK, *names)
+
+
+def skip(why):
+    print(f"skip gguf_bases {why}")
+    finish(WORK)
+
+
+if not os.path.exists(VOCABULARY):
+    skip("shared material (stories260k) is missing")
+if not os.path.exists(os.path.join(CONVERTER, "conversion", "base.py")):
+    skip(f"{CONVERTER} has no converter of llama.cpp (ALPHAR_LLAMA_CPP names another folder)")
+try:
+    sys.path.insert(0, CONVERTER)
+    import gguf
+    with contextlib.redirect_stderr(io.StringIO()):
+        import conversion
+        from conversion.base import ModelBase, TextModel
+except ImportError as problem:
+    skip(f"the converter does not load: {problem}")
+
+IDS = [1] + [(37 * i) % 480 + 20 for i in range(59)]
+SIZES = dict(vocab_size=512, hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
+             max_position_embeddings=128, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+PLAIN = {k: v for k, v in SIZES.items() if k != "num_key_value_heads"}
+DEEP = dict(SIZES, num_hidden_layers=6)
+YARN = dict(rope_type="yarn", rope_theta=1e4, factor=4.0, original_max_position_embeddings=32)
+LLAMA3 = dict(rope_type="llama3", rope_theta=5e5, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32)
+LONG = dict(rope_type="longrope", rope_theta=1e4, short_factor=[1.0 + 0.1 * i for i in range(8)], long_factor=[2.0 + i for i in range(8)])
+# gelu: llama.cpp looks it up in a table of f16, or has its tanh form where transformers has erf; judged by transformers alone.
+CASES = {
+    "llama": tf.LlamaConfig(**SIZES),
+    "llama, llama3 rope, tied": tf.LlamaConfig(**SIZES, rope_parameters=LLAMA3, tie_word_embeddings=True),
+    "llama, linear rope, biases": tf.LlamaConfig(**SIZES, attention_bias=True, rope_parameters=dict(rope_type="linear", rope_theta=1e4, factor=3.0)),
+    "mistral, head size 24": tf.MistralConfig(**SIZES, sliding_window=None, head_dim=24),
+    "qwen2, yarn": tf.Qwen2Config(**SIZES, tie_word_embeddings=True, rope_parameters=YARN),
+    "qwen3": tf.Qwen3Config(**SIZES, head_dim=24),
+    "smollm3": tf.SmolLM3Config(**DEEP),
+    "granite": tf.GraniteConfig(**SIZES, embedding_multiplier=3.0, residual_multiplier=0.4, attention_multiplier=0.2, logits_scaling=2.5),
+    "olmo2": tf.Olmo2Config(**SIZES),
+    "olmo3": tf.Olmo3Config(**DEEP, sliding_window=16),
+    "exaone4": tf.Exaone4Config(**SIZES, sliding_window=None, layer_types=["full_attention"] * 3),
+    "seed_oss": tf.SeedOssConfig(**SIZES, head_dim=24, attention_dropout=0.0, residual_dropout=0.0),
+    "ernie4_5": tf.Ernie4_5Config(**SIZES, head_dim=16),
+    "ministral3": tf.Ministral3Config(**SIZES, head_dim=24, rope_parameters=dict(YARN, mscale=1.0, mscale_all_dim=1.0, llama_4_scaling_beta=0.1)),
+    "phi3": tf.Phi3Config(**SIZES, sliding_window=None),
+    "phi3, longrope": tf.Phi3Config(**SIZES, sliding_window=None, original_max_position_embeddings=32, rope_parameters=LONG),
+    "glm4": tf.Glm4Config(**SIZES, head_dim=16),
+    "stablelm": tf.StableLmConfig(**SIZES, use_qkv_bias=True),
+    "nemotron": tf.NemotronConfig(**SIZES),
+    "cohere2": tf.Cohere2Config(**DEEP, sliding_window=16, logit_scale=0.4),
+    "apertus": tf.ApertusConfig(**SIZES),
+    "hunyuan_v1_dense": tf.HunYuanDenseV1Config(**SIZES, head_dim=24),
+    "gemma": tf.GemmaConfig(**SIZES, head_dim=24),
+    "gemma2": tf.Gemma2Config(**DEEP, head_dim=24, query_pre_attn_scalar=24, sliding_window=16, attn_logit_softcapping=5.0, final_logit_softcapping=8.0),
+    "gemma3_text": tf.Gemma3TextConfig(**dict(DEEP, num_hidden_layers=7), head_dim=24, query_pre_attn_scalar=24, sliding_window=16),
+    "gpt2": tf.GPT2Config(vocab_size=512, n_positions=128, n_embd=64, n_layer=3, n_head=4, bos_token_id=1, eos_token_id=2),
+    "gpt_neox": tf.GPTNeoXConfig(**PLAIN),
+    "phi": tf.PhiConfig(**dict(PLAIN, intermediate_size=256)),  # the converter writes 4 · 64 whatever it is
+    "starcoder2": tf.Starcoder2Config(**SIZES, sliding_window=None),
+}
+# What llama.cpp does otherwise than transformers, so that its log-probabilities judge nothing here.
+APART = {"phi3, longrope": "llama.cpp takes factors by the size of the context", "gpt_neox": "llama.cpp has gelu's tanh form"}
+
+
+def put_vocabulary(model):
+    for key, field in gguf.GGUFReader(VOCABULARY).fields.items():
+        if key.startswith("tokenizer."):
+            model.gguf_writer.add_key_value(key, field.contents(), field.types[0], field.types[1] if len(field.types) > 1 else None)
+
+
+def convert(name, folder, file):
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        hparams = dict(ModelBase.load_hparams(pathlib.Path(folder), False), **OLDER.get(name, {}))
+        kind = conversion.get_model_class(hparams["architectures"][0])
+        kind.set_vocab = put_vocabulary
+        kind(pathlib.Path(folder), gguf.LlamaFileType.ALL_F32, pathlib.Path(file), hparams=hparams, model_name="seeded").write()  # "phi3" in it has a meaning
+
+
+def score(model, *flags):
+    return np.array(ask("score", "--model", model, "--ids", ",".join(map(str, IDS)), "--compute", "f32", *flags)["logprobs"])
+
+
+# Fields that the converter asks for by the names of older versions of transformers.
+OLDER = {"llama, llama3 rope, tied": dict(original_max_position_embeddings=32), "phi3, longrope": dict(rope_scaling=dict(LONG, type="longrope"), original_max_position_embeddings=32),
+         "stablelm": dict(partial_rotary_factor=0.25), "nemotron": dict(partial_rotary_factor=0.5), "cohere2": dict(rotary_pct=1.0),
+         "gpt2": dict(n_ctx=128), "gpt_neox": dict(rotary_pct=0.25), "phi": dict(partial_rotary_factor=0.5)}
+
+
+def compare(name):
+    folder, file = path(name), path(name + ".gguf")
+    bases.make(name, folder, config=CASES[name])
+    shutil.copy(os.path.join(os.path.dirname(VOCABULARY), "tokenizer.json"), folder)
+    convert(name, folder, file)
+    ours, theirs = score(file), score(folder)
+    apart = np.abs(ours - theirs).max()
+    assert apart <= 2e-5, f"GGUF and folder differ by {apart:.1e} in log p"
+    said = APART.get(name)
+    if not said and not llama.missing():
+        judge = llama.ask(file, IDS, [(None, 1)])[0]
+        assert not isinstance(judge, str), f"llama.cpp: {judge}"
+        gelu = getattr(CASES[name], "hidden_act", None) or getattr(CASES[name], "activation_function", "")
+        gelu = "gelu" in str(gelu) or name.startswith("gemma")
+        off = np.abs(ours - judge).max()
+        assert off <= (1e-2 if gelu else 2e-4), f"llama.cpp differs by {off:.1e}"
+        said = f"{off:.1e} from llama.cpp"
+    return f"{apart:.1e} from the folder, {said or 'no llama.cpp'}"
+
+
+WIDE = tf.LlamaConfig(**dict(SIZES, hidden_size=256, intermediate_size=512, num_attention_heads=8, num_key_value_heads=4, num_hidden_layers=2))
+TYPES = "F16 BF16 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS MXFP4".split()
+
+
+def libggml():
+    found = sorted(glob.glob(os.path.join(llama.NODE, "node_modules/@node-llama-cpp/*/bins/*/libggml-base.*")))
+    if not found:
+        raise Skip("no node-llama-cpp, whose libggml quantises")
+    lib = ctypes.CDLL(found[0])
+    lib.ggml_quantize_chunk.restype = ctypes.c_size_t
+    lib.ggml_quantize_chunk.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p] + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
+    return lib
+
+
+def rewrite(source, out, change):
+    """The file again, each matrix as change(name, array) -> (array, type) has it."""
+    r = gguf.GGUFReader(source)
+    w = gguf.GGUFWriter(out, "llama")
+    for key, field in r.fields.items():
+        if not key.startswith("GGUF.") and key != "general.architecture":
+            w.add_key_value(key, field.contents(), field.types[0], field.types[1] if len(field.types) > 1 else None)
+    for t in r.tensors:
+        x = np.array(t.data, np.float32)
+        if x.ndim == 2:
+            x, kind = change(t.name, x)
+            w.add_tensor(t.name, x, raw_dtype=kind)
+        else:
+            w.add_tensor(t.name, x)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
+def wide():
+    folder, file = path("wide"), path("wide.gguf")
+    if not os.path.exists(file):
+        bases.make("wide", folder, config=WIDE)
+        shutil.copy(os.path.join(os.path.dirname(VOCABULARY), "tokenizer.json"), folder)
+        convert("wide", folder, file)
+    return folder, file
+
+
+def quantise(name, source, out, exact):
+    """out: every matrix in the type; exact: what it stands for, in F32."""
+    lib, kind = libggml(), gguf.GGMLQuantizationType[name]
+    block, size = gguf.GGML_QUANT_SIZES[kind]
+
+    def pack(_, x):
+        if name == "BF16":
+            return gguf.quantize(x, kind), kind
+        to = np.zeros((x.shape[0], x.shape[1] // block * size), np.uint8)
+        x = np.ascontiguousarray(x)
+        assert lib.ggml_quantize_chunk(int(kind), x.ctypes.data, to.ctypes.data, 0, x.shape[0], x.shape[1], None) == to.size
+        return to, kind
+
+    rewrite(source, out, pack)
+    rewrite(source, exact, lambda n, x: (gguf.dequantize(pack(n, x)[0].view(np.float16 if name == "F16" else np.uint8), kind), None))
+
+
+def types(name):
+    folder, source = wide()
+    out, exact = path(f"wide-{name}.gguf"), path(f"wide-{name}-exact.gguf")
+    quantise(name, source, out, exact)
+    ours, wanted = score(out), score(exact)
+    apart = np.abs(ours - wanted).max()
+    assert apart <= 1e-5, f"{apart:.1e} from the forward of the same values in F32"
+    said = ""
+    if not llama.missing():  # it rounds activations to 8 bits beside quantised weights
+        judge = llama.ask(out, IDS, [(None, 1)])[0]
+        assert not isinstance(judge, str), f"llama.cpp: {judge}"
+        off = np.abs(ours - judge)
+        assert off.max() <= 0.3 and off.mean() <= 0.06, f"llama.cpp differs by {off.max():.1e}, {off.mean():.1e} in the mean"
+        said = f", llama.cpp {off.max():.1e}"
+    return f"{apart:.1e} from F32{said}"
+
+
+def train(base, out):
+    rows = [{"text": "Once upon a time there was a little fox who could not sleep."}, {"text": "The cat sat on the mat, and so did the dog."}]
+    data = path("rows.jsonl")
+    pathlib.Path(data).write_text("".join(json.dumps(r) + "\n" for r in rows * 4))
+    ask("train", "--model", base, "--data", data, "--out", out, "--steps", "6", "--rank", "4", "--alpha", "8", "--lr", "1e-2", "--targets",
+        "all-linear", "--compute", "f32")
+    return score(base, "--adapter", out)
+
+
+def trained_quantised():
+    """An adapter trained on Q4_K beside Q6_K, as llama.cpp's Q4_K_M: llama.cpp runs it over the same file."""
+    folder, source = wide()
+    q4, q6 = path("wide-Q4_K.gguf"), path("wide-Q6_K.gguf")
+    for name, file in (("Q4_K", q4), ("Q6_K", q6)):
+        if not os.path.exists(file):
+            quantise(name, source, file, path("unused.gguf"))
+    six = {t.name: t for t in gguf.GGUFReader(q6).tensors}
+    mixed = path("wide-Q4_K_M.gguf")
+    r = {t.name: t for t in gguf.GGUFReader(q4).tensors}
+    take = lambda n, _: ((six if "attn_v" in n or "ffn_down" in n or n == "output.weight" else r)[n].data,
+                         (six if "attn_v" in n or "ffn_down" in n or n == "output.weight" else r)[n].tensor_type)
+    rewrite(source, mixed, take)
+    plain, ours = score(mixed), train(mixed, path("q"))
+    ask("convert", path("q"), path("q.gguf"), "--to", "gguf", "--model", mixed)
+    moved = np.abs(ours - plain).max()
+    if llama.missing():
+        return f"moved {moved:.1e}"
+    alone, lent = llama.ask(mixed, IDS, [(None, 1), (path("q.gguf"), 1)])
+    assert not isinstance(lent, str), f"llama.cpp: {lent}"
+    off, base = np.abs(lent - ours).max(), np.abs(alone - plain).max()
+    assert moved > 0.5 and off <= base + 0.1, f"moved {moved:.1e}, llama.cpp differs by {off:.1e}, without adapter by {base:.1e}"
+    return f"moved {moved:.1e}, llama.cpp differs by {off:.1e}, without adapter by {base:.1e}"
+
+
+for one in TYPES if len(sys.argv) < 2 else []:
+    check(f"gguf base in {one}", types, one)
+if len(sys.argv) < 2:
+    check("gguf base in Q4_K and Q6_K: trained, and run by llama.cpp", trained_quantised)
+for one in sys.argv[1:] or CASES:
+    check(f"gguf base: {one}", compare, one)
+finish(WORK)

@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+"""Vocabularies inside GGUF files: ids as llama.cpp's own vectors say (shared material: conformance/vocab), and of a vocabulary written with
+gguf-py from a tokenizer.json those of the tokenizer.json itself, over texts of every kind."""
+import contextlib, glob, io, json, os, sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from lib.program import MATERIAL, Skip, ask, check, finish, workspace
+
+WORK = workspace()
+VECTORS = os.path.join(MATERIAL, "conformance", "vocab")
+TOKENIZERS = os.path.join(MATERIAL, "tokenizers")
+# Folder → the name by which llama.cpp's converter knows the way it cuts texts.
+WRITTEN = {"qwen2.5": "qwen2", "qwen3": "qwen2", "gpt2": "gpt-2", "phi2": "phi-2", "falcon": "falcon", "gpt-neox": "olmo"}
+
+
+def ids_of(model, text):
+    return ask("tokenize", "--model", model, "--no-special", "--text", text)["ids"]
+
+
+def texts():
+    found = sorted(glob.glob(os.path.join(VECTORS, "*.inp")))
+    if not found:
+        raise Skip("shared material (conformance/vocab) is missing")
+    return open(found[0], encoding="utf8", newline="").read().split("\n__ggml_vocab_test__\n")
+
+
+def vectors(file):
+    inputs = open(file + ".inp", encoding="utf8", newline="").read().split("\n__ggml_vocab_test__\n")
+    wanted = [[int(x) for x in line.split()] for line in open(file + ".out").read().split("\n")]
+    assert len(wanted) >= len(inputs), "more texts than answers"
+    bad = [t for t, ids in zip(inputs, wanted) if ids_of(file, t) != ids]
+    assert not bad, f"{len(bad)} of {len(inputs)} texts have other ids, first {bad[0]!r}"
+    return f"{len(inputs)} texts"
+
+
+def written(folder, pre):
+    import gguf
+    source = os.path.join(TOKENIZERS, folder, "tokenizer.json")
+    if not os.path.exists(source):
+        raise Skip(f"shared material (tokenizers/{folder}) is missing")
+    spec = json.load(open(source, encoding="utf8"))
+    vocab, added = spec["model"]["vocab"], {t["id"]: t for t in spec["added_tokens"]}
+    count = max([*vocab.values(), *added]) + 1
+    text, kind = [f"[PAD{i}]" for i in range(count)], [5] * count
+    for token, i in vocab.items():
+        text[i], kind[i] = token, 1
+    for i, t in added.items():
+        text[i], kind[i] = t["content"], 3 if t["special"] else 4
+    file = os.path.join(WORK, folder + ".gguf")
+    w = gguf.GGUFWriter(file, "qwen2")
+    w.add_tokenizer_model("gpt2")
+    w.add_tokenizer_pre(pre)
+    w.add_token_list(text)
+    w.add_token_types(kind)
+    w.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in spec["model"]["merges"]])
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+    many = texts() + ["a\u0301 e\u0300 \uac01", "".join(t["content"] + " x " for t in added.values()), "x\n\n  y\t\tz   ", "1234567 12.5e-3"]
+    bad = [t for t in many if ids_of(file, t) != ids_of(source, t)]
+    assert not bad, f"{len(bad)} of {len(many)} texts have other ids, first {bad[0]!r}"
+    return f"{len(many)} texts"
+
+
+for one in sorted(glob.glob(os.path.join(VECTORS, "*.gguf"))):
+    if os.path.exists(one + ".inp"):
+        check(f"gguf vocabulary: {os.path.basename(one)}", vectors, one)
+for one, pre in WRITTEN.items():
+    check(f"gguf vocabulary written from {one}", written, one, pre)
+finish(WORK)
