@@ -265,11 +265,11 @@ static void unpack_q2_0(float *restrict dst, const void *src, size_t n) {
     X(AR_Q4_1, "q4_1", 32, 20, true, unpack_q4_1, ar__pack_q4_1)                                                                           \
     X(AR_Q5_0, "q5_0", 32, 22, true, unpack_q5_0, ar__pack_q5_0)                                                                           \
     X(AR_Q5_1, "q5_1", 32, 24, true, unpack_q5_1, ar__pack_q5_1)                                                                           \
-    X(AR_Q2_K, "q2_k", AR_K_BLOCK, 84, true, unpack_q2_k, NULL)                                                                            \
-    X(AR_Q3_K, "q3_k", AR_K_BLOCK, 110, true, unpack_q3_k, NULL)                                                                           \
-    X(AR_Q4_K, "q4_k", AR_K_BLOCK, 144, true, unpack_q4_k, NULL)                                                                           \
-    X(AR_Q5_K, "q5_k", AR_K_BLOCK, 176, true, unpack_q5_k, NULL)                                                                           \
-    X(AR_Q6_K, "q6_k", AR_K_BLOCK, 210, true, unpack_q6_k, NULL)                                                                           \
+    X(AR_Q2_K, "q2_k", AR_K_BLOCK, 84, true, unpack_q2_k, ar__pack_q2_k)                                                                   \
+    X(AR_Q3_K, "q3_k", AR_K_BLOCK, 110, true, unpack_q3_k, ar__pack_q3_k)                                                                  \
+    X(AR_Q4_K, "q4_k", AR_K_BLOCK, 144, true, unpack_q4_k, ar__pack_q4_k)                                                                  \
+    X(AR_Q5_K, "q5_k", AR_K_BLOCK, 176, true, unpack_q5_k, ar__pack_q5_k)                                                                  \
+    X(AR_Q6_K, "q6_k", AR_K_BLOCK, 210, true, unpack_q6_k, ar__pack_q6_k)                                                                  \
     X(AR_IQ4_NL, "iq4_nl", 32, 18, true, unpack_iq4_nl, NULL)                                                                              \
     X(AR_IQ4_XS, "iq4_xs", AR_K_BLOCK, 136, true, unpack_iq4_xs, NULL)                                                                     \
     X(AR_MXFP4, "mxfp4", 32, 17, true, unpack_mxfp4, NULL)                                                                                 \

@@ -1,5 +1,5 @@
-/* f32 to block types (layouts: kern/blocks_body.h): n elements, a multiple of the block.  The bytes are those of ggml's own
- * reference quantisers.  A block with a NaN or an infinity in it gets the scale NaN: no finite q could tell. */
+/* f32 to block types (layouts: kern/blocks_body.h): n elements, a multiple of the block.  Of the simple types the bytes are those of
+ * ggml's own reference quantisers.  A block with a NaN or an infinity in it gets the scale NaN: no finite q could tell. */
 #ifndef AR_KERN_PACK_H
 #define AR_KERN_PACK_H
 
@@ -10,5 +10,10 @@ void ar__pack_q4_0(void *dst, const float *src, size_t n);
 void ar__pack_q4_1(void *dst, const float *src, size_t n);
 void ar__pack_q5_0(void *dst, const float *src, size_t n);
 void ar__pack_q5_1(void *dst, const float *src, size_t n);
+void ar__pack_q2_k(void *dst, const float *src, size_t n);
+void ar__pack_q3_k(void *dst, const float *src, size_t n);
+void ar__pack_q4_k(void *dst, const float *src, size_t n);
+void ar__pack_q5_k(void *dst, const float *src, size_t n);
+void ar__pack_q6_k(void *dst, const float *src, size_t n);
 
 #endif

@@ -187,6 +187,29 @@ def test_blocks_written():
             report(f"{q.name} quantised as by libggml", not bad.any(), f"{bad.sum()} blocks of {len(bad)} differ")
 
 
+def test_k_types():
+    """No byte is asked for: the error in the values that are read, beside libggml's own, on values of every distribution that weights have."""
+    lib = libggml()
+    if not lib:
+        print("skip gguf_files K types: no node-llama-cpp")
+        return
+    lib.ggml_quantize_chunk.restype = ctypes.c_size_t
+    lib.ggml_quantize_chunk.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p] + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
+    rows = 2000
+    kinds = dict(normal=rng.standard_normal((rows, 256)), laplace=rng.laplace(size=(rows, 256)), uniform=rng.uniform(-1, 3, (rows, 256)),
+                 outliers=rng.standard_normal((rows, 256)) * np.where(rng.random((rows, 256)) < 0.01, 12, 1),
+                 scaled=rng.standard_normal((rows, 256)) * 10.0 ** rng.uniform(-3, 0, (rows, 16)).repeat(16, axis=1))
+    for q in (Q.Q2_K, Q.Q3_K, Q.Q4_K, Q.Q5_K, Q.Q6_K):
+        block, size = gguf.GGML_QUANT_SIZES[q]
+        for name, x in kinds.items():
+            x = np.ascontiguousarray(x, np.float32)
+            ours = np.frombuffer(tool("quantize", q.name.lower(), input=x.tobytes()), np.uint8).reshape(-1, size)
+            theirs = np.zeros((rows, size), np.uint8)
+            assert lib.ggml_quantize_chunk(int(q), x.ctypes.data, theirs.ctypes.data, 0, rows, 256, None) == theirs.size
+            a, b = (float(np.sqrt(((gguf.dequantize(c, q) - x) ** 2).mean())) for c in (ours, theirs))
+            report(f"{q.name} of {name} values: error {a:.4e}, libggml's {b:.4e}, ratio {a / b:.3f}", a <= 1.01 * b, "more than 1 % larger")
+
+
 def test_npz():
     arrays = {"model.layers.0.q_proj.lora_a": rng.standard_normal((8, 3)).astype("f4"), "h": rng.standard_normal(7).astype("f2"),
               "d": np.float64(0.1), "i": np.arange(6).reshape(1, 2, 3), "s": np.array([True, False]), "e": np.zeros((0, 4), "f4"),
@@ -206,7 +229,7 @@ def test_npz():
 
 try:
     build_tool()
-    for test in (test_read, test_written, test_blocks_read, test_blocks_written, test_npz):
+    for test in (test_read, test_written, test_blocks_read, test_blocks_written, test_k_types, test_npz):
         test()
 finally:
     shutil.rmtree(TMP, ignore_errors=True)
