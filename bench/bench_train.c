@@ -1,7 +1,9 @@
 /* One training step for every line on stdin, as `alphar train` makes them; bench/train_rival.py drives this program and
  * the rival in turns.
  *
- *     bench_train MODEL DATA MAX_LENGTH BATCH RANK THREADS auto|on|off COMPUTE MEMORY      (of its own, in MiB; 0: all that is free)
+ *     bench_train MODEL DATA MAX_LENGTH BATCH RANK THREADS auto|on|off COMPUTE MEMORY [QUANTIZE]
+ *
+ * MEMORY: of its own, in MiB; 0: all that is free.
  *
  * Prints `opened SECONDS f32|bf16` (to the first layer; the arithmetic in use), then for every step `SECONDS LOSS TOKENS SUPERVISED`. */
 #include <stdio.h>
@@ -38,8 +40,8 @@ static int serve(ar_learner *l) {
 
 int main(int argc, char **argv) {
     static const char *const switches[] = {"auto", "on", "off", NULL}, *const computes[] = {"f32", "bf16", "auto", NULL};
-    if (argc != 10) {
-        fprintf(stderr, "usage: bench_train MODEL DATA MAX_LENGTH BATCH RANK THREADS auto|on|off auto|f32|bf16 MIB\n");
+    if (argc != 10 && argc != 11) {
+        fprintf(stderr, "usage: bench_train MODEL DATA MAX_LENGTH BATCH RANK THREADS auto|on|off auto|f32|bf16 MIB [QUANTIZE]\n");
         return 2;
     }
     ar_train_options o;
@@ -50,6 +52,7 @@ int main(int argc, char **argv) {
     o.learner.batch = (int)strtol(argv[4], NULL, 10);
     o.learner.rank = (int)strtol(argv[5], NULL, 10);
     o.course.checkpoint_layers = (ar_switch)choice(argv[7], switches);
+    o.course.quantize = argc > 10 ? argv[10] : NULL;
     o.course.memory = (int64_t)strtol(argv[9], NULL, 10) << 20;
     o.learner.steps = 1 << 20;
     o.learner.shuffle = false;

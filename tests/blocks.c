@@ -33,6 +33,7 @@ void blocks_fill(void *dst, ar_dtype type, size_t count, uint64_t seed) {
             put_half(p, halves[k].second, -size / 3.0f / (type == AR_Q4_1 || type == AR_Q5_1 ? 1.0f : 15.0f));
         }
         if (type == AR_MXFP4) p[0] = (unsigned char)(125 + b % 3);
+        if (type == AR_NF4 || type == AR_NF4_BF16 || type == AR_NF4_F16) ar__dtype(AR_F32)->from_f32(p, &size, 1);
         for (int i = 0; type == AR_NVFP4 && i < 4; i++) p[i] = (unsigned char)(0x20 + (b + (size_t)i) % 8);
         float value = (float)((int)(draw(seed + 2, b) >> 48) - 32768) / 32768.0f;
         if (t->block == 1) t->from_f32(p, &value, 1);

@@ -48,6 +48,7 @@ typedef struct ar_course_options {
     const char *model;         /* a Hugging Face folder; required, but with init random */
     ar_init init;              /* AR_INIT_RANDOM: start from random weights of model_config; needs method full */
     const char *model_config;  /* config.json of the random base; its folder's tokenizer is used */
+    const char *quantize;      /* the layers' matrices in a type of fewer bits, in memory: "nf4", "q4_k", …; NULL: as they are */
     const char *init_adapter;  /* start from this adapter's pairs; NULL: anew */
     ar_data_source data;       /* required */
     ar_data_source eval_data;  /* read like data; empty: nothing is evaluated */

@@ -20,6 +20,9 @@
  *     tq2_0     256     66    64 of 2 bits | f16 d                                       d (q − 1)
  *     q1_0      128     18    f16 d | 16 of 8 bits                                     ±d
  *     q2_0       64     18    f16 d | 16 of 2 bits, neighbours                         d (q − 1)
+ *     nf4        64     36    f32 absmax | 32, the first value in the high nibble      absmax table[q]; nf4-bf16, nf4-f16: rounded
+ *
+ * nf4 is the only one that is not ggml's: bitsandbytes' 4-bit NormalFloat, its scales brought beside their blocks.
  *
  * In blocks of 32 the low nibbles are the first half; in the K types each run of 32 bytes is read at every shift in turn.
  * Included once per ISA, as elem_body.h is. */
@@ -169,14 +172,24 @@ static void unpack_q6_k(float *restrict dst, const void *src, size_t n) {
 static const float iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 static const float e2m1_doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-static inline void look_up(float *restrict dst, const float table[16], const unsigned char *q, int bytes, float d) {
-    for (int i = 0; i < bytes; i++) dst[i] = d * table[q[i] & 15];
-    for (int i = 0; i < bytes; i++) dst[bytes + i] = d * table[q[i] >> 4];
+/* dst[i] = d table[index[i]] for `n` indices below 16.  An ISA that finds 16 values at once has its own. */
+#ifndef AR_LOOK_UP
+static inline void look_up(float *restrict dst, const float table[16], const unsigned char *index, int n, float d) {
+    for (int i = 0; i < n; i++) dst[i] = d * table[index[i]];
+}
+#endif
+
+/* The low nibbles, then the high ones. */
+static inline void look_up_halves(float *restrict dst, const float table[16], const unsigned char *q, int bytes, float d) {
+    unsigned char index[32];
+    for (int i = 0; i < bytes; i++) index[i] = q[i] & 15;
+    for (int i = 0; i < bytes; i++) index[bytes + i] = q[i] >> 4;
+    look_up(dst, table, index, 2 * bytes, d);
 }
 
 static void unpack_iq4_nl(float *restrict dst, const void *src, size_t n) {
     const unsigned char *p = src;
-    for (; n; n -= 32, p += 18, dst += 32) look_up(dst, iq4_values, p + 2, 16, half_at(p));
+    for (; n; n -= 32, p += 18, dst += 32) look_up_halves(dst, iq4_values, p + 2, 16, half_at(p));
 }
 
 static void unpack_iq4_xs(float *restrict dst, const void *src, size_t n) {
@@ -185,7 +198,7 @@ static void unpack_iq4_xs(float *restrict dst, const void *src, size_t n) {
         float d = half_at(p);
         for (int j = 0; j < 8; j++, dst += 32) {
             int scale = (p[4 + j / 2] >> j % 2 * 4 & 15) | ((p[2] | p[3] << 8) >> 2 * j & 3) << 4;
-            look_up(dst, iq4_values, p + 8 + 16 * j, 16, d * (float)(scale - 32));
+            look_up_halves(dst, iq4_values, p + 8 + 16 * j, 16, d * (float)(scale - 32));
         }
     }
 }
@@ -195,7 +208,7 @@ static inline float e8m0_half(unsigned char e) { return ar__float_of(e < 2 ? 0x0
 
 static void unpack_mxfp4(float *restrict dst, const void *src, size_t n) {
     const unsigned char *p = src;
-    for (; n; n -= 32, p += 17, dst += 32) look_up(dst, e2m1_doubled, p + 1, 16, e8m0_half(p[0]));
+    for (; n; n -= 32, p += 17, dst += 32) look_up_halves(dst, e2m1_doubled, p + 1, 16, e8m0_half(p[0]));
 }
 
 /* Half the scale: 4 bits of exponent (bias 7), 3 of mantissa; 0x7f counts as 0. */
@@ -208,7 +221,7 @@ static inline float e4m3_half(unsigned char u) {
 static void unpack_nvfp4(float *restrict dst, const void *src, size_t n) {
     const unsigned char *p = src;
     for (; n; n -= 64, p += 36)
-        for (int j = 0; j < 4; j++, dst += 16) look_up(dst, e2m1_doubled, p + 4 + 8 * j, 8, e4m3_half(p[j]));
+        for (int j = 0; j < 4; j++, dst += 16) look_up_halves(dst, e2m1_doubled, p + 4 + 8 * j, 8, e4m3_half(p[j]));
 }
 
 /* ---- three values and two ---- */
@@ -258,6 +271,47 @@ static void unpack_q2_0(float *restrict dst, const void *src, size_t n) {
     }
 }
 
+/* ---- bitsandbytes' ----------------------------------------------------------------------------------------------------*/
+
+static const float nf4_values[16] = {-1.0f,
+                                     -0.6961928009986877f,
+                                     -0.5250730514526367f,
+                                     -0.39491748809814453f,
+                                     -0.28444138169288635f,
+                                     -0.18477343022823334f,
+                                     -0.09105003625154495f,
+                                     0.0f,
+                                     0.07958029955625534f,
+                                     0.16093020141124725f,
+                                     0.24611230194568634f,
+                                     0.33791524171829224f,
+                                     0.44070982933044434f,
+                                     0.5626170039176941f,
+                                     0.7229568362236023f,
+                                     1.0f};
+
+static void unpack_nf4(float *restrict dst, const void *src, size_t n) {
+    const unsigned char *p = src;
+    for (; n; n -= 64, p += 36, dst += 64) {
+        unsigned char index[64];
+        for (int i = 0; i < 32; i++) {
+            index[2 * i] = p[4 + i] >> 4;
+            index[2 * i + 1] = p[4 + i] & 15;
+        }
+        look_up(dst, nf4_values, index, 64, ar__float_of(word_at(p)));
+    }
+}
+
+static void unpack_nf4_bf16(float *restrict dst, const void *src, size_t n) {
+    unpack_nf4(dst, src, n);
+    for (size_t i = 0; i < n; i++) dst[i] = ar__float_of(ar__bf16_bits(ar__bits_of(dst[i])) << 16);
+}
+
+static void unpack_nf4_f16(float *restrict dst, const void *src, size_t n) {
+    unpack_nf4(dst, src, n);
+    for (size_t i = 0; i < n; i++) dst[i] = ar__f16_value(ar__f16_bits(ar__bits_of(dst[i])));
+}
+
 /* The rows: type, name, block, bytes, may be an operand of a product, to f32, from f32 (kern/pack.h; NULL: not written). */
 #define AR_EACH_BLOCK_TYPE(X)                                                                                                              \
     X(AR_Q8_0, "q8_0", 32, 34, true, unpack_q8_0, ar__pack_q8_0)                                                                           \
@@ -277,4 +331,7 @@ static void unpack_q2_0(float *restrict dst, const void *src, size_t n) {
     X(AR_TQ1_0, "tq1_0", AR_K_BLOCK, 54, false, unpack_tq1_0, NULL)                                                                        \
     X(AR_TQ2_0, "tq2_0", AR_K_BLOCK, 66, false, unpack_tq2_0, NULL)                                                                        \
     X(AR_Q1_0, "q1_0", 128, 18, false, unpack_q1_0, NULL)                                                                                  \
-    X(AR_Q2_0, "q2_0", 64, 18, false, unpack_q2_0, NULL)
+    X(AR_Q2_0, "q2_0", 64, 18, false, unpack_q2_0, NULL)                                                                                   \
+    X(AR_NF4, "nf4", 64, 36, true, unpack_nf4, ar__pack_nf4)                                                                               \
+    X(AR_NF4_BF16, "nf4-bf16", 64, 36, true, unpack_nf4_bf16, ar__pack_nf4)                                                                \
+    X(AR_NF4_F16, "nf4-f16", 64, 36, true, unpack_nf4_f16, ar__pack_nf4)

@@ -24,22 +24,15 @@ static void bf16_to_f32(float *dst, const void *src, size_t n) {
     for (size_t i = 0; i < n; i++) dst[i] = ar__bf16_to_f32(p[i]);
 }
 
-/* Nearest even by carrying into the kept half; a NaN would carry into infinity, so it is cut and made quiet. */
-static inline uint32_t bf16_bits(uint32_t u) {
-    uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
-    uint32_t nan = (u >> 16) | 0x40u;
-    return (u & 0x7fffffffu) > 0x7f800000u ? nan : rounded;
-}
-
 static void bf16_from_f32(void *dst, const float *src, size_t n) {
     raw16 *p = dst;
 #pragma omp simd
-    for (size_t i = 0; i < n; i++) p[i] = (uint16_t)bf16_bits(ar__bits_of(src[i]));
+    for (size_t i = 0; i < n; i++) p[i] = (uint16_t)ar__bf16_bits(ar__bits_of(src[i]));
 }
 
 void ar__round_to_bf16(float *x, size_t n) {
 #pragma omp simd
-    for (size_t i = 0; i < n; i++) x[i] = ar__float_of(bf16_bits(ar__bits_of(x[i])) << 16);
+    for (size_t i = 0; i < n; i++) x[i] = ar__float_of(ar__bf16_bits(ar__bits_of(x[i])) << 16);
 }
 
 static void f16_to_f32(float *dst, const void *src, size_t n) {
@@ -48,23 +41,10 @@ static void f16_to_f32(float *dst, const void *src, size_t n) {
     for (size_t i = 0; i < n; i++) dst[i] = ar__f16_value(p[i]);
 }
 
-/* The normal range rounds by carry, as bf16 (a carry past the largest half lands on infinity, as it should); below
- * 2^-14 adding 0.5 makes the FPU round to multiples of 2^-24. */
-static inline uint32_t f16_bits(uint32_t u) {
-    uint32_t sign = u & 0x80000000u;
-    u ^= sign;
-    uint32_t normal = (u - (112u << 23) + 0xfffu + ((u >> 13) & 1u)) >> 13;
-    uint32_t small = ar__bits_of(ar__float_of(u) + 0.5f) - ar__bits_of(0.5f);
-    uint32_t special = u > 0x7f800000u ? 0x7e00u | ((u >> 13) & 0x3ffu) : 0x7c00u;
-    uint32_t h = u >= (143u << 23) ? special : normal;
-    h = ar__choose_bits(u < (113u << 23), small, h);
-    return h | sign >> 16;
-}
-
 static void f16_from_f32(void *dst, const float *src, size_t n) {
     raw16 *p = dst;
 #pragma omp simd
-    for (size_t i = 0; i < n; i++) p[i] = (uint16_t)f16_bits(ar__bits_of(src[i]));
+    for (size_t i = 0; i < n; i++) p[i] = (uint16_t)ar__f16_bits(ar__bits_of(src[i]));
 }
 
 static const ar_dtype_info table[AR_DTYPE_COUNT + 1] = {

@@ -172,7 +172,12 @@ static void adamw(float *restrict w, float *restrict m, float *restrict v, const
     }
 }
 
+static void to_bf16(uint16_t *restrict dst, const float *restrict src, size_t n) {
+    for (size_t i = 0; i < n; i++) dst[i] = (uint16_t)ar__bf16_bits(ar__bits_of(src[i]));
+}
+
 static void elem_fill(ar_kernels *k) {
+    k->to_bf16 = to_bf16;
     k->dot = dot;
     k->dots = dots;
     k->dots_bf16 = dots_bf16;

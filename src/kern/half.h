@@ -1,4 +1,4 @@
-/* f16 and bf16 to f32, inline: exact, and branch-free, so that loops over them are vectorised. */
+/* f16 and bf16 to f32 (exact) and back (nearest even), inline and branch-free, so that loops over them are vectorised. */
 #ifndef AR_KERN_HALF_H
 #define AR_KERN_HALF_H
 
@@ -38,6 +38,26 @@ static inline float ar__f16_value(uint32_t h) {
     uint32_t u = exponent == 0x0f800000u ? special : normal;
     u = ar__choose_bits(exponent == 0, small, u);
     return ar__float_of(u | (h & 0x8000u) << 16);
+}
+
+/* Nearest even by carrying into the kept half; a NaN would carry into infinity, so it is cut and made quiet. */
+static inline uint32_t ar__bf16_bits(uint32_t u) {
+    uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+    uint32_t nan = (u >> 16) | 0x40u;
+    return (u & 0x7fffffffu) > 0x7f800000u ? nan : rounded;
+}
+
+/* The normal range rounds by carry, as bf16 (a carry past the largest half lands on infinity, as it should); below
+ * 2^-14 adding 0.5 makes the FPU round to multiples of 2^-24. */
+static inline uint32_t ar__f16_bits(uint32_t u) {
+    uint32_t sign = u & 0x80000000u;
+    u ^= sign;
+    uint32_t normal = (u - (112u << 23) + 0xfffu + ((u >> 13) & 1u)) >> 13;
+    uint32_t small = ar__bits_of(ar__float_of(u) + 0.5f) - ar__bits_of(0.5f);
+    uint32_t special = u > 0x7f800000u ? 0x7e00u | ((u >> 13) & 0x3ffu) : 0x7c00u;
+    uint32_t h = u >= (143u << 23) ? special : normal;
+    h = ar__choose_bits(u < (113u << 23), small, h);
+    return h | sign >> 16;
 }
 
 static inline float ar__bf16_to_f32(uint16_t h) { return ar__float_of((uint32_t)h << 16); }

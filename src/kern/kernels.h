@@ -58,6 +58,7 @@ typedef struct ar_kernels {
     /* Block types to f32, by ar_dtype: the row's to_f32, to the bit.  NULL for other types. */
     void (*unpack[AR_DTYPE_COUNT])(float *dst, const void *src, size_t n);
 
+    void (*to_bf16)(uint16_t *dst, const float *src, size_t n); /* to nearest even */
     float (*dot)(const float *x, const float *y, size_t n);
     /* out[i] = dot of row i with x, for `rows` rows, at most AR_DOTS, ld apart. */
     void (*dots)(float out[AR_DOTS], const float *w, size_t ld, size_t rows, const float *x, size_t n);

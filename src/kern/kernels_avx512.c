@@ -1,6 +1,13 @@
 /* AVX-512 (F, BW, DQ, VL): the element-wise loops compiled for it and a 12x32 product tile.  Packing stays AVX2's. */
 #include <immintrin.h>
 
+static inline void look_up(float *restrict dst, const float table[16], const unsigned char *index, int n, float d) {
+    __m512 all = _mm512_mul_ps(_mm512_set1_ps(d), _mm512_loadu_ps(table));
+    for (int i = 0; i < n; i += 16)
+        _mm512_storeu_ps(dst + i,
+                         _mm512_permutexvar_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(index + i))), all));
+}
+#define AR_LOOK_UP
 #include "kern/blocks_body.h"
 #include "kern/elem_body.h"
 

@@ -54,7 +54,16 @@ static void right_columns(uint16_t *dst, const uint16_t *src, size_t ld, size_t 
     pairs_of_columns(dst, NR, src, ld, cols, k, depth_of(k));
 }
 
+/* As X is rounded when it is packed: what is subnormal becomes 0. */
+static void to_bf16(uint16_t *dst, const float *src, size_t n) {
+    for (size_t i = 0; i < n; i += 32) {
+        __mmask32 there = first32(n - i);
+        _mm512_mask_storeu_epi16(dst + i, there, round32(src + i, n - i));
+    }
+}
+
 void ar__kernels_avx512bf16(ar_kernels *k) {
+    k->to_bf16 = to_bf16;
     k->bf16 =
         (ar_bf16_tile){.mr = MR, .nr = NR, .kr = KR, .run = run, .left = left, .right_rows = right_rows, .right_columns = right_columns};
 }

@@ -3,6 +3,7 @@
 #ifndef AR_KERN_PACK_H
 #define AR_KERN_PACK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 void ar__pack_q8_0(void *dst, const float *src, size_t n);
@@ -15,5 +16,11 @@ void ar__pack_q3_k(void *dst, const float *src, size_t n);
 void ar__pack_q4_k(void *dst, const float *src, size_t n);
 void ar__pack_q5_k(void *dst, const float *src, size_t n);
 void ar__pack_q6_k(void *dst, const float *src, size_t n);
+
+/* NF4: q is the nearest of the table to x / max|x| (times 1 / max in f32; ties to the lower), a block of zeros has the code of 0. */
+void ar__pack_nf4(void *dst, const float *src, size_t n);
+/* The scales of `count` blocks as bitsandbytes' double quantisation would give them back: 8 bits each of what they are off their mean, over
+ * 256 at a time.  false: out of memory. */
+bool ar__nf4_quantise_scales(void *blocks, size_t count);
 
 #endif

@@ -36,15 +36,15 @@ static ar_right plain(const ar_kernels *kn, void *copy, ar_dtype type, const ar_
     enum { PART = 1024 }; /* a multiple of every dtype's block */
     float part[PART];
     size_t rows = b->rows ? cols : len, width = b->rows ? len : cols;
-    const ar_dtype_info *to = ar__dtype(type);
+    size_t bytes = ar__dtype(type)->bytes;
     void (*unpack)(float *dst, const void *src, size_t n) = in_blocks(b) ? kn->unpack[b->type] : ar__dtype(b->type)->to_f32;
     for (size_t i = 0; i < rows; i++)
         for (size_t q = 0; q < width; q += PART) {
             size_t n = ar__min(PART, width - q);
             const void *from = b->rows ? ar__right_element(b, j0 + i, p0 + q) : ar__right_element(b, p0 + i, j0 + q);
-            char *dst = (char *)copy + (i * width + q) * to->bytes;
+            char *dst = (char *)copy + (i * width + q) * bytes;
             unpack(type == AR_F32 ? (float *)(void *)dst : part, from, n);
-            if (type != AR_F32) to->from_f32(dst, part, n);
+            if (type != AR_F32) kn->to_bf16((uint16_t *)(void *)dst, part, n);
         }
     return (ar_right){copy, type, width, b->rows};
 }

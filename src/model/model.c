@@ -293,7 +293,14 @@ void ar_model_free(ar_model *m) {
     free(m);
 }
 
-size_t ar__model_file_bytes(const ar_model *m) { return m->base ? ar__tensors_bytes(ar__base_files(m->base)) : 0; }
+size_t ar__model_file_bytes(const ar_model *m) {
+    size_t bytes = m->base ? ar__tensors_bytes(ar__base_files(m->base)) : 0;
+    for (size_t i = 0; m->quantised && i < m->module_count; i++) {
+        const ar_base_weight *w = m->owned[i].turned && m->owned[i].noise > 0 ? ar__base_find(m->base, m->modules[i].path) : NULL;
+        if (w) bytes -= w->bytes < bytes ? w->bytes : bytes;
+    }
+    return bytes;
+}
 
 const char *ar_model_family(const ar_model *m) { return m->arch.family; }
 int64_t ar_model_vocab(const ar_model *m) { return m->arch.vocab; }

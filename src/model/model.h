@@ -27,6 +27,7 @@ typedef struct ar_layer {
 typedef struct ar_owned {
     float *weight, *bias;                /* f32, NULL where the file's bytes are used */
     void *turned;                        /* a weight whose rows or dimensions lie otherwise in the file, in its dtype */
+    double noise;                        /* ‖W − Q(W)‖ / ‖W‖ of a weight that was quantised here */
     bool weight_borrowed, bias_borrowed; /* somebody else frees it: an adapter's whole tensor */
 } ar_owned;
 
@@ -40,6 +41,8 @@ struct ar_model {
     ar_base *base;                 /* its files; NULL for a random base */
     ar_dtype dtype;                /* of the weights in the file, or as config.json wants them saved */
     bool tied;                     /* the head is the embedding's tensor; false once one side trains alone */
+    bool quantised;                /* the layers' matrices are in fewer bits than the file's, in memory: */
+    size_t quantised_bytes;        /* so many */
     bool own_head;                 /* config.json ties it, but the files bring another one, which counts */
     ar_embedding embed, positions; /* positions: no data where there are none */
     ar_layer *layers;
@@ -67,7 +70,9 @@ void ar__model_rebind(ar_model *m);
 
 /* Index of the module with this Hugging Face path; SIZE_MAX if there is none. */
 size_t ar__model_find(const ar_model *m, const char *path);
-/* Of all tensors in its files; 0 of a random base. */
+/* Puts the layers' matrices in a type of weights/quantise.h, in memory.  A folder's alone. */
+ar_status ar__model_quantise(ar_model *m, const char *name, ar_error *err);
+/* Of all tensors in its files that are read, 0 of a random base: quantised matrices are in memory instead. */
 size_t ar__model_file_bytes(const ar_model *m);
 /* Names the first base tensor that holds NaN or infinity, or returns NULL. */
 const char *ar__model_find_nonfinite(const ar_model *m);

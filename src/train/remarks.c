@@ -3,7 +3,9 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
+#include "base/mem.h"
 #include "train/schedule.h"
 
 /* Noise of single batches is no divergence: fewer steps than this say nothing, nor does a rise below a tenth; against one batch,
@@ -70,6 +72,29 @@ static void say_of_update(ar_remarks *out, const ar_learner *l) {
             ar__policy_alpha(o->policy, ar__policy_scale(o->policy, o->alpha, o->rank), 2 * l->rank_used));
 }
 
+static int by_size(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* s B A beside what quantising took off W: an update far below it is one of many that the base's numbers cannot tell apart. */
+static void say_of_noise(ar_remarks *out, const ar_learner *l) {
+    const ar_model *m = l->course->model;
+    size_t n = 0;
+    double *ratio = ar__alloc(l->adapter->pair_count, sizeof *ratio);
+    for (size_t i = 0; ratio && i < l->adapter->pair_count; i++) {
+        size_t at = ar__model_find(m, l->adapter->pair[i].site);
+        double noise = at == SIZE_MAX ? 0.0 : m->owned[at].noise;
+        if (noise > 0.0) ratio[n++] = l->site_strength[i] / noise;
+    }
+    if (n) {
+        qsort(ratio, n, sizeof *ratio, by_size);
+        add(out, "quantize %s: the update is %.3g times what quantising took off W, by the median of %zu sites (%.3g to %.3g)",
+            l->o.course.quantize, ratio[n / 2], n, ratio[0], ratio[n - 1]);
+    }
+    free(ratio);
+}
+
 void ar__remarks_end(ar_remarks *out, const ar_learner *l, const ar_curve *curve) {
     ar__remarks_start(out, l);
     bool few = curve->count < LONGER, enough = curve->count >= (ar__has_objective(&l->o) ? FEWEST_OF_PAIRS : FEWEST_STEPS);
@@ -85,4 +110,5 @@ void ar__remarks_end(ar_remarks *out, const ar_learner *l, const ar_curve *curve
         add(out, "the adapter is next to nothing: its strength is %.1e; look at --lr, --alpha and --clip", l->strength);
     else if (l->adapter && l->adapter->pair_count)
         say_of_update(out, l);
+    if (l->course->model->quantised && l->strength >= 0.0 && l->adapter && l->adapter->pair_count) say_of_noise(out, l);
 }

@@ -81,6 +81,23 @@ static void check_unpack(const ar_kernels *kn, ar_dtype t) {
     check_result(kn->isa, name, check_text(&f));
 }
 
+static void check_to_bf16(const ar_kernels *kn) {
+    check_failure f = {0};
+    for (size_t n = 0; n < CHECK_SMALL; n++) {
+        check_block src = check_block_new(n * sizeof(float), 4 * check_below(16)), dst = check_block_new(2 * n, 2 * check_below(16));
+        check_block want = check_block_new(2 * n, 0);
+        check_fill(check_f32(&src), n);
+        ar__dtype(AR_BF16)->from_f32(want.data, check_f32(&src), n);
+        kn->to_bf16((uint16_t *)(void *)dst.data, check_f32(&src), n);
+        if (!check_same_bits(dst.data, want.data, 2 * n)) check_fail(&f, "n %zu: other bits", n);
+        if (!check_block_intact(&dst)) check_fail(&f, "n %zu: written outside", n);
+        check_block_free(&src);
+        check_block_free(&dst);
+        check_block_free(&want);
+    }
+    check_result(kn->isa, "to_bf16", check_text(&f));
+}
+
 void check_packing(const ar_runtime *rt) {
     const ar_kernels *kn = &rt->kern;
 #define CHECK(name, type, across) (name##_table = kn, check_pack(kn, #name, call_##name, type, across))
@@ -92,4 +109,5 @@ void check_packing(const ar_runtime *rt) {
     CHECK(copy_f16, AR_F16, false);
     for (int t = 0; t < AR_DTYPE_COUNT; t++)
         if (ar__dtype((ar_dtype)t)->block > 1) check_unpack(kn, (ar_dtype)t);
+    check_to_bf16(kn);
 }
