@@ -90,9 +90,13 @@ ar_status ar__base_fingerprint(char architecture[AR_FINGERPRINT_CHARS], ar_buf *
 }
 
 /* ---- compared ------------------------------------------------------------------------------------------------------- */
+/* What quantising to so many bits a weight may: half a step, or a whole one of the largest value where the codes have no place for it. */
+static double quantising(double bits, double largest) { return largest / exp2(bits - 1.6); }
+
 /* What rounding to a type may change about a value of a row; quantised types round by the largest of a block. */
 static double rounding(ar_dtype type, double value, double largest) {
-    if (ar__dtype(type)->block > 1) return largest / 200;
+    const ar_dtype_info *t = ar__dtype(type);
+    if (t->block > 1) return quantising(8.0 * (double)t->bytes / (double)t->block, largest);
     return type == AR_BF16 ? ldexp(value, -8) : type == AR_F16 ? ldexp(value, -11) + 1e-7 : 0;
 }
 
@@ -100,6 +104,7 @@ static double rounding(ar_dtype type, double value, double largest) {
 static bool is_near(double noted, ar_dtype noted_type, const ar_base_weight *w, float value, float largest) {
     double size = fabs(noted), bound = 1e-6 * size;
     if (noted_type != w->type) bound += rounding(w->type, size, (double)largest);
+    if (w->packed) bound += quantising(w->packed->bits, (double)largest);
     if (noted_type != w->type) bound += rounding(noted_type == AR_DTYPE_COUNT ? AR_BF16 : noted_type, size, (double)largest);
     return fabs(noted - (double)value) <= bound;
 }

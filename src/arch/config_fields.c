@@ -320,6 +320,18 @@ static ar_status refuse(const char *key, const json_t *value, const char *name, 
     return s;
 }
 
+/* Those that weights/packed.h reads. */
+static ar_status check_packing(const char *key, const json_t *value, const char *place, ar_error *err) {
+    static const char *const methods[] = {"bitsandbytes", "gptq", "awq", "fp8", "compressed-tensors"};
+    const json_t *method = json_object_get(value, "quant_method");
+    if (json_is_string(method) && is_one_of(json_string_value(method), methods, COUNT(methods))) return AR_OK;
+    if (!method && json_object_get(value, "group_size") && json_object_get(value, "bits")) return AR_OK; /* MLX */
+    return ar__fail(err, AR_ERR_UNSUPPORTED,
+                    "%s: the weights are quantised (%s: %.40s), wanted bitsandbytes, gptq, awq, fp8, compressed-tensors or MLX; use the "
+                    "unquantised base",
+                    place, key, json_is_string(method) ? json_string_value(method) : "no quant_method");
+}
+
 static ar_status read_key(ar_config *out, const ar_field_list *list, const char *key, const json_t *value, const json_t *config,
                           const char *name, const char *place, ar_error *err) {
     const ar_field *f = find_field(key, list);
@@ -327,9 +339,7 @@ static ar_status read_key(ar_config *out, const ar_field_list *list, const char 
     bool silent = is_one_of(key, harmless_fields, COUNT(harmless_fields)) || is_one_of(key, list->silent, AR_FIELD_SILENT);
     if (key[0] == '_' || ar__json_is_off(value) || silent || (is_known(key) && is_off(value))) return AR_OK;
     if (is_known(key)) return refuse(key, value, name, place, err);
-    if (!strcmp(key, "quantization_config") || !strcmp(key, "quantization"))
-        return ar__fail(err, AR_ERR_UNSUPPORTED,
-                        "%s: the weights are quantised (%s), wanted f32, f16 or bf16 weights; use the unquantised base", place, key);
+    if (!strcmp(key, "quantization_config") || !strcmp(key, "quantization")) return check_packing(key, value, place, err);
     return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: unknown field '%s', which may change the maths; remove it if you know that it does not",
                     place, key);
 }

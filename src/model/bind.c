@@ -26,6 +26,7 @@ typedef struct binder {
 static const char *path_of(const binder *b, int file) { return ar__tensors_path(ar__base_files(b->m->base), file); }
 
 static ar_status missing(const binder *b, const char *path, const char *suffix) {
+    if (ar__base_info(b->m->base)->unreadable) return ar__fail(b->err, AR_ERR_FORMAT, "%s", ar__base_info(b->m->base)->unreadable);
     return ar__fail(b->err, AR_ERR_MISMATCH, "%s: tensor '%s%s' is not there; the files do not hold what %s describes", b->m->path, path,
                     suffix, ar__base_info(b->m->base)->is_gguf ? "their key-values" : "config.json");
 }
@@ -38,6 +39,7 @@ static void mark_used(binder *b, const ar_base_weight *w) {
 static ar_status check_shape(const binder *b, const ar_base_weight *w, int64_t rows, int64_t cols) {
     bool vector = cols == 1;
     bool fits = vector ? w->dims == 1 && w->shape[0] == rows : w->dims == 2 && w->shape[0] == rows && w->shape[1] == cols;
+    if (!fits && ar__base_info(b->m->base)->unreadable) return ar__fail(b->err, AR_ERR_FORMAT, "%s", ar__base_info(b->m->base)->unreadable);
     if (!fits) {
         ar_buf found = {0}, wanted = {0};
         for (int i = 0; i < w->dims; i++) ar__buf_printf(&found, "%s%lld", i ? ", " : "", (long long)w->shape[i]);
@@ -70,6 +72,20 @@ static void set_weight(ar_model *m, size_t i, const void *data, ar_dtype type) {
         embedding->w = w;
     else
         ar__model_linear(m, i)->w = w;
+}
+
+/* A matrix that the files hold packed: NF4 as blocks of the table's type, others in the type that they unpack to. */
+static ar_status unpack(const binder *b, size_t i, const ar_base_weight *w) {
+    ar_dtype type = w->type;
+    size_t bytes, count;
+    bool nf4 = b->m->modules[i].kind == AR_MODULE_LINEAR && ar__packed_is_nf4(&type, w->packed);
+    void *to = ar__mul(&count, (size_t)w->n_out, (size_t)w->n_in) && ar__dtype_bytes(&bytes, type, count) ? ar__alloc(bytes, 1) : NULL;
+    if (!to) return ar__fail_memory(b->err, w->tensor);
+    b->m->owned[i].turned = to;
+    set_weight(b->m, i, to, type);
+    if (!nf4) return ar__base_read_as(to, type, b->m->base, w, b->err);
+    ar__packed_nf4(to, w->packed);
+    return AR_OK;
 }
 
 /* As [n_out, n_in] in Hugging Face's order of rows, in the file's type. */
@@ -121,7 +137,9 @@ static ar_status bind_module(binder *b, size_t i) {
     if (s) return s;
     mark_used(b, w);
     size_t align = ar__dtype_is_float(w->type) ? ar__dtype(w->type)->bytes : 1;
-    if (mod->kind != AR_MODULE_NORM && (w->is_conv1d || w->order != AR_ROWS_SAME))
+    if (w->packed)
+        s = unpack(b, i, w);
+    else if (mod->kind != AR_MODULE_NORM && (w->is_conv1d || w->order != AR_ROWS_SAME))
         s = copy_in_order(b, i, w);
     else if (mod->kind == AR_MODULE_NORM || (uintptr_t)w->data % align)
         s = copy_f32(&m->owned[i].weight, b, w);

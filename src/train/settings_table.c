@@ -114,10 +114,10 @@ static const ar_setting table[] = {
     {"checkpoint-layers", AR_SETTING_CHOICE, COURSE(checkpoint_layers), .choices = "auto|on|off", .flags = AR_SETTING_RESUME,
      .help = "compute layers again instead of keeping them"},
     {"memory", AR_SETTING_BYTES, COURSE(memory), .value = "LIMIT", .flags = AR_SETTING_RESUME, .help = "bytes the plan may use, as 3G"},
-    {"quantize", AR_SETTING_TEXT, COURSE(quantize), .value = "TYPE", .help = "matrices in nf4, nf4-dq, q8_0, q4_k …",
+    {"quantize", AR_SETTING_TEXT, COURSE(quantize), .value = "TYPE",
      .about = "the layers' matrices of a folder in fewer bits, in memory: nf4, nf4-dq, q8_0, q6_k, q5_k, q4_k, q4_0, …"},
     {"compute", AR_SETTING_CHOICE, COURSE(compute), .initial = "auto", .choices = "f32|bf16|auto", .value = "auto|f32|bf16",
-     .help = "auto: bf16 where the CPU multiplies it faster"},
+     .help = "matrices in nf4, q4_k …; arithmetic"},
 
     {.name = "On the way", .type = AR_SETTING_SECTION},
     {"eval-data", AR_SETTING_FILES, COURSE(eval_data.files), .value = "FILE", .flags = AR_SETTING_RESUME,

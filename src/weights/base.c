@@ -112,7 +112,68 @@ static const char *sibling(ar_buf *b, const char *name, const char *from, const 
     return b->failed ? NULL : b->data;
 }
 
+/* Parts that do not fit are no reason to refuse the base: names are enough for much.  They are listed as they stand. */
+static ar_status find_packed(ar_packed_role *role, ar_packed *p, size_t *stem, ar_base *base, const ar_tensor *t, ar_error *err) {
+    ar_error mine = {0};
+    ar_status s = ar__packed_find(role, p, stem, base->files, t, base->packing, base->dtype, base->path, &mine);
+    if (!s) return AR_OK;
+    *role = AR_PACKED_NOT;
+    if (!base->unreadable && !(base->info.unreadable = base->unreadable = ar__strdup(mine.message)))
+        return ar__fail_memory(err, base->path);
+    return AR_OK;
+}
+
+/* The weight that a tensor and its parts make; *role says whether it is one. */
+static ar_status add_packed(ar_packed_role *role, ar_base *base, const ar_tensor *t, ar_error *err) {
+    ar_packed p;
+    size_t stem = 0;
+    ar_status s = find_packed(role, &p, &stem, base, t, err);
+    if (s || *role != AR_PACKED_MAIN) return s;
+    ar_packed **list = ar__grow(base->packed, &base->packed_cap, base->packed_count + 1, sizeof *list), *own = ar__alloc(1, sizeof *own);
+    if (list) base->packed = list;
+    if (!list || !own) {
+        free(own);
+        return ar__fail_memory(err, base->path);
+    }
+    *own = p;
+    list[base->packed_count++] = own;
+    ar_base_weight w = {.tensor = t->name,
+                        .type = p.type,
+                        .type_name = t->dtype_name,
+                        .dims = 2,
+                        .shape = {p.n_out, p.n_in},
+                        .packed = own,
+                        .data = t->data,
+                        .bytes = t->bytes,
+                        .file = t->file};
+    ar_buf name = {0};
+    ar__buf_printf(&name, "%.*s.bias", (int)stem, t->name);
+    const ar_tensor *bias = name.failed ? NULL : ar__tensors_find(base->files, name.data);
+    ar__buf_release(&name);
+    if (bias) {
+        w.bias_tensor = bias->name;
+        w.bias = bias->data;
+        w.bias_type = bias->dtype;
+        w.bias_count = bias->count;
+    }
+    return add_weight(base, w, stem, err);
+}
+
+/* Is there a main tensor of a packed weight beside `X.bias`? */
+static bool is_bias_of_packed(const ar_base *base, const char *name, ar_buf *b) {
+    static const char *const mains[] = {".qweight", ".weight_packed"};
+    for (size_t i = 0; i < 2; i++) {
+        const char *other = sibling(b, name, ".bias", mains[i]);
+        if (other && ar__tensors_find(base->files, other)) return true;
+    }
+    return false;
+}
+
 static ar_status add_tensor(ar_base *base, const ar_tensor *t, ar_buf *b, ar_error *err) {
+    ar_packed_role role = AR_PACKED_NOT;
+    ar_status s = base->gguf ? AR_OK : add_packed(&role, base, t, err);
+    bool part = role == AR_PACKED_PART && base->has_packed;
+    if (s || role == AR_PACKED_MAIN || part || (!base->gguf && is_bias_of_packed(base, t->name, b))) return s;
     const char *other = sibling(b, t->name, ".bias", ".weight");
     size_t length = module_length(t->name, other && ar__tensors_find(base->files, other));
     if (!length) return AR_OK;
@@ -135,9 +196,21 @@ static ar_status add_tensor(ar_base *base, const ar_tensor *t, ar_buf *b, ar_err
     return add_weight(base, w, length, err);
 }
 
+static ar_status look_for_packed(ar_base *base, ar_error *err) {
+    ar_packed_role role;
+    ar_packed p;
+    size_t stem;
+    ar_status s = AR_OK;
+    for (int i = 0; !s && !base->gguf && !base->has_packed && i < ar__tensors_count(base->files); i++) {
+        s = find_packed(&role, &p, &stem, base, ar__tensors_at(base->files, i), err);
+        base->has_packed = role == AR_PACKED_MAIN;
+    }
+    return s;
+}
+
 static ar_status list_weights(ar_base *base, ar_error *err) {
     ar_buf b = {0};
-    ar_status s = AR_OK;
+    ar_status s = look_for_packed(base, err);
     for (int i = 0; !s && i < ar__tensors_count(base->files); i++) s = add_tensor(base, ar__tensors_at(base->files, i), &b, err);
     for (size_t i = 0; !s && i < base->count; i++) {
         ar__buf_clear(&b);
@@ -249,6 +322,11 @@ void ar__base_close(ar_base *base) {
     free(base->model_type);
     free(base->quantised);
     free(base->own_name);
+    free(base->unreadable);
+    for (size_t i = 0; i < base->packed_count; i++) free(base->packed[i]);
+    free(base->packed);
+    free(base->dtype);
+    json_decref(base->packing);
     free(base);
 }
 

@@ -11,6 +11,7 @@
 #include "format/gguf.h"
 #include "format/safetensors.h"
 #include "format/tensor.h"
+#include "weights/packed.h"
 
 typedef struct ar_base ar_base;
 
@@ -27,8 +28,9 @@ typedef struct ar_base_info {
     bool is_tied;                              /* the head is the embedding */
     bool has_own_head;                         /* the configuration ties it, but the file brings another one, which counts */
     bool is_gguf;
-    const char *quantised; /* how, where a configuration or tensors say so: "GPTQ, 4 bits"; NULL: not, or GGUF */
-    const char *own_name;  /* _name_or_path of config.json; NULL: none */
+    const char *quantised;  /* how, where a configuration or tensors say so: "GPTQ, 4 bits"; NULL: not, or GGUF */
+    const char *unreadable; /* what is wrong with the first of its packed weights that cannot be unpacked; NULL: all can, or none is */
+    const char *own_name;   /* _name_or_path of config.json; NULL: none */
 } ar_base_info;
 
 /* A tensor: a weight with its bias, or anything else that the file holds, under its whole name. */
@@ -43,10 +45,11 @@ typedef struct ar_base_weight {
     int64_t n_out, n_in;           /* of the linear; embedding [vocab, dim]; convolution [out, in·kh·kw]; norm [n, 1] */
     bool is_conv1d;                /* stored [n_in, n_out] */
     ar_row_order order;
-    bool is_plus_one; /* stored 1 + w */
-    bool is_tied;     /* the head, and these are the embedding's bytes */
-    const void *data; /* n_out · n_in values in the file's map, unaligned */
-    int file;         /* of ar__tensors_path */
+    bool is_plus_one;        /* stored 1 + w */
+    bool is_tied;            /* the head, and these are the embedding's bytes */
+    const ar_packed *packed; /* how other tensors and this one make the values, of `type`; NULL: it holds them itself */
+    const void *data;        /* n_out · n_in values in the file's map, unaligned */
+    int file;                /* of ar__tensors_path */
     size_t bytes;
     const char *bias_tensor; /* NULL: none */
     const void *bias;        /* n_out values, in the file's row order */
@@ -86,6 +89,8 @@ ar_status ar__base_fail_fused(const ar_base *base, const char *site, const char 
 ar_status ar__base_read_rows(float *dst, const ar_base *base, const ar_base_weight *w, int64_t first, int64_t count, ar_error *err);
 /* All of it as [n_out, n_in] in Hugging Face's order of rows, in the file's type: w->bytes bytes. */
 ar_status ar__base_read_stored(void *dst, const ar_base *base, const ar_base_weight *w, ar_error *err);
+/* All of it in a plain type, [n_out, n_in], by all threads. */
+ar_status ar__base_read_as(void *dst, ar_dtype type, const ar_base *base, const ar_base_weight *w, ar_error *err);
 /* The n_out values of a bias that is there. */
 ar_status ar__base_read_bias(float *dst, const ar_base *base, const ar_base_weight *w, ar_error *err);
 /* ‖W‖²_F in double; W's pages are given back.  The same bits for any number of threads. */

@@ -8,12 +8,17 @@
 
 struct ar_base {
     ar_base_info info;
-    char *path, *model_type, *quantised, *own_name;
+    char *path, *model_type, *quantised, *own_name, *unreadable;
     ar_tensors *files;
     const ar_gguf *gguf; /* of files; NULL: safetensors */
     ar_base_weight *weight;
     size_t count, cap;
-    char **site; /* owned; weight[i].site */
+    json_t *packing; /* quantization_config, or MLX's; NULL: none */
+    char *dtype;     /* of the configuration; NULL: none */
+    ar_packed **packed;
+    size_t packed_count, packed_cap;
+    bool has_packed; /* some main tensor is there, so that parts are parts */
+    char **site;     /* owned; weight[i].site */
     size_t site_cap;
     ar_map keys;                            /* ar__names_key → index */
     ar_base_weight tied;                    /* the head that is the embedding */

@@ -66,6 +66,10 @@ ar_status ar__base_quantised_read(ar_base *base, const json_t *root, const json_
         bool named = text_of(hf, "quant_method");
         if (!json_object_size(hf) && !json_object_size(mlx)) continue;
         describe(&out, named || !mlx ? hf : mlx, !named && (mlx || json_object_get(hf, "group_size")));
+        base->packing = json_incref((json_t *)(uintptr_t)(named || !mlx ? hf : mlx));
+        const char *dtype = text_of(in[i], "torch_dtype") ? text_of(in[i], "torch_dtype") : text_of(in[i], "dtype");
+        if (!dtype) dtype = text_of(root, "torch_dtype") ? text_of(root, "torch_dtype") : text_of(root, "dtype");
+        if (dtype && !(base->dtype = ar__strdup(dtype))) return ar__fail_memory(err, base->path);
         return take(base, &out, err);
     }
     return AR_OK;

@@ -41,6 +41,10 @@ ar_status ar__base_read_rows(float *dst, const ar_base *base, const ar_base_weig
     ar_row_map order;
     if (!type->to_f32 || w->n_in % (int64_t)type->block || (w->is_conv1d && type->block > 1))
         return no_conversion(base, w->tensor, w->type_name, err);
+    if (w->packed && first >= 0 && count >= 0 && first <= w->n_out - count) {
+        ar__packed_rows(dst, w->packed, first, count);
+        return AR_OK;
+    }
     if (first < 0 || count < 0 || first > w->n_out - count)
         return ar__fail(err, AR_ERR_VALUE, "%s: tensor '%s' has %lld rows, wanted %lld from %lld", base->path, w->tensor,
                         (long long)w->n_out, (long long)count, (long long)first);
@@ -69,6 +73,33 @@ ar_status ar__base_read_stored(void *dst, const ar_base *base, const ar_base_wei
     return s;
 }
 
+ar_status ar__base_read_as(void *dst, ar_dtype type, const ar_base *base, const ar_base_weight *w, ar_error *err) {
+    const ar_dtype_info *to = ar__dtype(type);
+    size_t row = (size_t)w->n_in * to->bytes;
+    ar_status s = AR_OK;
+#pragma omp parallel if (w->n_out > 64)
+    {
+        float *x = ar__alloc((size_t)w->n_in, sizeof *x);
+#pragma omp for schedule(dynamic, 16)
+        for (int64_t i = 0; i < w->n_out; i++) {
+            ar_error mine;
+            ar_status t = x ? ar__base_read_rows(x, base, w, i, 1, &mine) : ar__fail_memory(&mine, w->tensor);
+            if (!t) {
+                to->from_f32((char *)dst + (size_t)i * row, x, (size_t)w->n_in);
+                continue;
+            }
+#pragma omp critical(base_read_as)
+            if (!s) {
+                s = t;
+                if (err) *err = mine;
+            }
+        }
+        free(x);
+    }
+    ar__base_forget(w);
+    return s;
+}
+
 ar_status ar__base_read_bias(float *dst, const ar_base *base, const ar_base_weight *w, ar_error *err) {
     const ar_dtype_info *type = ar__dtype(w->bias_type);
     const char *src = w->bias;
@@ -86,6 +117,7 @@ ar_status ar__base_read_bias(float *dst, const ar_base *base, const ar_base_weig
 static void forget_rows(const ar_base_weight *w, int64_t first, int64_t count) {
     const ar_dtype_info *type = ar__dtype(w->type);
     size_t row = (size_t)w->n_in / type->block * type->bytes;
+    if (w->packed) return; /* the file's rows are others */
     if (w->order == AR_ROWS_SAME && !w->is_conv1d) ar__filemap_forget((const char *)w->data + (size_t)first * row, (size_t)count * row);
 }
 

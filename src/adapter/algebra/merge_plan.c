@@ -115,7 +115,7 @@ static ar_status need_tensor(ar_merge_tensor **out, ar_merging *m, const char *p
     size_t at = tied_head ? m->head : ar__map_find_str(&m->by_name, name);
     if (at == AR_MAP_NONE) return not_found(m, path, suffix, err);
     ar_merge_tensor *t = *out = &m->tensor[at];
-    if (!ar__dtype(t->from.dtype)->to_f32) return quantised(m, t->from.name, t->from.dtype_name, err);
+    if (w->packed || !ar__dtype(t->from.dtype)->to_f32) return quantised(m, t->from.name, t->from.dtype_name, err);
     t->is_plus_one = w->is_plus_one;
     s = ar__row_map_init(&t->order, w->order, w->n_out, m->info->heads, m->info->kv_heads, err);
     return s ? ar__fail_at(err, s, t->name) : AR_OK;
