@@ -22,13 +22,15 @@
  *     q2_0       64     18    f16 d | 16 of 2 bits, neighbours                         d (q − 1)
  *     nf4        64     36    f32 absmax | 32, the first value in the high nibble      absmax table[q]; nf4-bf16, nf4-f16: rounded
  *
- * nf4 is the only one that is not ggml's: bitsandbytes' 4-bit NormalFloat, its scales brought beside their blocks.
+ * Those of 1 to 3 bits that name points of a lattice are in kern/grids.h.  nf4 is the only one that is not ggml's: bitsandbytes' 4-bit
+ * NormalFloat, its scales brought beside their blocks.
  *
  * In blocks of 32 the low nibbles are the first half; in the K types each run of 32 bytes is read at every shift in turn.
  * Included once per ISA, as elem_body.h is. */
 #include <string.h>
 
 #include "kern/dtype.h"
+#include "kern/grids.h"
 #include "kern/half.h"
 
 #define AR_K_BLOCK 256
@@ -332,6 +334,13 @@ static void unpack_nf4_f16(float *restrict dst, const void *src, size_t n) {
     X(AR_TQ2_0, "tq2_0", AR_K_BLOCK, 66, false, unpack_tq2_0, NULL)                                                                        \
     X(AR_Q1_0, "q1_0", 128, 18, false, unpack_q1_0, NULL)                                                                                  \
     X(AR_Q2_0, "q2_0", 64, 18, false, unpack_q2_0, NULL)                                                                                   \
+    X(AR_IQ1_S, "iq1_s", AR_K_BLOCK, 50, false, ar__unpack_iq1_s, NULL)                                                                    \
+    X(AR_IQ1_M, "iq1_m", AR_K_BLOCK, 56, false, ar__unpack_iq1_m, NULL)                                                                    \
+    X(AR_IQ2_XXS, "iq2_xxs", AR_K_BLOCK, 66, false, ar__unpack_iq2_xxs, NULL)                                                              \
+    X(AR_IQ2_XS, "iq2_xs", AR_K_BLOCK, 74, false, ar__unpack_iq2_xs, NULL)                                                                 \
+    X(AR_IQ2_S, "iq2_s", AR_K_BLOCK, 82, false, ar__unpack_iq2_s, NULL)                                                                    \
+    X(AR_IQ3_XXS, "iq3_xxs", AR_K_BLOCK, 98, false, ar__unpack_iq3_xxs, NULL)                                                              \
+    X(AR_IQ3_S, "iq3_s", AR_K_BLOCK, 110, false, ar__unpack_iq3_s, NULL)                                                                   \
     X(AR_NF4, "nf4", 64, 36, true, unpack_nf4, ar__pack_nf4)                                                                               \
     X(AR_NF4_BF16, "nf4-bf16", 64, 36, true, unpack_nf4_bf16, ar__pack_nf4)                                                                \
     X(AR_NF4_F16, "nf4-f16", 64, 36, true, unpack_nf4_f16, ar__pack_nf4)

@@ -38,6 +38,13 @@ typedef enum ar_dtype {
     AR_TQ2_0,
     AR_Q1_0,
     AR_Q2_0,
+    AR_IQ1_S,
+    AR_IQ1_M,
+    AR_IQ2_XXS,
+    AR_IQ2_XS,
+    AR_IQ2_S,
+    AR_IQ3_XXS,
+    AR_IQ3_S,
     AR_NF4, /* NF4 as it stands; as bitsandbytes unpacks it for models of bf16 and f16, rounded to that */
     AR_NF4_BF16,
     AR_NF4_F16,

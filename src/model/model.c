@@ -295,8 +295,8 @@ void ar_model_free(ar_model *m) {
 
 size_t ar__model_file_bytes(const ar_model *m) {
     size_t bytes = m->base ? ar__tensors_bytes(ar__base_files(m->base)) : 0;
-    for (size_t i = 0; m->quantised && i < m->module_count; i++) {
-        const ar_base_weight *w = m->owned[i].turned && m->owned[i].noise > 0 ? ar__base_find(m->base, m->modules[i].path) : NULL;
+    for (size_t i = 0; m->base && i < m->module_count; i++) {
+        const ar_base_weight *w = m->owned[i].turned ? ar__base_find(m->base, m->modules[i].path) : NULL;
         if (w) bytes -= w->bytes < bytes ? w->bytes : bytes;
     }
     return bytes;

@@ -72,7 +72,7 @@ void ar__model_rebind(ar_model *m);
 size_t ar__model_find(const ar_model *m, const char *path);
 /* Puts the layers' matrices in a type of weights/quantise.h, in memory.  A folder's alone. */
 ar_status ar__model_quantise(ar_model *m, const char *name, ar_error *err);
-/* Of all tensors in its files that are read, 0 of a random base: quantised matrices are in memory instead. */
+/* Of all tensors in its files, 0 of a random base; but for matrices that are in memory instead: in another order, unpacked, quantised. */
 size_t ar__model_file_bytes(const ar_model *m);
 /* Names the first base tensor that holds NaN or infinity, or returns NULL. */
 const char *ar__model_find_nonfinite(const ar_model *m);

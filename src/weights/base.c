@@ -185,6 +185,8 @@ static ar_status add_tensor(ar_base *base, const ar_tensor *t, ar_buf *b, ar_err
                         .bytes = t->bytes,
                         .file = t->file};
     memcpy(w.shape, t->shape, sizeof w.shape);
+    other = sibling(b, t->name, ".weight", ".scale"); /* NVFP4's second scale, which is not applied: such a weight is not read */
+    if (t->dtype == AR_NVFP4 && other && ar__tensors_find(base->files, other)) w.type = AR_DTYPE_COUNT;
     other = sibling(b, t->name, ".weight", ".bias");
     const ar_tensor *bias = other ? ar__tensors_find(base->files, other) : NULL;
     if (bias) {

@@ -67,9 +67,10 @@ ar_status ar__base_read_stored(void *dst, const ar_base *base, const ar_base_wei
     if (w->is_plus_one || (w->is_conv1d && type->block > 1)) return no_conversion(base, w->tensor, w->type_name, err);
     for (size_t i = 0; w->is_conv1d && i < rows; i++)
         for (size_t j = 0; j < cols; j++) memcpy(to + (i * cols + j) * bytes, src + (j * rows + i) * bytes, bytes);
-    if (w->is_conv1d) return AR_OK;
-    ar_status s = init_order(&order, base, w, err);
-    for (size_t i = 0; !s && i < rows; i++) memcpy(to + i * row, src + (size_t)ar__row_to_gguf(&order, (int64_t)i) * row, row);
+    ar_status s = w->is_conv1d ? AR_OK : init_order(&order, base, w, err);
+    for (size_t i = 0; !s && !w->is_conv1d && i < rows; i++)
+        memcpy(to + i * row, src + (size_t)ar__row_to_gguf(&order, (int64_t)i) * row, row);
+    ar__base_forget(w);
     return s;
 }
 
