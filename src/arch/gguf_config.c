@@ -325,8 +325,9 @@ static ar_status put_rope(const reader *r) {
         else if (old > 0 && old != 1)
             s = put(r, rope, "rope_type", json_string("linear")) ? AR_ERR_MEMORY : put(r, rope, "factor", json_real(old));
         else if (!ar__gguf_string_is(type, "none"))
-            s = ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: '%s' is '%.*s', wanted none, linear, yarn, or longrope with its factors", r->path,
-                         kv->key, (int)(type.len < 40 ? type.len : 40), type.at);
+            s = ar__fail(r->err, AR_ERR_UNSUPPORTED,
+                         "%s: '%s.rope.scaling.type' is '%.*s', wanted none, linear, yarn, or longrope with its factors", r->path,
+                         r->architecture, (int)(type.len < 40 ? type.len : 40), type.at);
     }
     if (!s && json_object_size(rope)) return put(r, r->config, "rope_scaling", rope);
     json_decref(rope);

@@ -14,12 +14,20 @@
 
 enum { MOST_PARTS = 10000, SUFFIX = 56 };
 
+typedef struct part {
+    ar_gguf *gguf;
+} part;
+
+typedef struct entry {
+    ar_tensor tensor;
+    const ar_gguf_tensor *raw;
+} entry;
+
 struct ar_tensors {
     ar_st_set *st; /* this, or parts */
-    ar_gguf **part;
+    part *part;
+    entry *list; /* of the parts, one after another */
     int parts, count;
-    ar_tensor *list; /* of the parts, one after another */
-    const ar_gguf_tensor **raw;
     ar_map names;
 };
 
@@ -60,9 +68,9 @@ static ar_status open_part(ar_tensors *t, const char *path, int64_t number, int6
     if (!ar__path_exists(path))
         return ar__fail(err, AR_ERR_NOT_FOUND, "%s: is not there, and the model is cut in %lld parts: wanted all of them in one folder",
                         path, (long long)count);
-    ar_status s = ar__gguf_open(&t->part[t->parts], path, err);
+    ar_status s = ar__gguf_open(&t->part[t->parts].gguf, path, err);
     if (s) return s;
-    const ar_gguf *g = t->part[t->parts++];
+    const ar_gguf *g = t->part[t->parts++].gguf;
     if ((s = read_split(&no, &of, g, err))) return s;
     if (no == number && of == count) return AR_OK;
     return ar__fail(err, AR_ERR_MISMATCH,
@@ -81,7 +89,7 @@ static ar_status open_parts(ar_tensors *t, const char *path, ar_error *err) {
         ar__gguf_close(first);
         return s ? s : ar__fail_memory(err, path);
     }
-    t->part[t->parts++] = first;
+    t->part[t->parts++].gguf = first;
     if (no > 0) {
         char *head = part_path(path, no + 1, 1, count);
         s = ar__fail(err, AR_ERR_USAGE, "%s: part %lld of %lld, wanted the first one%s%s", path, (long long)no + 1, (long long)count,
@@ -115,18 +123,17 @@ static ar_tensor from_gguf(const ar_gguf_tensor *t, int file) {
 
 static ar_status list_parts(ar_tensors *t, ar_error *err) {
     size_t count = 0;
-    for (int p = 0; p < t->parts; p++) count += (size_t)ar__gguf_count(t->part[p]);
+    for (int p = 0; p < t->parts; p++) count += (size_t)ar__gguf_count(t->part[p].gguf);
     t->list = ar__alloc(count, sizeof *t->list);
-    t->raw = ar__alloc(count, sizeof *t->raw);
-    if (!t->list || !t->raw) return ar__fail_memory(err, ar__gguf_path(t->part[0]));
+    if (!t->list) return ar__fail_memory(err, ar__gguf_path(t->part[0].gguf));
     for (int p = 0; p < t->parts; p++)
-        for (int i = 0; i < ar__gguf_count(t->part[p]); i++) {
-            const ar_gguf_tensor *from = ar__gguf_at(t->part[p], i);
+        for (int i = 0; i < ar__gguf_count(t->part[p].gguf); i++) {
+            const ar_gguf_tensor *from = ar__gguf_at(t->part[p].gguf, i);
             if (ar__map_find_str(&t->names, from->name) != AR_MAP_NONE)
-                return ar__fail(err, AR_ERR_FORMAT, "%s: tensor '%s' stands in an earlier part too", ar__gguf_path(t->part[p]), from->name);
+                return ar__fail(err, AR_ERR_FORMAT, "%s: tensor '%s' stands in an earlier part too", ar__gguf_path(t->part[p].gguf),
+                                from->name);
             if (!ar__map_put(&t->names, from->name, strlen(from->name), (size_t)t->count)) return ar__fail_memory(err, from->name);
-            t->raw[t->count] = from;
-            t->list[t->count++] = from_gguf(from, p);
+            t->list[t->count++] = (entry){from_gguf(from, p), from};
         }
     return AR_OK;
 }
@@ -148,24 +155,23 @@ ar_status ar__tensors_open(ar_tensors **out, const char *path, ar_error *err) {
 void ar__tensors_close(ar_tensors *t) {
     if (!t) return;
     ar__map_release(&t->names);
-    for (int i = 0; i < t->parts; i++) ar__gguf_close(t->part[i]);
+    for (int i = 0; i < t->parts; i++) ar__gguf_close(t->part[i].gguf);
     free(t->part);
     free(t->list);
-    free(t->raw);
     ar__st_close(t->st);
     free(t);
 }
 
 int ar__tensors_count(const ar_tensors *t) { return t->st ? ar__st_count(t->st) : t->count; }
-const ar_tensor *ar__tensors_at(const ar_tensors *t, int i) { return t->st ? ar__st_at(t->st, i) : &t->list[i]; }
+const ar_tensor *ar__tensors_at(const ar_tensors *t, int i) { return t->st ? ar__st_at(t->st, i) : &t->list[i].tensor; }
 
 const ar_tensor *ar__tensors_find(const ar_tensors *t, const char *name) {
     if (t->st) return ar__st_find(t->st, name);
     size_t i = ar__map_find_str(&t->names, name);
-    return i == AR_MAP_NONE ? NULL : &t->list[i];
+    return i == AR_MAP_NONE ? NULL : &t->list[i].tensor;
 }
 
-const char *ar__tensors_path(const ar_tensors *t, int file) { return t->st ? ar__st_path(t->st, file) : ar__gguf_path(t->part[file]); }
+const char *ar__tensors_path(const ar_tensors *t, int file) { return t->st ? ar__st_path(t->st, file) : ar__gguf_path(t->part[file].gguf); }
 
 size_t ar__tensors_bytes(const ar_tensors *t) {
     size_t bytes = 0;
@@ -174,5 +180,5 @@ size_t ar__tensors_bytes(const ar_tensors *t) {
 }
 
 const ar_st_set *ar__tensors_safetensors(const ar_tensors *t) { return t->st; }
-const ar_gguf *ar__tensors_gguf(const ar_tensors *t) { return t->parts ? t->part[0] : NULL; }
-const ar_gguf_tensor *ar__tensors_gguf_at(const ar_tensors *t, int i) { return t->raw[i]; }
+const ar_gguf *ar__tensors_gguf(const ar_tensors *t) { return t->parts ? t->part[0].gguf : NULL; }
+const ar_gguf_tensor *ar__tensors_gguf_at(const ar_tensors *t, int i) { return t->list[i].raw; }

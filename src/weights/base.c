@@ -129,14 +129,15 @@ static ar_status add_packed(ar_packed_role *role, ar_base *base, const ar_tensor
     size_t stem = 0;
     ar_status s = find_packed(role, &p, &stem, base, t, err);
     if (s || *role != AR_PACKED_MAIN) return s;
-    ar_packed **list = ar__grow(base->packed, &base->packed_cap, base->packed_count + 1, sizeof *list), *own = ar__alloc(1, sizeof *own);
+    struct ar_packed_slot *list = ar__grow(base->packed, &base->packed_cap, base->packed_count + 1, sizeof *list);
+    ar_packed *own = ar__alloc(1, sizeof *own);
     if (list) base->packed = list;
     if (!list || !own) {
         free(own);
         return ar__fail_memory(err, base->path);
     }
     *own = p;
-    list[base->packed_count++] = own;
+    list[base->packed_count++].of = own;
     ar_base_weight w = {.tensor = t->name,
                         .type = p.type,
                         .type_name = t->dtype_name,
@@ -325,7 +326,7 @@ void ar__base_close(ar_base *base) {
     free(base->quantised);
     free(base->own_name);
     free(base->unreadable);
-    for (size_t i = 0; i < base->packed_count; i++) free(base->packed[i]);
+    for (size_t i = 0; i < base->packed_count; i++) free(base->packed[i].of);
     free(base->packed);
     free(base->dtype);
     json_decref(base->packing);

@@ -15,7 +15,9 @@ struct ar_base {
     size_t count, cap;
     json_t *packing; /* quantization_config, or MLX's; NULL: none */
     char *dtype;     /* of the configuration; NULL: none */
-    ar_packed **packed;
+    struct ar_packed_slot {
+        ar_packed *of; /* its place stays where the list grows */
+    } * packed;
     size_t packed_count, packed_cap;
     bool has_packed; /* some main tensor is there, so that parts are parts */
     char **site;     /* owned; weight[i].site */

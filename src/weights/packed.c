@@ -124,15 +124,13 @@ void ar__packed_rows(float *dst, const ar_packed *p, int64_t first, int64_t coun
 }
 
 bool ar__packed_is_nf4(ar_dtype *type, const ar_packed *p) {
-    float one[64] = {0}, table[16];
-    unsigned char block[36] = {0};
-    float most = 1.0f;
+    float one[64];
+    unsigned char block[36] = {0, 0, 0x80, 0x3f}; /* a scale of 1, and the 16 codes */
     if (p->kind != AR_PACKED_BNB4 || p->group != 64 || p->n_in % 64) return false;
-    memcpy(block, &most, sizeof most);
     for (int i = 0; i < 8; i++) block[4 + i] = (unsigned char)((2 * i) << 4 | (2 * i + 1));
     ar__dtype(AR_NF4)->to_f32(one, block, 64);
-    memcpy(table, one, sizeof table);
-    if (memcmp(table, p->table, sizeof table) != 0) return false; /* FP4, or a table of somebody's own */
+    for (int i = 0; i < 16; i++)
+        if (one[i] != p->table[i]) return false; /* FP4, or a table of somebody's own */
     *type = p->type == AR_BF16 ? AR_NF4_BF16 : p->type == AR_F16 ? AR_NF4_F16 : AR_NF4;
     return true;
 }
