@@ -32,6 +32,9 @@
 #include "kern/dtype.h"
 #include "kern/grids.h"
 #include "kern/half.h"
+#ifdef AR_BLOCK_DOTS
+#include "kern/kernels.h"
+#endif
 
 #define AR_K_BLOCK 256
 
@@ -181,11 +184,17 @@ static inline void look_up(float *restrict dst, const float table[16], const uns
 }
 #endif
 
-/* The low nibbles, then the high ones. */
-static inline void look_up_halves(float *restrict dst, const float table[16], const unsigned char *q, int bytes, float d) {
+/* The low nibbles, then the high ones; bytes: 8 or 16. */
+static inline __attribute__((always_inline)) void look_up_halves(float *restrict dst, const float table[16], const unsigned char *q,
+                                                                 int bytes, float d) {
     unsigned char index[32];
-    for (int i = 0; i < bytes; i++) index[i] = q[i] & 15;
-    for (int i = 0; i < bytes; i++) index[bytes + i] = q[i] >> 4;
+    for (int i = 0; i < bytes; i += 8) { /* eight at once: byte by byte the compiler inserts each into a register */
+        uint64_t v, low, high;
+        memcpy(&v, q + i, sizeof v);
+        low = v & 0x0f0f0f0f0f0f0f0f, high = v >> 4 & 0x0f0f0f0f0f0f0f0f;
+        memcpy(index + i, &low, sizeof low);
+        memcpy(index + bytes + i, &high, sizeof high);
+    }
     look_up(dst, table, index, 2 * bytes, d);
 }
 
@@ -313,6 +322,103 @@ static void unpack_nf4_f16(float *restrict dst, const void *src, size_t n) {
     unpack_nf4(dst, src, n);
     for (size_t i = 0; i < n; i++) dst[i] = ar__f16_value(ar__f16_bits(ar__bits_of(dst[i])));
 }
+
+/* ---- dot products without forming the values ------------------------------------------------------------------------------
+ *
+ * Lane l of 16 takes the values l and 16 + l of each 32: acc[l] += scale · (q[l] x[l] + q[16 + l] x[16 + l]) − least · (x[l] + x[16 + l]).
+ * The order is the same on every ISA, and so are the bits. */
+
+enum { BLOCK_LANES = 16 };
+
+static inline float lanes_total(const float lane[BLOCK_LANES]) {
+    float sum = 0;
+    for (int l = 0; l < BLOCK_LANES; l++) sum += lane[l];
+    return sum;
+}
+
+static inline void add_scaled(float *restrict acc, const float *restrict q, const float *restrict x, float scale) {
+    for (int l = 0; l < BLOCK_LANES; l++) acc[l] += scale * (q[l] * x[l] + q[BLOCK_LANES + l] * x[BLOCK_LANES + l]);
+}
+
+static inline void add_ranged(float *restrict acc, const float *restrict q, const float *restrict x, float scale, float least) {
+    for (int l = 0; l < BLOCK_LANES; l++)
+        acc[l] += scale * (q[l] * x[l] + q[BLOCK_LANES + l] * x[BLOCK_LANES + l]) - least * (x[l] + x[BLOCK_LANES + l]);
+}
+
+static inline void add_q8_0(float *acc, const unsigned char *p, const float *x) {
+    float q[32];
+    for (int i = 0; i < 32; i++) q[i] = (float)(signed char)p[2 + i];
+    add_scaled(acc, q, x, half_at(p));
+}
+
+static inline void add_q4_0(float *acc, const unsigned char *p, const float *x) {
+    float q[32];
+    for (int i = 0; i < 16; i++) q[i] = (float)((p[2 + i] & 15) - 8);
+    for (int i = 0; i < 16; i++) q[16 + i] = (float)((p[2 + i] >> 4) - 8);
+    add_scaled(acc, q, x, half_at(p));
+}
+
+static inline void add_q4_k(float *acc, const unsigned char *p, const float *x) {
+    float d = half_at(p), e = half_at(p + 2), q[32], scale, least;
+    for (int j = 0; j < 8; j++) {
+        const unsigned char *from = p + 16 + j / 2 * 32;
+        int shift = j % 2 * 4;
+        k4_scale(&scale, &least, p + 4, j, d, e);
+        for (int i = 0; i < 32; i++) q[i] = (float)(from[i] >> shift & 15);
+        add_ranged(acc, q, x + 32 * j, scale, least);
+    }
+}
+
+static inline void add_q5_k(float *acc, const unsigned char *p, const float *x) {
+    float d = half_at(p), e = half_at(p + 2), q[32], scale, least;
+    for (int j = 0; j < 8; j++) {
+        const unsigned char *from = p + 48 + j / 2 * 32, *high = p + 16;
+        int shift = j % 2 * 4;
+        k4_scale(&scale, &least, p + 4, j, d, e);
+        for (int i = 0; i < 32; i++) q[i] = (float)((from[i] >> shift & 15) | (high[i] >> j & 1) << 4);
+        add_ranged(acc, q, x + 32 * j, scale, least);
+    }
+}
+
+/* Each 16 has a scale of its own, and the lanes take 16. */
+static inline void add_q6_k(float *acc, const unsigned char *p, const float *x) {
+    float d = half_at(p + 208), q[16];
+    for (int g = 0; g < 16; g++) {
+        const unsigned char *low = p + g / 8 * 64 + g % 4 * 16, *high = p + 128 + g / 8 * 32 + g % 2 * 16;
+        int low_shift = g % 8 / 4 * 4, high_shift = g % 8 / 2 * 2;
+        float scale = d * (float)(signed char)p[192 + g];
+        for (int i = 0; i < 16; i++) q[i] = (float)(((low[i] >> low_shift & 15) | (high[i] >> high_shift & 3) << 4) - 32);
+        for (int l = 0; l < 16; l++) acc[l] += scale * (q[l] * x[16 * g + l]);
+    }
+}
+
+#define BLOCK_DOTS(name, block, bytes)                                                                                                     \
+    static void dots_##name(float out[AR_DOTS], const void *w, size_t row_bytes, size_t rows, const float *x, size_t n) {                  \
+        const unsigned char *from = (const unsigned char *)w;                                                                              \
+        float acc[AR_DOTS][BLOCK_LANES] = {{0}};                                                                                           \
+        for (size_t i = 0; i < n; i += (block), from += (bytes))                                                                           \
+            for (size_t r = 0; r < rows; r++) {                                                                                            \
+                __builtin_prefetch(from + (r + AR_DOTS) * row_bytes);                                                                      \
+                add_##name(acc[r], from + r * row_bytes, x + i);                                                                           \
+            }                                                                                                                              \
+        for (size_t r = 0; r < rows; r++) out[r] = lanes_total(acc[r]);                                                                    \
+    }
+
+#ifdef AR_BLOCK_DOTS /* not where the rows alone are wanted */
+BLOCK_DOTS(q8_0, 32, 34)
+BLOCK_DOTS(q4_0, 32, 18)
+BLOCK_DOTS(q4_k, AR_K_BLOCK, 144)
+BLOCK_DOTS(q5_k, AR_K_BLOCK, 176)
+BLOCK_DOTS(q6_k, AR_K_BLOCK, 210)
+
+static void block_dots_fill(ar_kernels *k) {
+    k->block_dots[AR_Q8_0] = dots_q8_0;
+    k->block_dots[AR_Q4_0] = dots_q4_0;
+    k->block_dots[AR_Q4_K] = dots_q4_k;
+    k->block_dots[AR_Q5_K] = dots_q5_k;
+    k->block_dots[AR_Q6_K] = dots_q6_k;
+}
+#endif
 
 /* The rows: type, name, block, bytes, may be an operand of a product, to f32, from f32 (kern/pack.h; NULL: not written). */
 #define AR_EACH_BLOCK_TYPE(X)                                                                                                              \

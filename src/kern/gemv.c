@@ -10,18 +10,21 @@
 
 enum { QUAD = AR_DOTS, ROWS = 16 /* of x at a time */, WIDEN = 3 /* from as many x on bf16 is widened once, not for each */ };
 
-/* f32 and bf16 have kernels; of others a part at a time is widened, for all x. */
+/* f32, bf16 and some block types have kernels; of others a part at a time is widened, for all x. */
 static void quad(const ar_kernels *kn, const ar_gemv *v, size_t j, size_t count, const float *x, size_t rows, size_t k) {
     const ar_dtype_info *t = ar__dtype(v->type);
     float part[QUAD * AR_GEMM_KC], dots[QUAD], sum[ROWS][QUAD] = {{0}};
-    bool wide = v->type != AR_F32 && v->type != AR_BF16;
+    void (*block_dots)(float *out, const void *w, size_t row_bytes, size_t count, const float *x, size_t n) = kn->block_dots[v->type];
+    bool wide = v->type != AR_F32 && v->type != AR_BF16 && !block_dots;
     void (*unpack)(float *dst, const void *src, size_t n) = t->block > 1 ? kn->unpack[v->type] : t->to_f32;
     for (size_t p = 0, len; p < k; p += len) {
         const void *from = (const char *)v->w + (j * k + p) / t->block * t->bytes;
         len = wide && k - p > AR_GEMM_KC ? AR_GEMM_KC : k - p;
         for (size_t q = 0; wide && q < count; q++) unpack(part + q * len, (const char *)from + q * k / t->block * t->bytes, len);
         for (size_t i = 0; i < rows; i++) {
-            if (v->type == AR_BF16)
+            if (block_dots)
+                block_dots(dots, from, k / t->block * t->bytes, count, x + i * k + p, len);
+            else if (v->type == AR_BF16)
                 kn->dots_bf16(dots, from, k, count, x + i * k + p, len);
             else
                 kn->dots(dots, wide ? part : from, wide ? len : k, count, x + i * k + p, len);

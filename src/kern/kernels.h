@@ -64,6 +64,10 @@ typedef struct ar_kernels {
     void (*dots)(float out[AR_DOTS], const float *w, size_t ld, size_t rows, const float *x, size_t n);
     void (*dots_bf16)(float out[AR_DOTS], const uint16_t *w, size_t ld, size_t rows, const float *x, size_t n);
 
+    /* The same of rows of blocks, row_bytes apart, without forming their values: codes times x in 16 lanes, then the scale; n is a multiple
+     * of the block.  NULL where a type has none. */
+    void (*block_dots[AR_DTYPE_COUNT])(float out[AR_DOTS], const void *w, size_t row_bytes, size_t rows, const float *x, size_t n);
+
     /* y += a x */
     void (*axpy)(float *y, float a, const float *x, size_t n);
     /* sum of squares, 16 lanes, then lanes in order */

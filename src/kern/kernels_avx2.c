@@ -180,4 +180,5 @@ void ar__kernels_avx2(ar_kernels *k) {
 #undef FILL
     k->dots = dots256;
     k->dots_bf16 = dots256_bf16;
+    memset(k->block_dots, 0, sizeof k->block_dots); /* plain C's are slower than unpacking here */
 }

@@ -78,6 +78,123 @@ static void dots512_bf16(float out[AR_DOTS], const uint16_t *w, size_t ld, size_
     four_dots(out, w, sizeof *w, ld, rows, x, n, load_bf16);
 }
 
+/* ---- rows of blocks times x: blocks_body.h's lanes, one register of sixteen ---- */
+
+static inline __m512 codes16(__m128i bytes) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)); }
+static inline __m512 signed16(__m128i bytes) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)); }
+static inline __m128i load16(const unsigned char *p) { return _mm_loadu_si128((const __m128i *)(const void *)p); }
+static inline __m128i low_nibbles(__m128i v) { return _mm_and_si128(v, _mm_set1_epi8(15)); }
+static inline __m128i high_nibbles(__m128i v) { return low_nibbles(_mm_srli_epi16(v, 4)); }
+
+static inline __m512 times(__m512 q0, __m512 x0, __m512 q1, __m512 x1) {
+    return _mm512_add_ps(_mm512_mul_ps(q0, x0), _mm512_mul_ps(q1, x1));
+}
+static inline __m512 scaled(__m512 acc, float scale, __m512 v) { return _mm512_add_ps(acc, _mm512_mul_ps(_mm512_set1_ps(scale), v)); }
+static inline __m512 ranged(__m512 acc, float scale, __m512 v, float least, __m512 sum) {
+    return _mm512_add_ps(acc, _mm512_sub_ps(_mm512_mul_ps(_mm512_set1_ps(scale), v), _mm512_mul_ps(_mm512_set1_ps(least), sum)));
+}
+
+/* The eight scales and mins of a block of q4_K or q5_K at once. */
+static inline void k4_scales(float scale[8], float least[8], const unsigned char *p) {
+    uint32_t a = word_at(p + 4), b = word_at(p + 8), c = word_at(p + 12);
+    uint64_t low = (a & 0x3f3f3f3f) | (uint64_t)((c & 0x0f0f0f0f) | (a >> 6 & 0x03030303) << 4) << 32;
+    uint64_t min = (b & 0x3f3f3f3f) | (uint64_t)((c >> 4 & 0x0f0f0f0f) | (b >> 6 & 0x03030303) << 4) << 32;
+    __m256 s = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)low)));
+    __m256 m = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)min)));
+    _mm256_storeu_ps(scale, _mm256_mul_ps(_mm256_set1_ps(half_at(p)), s));
+    _mm256_storeu_ps(least, _mm256_mul_ps(_mm256_set1_ps(half_at(p + 2)), m));
+}
+
+static inline __m512 row512_q8_0(__m512 acc, const unsigned char *p, const __m512 *x) {
+    return scaled(acc, half_at(p), times(signed16(load16(p + 2)), x[0], signed16(load16(p + 18)), x[1]));
+}
+
+static inline __m512 row512_q4_0(__m512 acc, const unsigned char *p, const __m512 *x) {
+    __m128i v = load16(p + 2), eight = _mm_set1_epi8(8);
+    return scaled(acc, half_at(p),
+                  times(signed16(_mm_sub_epi8(low_nibbles(v), eight)), x[0], signed16(_mm_sub_epi8(high_nibbles(v), eight)), x[1]));
+}
+
+static inline __m512 row512_q4_k(__m512 acc, const unsigned char *p, const __m512 *x) {
+    float scale[8], least[8];
+    k4_scales(scale, least, p);
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+        __m128i a = load16(p + 16 + 32 * j), b = load16(p + 32 + 32 * j);
+        const __m512 *y = x + 4 * j;
+        acc = ranged(acc, scale[2 * j], times(codes16(low_nibbles(a)), y[0], codes16(low_nibbles(b)), y[1]), least[2 * j],
+                     _mm512_add_ps(y[0], y[1]));
+        acc = ranged(acc, scale[2 * j + 1], times(codes16(high_nibbles(a)), y[2], codes16(high_nibbles(b)), y[3]), least[2 * j + 1],
+                     _mm512_add_ps(y[2], y[3]));
+    }
+    return acc;
+}
+
+/* Nibbles with bit j of `high` above them. */
+static inline __m512 fives(__m128i nibbles, __m128i high, int j) {
+    __m128i bit = _mm_and_si128(_mm_srl_epi16(high, _mm_cvtsi32_si128(j)), _mm_set1_epi8(1));
+    return codes16(_mm_or_si128(nibbles, _mm_slli_epi16(bit, 4)));
+}
+
+static inline __m512 row512_q5_k(__m512 acc, const unsigned char *p, const __m512 *x) {
+    float scale[8], least[8];
+    __m128i h0 = load16(p + 16), h1 = load16(p + 32);
+    k4_scales(scale, least, p);
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+        __m128i a = load16(p + 48 + 32 * j), b = load16(p + 64 + 32 * j);
+        const __m512 *y = x + 4 * j;
+        acc = ranged(acc, scale[2 * j], times(fives(low_nibbles(a), h0, 2 * j), y[0], fives(low_nibbles(b), h1, 2 * j), y[1]), least[2 * j],
+                     _mm512_add_ps(y[0], y[1]));
+        acc = ranged(acc, scale[2 * j + 1], times(fives(high_nibbles(a), h0, 2 * j + 1), y[2], fives(high_nibbles(b), h1, 2 * j + 1), y[3]),
+                     least[2 * j + 1], _mm512_add_ps(y[2], y[3]));
+    }
+    return acc;
+}
+
+static inline __m512 row512_q6_k(__m512 acc, const unsigned char *p, const __m512 *x) {
+    float d = half_at(p + 208);
+#pragma GCC unroll 16
+    for (int g = 0; g < 16; g++) {
+        __m128i low = load16(p + g / 8 * 64 + g % 4 * 16), high = load16(p + 128 + g / 8 * 32 + g % 2 * 16);
+        low = g % 8 / 4 ? high_nibbles(low) : low_nibbles(low);
+        high = _mm_and_si128(_mm_srli_epi16(high, g % 8 / 2 * 2), _mm_set1_epi8(3));
+        __m128i q = _mm_sub_epi8(_mm_or_si128(low, _mm_slli_epi16(high, 4)), _mm_set1_epi8(32));
+        acc = scaled(acc, d * (float)(signed char)p[192 + g], _mm512_mul_ps(signed16(q), x[g]));
+    }
+    return acc;
+}
+
+/* Up to four rows while the same x is in registers; a row that is not there repeats the last. */
+#define ROWS_OF(name, block, bytes)                                                                                                        \
+    static void dots512_##name(float out[AR_DOTS], const void *w, size_t row_bytes, size_t rows, const float *x, size_t n) {               \
+        const unsigned char *from[AR_DOTS];                                                                                                \
+        __m512 acc[AR_DOTS], part[(block) / LANES];                                                                                        \
+        float lanes[LANES];                                                                                                                \
+        for (size_t r = 0; r < AR_DOTS; r++) {                                                                                             \
+            from[r] = (const unsigned char *)w + (r < rows ? r : rows - 1) * row_bytes;                                                    \
+            acc[r] = _mm512_setzero_ps();                                                                                                  \
+        }                                                                                                                                  \
+        for (size_t i = 0; i < n; i += (block)) {                                                                                          \
+            for (size_t l = 0; l < (block) / LANES; l++) part[l] = _mm512_loadu_ps(x + i + LANES * l);                                     \
+            for (size_t r = 0; r < AR_DOTS; r++) {                                                                                         \
+                for (size_t at = 0; at < (bytes); at += 64) _mm_prefetch((const char *)from[r] + AR_DOTS * row_bytes + at, _MM_HINT_T0);   \
+                acc[r] = row512_##name(acc[r], from[r], part);                                                                             \
+                from[r] += (bytes);                                                                                                        \
+            }                                                                                                                              \
+        }                                                                                                                                  \
+        for (size_t r = 0; r < rows; r++) {                                                                                                \
+            _mm512_storeu_ps(lanes, acc[r]);                                                                                               \
+            out[r] = lane_sum(lanes);                                                                                                      \
+        }                                                                                                                                  \
+    }
+
+ROWS_OF(q8_0, 32, 34)
+ROWS_OF(q4_0, 32, 18)
+ROWS_OF(q4_k, AR_K_BLOCK, 144)
+ROWS_OF(q5_k, AR_K_BLOCK, 176)
+ROWS_OF(q6_k, AR_K_BLOCK, 210)
+
 void ar__kernels_avx512(ar_kernels *k) {
     k->isa = "avx512";
     k->mr = MR;
@@ -89,4 +206,9 @@ void ar__kernels_avx512(ar_kernels *k) {
 #undef FILL
     k->dots = dots512;
     k->dots_bf16 = dots512_bf16;
+    k->block_dots[AR_Q8_0] = dots512_q8_0;
+    k->block_dots[AR_Q4_0] = dots512_q4_0;
+    k->block_dots[AR_Q4_K] = dots512_q4_k;
+    k->block_dots[AR_Q5_K] = dots512_q5_k;
+    k->block_dots[AR_Q6_K] = dots512_q6_k;
 }

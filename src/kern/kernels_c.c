@@ -1,4 +1,6 @@
 /* Plain C: the definition of every kernel, and the fallback on any CPU. */
+#define AR_BLOCK_DOTS
+#include "kern/blocks_body.h"
 #include "kern/elem_body.h"
 
 enum { MR = 4, NR = 16 };
@@ -60,6 +62,8 @@ void ar__kernels_c(ar_kernels *k) {
                       .copy_bf16 = copy_bf16,
                       .copy_f16 = copy_f16};
     elem_fill(k);
-    for (int t = 0; t < AR_DTYPE_COUNT; t++)
-        if (ar__dtype((ar_dtype)t)->block > 1) k->unpack[t] = ar__dtype((ar_dtype)t)->to_f32;
+#define FILL(type, name, block, bytes, is_weight, to, from) k->unpack[type] = to;
+    AR_EACH_BLOCK_TYPE(FILL)
+#undef FILL
+    block_dots_fill(k);
 }

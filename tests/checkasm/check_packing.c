@@ -81,6 +81,43 @@ static void check_unpack(const ar_kernels *kn, ar_dtype t) {
     check_result(kn->isa, name, check_text(&f));
 }
 
+/* Within the rounding of its sums of what the row's own values give, and the bits of plain C. */
+static void check_block_dots(const ar_kernels *kn, ar_dtype t) {
+    const ar_dtype_info *info = ar__dtype(t);
+    ar_kernels plain;
+    check_failure f = {0};
+    char name[64];
+    ar__kernels_c(&plain);
+    snprintf(name, sizeof name, "block_dots/%s", info->name);
+    for (size_t blocks = 1; blocks < 12; blocks++) {
+        size_t n = blocks * info->block, row = blocks * info->bytes, rows = 1 + check_below(AR_DOTS);
+        check_block w = check_block_new(AR_DOTS * row, 1 + 2 * check_below(8)), x = check_block_new(n * sizeof(float), 4 * check_below(16));
+        check_block wide = check_block_new(n * sizeof(float), 0);
+        float got[AR_DOTS] = {0}, wanted[AR_DOTS] = {0};
+        check_fill_type(w.data, t, AR_DOTS * n);
+        check_fill(check_f32(&x), n);
+        kn->block_dots[t](got, w.data, row, rows, check_f32(&x), n);
+        plain.block_dots[t](wanted, w.data, row, rows, check_f32(&x), n);
+        if (!check_same_bits(got, wanted, rows * sizeof(float)))
+            check_fail(&f, "%zu blocks, %zu rows: other bits than plain C", blocks, rows);
+        for (size_t r = 0; r < rows; r++) {
+            double sum = 0, size = 0;
+            info->to_f32(check_f32(&wide), w.data + r * row, n);
+            for (size_t i = 0; i < n; i++) {
+                double v = (double)check_f32(&wide)[i] * (double)check_f32(&x)[i];
+                sum += v;
+                size += fabs(v) + fabs((double)check_f32(&x)[i]); /* a code and its min are apart on the way, each below 1.6 here */
+            }
+            if (!(fabs((double)got[r] - sum) <= check_gamma(n + 4) * 4 * size))
+                check_fail(&f, "%zu blocks: %a, wanted %a", blocks, (double)got[r], sum);
+        }
+        check_block_free(&w);
+        check_block_free(&x);
+        check_block_free(&wide);
+    }
+    check_result(kn->isa, name, check_text(&f));
+}
+
 static void check_to_bf16(const ar_kernels *kn) {
     check_failure f = {0};
     for (size_t n = 0; n < CHECK_SMALL; n++) {
@@ -110,4 +147,6 @@ void check_packing(const ar_runtime *rt) {
     for (int t = 0; t < AR_DTYPE_COUNT; t++)
         if (ar__dtype((ar_dtype)t)->block > 1) check_unpack(kn, (ar_dtype)t);
     check_to_bf16(kn);
+    for (int t = 0; t < AR_DTYPE_COUNT; t++)
+        if (kn->block_dots[t]) check_block_dots(kn, (ar_dtype)t);
 }
