@@ -11,15 +11,14 @@
 struct values {
     struct session_values session;
     const char *out;
-    int dtype;
+    const char *dtype;
     double alpha, scale;
-    int64_t check;
+    int64_t check, rescue;
     bool overwrite, all;
 };
 #define AT(member) offsetof(struct values, member)
 
 enum { ROWS = 20, WORTH_SHOWING = 100000000 };
-static const char *const dtypes[] = {"keep", "f32", "f16", "bf16"};
 
 static const cli_option options[] = {
     {.name = "out",
@@ -33,7 +32,12 @@ static const cli_option options[] = {
      .at = AT(overwrite),
      .help = "the merged folder; replace an earlier merge there",
      .about = "replace an earlier merge there"},
-    {.name = "dtype", .kind = CLI_CHOICE, .at = AT(dtype), .value = "keep|f32|f16|bf16", .help = "of the weights; in GGUF of the adapted"},
+    {.name = "dtype",
+     .kind = CLI_STRING,
+     .at = AT(dtype),
+     .value = "TYPE",
+     .help = "f32, f16, bf16; of a GGUF's adapted also q8_0, q4_k, …"},
+    {.name = "rescue", .kind = CLI_INT, .at = AT(rescue), .value = "N", .max = 1000000, .help = "GGUF: f16 for the N sites that lost most"},
     {.name = "alpha", .kind = CLI_NUMBER, .at = AT(alpha), .value = "X", .about = "another alpha"},
     {.name = "scale",
      .kind = CLI_NUMBER,
@@ -62,7 +66,9 @@ static int by_survival(const void *a, const void *b) {
 static json_t *to_json(const char *out, const ar_merge_result *r, const ar_session_difference *check) {
     json_t *sites = json_array();
     for (size_t i = 0; i < r->count; i++)
-        json_array_append_new(sites, json_pack("{s:s, s:o}", "name", r->sites[i].name, "survival", cli_json_real(r->sites[i].survival)));
+        json_array_append_new(sites,
+                              json_pack("{s:s, s:o, s:s, s:b}", "name", r->sites[i].name, "survival", cli_json_real(r->sites[i].survival),
+                                        "type", r->sites[i].type, "rescued", r->sites[i].is_rescued));
     json_t *root = json_array_size(sites) == r->count
                        ? json_pack("{s:s, s:o, s:o, s:I, s:b}", "out", out, "sites", sites, "min_survival", cli_json_real(r->min_survival),
                                    "replaced", (json_int_t)r->replaced, "untied", r->untied)
@@ -78,7 +84,8 @@ static void print_table(const char *out, const ar_merge_result *r, const ar_sess
     size_t rows = all || r->count < ROWS ? r->count : ROWS;
     if (rows) printf("%10s  %s\n", "survival", "site");
     for (size_t i = 0; i < rows; i++)
-        printf("%10.6f  %s%s\n", r->sites[i].survival, r->sites[i].name, r->sites[i].is_zero ? " (no update)" : "");
+        printf("%10.6f  %s%s%s%s\n", r->sites[i].survival, r->sites[i].name, r->sites[i].is_zero ? " (no update)" : "",
+               r->sites[i].is_rescued ? ", rescued in " : "", r->sites[i].is_rescued ? r->sites[i].type : "");
     if (rows < r->count) printf("… and %zu that survive better (--all shows them)\n", r->count - rows);
     printf("%s: %zu site%s merged, survival at least %.6f", out, r->count, r->count == 1 ? "" : "s", r->min_survival);
     if (r->replaced) printf("; %zu tensor%s replaced whole", r->replaced, r->replaced == 1 ? "" : "s");
@@ -133,16 +140,14 @@ static int run(cli *c, const cli_args *args) {
                           .scale = v->scale,
                           .alpha = v->alpha,
                           .out = v->out,
-                          .dtype = dtypes[v->dtype],
+                          .dtype = v->dtype,
+                          .rescue = (int)v->rescue,
                           .overwrite = v->overwrite,
                           .on_progress = show,
                           .user = c};
     ar_session_options so = {.has_scale = o.has_scale, .has_alpha = o.has_alpha, .scale = o.scale, .alpha = o.alpha};
     ar_session *before = NULL;
     ar_runtime *rt;
-    const char *dot = strrchr(o.model, '.');
-    if (v->check && dot && !strcmp(dot, ".gguf"))
-        return cli_fail_usage(c, "--check: found a GGUF base, which Alphar does not run; wanted a folder, or no --check");
     if (!o.adapter_count) return cli_fail_usage(c, "--adapter is missing, wanted what is to be merged");
     if (o.has_alpha && o.has_scale) return cli_fail_usage(c, "found --alpha and --scale, wanted one of them");
     if (o.has_alpha) o.adapter_options.has_alpha = true;

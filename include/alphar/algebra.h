@@ -174,15 +174,18 @@ AR_API ar_status ar_adapter_extract(ar_adapter **out, ar_fit *report, const ar_r
 
 /* ---- merge: the adapters' updates added into the weights of their base -------------------------------------------- */
 typedef struct ar_merge_options {
-    const char *model;           /* a Hugging Face folder of any family */
+    const char *model;           /* a Hugging Face folder of any family, or a GGUF file */
     const char *const *adapters; /* "PATH" or "PATH:0.5", which multiplies that one's s; their updates add up */
     int adapter_count;
     ar_adapter_options adapter_options;
     bool has_scale, has_alpha; /* s of every site; or alpha, by which each site's own policy and rank give s */
     double scale, alpha;
-    const char *out; /* the merged folder */
-    /* "f32", "f16", "bf16": of all weights, in a GGUF file of the adapted matrices alone; NULL or "keep": each its own */
+    const char *out; /* the merged folder, or file */
+    /* "f32", "f16", "bf16": of all weights; in a GGUF file of the adapted matrices alone, and there "q8_0", "q4_k", … as
+     * well; NULL or "keep": each its own */
     const char *dtype;
+    /* GGUF: that many sites, those with the least survival, get f16, or f32 where they would have f16 or bf16.  0: none. */
+    int rescue;
     bool overwrite; /* replace a folder that an earlier merge wrote, never another */
     /* Called now and then with bytes written and to write; returning false stops (AR_ERR_INTERRUPTED).  NULL: none. */
     bool (*on_progress)(void *user, uint64_t done, uint64_t total);
@@ -193,7 +196,9 @@ typedef struct ar_merge_site {
     char *name; /* the site's Hugging Face path */
     /* What rounding to the written dtype Q left of the update ΔW: ⟨Q(W + ΔW) − Q(W), ΔW⟩ / ‖ΔW‖².  1: all of it. */
     double survival;
-    bool is_zero; /* ΔW = 0: survival is 1 */
+    bool is_zero;     /* ΔW = 0: survival is 1 */
+    bool is_rescued;  /* has a wider type than the others, by rescue */
+    const char *type; /* the weight's as written, "bf16"; not owned */
 } ar_merge_site;
 
 typedef struct ar_merge_result {
@@ -208,7 +213,8 @@ typedef struct ar_merge_result {
  * out, which appears whole or not at all.  Products in f32; each weight is rounded once, to nearest even.  DoRA adapters
  * are merged alone.  Caller releases the result, also after an error.
  * Errors: AR_ERR_EXISTS for an out that may not be taken; AR_ERR_MISMATCH for an adapter of another base;
- * AR_ERR_UNSUPPORTED for quantised weights at an adapted site, for what does not add, and for bases that are no folder. */
+ * AR_ERR_UNSUPPORTED for quantised weights of a folder at an adapted site, for a type that is not written, for what does not
+ * add, and for rescue in a folder. */
 AR_API ar_status ar_merge(ar_merge_result *result, const ar_runtime *rt, const ar_merge_options *o, ar_error *err);
 AR_API void ar_merge_result_release(ar_merge_result *r);
 

@@ -335,6 +335,52 @@ def gguf_file(room):
                 return f"{kind.name} {x.name}: {x.tensor_type.name}, differs by {d:.3g}"
 
 
+def rescued(room):
+    """--rescue N on Q4_0: the sites of least survival, by numpy, are F16 of W + dW; all else has the bytes of a merge without it."""
+    import gguf
+    base, adapter = os.path.join(room, "base"), os.path.join(room, "adapter")
+    c = case("rescued", tf.LlamaConfig(**dict(KV, hidden_size=64, intermediate_size=96)), lora(target_modules="all-linear"))
+    build_base(c, base)
+    build_adapter(base, c["adapters"][0], adapter, 5)
+    names, Q = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, 2), gguf.GGMLQuantizationType
+    path = os.path.join(room, "base.gguf")
+    w = gguf.GGUFWriter(path, "llama")
+    w.add_block_count(2), w.add_embedding_length(64), w.add_head_count(4), w.add_head_count_kv(2)
+    for k, v in load_file(os.path.join(base, "model.safetensors")).items():
+        q = Q.Q4_0 if v.ndim == 2 else Q.F32
+        w.add_tensor(names.get_name(k, (".weight",)), gguf.quants.quantize(np.ascontiguousarray(v.numpy()), q), raw_dtype=q)
+    w.write_header_to_file(), w.write_kv_data_to_file(), w.write_tensors_to_file(), w.close()
+
+    def read(name, *options):
+        out = os.path.join(room, name)
+        answer = run(PROGRAM, "merge", "--json", "--model", path, "--adapter", adapter, "--out", out, "--scale", "0.02", *options)
+        return answer, {x.name: x for x in gguf.GGUFReader(out).tensors}
+
+    def values(x):
+        return gguf.quants.dequantize(x.data, x.tensor_type).astype(np.float64).ravel()
+
+    (_, plain), (_, full), (said, got) = read("plain.gguf"), read("full.gguf", "--dtype", "f32"), read("rescued.gguf", "--rescue", "3")
+    before = {x.name: values(x) for x in gguf.GGUFReader(path).tensors}
+    survival = {}
+    for k, x in full.items():
+        delta = values(x) - before[k]
+        if delta.any():
+            survival[k] = (values(plain[k]) - before[k]) @ delta / (delta @ delta)
+    order = sorted(survival, key=survival.get)
+    if len(order) != 14 or survival[order[2]] == survival[order[3]]:
+        return f"{len(order)} sites, or a tie: no test"
+    wide = sorted(k for k, x in got.items() if x.tensor_type == Q.F16)
+    if wide != sorted(order[:3]) or sum(s["rescued"] for s in said["sites"]) != 3:
+        return f"rescued {wide}, wanted {order[:3]}"
+    for k, x in got.items():
+        if k in wide and not np.array_equal(x.data.ravel(), full[k].data.astype(np.float16).ravel()):
+            return f"{k} is not F16 of W + dW"
+        if k not in wide and not np.array_equal(x.data, plain[k].data):
+            return f"{k} differs from a merge without --rescue"
+    if not min(s["survival"] for s in said["sites"] if s["rescued"]) > 0.98:
+        return "what was rescued does not survive"
+
+
 def attempt(name, f, *args):
     with tempfile.TemporaryDirectory() as room:
         try:
@@ -351,4 +397,5 @@ for stored, written, scale in (("bfloat16", "keep", 0.002), ("float32", "bf16", 
 attempt("fp8 tensors", fp8)
 attempt("--check", check_runs)
 attempt("GGUF base", gguf_file)
+attempt("--rescue", rescued)
 sys.exit(failed)

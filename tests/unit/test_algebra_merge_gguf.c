@@ -119,6 +119,110 @@ static void another_dtype_saves_what_q8_0_eats(void **state) {
     assert_int_equal(type_of(temp_path("half.gguf"), "blk.0.ffn_down.weight"), BF16);
 }
 
+static const void *bytes_of(ar_gguf **g, size_t *n, const char *path, const char *tensor) {
+    ar_error err;
+    assert_ok(ar__gguf_open(g, path, &err), err);
+    const ar_gguf_tensor *t = ar__gguf_find(*g, tensor);
+    *n = t->bytes;
+    return t->data;
+}
+
+static void assert_same(const char *tensor, const char *path, const char *other) {
+    ar_gguf *g, *h;
+    size_t n, m;
+    const void *a = bytes_of(&g, &n, path, tensor), *b = bytes_of(&h, &m, other, tensor);
+    assert_int_equal(n, m);
+    assert_memory_equal(a, b, n);
+    ar__gguf_close(g);
+    ar__gguf_close(h);
+}
+
+static bool within(void *most, uint64_t done, uint64_t total) {
+    assert_true(done <= total);
+    *(uint64_t *)most = total - done;
+    return true;
+}
+
+/* Two sites: the one whose update is smaller is rescued, the other has the bytes of a merge without. */
+static void the_site_that_lost_most_is_rescued(void **state) {
+    (void)state;
+    enum { F32 = 0, F16 = 1, Q8_0 = 8 };
+    ar_error err;
+    ar_gguf_writer *w;
+    ar_merge_result r;
+    char model[300], path[300], plain[300], out[300];
+    uint64_t left = 1;
+    snprintf(model, sizeof model, "%s", base());
+    assert_ok(ar__gguf_writer_new(&w, &err), err);
+    assert_ok(ar__gguf_writer_set_string(w, "general.type", "adapter", &err), err);
+    assert_ok(ar__gguf_writer_set_string(w, "general.architecture", "qwen2", &err), err);
+    assert_ok(ar__gguf_writer_set_string(w, "adapter.type", "lora", &err), err);
+    assert_ok(ar__gguf_writer_set_f32(w, "adapter.lora.alpha", 0.0004F, &err), err);
+    add(w, "blk.0.ffn_down.weight.lora_a", AR_F32, N, 4, 5, 0.3F);
+    add(w, "blk.0.ffn_down.weight.lora_b", AR_F32, 4, N, 6, 0.3F);
+    add(w, "blk.0.ffn_up.weight.lora_a", AR_F32, N, 4, 7, 30);
+    add(w, "blk.0.ffn_up.weight.lora_b", AR_F32, 4, N, 8, 3);
+    snprintf(path, sizeof path, "%s", save(w, "two.gguf"));
+    snprintf(plain, sizeof plain, "%s", temp_path("plain.gguf"));
+    snprintf(out, sizeof out, "%s", temp_path("rescued.gguf"));
+    const char *adapters[] = {path};
+    ar_merge_options o = {.model = model, .adapters = adapters, .adapter_count = 1, .out = plain};
+    assert_ok(ar_merge(&r, rt, &o, &err), err);
+    assert_true(r.min_survival < 0.5);
+    ar_merge_result_release(&r);
+    o.out = out;
+    o.rescue = 1;
+    o.on_progress = within;
+    o.user = &left;
+    assert_ok(ar_merge(&r, rt, &o, &err), err);
+    assert_int_equal(left, 0);
+    assert_int_equal(r.count, 2);
+    for (size_t i = 0; i < r.count; i++) {
+        bool down = strstr(r.sites[i].name, "down_proj");
+        assert_int_equal(r.sites[i].is_rescued, down);
+        assert_string_equal(r.sites[i].type, down ? "f16" : "q8_0");
+        assert_true(r.sites[i].survival > 0.9);
+    }
+    ar_merge_result_release(&r);
+    assert_int_equal(type_of(out, "blk.0.ffn_down.weight"), F16);
+    assert_same("blk.0.ffn_up.weight", plain, out);
+    assert_same("token_embd.weight", plain, out);
+    o.overwrite = true;
+    o.dtype = "f16"; /* from which a site is rescued to f32; more sites than there are: all */
+    o.rescue = 7;
+    assert_ok(ar_merge(&r, rt, &o, &err), err);
+    ar_merge_result_release(&r);
+    assert_int_equal(type_of(out, "blk.0.ffn_up.weight"), F32);
+    assert_int_equal(type_of(out, "blk.0.ffn_down.weight"), F32);
+    o.rescue = -1;
+    assert_error(ar_merge(&r, rt, &o, &err), AR_ERR_USAGE, err, "rescue -1: wanted a number of sites");
+    ar_merge_result_release(&r);
+}
+
+/* Block types are dtypes here; rows that are no multiple of the block are named. */
+static void adapted_matrices_may_be_quantised_otherwise(void **state) {
+    (void)state;
+    enum { Q4_0 = 2, Q8_0 = 8 };
+    ar_error err;
+    ar_merge_result r;
+    char model[300], path[300];
+    (void)survival("q4_0", "four.gguf");
+    assert_int_equal(type_of(temp_path("four.gguf"), "blk.0.ffn_down.weight"), Q4_0);
+    assert_int_equal(type_of(temp_path("four.gguf"), "blk.0.ffn_up.weight"), Q8_0);
+    snprintf(model, sizeof model, "%s", base());
+    snprintf(path, sizeof path, "%s", adapter());
+    const char *adapters[] = {path};
+    ar_merge_options o = {.model = model, .adapters = adapters, .adapter_count = 1, .out = temp_path("never.gguf"), .dtype = "q4_k"};
+    assert_error(ar_merge(&r, rt, &o, &err), AR_ERR_UNSUPPORTED, err, "rows of 64 values, q4_k has blocks of 256");
+    ar_merge_result_release(&r);
+    for (size_t i = 0; i < 3; i++) {
+        o.dtype = (const char *const[]){"iq4_xs", "i8", "f64"}[i];
+        assert_error(ar_merge(&r, rt, &o, &err), AR_ERR_USAGE, err, "wanted keep, f32, f16 or bf16, or in a GGUF file q8_0");
+        ar_merge_result_release(&r);
+    }
+    assert_false(file_exists(temp_path("never.gguf")));
+}
+
 /* A base with q, k and v in one tensor: its numbers of heads serve, its weights are named for what they are. */
 static void fused_weights_are_named(void **state) {
     (void)state;
@@ -160,6 +264,8 @@ static void fused_weights_are_named(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(another_dtype_saves_what_q8_0_eats), cmocka_unit_test(fused_weights_are_named)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(another_dtype_saves_what_q8_0_eats), cmocka_unit_test(the_site_that_lost_most_is_rescued),
+        cmocka_unit_test(adapted_matrices_may_be_quantised_otherwise), cmocka_unit_test(fused_weights_are_named)};
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -64,9 +64,25 @@ static ar_status open_base(ar_merging *m, ar_error *err) {
 static ar_status read_dtype(ar_merging *m, ar_error *err) {
     const char *name = m->o->dtype;
     if (!name || !strcmp(name, "keep")) return AR_OK;
-    if (!ar__dtype_from_name(&m->dtype, name) || (m->dtype != AR_F32 && m->dtype != AR_F16 && m->dtype != AR_BF16))
-        return ar__fail(err, AR_ERR_USAGE, "dtype '%s': wanted keep, f32, f16 or bf16", name);
+    bool known = ar__dtype_from_name(&m->dtype, name) && ar__dtype(m->dtype)->from_f32;
+    if (!known || (!ar__dtype_is_float(m->dtype) && ar__dtype(m->dtype)->block == 1) || m->dtype == AR_F64)
+        return ar__fail(err, AR_ERR_USAGE, "dtype '%s': wanted keep, f32, f16 or bf16, or in a GGUF file q8_0, q4_k, …", name);
     m->has_dtype = true;
+    return AR_OK;
+}
+
+static ar_status check_dtype(const ar_merging *m, ar_error *err) {
+    if (m->gguf) return AR_OK;
+    if (m->o->rescue)
+        return ar__fail(
+            err, AR_ERR_UNSUPPORTED,
+            "%s: rescue wants a GGUF file, where each tensor has a type of its own; a folder's readers give all weights the one "
+            "that config.json names: wanted dtype f32, or no rescue",
+            m->o->model);
+    if (!m->has_dtype) return AR_OK;
+    if (!ar__dtype_is_float(m->dtype))
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: dtype %s is of GGUF files, wanted keep, f32, f16 or bf16 in a folder", m->o->model,
+                        m->o->dtype);
     if (ar__json_has(m->config, "quantization_config"))
         return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: the base is quantised, and its scales must keep their type: wanted dtype keep",
                         m->o->model);
@@ -85,7 +101,11 @@ static ar_status report(ar_merge_result *r, const ar_merging *m, ar_error *err) 
         ar_merge_site *site = &r->sites[r->count];
         const ar_pair *first = t->part[0].pair;
         size_t length = ar__pair_in_stack(first) ? strcspn(first->site, "[") : strlen(first->site); /* a stack is one site here */
-        *site = (ar_merge_site){ar__strndup(first->site, length), 1, t->norm2 == 0};
+        *site = (ar_merge_site){.name = ar__strndup(first->site, length),
+                                .survival = 1,
+                                .is_zero = t->norm2 == 0,
+                                .is_rescued = t->is_rescued,
+                                .type = ar__dtype(t->to)->name};
         if (!site->name) return ar__fail_memory(err, "merge");
         if (!site->is_zero) site->survival = t->along / t->norm2;
         if (r->count == 0 || site->survival < r->min_survival) r->min_survival = site->survival; /* all may be above 1 */
@@ -106,14 +126,15 @@ static void warn_lossy(const ar_merge_result *r, const ar_merging *m) {
             "rounding ate more than a tenth of the update at %zu of %zu sites (%s keeps %.3f of it): write with --dtype f32%s, or keep "
             "the adapter apart",
             lossy, r->count, r->sites[worst].name, r->sites[worst].survival,
-            m->gguf ? " (the adapted tensors alone), merge into the model that was quantised" : "");
+            m->gguf ? " (the adapted tensors alone) or with --rescue N (the N worst alone), merge into the model that was quantised" : "");
 }
 
 static ar_status open_all(ar_merging *m, ar_error *err) {
     const ar_merge_options *o = m->o;
     ar_status s;
     if (o->adapter_count < 1) return ar__fail(err, AR_ERR_USAGE, "merge: no adapter was given");
-    if ((s = open_base(m, err)) || (s = read_dtype(m, err))) return s;
+    if (o->rescue < 0) return ar__fail(err, AR_ERR_USAGE, "rescue %d: wanted a number of sites", o->rescue);
+    if ((s = read_dtype(m, err)) || (s = open_base(m, err)) || (s = check_dtype(m, err))) return s;
     m->adapter = ar__alloc((size_t)o->adapter_count, sizeof(ar_adapter *));
     if (!m->adapter) return ar__fail_memory(err, "adapters");
     for (int i = 0; !s && i < o->adapter_count; i++) {
@@ -129,6 +150,7 @@ static void release(ar_merging *m) {
     free(m->adapter);
     free(m->tensor);
     free(m->head_name);
+    ar__spool_free(m->formed);
     ar__map_release(&m->by_name);
     ar__base_close(m->base);
     json_decref(m->config);
@@ -136,7 +158,7 @@ static void release(ar_merging *m) {
 
 static ar_status write_out(ar_merging *m, ar_error *err) {
     ar_status s = m->gguf ? ar__merge_file_check(m, err) : ar__merge_folder_check(m, err);
-    if (s || (s = ar__merge_plan(m, err))) return s;
+    if (s || (s = ar__merge_plan(m, err)) || (m->o->rescue && (s = ar__merge_rescue(m, err)))) return s;
     return m->gguf ? ar__merge_file(m, err) : ar__merge_folder(m, err);
 }
 

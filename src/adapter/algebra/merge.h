@@ -6,6 +6,7 @@
 #include "adapter/adapter.h"
 #include "alphar/algebra.h"
 #include "base/map.h"
+#include "base/spool.h"
 #include "format/safetensors.h"
 #include "kern/runtime.h"
 #include "weights/base.h"
@@ -30,6 +31,9 @@ typedef struct ar_merge_tensor {
     ar_adapter *whole_of; /* of `whole` */
     ar_whole *whole;      /* replaces the values; NULL: nothing does */
     double along, norm2;  /* ⟨Q(W + ΔW) − Q(W), ΔW⟩, ‖ΔW‖² */
+    bool is_rescued;      /* from a narrower type */
+    bool is_formed;       /* its bytes wait in the merge's spool */
+    uint64_t formed_at;
 } ar_merge_tensor;
 
 typedef struct ar_merging {
@@ -53,7 +57,8 @@ typedef struct ar_merging {
     const ar_adapter *vocabulary_of;
     int64_t more_elements; /* that this adds to the file, or takes from it */
     bool has_dtype;
-    ar_dtype dtype; /* of all float tensors */
+    ar_dtype dtype;   /* of all float tensors */
+    ar_spool *formed; /* what was formed before it is written; NULL: nothing was */
     uint64_t done, total;
 } ar_merging;
 
@@ -66,6 +71,18 @@ static inline bool ar__merge_touches(const ar_merge_tensor *t) { return t->part_
 bool ar__merge_may_grow(const ar_merging *m, const ar_base_weight *w, const ar_whole *with);
 /* All is planned: gives embedding and head the rows that adapters bring. */
 ar_status ar__merge_grow(ar_merging *m, ar_error *err);
+
+/* The GGUF writer takes it from the file, whatever its type, and nobody is told of its bytes. */
+static inline bool ar__merge_is_copied(const ar_merge_tensor *t) {
+    return t->merge->gguf && !ar__merge_touches(t) && t->name == t->from.name;
+}
+static inline bool ar__merge_is_product(const ar_merge_tensor *t) { return t->part_count && t->from.dims >= 2; }
+
+/* Forms all products, to know what survives, and gives the o->rescue worst a wider type.  The others' bytes are kept in a
+ * spool, so that nothing is quantised twice. */
+ar_status ar__merge_rescue(ar_merging *m, ar_error *err);
+/* One product, into the spool. */
+ar_status ar__merge_form(ar_merge_tensor *t, ar_error *err);
 
 /* An ar_stream_fn with the ar_merge_tensor as user. */
 ar_status ar__merge_stream(void *tensor, ar_writer *w, ar_error *err);

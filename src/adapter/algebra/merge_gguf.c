@@ -35,7 +35,7 @@ ar_status ar__merge_file_check(const ar_merging *m, ar_error *err) {
 
 static ar_status add_tensor(ar_gguf_writer *w, ar_merging *m, ar_merge_tensor *t, int at, ar_error *err) {
     int64_t ne[AR_GGUF_MAX_DIMS];
-    if (!ar__merge_touches(t) && t->name == t->from.name) return ar__gguf_writer_copy(w, ar__tensors_gguf_at(m->all, at), err);
+    if (ar__merge_is_copied(t)) return ar__gguf_writer_copy(w, ar__tensors_gguf_at(m->all, at), err);
     for (int i = 0; i < t->from.dims; i++) ne[i] = t->from.shape[t->from.dims - 1 - i];
     return ar__gguf_writer_add_stream(w, t->name, t->to, t->from.dims, ne, ar__merge_stream, t, err);
 }

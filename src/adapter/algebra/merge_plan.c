@@ -265,9 +265,12 @@ static ar_status choose_types(ar_merging *m, ar_error *err) {
                             "%s: tensor '%s' has type %s, which is read but not written: give the adapted tensors another with --dtype f16 "
                             "or bf16, or merge into the model that was quantised",
                             m->o->model, t->name, t->from.dtype_name);
+        if (retyped && t->from.shape[1] % (int64_t)ar__dtype(t->to)->block)
+            return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: tensor '%s' has rows of %lld values, %s has blocks of %zu: give another --dtype",
+                            m->o->model, t->name, (long long)t->from.shape[1], m->o->dtype, (size_t)ar__dtype(t->to)->block);
         if (retyped && !ar__dtype_bytes(&bytes, t->to, t->from.count))
             return ar__fail(err, AR_ERR_VALUE, "tensor '%s': too large", t->name);
-        m->total += bytes;
+        if (!ar__merge_is_copied(t)) m->total += bytes;
     }
     return AR_OK;
 }

@@ -37,14 +37,39 @@ static ar_status tell(ar_merging *m, uint64_t bytes, ar_error *err) {
     return ar__fail(err, AR_ERR_INTERRUPTED, "merge: stopped; nothing is left");
 }
 
+/* Into the file; or, where there is none yet, behind what waits for it. */
+static ar_status put(ar_merge_tensor *t, ar_writer *w, const void *bytes, size_t n, ar_error *err) {
+    uint64_t at;
+    ar_status s = w ? ar__writer_put(w, bytes, n, err) : ar__spool_put(&at, t->merge->formed, bytes, n, err);
+    if (s) return s;
+    if (!w && !t->is_formed) {
+        t->formed_at = at;
+        t->is_formed = true;
+    }
+    return tell(t->merge, n, err);
+}
+
+/* What was formed before. */
+static ar_status put_formed(ar_merge_tensor *t, ar_writer *w, ar_error *err) {
+    size_t bytes = bytes_of(ar__dtype(t->to), t->from.count);
+    char *part = ar__alloc(COPY_BYTES, 1);
+    ar_status s = part ? AR_OK : ar__fail_memory(err, t->name);
+    for (size_t at = 0; !s && at < bytes; at += COPY_BYTES) {
+        size_t n = bytes - at < COPY_BYTES ? bytes - at : COPY_BYTES;
+        s = ar__spool_get(part, t->merge->formed, t->formed_at + at, n, err);
+        if (!s) s = put(t, w, part, n, err);
+    }
+    free(part);
+    return s;
+}
+
 static ar_status carry(ar_merge_tensor *t, ar_writer *w, ar_error *err) {
     const char *p = t->from.data;
     ar_status s = AR_OK;
     for (size_t at = 0; !s && at < t->from.bytes; at += COPY_BYTES) {
         size_t n = t->from.bytes - at < COPY_BYTES ? t->from.bytes - at : COPY_BYTES;
-        s = ar__writer_put(w, p + at, n, err);
+        s = put(t, w, p + at, n, err);
         ar__filemap_forget(p + at, n);
-        if (!s) s = tell(t->merge, n, err);
     }
     return s;
 }
@@ -102,8 +127,8 @@ static ar_status put_plain(ar_merge_tensor *t, ar_writer *w, ar_error *err) {
         else
             from->to_f32(x, (const char *)t->from.data + bytes_of(from, at), n);
         add_b_biases(x, t, at, n);
-        if ((s = round_to(bytes, back, t, x, n, err)) || (s = ar__writer_put(w, bytes, bytes_of(to, n), err))) break;
-        s = tell(t->merge, bytes_of(to, n), err);
+        s = round_to(bytes, back, t, x, n, err);
+        if (!s) s = put(t, w, bytes, bytes_of(to, n), err);
     }
     if (t->whole)
         ar__whole_unload(t->whole);
@@ -235,9 +260,7 @@ static ar_status put_block(const struct forming *f, size_t first, size_t rows, a
         t->along += f->along[i];
         t->norm2 += f->sum[i];
     }
-    size_t bytes = bytes_of(ar__dtype(t->to), rows * f->columns);
-    ar_status s = ar__writer_put(w, f->rounded, bytes, err);
-    return s ? s : tell(t->merge, bytes, err);
+    return put(t, w, f->rounded, bytes_of(ar__dtype(t->to), rows * f->columns), err);
 }
 
 static ar_status forming_init(struct forming *f, ar_merge_tensor *t, ar_error *err) {
@@ -290,6 +313,8 @@ static ar_status put_merged(ar_merge_tensor *t, ar_writer *w, ar_error *err) {
 ar_status ar__merge_stream(void *tensor, ar_writer *w, ar_error *err) {
     ar_merge_tensor *t = tensor;
     if (!ar__merge_touches(t) && t->to == t->from.dtype) return carry(t, w, err);
-    bool product = t->part_count && t->from.dims >= 2;
-    return product ? put_merged(t, w, err) : put_plain(t, w, err);
+    if (t->is_formed) return put_formed(t, w, err);
+    return ar__merge_is_product(t) ? put_merged(t, w, err) : put_plain(t, w, err);
 }
+
+ar_status ar__merge_form(ar_merge_tensor *t, ar_error *err) { return put_merged(t, NULL, err); }
