@@ -174,10 +174,17 @@ static ar_status put_merges(json_t *merges, const reader *r) {
 }
 
 static ar_status find_pretok(const ar_gguf_pretok **out, const reader *r) {
-    static const char usual[] = "gpt-2";
-    ar_gguf_string name = {usual, sizeof usual - 1};
+    static const char own[] = "gpt-2";
+    ar_gguf_string name = {0}, architecture = {0};
     ar_status s = ar__gguf_get_string(&name, r->g, "tokenizer.ggml.pre", r->err);
+    if (!s) s = ar__gguf_get_string(&architecture, r->g, "general.architecture", r->err);
     if (s) return s;
+    if (!name.at && ar__gguf_string_is(architecture, "gpt2")) name = (ar_gguf_string){own, sizeof own - 1};
+    if (!name.at)
+        return ar__fail(
+            r->err, AR_ERR_UNSUPPORTED,
+            "no tokenizer.ggml.pre, as in files from before May 2024, so that nothing says how texts are cut: convert the model "
+            "again, or use its Hugging Face folder");
     *out = ar__gguf_pretok_find(name.at, name.len);
     if (*out) return AR_OK;
     return ar__fail(

@@ -4,7 +4,7 @@ gguf-py from a tokenizer.json those of the tokenizer.json itself, over texts of 
 import contextlib, glob, io, json, os, sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib.program import MATERIAL, Skip, ask, check, finish, workspace
+from lib.program import MATERIAL, Skip, ask, check, finish, run, workspace
 
 WORK = workspace()
 VECTORS = os.path.join(MATERIAL, "conformance", "vocab")
@@ -63,9 +63,30 @@ def written(folder, pre):
     return f"{len(many)} texts"
 
 
+def unnamed(architecture):
+    """A file that does not say how texts are cut: only of GPT-2 itself is that known."""
+    import gguf
+    file = os.path.join(WORK, f"unnamed-{architecture}.gguf")
+    w = gguf.GGUFWriter(file, architecture)
+    w.add_tokenizer_model("gpt2")
+    w.add_token_list(["a", "b", "\u0120", "ab"])
+    w.add_token_types([1, 1, 1, 1])
+    w.add_token_merges(["a b"])
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+    if architecture != "gpt2":
+        assert "nothing says how texts are cut" in run("tokenize", "--model", file, "--text", "ab a", status=1).stderr
+    else:
+        assert ids_of(file, "ab a") == [3, 2, 0]
+
+
 for one in sorted(glob.glob(os.path.join(VECTORS, "*.gguf"))):
     if os.path.exists(one + ".inp"):
         check(f"gguf vocabulary: {os.path.basename(one)}", vectors, one)
 for one, pre in WRITTEN.items():
     check(f"gguf vocabulary written from {one}", written, one, pre)
+for one in ("gpt2", "llama"):
+    check(f"gguf vocabulary without a name, {one}", unnamed, one)
 finish(WORK)
