@@ -115,9 +115,22 @@ static ar_status read_pieces(ar_spm_file *f, const reader *r) {
         if (!(score > -1e30 && score < 1e30)) return ar__fail(r->err, AR_ERR_FORMAT, "the score of token %zu is %g", f->count, score);
         if (type < AR_SPM_NORMAL || type > AR_SPM_BYTE)
             return ar__fail(r->err, AR_ERR_FORMAT, "the type of token %zu is %lld, wanted 1 to 6", f->count, (long long)type);
-        f->piece[f->count] = (ar_spm_piece){text.at, text.len, (float)score, (ar_spm_type)type};
+        f->piece[f->count] = (ar_spm_piece){.text = text.at, .len = text.len, .score = (float)score, .type = (ar_spm_type)type};
     }
     return AR_OK;
+}
+
+/* What the tokenizer of Phi 3 does and its GGUF files do not say: control pieces take the whitespace behind them, and the text behind
+ * one begins with a space again. */
+static void settle_phi3(ar_tokenizer *tk, ar_spm_file *f) {
+    static const char *const plain[] = {"<unk>", "<s>", "<|endoftext|>"};
+    tk->spm.legacy = true;
+    for (size_t i = 0; i < f->count; i++) {
+        ar_spm_piece *p = &f->piece[i];
+        p->rstrip = p->type == AR_SPM_CONTROL;
+        for (size_t k = 0; k < sizeof plain / sizeof *plain; k++)
+            if (p->len == strlen(plain[k]) && !memcmp(p->text, plain[k], p->len)) p->rstrip = false;
+    }
 }
 
 static ar_status read_spm(ar_tokenizer *tk, reader *r) {
@@ -129,10 +142,13 @@ static ar_status read_spm(ar_tokenizer *tk, reader *r) {
                      .escape = true,
                      .unk_surface = question,
                      .unk_surface_len = sizeof question - 1};
+    ar_gguf_string architecture = {0};
     ar_status s = ar__gguf_get_bool(&f.dummy_prefix, r->g, "tokenizer.ggml.add_space_prefix", r->err);
     if (!s) s = ar__gguf_get_bool(&f.squeeze, r->g, "tokenizer.ggml.remove_extra_whitespaces", r->err);
     if (!s) s = read_pieces(&f, r);
     if (!s) settle_types(&f, r->unk);
+    if (!s) s = ar__gguf_get_string(&architecture, r->g, "general.architecture", r->err);
+    if (!s && ar__gguf_string_is(architecture, "phi3")) settle_phi3(tk, &f);
     if (!s) s = ar__tokenizer_build_spm(tk, &f, r->add_bos, r->add_eos, r->err);
     free(f.piece);
     return s;

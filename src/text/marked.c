@@ -163,6 +163,12 @@ static bool wrote_all(const ar_track *t, size_t from, size_t to) {
     return true;
 }
 
+static size_t behind_spaces(const ar_tokenizer *tk, const char *text, size_t i, size_t n) {
+    size_t len;
+    while (i < n && ar__unicode_get(&tk->unicode, ar__utf8_get(text + i, &len)) & AR_UC_SPACE) i += len;
+    return i;
+}
+
 static ar_status encode_spm(ar_ids *ids, marking *m, const char *text, size_t n, ar_scratch *w, ar_error *err) {
     const ar_trie *control = &m->tk->spm.control;
     passage p = {text, n, 0, false, w};
@@ -175,9 +181,10 @@ static ar_status encode_spm(ar_ids *ids, marking *m, const char *text, size_t n,
             i += ar__utf8_size(text[i]);
             continue;
         }
+        size_t to = m->tk->spm.rstrip[id] ? behind_spaces(m->tk, text, i + k, n) : i + k;
         if (last < i) s = encode_stretch(ids, m, &p, last, i, err);
-        if (!s) s = encode_control(ids, m, &p, id, i, i + k, err);
-        last = i += k;
+        if (!s) s = encode_control(ids, m, &p, id, i, to, err);
+        last = i = to;
     }
     return s || last == n ? s : encode_stretch(ids, m, &p, last, n, err);
 }

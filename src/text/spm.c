@@ -18,6 +18,7 @@ void ar__spm_release(ar_spm *spm) {
     ar__trie_release(&spm->user);
     ar__trie_release(&spm->control);
     free(spm->type);
+    free(spm->rstrip);
     free(spm->byte);
     free(spm->unk_surface);
     *spm = (ar_spm){0};
@@ -99,8 +100,9 @@ static ar_status check_piece(const ar_spm_file *f, size_t i, int32_t *unk, ar_er
 static ar_status add_pieces(ar_tokenizer *tk, ar_vocab *matched, const ar_spm_file *f, int32_t *unk, ar_error *err) {
     ar_spm *spm = &tk->spm;
     spm->type = ar__alloc(f->count, 1);
+    spm->rstrip = ar__alloc(f->count, sizeof *spm->rstrip);
     spm->byte = ar__alloc(f->count, sizeof *spm->byte);
-    if (!spm->type || !spm->byte || !ar__vocab_reserve(&tk->vocab, f->count) || !ar__vocab_reserve(matched, f->count)) {
+    if (!spm->type || !spm->rstrip || !spm->byte || !ar__vocab_reserve(&tk->vocab, f->count) || !ar__vocab_reserve(matched, f->count)) {
         return ar__fail_memory(err, "SentencePiece model");
     }
     for (size_t i = 0; i < f->count; i++) {
@@ -113,6 +115,7 @@ static ar_status add_pieces(ar_tokenizer *tk, ar_vocab *matched, const ar_spm_fi
             return ar__fail(err, AR_ERR_FORMAT, "SentencePiece model: piece '%.*s' is there twice", (int)p->len, p->text);
         }
         spm->type[i] = (uint8_t)p->type;
+        spm->rstrip[i] = p->rstrip;
         spm->byte[i] = -1;
         if (!ar__vocab_add(&tk->vocab, p->text, p->len, (int32_t)i) || (match && !ar__vocab_add(matched, p->text, p->len, (int32_t)i)) ||
             (p->type == AR_SPM_USER && !ar__trie_add(&spm->user, p->text, p->len, (int32_t)i)) ||

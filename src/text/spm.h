@@ -22,6 +22,7 @@ typedef struct ar_spm_piece {
     size_t len;
     float score;
     ar_spm_type type;
+    bool rstrip; /* a control piece that takes the whitespace behind it */
 } ar_spm_piece;
 
 /* The file as read; views into its bytes. */
@@ -43,6 +44,7 @@ typedef struct ar_spm {
     ar_trie user;    /* user-defined pieces: taken whole, before anything else */
     ar_trie control; /* pieces that no text becomes, but what a chat template writes */
     uint8_t *type;   /* by id */
+    bool *rstrip;    /* by id */
     int16_t *byte;   /* by id: the byte that it stands for, -1 */
     char *unk_surface;
     size_t unk_surface_len;

@@ -63,6 +63,24 @@ def written(folder, pre):
     return f"{len(many)} texts"
 
 
+def phi3():
+    """Conversations: control tokens of Phi 3 take the line break behind them, and the text behind one begins with a space; as the folder."""
+    file, folder = os.path.join(VECTORS, "ggml-vocab-phi-3.gguf"), os.path.join(TOKENIZERS, "phi3")
+    if not os.path.exists(file) or not os.path.exists(folder):
+        raise Skip("shared material (conformance/vocab, tokenizers/phi3) is missing")
+    template, data = os.path.join(WORK, "phi3.jinja"), os.path.join(WORK, "phi3.jsonl")
+    open(template, "w").write(json.load(open(os.path.join(folder, "tokenizer_config.json")))["chat_template"])
+    with open(data, "w") as f:
+        for user, answer in (("Hello there", "Hi, I am  well."), ("\n x <|end|> y", "  indented\n\n"), ("\u00a0\u00e9", "\u3000ok </s> <s>\n x")):
+            f.write(json.dumps({"messages": [{"role": "system", "content": "Be\n\nkind"}, {"role": "user", "content": user},
+                                             {"role": "assistant", "content": answer}, {"role": "user", "content": "a"},
+                                             {"role": "assistant", "content": " b"}]}) + "\n")
+    said = [ask("data", "--model", m, "--template", template, "--data", data, "--show", "9")["samples"] for m in (file, folder)]
+    assert len(said[0]) == 3 and 13 not in said[1][0]["ids"][:2], "no test"
+    bad = [b["text"] for a, b in zip(*said) if (a["ids"], a["learned"]) != (b["ids"], b["learned"])]
+    assert not bad, f"other ids or marks for {bad[0]!r}"
+
+
 def unnamed(architecture):
     """A file that does not say how texts are cut: only of GPT-2 itself is that known."""
     import gguf
@@ -87,6 +105,7 @@ for one in sorted(glob.glob(os.path.join(VECTORS, "*.gguf"))):
         check(f"gguf vocabulary: {os.path.basename(one)}", vectors, one)
 for one, pre in WRITTEN.items():
     check(f"gguf vocabulary written from {one}", written, one, pre)
+check("gguf vocabulary of phi3 in conversations", phi3)
 for one in ("gpt2", "llama"):
     check(f"gguf vocabulary without a name, {one}", unnamed, one)
 finish(WORK)
