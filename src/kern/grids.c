@@ -47,7 +47,7 @@ void ar__unpack_iq2_s(float *dst, const void *src, size_t n) {
     const unsigned char *p = src;
     for (; n; n -= BLOCK, p += 82)
         for (int i = 0; i < 32; i++) {
-            unsigned q = p[2 + i] | (p[66 + i / 4] >> i % 4 * 2 & 3u) << 8;
+            unsigned q = p[2 + i] | ((unsigned)p[66 + i / 4] >> i % 4 * 2 & 3u) << 8;
             float scale = half_at(p) * (0.5f + (float)(p[74 + i / 4] >> i / 2 % 2 * 4 & 15)) * 0.25f;
             dst = put_point(dst, ar__grid_iq2_s[q], 8, 2, two_bits, p[34 + i], scale);
         }
@@ -67,9 +67,9 @@ void ar__unpack_iq3_s(float *dst, const void *src, size_t n) {
     const unsigned char *p = src;
     for (; n; n -= BLOCK, p += 110)
         for (int i = 0; i < 64; i++) {
-            unsigned q = p[2 + i] | (p[66 + i / 8] >> i % 8 & 1u) << 8;
+            unsigned q = p[2 + i] | ((unsigned)p[66 + i / 8] >> i % 8 & 1u) << 8;
             float scale = half_at(p) * (float)(1 + 2 * (p[106 + i / 16] >> i / 8 % 2 * 4 & 15));
-            dst = put_point(dst, ar__grid_iq3_s[q], 4, 3, odd, p[74 + i / 2] >> i % 2 * 4, scale);
+            dst = put_point(dst, ar__grid_iq3_s[q], 4, 3, odd, (unsigned)p[74 + i / 2] >> i % 2 * 4, scale);
         }
 }
 
@@ -95,7 +95,7 @@ void ar__unpack_iq1_m(float *dst, const void *src, size_t n) {
         const unsigned char *s = p + 48;
         uint32_t d = half_word(s) >> 12 | (half_word(s + 2) >> 8 & 0xf0) | (half_word(s + 4) >> 4 & 0xf00) | (half_word(s + 6) & 0xf000);
         for (int i = 0; i < 32; i++) {
-            unsigned high = p[32 + i / 2] >> i % 2 * 4 & 15u;
+            unsigned high = (unsigned)p[32 + i / 2] >> i % 2 * 4 & 15u;
             float scale = ar__f16_value(d) * (float)(2 * (half_word(s + i / 8 * 2) >> i / 2 % 4 * 3 & 7) + 1);
             dst = put_shifted(dst, ar__grid_iq1[p[i] | (high & 7) << 8], high & 8 ? -0.125f : 0.125f, scale);
         }
