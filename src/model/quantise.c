@@ -15,7 +15,7 @@ static ar_status quantise_one(ar_model *m, size_t i, const ar_quantisation *q, b
     if (*kept) return AR_OK;
     void *data = ar__mul(&bytes, rows, cols) && ar__dtype_bytes(&bytes, to, bytes) ? ar__alloc(bytes, 1) : NULL;
     if (!data) return ar__fail_memory(err, m->modules[i].path);
-    ar_status s = ar__quantise(data, &m->owned[i].noise, to, q->twice, lin->w.data, lin->w.type, rows, cols, err);
+    ar_status s = ar__quantise(m->rt, data, &m->owned[i].noise, to, q->twice, lin->w.data, lin->w.type, rows, cols, err);
     if (s) {
         free(data);
         return s;

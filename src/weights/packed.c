@@ -45,6 +45,9 @@ static float e4m3(unsigned char u) {
     return u & 0x80 ? -x : x;
 }
 
+/* Groups of a row; sizes come from files, and n + group may be past any number. */
+static int64_t groups_of(int64_t n, int64_t group) { return n / group + (n % group != 0); }
+
 /* ---- rows ----------------------------------------------------------------------------------------------------------------*/
 
 static float bnb_scale(const ar_packed *p, int64_t block) {
@@ -100,7 +103,7 @@ static void row_awq(float *dst, const ar_packed *p, int64_t row) {
 
 static void row_fp8(float *dst, const ar_packed *p, int64_t row) {
     const unsigned char *codes = p->codes->data;
-    int64_t tiles = (p->n_in + p->group - 1) / p->group;
+    int64_t tiles = groups_of(p->n_in, p->group);
     for (int64_t k = 0; k < p->n_in; k++)
         dst[k] = rounded(p->type, e4m3(codes[row * p->n_in + k]) * real(p->scales, row / p->group_rows * tiles + k / p->group));
 }
@@ -232,8 +235,8 @@ static ar_status find_bnb4(finder *f, const ar_tensor *state) {
     int64_t count, blocks;
     if (!fits || __builtin_mul_overflow(p->n_out, p->n_in, &count) || f->t->bytes != (size_t)(count / 2 + count % 2))
         return misfit(f, "its shape");
-    blocks = count / p->group + (count % p->group != 0);
-    nested = blocks / p->nested_group + (blocks % p->nested_group != 0);
+    blocks = groups_of(count, p->group);
+    nested = groups_of(blocks, p->nested_group);
     if (map->count != 16 || !ar__dtype_is_float(map->dtype)) return misfit(f, "quant_map is no list of 16 numbers");
     if ((int64_t)p->scales->count != blocks) return misfit(f, "absmax has another number of blocks");
     if (p->nested ? p->scales->dtype != AR_U8 || (int64_t)p->nested->count != nested || !ar__dtype_is_float(p->nested->dtype) ||
@@ -298,7 +301,7 @@ static ar_status find_gptq(finder *f) {
     p->group = group > 0 ? group : p->n_in;
     bool fits = is_words(f->t, p->n_in * p->bits / 32, p->n_out) && is_table(p->scales, groups, p->n_out) &&
                 is_words(p->zeros, groups, (p->n_out * p->bits + 31) / 32) && groups_fit(p->order, p->n_in, groups);
-    if (!fits || (!p->order && groups != (p->n_in + p->group - 1) / p->group)) return misfit(f, "its shape");
+    if (!fits || (!p->order && groups != groups_of(p->n_in, p->group))) return misfit(f, "its shape");
     return AR_OK;
 }
 
@@ -344,8 +347,7 @@ static ar_status find_fp8(finder *f, const ar_tensor *scales, bool tiles) {
         p->group = p->n_in;
         p->group_rows = scales->count == 1 ? p->n_out : 1;
     }
-    if (p->group < 1 || p->group_rows < 1 ||
-        (int64_t)scales->count != ((p->n_out + p->group_rows - 1) / p->group_rows) * ((p->n_in + p->group - 1) / p->group))
+    if (p->group < 1 || p->group_rows < 1 || (int64_t)scales->count != groups_of(p->n_out, p->group_rows) * groups_of(p->n_in, p->group))
         return misfit(f, "the number of its scales");
     return AR_OK;
 }
@@ -377,7 +379,7 @@ static ar_status find_ct(finder *f) {
         return misfit(f, "its shape or scales");
     p->bits = is_words(f->t, p->n_out, (p->n_in + 7) / 8) ? 4 : 8;
     int64_t groups = p->scales->shape[1];
-    p->group = groups > 0 ? (p->n_in + groups - 1) / groups : 0;
+    p->group = groups > 0 ? groups_of(p->n_in, groups) : 0;
     bool fits = p->group > 0 && is_words(f->t, p->n_out, (p->n_in * p->bits + 31) / 32) && is_table(p->scales, p->n_out, groups) &&
                 (!p->zeros || is_words(p->zeros, (p->n_out * p->bits + 31) / 32, groups)) && groups_fit(p->order, p->n_in, groups);
     return fits ? AR_OK : misfit(f, "its shape");

@@ -44,13 +44,13 @@ static row_sums compare(const float *w, const float *q, size_t n) {
     return s;
 }
 
-ar_status ar__quantise(void *dst, double *noise, ar_dtype to, bool twice, const void *src, ar_dtype from, size_t rows, size_t cols,
-                       ar_error *err) {
+ar_status ar__quantise(const ar_runtime *rt, void *dst, double *noise, ar_dtype to, bool twice, const void *src, ar_dtype from, size_t rows,
+                       size_t cols, ar_error *err) {
     const ar_dtype_info *in = ar__dtype(from), *out = ar__dtype(to);
     size_t in_row = cols / in->block * in->bytes, out_row = cols / out->block * out->bytes;
     row_sums *sums = ar__alloc(rows, sizeof *sums);
     bool ok = sums != NULL;
-#pragma omp parallel
+#pragma omp parallel num_threads(ar__team(rt, rows *cols))
     {
         float *w = ar__alloc(2 * cols, sizeof *w);
         if (!w) {

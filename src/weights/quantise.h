@@ -1,4 +1,4 @@
-/* A weight in fewer bits: what `train --quantize` makes of a folder's matrices, and `quantize` writes. */
+/* A weight in fewer bits: what `train --quantize` makes of a folder's matrices. */
 #ifndef AR_WEIGHTS_QUANTISE_H
 #define AR_WEIGHTS_QUANTISE_H
 
@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 #include "alphar/error.h"
-#include "kern/dtype.h"
+#include "kern/runtime.h"
 
 /* How a matrix is to be stored. */
 typedef struct ar_quantisation {
@@ -21,7 +21,7 @@ ar_dtype ar__quantisation_type(const ar_quantisation *q, ar_dtype from);
 
 /* [rows, cols] of any type with to_f32 into `to` (cols a multiple of its block): *noise = ‖W − Q(W)‖_F / ‖W‖_F, 0 of a W of zeros.  The
  * same bytes and number for any number of threads. */
-ar_status ar__quantise(void *dst, double *noise, ar_dtype to, bool twice, const void *src, ar_dtype from, size_t rows, size_t cols,
-                       ar_error *err);
+ar_status ar__quantise(const ar_runtime *rt, void *dst, double *noise, ar_dtype to, bool twice, const void *src, ar_dtype from, size_t rows,
+                       size_t cols, ar_error *err);
 
 #endif

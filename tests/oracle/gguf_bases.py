@@ -237,9 +237,25 @@ def trained_quantised():
     return f"moved {moved:.1e}, llama.cpp differs by {off:.1e}, without adapter by {base:.1e}"
 
 
+def merged():
+    """merge --check runs both GGUF files: in F32 they agree; in Q8_0 a rescued file is nearer than one without."""
+    source, small, adapter = wide()[1], path("wide-Q8_0.gguf"), path("to-merge")
+    if not os.path.exists(small):
+        quantise("Q8_0", source, small, path("unused.gguf"))
+    train(source, adapter)
+    far = {}
+    for name, base, *flags in (("f32", source), ("plain", small, "--dtype", "q2_k"), ("rescued", small, "--dtype", "q2_k", "--rescue", "99")):
+        far[name] = ask("merge", "--model", base, "--adapter", adapter, "--out", path(f"merged-{name}.gguf"), "--check", "2", *flags)["check"]
+    apart = {k: v["max_logprob_difference"] for k, v in far.items()}
+    assert far["f32"]["prompts"] == 2 and apart["f32"] <= 2e-5, f"F32 differs by {apart['f32']:.1e}"
+    assert apart["rescued"] < 0.02 < apart["plain"], f"{apart}"
+    return f"F32 {apart['f32']:.1e}, Q2_K {apart['plain']:.1e}, rescued {apart['rescued']:.1e}"
+
+
 for one in TYPES if len(sys.argv) < 2 else []:
     check(f"gguf base in {one}", types, one)
 if len(sys.argv) < 2:
+    check("gguf base merged", merged)
     check("gguf base in Q4_K and Q6_K: trained, and run by llama.cpp", trained_quantised)
 for one in sys.argv[1:] or CASES:
     check(f"gguf base: {one}", compare, one)

@@ -201,10 +201,11 @@ def damaged():
     config = json.load(open(os.path.join(folder, "config.json")))["quantization_config"]
     for name, edit, words in (("no-scales", lambda t: t.pop(scales), "scales' is not there"),
                               ("short", lambda t: t.update({scales: t[scales][:-1].contiguous()}), "do not make a quantised matrix"),
+                              ("endless", lambda t: [t.pop(k) for k in tensors if k.endswith("g_idx")], "its shape"),
                               ("groups", lambda t: t.update({"model.layers.0.mlp.up_proj.g_idx": t["model.layers.0.mlp.up_proj.g_idx"] + 99}), "up_proj")):
         broken = dict(tensors)
         edit(broken)
-        made = write(f"damaged-{name}", folder, broken, config)
+        made = write(f"damaged-{name}", folder, broken, dict(config, group_size=2**63 - 1) if name == "endless" else config)
         said = run("score", "--model", made, "--ids", IDS, status=1)
         assert words in said.stderr and "proj" in said.stderr, said.stderr
 

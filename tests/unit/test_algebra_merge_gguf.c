@@ -64,15 +64,20 @@ static const char *base(void) {
     return save(w, "base.gguf");
 }
 
-/* So small that Q8_0 eats nearly all of it. */
-static const char *adapter(void) {
+static ar_gguf_writer *adapter_writer(const char *architecture, float alpha) {
     ar_error err;
     ar_gguf_writer *w;
     assert_ok(ar__gguf_writer_new(&w, &err), err);
     assert_ok(ar__gguf_writer_set_string(w, "general.type", "adapter", &err), err);
-    assert_ok(ar__gguf_writer_set_string(w, "general.architecture", "qwen2", &err), err);
+    assert_ok(ar__gguf_writer_set_string(w, "general.architecture", architecture, &err), err);
     assert_ok(ar__gguf_writer_set_string(w, "adapter.type", "lora", &err), err);
-    assert_ok(ar__gguf_writer_set_f32(w, "adapter.lora.alpha", 0.0004F, &err), err);
+    assert_ok(ar__gguf_writer_set_f32(w, "adapter.lora.alpha", alpha, &err), err);
+    return w;
+}
+
+/* So small that Q8_0 eats nearly all of it. */
+static const char *adapter(void) {
+    ar_gguf_writer *w = adapter_writer("qwen2", 0.0004F);
     add(w, "blk.0.ffn_down.weight.lora_a", AR_F32, N, 4, 5, 0.3F);
     add(w, "blk.0.ffn_down.weight.lora_b", AR_F32, 4, N, 6, 0.3F);
     return save(w, "adapter.gguf");
@@ -153,11 +158,7 @@ static void the_site_that_lost_most_is_rescued(void **state) {
     char model[300], path[300], plain[300], out[300];
     uint64_t left = 1;
     snprintf(model, sizeof model, "%s", base());
-    assert_ok(ar__gguf_writer_new(&w, &err), err);
-    assert_ok(ar__gguf_writer_set_string(w, "general.type", "adapter", &err), err);
-    assert_ok(ar__gguf_writer_set_string(w, "general.architecture", "qwen2", &err), err);
-    assert_ok(ar__gguf_writer_set_string(w, "adapter.type", "lora", &err), err);
-    assert_ok(ar__gguf_writer_set_f32(w, "adapter.lora.alpha", 0.0004F, &err), err);
+    w = adapter_writer("qwen2", 0.0004F);
     add(w, "blk.0.ffn_down.weight.lora_a", AR_F32, N, 4, 5, 0.3F);
     add(w, "blk.0.ffn_down.weight.lora_b", AR_F32, 4, N, 6, 0.3F);
     add(w, "blk.0.ffn_up.weight.lora_a", AR_F32, N, 4, 7, 30);
@@ -215,6 +216,9 @@ static void adapted_matrices_may_be_quantised_otherwise(void **state) {
     ar_merge_options o = {.model = model, .adapters = adapters, .adapter_count = 1, .out = temp_path("never.gguf"), .dtype = "q4_k"};
     assert_error(ar_merge(&r, rt, &o, &err), AR_ERR_UNSUPPORTED, err, "rows of 64 values, q4_k has blocks of 256");
     ar_merge_result_release(&r);
+    o.dtype = "nf4";
+    assert_error(ar_merge(&r, rt, &o, &err), AR_ERR_UNSUPPORTED, err, "GGUF has no type for dtype nf4");
+    ar_merge_result_release(&r);
     for (size_t i = 0; i < 3; i++) {
         o.dtype = (const char *const[]){"iq4_xs", "i8", "f64"}[i];
         assert_error(ar_merge(&r, rt, &o, &err), AR_ERR_USAGE, err, "wanted keep, f32, f16 or bf16, or in a GGUF file q8_0");
@@ -237,11 +241,7 @@ static void fused_weights_are_named(void **state) {
     add(w, "token_embd.weight", AR_F32, 8, 8, 1, 0.1F);
     add(w, "blk.0.attn_qkv.weight", AR_F32, 8, 24, 2, 0.1F);
     snprintf(base_path, sizeof base_path, "%s", save(w, "fused.gguf"));
-    assert_ok(ar__gguf_writer_new(&w, &err), err);
-    assert_ok(ar__gguf_writer_set_string(w, "general.type", "adapter", &err), err);
-    assert_ok(ar__gguf_writer_set_string(w, "general.architecture", "llama", &err), err);
-    assert_ok(ar__gguf_writer_set_string(w, "adapter.type", "lora", &err), err);
-    assert_ok(ar__gguf_writer_set_f32(w, "adapter.lora.alpha", 4, &err), err);
+    w = adapter_writer("llama", 4);
     add(w, "blk.0.attn_q.weight.lora_a", AR_F32, 8, 2, 5, 0.3F);
     add(w, "blk.0.attn_q.weight.lora_b", AR_F32, 2, 8, 6, 0.3F);
     snprintf(adapter_path, sizeof adapter_path, "%s", save(w, "on-fused.gguf"));

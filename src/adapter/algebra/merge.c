@@ -72,6 +72,10 @@ static ar_status read_dtype(ar_merging *m, ar_error *err) {
 }
 
 static ar_status check_dtype(const ar_merging *m, ar_error *err) {
+    uint32_t type;
+    if (m->gguf && m->has_dtype && !ar__ggml_type_of(&type, m->dtype))
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: GGUF has no type for dtype %s, wanted one such as f16, q8_0 or q4_k", m->o->model,
+                        m->o->dtype);
     if (m->gguf) return AR_OK;
     if (m->o->rescue)
         return ar__fail(
