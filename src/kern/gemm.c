@@ -6,7 +6,7 @@
 #include "base/size.h"
 #include "kern/gemm_group.h"
 
-bool ar__gemm_in_bf16(const ar_runtime *rt, const ar_gemm *g) { return rt->bf16 && g->is_weight; }
+bool ar__gemm_in_bf16(const ar_runtime *rt, const ar_gemm *g) { return rt->bf16 && (g->is_weight || g->is_pair); }
 
 static const ar_gemm_backend *choose(const ar_runtime *rt, const ar_gemm *g) {
     int i = 0;
@@ -112,20 +112,4 @@ void ar__gemm_xwt(const ar_runtime *rt, float *y, const float *x, const void *w,
 void ar__gemm_dyw(const ar_runtime *rt, float *dx, const float *dy, const void *w, ar_dtype t, size_t m, size_t n, size_t k,
                   bool accumulate) {
     run_with(rt, ar__gemm_backward(dx, dy, w, t, m, n, k), accumulate);
-}
-
-void ar__gemm_dytx(const ar_runtime *rt, float *dw, const float *dy, const float *x, size_t m, size_t n, size_t k) {
-    ar__gemm(rt, &(ar_gemm){.m = n,
-                            .n = k,
-                            .k = m,
-                            .a = dy,
-                            .a_row = 1,
-                            .a_col = n,
-                            .b = x,
-                            .b_type = AR_F32,
-                            .b_ld = k,
-                            .b_rows = false,
-                            .c = dw,
-                            .c_ld = k,
-                            .accumulate = true});
 }

@@ -55,7 +55,9 @@ typedef struct ar_gemm {
     size_t c_ld;
     bool accumulate; /* += */
     /* What follows may be left zero. */
-    bool is_weight;            /* B is a weight of the base: the runtime's `compute` decides the arithmetic; else f32 */
+    bool is_weight; /* B is a weight of the base: the runtime's `compute` decides the arithmetic; else f32 */
+    bool is_pair;   /* B is A or B of a pair, f32, and the left operand one that also meets a weight: under bf16 it is rounded as there, B
+                       keeps 16 bits (panels.h) */
     const ar_gemm_term *terms; /* added in this order, always in f32 */
     size_t term_count;
     const float *bias;           /* [n], added last */
@@ -78,7 +80,7 @@ extern const ar_gemm_backend ar__gemm_matrix, ar__gemm_bf16, ar__gemm_own, ar__g
 
 void ar__openblas_prepare(void); /* one thread where that can only be said for the process; else see kern/alone.h */
 
-/* Whether both operands are to be rounded to bf16 (sums stay f32). */
+/* Whether the operands are to be rounded to bf16, of a pair's the left alone (sums stay f32). */
 bool ar__gemm_in_bf16(const ar_runtime *rt, const ar_gemm *g);
 
 /* Runs the product on the first backend that accepts it, with the runtime's threads. */
@@ -99,8 +101,10 @@ ar_gemm ar__gemm_backward(float *dx, const float *dy, const void *w, ar_dtype t,
 void ar__gemm_xwt(const ar_runtime *rt, float *y, const float *x, const void *w, ar_dtype t, size_t m, size_t n, size_t k, bool accumulate);
 void ar__gemm_dyw(const ar_runtime *rt, float *dx, const float *dy, const void *w, ar_dtype t, size_t m, size_t n, size_t k,
                   bool accumulate);
-/* dW[n, k] += dY[m, n]^T · X[m, k] */
-void ar__gemm_dytx(const ar_runtime *rt, float *dw, const float *dy, const float *x, size_t m, size_t n, size_t k);
+/* dW[n, k] += dY[., n]^T · X[., k] over the rows of each sample, one after the other, in f32.  start: samples + 1 offsets; dY and X begin
+ * at the first. */
+void ar__gemm_dytx(const ar_runtime *rt, float *dw, const float *dy, const float *x, const size_t *start, size_t samples, size_t n,
+                   size_t k);
 
 /* The pieces, for loops that run inside one thread (attention).
  * Packed sizes in floats: m (or n) rounded up to mr (nr), times k. */

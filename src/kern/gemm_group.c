@@ -18,7 +18,7 @@ static size_t slice_of(size_t k, size_t bytes) {
 }
 
 static size_t left_bytes(const ar_factor *f, size_t rows) {
-    return ar__round_up(ar__round_up(rows, f->panels.mr) * ar__panels_depth(&f->panels, f->k) * f->panels.bytes, AR_PACKED_LINE);
+    return ar__round_up(ar__round_up(rows, f->panels.mr) * ar__panels_depth(&f->panels, f->k) * f->panels.left_bytes, AR_PACKED_LINE);
 }
 
 static ar_factor product_of(const ar_gemm *g, const ar_panels *panels) {
@@ -28,7 +28,8 @@ static ar_factor product_of(const ar_gemm *g, const ar_panels *panels) {
 
 static ar_factor term_of(const ar_gemm_term *e, const ar_runtime *rt) {
     ar_right right = {e->b, e->b_type, e->b_ld, e->b_rows};
-    ar_factor f = {.panels = ar__panels_f32(&rt->kern, false), .first = e->first, .last = e->last, .k = e->k, .right = right, .a = e->a};
+    ar_factor f = {
+        .panels = ar__panels_f32(&rt->kern, false, false), .first = e->first, .last = e->last, .k = e->k, .right = right, .a = e->a};
     f.a_row = e->a_ld;
     f.a_col = 1;
     return f;
@@ -36,11 +37,11 @@ static ar_factor term_of(const ar_gemm_term *e, const ar_runtime *rt) {
 
 /* Columns that come in whole blocks are many: the slices are as deep as their packed block allows. */
 static size_t deepest(const ar_factor *f) {
-    return f->right.rows || ar__dtype(f->right.type)->block == 1 ? SIZE_MAX : AR_GEMM_RIGHT_BYTES / (AR_MOST_BLOCK * f->panels.bytes);
+    return f->right.rows || ar__dtype(f->right.type)->block == 1 ? SIZE_MAX : AR_GEMM_RIGHT_BYTES / (AR_MOST_BLOCK * f->panels.right_bytes);
 }
 
 static void add_factor(ar_group *gr, ar_member *m, ar_factor f, size_t whole_k) {
-    f.slice = m->factor_count == 0 ? ar__min(slice_of(whole_k, f.panels.bytes), ar__max(f.k, 1)) : ar__min(f.k, AR_GEMM_KC);
+    f.slice = m->factor_count == 0 ? ar__min(slice_of(whole_k, f.panels.left_bytes), ar__max(f.k, 1)) : ar__min(f.k, AR_GEMM_KC);
     f.slice = ar__min(f.slice, deepest(&f));
     gr->factor[gr->factor_count++] = f;
     m->factor_count++;
@@ -66,7 +67,7 @@ static const ar_factor *same_left(const ar_group *gr, size_t at) {
         const ar_factor *e = &gr->factor[gr->member[i].factor];
         if (e >= f) break;
         if (e->a == f->a && e->k == f->k && e->a_row == f->a_row && e->a_col == f->a_col && e->panels.bf16 == f->panels.bf16 &&
-            e->panels.rounded == f->panels.rounded && f->first == 0 && f->last == e->last)
+            e->panels.rounded == f->panels.rounded && e->slice == f->slice && f->first == 0 && f->last == e->last)
             return e;
     }
     return NULL;
@@ -90,8 +91,8 @@ static size_t place(ar_group *gr, size_t rows) {
 static void divide(const ar_group *gr, ar_member *m) {
     const ar_factor *f = &gr->factor[m->factor];
     size_t nr = f->panels.nr, threads = (size_t)gr->rt->threads, n = m->g->n;
-    assert(f->slice > 0 && f->panels.bytes > 0);
-    size_t deep = ar__min(f->slice, ar__max(f->k, 1)) * f->panels.bytes, fits = (f->k > f->slice ? LONG_BYTES : BLOCK_BYTES) / deep;
+    assert(f->slice > 0 && f->panels.right_bytes > 0);
+    size_t deep = ar__min(f->slice, ar__max(f->k, 1)) * f->panels.right_bytes, fits = (f->k > f->slice ? LONG_BYTES : BLOCK_BYTES) / deep;
     size_t slivers = ar__max(ar__min(fits, AR_GEMM_NC) / nr, 1);
     while (threads > 1 && slivers > 2 && n / (slivers * nr) < 4 * threads) slivers--;
     m->columns = ar__round_up(slivers * nr, f->right.rows ? nr : ar__max(ar__dtype(f->right.type)->block, nr));

@@ -60,7 +60,7 @@ static void run(const ar_runtime *rt, const ar_gemm *g) {
         for (size_t p = 0; p < g->k || p == 0; p += AR_GEMM_KC) {
             size_t len = ar__min(AR_GEMM_KC, g->k - p);
             widen_block(block, g, j, cols, p, len);
-            if (bf16) ar__round_to_bf16(block, AR_GEMM_NC * len);
+            if (bf16 && !g->is_pair) ar__round_to_bf16(block, AR_GEMM_NC * len);
             for (size_t i = 0; i < g->m; i += ROWS) run_tile(g, bf16, block, spare, i, j, cols, p, len);
         }
     }

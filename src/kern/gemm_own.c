@@ -30,7 +30,7 @@ static bool panel_rows(const ar_group *gr, const ar_factor *f, size_t i, size_t 
 /* Where panel i of the slice at p0 (depth deep) begins: slice after slice, so that a job reads on and on. */
 static char *left_panel(const ar_group *gr, const ar_factor *f, size_t i, size_t p0, size_t depth) {
     size_t rows = ar__round_up(gr->rows, f->panels.mr);
-    return f->left + (rows * p0 + i * f->panels.mr * depth) * f->panels.bytes;
+    return f->left + (rows * p0 + i * f->panels.mr * depth) * f->panels.left_bytes;
 }
 
 static void pack_left(const ar_group *gr, const ar_factor *f) {
@@ -73,7 +73,7 @@ static bool next_slice(const ar_group *gr, const ar_member *m, slice *s) {
 }
 
 static size_t right_bytes(const slice *s, size_t cols) {
-    return ar__round_up(ar__round_up(cols, s->f->panels.nr) * s->depth * s->f->panels.bytes, AR_PACKED_LINE);
+    return ar__round_up(ar__round_up(cols, s->f->panels.nr) * s->depth * s->f->panels.right_bytes, AR_PACKED_LINE);
 }
 
 /* One slice on rows r0..r1 of the block. */
@@ -194,7 +194,7 @@ bool ar__packed_group(const ar_runtime *rt, const ar_gemm *g, const ar_panels *p
 /* k too deep for many rows: as many as fit with a part of k, then the next part.  Parts are whole slices. */
 void ar__packed_deep(const ar_runtime *rt, const ar_gemm *g, const ar_panels *panels) {
     enum { MOST_ROWS = 6 * AR_TILE_ROWS };
-    size_t most = AR_GEMM_LEFT_BYTES / panels->bytes / MOST_ROWS / AR_ONE_SLICE * AR_ONE_SLICE;
+    size_t most = AR_GEMM_LEFT_BYTES / panels->left_bytes / MOST_ROWS / AR_ONE_SLICE * AR_ONE_SLICE;
     ar_gemm part = *g;
     ar_right b = {g->b, g->b_type, g->b_ld, g->b_rows};
     for (size_t i = 0; i < g->m; i += MOST_ROWS) {
@@ -215,7 +215,9 @@ static bool accepts_own(const ar_runtime *rt, const ar_gemm *g) {
     return ar__dtype(g->b_type)->is_weight;
 }
 
-static ar_panels panels_own(const ar_runtime *rt, const ar_gemm *g) { return ar__panels_f32(&rt->kern, ar__gemm_in_bf16(rt, g)); }
+static ar_panels panels_own(const ar_runtime *rt, const ar_gemm *g) {
+    return ar__panels_f32(&rt->kern, ar__gemm_in_bf16(rt, g), g->is_pair);
+}
 
 /* X and dY lie in rows; a transposed left operand belongs to gradients, which are f32. */
 static bool accepts_bf16(const ar_runtime *rt, const ar_gemm *g, const ar_bf16_tile *t) {
@@ -224,14 +226,8 @@ static bool accepts_bf16(const ar_runtime *rt, const ar_gemm *g, const ar_bf16_t
 
 static bool accepts_vector(const ar_runtime *rt, const ar_gemm *g) { return accepts_bf16(rt, g, &rt->kern.bf16); }
 static bool accepts_matrix(const ar_runtime *rt, const ar_gemm *g) { return accepts_bf16(rt, g, &rt->kern.matrix); }
-static ar_panels panels_vector(const ar_runtime *rt, const ar_gemm *g) {
-    (void)g;
-    return ar__panels_bf16(&rt->kern, &rt->kern.bf16);
-}
-static ar_panels panels_matrix(const ar_runtime *rt, const ar_gemm *g) {
-    (void)g;
-    return ar__panels_bf16(&rt->kern, &rt->kern.matrix);
-}
+static ar_panels panels_vector(const ar_runtime *rt, const ar_gemm *g) { return ar__panels_bf16(&rt->kern, &rt->kern.bf16, g->is_pair); }
+static ar_panels panels_matrix(const ar_runtime *rt, const ar_gemm *g) { return ar__panels_bf16(&rt->kern, &rt->kern.matrix, g->is_pair); }
 
 const ar_gemm_backend ar__gemm_own = {"own", accepts_own, NULL, panels_own};
 const ar_gemm_backend ar__gemm_bf16 = {"bf16", accepts_vector, NULL, panels_vector};

@@ -29,7 +29,7 @@ static void run(const ar_runtime *rt, const ar_gemm *g) {
             float sum = 0.0f;
             for (size_t p = 0; p < g->k; p++) {
                 float a = g->a[i * g->a_row + p * g->a_col], b = element(g, t, p, j);
-                sum += bf16 ? rounded(a) * rounded(b) : a * b;
+                sum += (bf16 ? rounded(a) : a) * (bf16 && !g->is_pair ? rounded(b) : b);
             }
             float *c = &g->c[i * g->c_ld + j];
             *c = g->accumulate ? *c + sum : sum;

@@ -11,7 +11,14 @@
 
 #include "kern/dtype.h"
 
-enum { AR_TILE_MAX_MR = 32, AR_TILE_MAX_NR = 64, AR_TILE_ROWS = 96 /* a multiple of every mr */, AR_DOTS = 4 };
+enum {
+    AR_TILE_MAX_MR = 32,
+    AR_TILE_MAX_NR = 64,
+    AR_TILE_ROWS = 96 /* a multiple of every mr */,
+    AR_DOTS = 4,
+    AR_OUTER_ROWS = 8,
+    AR_OUTER_COLS = 48
+};
 
 /* Products of bf16 operands summed in f32.  Packed k is a whole number of kr (zeros behind the last); what a panel's
  * bytes look like is between left and run, a sliver's is always pairs of k: [k / 2][nr][2]. */
@@ -52,6 +59,10 @@ typedef struct ar_kernels {
     void (*copy_f32)(float *dst, size_t width, const float *src, size_t ld, size_t cols, size_t k);
     void (*copy_bf16)(float *dst, size_t width, const uint16_t *src, size_t ld, size_t cols, size_t k);
     void (*copy_f16)(float *dst, size_t width, const uint16_t *src, size_t ld, size_t cols, size_t k);
+
+    /* C[i][j] += the sum over t < m, ascending, of left[t * left_ld + i] * right[t * right_ld + j]: operands as they lie.
+     * C: [AR_OUTER_ROWS][AR_OUTER_COLS], dense; i < rows, j < cols, at most those. */
+    void (*outer)(float *c, const float *left, size_t left_ld, size_t rows, const float *right, size_t right_ld, size_t cols, size_t m);
 
     ar_bf16_tile bf16, matrix; /* vector and matrix units for bf16; run is NULL where there are none */
 

@@ -40,6 +40,53 @@ static void tile(size_t k, const float *a, const float *b, float *c, size_t ldc,
     }
 }
 
+enum { OUTER_ROWS = 4, OUTER_COLS = 24 };
+
+/* `rows` is a constant where this is inlined.  Columns that are not there are loaded as zeros. */
+static inline __attribute__((always_inline)) void outer_rows(float *c, const float *left, size_t left_ld, const float *right,
+                                                             size_t right_ld, const __m256i there[3], size_t m, int rows) {
+    __m256 acc[OUTER_ROWS][3];
+#pragma GCC unroll 4
+    for (int i = 0; i < rows; i++) acc[i][0] = acc[i][1] = acc[i][2] = _mm256_setzero_ps();
+    for (size_t t = 0; t < m; t++, left += left_ld, right += right_ld) {
+        __m256 b0 = _mm256_maskload_ps(right, there[0]), b1 = _mm256_maskload_ps(right + 8, there[1]),
+               b2 = _mm256_maskload_ps(right + 16, there[2]);
+        _mm_prefetch((const char *)(right + 8 * right_ld), _MM_HINT_T0);
+        _mm_prefetch((const char *)(right + 8 * right_ld + 16), _MM_HINT_T0);
+#pragma GCC unroll 4
+        for (int i = 0; i < rows; i++) {
+            __m256 x = _mm256_broadcast_ss(left + i);
+            acc[i][0] = _mm256_fmadd_ps(x, b0, acc[i][0]);
+            acc[i][1] = _mm256_fmadd_ps(x, b1, acc[i][1]);
+            acc[i][2] = _mm256_fmadd_ps(x, b2, acc[i][2]);
+        }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 3
+        for (int q = 0; q < 3; q++) {
+            float *to = c + i * AR_OUTER_COLS + 8 * q;
+            _mm256_storeu_ps(to, _mm256_add_ps(_mm256_loadu_ps(to), acc[i][q]));
+        }
+}
+
+static void outer(float *c, const float *left, size_t left_ld, size_t rows, const float *right, size_t right_ld, size_t cols, size_t m) {
+    for (size_t j = 0; j < cols; j += OUTER_COLS) {
+        __m256i there[3], lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        for (int q = 0; q < 3; q++) there[q] = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(cols - j) - 8 * q), lane);
+        for (size_t i = 0; i < rows;) {
+            float *to = c + i * AR_OUTER_COLS + j;
+            if (rows - i >= OUTER_ROWS) {
+                outer_rows(to, left + i, left_ld, right + j, right_ld, there, m, OUTER_ROWS);
+                i += OUTER_ROWS;
+            } else {
+                outer_rows(to, left + i, left_ld, right + j, right_ld, there, m, 1);
+                i++;
+            }
+        }
+    }
+}
+
 static inline void transpose8(__m256 r[8]) {
     __m256 t[8], u[8];
     for (int i = 0; i < 4; i++) {
@@ -168,6 +215,7 @@ void ar__kernels_avx2(ar_kernels *k) {
     k->mr = MR;
     k->nr = NR;
     k->tile = tile;
+    k->outer = outer;
     k->interleave = interleave;
     k->interleave_bf16 = interleave_bf16;
     k->interleave_f16 = interleave_f16;

@@ -40,6 +40,49 @@ static void tile(size_t k, const float *a, const float *b, float *c, size_t ldc,
     }
 }
 
+/* `rows` is a constant where this is inlined. */
+static inline __attribute__((always_inline)) void outer_rows(float *c, const float *left, size_t left_ld, const float *right,
+                                                             size_t right_ld, const __mmask16 there[3], size_t m, int rows) {
+    __m512 acc[AR_OUTER_ROWS][3];
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++) acc[i][0] = acc[i][1] = acc[i][2] = _mm512_setzero_ps();
+    for (size_t t = 0; t < m; t++, left += left_ld, right += right_ld) {
+        __m512 b0 = _mm512_maskz_loadu_ps(there[0], right), b1 = _mm512_maskz_loadu_ps(there[1], right + 16),
+               b2 = _mm512_maskz_loadu_ps(there[2], right + 32);
+        for (int q = 0; q < 3; q++) _mm_prefetch((const char *)(right + 8 * right_ld + 16 * q), _MM_HINT_T0);
+#pragma GCC unroll 8
+        for (int i = 0; i < rows; i++) {
+            __m512 x = _mm512_set1_ps(left[i]);
+            acc[i][0] = _mm512_fmadd_ps(x, b0, acc[i][0]);
+            acc[i][1] = _mm512_fmadd_ps(x, b1, acc[i][1]);
+            acc[i][2] = _mm512_fmadd_ps(x, b2, acc[i][2]);
+        }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 3
+        for (int q = 0; q < 3; q++) {
+            float *to = c + i * AR_OUTER_COLS + 16 * q;
+            _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), acc[i][q]));
+        }
+}
+
+static void outer(float *c, const float *left, size_t left_ld, size_t rows, const float *right, size_t right_ld, size_t cols, size_t m) {
+    __mmask16 there[3];
+    for (size_t q = 0; q < 3; q++) there[q] = (__mmask16)(cols >= 16 * q + 16 ? 0xffffu : cols > 16 * q ? (1u << (cols - 16 * q)) - 1 : 0);
+    if (rows == AR_OUTER_ROWS) {
+        outer_rows(c, left, left_ld, right, right_ld, there, m, AR_OUTER_ROWS);
+        return;
+    }
+    for (size_t i = 0, n; i < rows; i += n) {
+        n = rows - i >= 4 ? 4 : rows - i >= 2 ? 2 : 1;
+        float *to = c + i * AR_OUTER_COLS;
+        if (n == 4) outer_rows(to, left + i, left_ld, right, right_ld, there, m, 4);
+        if (n == 2) outer_rows(to, left + i, left_ld, right, right_ld, there, m, 2);
+        if (n == 1) outer_rows(to, left + i, left_ld, right, right_ld, there, m, 1);
+    }
+}
+
 static inline __m512 load_f32(const void *w, size_t at, __mmask16 there) { return _mm512_maskz_loadu_ps(there, (const float *)w + at); }
 static inline __m512 load_bf16(const void *w, size_t at, __mmask16 there) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(there, (const uint16_t *)w + at)), 16));
@@ -200,6 +243,7 @@ void ar__kernels_avx512(ar_kernels *k) {
     k->mr = MR;
     k->nr = NR;
     k->tile = tile;
+    k->outer = outer;
     elem_fill(k);
 #define FILL(type, name, block, bytes, is_weight, to, from) k->unpack[type] = to;
     AR_EACH_BLOCK_TYPE(FILL)

@@ -17,6 +17,20 @@ static void tile(size_t k, const float *a, const float *b, float *c, size_t ldc,
         }
 }
 
+/* Four by sixteen sums at a time. */
+static void outer(float *c, const float *left, size_t left_ld, size_t rows, const float *right, size_t right_ld, size_t cols, size_t m) {
+    for (size_t i0 = 0; i0 < rows; i0 += MR)
+        for (size_t j0 = 0; j0 < cols; j0 += NR) {
+            float acc[MR][NR] = {{0}};
+            size_t down = rows - i0 < MR ? rows - i0 : MR, across = cols - j0 < NR ? cols - j0 : NR;
+            for (size_t t = 0; t < m; t++)
+                for (size_t i = 0; i < down; i++)
+                    for (size_t j = 0; j < across; j++) acc[i][j] += left[t * left_ld + i0 + i] * right[t * right_ld + j0 + j];
+            for (size_t i = 0; i < down; i++)
+                for (size_t j = 0; j < across; j++) c[(i0 + i) * AR_OUTER_COLS + j0 + j] += acc[i][j];
+        }
+}
+
 typedef float (*widener)(const void *src, size_t at);
 static inline float from_f32(const void *src, size_t at) { return ((const float *)src)[at]; }
 static inline float from_bf16(const void *src, size_t at) { return ar__bf16_to_f32(((const uint16_t *)src)[at]); }
@@ -55,6 +69,7 @@ void ar__kernels_c(ar_kernels *k) {
                       .mr = MR,
                       .nr = NR,
                       .tile = tile,
+                      .outer = outer,
                       .interleave = interleave,
                       .interleave_bf16 = interleave_bf16,
                       .interleave_f16 = interleave_f16,

@@ -46,6 +46,7 @@ static inline void pairs_of_rows(uint16_t *dst, size_t width, const uint16_t *sr
         for (size_t i0 = 0; i0 < width; i0 += 16) {
             __m512i r[16];
             __mmask32 there = first32(p < k ? k - p : 0);
+            for (size_t i = 0; i < 16; i++) _mm_prefetch((const char *)(src + (i0 + i + width) * ld + p), _MM_HINT_T1);
             for (size_t i = 0; i < 16; i++)
                 r[i] = i0 + i < rows ? _mm512_maskz_loadu_epi16(there, src + (i0 + i) * ld + p) : _mm512_setzero_si512();
             transpose16(r);

@@ -1,15 +1,31 @@
 #include "kern/panels.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "base/size.h"
+#include "kern/half.h"
 
-ar_panels ar__panels_f32(const ar_kernels *kn, bool rounded) {
-    return (ar_panels){.kn = kn, .rounded = rounded, .mr = (size_t)kn->mr, .nr = (size_t)kn->nr, .kr = 1, .bytes = sizeof(float)};
+ar_panels ar__panels_f32(const ar_kernels *kn, bool rounded, bool halves) {
+    return (ar_panels){.kn = kn,
+                       .rounded = rounded,
+                       .halves = halves,
+                       .mr = (size_t)kn->mr,
+                       .nr = (size_t)kn->nr,
+                       .kr = 1,
+                       .left_bytes = sizeof(float),
+                       .right_bytes = sizeof(float)};
 }
 
-ar_panels ar__panels_bf16(const ar_kernels *kn, const ar_bf16_tile *t) {
-    return (ar_panels){.kn = kn, .bf16 = t, .mr = (size_t)t->mr, .nr = (size_t)t->nr, .kr = (size_t)t->kr, .bytes = sizeof(uint16_t)};
+ar_panels ar__panels_bf16(const ar_kernels *kn, const ar_bf16_tile *t, bool halves) {
+    return (ar_panels){.kn = kn,
+                       .bf16 = t,
+                       .halves = halves,
+                       .mr = (size_t)t->mr,
+                       .nr = (size_t)t->nr / (halves ? 2 : 1),
+                       .kr = (size_t)t->kr,
+                       .left_bytes = sizeof(uint16_t),
+                       .right_bytes = sizeof(uint16_t) * (halves ? 2 : 1)};
 }
 
 void ar__panels_left(const ar_panels *p, void *dst, const float *a, size_t a_row, size_t a_col, size_t rows, size_t k) {
@@ -66,7 +82,7 @@ static void right_f32(const ar_panels *p, float *dst, void *copy, const ar_right
             (w.rows ? kn->interleave_bf16 : kn->copy_bf16)(to, p->nr, from, w.ld, n, len);
         else
             (w.rows ? kn->interleave_f16 : kn->copy_f16)(to, p->nr, from, w.ld, n, len);
-        if (p->rounded && w.type != AR_BF16) ar__round_to_bf16(to, p->nr * len);
+        if (p->rounded && !p->halves && w.type != AR_BF16) ar__round_to_bf16(to, p->nr * len);
     }
 }
 
@@ -84,8 +100,42 @@ static void right_bf16(const ar_panels *p, uint16_t *dst, void *copy, const ar_r
     }
 }
 
+/* Upper and lower halves of n numbers. */
+static void split(const ar_kernels *kn, uint16_t *upper, uint16_t *lower, const float *src, size_t n) {
+    enum { PART = 256 };
+    float rest[PART];
+    for (size_t q = 0; q < n; q += PART) {
+        size_t len = ar__min(PART, n - q);
+        kn->to_bf16(upper + q, src + q, len);
+        for (size_t i = 0; i < len; i++) rest[i] = src[q + i] - ar__bf16_to_f32(upper[q + i]);
+        kn->to_bf16(lower + q, rest, len);
+    }
+}
+
+/* Slivers of n columns and their lower halves behind them, the missing ones zeros. */
+static void right_halves(const ar_panels *p, uint16_t *dst, uint16_t *copy, const ar_right *b, size_t j0, size_t cols, size_t p0,
+                         size_t len) {
+    size_t nr = p->nr, depth = ar__panels_depth(p, len);
+    assert(b->type == AR_F32);
+    for (size_t j = 0; j < cols; j += nr) {
+        size_t n = ar__min(nr, cols - j);
+        if (n < nr) memset(copy, 0, 2 * nr * len * sizeof *copy);
+        if (b->rows)
+            for (size_t i = 0; i < n; i++) split(p->kn, copy + i * len, copy + (nr + i) * len, ar__right_element(b, j0 + j + i, p0), len);
+        else
+            for (size_t i = 0; i < len; i++)
+                split(p->kn, copy + 2 * i * nr, copy + (2 * i + 1) * nr, ar__right_element(b, p0 + i, j0 + j), n);
+        if (b->rows)
+            p->bf16->right_rows(dst + 2 * j * depth, copy, len, 2 * nr, len);
+        else
+            p->bf16->right_columns(dst + 2 * j * depth, copy, 2 * nr, 2 * nr, len);
+    }
+}
+
 void ar__panels_right(const ar_panels *p, void *dst, void *copy, const ar_right *b, size_t j0, size_t cols, size_t p0, size_t len) {
-    if (p->bf16)
+    if (p->bf16 && p->halves)
+        right_halves(p, dst, copy, b, j0, cols, p0, len);
+    else if (p->bf16)
         right_bf16(p, dst, copy, b, j0, cols, p0, len);
     else
         right_f32(p, dst, copy, b, j0, cols, p0, len);
@@ -107,37 +157,39 @@ static void fetch(const char *from, size_t bytes) {
 void ar__panels_multiply(const ar_panels *p, float *c, size_t c_ld, const void *panel, const void *slivers, size_t sliver, size_t rows,
                          size_t cols, size_t k, bool accumulate) {
     _Alignas(64) float spare[AR_TILE_MAX_MR * AR_TILE_MAX_NR];
-    size_t panel_bytes = p->mr * k * p->bytes, share = panel_bytes / ((cols + p->nr - 1) / p->nr) + 64;
+    bool paired = p->bf16 && p->halves;
+    size_t panel_bytes = p->mr * k * p->left_bytes, share = panel_bytes / ((cols + p->nr - 1) / p->nr) + 64;
     for (size_t j = 0; j < cols; j += p->nr) {
         fetch((const char *)panel + panel_bytes + j / p->nr * share, share);
         size_t n = ar__min(p->nr, cols - j);
-        const char *b = (const char *)slivers + j / p->nr * sliver * p->bytes;
-        if (rows == p->mr && n == p->nr) {
+        const char *b = (const char *)slivers + j / p->nr * sliver * p->right_bytes;
+        if (rows == p->mr && n == p->nr && !paired) {
             tile(p, k, panel, b, c + j, c_ld, accumulate);
             continue;
         }
-        tile(p, k, panel, b, spare, p->nr, false);
+        size_t ld = paired ? 2 * p->nr : p->nr;
+        tile(p, k, panel, b, spare, ld, false);
         for (size_t i = 0; i < rows; i++)
             for (size_t q = 0; q < n; q++) {
-                float *to = &c[i * c_ld + j + q], v = spare[i * p->nr + q];
+                float *to = &c[i * c_ld + j + q], v = spare[i * ld + q] + (paired ? spare[i * ld + p->nr + q] : 0.0f);
                 *to = accumulate ? *to + v : v;
             }
     }
 }
 
 void ar__pack_left(const ar_kernels *kn, float *dst, const float *a, size_t a_row, size_t a_col, size_t m, size_t k) {
-    ar_panels p = ar__panels_f32(kn, false);
+    ar_panels p = ar__panels_f32(kn, false, false);
     for (size_t i = 0; i < m; i += p.mr) ar__panels_left(&p, dst + i * k, a + i * a_row, a_row, a_col, ar__min(p.mr, m - i), k);
 }
 
 void ar__pack_right(const ar_kernels *kn, float *dst, const float *b, size_t b_ld, bool b_rows, size_t n, size_t k) {
-    ar_panels p = ar__panels_f32(kn, false);
+    ar_panels p = ar__panels_f32(kn, false, false);
     ar__panels_right(&p, dst, NULL, &(ar_right){b, AR_F32, b_ld, b_rows}, 0, n, 0, k);
 }
 
 void ar__gemm_packed(const ar_kernels *kn, float *c, size_t c_ld, const float *left, const float *right, size_t m, size_t n, size_t k,
                      bool accumulate) {
-    ar_panels p = ar__panels_f32(kn, false);
+    ar_panels p = ar__panels_f32(kn, false, false);
     for (size_t i = 0; i < m; i += p.mr)
         ar__panels_multiply(&p, c + i * c_ld, c_ld, left + i * k, right, p.nr * k, ar__min(p.mr, m - i), n, k, accumulate);
 }

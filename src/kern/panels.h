@@ -2,6 +2,10 @@
  *
  *     left    [panel of mr rows][k][mr]        right   [sliver of nr columns][k][nr]       f32
  *     left    as the tile wants it             right   [sliver][k / 2][nr][2]              bf16
+ *     the same                                 right   [sliver][k / 2][2 nr][2]            halves
+ *
+ * Halves: an f32 operand as the sum of two bf16, b = upper + lower to 2^-17, whose columns stand side by side; what the
+ * tile makes of them is added up.
  *
  * Rows, columns and k past the end are zeros; k is rounded up to kr.  A slice of k begins at a multiple of kr, so it
  * starts mr (nr) times that many elements into its panel (sliver). */
@@ -12,13 +16,15 @@
 
 typedef struct ar_panels {
     const ar_kernels *kn;
-    const ar_bf16_tile *bf16; /* NULL: f32 tiles */
-    bool rounded;             /* f32 tiles on operands that are rounded to bf16: the arithmetic without the unit for it */
-    size_t mr, nr, kr, bytes; /* of a packed element */
+    const ar_bf16_tile *bf16;       /* NULL: f32 tiles */
+    bool rounded;                   /* f32 tiles on operands that are rounded to bf16: the arithmetic without the unit for it */
+    bool halves;                    /* the right operand is not rounded */
+    size_t mr, nr, kr;              /* nr: columns of the operand in a sliver */
+    size_t left_bytes, right_bytes; /* of a packed element */
 } ar_panels;
 
-ar_panels ar__panels_f32(const ar_kernels *kn, bool rounded);
-ar_panels ar__panels_bf16(const ar_kernels *kn, const ar_bf16_tile *t);
+ar_panels ar__panels_f32(const ar_kernels *kn, bool rounded, bool halves);
+ar_panels ar__panels_bf16(const ar_kernels *kn, const ar_bf16_tile *t, bool halves);
 static inline size_t ar__panels_depth(const ar_panels *p, size_t k) { return (k + p->kr - 1) / p->kr * p->kr; }
 
 /* One panel of up to mr rows, all of k. */

@@ -117,14 +117,16 @@ double product_exact(const product_setup *s, const product *x, size_t i, size_t 
     *size = 0;
     for (size_t p = 0; p < g->k; p++) {
         float a = g->a[i * g->a_row + p * g->a_col], b = x->wide[j * g->k + p];
-        double v = s->bf16 ? (double)product_round(a) * (double)product_round(b) : (double)a * (double)b;
+        double v = (double)(s->bf16 ? product_round(a) : a) * (double)(s->bf16 && !g->is_pair ? product_round(b) : b);
         sum += v;
         *size += fabs(v);
     }
     return sum;
 }
 
+double product_slack(const product_setup *s, const ar_gemm *g) { return s->bf16 && g->is_pair ? 0x1p-17 : 0.0; }
+
 void product_describe(char *out, size_t room, const product *p) {
-    snprintf(out, room, "%zux%zux%zu%s%s", p->g.m, p->g.n, p->g.k, p->transposed ? ", a transposed" : "",
-             p->g.accumulate ? ", accumulating" : "");
+    snprintf(out, room, "%zux%zux%zu%s%s%s", p->g.m, p->g.n, p->g.k, p->g.is_pair ? ", of a pair" : "",
+             p->transposed ? ", a transposed" : "", p->g.accumulate ? ", accumulating" : "");
 }

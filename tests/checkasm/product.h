@@ -8,7 +8,7 @@ enum { PRODUCT_THREADS = 3 };
 
 typedef struct product_setup {
     const char *backend; /* "modelled": bf16-matrix on a model of the unit */
-    bool bf16;           /* products are asked for in bf16: both operands rounded first */
+    bool bf16;           /* products are asked for in bf16: both operands rounded first, of a pair's the left */
     ar_runtime *rt[PRODUCT_THREADS];
 } product_setup;
 
@@ -31,6 +31,7 @@ float product_b(const void *b, ar_dtype t, size_t ld, bool rows, size_t p, size_
 float product_round(float x); /* to bf16 and back */
 /* sum and sum of magnitudes of A[i]·B[j], operands rounded where the setup says so */
 double product_exact(const product_setup *s, const product *x, size_t i, size_t j, double *size);
+double product_slack(const product_setup *s, const ar_gemm *g); /* of that sum: what a pair's B loses when it is cut in halves */
 void product_describe(char *out, size_t room, const product *p);
 
 #endif

@@ -53,10 +53,7 @@ static void pair_bwd(const ar_runtime *rt, const float *dy, const ar_embedding *
     }
     ar__pair_up_bwd(rt, scratch->du, p, dz + base * dim, m, dim);
     ar__pair_scale_bwd(p, scratch->du, su, rows, seg);
-    for (size_t s = seg->first; p->db && s < seg->last; s++) {
-        size_t r0 = rows->start[s];
-        ar__gemm_dytx(rt, p->db, dz + r0 * dim, su + (r0 - base) * r, rows->start[s + 1] - r0, dim, r);
-    }
+    if (p->db) ar__gemm_dytx(rt, p->db, dz + base * dim, su, &rows->start[seg->first], seg->last - seg->first, dim, r);
     for (size_t j = 0; p->da && j < r; j++)
         for (size_t q = 0; q < m; q++) p->da[j * vocab + (size_t)ids[base + q]] += scratch->du[q * r + j];
 }

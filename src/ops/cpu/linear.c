@@ -83,6 +83,7 @@ static bool su_in_group(ar_gemm *g, ar_gemm_scale *scales, const ar_linear_out *
     const ar_pair_op *p = rows->segment_count ? common_pair(scales, rows, out->lin->site) : NULL;
     if (!p) return false;
     *g = ar__gemm_forward(out->su, x, p->a, AR_F32, rows->count, (size_t)p->rank, out->lin->w.cols);
+    g->is_pair = true;
     g->scales = scales;
     g->scale_count = rows->segment_count;
     return true;
@@ -176,12 +177,10 @@ void ar__cpu_linear_fwd(const ar_runtime *rt, float *y, float *su, const ar_line
 
 static void pair_grads(const ar_runtime *rt, const ar_pair_op *p, const float *dz, const float *in, const float *su, const float *du,
                        const ar_rows *rows, const ar_segment *seg, const ar_linear *lin) {
-    size_t n = lin->w.rows, k = lin->w.cols, r = (size_t)p->rank, base = rows->start[seg->first];
-    for (size_t s = seg->first; s < seg->last; s++) {
-        size_t r0 = rows->start[s], m = rows->start[s + 1] - r0;
-        if (p->db) ar__gemm_dytx(rt, p->db, dz + r0 * n, su + (r0 - base) * r, m, n, r);
-        if (p->da) ar__gemm_dytx(rt, p->da, du + (r0 - base) * r, in + r0 * k, m, r, k);
-    }
+    size_t n = lin->w.rows, k = lin->w.cols, r = (size_t)p->rank, samples = seg->last - seg->first;
+    const size_t *start = &rows->start[seg->first];
+    if (p->db) ar__gemm_dytx(rt, p->db, dz + *start * n, su, start, samples, n, r);
+    if (p->da) ar__gemm_dytx(rt, p->da, du, in + *start * k, start, samples, r, k);
 }
 
 /* The segment's own gradients.  du: formed here unless it is there; dz stays in scratch->dz (DoRA). */
@@ -208,10 +207,7 @@ static void all_grads(const ar_runtime *rt, bool have_du, const float *dy, const
         if (p) segment_grads(rt, scratch->du + at, have_du, dy, lin, p, x, su + at, rows, seg, scratch);
     }
     if (lin->dbias) ar__column_sums(rt, lin->dbias, dy, NULL, NULL, rows, 0, rows->samples, n);
-    for (size_t s = 0; lin->dw && s < rows->samples; s++) {
-        size_t r0 = rows->start[s];
-        ar__gemm_dytx(rt, lin->dw, dy + r0 * n, x + r0 * k, rows->start[s + 1] - r0, n, k);
-    }
+    if (lin->dw) ar__gemm_dytx(rt, lin->dw, dy, x, rows->start, rows->samples, n, k);
 }
 
 /* dx of segments of which some have DoRA: without dropout those send g * dy through W (segment_grads left it in dz), all
@@ -240,6 +236,7 @@ static void plain_dx(const ar_runtime *rt, float *dx, bool accumulate, const flo
     ar_gemm_scale scale = {0, rows->count, own ? (float)own->scale : 1.0f};
     if (own) {
         g[0] = ar__gemm_backward(du, dy, own->b, AR_F32, rows->count, n, (size_t)own->rank);
+        g[0].is_pair = true;
         g[0].scales = &scale;
         g[0].scale_count = 1;
     }

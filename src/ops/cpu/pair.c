@@ -26,7 +26,9 @@ static void multiply(float *x, float by, size_t n) {
 }
 
 void ar__pair_down(const ar_runtime *rt, float *su, const ar_pair_op *p, const float *x, size_t rows, size_t n_in) {
-    ar__gemm_xwt(rt, su, x, p->a, AR_F32, rows, (size_t)p->rank, n_in, false);
+    ar_gemm g = ar__gemm_forward(su, x, p->a, AR_F32, rows, (size_t)p->rank, n_in);
+    g.is_pair = true;
+    ar__gemm(rt, &g);
     multiply(su, (float)p->scale, rows * (size_t)p->rank);
 }
 
@@ -35,7 +37,9 @@ void ar__pair_up(const ar_runtime *rt, float *y, const ar_pair_op *p, const floa
 }
 
 void ar__pair_up_bwd(const ar_runtime *rt, float *du, const ar_pair_op *p, const float *dz, size_t rows, size_t n_out) {
-    ar__gemm_dyw(rt, du, dz, p->b, AR_F32, rows, n_out, (size_t)p->rank, false);
+    ar_gemm g = ar__gemm_backward(du, dz, p->b, AR_F32, rows, n_out, (size_t)p->rank);
+    g.is_pair = true;
+    ar__gemm(rt, &g);
     multiply(du, (float)p->scale, rows * (size_t)p->rank);
 }
 

@@ -1,0 +1,81 @@
+/* Gradients of weights: dW[n, k] += dY^T · X, sample after sample.
+ *
+ * A pair's are narrow: rank rows or columns.  Packing would copy the wide operand for few products with it, so these read
+ * both operands as they lie, in blocks of AR_OUTER_ROWS of the narrow side by AR_OUTER_COLS of the wide one:
+ *
+ *     for each block of columns (a thread's job), block of rows:
+ *         C = its part of dW (dB: transposed);  for each sample: C += left^T · right;  dW's part = C
+ *
+ * An element is summed from zero over a sample's rows and then added, so its bits depend neither on the threads nor on how
+ * samples share batches. */
+#include "base/size.h"
+#include "kern/gemm.h"
+#include "kern/runtime.h"
+
+enum { NARROW = 64 };
+
+typedef struct narrow {
+    float *dw;
+    size_t down, across; /* strides of dW: of the narrow side, of the wide one */
+    const float *left, *right;
+    size_t rows, cols; /* the narrow and the wide side */
+    const size_t *start;
+    size_t samples;
+} narrow;
+
+static void move_block(float *c, const narrow *g, size_t i0, size_t j0, size_t rows, size_t cols, bool back) {
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < cols; j++) {
+            float *here = &c[i * AR_OUTER_COLS + j], *there = &g->dw[(i0 + i) * g->down + (j0 + j) * g->across];
+            *(back ? there : here) = *(back ? here : there);
+        }
+}
+
+static void run_block(const ar_kernels *kn, const narrow *g, size_t i0, size_t j0) {
+    _Alignas(64) float c[AR_OUTER_ROWS * AR_OUTER_COLS] = {0};
+    size_t rows = ar__min(AR_OUTER_ROWS, g->rows - i0), cols = ar__min(AR_OUTER_COLS, g->cols - j0);
+    move_block(c, g, i0, j0, rows, cols, false);
+    for (size_t s = 0; s < g->samples; s++) {
+        size_t r0 = g->start[s] - g->start[0];
+        kn->outer(c, g->left + r0 * g->rows + i0, g->rows, rows, g->right + r0 * g->cols + j0, g->cols, cols,
+                  g->start[s + 1] - g->start[s]);
+    }
+    move_block(c, g, i0, j0, rows, cols, true);
+}
+
+static void run_narrow(const ar_runtime *rt, const narrow *g) {
+    size_t work = (g->start[g->samples] - g->start[0]) * g->rows * g->cols;
+#pragma omp parallel for num_threads(ar__team(rt, work / 16)) schedule(static)
+    for (size_t j = 0; j < g->cols; j += AR_OUTER_COLS)
+        for (size_t i = 0; i < g->rows; i += AR_OUTER_ROWS) run_block(&rt->kern, g, i, j);
+}
+
+static void run_wide(const ar_runtime *rt, float *dw, const float *dy, const float *x, size_t m, size_t n, size_t k) {
+    ar__gemm(rt, &(ar_gemm){.m = n,
+                            .n = k,
+                            .k = m,
+                            .a = dy,
+                            .a_row = 1,
+                            .a_col = n,
+                            .b = x,
+                            .b_type = AR_F32,
+                            .b_ld = k,
+                            .b_rows = false,
+                            .c = dw,
+                            .c_ld = k,
+                            .accumulate = true});
+}
+
+void ar__gemm_dytx(const ar_runtime *rt, float *dw, const float *dy, const float *x, const size_t *start, size_t samples, size_t n,
+                   size_t k) {
+    if (n <= NARROW && n <= k) {
+        run_narrow(rt, &(narrow){dw, k, 1, dy, x, n, k, start, samples});
+    } else if (k <= NARROW) {
+        run_narrow(rt, &(narrow){dw, 1, k, x, dy, k, n, start, samples});
+    } else {
+        for (size_t s = 0; s < samples; s++) {
+            size_t r0 = start[s] - start[0];
+            run_wide(rt, dw, dy + r0 * n, x + r0 * k, start[s + 1] - start[s], n, k);
+        }
+    }
+}
