@@ -106,13 +106,6 @@ void ar__gemm_dyw(const ar_runtime *rt, float *dx, const float *dy, const void *
 void ar__gemm_dytx(const ar_runtime *rt, float *dw, const float *dy, const float *x, const size_t *start, size_t samples, size_t n,
                    size_t k);
 
-/* The pieces, for loops that run inside one thread (attention).
- * Packed sizes in floats: m (or n) rounded up to mr (nr), times k. */
-void ar__pack_left(const ar_kernels *kn, float *dst, const float *a, size_t a_row, size_t a_col, size_t m, size_t k);
-void ar__pack_right(const ar_kernels *kn, float *dst, const float *b, size_t b_ld, bool b_rows, size_t n, size_t k);
-void ar__gemm_packed(const ar_kernels *kn, float *c, size_t c_ld, const float *left, const float *right, size_t m, size_t n, size_t k,
-                     bool accumulate);
-
 /* y[rows, n] (+)= x[rows, k] W[n, k]^T for few rows: decoding.  Not bit-equal to the tiles. */
 typedef struct ar_gemv {
     float *y;

@@ -5,6 +5,7 @@
 
 #include "base/size.h"
 #include "kern/half.h"
+#include "kern/runtime.h"
 
 ar_panels ar__panels_f32(const ar_kernels *kn, bool rounded, bool halves) {
     return (ar_panels){.kn = kn,
@@ -59,6 +60,10 @@ static ar_right plain(const ar_kernels *kn, void *copy, ar_dtype type, const ar_
             size_t n = ar__min(PART, width - q);
             const void *from = b->rows ? ar__right_element(b, j0 + i, p0 + q) : ar__right_element(b, p0 + i, j0 + q);
             char *dst = (char *)copy + (i * width + q) * bytes;
+            if (b->type == AR_F32 && type == AR_BF16) {
+                kn->to_bf16((uint16_t *)(void *)dst, from, n);
+                continue;
+            }
             unpack(type == AR_F32 ? (float *)(void *)dst : part, from, n);
             if (type != AR_F32) kn->to_bf16((uint16_t *)(void *)dst, part, n);
         }
@@ -177,19 +182,26 @@ void ar__panels_multiply(const ar_panels *p, float *c, size_t c_ld, const void *
     }
 }
 
-void ar__pack_left(const ar_kernels *kn, float *dst, const float *a, size_t a_row, size_t a_col, size_t m, size_t k) {
-    ar_panels p = ar__panels_f32(kn, false, false);
-    for (size_t i = 0; i < m; i += p.mr) ar__panels_left(&p, dst + i * k, a + i * a_row, a_row, a_col, ar__min(p.mr, m - i), k);
+ar_panels ar__panels_inside(const ar_runtime *rt) {
+    const ar_kernels *kn = &rt->kern;
+    const ar_bf16_tile *unit = kn->matrix.run ? &kn->matrix : &kn->bf16;
+    return rt->bf16 && unit->run ? ar__panels_bf16(kn, unit, false) : ar__panels_f32(kn, rt->bf16, false);
 }
 
-void ar__pack_right(const ar_kernels *kn, float *dst, const float *b, size_t b_ld, bool b_rows, size_t n, size_t k) {
-    ar_panels p = ar__panels_f32(kn, false, false);
-    ar__panels_right(&p, dst, NULL, &(ar_right){b, AR_F32, b_ld, b_rows}, 0, n, 0, k);
+void ar__pack_left(const ar_panels *p, void *dst, const float *a, size_t a_row, size_t a_col, size_t m, size_t k) {
+    size_t depth = ar__panels_depth(p, k) * p->left_bytes;
+    for (size_t i = 0; i < m; i += p->mr)
+        ar__panels_left(p, (char *)dst + i * depth, a + i * a_row, a_row, a_col, ar__min(p->mr, m - i), k);
 }
 
-void ar__gemm_packed(const ar_kernels *kn, float *c, size_t c_ld, const float *left, const float *right, size_t m, size_t n, size_t k,
+void ar__pack_right(const ar_panels *p, void *dst, void *copy, const float *b, size_t b_ld, bool b_rows, size_t n, size_t k) {
+    ar__panels_right(p, dst, copy, &(ar_right){b, AR_F32, b_ld, b_rows}, 0, n, 0, k);
+}
+
+void ar__gemm_packed(const ar_panels *p, float *c, size_t c_ld, const void *left, const void *right, size_t m, size_t n, size_t k,
                      bool accumulate) {
-    ar_panels p = ar__panels_f32(kn, false, false);
-    for (size_t i = 0; i < m; i += p.mr)
-        ar__panels_multiply(&p, c + i * c_ld, c_ld, left + i * k, right, p.nr * k, ar__min(p.mr, m - i), n, k, accumulate);
+    size_t depth = ar__panels_depth(p, k);
+    for (size_t i = 0; i < m; i += p->mr)
+        ar__panels_multiply(p, c + i * c_ld, c_ld, (const char *)left + i * depth * p->left_bytes, right, p->nr * depth,
+                            ar__min(p->mr, m - i), n, depth, accumulate);
 }

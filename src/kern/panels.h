@@ -48,6 +48,14 @@ void ar__panels_right(const ar_panels *p, void *dst, void *copy, const ar_right 
 void ar__panels_multiply(const ar_panels *p, float *c, size_t c_ld, const void *panel, const void *slivers, size_t sliver, size_t rows,
                          size_t cols, size_t k, bool accumulate);
 
+/* The pieces, for loops that run inside one thread (attention), on f32 operands.  Packed sizes in floats are at most m (or n) rounded up to
+ * AR_TILE_MAX_NR, times k; a panel takes rows only (a_col = 1) in bf16.  copy: room for n * k elements of bf16. */
+ar_panels ar__panels_inside(const ar_runtime *rt); /* in the arithmetic of the runtime */
+void ar__pack_left(const ar_panels *p, void *dst, const float *a, size_t a_row, size_t a_col, size_t m, size_t k);
+void ar__pack_right(const ar_panels *p, void *dst, void *copy, const float *b, size_t b_ld, bool b_rows, size_t n, size_t k);
+void ar__gemm_packed(const ar_panels *p, float *c, size_t c_ld, const void *left, const void *right, size_t m, size_t n, size_t k,
+                     bool accumulate);
+
 /* Products of one left operand on packed panels; false: too many or too deep for the scratch.  The second: one plain
  * product of any depth. */
 bool ar__packed_group(const ar_runtime *rt, const ar_gemm *g, const ar_panels *panels, size_t count);

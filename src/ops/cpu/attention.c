@@ -5,15 +5,18 @@
 #include <string.h>
 
 #include "base/size.h"
+#include "kern/panels.h"
 
 enum { BLOCK = AR_ATTENTION_BLOCK };
 
 /* One thread's scratch:
  *   left[3], right[4]   packed operands of up to BLOCK x max(BLOCK, D), with room for the tile's padding
- *   s, p                two BLOCK x BLOCK score tiles
+ *   copy                an operand on its way into right
+ *   s, p, turned        BLOCK x BLOCK: two score tiles, and one with rows and columns exchanged
  *   acc                 group x BLOCK x D accumulators        m, l   group x BLOCK running maxima and sums */
 typedef struct scratch {
-    float *left[3], *right[4], *s, *p, *acc, *m, *l;
+    ar_panels panels; /* of all products here */
+    float *left[3], *right[4], *copy, *s, *p, *turned, *acc, *m, *l;
 } scratch;
 
 static size_t operand_floats(const ar_attention *at) {
@@ -24,7 +27,7 @@ static size_t operand_floats(const ar_attention *at) {
 size_t ar__cpu_attention_scratch(const ar_runtime *rt, const ar_attention *at) {
     (void)rt;
     size_t group = at->heads / at->kv_heads;
-    return 7 * operand_floats(at) + 2 * BLOCK * BLOCK + group * BLOCK * at->head_dim + 2 * group * BLOCK + 16 * 12;
+    return 8 * operand_floats(at) + 3 * BLOCK * BLOCK + group * BLOCK * at->head_dim + 2 * group * BLOCK + 16 * 14;
 }
 
 static float *take(float **at, size_t n) {
@@ -36,15 +39,51 @@ static float *take(float **at, size_t n) {
 static scratch cut_scratch(const ar_runtime *rt, const ar_attention *at, float *memory) {
     size_t group = at->heads / at->kv_heads, operand = operand_floats(at);
     float *p = memory + (size_t)omp_get_thread_num() * ((ar__cpu_attention_scratch(rt, at) + 15) / 16 * 16);
-    scratch s;
+    scratch s = {.panels = ar__panels_inside(rt)};
     for (int i = 0; i < 3; i++) s.left[i] = take(&p, operand);
     for (int i = 0; i < 4; i++) s.right[i] = take(&p, operand);
+    s.copy = take(&p, operand);
     s.s = take(&p, BLOCK * BLOCK);
     s.p = take(&p, BLOCK * BLOCK);
+    s.turned = take(&p, BLOCK * BLOCK);
     s.acc = take(&p, group * BLOCK * at->head_dim);
     s.m = take(&p, group * BLOCK);
     s.l = take(&p, group * BLOCK);
     return s;
+}
+
+/* Around a thread's work. */
+static scratch begin(const ar_runtime *rt, const ar_attention *at, float *memory) {
+    scratch sc = cut_scratch(rt, at, memory);
+    if (sc.panels.bf16 && sc.panels.bf16->begin) sc.panels.bf16->begin();
+    return sc;
+}
+
+static void end(const scratch *sc) {
+    if (sc->panels.bf16 && sc->panels.bf16->end) sc->panels.bf16->end();
+}
+
+/* The scratch's operands: left[i] from rows of A, right[i] from f32 rows of B or of columns. */
+static void pack_left(const scratch *sc, int i, const float *a, size_t ld, size_t rows, size_t k) {
+    ar__pack_left(&sc->panels, sc->left[i], a, ld, 1, rows, k);
+}
+
+static void pack_right(const scratch *sc, int i, const float *b, size_t ld, bool rows, size_t n, size_t k) {
+    ar__pack_right(&sc->panels, sc->right[i], sc->copy, b, ld, rows, n, k);
+}
+
+/* left[2] from the columns of a tile [rows, cols]. */
+static void pack_turned(const scratch *sc, const float *tile, size_t rows, size_t cols) {
+    if (!sc->panels.bf16) {
+        ar__pack_left(&sc->panels, sc->left[2], tile, 1, cols, cols, rows);
+        return;
+    }
+    sc->panels.kn->interleave(sc->turned, rows, tile, cols, rows, cols);
+    pack_left(sc, 2, sc->turned, rows, cols, rows);
+}
+
+static void multiply(const scratch *sc, float *c, size_t ld, int left, int right, size_t m, size_t n, size_t k, bool accumulate) {
+    ar__gemm_packed(&sc->panels, c, ld, sc->left[left], sc->right[right], m, n, k, accumulate);
 }
 
 /* First key block that any query of the block at position q0 may see. */
@@ -102,17 +141,17 @@ static void fwd_block(const ar_runtime *rt, float *o, float *lse, const float *q
     for (size_t k0 = first_key(at, q0); k0 < keys; k0 += BLOCK) {
         size_t cols = ar__min(BLOCK, keys - k0);
         const float *kb = k + (b->keys + k0) * kv_ld + kv_head * d, *vb = v + (b->keys + k0) * kv_ld + kv_head * d;
-        ar__pack_right(kn, sc->right[0], kb, kv_ld, true, cols, d);
-        ar__pack_right(kn, sc->right[1], vb, kv_ld, false, d, cols);
+        pack_right(sc, 0, kb, kv_ld, true, cols, d);
+        pack_right(sc, 1, vb, kv_ld, false, d, cols);
         for (size_t g = 0; g < group; g++) {
             float *acc = sc->acc + g * BLOCK * d;
-            ar__pack_left(kn, sc->left[0], q + b->row * ld + (kv_head * group + g) * d, ld, 1, b->count, d);
-            ar__gemm_packed(kn, sc->s, cols, sc->left[0], sc->right[0], b->count, cols, d, false);
+            pack_left(sc, 0, q + b->row * ld + (kv_head * group + g) * d, ld, b->count, d);
+            multiply(sc, sc->s, cols, 0, 0, b->count, cols, d, false);
             scale_tile(sc->s, b->count * cols, at->scale);
             if (at->cap > 0.0f) kn->softcap(sc->s, at->cap, b->count * cols);
             online_softmax(kn, at, sc->s, acc, sc->m + g * BLOCK, sc->l + g * BLOCK, b->count, q0, k0, cols);
-            ar__pack_left(kn, sc->left[1], sc->s, cols, 1, b->count, cols);
-            ar__gemm_packed(kn, acc, d, sc->left[1], sc->right[1], b->count, d, cols, true);
+            pack_left(sc, 1, sc->s, cols, b->count, cols);
+            multiply(sc, acc, d, 1, 1, b->count, d, cols, true);
         }
     }
     for (size_t g = 0; g < group; g++)
@@ -128,10 +167,11 @@ void ar__cpu_attention_fwd(const ar_runtime *rt, float *o, float *lse, const flo
                            const ar_attention *at, const ar_block *blocks, size_t block_count, float *memory) {
 #pragma omp parallel num_threads(ar__team(rt, block_count * at->heads * AR_ATTENTION_BLOCK * at->head_dim * 8))
     {
-        scratch sc = cut_scratch(rt, at, memory);
+        scratch sc = begin(rt, at, memory);
 #pragma omp for schedule(dynamic, 1)
         for (size_t t = 0; t < block_count * at->kv_heads; t++) /* long blocks (late queries) first */
             fwd_block(rt, o, lse, q, k, v, at, &blocks[block_count - 1 - t / at->kv_heads], t % at->kv_heads, &sc);
+        end(&sc);
     }
 }
 
@@ -157,8 +197,8 @@ static void cap_row(const ar_kernels *kn, float *s, float *dp, size_t n, float c
 static void bwd_tile(const ar_kernels *kn, const bwd_args *a, const ar_block *b, size_t head, size_t k0, size_t cols, const scratch *sc) {
     const ar_attention *at = a->at;
     size_t q0 = b->position;
-    ar__gemm_packed(kn, sc->p, cols, sc->left[0], sc->right[0], b->count, cols, at->head_dim, false);
-    ar__gemm_packed(kn, sc->s, cols, sc->left[1], sc->right[1], b->count, cols, at->head_dim, false);
+    multiply(sc, sc->p, cols, 0, 0, b->count, cols, at->head_dim, false);
+    multiply(sc, sc->s, cols, 1, 1, b->count, cols, at->head_dim, false);
     scale_tile(sc->p, b->count * cols, at->scale);
     for (size_t i = 0; i < b->count; i++) {
         size_t from, to, at_row = (b->row + i) * at->heads + head;
@@ -179,16 +219,16 @@ static void bwd_queries(const ar_runtime *rt, const bwd_args *a, const ar_block 
     size_t group = at->heads / at->kv_heads, d = at->head_dim, q0 = b->position, keys = q0 + b->count;
     for (size_t k0 = first_key(at, q0); k0 < keys; k0 += BLOCK) {
         size_t cols = ar__min(BLOCK, keys - k0), at_key = (b->keys + k0) * a->kv_ld + kv_head * d;
-        ar__pack_right(kn, sc->right[0], a->k + at_key, a->kv_ld, true, cols, d);
-        ar__pack_right(kn, sc->right[1], a->v + at_key, a->kv_ld, true, cols, d);
-        ar__pack_right(kn, sc->right[2], a->k + at_key, a->kv_ld, false, d, cols);
+        pack_right(sc, 0, a->k + at_key, a->kv_ld, true, cols, d);
+        pack_right(sc, 1, a->v + at_key, a->kv_ld, true, cols, d);
+        pack_right(sc, 2, a->k + at_key, a->kv_ld, false, d, cols);
         for (size_t g = 0; g < group; g++) {
             size_t head = kv_head * group + g, at_query = b->row * a->ld + head * d;
-            ar__pack_left(kn, sc->left[0], a->q + at_query, a->ld, 1, b->count, d);
-            ar__pack_left(kn, sc->left[1], a->d_o + at_query, a->ld, 1, b->count, d);
+            pack_left(sc, 0, a->q + at_query, a->ld, b->count, d);
+            pack_left(sc, 1, a->d_o + at_query, a->ld, b->count, d);
             bwd_tile(kn, a, b, head, k0, cols, sc);
-            ar__pack_left(kn, sc->left[2], sc->s, cols, 1, b->count, cols);
-            ar__gemm_packed(kn, a->dq + at_query, a->ld, sc->left[2], sc->right[2], b->count, d, cols, k0 > first_key(at, q0));
+            pack_left(sc, 2, sc->s, cols, b->count, cols);
+            multiply(sc, a->dq + at_query, a->ld, 2, 2, b->count, d, cols, k0 > first_key(at, q0));
         }
     }
 }
@@ -200,27 +240,27 @@ static void bwd_keys(const ar_runtime *rt, const bwd_args *a, const ar_block *kb
     const ar_attention *at = a->at;
     size_t group = at->heads / at->kv_heads, d = at->head_dim, k0 = kb->position, cols = kb->count;
     size_t at_key = kb->row * a->kv_ld + kv_head * d;
-    ar__pack_right(kn, sc->right[0], a->k + at_key, a->kv_ld, true, cols, d);
-    ar__pack_right(kn, sc->right[1], a->v + at_key, a->kv_ld, true, cols, d);
-    if (with_dq) ar__pack_right(kn, sc->right[3], a->k + at_key, a->kv_ld, false, d, cols);
+    pack_right(sc, 0, a->k + at_key, a->kv_ld, true, cols, d);
+    pack_right(sc, 1, a->v + at_key, a->kv_ld, true, cols, d);
+    if (with_dq) pack_right(sc, 3, a->k + at_key, a->kv_ld, false, d, cols);
     bool first = true;
     for (size_t i = k0; i < kb->length && first_key(at, i) <= k0; i += BLOCK) {
         ar_block b = {kb->keys + i, ar__min(BLOCK, kb->length - i), kb->keys, i, kb->length};
         for (size_t g = 0; g < group; g++) {
             size_t head = kv_head * group + g, at_query = b.row * a->ld + head * d;
-            ar__pack_left(kn, sc->left[0], a->q + at_query, a->ld, 1, b.count, d);
-            ar__pack_left(kn, sc->left[1], a->d_o + at_query, a->ld, 1, b.count, d);
+            pack_left(sc, 0, a->q + at_query, a->ld, b.count, d);
+            pack_left(sc, 1, a->d_o + at_query, a->ld, b.count, d);
             bwd_tile(kn, a, &b, head, k0, cols, sc);
-            ar__pack_left(kn, sc->left[2], sc->p, 1, cols, cols, b.count);
-            ar__pack_right(kn, sc->right[2], a->d_o + at_query, a->ld, false, d, b.count);
-            ar__gemm_packed(kn, a->dv + at_key, a->kv_ld, sc->left[2], sc->right[2], cols, d, b.count, !first);
-            ar__pack_left(kn, sc->left[2], sc->s, 1, cols, cols, b.count);
-            ar__pack_right(kn, sc->right[2], a->q + at_query, a->ld, false, d, b.count);
-            ar__gemm_packed(kn, a->dk + at_key, a->kv_ld, sc->left[2], sc->right[2], cols, d, b.count, !first);
+            pack_turned(sc, sc->p, b.count, cols);
+            pack_right(sc, 2, a->d_o + at_query, a->ld, false, d, b.count);
+            multiply(sc, a->dv + at_key, a->kv_ld, 2, 2, cols, d, b.count, !first);
+            pack_turned(sc, sc->s, b.count, cols);
+            pack_right(sc, 2, a->q + at_query, a->ld, false, d, b.count);
+            multiply(sc, a->dk + at_key, a->kv_ld, 2, 2, cols, d, b.count, !first);
             first = false;
             if (!with_dq) continue;
-            ar__pack_left(kn, sc->left[2], sc->s, cols, 1, b.count, cols);
-            ar__gemm_packed(kn, a->dq + at_query, a->ld, sc->left[2], sc->right[3], b.count, d, cols, k0 > first_key(at, i));
+            pack_left(sc, 2, sc->s, cols, b.count, cols);
+            multiply(sc, a->dq + at_query, a->ld, 2, 3, b.count, d, cols, k0 > first_key(at, i));
         }
     }
 }
@@ -254,7 +294,7 @@ void ar__cpu_attention_bwd(const ar_runtime *rt, float *dq, float *dk, float *dv
     size_t tasks = block_count * at->kv_heads;
 #pragma omp parallel num_threads(ar__team(rt, block_count * at->heads * AR_ATTENTION_BLOCK * at->head_dim * 16))
     {
-        scratch sc = cut_scratch(rt, at, memory);
+        scratch sc = begin(rt, at, memory);
 #pragma omp for schedule(static)
         for (size_t i = 0; i < rows * at->heads; i++) dsum[i] = rt->kern.dot(d_o + i * d, o + i * d, d);
 #pragma omp for schedule(dynamic, 1) nowait
@@ -266,5 +306,6 @@ void ar__cpu_attention_bwd(const ar_runtime *rt, float *dq, float *dk, float *dv
 #pragma omp for schedule(dynamic, 1)
         for (size_t t = 0; t < tasks; t++)
             if (!once) bwd_keys(rt, &a, &blocks[t / at->kv_heads], t % at->kv_heads, false, &sc);
+        end(&sc);
     }
 }
