@@ -102,9 +102,9 @@ void ar__gemm_xwt(const ar_runtime *rt, float *y, const float *x, const void *w,
 void ar__gemm_dyw(const ar_runtime *rt, float *dx, const float *dy, const void *w, ar_dtype t, size_t m, size_t n, size_t k,
                   bool accumulate);
 /* dW[n, k] += dY[., n]^T · X[., k] over the rows of each sample, one after the other, in f32.  start: samples + 1 offsets; dY and X begin
- * at the first. */
-void ar__gemm_dytx(const ar_runtime *rt, float *dw, const float *dy, const float *x, const size_t *start, size_t samples, size_t n,
-                   size_t k);
+ * at the first; their rows are dy_ld and x_ld elements apart. */
+void ar__gemm_dytx(const ar_runtime *rt, float *dw, const float *dy, size_t dy_ld, const float *x, size_t x_ld, const size_t *start,
+                   size_t samples, size_t n, size_t k);
 
 /* y[rows, n] (+)= x[rows, k] W[n, k]^T for few rows: decoding.  Not bit-equal to the tiles. */
 typedef struct ar_gemv {

@@ -18,6 +18,7 @@ typedef struct narrow {
     float *dw;
     size_t down, across; /* strides of dW: of the narrow side, of the wide one */
     const float *left, *right;
+    size_t left_ld, right_ld;
     size_t rows, cols; /* the narrow and the wide side */
     const size_t *start;
     size_t samples;
@@ -37,7 +38,7 @@ static void run_block(const ar_kernels *kn, const narrow *g, size_t i0, size_t j
     move_block(c, g, i0, j0, rows, cols, false);
     for (size_t s = 0; s < g->samples; s++) {
         size_t r0 = g->start[s] - g->start[0];
-        kn->outer(c, g->left + r0 * g->rows + i0, g->rows, rows, g->right + r0 * g->cols + j0, g->cols, cols,
+        kn->outer(c, g->left + r0 * g->left_ld + i0, g->left_ld, rows, g->right + r0 * g->right_ld + j0, g->right_ld, cols,
                   g->start[s + 1] - g->start[s]);
     }
     move_block(c, g, i0, j0, rows, cols, true);
@@ -50,32 +51,33 @@ static void run_narrow(const ar_runtime *rt, const narrow *g) {
         for (size_t i = 0; i < g->rows; i += AR_OUTER_ROWS) run_block(&rt->kern, g, i, j);
 }
 
-static void run_wide(const ar_runtime *rt, float *dw, const float *dy, const float *x, size_t m, size_t n, size_t k) {
+static void run_wide(const ar_runtime *rt, float *dw, const float *dy, size_t dy_ld, const float *x, size_t x_ld, size_t m, size_t n,
+                     size_t k) {
     ar__gemm(rt, &(ar_gemm){.m = n,
                             .n = k,
                             .k = m,
                             .a = dy,
                             .a_row = 1,
-                            .a_col = n,
+                            .a_col = dy_ld,
                             .b = x,
                             .b_type = AR_F32,
-                            .b_ld = k,
+                            .b_ld = x_ld,
                             .b_rows = false,
                             .c = dw,
                             .c_ld = k,
                             .accumulate = true});
 }
 
-void ar__gemm_dytx(const ar_runtime *rt, float *dw, const float *dy, const float *x, const size_t *start, size_t samples, size_t n,
-                   size_t k) {
+void ar__gemm_dytx(const ar_runtime *rt, float *dw, const float *dy, size_t dy_ld, const float *x, size_t x_ld, const size_t *start,
+                   size_t samples, size_t n, size_t k) {
     if (n <= NARROW && n <= k) {
-        run_narrow(rt, &(narrow){dw, k, 1, dy, x, n, k, start, samples});
+        run_narrow(rt, &(narrow){dw, k, 1, dy, x, dy_ld, x_ld, n, k, start, samples});
     } else if (k <= NARROW) {
-        run_narrow(rt, &(narrow){dw, 1, k, x, dy, k, n, start, samples});
+        run_narrow(rt, &(narrow){dw, 1, k, x, dy, x_ld, dy_ld, k, n, start, samples});
     } else {
         for (size_t s = 0; s < samples; s++) {
             size_t r0 = start[s] - start[0];
-            run_wide(rt, dw, dy + r0 * n, x + r0 * k, start[s + 1] - start[s], n, k);
+            run_wide(rt, dw, dy + r0 * dy_ld, dy_ld, x + r0 * x_ld, x_ld, start[s + 1] - start[s], n, k);
         }
     }
 }

@@ -27,6 +27,9 @@ typedef struct ar_qkv {
 typedef void ar_qkv_split_fn(const ar_runtime *rt, const ar_qkv *to, const float *joined, size_t rows);
 typedef void ar_qkv_join_fn(const ar_runtime *rt, float *joined, const ar_qkv *from, size_t rows);
 
+/* dst[i][j] = src[i][j] for j < width, in rows of `stride` elements: the columns that begin dst. */
+typedef void ar_columns_put_fn(const ar_runtime *rt, float *dst, size_t stride, const float *src, size_t rows, size_t width);
+
 /* Keys or values of the blocks' rows to their places in a cache. */
 typedef void ar_rows_store_fn(const ar_runtime *rt, float *cache, const float *x, const ar_block *blocks, size_t block_count, size_t width);
 

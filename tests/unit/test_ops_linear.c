@@ -330,12 +330,50 @@ static void embeddings_agree(void **state) {
     }
 }
 
+/* Gradients of a pair of which only the first LEARNED directions learn, beside those of all: the same numbers, close together. */
+static void check_frozen(const shape *s, bool embedding) {
+    enum { LEARNED = 1 };
+    static bench all, ref, cpu, size;
+    size_t in = s->in, out = s->out;
+    make_bench(&all, s, embedding);
+    copy_bench(&ref, &all, false);
+    copy_bench(&cpu, &all, false);
+    copy_bench(&size, &all, true);
+    for (bench *const *q = (bench *const[]){&ref, &cpu, NULL}; *q; q++)
+        for (int i = 0; i < 3; i += 2) (*q)->pairs[i][1].frozen = RANK - LEARNED;
+    void (*const run[])(const ar_runtime *, bench *, bool) = {linear_bwd, embedding_bwd};
+    void (*const begin[])(const ar_runtime *, bench *) = {linear_fwd, embedding_fwd};
+    bench *const each[] = {&all, &ref, &size, &cpu};
+    for (int i = 0; i < 4; i++) {
+        begin[embedding](i == 3 ? ops_cpu : ops_ref, each[i]);
+        run[embedding](i == 3 ? ops_cpu : ops_ref, each[i], false);
+    }
+    const ar_pair_op *whole = &all.pairs[0][1], *w = &ref.pairs[0][1], *g = &cpu.pairs[0][1], *z = &size.pairs[0][1];
+    ops_assert_same(w->da, whole->da, LEARNED * in, "dA of what learns");
+    for (size_t j = 0; j < out; j++) {
+        ops_assert_same(w->db + j * LEARNED, whole->db + j * RANK, LEARNED, "dB of what learns");
+        ops_assert_rounding(g->db + j * LEARNED, w->db + j * LEARNED, z->db + j * RANK, LEARNED, (double)s->count + 2.0 * (double)in + 16.0,
+                            "dB of what learns, cpu");
+    }
+    ops_assert_rounding(g->da, w->da, z->da, LEARNED * in, (double)(s->count + out) + 20.0, "dA of what learns, cpu");
+    const float *zeros = ops_zeros(RANK * (in + out));
+    ops_assert_same(g->da + LEARNED * in, zeros, (RANK - LEARNED) * in, "dA of what is frozen");
+    ops_assert_same(g->db + LEARNED * out, zeros, (RANK - LEARNED) * out, "dB of what is frozen");
+}
+
+static void frozen_parts_have_no_gradient(void **state) {
+    static const shape some[] = {{"segments", 17, 65, 7, AR_F32, false, false, false, 0.0f},
+                                 {"one", 65, 17, 130, AR_BF16, false, false, true, 0.0f},
+                                 {"dropout", 33, 65, 17, AR_F32, false, false, true, 0.3f}};
+    (void)state;
+    for (size_t i = 0; i < 3; i++) check_frozen(&some[i], false);
+    check_frozen(&some[0], true);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(linears_agree),
-        cmocka_unit_test(linear_backward_is_the_slope),
-        cmocka_unit_test(groups_and_decoding_agree),
-        cmocka_unit_test(embeddings_agree),
+        cmocka_unit_test(linears_agree),    cmocka_unit_test(linear_backward_is_the_slope),  cmocka_unit_test(groups_and_decoding_agree),
+        cmocka_unit_test(embeddings_agree), cmocka_unit_test(frozen_parts_have_no_gradient),
     };
     return cmocka_run_group_tests(tests, ops_start, ops_stop);
 }

@@ -53,8 +53,9 @@ static void pair_bwd(const ar_runtime *rt, const float *dy, const ar_embedding *
     }
     ar__pair_up_bwd(rt, scratch->du, p, dz + base * dim, m, dim);
     ar__pair_scale_bwd(p, scratch->du, su, rows, seg);
-    if (p->db) ar__gemm_dytx(rt, p->db, dz + base * dim, su, &rows->start[seg->first], seg->last - seg->first, dim, r);
-    for (size_t j = 0; p->da && j < r; j++)
+    if (p->db)
+        ar__gemm_dytx(rt, p->db, dz + base * dim, dim, su, r, &rows->start[seg->first], seg->last - seg->first, dim, ar__pair_learned(p));
+    for (size_t j = 0; p->da && j < ar__pair_learned(p); j++)
         for (size_t q = 0; q < m; q++) p->da[j * vocab + (size_t)ids[base + q]] += scratch->du[q * r + j];
 }
 

@@ -177,10 +177,10 @@ void ar__cpu_linear_fwd(const ar_runtime *rt, float *y, float *su, const ar_line
 
 static void pair_grads(const ar_runtime *rt, const ar_pair_op *p, const float *dz, const float *in, const float *su, const float *du,
                        const ar_rows *rows, const ar_segment *seg, const ar_linear *lin) {
-    size_t n = lin->w.rows, k = lin->w.cols, r = (size_t)p->rank, samples = seg->last - seg->first;
+    size_t n = lin->w.rows, k = lin->w.cols, r = (size_t)p->rank, learned = ar__pair_learned(p), samples = seg->last - seg->first;
     const size_t *start = &rows->start[seg->first];
-    if (p->db) ar__gemm_dytx(rt, p->db, dz + *start * n, su, start, samples, n, r);
-    if (p->da) ar__gemm_dytx(rt, p->da, du, in + *start * k, start, samples, r, k);
+    if (p->db) ar__gemm_dytx(rt, p->db, dz + *start * n, n, su, r, start, samples, n, learned);
+    if (p->da) ar__gemm_dytx(rt, p->da, du, r, in + *start * k, k, start, samples, learned, k);
 }
 
 /* The segment's own gradients.  du: formed here unless it is there; dz stays in scratch->dz (DoRA). */
@@ -207,7 +207,7 @@ static void all_grads(const ar_runtime *rt, bool have_du, const float *dy, const
         if (p) segment_grads(rt, scratch->du + at, have_du, dy, lin, p, x, su + at, rows, seg, scratch);
     }
     if (lin->dbias) ar__column_sums(rt, lin->dbias, dy, NULL, NULL, rows, 0, rows->samples, n);
-    if (lin->dw) ar__gemm_dytx(rt, lin->dw, dy, x, rows->start, rows->samples, n, k);
+    if (lin->dw) ar__gemm_dytx(rt, lin->dw, dy, n, x, k, rows->start, rows->samples, n, k);
 }
 
 /* dx of segments of which some have DoRA: without dropout those send g * dy through W (segment_grads left it in dz), all

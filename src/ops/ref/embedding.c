@@ -21,7 +21,7 @@ void ar__ref_embedding_fwd(const ar_runtime *rt, float *y, float *su, const ar_e
 static void grad_a(const ar_embedding *e, const ar_rows *rows, const ar_segment *seg, const float *dy, const int32_t *ids) {
     const ar_pair_op *p = ar__segment_pair(seg, e->site);
     size_t dim = e->w.cols, vocab = e->w.rows;
-    for (size_t q = 0; q < (size_t)p->rank; q++)
+    for (size_t q = 0; q < ar__pair_learned(p); q++)
         for (size_t id = 0; id < vocab; id++) {
             double sum = 0.0;
             for (size_t i = rows->start[seg->first]; i < rows->start[seg->last]; i++)

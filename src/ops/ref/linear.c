@@ -55,7 +55,7 @@ void ar__ref_linears_fwd(const ar_runtime *rt, const ar_linear_out *out, size_t 
 static void grad_a(const ar_linear *lin, const ar_rows *rows, const ar_segment *seg, const float *dy, const float *x) {
     const ar_pair_op *p = ar__segment_pair(seg, lin->site);
     size_t n = lin->w.rows, k = lin->w.cols;
-    for (size_t q = 0; q < (size_t)p->rank; q++)
+    for (size_t q = 0; q < ar__pair_learned(p); q++)
         for (size_t e = 0; e < k; e++) {
             double sum = 0.0;
             for (size_t i = rows->start[seg->first]; i < rows->start[seg->last]; i++) {

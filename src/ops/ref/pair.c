@@ -60,14 +60,14 @@ void ar__ref_into(float *x, double y) { *x = (float)((double)*x + y); }
 /* dB of one segment, and ds. */
 static void segment_grads(const ar_rows *rows, int site, const ar_segment *seg, const float *dy, const float *su, size_t n) {
     const ar_pair_op *p = ar__segment_pair(seg, site);
-    size_t r = (size_t)p->rank, first = rows->start[seg->first], last = rows->start[seg->last];
+    size_t r = (size_t)p->rank, learned = ar__pair_learned(p), first = rows->start[seg->first], last = rows->start[seg->last];
     double ds = 0.0;
     for (size_t q = 0; q < r; q++) {
-        for (size_t j = 0; p->db && j < n; j++) {
+        for (size_t j = 0; p->db && q < learned && j < n; j++) {
             double sum = 0.0;
             for (size_t i = first; i < last; i++)
                 sum += ar__ref_gain(p, j) * (double)dy[i * n + j] * (double)su[ar__ref_row(rows, site, i).su + q];
-            ar__ref_into(&p->db[j * r + q], sum);
+            ar__ref_into(&p->db[j * learned + q], sum);
         }
         for (size_t i = first; p->dscale && i < last; i++)
             ds += ar__ref_du(p, dy + i * n, q, n) * (double)su[ar__ref_row(rows, site, i).su + q];
