@@ -135,7 +135,8 @@ static int check_together(cli *c, const cli_args *args, const ar_train_options *
         return cli_fail_usage(
             c, "--resume: found no run.json in %.200s to go on from, wanted the folder of a run, or --model and --data again", o->run.out);
     if (o->run.resume && o->run.overwrite) return cli_fail_usage(c, "found --resume and --overwrite, wanted one of them");
-    if (o->course.init == AR_INIT_BASE && !o->course.model_config && !o->course.model)
+    bool random = o->course.init && !strcmp(o->course.init, "random");
+    if (!random && !o->course.model_config && !o->course.model)
         return cli_fail_usage(c, "--model is missing, wanted a Hugging Face folder or a .gguf file");
     return CLI_OK;
 }

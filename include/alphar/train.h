@@ -25,7 +25,6 @@ extern "C" {
 #endif
 
 typedef enum ar_method { AR_METHOD_LORA, AR_METHOD_FULL } ar_method;
-typedef enum ar_init { AR_INIT_BASE, AR_INIT_RANDOM } ar_init;
 typedef enum ar_schedule { AR_SCHEDULE_COSINE, AR_SCHEDULE_LINEAR, AR_SCHEDULE_CONSTANT } ar_schedule;
 typedef enum ar_optimizer { AR_OPTIMIZER_ADAMW, AR_OPTIMIZER_SGD } ar_optimizer;
 typedef enum ar_switch { AR_SWITCH_AUTO, AR_SWITCH_ON, AR_SWITCH_OFF } ar_switch;
@@ -46,7 +45,8 @@ typedef struct ar_progress {
 /* What all that is trained at once over one base has in common: the base, the samples, and the memory of a pass. */
 typedef struct ar_course_options {
     const char *model;         /* a Hugging Face folder; required, but with init random */
-    ar_init init;              /* AR_INIT_RANDOM: start from random weights of model_config; needs method full */
+    const char *init;          /* "base" (also NULL); "random": weights of model_config, needs method full; where pairs begin:
+                                * "pissa", the largest singular triples of W, or "loftq:1", what quantize took off W */
     const char *model_config;  /* config.json of the random base; its folder's tokenizer is used */
     const char *quantize;      /* the layers' matrices in a type of fewer bits, in memory: "nf4", "q4_k", …; NULL: as they are */
     const char *init_adapter;  /* start from this adapter's pairs; NULL: anew */

@@ -135,12 +135,17 @@ const char *ar__adapter_note(const ar_adapter *ad, const char *key); /* NULL if 
 /* Notes that let an adapter become a GGUF file without its base at hand. */
 #define AR_NOTE_ARCHITECTURE "base.gguf_architecture" /* "llama" */
 #define AR_NOTE_HEADS "base.heads"                    /* "32,8" */
+#define AR_NOTE_QUANTIZE "base.quantize"              /* "nf4": in what type the base was trained on */
+#define AR_NOTE_INIT "train.init"                     /* "pissa", "loftq:1": where the pairs began, unless as usual */
 #define AR_NOTE_FORM "data.form"                      /* these: gen/trained.h */
 #define AR_NOTE_MAP "data.map"
 #define AR_NOTE_IGNORED "data.ignore-fields"
 #define AR_NOTE_MAX_LENGTH "data.max-length"
 #define AR_NOTE_TEMPLATE "data.template"           /* hash of the chat template… */
 #define AR_NOTE_TEMPLATE_TEXT "data.template-text" /* …and the template, where it was not the base's */
+
+/* The type over which alone the adapter is right, since its pairs hold what quantising took off W; NULL: none such. */
+const char *ar__adapter_corrects(const ar_adapter *ad);
 
 double ar__policy_scale(ar_policy policy, double alpha, int rank);
 double ar__policy_alpha(ar_policy policy, double scale, int rank);

@@ -20,6 +20,8 @@ typedef struct ar_trainable {
     float *grad_tied;            /* a tied tensor's second source, the embedding's; NULL otherwise */
     size_t count;
     double rate_factor; /* lr-ratio for B, 1 otherwise */
+    float *columns;     /* value [count / width, width] stands there too, as what begins rows of `stride` numbers; NULL: nowhere else */
+    size_t width, stride;
 } ar_trainable;
 
 typedef struct ar_update {

@@ -24,6 +24,22 @@ static void add_adapter(ar_buf *card, const ar_learner *l) {
     ar__buf_printf(card, "\n- targets %s\n", o->learner.targets ? o->learner.targets : "all-linear");
 }
 
+/* Over which base the pairs are right, where they began with numbers of W (train/start.h). */
+static void add_start(ar_buf *card, const ar_learner *l) {
+    const char *init = l->o.course.init, *type = l->o.course.quantize;
+    if (l->course->init.kind == AR_INIT_PISSA)
+        ar__buf_printf(
+            card,
+            "- the pairs began with the largest singular triples of W (%s). The adapter is one for the base as it is, in twice the "
+            "rank and at the same s: its second half takes the beginning away again\n",
+            init);
+    if (l->course->init.kind == AR_INIT_LOFTQ)
+        ar__buf_printf(card,
+                       "- the pairs began with what quantising took off W (%s). The adapter is right over the base quantised to %s "
+                       "(`--quantize %s`), not over the base as it is. For that one: `alphar combine OUT THIS:1 THIS/start:-1`\n",
+                       init, type, type);
+}
+
 static void add_course(ar_buf *card, const ar_learner *l, const ar_curve *curve) {
     const ar_train_options *o = &l->o;
     ar__buf_printf(card, "- %s, rate %g, LoRA+ ratio %g, weight decay %g, clip %g, seed %" PRIu64 "\n",
@@ -36,12 +52,13 @@ static void add_course(ar_buf *card, const ar_learner *l, const ar_curve *curve)
     ar__buf_puts(card, "\n");
 }
 
-static void add_objective(ar_buf *card, const ar_train_options *o) {
-    const ar_preference *p = &o->learner.preference;
+static void add_objective(ar_buf *card, const ar_learner *l) {
+    const ar_preference *p = &l->o.learner.preference;
     ar__buf_printf(card, "- objective %s, beta %g", ar__objective_name(p->objective), p->beta);
     if (p->objective == AR_OBJECTIVE_SIMPO) ar__buf_printf(card, ", gamma %g", p->gamma);
     if (p->label_smoothing > 0.0) ar__buf_printf(card, ", label smoothing %g", p->label_smoothing);
-    if (ar__has_reference(p)) ar__buf_printf(card, ", against %s", o->course.init_adapter ? "the adapter that it began with" : "the base");
+    if (ar__has_reference(p))
+        ar__buf_printf(card, ", against %s", ar__begins_with_pairs(l) ? "the adapter that it began with" : "the base");
     ar__buf_puts(card, "\n");
 }
 
@@ -68,7 +85,8 @@ ar_status ar__card_write(const ar_learner *l, const char *dir, const ar_curve *c
     if (l->step < l->steps) ar__buf_printf(&b, "%" PRId64 " of ", l->step);
     ar__buf_printf(&b, "%" PRId64 " steps of %d %s.\n\n", l->steps, o->learner.batch, pairs ? "pairs" : "samples");
     if (lora) add_adapter(&b, l);
-    if (pairs) add_objective(&b, o);
+    if (lora) add_start(&b, l);
+    if (pairs) add_objective(&b, l);
     add_course(&b, l, curve);
     for (int i = 0; i < remarks->count; i++) ar__buf_printf(&b, "\n> **Note:** %s\n", remarks->text[i]);
     add_curve(&b, curve);

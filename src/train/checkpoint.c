@@ -11,6 +11,8 @@
 #include "train/record.h"
 
 #define STATE "state.safetensors"
+#define FROZEN_A ".lora_A#frozen" /* beside the trainables: of a pair that has a frozen part, its rows of A, and all of B */
+#define WHOLE_B ".lora_B#whole"
 #define HALF ".half-" /* begins the names of folders that are being written or removed */
 
 static char *half_path(const char *dir, const char *what) {
@@ -34,6 +36,19 @@ static ar_status add(ar_st_writer *w, const char *name, const char *suffix, cons
     return s;
 }
 
+/* What a pair has beside what learns (train/start.h): computed from W, but kept, since another machine would compute other last bits. */
+static ar_status add_frozen(ar_st_writer *w, const ar_learner *l, ar_error *err) {
+    ar_status s = AR_OK;
+    for (size_t i = 0; !s && l->attachment && i < l->adapter->pair_count; i++) {
+        const ar_pair *p = &l->adapter->pair[i];
+        size_t learned = ar__pair_learned(&l->attachment->ops[l->attachment->module[i]]), n = (size_t)p->rank;
+        if (learned == n) continue;
+        s = add(w, p->site, FROZEN_A, p->a + learned * (size_t)p->n_in, (n - learned) * (size_t)p->n_in, err);
+        if (!s) s = add(w, p->site, WHOLE_B, p->b, n * (size_t)p->n_out, err);
+    }
+    return s;
+}
+
 static ar_status add_number(ar_st_writer *w, const char *key, double value, ar_error *err) {
     char text[64];
     snprintf(text, sizeof text, "%.17g", value);
@@ -49,6 +64,7 @@ static ar_status write_state(const ar_learner *l, const char *path, ar_error *er
         if (!s && x->m) s = add(w, x->name, "#m", x->m, x->count, err);
         if (!s && x->v) s = add(w, x->name, "#v", x->v, x->count, err);
     }
+    if (!s) s = add_frozen(w, l, err);
     if (!s) s = add_number(w, "step", (double)l->step, err);
     if (!s) s = add_number(w, "loss", l->loss, err);
     if (!s) s = add_number(w, "eval_loss", l->eval_loss, err);
@@ -152,10 +168,21 @@ bool ar__checkpoint_thin(const ar_learner *l, const char *dir) {
     return dropped > 0;
 }
 
+/* Numbers of what is frozen in the adapter's pairs, and with the state's whole B. */
+static int64_t frozen_numbers(const ar_learner *l) {
+    int64_t count = 0;
+    for (size_t i = 0; l->attachment && i < l->adapter->pair_count; i++) {
+        const ar_pair *p = &l->adapter->pair[i];
+        int64_t frozen = l->attachment->ops[l->attachment->module[i]].frozen;
+        if (frozen) count += 2 * frozen * p->n_in + (frozen + p->rank) * p->n_out;
+    }
+    return count;
+}
+
 int64_t ar__checkpoint_bytes(const ar_learner *l) {
     enum { HEADERS = 1 << 16 };
     int64_t copies = 1 + (l->adapter != NULL) + (l->o.learner.optimizer == AR_OPTIMIZER_ADAMW ? 2 : 0);
-    return (int64_t)l->list.total * (int64_t)sizeof(float) * copies + HEADERS;
+    return ((int64_t)l->list.total * copies + frozen_numbers(l)) * (int64_t)sizeof(float) + HEADERS;
 }
 
 int64_t ar__checkpoint_room(const ar_learner *l) {
@@ -220,6 +247,18 @@ static ar_status take(float *out, size_t count, const ar_st_set *st, const char 
     return AR_OK;
 }
 
+static ar_status take_frozen(const ar_learner *l, const ar_st_set *st, const char *path, ar_error *err) {
+    ar_status s = AR_OK;
+    for (size_t i = 0; !s && l->attachment && i < l->adapter->pair_count; i++) {
+        const ar_pair *p = &l->adapter->pair[i];
+        size_t learned = ar__pair_learned(&l->attachment->ops[l->attachment->module[i]]), n = (size_t)p->rank;
+        if (learned == n) continue;
+        s = take(p->a + learned * (size_t)p->n_in, (n - learned) * (size_t)p->n_in, st, path, p->site, FROZEN_A, err);
+        if (!s) s = take(p->b, n * (size_t)p->n_out, st, path, p->site, WHOLE_B, err);
+    }
+    return s;
+}
+
 static double number(const ar_st_set *st, const char *key, double otherwise) {
     const char *text = ar__st_metadata(st, key);
     return text ? strtod(text, NULL) : otherwise;
@@ -244,6 +283,7 @@ static ar_status load(ar_learner *l, const char *dir, int64_t step, bool values_
         if (!s && !values_only) s = take(x->m, x->count, st, path, x->name, "#m", err);
         if (!s && !values_only) s = take(x->v, x->count, st, path, x->name, "#v", err);
     }
+    if (!s) s = take_frozen(l, st, path, err);
     if (!s && !values_only) {
         l->step = step;
         l->loss = number(st, "loss", 0.0);

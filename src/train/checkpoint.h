@@ -2,7 +2,7 @@
  * and renamed), and goes the same way.
  *
  *   adapter_config.json, adapter_model.safetensors     the adapter of step N, as PEFT loads it      (method lora)
- *   state.safetensors                                  every trainable with its moments, and the counters of the run
+ *   state.safetensors                                  every trainable with its moments, what is frozen, and the counters of the run
  *
  * The newest checkpoint's adapter also stands in DIR itself, so that DIR is an adapter from the first checkpoint on: the
  * weights are a link to the same file, and change their name in one step. */

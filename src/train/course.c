@@ -51,11 +51,11 @@ static ar_status quantise(ar_course *c, ar_error *err) {
 
 static ar_status open_base(ar_course *c, ar_error *err) {
     const ar_course_options *o = &c->o;
-    ar_status s = o->init == AR_INIT_RANDOM ? ar__model_init(&c->model, c->rt, o->model_config, c->seed, err)
-                                            : ar_model_open(&c->model, c->rt, o->model, err);
+    bool random = c->init.kind == AR_INIT_RANDOM;
+    ar_status s = random ? ar__model_init(&c->model, c->rt, o->model_config, c->seed, err) : ar_model_open(&c->model, c->rt, o->model, err);
     if (!s && o->quantize) s = quantise(c, err);
     if (s) return s;
-    if (o->init == AR_INIT_RANDOM) {
+    if (random) {
         const char *slash = strrchr(o->model_config, '/');
         c->tokenizer_path =
             slash ? ar__strndup(o->model_config, slash == o->model_config ? 1 : (size_t)(slash - o->model_config)) : ar__strdup(".");
@@ -123,6 +123,7 @@ ar_status ar__course_open(ar_course *c, const ar_runtime *rt, const ar_train_opt
     c->o.compute = ar_runtime_compute(rt);
     if (c->o.compute == AR_COMPUTE_BF16) ar__log_info(&rt->log, "compute bf16: products with the base's weights on %s", rt->gemm[0]->name);
     ar_status s = ar_train_options_check(o, err);
+    if (!s) s = ar__init_read(&c->init, o->course.init, err);
     if (!s && data && !ar__has_samples(&c->o.data)) s = ar__fail(err, AR_ERR_VALUE, "data: not given");
     if (!s) s = open_base(c, err);
     if (!s) choose_length(c);

@@ -8,6 +8,7 @@
 
 #include "alphar/train.h"
 #include "train/batcher.h"
+#include "train/init.h"
 
 /* What the plan decided. */
 typedef struct ar_choice {
@@ -23,8 +24,9 @@ typedef struct ar_choice {
 typedef struct ar_course {
     const ar_runtime *rt;
     ar_course_options o; /* with every default resolved */
-    bool pairs;          /* samples are pairs: 2k was chosen, 2k + 1 rejected */
-    uint64_t seed;       /* of the rows that parts of files take, and of random weights */
+    ar_init init;
+    bool pairs;    /* samples are pairs: 2k was chosen, 2k + 1 rejected */
+    uint64_t seed; /* of the rows that parts of files take, and of random weights */
     char *tokenizer_path;
     ar_model *model;
     ar_tokenizer *tokenizer;

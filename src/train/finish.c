@@ -39,7 +39,7 @@ static ar_status write_model(const json_t *settings, const ar_runtime *rt, const
     ar_train_options_init(&o);
     o.learner.method = AR_METHOD_FULL;
     o.course.model = text(settings, "model");
-    o.course.init = is(settings, "init", "random") ? AR_INIT_RANDOM : AR_INIT_BASE;
+    o.course.init = text(settings, "init");
     o.course.model_config = text(settings, "model-config");
     o.learner.optimizer = AR_OPTIMIZER_SGD; /* no moments are wanted */
     ar_status s = ar__course_open(&c, rt, &o, AR_DATA_NOT, err);

@@ -10,6 +10,7 @@
 #include "train/init_adapter.h"
 #include "train/pairs.h"
 #include "train/settings.h"
+#include "train/start.h"
 
 /* The modules that exist, without the record's empty slots. */
 static ar_module *listed_modules(int *count, const ar_model *m) {
@@ -91,6 +92,7 @@ static ar_status make_adapter(ar_learner *l, ar_error *err) {
         (s = ar__init_adapter_settings(&settings, &l->o, !l->asked.learner.rank_given && !l->asked.learner.alpha_given, err)))
         ar__settings_release(&settings);
     if (s) return s;
+    ar__start_settings(&settings, &l->course->init);
     ar_module *modules = listed_modules(&count, l->course->model);
     s = check_layers(&settings, &l->course->model->arch, err);
     if (!s && modules) s = ar__targets_check_names(&settings, &(ar_module_list){modules, count, NULL, 0}, err);
@@ -147,6 +149,7 @@ static ar_status open_trainables(ar_learner *l, ar_error *err) {
     if (!s && l->o.learner.init_scale > 0.0 && l->o.learner.init_scale != 1.0) scale_start(l->adapter, l->o.learner.init_scale);
     if (!s && l->o.course.init_adapter) s = ar__init_adapter(l->adapter, &l->o, &l->course->rt->log, err);
     if (!s) s = attach(l, !l->o.course.init_adapter, err);
+    if (!s) s = ar__start_pairs(l, err);
     if (!s && l->o.learner.train_scale) s = ar__scales_open(&l->scales, l->attachment, AR_SCALES_BY_SITE, err);
     ar_training what = {true, l->scales.count ? &l->scales : NULL, l->o.learner.lr_ratio, moments};
     if (!s) s = ar__trainables_from_adapter(&l->list, l->course->model, l->attachment, &what, err);
@@ -223,6 +226,7 @@ void ar__learner_close(ar_learner *l) {
     ar_adapter_free(l->adapter);
     ar__stream_release(&l->stream);
     free(l->eval_ops);
+    free(l->corrected);
     free(l->weight_norm);
     free(l->site_strength);
     free(l->factors);

@@ -24,6 +24,8 @@ typedef struct ar_learner {
     uint32_t *samples; /* [samples of a step] of the current one, */
     int sample_count;  /* which has so many */
     ar_pairs pairs;
+    double *corrected; /* of a start that makes up for quantising: ‖W − Q(W) − s B A‖ / ‖W‖ by pair then, negative where it does not; else
+                          NULL */
     double *weight_norm;   /* ||W||_F by pair, negative until measured */
     int rank_used;         /* the most directions that hold 99 % of a site's update, when measured; 0: not yet */
     double *site_strength; /* ||s B A||_F / ||W||_F by pair, when last measured */
@@ -42,6 +44,9 @@ typedef struct ar_learner {
 
 /* Samples of a whole step: a pair has two. */
 static inline size_t ar__step_samples(const ar_train_options *o) { return (size_t)o->learner.batch * (ar__has_objective(o) ? 2 : 1); }
+
+/* The model that it begins with is not the base alone: its pairs do something already. */
+static inline bool ar__begins_with_pairs(const ar_learner *l) { return l->o.course.init_adapter || l->course->init.kind == AR_INIT_LOFTQ; }
 
 /* On an open course, which then knows what this learner needs of a pass.  Nothing is written.  Close in any case. */
 ar_status ar__learner_open(ar_learner *l, ar_course *c, const ar_train_options *o, ar_error *err);

@@ -14,6 +14,7 @@
 #include "train/events.h"
 #include "train/metrics.h"
 #include "train/settings.h"
+#include "train/start.h"
 
 static ar_status check_input(const char *option, const char *path, const char *out, ar_error *err) {
     if (!path || !ar__path_lies_in(path, out)) return AR_OK;
@@ -34,7 +35,7 @@ static ar_status check_inputs(const ar_train_options *o, ar_error *err) {
 
 void ar__output_abandon(const ar_train_options *o) {
     ar__events_remove(o->run.out);
-    static const char *const begun[] = {AR_METRICS_FILE, AR_STRENGTH_FILE, "run.json", "checkpoints"};
+    static const char *const begun[] = {AR_METRICS_FILE, AR_STRENGTH_FILE, "run.json", "checkpoints", AR_START_FOLDER};
     for (size_t i = 0; i < sizeof begun / sizeof *begun; i++) {
         char *path = ar__path_join(o->run.out, begun[i]);
         if (path) ar__dir_remove(path, NULL);
@@ -183,8 +184,13 @@ void ar__output_drop(ar_output *out) {
 
 ar_status ar__output_clear(const ar_train_options *o, ar_error *err) {
     static const char *const lora[] = {"adapter_config.json", "adapter_model.safetensors", NULL},
-                             *const full[] = {"config.json", "model.safetensors", NULL},
-                             *const every[] = {"README.md", AR_METRICS_FILE, AR_STRENGTH_FILE, "checkpoints", "run.json", NULL};
+                             *const full[] = {"config.json", "model.safetensors", NULL}, *const every[] = {"README.md",
+                                                                                                           AR_METRICS_FILE,
+                                                                                                           AR_STRENGTH_FILE,
+                                                                                                           "checkpoints",
+                                                                                                           AR_START_FOLDER,
+                                                                                                           "run.json",
+                                                                                                           NULL};
     json_t *settings = run_settings(o->run.out, AR_RUN_RECORD);
     const char *method = json_string_value(json_object_get(settings, "method"));
     const char *const *lists[] = {method && !strcmp(method, "full") ? full : lora, every};

@@ -60,7 +60,7 @@ static void ask_reference(double *reference, ar_course *c, ar_batcher *batcher, 
 
 /* Whether what the run begins with is changed by its steps, so that the reference has to be asked before them.  The base
  * under the pairs never changes. */
-static bool must_ask_first(const ar_learner *l) { return l->o.course.init_adapter || !l->adapter || l->adapter->whole_count; }
+static bool must_ask_first(const ar_learner *l) { return ar__begins_with_pairs(l) || !l->adapter || l->adapter->whole_count; }
 
 static ar_status tell(double *last, const ar_learner *l, size_t done, size_t all, ar_error *err) {
     double now = ar__clock_seconds();
@@ -74,7 +74,7 @@ static ar_status tell(double *last, const ar_learner *l, size_t done, size_t all
 
 ar_status ar__pairs_begin(ar_learner *l, ar_error *err) {
     ar_course *c = l->course;
-    const ar_pair_op *pairs = c->o.init_adapter ? l->eval_ops : NULL;
+    const ar_pair_op *pairs = ar__begins_with_pairs(l) ? l->eval_ops : NULL;
     if (!c->pairs || !ar__has_reference(&l->o.learner.preference) || !must_ask_first(l)) return AR_OK;
     size_t n = ar__dataset_count(c->data), all = c->eval_data ? ar__dataset_count(c->eval_data) : 0, step = ar__step_samples(&l->o);
     uint64_t steps = (n + step - 1) / step; /* an epoch; fewer, where the run is shorter */

@@ -37,6 +37,17 @@ static ar_status write_json(json_t *j, const char *path, ar_error *err) {
 
 static json_t *count_or_null(bool known, size_t n) { return known ? json_integer((json_int_t)n) : json_null(); }
 
+/* What quantising took off each site, and what of it is left behind the correction, both by ‖W‖. */
+static json_t *noise_of(const ar_learner *l) {
+    json_t *sites = json_object();
+    for (size_t i = 0; i < l->adapter->pair_count; i++) {
+        double before = l->course->model->owned[l->attachment->module[i]].noise;
+        if (l->corrected[i] < 0.0) continue;
+        json_object_set_new(sites, l->adapter->pair[i].site, json_pack("{s:f, s:f}", "before", before, "after", l->corrected[i]));
+    }
+    return sites;
+}
+
 ar_status ar__record_write(const ar_learner *l, const char *dir, const ar_remarks *remarks, ar_error *err) {
     char *path = ar__path_join(dir, "run.json");
     if (!path) return ar__fail_memory(err, dir);
@@ -59,6 +70,7 @@ ar_status ar__record_write(const ar_learner *l, const char *dir, const ar_remark
     if (ar__record_template(template, l)) json_object_set_new(resolved, "template", json_string(template));
     if (ar__record_template(template, l) && l->course->own_template)
         json_object_set_new(resolved, "template-text", json_string(l->course->chat->of[l->course->chat->standard].source));
+    if (l->corrected) json_object_set_new(resolved, "noise", noise_of(l));
     for (int i = 0; remarks && i < remarks->count; i++) json_array_append_new(said, json_string(remarks->text[i]));
     ar_status s = write_json(j, path, err);
     json_decref(j);
@@ -115,6 +127,8 @@ ar_status ar__record_provenance(ar_learner *l, ar_error *err) {
     if (!s && weights.data) s = ar__adapter_set_note(l->adapter, "base.weights", weights.data, err);
     if (!s) s = ar__adapter_set_note(l->adapter, "base.dtype", ar__dtype(l->course->model->dtype)->name, err);
     if (!s) s = ar__adapter_set_note(l->adapter, "train.lr", rate, err);
+    if (!s && l->o.course.quantize) s = ar__adapter_set_note(l->adapter, AR_NOTE_QUANTIZE, l->o.course.quantize, err);
+    if (!s && ar__init_from_weights(&l->course->init)) s = ar__adapter_set_note(l->adapter, AR_NOTE_INIT, l->o.course.init, err);
     if (!s) s = note_architecture(l, err);
     if (!s) s = ar__record_data_notes(l, err);
     ar__buf_release(&weights);

@@ -49,7 +49,7 @@ void ar__remarks_start(ar_remarks *out, const ar_learner *l) {
             ": it is trained at less than what is saved; give a shorter --alpha-warmup",
             o->learner.alpha_warmup, l->steps);
     if (l->adapter && l->adapter->pair_count) say_of_alpha(out, l);
-    if (o->learner.lr_ratio == 0.0 && !o->course.init_adapter)
+    if (o->learner.lr_ratio == 0.0 && !o->course.init_adapter && !ar__init_from_weights(&l->course->init))
         add(out, "the LoRA+ ratio is 0: B stays 0, and with it the whole update; give --lr-ratio");
 }
 
@@ -89,8 +89,8 @@ static void say_of_noise(ar_remarks *out, const ar_learner *l) {
     }
     if (n) {
         qsort(ratio, n, sizeof *ratio, by_size);
-        add(out, "quantize %s: the update is %.3g times what quantising took off W, by the median of %zu sites (%.3g to %.3g)",
-            l->o.course.quantize, ratio[n / 2], n, ratio[0], ratio[n - 1]);
+        add(out, "quantize %s: the update is %.3g times what quantising took off W, by the median of %zu sites (%.3g to %.3g)%s",
+            l->o.course.quantize, ratio[n / 2], n, ratio[0], ratio[n - 1], l->corrected ? "; the correction is part of it" : "");
     }
     free(ratio);
 }

@@ -9,6 +9,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "train/init.h"
 #include "train/objective.h"
 
 /* ---- the table -------------------------------------------------------------------------------------------------------*/
@@ -68,6 +69,7 @@ static void set_initial(ar_train_options *o, const ar_setting *s) {
     case AR_SETTING_BYTES: *(int64_t *)at(o, s) = strtoll(s->initial, NULL, 10); break;
     case AR_SETTING_NUMBER: *(double *)at(o, s) = strtod(s->initial, NULL); break;
     case AR_SETTING_CHOICE: *(int *)at(o, s) = place_of(s, s->initial); break;
+    case AR_SETTING_TEXT: *(const char **)at(o, s) = s->initial; break;
     default: break;
     }
 }
@@ -165,13 +167,7 @@ ar_status ar_train_options_check(const ar_train_options *o, ar_error *err) {
     if (o->learner.policy == AR_POLICY_RSLORA && !o->learner.alpha_given && !o->course.init_adapter)
         return ar__fail(err, AR_ERR_USAGE,
                         "policy rslora: alpha is not given; under s = alpha/sqrt(rank) the usual 2*rank would be far too strong");
-    if (o->course.init == AR_INIT_RANDOM && !o->course.model_config)
-        return ar__fail(err, AR_ERR_USAGE, "init random: model-config is not given, wanted its config.json");
-    if (o->course.init == AR_INIT_RANDOM && o->learner.method != AR_METHOD_FULL)
-        return ar__fail(err, AR_ERR_USAGE, "init random: wanted method full with it; an adapter on random weights learns nothing of use");
-    if (o->course.init == AR_INIT_BASE && o->course.model_config)
-        return ar__fail(err, AR_ERR_USAGE, "model-config: wanted init random with it");
-    if (o->course.init == AR_INIT_BASE && !o->course.model) return ar__fail(err, AR_ERR_USAGE, "model: not given");
+    if ((s = ar__init_check(o, err))) return s;
     bool lora = o->course.init_adapter || o->learner.dora || o->learner.modules_to_save || o->learner.rank_given ||
                 o->learner.alpha_given || o->learner.policy_given || o->learner.targets || o->learner.exclude || o->learner.layers ||
                 o->learner.rank_patterns.count || o->learner.alpha_patterns.count || o->learner.dropout > 0.0 ||

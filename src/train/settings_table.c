@@ -30,8 +30,9 @@ static const ar_setting table[] = {
     {"resume", AR_SETTING_FLAG, RUN(resume), .flags = AR_SETTING_PASSING, .help = "replace what is there; go on",
      .about = "go on from the newest checkpoint in DIR, with the settings in its run.json"},
     {"method", AR_SETTING_CHOICE, LEARNER(method), .choices = "lora|full", .help = "full: train all weights, and DIR is a model"},
-    {"init", AR_SETTING_CHOICE, COURSE(init), .choices = "base|random", .about = "start from the base, or from random weights"},
-    {"model-config", AR_SETTING_PATH, COURSE(model_config), .value = "FILE", .help = "random: a model of this config.json",
+    {"init", AR_SETTING_TEXT, COURSE(init), .value = "base|random|pissa|loftq:N", .initial = "base", .shown = "base|random|pissa|loftq:N",
+     .about = "where training begins: the base; random weights; pairs of W's largest singular triples; or of what quantising took off W"},
+    {"model-config", AR_SETTING_PATH, COURSE(model_config), .value = "FILE", .help = "where training begins",
      .about = "the config.json of a model of random weights"},
 
     {.name = "Adapter", .type = AR_SETTING_SECTION},

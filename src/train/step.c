@@ -118,6 +118,7 @@ ar_status ar__learners_gradients(ar_course *c, ar_learner *const *learners, size
 /* ---- the step --------------------------------------------------------------------------------------------------------*/
 
 void ar__learner_refresh(ar_learner *l) {
+    ar__trainables_spread(&l->list, l->course->rt);
     if (l->scales.count) ar__scales_apply(&l->scales, l->attachment, l->eval_ops);
     if (l->attachment) ar__attach_refresh(l->attachment);
 }

@@ -39,13 +39,30 @@ static void reach(ar_trainables *t, const ar_model *m, size_t module) {
     if (layer < t->lowest_layer) t->lowest_layer = layer;
 }
 
+/* The columns of B that learn lie among those that are frozen: they are learned close together, and put there. */
+static ar_status add_columns(ar_trainables *t, const ar_pair *p, size_t learned, double lr_ratio, bool moments, ar_error *err) {
+    size_t n = (size_t)p->n_out, r = (size_t)p->rank;
+    float *own = ar__arena_f32(&t->state, n * learned);
+    for (size_t i = 0; i < n; i++) memcpy(own + i * learned, p->b + i * r, learned * sizeof *own);
+    ar_status s = add(t, p->site, ".lora_B", AR_ROLE_B, own, n * learned, lr_ratio, moments, err);
+    if (s) return s;
+    ar_trainable *x = &t->at[t->count - 1];
+    x->columns = p->b;
+    x->width = learned;
+    x->stride = r;
+    return AR_OK;
+}
+
 static ar_status add_pair(ar_trainables *t, ar_attachment *at, ar_pair *p, double lr_ratio, bool moments, ar_error *err) {
-    size_t module = ar__model_find(at->model, p->site), r = (size_t)p->rank;
+    size_t module = ar__model_find(at->model, p->site);
     ar_pair_op *op = &at->ops[module];
-    ar_status s = add(t, p->site, ".lora_A", AR_ROLE_A, p->a, r * (size_t)p->n_in, 1.0, moments, err);
+    size_t learned = ar__pair_learned(op), n_out = (size_t)p->n_out;
+    ar_status s = add(t, p->site, ".lora_A", AR_ROLE_A, p->a, learned * (size_t)p->n_in, 1.0, moments, err);
     if (s) return s;
     op->da = t->at[t->count - 1].grad;
-    if ((s = add(t, p->site, ".lora_B", AR_ROLE_B, p->b, r * (size_t)p->n_out, lr_ratio, moments, err))) return s;
+    s = op->frozen ? add_columns(t, p, learned, lr_ratio, moments, err)
+                   : add(t, p->site, ".lora_B", AR_ROLE_B, p->b, learned * n_out, lr_ratio, moments, err);
+    if (s) return s;
     op->db = t->at[t->count - 1].grad;
     if (p->magnitude) {
         if ((s = add(t, p->site, ".lora_magnitude_vector", AR_ROLE_MAGNITUDE, p->magnitude, (size_t)p->n_out, 1.0, moments, err))) return s;
@@ -94,11 +111,14 @@ static ar_status add_whole(ar_trainables *t, ar_model *m, const ar_whole *w, boo
     return AR_OK;
 }
 
-static size_t adapter_state(const ar_adapter *ad, size_t copies) {
+static size_t adapter_state(const ar_attachment *at, size_t copies) {
+    const ar_adapter *ad = at->adapter;
     size_t bytes = 0;
     for (size_t i = 0; i < ad->pair_count; i++) {
         const ar_pair *p = &ad->pair[i];
-        bytes += state_bytes((size_t)p->rank * (size_t)p->n_in, copies) + state_bytes((size_t)p->rank * (size_t)p->n_out, copies);
+        const ar_pair_op *op = &at->ops[at->module[i]];
+        size_t learned = ar__pair_learned(op);
+        bytes += state_bytes(learned * (size_t)p->n_in, copies) + state_bytes(learned * (size_t)p->n_out, copies + (op->frozen > 0));
         if (p->magnitude) bytes += state_bytes((size_t)p->n_out, copies);
     }
     for (size_t i = 0; i < ad->whole_count; i++) bytes += state_bytes(ad->whole[i].count, copies);
@@ -127,13 +147,20 @@ ar_status ar__trainables_from_adapter(ar_trainables *out, ar_model *m, ar_attach
     const ar_adapter *ad = at->adapter;
     size_t copies = what->moments ? 3 : 1, scales = what->scales ? state_bytes(what->scales->count, copies) : 0;
     *out = (ar_trainables){.lowest_layer = (int)m->arch.layers};
-    ar_status s = reserve(out, m->rt, (what->pairs ? adapter_state(ad, copies) : 0) + scales, err);
+    ar_status s = reserve(out, m->rt, (what->pairs ? adapter_state(at, copies) : 0) + scales, err);
     for (size_t i = 0; !s && what->pairs && i < ad->pair_count; i++)
         s = add_pair(out, at, &at->adapter->pair[i], what->lr_ratio, what->moments, err);
     for (size_t i = 0; !s && what->pairs && i < ad->whole_count; i++) s = add_whole(out, m, &ad->whole[i], what->moments, err);
     if (!s && what->scales) s = add_scales(out, at, what->scales, what->moments, err);
     if (s) ar__trainables_release(out);
     return s;
+}
+
+void ar__trainables_spread(const ar_trainables *t, const ar_runtime *rt) {
+    for (size_t i = 0; i < t->count; i++) {
+        const ar_trainable *x = &t->at[i];
+        if (x->columns) rt->ops->columns_put(rt, x->columns, x->stride, x->value, x->count / x->width, x->width);
+    }
 }
 
 ar_trainable *ar__trainables_scales(ar_trainables *t) {

@@ -27,6 +27,8 @@ typedef struct ar_training {
 
 /* Wires the gradients into the attachment and the model. */
 ar_status ar__trainables_from_adapter(ar_trainables *out, ar_model *m, ar_attachment *at, const ar_training *what, ar_error *err);
+/* After values have changed: where they stand a second time. */
+void ar__trainables_spread(const ar_trainables *t, const ar_runtime *rt);
 /* The scales among them; NULL where there are none. */
 ar_trainable *ar__trainables_scales(ar_trainables *t);
 /* Every weight of the model, which is made to own them. */

@@ -139,6 +139,48 @@ static void pairs_are_compared_together(void **state) {
     assert_all_same(o, 4, 3, 2);
 }
 
+/* Pairs that begin with what W is: nothing at first, a frozen half that no step moves, and decay on the other alone. */
+static void half_of_pissa_stands_still(void **state) {
+    ar_train_options o[2] = {options(), options()};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        o[i].course.init = "pissa";
+        o[i].learner.weight_decay = 0.1;
+        o[i].learner.targets = "q_proj,down_proj,embed_tokens,lm_head";
+    }
+    o[1].learner.rank = 6;
+    o[1].learner.optimizer = AR_OPTIMIZER_SGD;
+    ar_train_options usual = options();
+    class *plain = class_open(&usual, 1, 2), *c = class_open(o, 2, 2);
+    const ar_adapter *ad = c->of[0].adapter;
+    float *before[2][64];
+    assert_true(ad->pair_count <= 64 && ad->pair[0].rank == 8 && ad->pair[0].scale == 2.0);
+    for (size_t i = 0; i < ad->pair_count; i++) {
+        const ar_pair *p = &ad->pair[i];
+        size_t a = 8 * (size_t)p->n_in * sizeof(float), b = 8 * (size_t)p->n_out * sizeof(float);
+        before[0][i] = memcpy(malloc(a), p->a, a);
+        before[1][i] = memcpy(malloc(b), p->b, b);
+    }
+    class_step(plain);
+    class_step(c);
+    for (size_t i = 0; i < 2; i++) assert_near(c->of[i].loss, plain->of[0].loss, 1e-6);
+    for (int t = 1; t < 3; t++) class_step(c);
+    for (size_t i = 0; i < ad->pair_count; i++) {
+        const ar_pair *p = &ad->pair[i];
+        size_t half = 4 * (size_t)p->n_in;
+        assert_memory_equal(p->a + half, before[0][i] + half, half * sizeof(float));
+        assert_memory_not_equal(p->a, before[0][i], half * sizeof(float));
+        for (size_t j = 0; j < (size_t)p->n_out; j++) assert_memory_equal(p->b + 8 * j + 4, before[1][i] + 8 * j + 4, 4 * sizeof(float));
+        assert_memory_not_equal(p->b, before[1][i], 4 * sizeof(float));
+        free(before[0][i]);
+        free(before[1][i]);
+    }
+    ar__learners_evaluate(&c->course, c->all, 2);
+    for (size_t i = 0; i < 2; i++) assert_same_as_alone(c, i, &o[i], 3);
+    class_close(c);
+    class_close(plain);
+}
+
 /* One that diverges says so, and the others go on. */
 static void one_may_fail_alone(void **state) {
     ar_train_options o[2] = {options(), options()};
@@ -167,11 +209,9 @@ static void one_may_fail_alone(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_has_the_bits_that_it_has_alone),
-        cmocka_unit_test(the_plan_changes_nothing),
-        cmocka_unit_test(there_may_be_any_number_of_them),
-        cmocka_unit_test(pairs_are_compared_together),
-        cmocka_unit_test(one_may_fail_alone),
+        cmocka_unit_test(each_has_the_bits_that_it_has_alone), cmocka_unit_test(the_plan_changes_nothing),
+        cmocka_unit_test(there_may_be_any_number_of_them),     cmocka_unit_test(pairs_are_compared_together),
+        cmocka_unit_test(half_of_pissa_stands_still),          cmocka_unit_test(one_may_fail_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
