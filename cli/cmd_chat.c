@@ -17,7 +17,8 @@ struct values {
 };
 #define AT(member) offsetof(struct values, member)
 
-static const cli_option options[] = {
+static cli_option options[] = {
+    CLI_SESSION_QUANTIZE(AT(session.quantize)),
     {.name = "system", .kind = CLI_STRING, .at = AT(system), .value = "S", .help = "a system message before everything"},
     {.name = "max-tokens",
      .kind = CLI_INT,
@@ -278,6 +279,7 @@ const cli_command cli_chat = {
     .usage = "alphar chat --model FOLDER [--adapter PATH] [--system S]",
     .example = "alphar chat --model demo/base --adapter my-adapter --template chatml",
     .options = options,
+    .borrows = options,
     .shared = cli_session_options,
     .values_size = sizeof(struct values),
     .run = run,

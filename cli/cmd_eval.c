@@ -24,6 +24,7 @@ struct values {
 #define AT(member) offsetof(struct values, member)
 
 static cli_option options[] = {
+    CLI_SESSION_QUANTIZE(AT(session.quantize)),
     {.name = "data", .kind = CLI_SETTING, .at = AT(data), .flags = CLI_REQUIRED, .help = "samples, as in train; may repeat"},
     {.name = "skip-bad", .kind = CLI_SETTING, .at = AT(skip_bad), .help = "leave bad lines out, and count them"},
     {.name = "map", .kind = CLI_SETTING, .at = AT(map)},

@@ -19,7 +19,8 @@ struct values {
 };
 #define AT(member) offsetof(struct values, member)
 
-static const cli_option options[] = {
+static cli_option options[] = {
+    CLI_SESSION_QUANTIZE(AT(session.quantize)),
     {.name = "prompt", .kind = CLI_LIST, .at = AT(prompt), .value = "P", .about = "what the text continues"},
     {.name = "prompts",
      .kind = CLI_STRING,
@@ -287,6 +288,7 @@ const cli_command cli_generate = {
     .usage = "alphar generate --model FOLDER [--adapter PATH] (--prompt P… | --prompts FILE | --messages FILE) [--alpha X]",
     .example = "alphar generate --model demo/base --adapter my-adapter --prompt 'Once upon' --alpha 16",
     .options = options,
+    .borrows = options,
     .shared = cli_session_options,
     .values_size = sizeof(struct values),
     .run = run,

@@ -14,7 +14,8 @@ struct values {
 };
 #define AT(member) offsetof(struct values, member)
 
-static const cli_option options[] = {
+static cli_option options[] = {
+    CLI_SESSION_QUANTIZE(AT(session.quantize)),
     {.name = "text", .kind = CLI_STRING, .at = AT(text), .value = "T", .help = "encoded as the tokenizer does, BOS included"},
     {.name = "ids", .kind = CLI_STRING, .at = AT(ids), .value = "1,2,3", .flags = CLI_COMMAS, .help = "taken as they are"},
     {.name = "scale", .kind = CLI_NUMBER, .at = AT(scale), .value = "S", .about = "s of every site"},
@@ -106,6 +107,7 @@ const cli_command cli_score = {
     .usage = "alphar score --model FOLDER [--adapter PATH] (--text T | --ids 1,2,3)",
     .example = "alphar score --model demo/base --text 'Once upon a time there was a fox.'",
     .options = options,
+    .borrows = options,
     .shared = cli_session_options,
     .values_size = sizeof(struct values),
     .run = run,

@@ -24,6 +24,7 @@ struct values {
 #define AT(member) offsetof(struct values, member)
 
 static cli_option options[] = {
+    CLI_SESSION_QUANTIZE(AT(session.quantize)),
     {.name = "data",
      .kind = CLI_SETTING,
      .at = AT(data),

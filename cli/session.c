@@ -46,6 +46,7 @@ int cli_session_open(ar_session **out, ar_runtime **rt, cli *c, const cli_args *
     if (code) return code;
     o->model = v->model;
     o->chat_template = v->chat_template;
+    o->quantize = v->quantize;
     o->adapter_options.trust = (ar_trust)v->trust;
     if (o->has_alpha) {
         o->adapter_options.has_alpha = true;

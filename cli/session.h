@@ -12,8 +12,12 @@ struct session_values {
     const char *model;
     ar_texts adapter;
     int trust, compute;
-    const char *chat_template;
+    const char *chat_template, *quantize;
 };
+
+/* --quantize as train has it, a row of `borrows` of the commands that ask the base as it was trained on; at: session.quantize. */
+#define CLI_SESSION_QUANTIZE(place)                                                                                                        \
+    { .name = "quantize", .kind = CLI_SETTING, .at = place, .help = "matrices in nf4, q4_k …, as in training" }
 
 /* --model, --adapter, --trust and --compute; `shared` of the commands that ask a model. */
 extern const cli_option cli_session_options[];

@@ -29,6 +29,8 @@ typedef struct ar_session_options {
     bool has_scale, has_alpha;          /* s of every site; or alpha, by which each site's own policy and rank give s */
     double scale, alpha;
     const char *chat_template; /* as in ar_train_options; NULL: the adapter's, else the base's */
+    const char *quantize; /* the layers' matrices of a folder in a type of fewer bits, as an adapter saw them that was trained so; NULL: as
+                             they are */
 } ar_session_options;
 
 AR_API ar_status ar_session_open(ar_session **out, const ar_runtime *rt, const ar_session_options *o, ar_error *err);

@@ -221,11 +221,6 @@ const char *ar__adapter_note(const ar_adapter *ad, const char *key) {
     return NULL;
 }
 
-const char *ar__adapter_corrects(const ar_adapter *ad) {
-    const char *init = ar__adapter_note(ad, AR_NOTE_INIT);
-    return init && !strncmp(init, "loftq", 5) ? ar__adapter_note(ad, AR_NOTE_QUANTIZE) : NULL;
-}
-
 void ar__pair_init(ar_pair *p, uint64_t seed) {
     uint64_t site = ar__rng_hash(p->site);
     ar_rng ga = ar__rng_stream(seed, AR_RNG_INIT, site, 0), gb = ar__rng_stream(seed, AR_RNG_INIT, site, 1);

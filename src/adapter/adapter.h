@@ -144,9 +144,6 @@ const char *ar__adapter_note(const ar_adapter *ad, const char *key); /* NULL if 
 #define AR_NOTE_TEMPLATE "data.template"           /* hash of the chat template… */
 #define AR_NOTE_TEMPLATE_TEXT "data.template-text" /* …and the template, where it was not the base's */
 
-/* The type over which alone the adapter is right, since its pairs hold what quantising took off W; NULL: none such. */
-const char *ar__adapter_corrects(const ar_adapter *ad);
-
 double ar__policy_scale(ar_policy policy, double alpha, int rank);
 double ar__policy_alpha(ar_policy policy, double scale, int rank);
 

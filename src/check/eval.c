@@ -129,7 +129,8 @@ static ar_status attach_all(ar_attachment **at, const ar_pair_op **pairs, ar_eva
 /* What the reference says, in a session of its own: an adapter, or the base without the session's whole tensors. */
 static ar_status ask_reference(double *nll, const ar_session *s, ar_batcher *b, const ar_eval_options *o, ar_error *err) {
     ar_session *other;
-    ar_session_options so = {.model = s->model->path, .adapters = &o->reference, .adapter_count = o->reference != NULL};
+    ar_session_options so = {
+        .model = s->model->path, .adapters = &o->reference, .adapter_count = o->reference != NULL, .quantize = s->model->quantised};
     size_t tokens, supervised;
     ar_status st = ar_session_open(&other, s->rt, &so, err);
     if (st) return st;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/correction.h"
 #include "adapter/weighted.h"
 #include "alphar/tune.h"
 #include "base/fail.h"
@@ -25,6 +26,7 @@ static ar_status open_one(ar_adapter **out, ar_trained *trained, const char *tex
     ar_status st = ar__weighted_split(&path, &factor, text, err);
     if (!st) st = ar_adapter_open(out, path, &how, err);
     if (!st) st = ar__adapter_load(*out, err);
+    if (!st) ar__adapter_warn_correction(*out, path, o->quantize, log);
     if (!st) st = ar__trained_add(trained, *out, err);
     if (!st && !ar__adapter_note(*out, AR_NOTE_MAX_LENGTH)) st = ar__trained_read(trained, path, "lora", err);
     if (!st && o->has_scale) st = ar_adapter_set_scale(*out, o->scale, err);
@@ -246,6 +248,7 @@ ar_status ar_session_open(ar_session **out, const ar_runtime *rt, const ar_sessi
     if (!s) return ar__fail_memory(err, "session");
     s->rt = rt;
     ar_status st = ar_model_open(&s->model, rt, o->model, err);
+    if (!st && o->quantize) st = ar__model_quantise(s->model, o->quantize, err);
     if (!st) st = open_tokenizer(s, o->model, err);
     if (!st) st = collect_eos(s, o->model, err);
     if (!st && o->adapter_count) st = open_adapters(s, o, err);

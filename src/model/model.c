@@ -289,6 +289,7 @@ void ar_model_free(ar_model *m) {
     ar__modules_free(m->modules, m->module_count);
     ar__base_close(m->base);
     ar__arch_release(&m->arch);
+    free(m->quantised);
     free(m->path);
     free(m);
 }

@@ -36,14 +36,14 @@ struct ar_model {
     ar_arch arch;
     ar_module *modules; /* by module index, see arch.h */
     size_t module_count;
-    ar_owned *owned;               /* by module index */
-    char *path;                    /* folder, or the configuration of a random base */
-    ar_base *base;                 /* its files; NULL for a random base */
-    ar_dtype dtype;                /* of the weights in the file, or as config.json wants them saved */
-    bool tied;                     /* the head is the embedding's tensor; false once one side trains alone */
-    bool quantised;                /* the layers' matrices are in fewer bits than the file's, in memory: */
-    size_t quantised_bytes;        /* so many */
-    bool own_head;                 /* config.json ties it, but the files bring another one, which counts */
+    ar_owned *owned;        /* by module index */
+    char *path;             /* folder, or the configuration of a random base */
+    ar_base *base;          /* its files; NULL for a random base */
+    ar_dtype dtype;         /* of the weights in the file, or as config.json wants them saved */
+    bool tied;              /* the head is the embedding's tensor; false once one side trains alone */
+    char *quantised;        /* the type of fewer bits that the layers' matrices were put in, in memory; NULL: they are as in the file */
+    size_t quantised_bytes; /* of them */
+    bool own_head;          /* config.json ties it, but the files bring another one, which counts */
     ar_embedding embed, positions; /* positions: no data where there are none */
     ar_layer *layers;
     ar_norm norm;
@@ -70,7 +70,7 @@ void ar__model_rebind(ar_model *m);
 
 /* Index of the module with this Hugging Face path; SIZE_MAX if there is none. */
 size_t ar__model_find(const ar_model *m, const char *path);
-/* Puts the layers' matrices in a type of weights/quantise.h, in memory.  A folder's alone. */
+/* Puts the layers' matrices in a type of weights/quantise.h, in memory, and tells how many bytes and how much noise.  A folder's alone. */
 ar_status ar__model_quantise(ar_model *m, const char *name, ar_error *err);
 /* Of all tensors in its files, 0 of a random base; but for matrices that are in memory instead: in another order, unpacked, quantised. */
 size_t ar__model_file_bytes(const ar_model *m);

@@ -1,4 +1,5 @@
 /* The layers' matrices in fewer bits, in memory; embedding, head, norms and biases stay as they are. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/fail.h"
@@ -30,6 +31,22 @@ static ar_status quantise_one(ar_model *m, size_t i, const ar_quantisation *q, b
     return AR_OK;
 }
 
+static void say(const ar_model *m, const ar_quantisation *q, size_t done, size_t other) {
+    double least = INFINITY, most = 0;
+    for (size_t i = 0; i < m->module_count; i++) {
+        double noise = m->owned[i].noise;
+        if (noise <= 0) continue;
+        least = fmin(least, noise);
+        most = fmax(most, noise);
+    }
+    if (other)
+        ar__log_warn(&m->rt->log, "%s: %zu of %zu matrices keep their type, because their rows are no multiple of %zu values", m->path,
+                     other, other + done, ar__dtype(q->type)->block);
+    if (most > 0)
+        ar__log_info(&m->rt->log, "quantize %s: the layers' matrices in %.2f GB of memory, ‖W − Q(W)‖ / ‖W‖ %.3g to %.3g", m->quantised,
+                     (double)m->quantised_bytes / 1e9, least, most);
+}
+
 ar_status ar__model_quantise(ar_model *m, const char *name, ar_error *err) {
     ar_quantisation q;
     size_t done = 0, other = 0;
@@ -48,10 +65,7 @@ ar_status ar__model_quantise(ar_model *m, const char *name, ar_error *err) {
         else
             done++;
     }
-    if (s) return s;
-    m->quantised = true;
-    if (other)
-        ar__log_warn(&m->rt->log, "%s: %zu of %zu matrices keep their type, because their rows are no multiple of %zu values", m->path,
-                     other, other + done, ar__dtype(q.type)->block);
-    return AR_OK;
+    if (!s && !(m->quantised = ar__strdup(name))) s = ar__fail_memory(err, m->path);
+    if (!s) say(m, &q, done, other);
+    return s;
 }

@@ -1,5 +1,4 @@
 /* Opening a course: model, tokenizer, samples; then the memory of its steps.  Nothing is written here. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,26 +33,11 @@ static ar_status open_chat(ar_course *c, ar_error *err) {
     return s;
 }
 
-static ar_status quantise(ar_course *c, ar_error *err) {
-    double least = INFINITY, most = 0;
-    ar_status s = ar__model_quantise(c->model, c->o.quantize, err);
-    for (size_t i = 0; !s && i < c->model->module_count; i++) {
-        double noise = c->model->owned[i].noise;
-        if (noise <= 0) continue;
-        least = fmin(least, noise);
-        most = fmax(most, noise);
-    }
-    if (!s && most > 0)
-        ar__log_info(&c->rt->log, "quantize %s: the layers' matrices in %.2f GB of memory, ‖W − Q(W)‖ / ‖W‖ %.3g to %.3g", c->o.quantize,
-                     (double)c->model->quantised_bytes / 1e9, least, most);
-    return s;
-}
-
 static ar_status open_base(ar_course *c, ar_error *err) {
     const ar_course_options *o = &c->o;
     bool random = c->init.kind == AR_INIT_RANDOM;
     ar_status s = random ? ar__model_init(&c->model, c->rt, o->model_config, c->seed, err) : ar_model_open(&c->model, c->rt, o->model, err);
-    if (!s && o->quantize) s = quantise(c, err);
+    if (!s && o->quantize) s = ar__model_quantise(c->model, o->quantize, err);
     if (s) return s;
     if (random) {
         const char *slash = strrchr(o->model_config, '/');

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/correction.h"
 #include "base/fail.h"
 #include "data/parts.h"
 #include "train/changes.h"
@@ -105,12 +106,19 @@ ar_status ar__init_adapter_settings(ar_adapter_settings *s, const ar_train_optio
     return ok ? AR_OK : ar__fail_memory(err, o->course.init_adapter);
 }
 
+/* What makes up for a quantised base does so still. */
+static ar_status take_correction(ar_adapter *ad, const ar_adapter *from, const ar_train_options *o, const ar_log *log, ar_error *err) {
+    ar__adapter_warn_correction(from, o->course.init_adapter, o->course.quantize, log);
+    return ar__adapter_corrects(from) ? ar__adapter_set_note(ad, AR_NOTE_INIT, ar__adapter_note(from, AR_NOTE_INIT), err) : AR_OK;
+}
+
 ar_status ar__init_adapter(ar_adapter *ad, const ar_train_options *o, const ar_log *log, ar_error *err) {
     ar_adapter *from = NULL;
     ar_status s = open_source(&from, &o->course, log, err);
     if (!s) s = check_sites(ad, from, o, err);
     if (!s) s = ar__adapter_load(from, err);
     if (!s) ar__changes_warn_of_adapter(from, o, log);
+    if (!s) s = take_correction(ad, from, o, log, err);
     size_t changed = 0;
     for (size_t i = 0; !s && i < ad->pair_count; i++) {
         const ar_pair *old = ar__adapter_find_pair(from, ad->pair[i].site);

@@ -124,13 +124,18 @@ def pissa(family, rslora):
     moved = min(((merged[k] - plain[k]).norm() / plain[k].norm()).item() for k in got)
     assert theirs[-1] < theirs[0] - 0.05 and moved > 20 * off, f"nothing was learned: {theirs[0]} to {theirs[-1]}, moved {moved:.1e}"
     assert apart <= 1e-5 and off <= 1e-4, f"losses within {apart:.1e}, merged weights within {off:.1e}"
-    # What a reader makes of the files: the loss of the next text, through the adapter over the base as it is.
-    reader = peft.PeftModel.from_pretrained(load(folder), out)
-    ids = ask("tokenize", "--model", folder, "--text", TEXTS[0])["ids"]
-    want = -torch.log_softmax(reader(input_ids=torch.tensor([ids])).logits[0, :-1].double(), -1).gather(1, torch.tensor(ids[1:])[:, None]).mean().item()
-    said = ask("score", "--model", folder, "--adapter", out, "--ids", ",".join(map(str, ids)))["logprobs"]
-    assert abs(-np.mean(said) / want - 1) < 1e-5, f"PEFT reads the adapter otherwise: {want} and {-np.mean(said)}"
+    # PEFT's reader over the base as it is.
+    said_of(out, folder, peft.PeftModel.from_pretrained(load(folder), out))
     return f"losses within {apart:.1e}, merged weights within {off:.1e} (moved {moved:.1e} at least), {theirs[0]:.4f} to {theirs[-1]:.4f}"
+
+
+def said_of(adapter, folder, model, *options):
+    """score through the adapter says what the model does."""
+    ids = ask("tokenize", "--model", folder, "--text", TEXTS[1])["ids"]
+    said = np.array(ask("score", "--model", folder, "--adapter", adapter, "--ids", ",".join(map(str, ids)), *options)["logprobs"])
+    want = torch.log_softmax(model(input_ids=torch.tensor([ids])).logits[0, :-1].double(), -1).gather(1, torch.tensor(ids[1:])[:, None])[:, 0]
+    off = np.abs(said - want.detach().numpy()).max()
+    assert off < 2e-5, f"score {' '.join(options)} is {off:.1e} off in log p"
 
 
 def loftq(alpha, rounds):
@@ -139,6 +144,7 @@ def loftq(alpha, rounds):
     loss = train(folder, out, "--steps", 2, "--rank", rank, "--alpha", alpha, "--init", f"loftq:{rounds}", "--quantize", "nf4")
     noise = json.load(open(os.path.join(out, "run.json")))["resolved"]["noise"]
     start, model = updates(os.path.join(out, "start")), load(folder)
+    trained, over_q = updates(out), load(folder)
     assert noise.keys() == start.keys(), "noise of other sites"
     worst = shrinks = 0.0
     for site, update in start.items():
@@ -155,10 +161,12 @@ def loftq(alpha, rounds):
         assert abs(left / after - 1) < 1e-4, f"{site}: what is left is {left}, wanted {after}"
         with torch.no_grad():
             model.get_submodule(site).weight.copy_((q + update).float())
+            over_q.get_submodule(site).weight.copy_((q + trained[site]).float())
     assert worst < 1e-4 and shrinks < 0.9, f"{worst:.1e} from the best of its rank, {shrinks:.3f} of the noise is left"
     samples(folder, loss[0], model)  # the first loss is that of Q(W) + s·B·A
     run("combine", path(f"plain-{alpha}-{rounds}"), f"{out}:1", f"{os.path.join(out, 'start')}:-1")
-    end, learned = updates(out), updates(path(f"plain-{alpha}-{rounds}"))
+    said_of(out, folder, over_q, "--quantize", "nf4")
+    end, learned = trained, updates(path(f"plain-{alpha}-{rounds}"))
     off = max(((learned[k] - (end[k] - start[k])).norm() / (end[k] - start[k]).norm()).item() for k in learned)
     assert off < 1e-5, f"without the correction: {off:.1e} from what was learned"
     return f"{worst:.1e} from the best of rank {rank}; at most {shrinks:.3f} of the noise is left"

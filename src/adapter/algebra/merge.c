@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/correction.h"
 #include "adapter/weighted.h"
 #include "base/fail.h"
 #include "base/file.h"
@@ -23,6 +24,7 @@ static ar_status open_adapter(ar_adapter **out, const char *text, const ar_merge
     }
     ar_status s = ar__weighted_split(&path, &factor, text, err);
     if (!s) s = ar_adapter_open(out, path, &options, err);
+    if (!s) ar__adapter_warn_correction(*out, path, NULL, log);
     if (!s && o->has_scale) s = ar_adapter_set_scale(*out, o->scale, err);
     if (!s && o->has_alpha) s = ar_adapter_set_alpha(*out, o->alpha, err);
     if (!s && factor != 1.0) s = ar_adapter_multiply_scale(*out, factor, err);
