@@ -144,3 +144,31 @@ int cli_with_adapter(cli *c, const cli_args *args, int (*work)(cli *c, const cli
     ar_runtime_free(rt);
     return code;
 }
+
+int cli_adapter_check_noise(cli *c, const cli_args *args) {
+    const struct adapter_values *v = args->values;
+    if (v->quantize && v->original) return cli_fail_usage(c, "found --quantize and --original, wanted one of them");
+    if ((v->quantize || v->original) && !v->model)
+        return cli_fail_usage(c, "--%s: wanted --model with it", v->quantize ? "quantize" : "original");
+    return CLI_OK;
+}
+
+bool cli_adapter_noise(ar_noise_options *out, const cli_args *args) {
+    const struct adapter_values *v = args->values;
+    *out = (ar_noise_options){v->model, v->quantize, v->original};
+    return v->quantize || v->original;
+}
+
+json_t *cli_json_noise(const ar_noise_range *r) {
+    if (!r->sites) return json_null();
+    return json_pack("{s:I, s:o, s:o, s:o}", "sites", (json_int_t)r->sites, "least", cli_json_real(r->least), "median",
+                     cli_json_real(r->median), "most", cli_json_real(r->most));
+}
+
+void cli_print_noise(const char *what, const ar_noise_range *r) {
+    if (r->sites)
+        printf("%s is %.3g times what quantising took off W, by the median of %zu site%s (%.3g to %.3g)\n", what, r->median, r->sites,
+               r->sites == 1 ? "" : "s", r->least, r->most);
+    else
+        puts("quantising takes nothing off these sites");
+}

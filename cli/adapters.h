@@ -13,7 +13,15 @@ struct adapter_values {
     double alpha;
     const char *to, *dtype;
     bool fold, overwrite;
+    const char *quantize, *original;
 };
+
+/* --quantize and --original, rows of `borrows` of the commands that set updates beside what quantising took. */
+#define CLI_ADAPTER_NOISE(place)                                                                                                           \
+    {.name = "quantize", .kind = CLI_SETTING, .at = place(adapter.quantize), .help = "set it beside W − Q(W), for nf4, q4_k …"}, {         \
+        .name = "original", .kind = CLI_STRING, .at = place(adapter.original), .value = "DIR",                                             \
+        .help = "or: what a quantised BASE was made from"                                                                                  \
+    }
 
 /* --model, --heads and --trust, for commands that read; with --to, --dtype, --fold and --overwrite for those that write. */
 extern const cli_option cli_adapter_options[], cli_adapter_write_options[];
@@ -27,6 +35,13 @@ int cli_adapter_write(ar_proof *proof, cli *c, const cli_args *args, ar_adapter 
                       const char *dtype);
 /* Refuses to go on where `path` is taken and --overwrite is missing: before work that takes time. */
 int cli_adapter_check_free(cli *c, const cli_args *args, const char *path);
+
+/* Before anything is opened: the exit status, told already.  Then the options, and whether noise is asked for. */
+int cli_adapter_check_noise(cli *c, const cli_args *args);
+bool cli_adapter_noise(ar_noise_options *out, const cli_args *args);
+/* {"sites":N, "least":…, "median":…, "most":…}, null where there is none; and as a sentence. */
+json_t *cli_json_noise(const ar_noise_range *r);
+void cli_print_noise(const char *what, const ar_noise_range *r);
 
 /* {"sites":…, "max_relative":…, …} */
 json_t *cli_json_proof(const ar_proof *proof);

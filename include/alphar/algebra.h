@@ -16,6 +16,19 @@
 extern "C" {
 #endif
 
+/* ---- noise: what quantising takes off the weights that an adapter sits on ------------------------------------------- */
+typedef struct ar_noise_options {
+    const char *model;    /* required: a base, as everywhere */
+    const char *quantize; /* what is made of the model, a folder, as train's quantize makes it: "nf4", "q4_k", … */
+    const char *original; /* or: the model is quantised already, and was made from this one.  One of the two */
+} ar_noise_options;
+
+/* Of the ratios ‖s·B·A‖ / ‖W − Q(W)‖ over the sites that have one; NaN where none has. */
+typedef struct ar_noise_range {
+    size_t sites;
+    double least, median, most;
+} ar_noise_range;
+
 /* ---- inspect: what an adapter is, and what is odd about it --------------------------------------------------------- */
 typedef struct ar_site_figures {
     ar_site site;
@@ -25,6 +38,8 @@ typedef struct ar_site_figures {
     double stable_rank;           /* ‖BA‖_F² / ‖BA‖₂²; 0 where B·A = 0 */
     int rank_90, rank_99;         /* singular values that hold 90 and 99 % of ‖BA‖_F² */
     double *singular;             /* [rank]: those of s·B·A, falling; the inspection's */
+    double norm_noise;            /* ‖W − Q(W)‖_F; NaN unless added, and where the matrix is not quantised */
+    double over_noise;            /* ‖s·B·A‖ / ‖W − Q(W)‖: at 1 the update is as large as what quantising took */
 } ar_site_figures;
 
 /* code: for scripts; text: what it means and what to do. */
@@ -42,12 +57,18 @@ typedef struct ar_inspection {
     double norm_update, strength; /* root of the sum of squares; mean over the sites (NaN without a base) */
     double scale_min, scale_max;  /* 0 without sites */
     int rank_min, rank_max;
+    ar_noise_range over_noise; /* sites 0: not added */
 } ar_inspection;
 
 /* model: the base's folder or GGUF file for norm_weight and strength; NULL: none.  Release with ar_inspection_release,
  * before the adapter. */
 AR_API ar_status ar_adapter_inspect(ar_inspection *out, ar_adapter *ad, const ar_runtime *rt, const char *model, ar_error *err);
 AR_API void ar_inspection_release(ar_inspection *x); /* safe on a zeroed one */
+/* Fills norm_noise and over_noise of an inspection of `ad`, its sites in the adapter's order.  Memory is one site's in f32.  A matrix that
+ * train's quantize leaves as it is (head, embedding, rows that blocks do not divide) has none.
+ * Errors: AR_ERR_USAGE unless one of quantize and original is given, AR_ERR_UNSUPPORTED for a quantised model with quantize. */
+AR_API ar_status ar_inspection_add_noise(ar_inspection *x, const ar_adapter *ad, const ar_runtime *rt, const ar_noise_options *o,
+                                         ar_error *err);
 
 /* ---- diff: how far apart two adapters' updates are ----------------------------------------------------------------- */
 typedef struct ar_site_difference {
@@ -57,6 +78,8 @@ typedef struct ar_site_difference {
     double norm_a, norm_b; /* ‖s·B·A‖_F */
     double cosine;         /* ⟨a, b⟩ / (‖a‖·‖b‖); NaN where one is zero */
     double factor;         /* the c for which c·a is nearest to b; NaN where a is zero */
+    double norm_noise;     /* ‖W − Q(W)‖_F, as in an inspection; and by it: */
+    double over_noise, over_noise_a, over_noise_b; /* ‖s·B·A(a) − s·B·A(b)‖_F, norm_a, norm_b */
 } ar_site_difference;
 
 typedef struct ar_difference {
@@ -64,9 +87,10 @@ typedef struct ar_difference {
     const char **only_in_a, **only_in_b;
     size_t count, only_in_a_count, only_in_b_count;
     double max_relative;
-    double cosine, factor; /* the same over all sites in both */
-    const char *code;      /* of the conclusion, for scripts: "same", "rslora_lost", … (docs/algebra.md) */
-    char conclusion[400];  /* what a person should conclude */
+    double cosine, factor;     /* the same over all sites in both */
+    const char *code;          /* of the conclusion, for scripts: "same", "rslora_lost", … (docs/algebra.md) */
+    char conclusion[400];      /* what a person should conclude */
+    ar_noise_range over_noise; /* sites 0: not added */
 } ar_difference;
 
 /* Any two adapters in any formats.  Names are those of a and b; release with ar_difference_release, before these.
@@ -74,6 +98,9 @@ typedef struct ar_difference {
  * and the other has not or has other magnitudes' sites. */
 AR_API ar_status ar_adapter_diff(ar_difference *out, ar_adapter *a, ar_adapter *b, const ar_runtime *rt, ar_error *err);
 AR_API void ar_difference_release(ar_difference *x); /* safe on a zeroed one */
+/* Fills norm_noise and what is by it; a: the first of the two.  As ar_inspection_add_noise. */
+AR_API ar_status ar_difference_add_noise(ar_difference *x, const ar_adapter *a, const ar_runtime *rt, const ar_noise_options *o,
+                                         ar_error *err);
 
 /* ---- rescale: alpha on purpose ------------------------------------------------------------------------------------- */
 typedef enum ar_rescale_kind {

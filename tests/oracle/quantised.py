@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""train --quantize beside bitsandbytes and PEFT on the CPU: codes and scales of NF4, what they unpack to, and 20 steps of training on it.
+"""train --quantize beside bitsandbytes and PEFT on the CPU: codes and scales of NF4, what they unpack to, 20 steps of training on it,
+and updates beside what it takes off W.
 
 Builds a tool against $BUILD/libalphar.a for the blocks themselves."""
 import json, os, subprocess, sys
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 import transformers as tf
 from lib import bases, makers
-from lib.program import MATERIAL, ask, check, finish, workspace
+from lib.program import MATERIAL, ask, check, finish, run, workspace
 
 WORK = workspace()
 path = lambda *names: os.path.join(WORK, *names)
@@ -144,6 +145,36 @@ def training(kind, twice):
     return f"losses within {apart:.1e}, {theirs[0]:.4f} to {theirs[-1]:.4f} (unquantised {plain:.4f})"
 
 
+def noise(kind, twice):
+    """inspect and diff beside what bitsandbytes takes off each weight, made of the folder and read from one that transformers saved."""
+    folder, adapter = base_and_adapter()
+    packed = path("packed-" + kind)
+    config = tf.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32,
+                                   bnb_4bit_use_double_quant=twice)
+    tf.AutoModelForCausalLM.from_pretrained(folder, quantization_config=config, dtype=torch.float32, device_map="cpu").save_pretrained(packed)
+    model = tf.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    by_type = ask("inspect", adapter, "--model", folder, "--quantize", kind)
+    by_folder = ask("inspect", adapter, "--model", packed, "--original", folder)
+    plain = ask("inspect", adapter, "--model", folder)
+    twice_as_much = path("twice-" + kind)
+    run("rescale", adapter, twice_as_much, "--factor", "2", "--overwrite")
+    apart = ask("diff", adapter, twice_as_much, "--model", folder, "--quantize", kind, status=1)
+    worst, ratios = 0.0, []
+    for a, b, p, d in zip(by_type["sites"], by_folder["sites"], plain["sites"], apart["sites"]):
+        w = model.get_submodule(a["name"]).weight.detach()
+        q = F.dequantize_4bit(*F.quantize_4bit(w.contiguous(), blocksize=64, quant_type="nf4", compress_statistics=twice))
+        want = (w.double() - q.double()).norm().item()
+        worst = max(worst, abs(a["norm_noise"] / want - 1), abs(b["norm_noise"] / want - 1))
+        ratios.append(a["norm_update"] / want)
+        assert abs(a["over_noise"] / ratios[-1] - 1) < 1e-3 and p["norm_noise"] is None and p["over_noise"] is None, a["name"]
+        assert d["name"] == a["name"] and all(abs(d[k] / ratios[-1] / f - 1) < 1e-3 for k, f in (("over_noise", 1), ("over_noise_a", 1), ("over_noise_b", 2))), d
+    assert worst < (1e-3 if twice else 1e-6), f"noise is {worst:.1e} from bitsandbytes'"
+    total = by_type["total"]["over_noise"]
+    assert total["sites"] == len(ratios) and abs(total["most"] / max(ratios) - 1) < 1e-3 and abs(total["median"] / sorted(ratios)[len(ratios) // 2] - 1) < 1e-3
+    assert plain["total"]["over_noise"] is None
+    return f"within {worst:.0e}, update by noise {total['least']:.3g} to {total['most']:.3g}"
+
+
 def peft_losses_unquantised(folder, adapter, ids, steps):
     base = tf.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
     model = peft.PeftModel.from_pretrained(base, adapter)
@@ -155,5 +186,6 @@ for name, dtype in (("nf4", torch.float32), ("nf4-bf16", torch.bfloat16), ("nf4-
     check(f"quantised: {name} as bitsandbytes {bitsandbytes.__version__}", blocks, name, dtype, False)
     check(f"quantised: {name}, its scales too", blocks, name, dtype, True)
 for name, twice in (("nf4", False), ("nf4-dq", True)):
+    check(f"quantised: updates beside the noise of {name}", noise, name, twice)
     check(f"quantised: 20 steps on {name} as PEFT", training, name, twice)
 finish(WORK)

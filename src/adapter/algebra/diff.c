@@ -1,4 +1,5 @@
 /* How far apart two adapters' updates are. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,6 +36,7 @@ static ar_status compare_sites(ar_difference *out, ar_adapter *a, ar_adapter *b,
         if (s) return s;
         ar_site_difference *site = &out->sites[out->count++];
         *site = (ar_site_difference){.name = x->site, .relative = d.relative, .max_abs = d.max_abs};
+        site->norm_noise = site->over_noise = site->over_noise_a = site->over_noise_b = NAN;
         if ((s = ar__pair_likeness(site, rt, a, x, b, y, err))) return s;
         if (!(d.relative <= out->max_relative)) out->max_relative = d.relative;
     }

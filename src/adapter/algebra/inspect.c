@@ -27,7 +27,9 @@ static ar_status inspect_site(ar_site_figures *out, ar_adapter *ad, size_t i, co
                              .stable_rank = n.largest > 0 ? (n.update / n.largest) * (n.update / n.largest) : 0,
                              .rank_90 = n.rank_90,
                              .rank_99 = n.rank_99,
-                             .singular = singular};
+                             .singular = singular,
+                             .norm_noise = NAN,
+                             .over_noise = NAN};
     if (!base) return AR_OK;
     s = ar__site_weight_norm(&out->norm_weight, base, p, err);
     /* A weight that a GGUF base has only inside another is not packed: it is missing. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/correction.h"
 #include "adapter/fingerprint.h"
 #include "base/fail.h"
 #include "base/mem.h"
@@ -114,8 +115,22 @@ static ar_status check_base(ar_inspection *x, const ar_adapter *ad, const ar_bas
     return add(x, "other_base", &text, err);
 }
 
+/* Right over one quantised base alone (train/start.h). */
+static ar_status check_correction(ar_inspection *x, const ar_adapter *ad, ar_error *err) {
+    const char *type = ar__adapter_corrects(ad);
+    ar_buf text = {0};
+    if (!type) return AR_OK;
+    ar__buf_printf(
+        &text,
+        "the pairs began with what quantising to %s took off the base (loftq): they are right over the base quantised so, and one "
+        "error more over another; alphar combine OUT THIS:1 THIS/start:-1 takes that away",
+        type);
+    return add(x, "corrects_quantising", &text, err);
+}
+
 ar_status ar__inspection_warn(ar_inspection *x, const ar_adapter *ad, const ar_base *base, ar_error *err) {
     ar_status s = check_patterns(x, ad, err);
+    if (!s) s = check_correction(x, ad, err);
     for (size_t i = 0; !s && i < sizeof rules / sizeof *rules; i++) s = apply(x, &rules[i], err);
     return s || !base ? s : check_base(x, ad, base, err);
 }
