@@ -213,6 +213,7 @@ ar_status ar_session_fingerprint(uint64_t *out, const ar_session *s, ar_error *e
     if (st) return st;
     h = mix(h, architecture, strlen(architecture));
     h = mix(h, weights.data, weights.len);
+    if (s->model->quantised) h = mix(h, s->model->quantised, strlen(s->model->quantised));
     ar__buf_release(&weights);
     for (size_t i = 0; s->adapter && i < s->adapter->pair_count; i++) {
         const ar_pair *p = &s->adapter->pair[i];

@@ -5,7 +5,7 @@
 #include "adapter/fingerprint.h"
 #include "model/model.h"
 
-/* Of the base itself: what an adapter put in place of a weight gives no values. */
+/* Of the base itself: what an adapter put in place of a weight gives no values, and of one that was quantised here its files count. */
 ar_status ar__model_fingerprint(char architecture[AR_FINGERPRINT_CHARS], ar_buf *weights, const ar_model *m, ar_error *err);
 
 #endif
