@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "train/checkpoint.h"
 #include "train/record.h"
 
 /* A site's matrix: W of the file, or W − Q. */
@@ -51,6 +52,12 @@ static ar_status read_rows(void *user, float *dst, size_t row0, size_t count, ar
     }
     free(row);
     return AR_OK;
+}
+
+/* Halves and values of a run that goes on are in its checkpoint. */
+static bool is_in_checkpoint(const ar_learner *l) {
+    const ar_run_options *o = &l->o.run;
+    return l->course->init.kind == AR_INIT_PISSA && o->resume && o->out && ar__checkpoint_newest(o->out) >= 0;
 }
 
 /* The first half of a pair, and with the other sign, the second. */
@@ -115,7 +122,6 @@ static ar_status start_one(ar_learner *l, size_t i, tally *t, ar_error *err) {
     ar__pair_fill(p, &best, &(ar_fill){.to_b = root, .to_a = root, .transposed = p->is_embedding});
     if (pissa) {
         mirror(p);
-        l->attachment->ops[module].frozen = p->rank / 2;
         count_energy(t, &best);
     } else {
         l->corrected[i] = noise * sqrt(ar__lost_energy(best.sigma, best.count, best.rest, best.rank));
@@ -147,6 +153,9 @@ ar_status ar__start_pairs(ar_learner *l, ar_error *err) {
     tally t = {0};
     double began = ar__clock_seconds();
     if (!ar__init_from_weights(&l->course->init)) return AR_OK;
+    for (size_t i = 0; l->course->init.kind == AR_INIT_PISSA && i < l->adapter->pair_count; i++)
+        l->attachment->ops[l->attachment->module[i]].frozen = l->adapter->pair[i].rank / 2;
+    if (is_in_checkpoint(l)) return AR_OK;
     if (l->course->init.kind == AR_INIT_LOFTQ) {
         l->corrected = ar__alloc(l->adapter->pair_count, sizeof *l->corrected);
         if (!l->corrected) return ar__fail_memory(err, "adapter");
