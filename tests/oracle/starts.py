@@ -138,6 +138,19 @@ def said_of(adapter, folder, model, *options):
     assert off < 2e-5, f"score {' '.join(options)} is {off:.1e} off in log p"
 
 
+def gguf():
+    """A file whose rows of q and k lie otherwise: the triples are those of the folder, and so is all that follows."""
+    story = os.path.join(MATERIAL, "models", "stories260k")
+    outs = []
+    for base in (story, os.path.join(story, "stories260K.gguf")):
+        outs.append(path("of-" + os.path.basename(base)))
+        train(base, outs[-1], "--steps", 4, "--rank", 4, "--init", "pissa")
+    a, b = (updates(out) for out in outs)
+    off = max(((a[k] - b[k]).norm() / a[k].norm()).item() for k in a)
+    assert a.keys() == b.keys() and off < 1e-6, f"{off:.1e} apart"
+    return f"{off:.1e} apart over {len(a)} sites"
+
+
 def loftq(alpha, rounds):
     import bitsandbytes.functional as F
     folder, out, rank = make_base("llama"), path(f"loftq-{alpha}-{rounds}"), 8
@@ -179,6 +192,7 @@ def rounds_change_nothing():
 
 for family, rslora in (("llama", False), ("llama", True), ("gpt2", False)):
     check(f"starts: pissa as PEFT {peft.__version__}, {family}{', rslora' if rslora else ''}", pissa, family, rslora)
+check("starts: pissa on a GGUF file as on its folder", gguf)
 try:
     import bitsandbytes
 except ImportError as problem:
