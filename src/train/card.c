@@ -31,7 +31,7 @@ static void add_start(ar_buf *card, const ar_learner *l) {
         ar__buf_printf(
             card,
             "- the pairs began with the largest singular triples of W (%s). The adapter is one for the base as it is, in twice the "
-            "rank and at the same s: its second half takes the beginning away again\n",
+            "rank and at the same s: its second half takes the beginning away again, which no rounding bears: keep it in f32\n",
             init);
     if (l->course->init.kind == AR_INIT_LOFTQ)
         ar__buf_printf(card,
