@@ -5,6 +5,8 @@
 
 evaluation:  COUNT scales in one pass over COUNT evaluations at one scale, of one sample of so many tokens
 sweep:       a step of COUNT candidates over COUNT steps of one, a sample each
+share:       that step over one of a single candidate on COUNT samples: what it costs that the adapters differ
+memory:      what a further candidate takes, over value, gradient and moments of its own numbers
 halving:     a sweep of the demo's task with --halving over the whole of it, and whether both name the same winner"""
 import argparse, json, os, subprocess, tempfile, time
 
@@ -14,16 +16,17 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 GRID = ["--alpha", "8,32,128", "--lr", "1e-3,3e-3,1e-2", "--steps", "120", "--batch", "4", "--compute", "f32"]
 
 
-def in_turns(a, base, tokens, compute):
-    """{eval, train}: a list of (together, apart), a pair each round; the first round, in which the file comes into memory, is dropped."""
+def in_turns(a, base, tokens, compute, count, rounds):
+    """{eval, train, share}: a list of (together, apart), a pair each round; the first round, in which the file comes into memory, is dropped.
+    {memory}: (anonymous bytes, a candidate's state)."""
     program = os.path.join(a.build, "bench", "bench_alphas")
-    r = subprocess.run([program, base, str(tokens), "1", str(a.count), "16", str(a.threads), compute], input="\n" * (a.rounds + 1), text=True,
+    r = subprocess.run([program, base, str(tokens), "1", str(count), "16", str(a.threads), compute], input="\n" * (rounds + 1), text=True,
                        stdout=subprocess.PIPE, check=True)
-    pairs = {"eval": [], "train": []}
+    pairs = {"eval": [], "train": [], "share": [], "memory": []}
     for line in r.stdout.splitlines():
         kind, together, apart = line.split()
         pairs[kind].append((float(together), float(apart)))
-    return {kind: list(zip(*p[1:])) for kind, p in pairs.items()}
+    return {kind: p[0] if kind == "memory" else list(zip(*p[1:])) for kind, p in pairs.items()}
 
 
 def sweep(a, work, *options):
@@ -50,9 +53,14 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         base = os.path.abspath(shapes.write(a.shape, os.path.join(a.bases or work, f"{a.shape}-bf16"))) if a.tokens else None
         for tokens in a.tokens:
-            pairs = in_turns(a, base, tokens, a.compute)
-            for kind, what in (("eval", f"{a.count} alphas of {tokens} tokens in one pass"), ("train", f"a step of {a.count} candidates, {tokens} tokens each")):
-                out.add("alphas", f"{a.shape}, {a.compute} arithmetic, {what}", "own, one at a time", "s", *map(list, pairs[kind]))
+            pairs = in_turns(a, base, tokens, a.compute, a.count, a.rounds)
+            for kind, what, rival in (("eval", f"{a.count} alphas of {tokens} tokens in one pass", "own, one at a time"),
+                                      ("train", f"a step of {a.count} candidates, {tokens} tokens each", "own, one at a time"),
+                                      ("share", f"a step of {a.count} candidates, {tokens} tokens each", "own, one candidate, all tokens")):
+                out.add("alphas", f"{a.shape}, {a.compute} arithmetic, {what}", rival, "s", *map(list, pairs[kind]))
+            (most, state), (least, _) = pairs["memory"], in_turns(a, base, tokens, a.compute, a.count // 2, 1)["memory"]
+            each = (most - least) / (a.count - a.count // 2) / 2**20
+            out.add("alphas", f"{a.shape}, memory of a further candidate, {tokens} tokens", "its state", "MiB", each, state / 2**20, [each * 2**20 / state])
         rounds = [(sweep(a, work, "--halving"), sweep(a, work)) for _ in range(min(a.rounds, 3))]
         same = all(h[1] == w[1] for h, w in rounds)
         out.add("alphas", f"demo task, 9 candidates with --halving, {'the same' if same else 'another'} winner", "own, all to the end", "s",

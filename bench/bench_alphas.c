@@ -4,10 +4,13 @@
  *
  * SAMPLES random samples of TOKENS tokens, all of them targets.  For every line on stdin, in turns: an evaluation at COUNT scales and
  * COUNT evaluations at one (`eval TOGETHER APART`), a step of COUNT learners on SAMPLES samples each and COUNT steps of one (`train
- * TOGETHER APART`); in seconds. */
+ * TOGETHER APART`), and that step against one of a single learner on as many samples (`share TOGETHER ONE`); in seconds, with one thread of
+ * processor time, because machines are shared.  The last line is `memory BYTES STATE`: anonymous memory, and what one learner has of its
+ * own: value, gradient and two moments of each trained number. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -23,6 +26,9 @@ static void must(ar_status s, const ar_error *err) {
     exit(1);
 }
 
+static bool alone; /* one thread */
+static double now(void) { return alone ? (double)clock() / CLOCKS_PER_SEC : ar__clock_seconds(); }
+
 static ar_memory_sample *random_samples(size_t count, size_t tokens, size_t vocab) {
     ar_memory_sample *list = calloc(count, sizeof *list);
     ar_rng g = ar__rng_stream(1, AR_RNG_SAMPLE, 0, 0);
@@ -35,26 +41,30 @@ static ar_memory_sample *random_samples(size_t count, size_t tokens, size_t voca
 }
 
 static void time_eval(ar_evaluation *e, ar_evaluation *single, size_t count) {
-    double scales[MOST], began = ar__clock_seconds(), together;
+    double scales[MOST], began = now(), together;
     ar_eval_result r[MOST];
     ar_error err;
     for (size_t i = 0; i < count; i++) scales[i] = 0.25 * (double)i;
     must(ar__evaluation_run(e, r, &(ar_strength_list){.values = scales, .count = count}, &err), &err);
-    together = ar__clock_seconds() - began;
-    began = ar__clock_seconds();
+    together = now() - began;
+    began = now();
     for (size_t i = 0; i < count; i++)
         must(ar__evaluation_run(single, r, &(ar_strength_list){.values = scales + i, .count = 1}, &err), &err);
-    printf("eval %.6f %.6f\n", together, ar__clock_seconds() - began);
+    printf("eval %.6f %.6f\n", together, now() - began);
 }
 
-static void time_steps(ar_course *c, ar_learner **all, size_t count) {
+static void time_steps(ar_course *c, ar_learner **all, size_t count, ar_learner *wide) {
     ar_error err;
-    double began = ar__clock_seconds(), together;
+    double began = now(), together;
     must(ar__learners_step(c, all, count, &err), &err);
-    together = ar__clock_seconds() - began;
-    began = ar__clock_seconds();
+    together = now() - began;
+    began = now();
     for (size_t i = 0; i < count; i++) must(ar__learners_step(c, &all[i], 1, &err), &err);
-    printf("train %.6f %.6f\n", together, ar__clock_seconds() - began);
+    printf("train %.6f %.6f\n", together, now() - began);
+    if (count == 1) return;
+    began = now();
+    must(ar__learners_step(c, &wide, 1, &err), &err);
+    printf("share %.6f %.6f\n", together, now() - began);
 }
 
 int main(int argc, char **argv) {
@@ -65,7 +75,8 @@ int main(int argc, char **argv) {
     size_t tokens = strtoul(argv[2], NULL, 10), samples = strtoul(argv[3], NULL, 10), count = strtoul(argv[4], NULL, 10);
     ar_runtime_options ro = {.threads = (int)strtol(argv[6], NULL, 10),
                              .compute = strcmp(argv[7], "bf16") ? AR_COMPUTE_F32 : AR_COMPUTE_BF16};
-    static ar_learner learners[MOST];
+    alone = ro.threads == 1;
+    static ar_learner learners[MOST], wide;
     ar_learner *all[MOST];
     ar_runtime *rt;
     ar_course c;
@@ -94,6 +105,8 @@ int main(int argc, char **argv) {
         all[i] = &learners[i];
         must(ar__learner_open(all[i], &c, &o, &err), &err);
     }
+    o.learner.batch = (int)(count * samples);
+    if (count > 1) must(ar__learner_open(&wide, &c, &o, &err), &err);
     ar__course_set_budget(&c);
     must(ar__course_allocate(&c, &err), &err);
     session = (ar_session){
@@ -106,8 +119,9 @@ int main(int argc, char **argv) {
     must(ar__evaluation_open(&single, &session, &eo, 1, &err), &err);
     while (fgets(line, sizeof line, stdin)) {
         time_eval(&e, &single, count);
-        time_steps(&c, all, count);
+        time_steps(&c, all, count, &wide);
         fflush(stdout);
     }
+    printf("memory %lld %zu\n", (long long)ar__memory_anonymous(), 4 * sizeof(float) * learners[0].list.total);
     return 0;
 }
