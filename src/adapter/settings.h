@@ -7,16 +7,7 @@
 #include <stdint.h>
 
 #include "alphar/adapter.h"
-
-/* Owned strings.  The zeroed struct is an empty list. */
-typedef struct ar_strings {
-    char **at;
-    size_t count, cap;
-} ar_strings;
-bool ar__strings_add(ar_strings *list, const char *s); /* copies; false when memory runs out */
-bool ar__strings_has(const ar_strings *list, const char *s);
-bool ar__strings_copy(ar_strings *out, const ar_strings *from); /* out must be empty */
-void ar__strings_release(ar_strings *list);
+#include "base/strings.h"
 
 /* Module names: a list (exact path or `.suffix`), or one regular expression that matches the whole path, or neither. */
 typedef struct ar_names {

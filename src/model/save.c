@@ -2,11 +2,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/algebra/merge.h"
 #include "arch/names.h"
 #include "base/fail.h"
 #include "base/file.h"
+#include "format/safetensors.h"
 #include "model/bind.h"
+#include "store/json_edit.h"
 
 /* A Conv1D's weight as the file has it, in *memory in place of what is there. */
 static const void *turn(void **memory, const void *data, ar_dtype type, size_t rows, size_t cols) {

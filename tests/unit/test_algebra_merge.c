@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/algebra/merge.h"
+#include "alphar/algebra.h"
 #include "base/file.h"
 #include "format/json.h"
+#include "format/safetensors.h"
+#include "store/json_edit.h"
 #include "util.h"
 
 enum { VOCAB = 19, DIM = 32, OUT = 24, RANK = 3 };

@@ -9,6 +9,7 @@
 #include "base/spool.h"
 #include "format/safetensors.h"
 #include "kern/runtime.h"
+#include "store/output.h"
 #include "weights/base.h"
 
 typedef struct ar_merge_part {
@@ -89,15 +90,12 @@ ar_status ar__merge_stream(void *tensor, ar_writer *w, ar_error *err);
 
 /* The text of a config.json with what the merge changes about it; all else byte for byte. */
 ar_status ar__merge_config(ar_buf *text, const ar_merging *m, ar_error *err);
-/* text: a JSON object.  Sets the member of the top level, or of the member `inside` (which must be an object; nothing
- * happens where there is none), to a JSON value; appended where it is missing and `add` says so. */
-bool ar__json_edit(ar_buf *text, const char *inside, const char *key, const char *value, bool add);
 
+/* What may not be overwritten: o->out, as merges name it; the caller releases output->inputs. */
+ar_status ar__merge_output(ar_output *output, const ar_merging *m, ar_error *err);
 /* Whether o->out may be taken: before anything is written. */
 ar_status ar__merge_folder_check(const ar_merging *m, ar_error *err);
 ar_status ar__merge_file_check(const ar_merging *m, ar_error *err);
-/* `out` is or holds something that this merge reads. */
-ar_status ar__merge_check_inputs(const ar_merging *m, ar_error *err);
 /* Everything, under a temporary name beside `out`, which it then takes: a folder, or a GGUF file. */
 ar_status ar__merge_folder(ar_merging *m, ar_error *err);
 ar_status ar__merge_file(ar_merging *m, ar_error *err);

@@ -1,36 +1,21 @@
 /* The GGUF file that a merge into a GGUF base writes: every key-value and tensor as it was, adapted tensors in their own
  * type, and "alphar.merge" with what was merged, which is what lets a later merge replace the file. */
 #include <string.h>
-#include <sys/stat.h>
 
 #include "adapter/algebra/merge.h"
 #include "base/fail.h"
-#include "base/file.h"
 #include "base/mem.h"
-
-#define MARKER "alphar.merge"
-
-static bool is_ours(const char *path) {
-    ar_gguf *g;
-    if (ar__gguf_open(&g, path, NULL)) return false;
-    bool ours = ar__gguf_kv_find(g, MARKER);
-    ar__gguf_close(g);
-    return ours;
-}
 
 ar_status ar__merge_file_check(const ar_merging *m, ar_error *err) {
     const char *out = m->o->out;
-    struct stat st;
+    ar_output output;
     size_t n = strlen(out);
     if (n < 6 || strcmp(out + n - 5, ".gguf") != 0)
         return ar__fail(err, AR_ERR_USAGE, "%s: the base is a GGUF file, and so is what comes out: wanted a name that ends in .gguf", out);
-    if (!ar__path_exists(out)) return AR_OK;
-    if (lstat(out, &st) != 0 || !S_ISREG(st.st_mode)) return ar__fail(err, AR_ERR_EXISTS, "%s: exists and is no file", out);
-    ar_status s = ar__merge_check_inputs(m, err);
-    if (s) return s;
-    if (!m->o->overwrite) return ar__fail(err, AR_ERR_EXISTS, "%s: exists already; give another --out, or --overwrite", out);
-    return is_ours(out) ? AR_OK
-                        : ar__fail(err, AR_ERR_EXISTS, "%s: exists and was not written by a merge of alphar; give another --out", out);
+    ar_status s = ar__merge_output(&output, m, err);
+    if (!s) s = ar__output_check_file(&output, err);
+    ar__strings_release(&output.inputs);
+    return s;
 }
 
 static ar_status add_tensor(ar_gguf_writer *w, ar_merging *m, ar_merge_tensor *t, int at, ar_error *err) {
@@ -42,9 +27,9 @@ static ar_status add_tensor(ar_gguf_writer *w, ar_merging *m, ar_merge_tensor *t
 
 static ar_status note(ar_gguf_writer *w, const ar_merging *m, ar_error *err) {
     ar_buf text = {0};
-    ar__buf_printf(&text, "alphar %s: %s", ar_version(), m->o->model);
+    ar__buf_puts(&text, m->o->model);
     for (int i = 0; i < m->o->adapter_count; i++) ar__buf_printf(&text, " + %s", m->o->adapters[i]);
-    ar_status s = text.failed ? ar__fail_memory(err, MARKER) : ar__gguf_writer_set_string(w, MARKER, text.data, err);
+    ar_status s = text.failed ? ar__fail_memory(err, "merge") : ar__output_mark(w, "merge", text.data, err);
     ar__buf_release(&text);
     return s;
 }
