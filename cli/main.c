@@ -13,12 +13,13 @@
 #include "settings.h"
 
 static const cli_command *const commands[] = {
-    &cli_train,   &cli_sweep,    &cli_data,    &cli_plan,   &cli_bench,    /* a line each: training, */
-    &cli_eval,    &cli_generate, &cli_chat,    &cli_score,  &cli_tokenize, /* asking a model, */
-    &cli_tune,    &cli_inspect,  &cli_diff,    &cli_advise,                /* looking at adapters, */
-    &cli_convert, &cli_rescale,  &cli_resize,                              /* changing one, */
-    &cli_combine, &cli_merge,    &cli_extract,                             /* making one of several, a model of one, one of two models */
-    &cli_runs,    &cli_report,                                             /* what was run, as a list and as a page */
+    &cli_train,    &cli_sweep,    &cli_data,    &cli_plan,   &cli_bench,    /* a line each: training, */
+    &cli_eval,     &cli_generate, &cli_chat,    &cli_score,  &cli_tokenize, /* asking a model, */
+    &cli_tune,     &cli_inspect,  &cli_diff,    &cli_advise,                /* looking at adapters, */
+    &cli_convert,  &cli_rescale,  &cli_resize,                              /* changing one, */
+    &cli_combine,  &cli_merge,    &cli_extract,                             /* making one of several, a model of one, one of two models */
+    &cli_quantize,                                                          /* writing a model anew */
+    &cli_runs,     &cli_report,                                             /* what was run, as a list and as a page */
     NULL,
 };
 

@@ -11,6 +11,7 @@
 #include "alphar/eval.h"
 #include "alphar/model.h"
 #include "alphar/preference.h"
+#include "alphar/quantize.h"
 #include "alphar/report.h"
 #include "alphar/runs.h"
 #include "alphar/runtime.h"

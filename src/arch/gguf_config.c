@@ -12,38 +12,12 @@
 #include <string.h>
 
 #include "arch/family.h"
+#include "arch/gguf_table.h"
 #include "arch/names.h"
 #include "base/fail.h"
 #include "base/mem.h"
 #include "format/gguf.h"
 #include "format/json.h"
-
-enum { FIELDS = 5 };
-
-/* ARCHITECTURE.key → a field of config.json, whichever the family reads. */
-static const struct {
-    const char *key, *field[FIELDS];
-} keys[] = {
-    {"context_length", {"max_position_embeddings", "n_positions"}},
-    {"embedding_length", {"hidden_size", "n_embd"}},
-    {"block_count", {"num_hidden_layers", "n_layer"}},
-    {"feed_forward_length", {"intermediate_size", "n_inner"}},
-    {"attention.head_count", {"num_attention_heads", "n_head"}},
-    {"attention.head_count_kv", {"num_key_value_heads"}},
-    {"attention.key_length", {"head_dim"}},
-    {"attention.layer_norm_rms_epsilon", {"rms_norm_eps"}},
-    {"attention.layer_norm_epsilon", {"layer_norm_eps", "norm_epsilon", "norm_eps", "layer_norm_epsilon"}},
-    {"attention.sliding_window", {"sliding_window"}},
-    {"attention.scale", {"attention_multiplier"}},
-    {"rope.freq_base", {"rope_theta"}},
-    {"rope.freq_base_swa", {"rope_local_base_freq"}},
-    {"attn_logit_softcapping", {"attn_logit_softcapping"}},
-    {"final_logit_softcapping", {"final_logit_softcapping"}},
-    {"embedding_scale", {"embedding_multiplier"}},
-    {"residual_scale", {"residual_multiplier"}},
-    {"logit_scale", {"logits_scaling", "logit_scale"}},
-    {"use_parallel_residual", {"use_parallel_residual"}},
-};
 
 /* Looked at elsewhere in this file, or without effect on the forward pass. */
 static const char *const others[] = {"vocab_size",
@@ -151,14 +125,14 @@ static ar_status put_key(const reader *r, const char *key, const char *const *fi
     bool is_flag = !kv->is_array && ar__gguf_bool_at(&flag, kv, 0);
     ar_status s = is_flag ? AR_OK : read_number(&x, r, kv);
     if (s) return s;
-    for (int i = 0; i < FIELDS && field[i]; i++)
+    for (int i = 0; i < AR_GGUF_FIELDS && field[i]; i++)
         if (reads(r, field[i])) return put(r, r->config, field[i], number_of(kv, x));
     return AR_OK; /* check_sizes */
 }
 
 static ar_status put_keys(const reader *r) {
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        ar_status s = put_key(r, keys[i].key, keys[i].field);
+    for (const ar_gguf_field *f = ar__gguf_fields; f->key; f++) {
+        ar_status s = put_key(r, f->key, f->field);
         if (s) return s;
     }
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
@@ -178,8 +152,8 @@ static bool is_off(const ar_gguf_kv *kv) {
 }
 
 static bool is_known(const char *key) {
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (!strcmp(keys[i].key, key)) return true;
+    for (const ar_gguf_field *f = ar__gguf_fields; f->key; f++)
+        if (!strcmp(f->key, key)) return true;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (!strcmp(others[i], key)) return true;
     return false;
@@ -286,23 +260,16 @@ static ar_status put_factors(const reader *r, json_t *rope, bool *found) {
 }
 
 static ar_status put_scaling(const reader *r, json_t *rope, const char *type) {
-    static const struct {
-        const char *key, *field;
-    } yarn[] = {{"rope.scaling.original_context_length", "original_max_position_embeddings"},
-                {"rope.scaling.yarn_beta_fast", "beta_fast"},
-                {"rope.scaling.yarn_beta_slow", "beta_slow"},
-                {"rope.scaling.yarn_log_multiplier", "mscale_all_dim"},
-                {"attention.temperature_scale", "llama_4_scaling_beta"}};
     double factor = 1;
     ar_status s = get_number(&factor, r, "rope.scaling.factor");
     if (!s) s = put(r, rope, "rope_type", json_string(type));
     if (!s) s = put(r, rope, "factor", json_real(factor));
-    for (size_t i = 0; !s && !strcmp(type, "yarn") && i < sizeof yarn / sizeof *yarn; i++) {
-        const ar_gguf_kv *kv = find_key(r, yarn[i].key);
+    for (const ar_gguf_field *f = ar__gguf_yarn; !s && !strcmp(type, "yarn") && f->key; f++) {
+        const ar_gguf_kv *kv = find_key(r, f->key);
         double x = 0;
         if (!kv) continue;
-        if (!(s = read_number(&x, r, kv))) s = put(r, rope, yarn[i].field, number_of(kv, x));
-        if (!s && !strcmp(yarn[i].field, "mscale_all_dim")) s = put(r, rope, "mscale", json_real(1));
+        if (!(s = read_number(&x, r, kv))) s = put(r, rope, f->field[0], number_of(kv, x));
+        if (!s && !strcmp(f->field[0], "mscale_all_dim")) s = put(r, rope, "mscale", json_real(1));
     }
     return s;
 }

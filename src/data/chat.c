@@ -1,6 +1,5 @@
 #include "data/chat.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +9,7 @@
 #include "format/gguf.h"
 #include "format/json.h"
 #include "text/beside.h"
+#include "text/templates.h"
 
 enum { MAX_TEMPLATE_BYTES = 4 << 20 };
 
@@ -52,51 +52,6 @@ static ar_status add_file(ar_chat *c, const char *name, const char *path, const 
     return s;
 }
 
-/* NAME.jinja files of additional_chat_templates. */
-static ar_status add_more(ar_chat *c, const char *folder, const ar_tokenizer *tk, ar_error *err) {
-    char *dir = ar__path_join(folder, "additional_chat_templates");
-    DIR *d = dir ? opendir(dir) : NULL;
-    ar_status s = dir ? AR_OK : ar__fail_memory(err, folder);
-    for (struct dirent *e; !s && d && (e = readdir(d));) {
-        size_t n = strlen(e->d_name);
-        if (n < 7 || strcmp(e->d_name + n - 6, ".jinja") != 0) continue;
-        char *path = ar__path_join(dir, e->d_name), *name = ar__strndup(e->d_name, n - 6);
-        s = path && name ? add_file(c, name, path, tk, err) : ar__fail_memory(err, folder);
-        free(path);
-        free(name);
-    }
-    if (d) closedir(d);
-    free(dir);
-    return s;
-}
-
-/* {"default": "…", "tool_use": "…"} */
-static ar_status add_named(ar_chat *c, const json_t *v, const ar_tokenizer *tk, ar_error *err) {
-    const char *name;
-    json_t *source;
-    ar_status s = AR_OK;
-    json_object_foreach((json_t *)(uintptr_t)v, name, source) {
-        if (!s && !json_is_string(source)) s = ar__fail(err, AR_ERR_FORMAT, "%s: chat template '%.40s' is no text", c->place, name);
-        if (!s) s = add(c, name, json_string_value(source), json_string_length(source), tk, err);
-    }
-    return s;
-}
-
-static ar_status add_configured(ar_chat *c, const json_t *config, const ar_tokenizer *tk, ar_error *err) {
-    const json_t *v = json_object_get(config, "chat_template"), *one;
-    size_t i;
-    if (json_is_string(v)) return add(c, "default", json_string_value(v), json_string_length(v), tk, err);
-    if (json_is_object(v)) return add_named(c, v, tk, err);
-    json_array_foreach(v, i, one) {
-        const json_t *name = json_object_get(one, "name"), *source = json_object_get(one, "template");
-        if (!json_is_string(name) || !json_is_string(source))
-            return ar__fail(err, AR_ERR_FORMAT, "%s: a chat template without name and template", c->place);
-        ar_status s = add(c, json_string_value(name), json_string_value(source), json_string_length(source), tk, err);
-        if (s) return s;
-    }
-    return AR_OK;
-}
-
 /* Of several of one name the last counts, as in transformers. */
 static int find(const ar_chat *c, const char *name) {
     for (int i = c->count; i-- > 0;)
@@ -104,15 +59,17 @@ static int find(const ar_chat *c, const char *name) {
     return -1;
 }
 
-/* Files stand before the configuration, which then does not count.  folder NULL: there are none. */
+/* folder NULL: there are no files. */
 static ar_status add_own(ar_chat *c, const char *folder, const json_t *config, const ar_tokenizer *tk, ar_error *err) {
-    if (!folder) return add_configured(c, config, tk, err);
-    char *path = ar__path_join(folder, "chat_template.jinja");
-    ar_status s = path ? AR_OK : ar__fail_memory(err, folder);
-    if (!s && ar__path_exists(path)) s = add_file(c, "default", path, tk, err);
-    free(path);
-    if (!s) s = add_more(c, folder, tk, err);
-    return s || c->count ? s : add_configured(c, config, tk, err);
+    json_t *list, *one;
+    size_t i;
+    ar_status s = ar__chat_templates(&list, folder, config, c->place, err);
+    json_array_foreach(list, i, one) {
+        const json_t *source = json_object_get(one, "template");
+        if (!s) s = add(c, json_string_value(json_object_get(one, "name")), json_string_value(source), json_string_length(source), tk, err);
+    }
+    json_decref(list);
+    return s;
 }
 
 static ar_status choose(ar_chat *c, const char *name, const ar_tokenizer *tk, ar_error *err) {

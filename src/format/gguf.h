@@ -134,6 +134,8 @@ ar_status ar__gguf_writer_set_f64(ar_gguf_writer *w, const char *key, double val
 ar_status ar__gguf_writer_set_bool(ar_gguf_writer *w, const char *key, bool value, ar_error *err);
 ar_status ar__gguf_writer_set_string(ar_gguf_writer *w, const char *key, const char *text, ar_error *err);
 ar_status ar__gguf_writer_set_strings(ar_gguf_writer *w, const char *key, const char *const *text, size_t count, ar_error *err);
+/* Numbers or flags: count elements of the type as they lie in memory (bool: a byte each). */
+ar_status ar__gguf_writer_set_array(ar_gguf_writer *w, const char *key, ar_gguf_type type, size_t count, const void *data, ar_error *err);
 /* The key-value of another file as it is, of any type. */
 ar_status ar__gguf_writer_copy_kv(ar_gguf_writer *w, const ar_gguf_kv *kv, ar_error *err);
 

@@ -8,7 +8,7 @@
 #include "base/fail.h"
 #include "base/map.h"
 #include "base/utf8.h"
-#include "format/gguf.h"
+#include "format/gguf_file.h"
 
 enum { ALIGNMENT = 32, VERSION = 3, KEY_MAX = 65535 };
 
@@ -162,6 +162,22 @@ ar_status ar__gguf_writer_set_strings(ar_gguf_writer *w, const char *key, const 
     put_number(b, AR_GGUF_STRING, 4);
     put_number(b, count, 8);
     for (size_t i = 0; i < count; i++) put_string(b, text[i], strlen(text[i]));
+    return end_value(b, key, err);
+}
+
+ar_status ar__gguf_writer_set_array(ar_gguf_writer *w, const char *key, ar_gguf_type type, size_t count, const void *data, ar_error *err) {
+    size_t size = ar__gguf_value_bytes(type);
+    ar_status s;
+    assert(size);
+    ar_buf *b = begin_value(w, key, AR_GGUF_ARRAY, &s, err);
+    if (!b) return s;
+    put_number(b, type, 4);
+    put_number(b, count, 8);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t bits = 0;
+        memcpy(&bits, (const char *)data + i * size, size); /* low bytes first on every CPU that this is built for */
+        put_number(b, bits, size);
+    }
     return end_value(b, key, err);
 }
 

@@ -1,8 +1,11 @@
 /* `tokenizer.ggml.pre`: how a text is cut before BPE, by the names that llama.cpp's converter gives.  What stands behind a name are
  * the normalizer and the pre-tokenizer of the tokenizer.json that the name was made for, not llama.cpp's approximations: where the two
  * differ, the ids of training count. */
+#include <ctype.h>
 #include <string.h>
 
+#include "base/mem.h"
+#include "text/config.h"
 #include "text/gguf_vocab.h"
 
 #define SUFFIXES "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -84,4 +87,73 @@ bool ar__gguf_pretok_put(json_t *root, const ar_gguf_pretok *p) {
     if (p->marks) return put_marks(root);
     if (p->nfc && !put(root, "normalizer", json_pack("{s:s}", "type", "NFC"))) return false;
     return put(root, "pre_tokenizer", cuts_of(p)) && put(root, "decoder", json_pack("{s:s}", "type", "ByteLevel"));
+}
+
+/* ---- and back ------------------------------------------------------------------------------------------------------------*/
+
+static bool flag_of(const json_t *part, const char *key, bool initial) {
+    const json_t *v = json_object_get(part, key);
+    return json_is_boolean(v) ? json_is_true(v) : initial;
+}
+
+/* Appends what a normalizer or a pre-tokenizer does as one text a step, the same for every way of writing it down.  Making bytes visible
+ * is no step: every byte-level tokenizer does it at the end. */
+static void describe(ar_buf *out, const json_t *part) {
+    const char *type = ar__config_type(part), *behavior = json_string_value(json_object_get(part, "behavior"));
+    const json_t *pattern = json_object_get(part, "pattern"), *one;
+    const char *regex = json_string_value(json_object_get(pattern, "Regex")), *text = json_string_value(json_object_get(pattern, "String"));
+    size_t i;
+    if (!part || json_is_null(part)) return;
+    if (type && !strcmp(type, "Sequence")) {
+        json_array_foreach(json_object_get(part, "pretokenizers"), i, one) describe(out, one);
+        json_array_foreach(json_object_get(part, "normalizers"), i, one) describe(out, one);
+        return;
+    }
+    if (type && !strcmp(type, "ByteLevel") && !flag_of(part, "add_prefix_space", true) && !flag_of(part, "use_regex", true)) return;
+    ar__buf_printf(out, "%s", type ? type : "?");
+    if (type && !strcmp(type, "ByteLevel")) ar__buf_printf(out, " %d", flag_of(part, "add_prefix_space", true));
+    if (type && !strcmp(type, "Digits")) ar__buf_printf(out, " %d", flag_of(part, "individual_digits", false));
+    if (behavior) ar__buf_printf(out, " %s", behavior);
+    if (pattern)
+        ar__buf_printf(out, " %d %s%s", flag_of(part, "invert", false), regex ? "regex " : "text ", regex ? regex : text ? text : "");
+    ar__buf_puts(out, "\n");
+}
+
+static void describe_cutting(ar_buf *out, const json_t *root) {
+    describe(out, json_object_get(root, "normalizer"));
+    ar__buf_puts(out, "|\n");
+    describe(out, json_object_get(root, "pre_tokenizer"));
+}
+
+static bool is_like(const ar_gguf_pretok *p, const ar_buf *wanted) {
+    ar_buf own = {0};
+    json_t *root = json_object();
+    bool same = root && ar__gguf_pretok_put(root, p);
+    if (same) describe_cutting(&own, root);
+    same = same && !own.failed && own.len == wanted->len && !memcmp(own.data, wanted->data, own.len);
+    json_decref(root);
+    ar__buf_release(&own);
+    return same;
+}
+
+/* "phi2" is "phi-2". */
+static bool same_letters(const char *a, const char *b) {
+    for (;; a++, b++) {
+        while (*a && !isalnum((unsigned char)*a)) a++;
+        while (*b && !isalnum((unsigned char)*b)) b++;
+        if (*a != *b || !*a) return *a == *b;
+    }
+}
+
+const char *ar__gguf_pretok_name(const json_t *root, const char *architecture) {
+    const ar_gguf_pretok *found = NULL;
+    bool whole = flag_of(json_object_get(root, "model"), "ignore_merges", false);
+    ar_buf wanted = {0};
+    describe_cutting(&wanted, root);
+    for (size_t i = 0; !wanted.failed && !found && i < sizeof table / sizeof *table; i++)
+        if (!table[i].marks && table[i].whole == whole && is_like(&table[i], &wanted)) found = &table[i];
+    ar__buf_release(&wanted);
+    for (int k = 0; found && k < AR_PRETOK_NAMES && found->name[k]; k++)
+        if (same_letters(found->name[k], architecture)) return found->name[k];
+    return found ? found->name[0] : NULL;
 }

@@ -28,6 +28,18 @@ const ar_gguf_pretok *ar__gguf_pretok_find(const char *name, size_t n); /* NULL:
 /* Puts normalizer, pre_tokenizer and decoder of a tokenizer.json; false: out of memory. */
 bool ar__gguf_pretok_put(json_t *root, const ar_gguf_pretok *p);
 
+/* The name of how the tokenizer.json cuts texts; of several the one that the architecture has.  NULL: it has none. */
+const char *ar__gguf_pretok_name(const json_t *root, const char *architecture);
+
+struct ar_gguf_writer;
+struct ar_log;
+/* The tokenizer of a folder as key-values, its chat templates too.  config: config.json, for ids of special tokens that the tokenizer does
+ * not name; vocab: rows of the embedding.  Errors: AR_ERR_UNSUPPORTED for a tokenizer that llama.cpp has no name for. */
+ar_status ar__gguf_put_vocab(struct ar_gguf_writer *w, const char *folder, const char *architecture, const json_t *config, int64_t vocab,
+                             const struct ar_log *log, ar_error *err);
+/* Whether the tokenizers of two bases (folders or files) give the same ids, tried on a text of many scripts; else AR_ERR_UNSUPPORTED. */
+ar_status ar__tokenizers_agree(const char *a, const char *b, ar_error *err);
+
 struct ar_tokenizer;
 /* Fills a tokenizer from the file. */
 ar_status ar__tokenizer_read_gguf(struct ar_tokenizer *tk, const char *path, ar_error *err);

@@ -1,0 +1,186 @@
+/* One tensor of a model that is written anew, formed in blocks of rows by all threads.
+ *
+ *     rows of the source as f32 → 1 + w, where the format stores that → the written type → f32 again, for the noise
+ *
+ * Sums are kept a row at a time and added in order, so that they are the same for any number of threads. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+#include "store/storing.h"
+
+enum { BLOCK = 1 << 22, TASK_ROWS = 16, COPY_BYTES = 1 << 20 }; /* values at a time; rows of a thread at a time */
+
+ar_status ar__storing_tell(ar_storing *st, uint64_t bytes, ar_error *err) {
+    st->done += bytes;
+    if (!st->o->on_progress || st->o->on_progress(st->o->user, st->done, st->total)) return AR_OK;
+    return ar__fail(err, AR_ERR_INTERRUPTED, "%s: stopped; nothing is left", st->command);
+}
+
+ar_stored *ar__storing_add(ar_storing *st, const char *name, ar_dtype to, int dims, const int64_t *shape, ar_error *err) {
+    ar_stored *list = ar__grow(st->list, &st->cap, st->count + 1, sizeof *list), t = {.in = st, .to = to, .dims = dims};
+    size_t count = 1;
+    bool ok = true;
+    if (list) st->list = list;
+    for (int i = 0; i < dims; i++) {
+        t.shape[i] = shape[i];
+        ok = ok && shape[i] >= 0 && ar__mul(&count, count, (size_t)shape[i]);
+    }
+    t.cols = dims ? (size_t)shape[dims - 1] : 1;
+    t.rows = t.cols ? count / t.cols : 0;
+    t.order = (ar_row_map){AR_ROWS_SAME, 1, 1};
+    if (!ok || !ar__dtype_bytes(&t.bytes, to, count)) {
+        ar__fail(err, AR_ERR_VALUE, "tensor '%s': impossible shape", name);
+        return NULL;
+    }
+    t.name = ar__strdup(name);
+    if (!list || !t.name) {
+        free(t.name);
+        ar__fail_memory(err, name);
+        return NULL;
+    }
+    list[st->count] = t;
+    return &list[st->count++];
+}
+
+/* ---- rows of the source ----------------------------------------------------------------------------------------------- */
+
+static ar_status read_weight(float *x, const ar_stored *t, size_t first, size_t count, ar_error *err) {
+    const ar_base *base = t->in->base;
+    if (t->order.order == AR_ROWS_SAME) return ar__base_read_rows(x, base, t->w, (int64_t)first, (int64_t)count, err);
+    ar_status s = AR_OK;
+    for (size_t i = 0; !s && i < count; i++)
+        s = ar__base_read_rows(x + i * t->cols, base, t->w, ar__row_from_gguf(&t->order, (int64_t)(first + i)), 1, err);
+    return s;
+}
+
+/* A vector is one row. */
+static ar_status read_bias(float *x, const ar_stored *t, ar_error *err) {
+    float *own = ar__alloc(t->cols, sizeof *own);
+    ar_status s = own ? ar__base_read_bias(own, t->in->base, t->w, err) : ar__fail_memory(err, t->name);
+    for (size_t i = 0; !s && i < t->cols; i++) x[i] = own[ar__row_from_gguf(&t->order, (int64_t)i)];
+    free(own);
+    return s;
+}
+
+static ar_status read_rows(float *x, const ar_stored *t, size_t first, size_t count, ar_error *err) {
+    ar_status s = AR_OK;
+    if (t->is_bias) {
+        s = read_bias(x, t, err);
+    } else if (t->w && t->w->dims < 2) { /* rows of one value each */
+        s = ar__base_read_rows(x, t->in->base, t->w, 0, t->w->n_out, err);
+    } else if (t->w) {
+        s = read_weight(x, t, first, count, err);
+    } else if (t->raw) {
+        const ar_dtype_info *from = ar__dtype(t->raw->dtype);
+        from->to_f32(x, (const char *)t->raw->data + first * (t->cols / from->block * from->bytes), count * t->cols);
+    } else {
+        memcpy(x, t->values + first * t->cols, count * t->cols * sizeof *x);
+    }
+    for (size_t i = 0; t->adds_one && i < count * t->cols; i++) x[i] += 1.0F;
+    return s;
+}
+
+/* ---- the written type -------------------------------------------------------------------------------------------------- */
+
+typedef struct sums {
+    double whole, lost;
+} sums;
+
+static sums compare(const float *x, const float *q, size_t n) {
+    sums s = {0};
+    for (size_t i = 0; i < n; i++) {
+        double d = (double)x[i] - (double)q[i];
+        s.whole += (double)x[i] * (double)x[i];
+        s.lost += d * d;
+    }
+    return s;
+}
+
+/* x [2, count, cols]: room for the rows, and for what they read as again. */
+static ar_status form_rows(char *bytes, sums *sum, float *x, const ar_stored *t, size_t first, size_t count, ar_error *err) {
+    const ar_dtype_info *to = ar__dtype(t->to);
+    size_t n = count * t->cols;
+    float *back = x + n;
+    ar_status s = read_rows(x, t, first, count, err);
+    if (s) return s;
+    to->from_f32(bytes, x, n);
+    to->to_f32(back, bytes, n);
+    for (size_t i = 0; i < count; i++) {
+        sum[i] = compare(x + i * t->cols, back + i * t->cols, t->cols);
+        if (isfinite(sum[i].lost)) continue;
+        return ar__fail(err, AR_ERR_NUMERIC, "tensor '%s': row %zu %s", t->name, first + i,
+                        isfinite(sum[i].whole) ? "is past the range of the type that was asked for: give another, such as bf16 or f32"
+                                               : "holds a NaN or an infinity: the model is damaged");
+    }
+    return AR_OK;
+}
+
+ar_status ar__stored_form(char *bytes, ar_stored *t, size_t first, size_t count, ar_error *err) {
+    const ar_dtype_info *to = ar__dtype(t->to);
+    size_t row = t->cols / to->block * to->bytes, tasks = count / TASK_ROWS + (count % TASK_ROWS != 0);
+    sums *sum = ar__alloc(count, sizeof *sum);
+    ar_status s = sum ? AR_OK : ar__fail_memory(err, t->name);
+#pragma omp parallel num_threads(ar__team(t->in->rt, count * t->cols))
+    {
+        float *x = ar__alloc(2 * TASK_ROWS * t->cols, sizeof *x);
+#pragma omp for schedule(dynamic)
+        for (size_t k = 0; k < tasks; k++) {
+            size_t at = k * TASK_ROWS, n = count - at < TASK_ROWS ? count - at : TASK_ROWS;
+            ar_error mine;
+            ar_status own = !sum ? AR_ERR_MEMORY
+                            : !x ? ar__fail_memory(&mine, t->name)
+                                 : form_rows(bytes + at * row, sum + at, x, t, first + at, n, &mine);
+            if (!own) continue;
+#pragma omp critical(stored_form)
+            if (!s) {
+                s = own;
+                if (err) *err = mine;
+            }
+        }
+        free(x);
+    }
+    for (size_t i = 0; !s && i < count; i++) {
+        t->whole += sum[i].whole;
+        t->lost += sum[i].lost;
+    }
+    free(sum);
+    return s;
+}
+
+static ar_status copy(const ar_stored *t, ar_writer *w, ar_error *err) {
+    const char *p = t->raw->data;
+    ar_status s = AR_OK;
+    for (size_t at = 0; !s && at < t->bytes; at += COPY_BYTES) {
+        size_t n = t->bytes - at < COPY_BYTES ? t->bytes - at : COPY_BYTES;
+        s = ar__writer_put(w, p + at, n, err);
+        ar__filemap_forget(p + at, n);
+        if (!s) s = ar__storing_tell(t->in, n, err);
+    }
+    return s;
+}
+
+static void forget(const ar_stored *t) {
+    if (t->w && !t->is_bias) ar__base_forget(t->w);
+    if (t->raw) ar__filemap_forget(t->raw->data, t->raw->bytes);
+}
+
+ar_status ar__stored_stream(void *tensor, ar_writer *w, ar_error *err) {
+    ar_stored *t = tensor;
+    const ar_dtype_info *to = ar__dtype(t->to);
+    if (t->is_copied) return copy(t, w, err);
+    size_t row = t->cols / to->block * to->bytes, block = t->cols && t->cols < BLOCK ? BLOCK / t->cols : 1;
+    if (block > t->rows) block = t->rows;
+    char *bytes = ar__alloc(block ? block : 1, row ? row : 1);
+    ar_status s = bytes ? AR_OK : ar__fail_memory(err, t->name);
+    for (size_t first = 0; !s && row && first < t->rows; first += block) {
+        size_t n = t->rows - first < block ? t->rows - first : block;
+        if ((s = ar__stored_form(bytes, t, first, n, err)) || (s = ar__writer_put(w, bytes, n * row, err))) break;
+        s = ar__storing_tell(t->in, n * row, err);
+    }
+    free(bytes);
+    forget(t);
+    return s;
+}

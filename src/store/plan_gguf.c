@@ -1,0 +1,166 @@
+/* The tensors of a GGUF file: of a folder's weights by the table of names, of another GGUF file as they stand. */
+#include <string.h>
+
+#include "arch/gguf_write.h"
+#include "base/fail.h"
+#include "store/storing.h"
+#include "store/types.h"
+
+/* Buffers that old checkpoints have; the family's code forms them itself. */
+static bool is_buffer(const char *tensor) {
+    static const char *const ends[] = {".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias",
+                                       ".attention.masked_bias"};
+    size_t n = strlen(tensor);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        size_t k = strlen(ends[i]);
+        if (n >= k && !strcmp(tensor + n - k, ends[i])) return true;
+    }
+    return false;
+}
+
+static ar_dtype type_of(const ar_storing *st, ar_module_kind kind, bool is_head, ar_dtype from, size_t cols) {
+    return is_head || kind == AR_MODULE_HEAD ? ar__file_type_of_head(st->type, from, cols) : ar__file_type_for(st->type, from, cols);
+}
+
+static ar_status add_bias(ar_storing *st, const ar_base_weight *w, const char *stem, const ar_row_map *order, ar_error *err) {
+    ar_buf name = {0};
+    ar__buf_printf(&name, "%s.bias", stem);
+    ar_stored *t = name.failed ? NULL : ar__storing_add(st, name.data, AR_F32, 1, &w->n_out, err);
+    ar_status s = t ? AR_OK : name.failed ? ar__fail_memory(err, w->tensor) : AR_ERR_VALUE;
+    if (t) {
+        t->w = w;
+        t->is_bias = true;
+        t->order = *order;
+    }
+    ar__buf_release(&name);
+    return s;
+}
+
+static ar_status add_module(ar_storing *st, const ar_base_weight *w, const ar_name_row *row, const char *stem, ar_error *err) {
+    const ar_name_map *names = st->info->names;
+    bool positions = row == ar__names_positions(names), matrix = w->dims == 2 && !positions;
+    int64_t shape[2] = {w->n_out, w->n_in};
+    ar_row_map order;
+    ar_buf name = {0};
+    ar_status s = ar__row_map_init(&order, row->order, w->n_out, st->info->heads, st->info->kv_heads, err);
+    if (s) return ar__fail_at(err, s, w->tensor);
+    bool head = row->kind == AR_MODULE_EMBEDDING && st->info->is_tied && !positions;
+    ar_dtype to = matrix ? type_of(st, row->kind, head, w->type, (size_t)w->n_in) : AR_F32;
+    ar__buf_printf(&name, "%s.weight", stem);
+    ar_stored *t = name.failed ? NULL : ar__storing_add(st, name.data, to, w->dims < 2 ? 1 : 2, shape, err);
+    s = t ? AR_OK : name.failed ? ar__fail_memory(err, w->tensor) : AR_ERR_VALUE;
+    if (t) {
+        t->w = w;
+        t->order = order;
+        t->is_matrix = matrix;
+        t->is_other = matrix && to != st->type;
+        t->adds_one = names->gguf_norms_plus_one && row->kind == AR_MODULE_NORM;
+    }
+    ar__buf_release(&name);
+    return s || !w->bias ? s : add_bias(st, w, stem, &order, err);
+}
+
+static ar_status no_place(const ar_storing *st, const ar_base_weight *w, ar_error *err) {
+    return ar__fail(err, AR_ERR_UNSUPPORTED,
+                    "%s: tensor '%s' has no place in a GGUF file of the architecture %s, and leaving it out would change the model",
+                    st->o->model, w->tensor, st->info->names->gguf);
+}
+
+/* *left: tensors of a multimodal model's other parts. */
+static ar_status add_weight(ar_storing *st, const ar_base_weight *w, size_t *left, ar_error *err) {
+    const ar_name_map *names = st->info->names;
+    ar_name name;
+    ar_buf stem = {0};
+    if (is_buffer(w->tensor)) return AR_OK;
+    bool known = strcmp(w->site, w->tensor) != 0 && ar__names_find(&name, names, w->site);
+    if (!known && st->arch.wrapped) {
+        ++*left;
+        return AR_OK;
+    }
+    if (!known || w->dims > 2) return no_place(st, w, err);
+    if (name.row->kind == AR_MODULE_HEAD && st->info->is_tied) return AR_OK;
+    if (name.row->kind == AR_MODULE_HEAD && names->gguf_norms_plus_one && strncmp(names->gguf, "gemma", 5) == 0)
+        return no_place(st, w, err);
+    ar_status s = ar__names_to_gguf(&stem, names, w->site, err);
+    if (!s) s = stem.failed ? ar__fail_memory(err, w->tensor) : add_module(st, w, name.row, stem.data, err);
+    ar__buf_release(&stem);
+    return s;
+}
+
+static ar_status add_factors(ar_storing *st, ar_error *err) {
+    ar_gguf_factors factors[AR_GGUF_FACTORS];
+    int count = 0;
+    ar_status s = ar__gguf_rope_factors(factors, &count, &st->arch, err);
+    for (int i = 0; i < count; i++) {
+        st->values[i] = factors[i].value;
+        ar_stored *t = s ? NULL : ar__storing_add(st, factors[i].name, AR_F32, 1, &factors[i].count, err);
+        if (t)
+            t->values = factors[i].value;
+        else if (!s)
+            s = AR_ERR_MEMORY;
+    }
+    return s;
+}
+
+static ar_status plan_folder(ar_storing *st, ar_error *err) {
+    size_t left = 0;
+    ar_status s = add_factors(st, err);
+    for (int i = 0; !s && i < ar__base_count(st->base); i++) s = add_weight(st, ar__base_at(st->base, i), &left, err);
+    if (!s && left)
+        ar__log_warn(&st->rt->log, "%s: %zu tensors of the multimodal model's other parts are left out: the file holds the language model",
+                     st->o->model, left);
+    return s;
+}
+
+/* ---- GGUF → GGUF ------------------------------------------------------------------------------------------------------------ */
+
+/* Of another file: matrices of linears, embeddings and stacked experts; what llama.cpp wants in F32 stays as it is. */
+static bool is_matrix(const ar_tensor *t) {
+    static const char *const kept[] = {"_norm", "position_embd", "token_types", "ffn_gate_inp", "ssm_conv1d", "rope_"};
+    size_t n = strlen(t->name);
+    if (t->dims < 2 || n < 7 || strcmp(t->name + n - 7, ".weight") != 0) return false;
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        if (strstr(t->name, kept[i])) return false;
+    return true;
+}
+
+static ar_status add_raw(ar_storing *st, const ar_tensor *raw, int at, bool tied, ar_error *err) {
+    bool matrix = is_matrix(raw), head = !strcmp(raw->name, "output.weight") || (tied && !strcmp(raw->name, "token_embd.weight"));
+    size_t cols = raw->dims ? (size_t)raw->shape[raw->dims - 1] : 1;
+    ar_dtype to = matrix ? type_of(st, AR_MODULE_LINEAR, head, raw->dtype, cols) : raw->dtype;
+    if (matrix && !ar__dtype(raw->dtype)->to_f32)
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: tensor '%s' has type %s, wanted one that Alphar reads", st->o->model, raw->name,
+                        raw->dtype_name);
+    bool copied = to == raw->dtype;
+    ar_stored *t = ar__storing_add(st, raw->name, copied ? AR_U8 : to, copied ? 1 : raw->dims,
+                                   copied ? (const int64_t[]){(int64_t)raw->bytes} : raw->shape, err);
+    if (!t) return AR_ERR_VALUE;
+    t->raw = raw;
+    t->raw_at = at;
+    t->is_copied = copied;
+    t->is_matrix = matrix;
+    t->is_other = matrix && to != st->type;
+    return AR_OK;
+}
+
+static ar_status plan_file(ar_storing *st, ar_error *err) {
+    const ar_tensors *files = ar__base_files(st->base);
+    bool tied = !ar__tensors_find(files, "output.weight"), packed = false;
+    ar_status s = AR_OK;
+    for (int i = 0; !s && i < ar__tensors_count(files); i++) {
+        s = add_raw(st, ar__tensors_at(files, i), i, tied, err);
+        packed = packed || ar__dtype(ar__tensors_at(files, i)->dtype)->block > 1;
+    }
+    if (!s && packed)
+        ar__log_warn(&st->rt->log,
+                     "%s: is quantised already, and what it lost stays lost: noise is against what it holds; better quantise the "
+                     "model that it was made from",
+                     st->o->model);
+    return s;
+}
+
+ar_status ar__plan_gguf(ar_storing *st, ar_error *err) {
+    ar_status s = st->info->is_gguf ? plan_file(st, err) : plan_folder(st, err);
+    for (size_t i = 0; !s && i < st->count; i++) st->total += st->list[i].bytes;
+    return s;
+}

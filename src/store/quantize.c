@@ -1,0 +1,142 @@
+/* ar_quantize and ar_convert_model: opening the model, the order of the checks, and the report. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "format/json.h"
+#include "store/storing.h"
+#include "store/types.h"
+
+enum { CONFIG_MAX = 64 << 20 };
+
+static ar_status open_model(ar_storing *st, ar_error *err) {
+    const char *model = st->o->model;
+    ar_status s = ar__base_open(&st->base, model, err);
+    if (s) return s;
+    st->info = ar__base_info(st->base);
+    ar__base_warn_head(st->base, &st->rt->log);
+    if (st->info->is_gguf) return AR_OK;
+    if (st->info->unreadable) return ar__fail(err, AR_ERR_UNSUPPORTED, "%s", st->info->unreadable);
+    char *path = ar__path_join(model, "config.json");
+    s = !path ? ar__fail_memory(err, model)
+        : ar__path_is_dir(model)
+            ? ar__json_load_object(&st->config, path, CONFIG_MAX, err)
+            : ar__fail(err, AR_ERR_UNSUPPORTED, "%s: wanted the model's folder, with config.json and safetensors, or a GGUF file", model);
+    free(path);
+    return s;
+}
+
+/* The record of a folder, which a GGUF file is written from; a tie that the files do not keep is none. */
+static ar_status read_arch(ar_storing *st, ar_error *err) {
+    ar_buf place = {0};
+    ar__buf_printf(&place, "%s/config.json", st->o->model);
+    if (!st->info->names && !place.failed && st->info->model_type) {
+        ar__buf_release(&place);
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: model_type '%s', for which no GGUF file is written", st->o->model,
+                        st->info->model_type);
+    }
+    ar_status s = place.failed ? ar__fail_memory(err, st->o->model) : ar__arch_read(&st->arch, st->config, place.data, &st->rt->log, err);
+    st->has_arch = !s;
+    st->arch.tied = st->info->is_tied;
+    ar__buf_release(&place);
+    return s;
+}
+
+static bool is_gguf_name(const char *path) {
+    size_t n = strlen(path);
+    return n > 5 && !strcmp(path + n - 5, ".gguf");
+}
+
+static ar_status check_file(const ar_storing *st, ar_error *err) {
+    ar_output output = {.path = st->o->out, .command = st->command, .overwrite = st->o->overwrite};
+    const ar_tensors *files = ar__base_files(st->base);
+    if (!is_gguf_name(st->o->out))
+        return ar__fail(err, AR_ERR_USAGE, "%s: what comes out is a GGUF file: wanted a name that ends in .gguf", st->o->out);
+    bool ok = ar__strings_add(&output.inputs, st->o->model);
+    for (int i = 0; ok && i < ar__tensors_count(files); i++)
+        ok = i && ar__tensors_at(files, i)->file == ar__tensors_at(files, i - 1)->file
+                 ? ok
+                 : ar__strings_add(&output.inputs, ar__tensors_path(files, ar__tensors_at(files, i)->file));
+    ar_status s = ok ? ar__output_check_file(&output, err) : ar__fail_memory(err, st->o->out);
+    ar__strings_release(&output.inputs);
+    return s;
+}
+
+static ar_status to_file(ar_storing *st, ar_error *err) {
+    ar_status s = check_file(st, err);
+    if (!s && !st->info->is_gguf) s = read_arch(st, err);
+    if (!s) s = ar__plan_gguf(st, err);
+    return s ? s : ar__write_gguf(st, err);
+}
+
+/* ---- the report -------------------------------------------------------------------------------------------------------- */
+
+static const char *type_before(const ar_stored *t) { return t->w ? t->w->type_name : t->raw->dtype_name; }
+
+static ar_status report_matrix(ar_rewrite_result *r, const ar_stored *t, ar_buf *names, ar_error *err) {
+    ar_rewritten *m = &r->matrices[r->count];
+    *m = (ar_rewritten){.name = ar__strdup(t->name),
+                        .type = ar__dtype(t->is_copied ? t->raw->dtype : t->to)->name,
+                        .noise = t->whole > 0 ? sqrt(t->lost / t->whole) : 0,
+                        .is_other = t->is_other};
+    if (!m->name) return ar__fail_memory(err, t->name);
+    ar__buf_puts(names, type_before(t));
+    ar__buf_add(names, "", 1);
+    if (m->noise > r->matrices[r->worst].noise) r->worst = r->count;
+    r->other += m->is_other;
+    r->count++;
+    return AR_OK;
+}
+
+static ar_status report(ar_rewrite_result *r, const ar_storing *st, ar_error *err) {
+    double whole = 0, lost = 0, weights = 0, bits = 0;
+    ar_buf names = {0};
+    ar_status s = AR_OK;
+    r->matrices = ar__alloc(st->count ? st->count : 1, sizeof *r->matrices);
+    if (!r->matrices) return ar__fail_memory(err, st->command);
+    r->bytes_before = ar__tensors_bytes(ar__base_files(st->base));
+    for (size_t i = 0; !s && i < st->count; i++) {
+        const ar_stored *t = &st->list[i];
+        r->bytes_after += t->bytes;
+        if (!t->is_matrix) continue;
+        whole += t->whole;
+        lost += t->lost;
+        weights += t->is_copied ? (double)t->raw->count : (double)t->rows * (double)t->cols;
+        bits += 8 * (double)t->bytes;
+        s = report_matrix(r, t, &names, err);
+    }
+    r->bits = weights > 0 ? bits / weights : 0;
+    r->noise = whole > 0 ? sqrt(lost / whole) : 0;
+    r->type_names = names.data;
+    const char *from = names.data;
+    for (size_t i = 0; !names.failed && i < r->count; i++, from += strlen(from) + 1) r->matrices[i].from = from;
+    return s || !names.failed ? s : ar__fail_memory(err, st->command);
+}
+
+static void release(ar_storing *st) {
+    for (size_t i = 0; i < st->count; i++) free(st->list[i].name);
+    for (size_t i = 0; i < sizeof st->values / sizeof *st->values; i++) free(st->values[i]);
+    free(st->list);
+    if (st->has_arch) ar__arch_release(&st->arch);
+    json_decref(st->config);
+    ar__base_close(st->base);
+}
+
+ar_status ar_quantize(ar_rewrite_result *result, const ar_runtime *rt, const ar_rewrite_options *o, ar_error *err) {
+    ar_storing st = {.rt = rt, .o = o, .command = "quantize"};
+    ar_status s;
+    *result = (ar_rewrite_result){0};
+    AR_ONE_CALL(rt, err);
+    (void)((s = ar__file_type_read(&st.type, o->type ? o->type : "", err)) || (s = open_model(&st, err)) || (s = to_file(&st, err)) ||
+           (s = report(result, &st, err)));
+    release(&st);
+    return s;
+}
+
+void ar_rewrite_result_release(ar_rewrite_result *r) {
+    for (size_t i = 0; i < r->count; i++) free(r->matrices[i].name);
+    free(r->matrices);
+    free(r->type_names);
+    *r = (ar_rewrite_result){0};
+}
