@@ -104,7 +104,9 @@ static ar_status put_rope(writer *r) {
     if (!s && type) s = ar__gguf_writer_set_string(r->w, key_of(r, "rope.scaling.type"), type, r->err);
     if (!s && type) s = put_real(r, "rope.scaling.factor", rope->factor);
     if (!s && rope->kind == AR_ROPE_YARN) s = put_yarn(r, rope);
-    if (!s && r->family->long_rope) s = put_whole(r, "rope.scaling.original_context_length", (int64_t)r->c.original_max);
+    double original = rope->kind == AR_ROPE_LONG ? rope->original_max : r->c.original_max;
+    if (!s && (r->family->long_rope || rope->kind == AR_ROPE_LONG))
+        s = put_whole(r, "rope.scaling.original_context_length", (int64_t)original);
     if (!s && rope->kind == AR_ROPE_LONG) s = put_real(r, "rope.scaling.attn_factor", attention_factor(r->a));
     return s;
 }
@@ -129,6 +131,7 @@ static ar_status put_all(writer *r) {
     for (const ar_gguf_field *f = ar__gguf_fields; !s && f->key; f++) s = put_field(r, f);
     if (!s && field_of(r, "head_dim")) s = put_whole(r, "attention.value_length", r->a->head_dim);
     if (!s) s = put_whole(r, "vocab_size", r->a->vocab);
+    if (!s && r->a->ropes > 1 && !field_of(r, "rope_local_base_freq")) s = put_real(r, "rope.freq_base_swa", r->a->rope[1].theta);
     if (!s) s = put_windows(r);
     return s ? s : put_rope(r);
 }

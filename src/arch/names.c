@@ -11,6 +11,8 @@
 
 enum { MAX_LAYER_DIGITS = 6 };
 
+const char *const ar__xielu_names[AR_XIELU_NUMBERS] = {".alpha_p", ".alpha_n", ".beta", ".eps"};
+
 const ar_name_map *ar__names_for_model_type(const char *model_type) {
     const ar_name_map *map;
     for (int i = 0; (map = ar__names_at(i)); i++)

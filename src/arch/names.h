@@ -93,6 +93,12 @@ void ar__names_from_mlx(ar_buf *out, const ar_name_map *map, const char *mlx_pat
 /* The first family of the table that has such a module in its layers; NULL: none. */
 const ar_name_map *ar__names_guess(const char *hf_path);
 
+/* Where a layer's activation has its numbers (xielu), in Hugging Face's files: prefix and layer; and their names.  GGUF has them as keys
+ * "xielu" + name, lists over the layers. */
+#define AR_XIELU_PATH "%slayers.%lld.mlp.act_fn"
+enum { AR_XIELU_NUMBERS = 4 };
+extern const char *const ar__xielu_names[AR_XIELU_NUMBERS];
+
 /* A row order for one weight, checked against its shape. */
 typedef struct ar_row_map {
     ar_row_order order;

@@ -23,4 +23,14 @@ void ar__pack_nf4(void *dst, const float *src, size_t n);
  * 256 at a time.  false: out of memory. */
 bool ar__nf4_quantise_scales(void *blocks, size_t count);
 
+/* The same, as bitsandbytes stores it: scale i is map[code[i]] · nested[i / 256] + mean. */
+typedef struct ar_nf4_scales {
+    unsigned char *code; /* [count] */
+    float *nested;       /* [nested_count] */
+    size_t nested_count;
+    float mean, map[256];
+} ar_nf4_scales;
+bool ar__nf4_scales_twice(ar_nf4_scales *out, const void *blocks, size_t count); /* false: out of memory; release in any case */
+void ar__nf4_scales_release(ar_nf4_scales *s);
+
 #endif

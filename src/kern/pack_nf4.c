@@ -66,36 +66,55 @@ static void dynamic_map(float map[256]) {
     qsort(map, n, sizeof *map, ascending);
 }
 
-/* The nearest of the map, ties to the lower. */
-static float nearest(const float map[256], float v) {
-    int low = 0, high = 255;
+/* The place in the map of the nearest, ties to the lower. */
+static unsigned nearest(const float map[256], float v) {
+    unsigned low = 0, high = 255;
     while (high - low > 1) {
-        int mid = (low + high) / 2;
+        unsigned mid = (low + high) / 2;
         *(map[mid] <= v ? &low : &high) = mid;
     }
-    return v > (map[low] + map[high]) / 2.0f ? map[high] : map[low];
+    return v > (map[low] + map[high]) / 2.0f ? high : low;
+}
+
+bool ar__nf4_scales_twice(ar_nf4_scales *out, const void *blocks, size_t count) {
+    const unsigned char *p = blocks;
+    float *scale = ar__alloc(count, sizeof *scale);
+    double sum = 0;
+    *out = (ar_nf4_scales){.code = ar__alloc(count, 1), .nested_count = count / SCALES + (count % SCALES != 0)};
+    out->nested = ar__alloc(out->nested_count, sizeof *out->nested);
+    dynamic_map(out->map);
+    for (size_t i = 0; scale && i < count; i++) {
+        memcpy(&scale[i], p + i * BYTES, sizeof *scale);
+        sum += (double)scale[i];
+    }
+    out->mean = count ? (float)(sum / (double)count) : 0.0f;
+    for (size_t at = 0; scale && out->code && out->nested && at < count; at += SCALES) {
+        size_t n = count - at < SCALES ? count - at : SCALES;
+        float most = 0;
+        for (size_t i = 0; i < n; i++) most = fmaxf(most, fabsf(scale[at + i] - out->mean));
+        float by = most > 0 ? 1.0f / most : 0.0f;
+        out->nested[at / SCALES] = most;
+        for (size_t i = 0; i < n; i++) out->code[at + i] = (unsigned char)nearest(out->map, (scale[at + i] - out->mean) * by);
+    }
+    bool ok = scale && out->code && out->nested;
+    free(scale);
+    return ok;
+}
+
+void ar__nf4_scales_release(ar_nf4_scales *s) {
+    free(s->code);
+    free(s->nested);
+    *s = (ar_nf4_scales){0};
 }
 
 bool ar__nf4_quantise_scales(void *blocks, size_t count) {
     unsigned char *p = blocks;
-    float map[256], *scale = ar__alloc(count, sizeof *scale);
-    double sum = 0;
-    if (!scale) return false;
-    dynamic_map(map);
-    for (size_t i = 0; i < count; i++) {
-        memcpy(&scale[i], p + i * BYTES, sizeof *scale);
-        sum += (double)scale[i];
+    ar_nf4_scales s;
+    bool ok = ar__nf4_scales_twice(&s, blocks, count);
+    for (size_t i = 0; ok && i < count; i++) {
+        float back = s.map[s.code[i]] * s.nested[i / SCALES] + s.mean;
+        memcpy(p + i * BYTES, &back, sizeof back);
     }
-    float mean = count ? (float)(sum / (double)count) : 0.0f;
-    for (size_t at = 0; at < count; at += SCALES) {
-        size_t n = count - at < SCALES ? count - at : SCALES;
-        float most = 0;
-        for (size_t i = 0; i < n; i++) most = fmaxf(most, fabsf(scale[at + i] - mean));
-        for (size_t i = 0; i < n; i++) {
-            float by = most > 0 ? 1.0f / most : 0.0f, back = nearest(map, (scale[at + i] - mean) * by) * most + mean;
-            memcpy(p + (at + i) * BYTES, &back, sizeof back);
-        }
-    }
-    free(scale);
-    return true;
+    ar__nf4_scales_release(&s);
+    return ok;
 }

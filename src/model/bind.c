@@ -15,8 +15,6 @@
 #include "base/mem.h"
 #include "weights/base.h"
 
-const char *const ar__xielu_names[4] = {".alpha_p", ".alpha_n", ".beta", ".eps"};
-
 typedef struct binder {
     ar_model *m;
     bool *used; /* by index of the base's weights */
@@ -207,18 +205,6 @@ static ar_status bind_activation(binder *b, int64_t layer) {
     return s;
 }
 
-/* Buffers that older versions saved: masks of positions and what they are filled with, frequencies. */
-static bool is_mask(const char *name) {
-    static const char *const ends[] = {".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias",
-                                       "rotary_emb.inv_freq"};
-    size_t len = strlen(name);
-    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-        size_t n = strlen(ends[i]);
-        if (len >= n && !strcmp(name + len - n, ends[i])) return true;
-    }
-    return false;
-}
-
 /* Tensors that nothing reads: a sign that configuration and weights belong to different models. */
 static void warn_unused(const binder *b) {
     const ar_model *m = b->m;
@@ -231,7 +217,7 @@ static void warn_unused(const binder *b) {
         size_t at = b->used[i] ? ar__model_find(m, w->site) : SIZE_MAX;
         bool extra_bias = at != SIZE_MAX && w->bias && !m->modules[at].has_bias;
         bool other_part = m->arch.wrapped && !strstr(w->tensor, "language_model.") && strncmp(w->tensor, "lm_head.", 8) != 0;
-        if ((b->used[i] && !extra_bias) || other_part || is_mask(w->tensor)) continue;
+        if ((b->used[i] && !extra_bias) || other_part || ar__base_is_buffer(w->tensor)) continue;
         if (!first) first = extra_bias ? w->bias_tensor : w->tensor;
         unused++;
     }

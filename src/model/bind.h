@@ -7,8 +7,4 @@
 /* Binds every module of m to m->base.  Norms and biases become owned f32 copies. */
 ar_status ar__model_bind(ar_model *m, ar_error *err);
 
-/* Where a layer's activation has its numbers: prefix and layer; and their names. */
-#define AR_XIELU_PATH "%slayers.%lld.mlp.act_fn"
-extern const char *const ar__xielu_names[4];
-
 #endif

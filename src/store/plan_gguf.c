@@ -6,18 +6,6 @@
 #include "store/storing.h"
 #include "store/types.h"
 
-/* Buffers that old checkpoints have; the family's code forms them itself. */
-static bool is_buffer(const char *tensor) {
-    static const char *const ends[] = {".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias",
-                                       ".attention.masked_bias"};
-    size_t n = strlen(tensor);
-    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-        size_t k = strlen(ends[i]);
-        if (n >= k && !strcmp(tensor + n - k, ends[i])) return true;
-    }
-    return false;
-}
-
 static ar_dtype type_of(const ar_storing *st, ar_module_kind kind, bool is_head, ar_dtype from, size_t cols) {
     return is_head || kind == AR_MODULE_HEAD ? ar__file_type_of_head(st->type, from, cols) : ar__file_type_for(st->type, from, cols);
 }
@@ -71,7 +59,8 @@ static ar_status add_weight(ar_storing *st, const ar_base_weight *w, size_t *lef
     const ar_name_map *names = st->info->names;
     ar_name name;
     ar_buf stem = {0};
-    if (is_buffer(w->tensor)) return AR_OK;
+    if (ar__base_is_buffer(w->tensor)) return AR_OK;
+    if (st->arch.activation == AR_XIELU && strstr(w->tensor, ".act_fn.")) return AR_OK; /* keys of the file */
     bool known = strcmp(w->site, w->tensor) != 0 && ar__names_find(&name, names, w->site);
     if (!known && st->arch.wrapped) {
         ++*left;

@@ -32,6 +32,32 @@ static ar_status put_name(ar_gguf_writer *w, const ar_storing *st, ar_error *err
     return s;
 }
 
+static ar_status activation_number(float *out, const ar_storing *st, int64_t layer, int number, ar_error *err) {
+    ar_buf name = {0};
+    ar__buf_printf(&name, AR_XIELU_PATH "%s", st->info->names->prefix, (long long)layer, ar__xielu_names[number]);
+    const ar_base_weight *w = name.failed ? NULL : ar__base_find(st->base, name.data);
+    ar_status s = name.failed ? ar__fail_memory(err, "activation")
+                  : w && w->n_out == 1 && w->n_in == 1
+                      ? ar__base_read_rows(out, st->base, w, 0, 1, err)
+                      : ar__fail(err, AR_ERR_MISMATCH, "%s: no number '%s', wanted one for each layer", st->o->model, name.data);
+    ar__buf_release(&name);
+    return s;
+}
+
+/* xielu's numbers: one list over the layers of each. */
+static ar_status put_activation(ar_gguf_writer *w, const ar_storing *st, ar_error *err) {
+    float *x = ar__alloc((size_t)st->arch.layers, sizeof *x);
+    ar_status s = x ? AR_OK : ar__fail_memory(err, "activation");
+    for (int i = 0; !s && i < AR_XIELU_NUMBERS; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "xielu%s", ar__xielu_names[i]);
+        for (int64_t l = 0; !s && l < st->arch.layers; l++) s = activation_number(&x[l], st, l, i, err);
+        if (!s) s = ar__gguf_writer_set_array(w, key, AR_GGUF_F32, (size_t)st->arch.layers, x, err);
+    }
+    free(x);
+    return s;
+}
+
 static ar_status put_keys(ar_gguf_writer *w, const ar_storing *st, ar_error *err) {
     const ar_gguf *g = ar__tensors_gguf(ar__base_files(st->base));
     ar_status s = AR_OK;
@@ -41,6 +67,7 @@ static ar_status put_keys(ar_gguf_writer *w, const ar_storing *st, ar_error *err
     }
     if (!s && !g && !(s = ar__gguf_put_arch(w, &st->arch, st->config, st->o->model, err)) && !(s = put_name(w, st, err)))
         s = ar__gguf_put_vocab(w, st->o->model, st->info->names->gguf, st->config, st->arch.vocab, &st->rt->log, err);
+    if (!s && !g && st->arch.activation == AR_XIELU) s = put_activation(w, st, err);
     return s ? s : put_general(w, st, err);
 }
 

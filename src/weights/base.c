@@ -333,6 +333,14 @@ void ar__base_close(ar_base *base) {
     free(base);
 }
 
+bool ar__base_is_buffer(const char *tensor) {
+    static const char *const ends[] = {".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias",
+                                       "rotary_emb.inv_freq"};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (stem_length(tensor, ends[i])) return true;
+    return false;
+}
+
 const ar_base_info *ar__base_info(const ar_base *base) { return &base->info; }
 const ar_tensors *ar__base_files(const ar_base *base) { return base->files; }
 const ar_base_weight *ar__base_embedding(const ar_base *base) { return base->embedding; }

@@ -74,6 +74,9 @@ const ar_base_weight *ar__base_at(const ar_base *base, int i); /* by name of the
 const ar_base_weight *ar__base_find(const ar_base *base, const char *site);
 const ar_base_weight *ar__base_find_exact(const ar_base *base, const char *site);
 
+/* A buffer that older versions saved and the family's code forms itself: masks of positions and what they are filled with, frequencies. */
+bool ar__base_is_buffer(const char *tensor);
+
 /* The input embedding and the head (of a tied base the embedding, marked); NULL where the file has none that is known. */
 const ar_base_weight *ar__base_embedding(const ar_base *base);
 const ar_base_weight *ar__base_head(const ar_base *base);

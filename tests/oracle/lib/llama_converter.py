@@ -1,0 +1,91 @@
+"""llama.cpp's own converter, and seeded models of the families that it knows.
+
+It comes from the source package llama-cpp-python 0.3.29 (vendor/llama.cpp: conversion, gguf-py/gguf); ALPHAR_LLAMA_CPP names the folder
+that holds both, by default ~/.cache/alphar-llama.cpp."""
+import contextlib, io, os, pathlib, sys, unittest.mock
+
+import transformers as tf
+
+from .program import MATERIAL
+
+CONVERTER = os.environ.get("ALPHAR_LLAMA_CPP") or os.path.join(
+    os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "alphar-llama.cpp")
+VOCABULARY = os.path.join(MATERIAL, "models", "stories260k", "stories260K.gguf")
+
+
+def missing():
+    """Why it cannot be asked; None where it can."""
+    if not os.path.exists(VOCABULARY):
+        return "shared material (stories260k) is missing"
+    if not os.path.exists(os.path.join(CONVERTER, "conversion", "base.py")):
+        return f"{CONVERTER} has no converter of llama.cpp (ALPHAR_LLAMA_CPP names another folder)"
+    try:
+        sys.path.insert(0, CONVERTER)
+        with contextlib.redirect_stderr(io.StringIO()):
+            import conversion, gguf
+    except ImportError as problem:
+        return f"the converter does not load: {problem}"
+    return None
+
+
+SIZES = dict(vocab_size=512, hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
+             max_position_embeddings=128, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+PLAIN = {k: v for k, v in SIZES.items() if k != "num_key_value_heads"}
+DEEP = dict(SIZES, num_hidden_layers=6)
+YARN = dict(rope_type="yarn", rope_theta=1e4, factor=4.0, original_max_position_embeddings=32)
+LLAMA3 = dict(rope_type="llama3", rope_theta=5e5, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32)
+LONG = dict(rope_type="longrope", rope_theta=1e4, short_factor=[1.0 + 0.1 * i for i in range(8)], long_factor=[2.0 + i for i in range(8)])
+# gelu: llama.cpp looks it up in a table of f16, or has its tanh form where transformers has erf; judged by transformers alone.
+CASES = {
+    "llama": tf.LlamaConfig(**SIZES),
+    "llama, llama3 rope, tied": tf.LlamaConfig(**SIZES, rope_parameters=LLAMA3, tie_word_embeddings=True),
+    "llama, linear rope, biases": tf.LlamaConfig(**SIZES, attention_bias=True, rope_parameters=dict(rope_type="linear", rope_theta=1e4, factor=3.0)),
+    "mistral, head size 24": tf.MistralConfig(**SIZES, sliding_window=None, head_dim=24),
+    "qwen2, yarn": tf.Qwen2Config(**SIZES, tie_word_embeddings=True, rope_parameters=YARN),
+    "qwen3": tf.Qwen3Config(**SIZES, head_dim=24),
+    "smollm3": tf.SmolLM3Config(**DEEP),
+    "granite": tf.GraniteConfig(**SIZES, embedding_multiplier=3.0, residual_multiplier=0.4, attention_multiplier=0.2, logits_scaling=2.5),
+    "olmo2": tf.Olmo2Config(**SIZES),
+    "olmo3": tf.Olmo3Config(**DEEP, sliding_window=16),
+    "exaone4": tf.Exaone4Config(**SIZES, sliding_window=None, layer_types=["full_attention"] * 3),
+    "seed_oss": tf.SeedOssConfig(**SIZES, head_dim=24, attention_dropout=0.0, residual_dropout=0.0),
+    "ernie4_5": tf.Ernie4_5Config(**SIZES, head_dim=16),
+    "ministral3": tf.Ministral3Config(**SIZES, head_dim=24, rope_parameters=dict(YARN, mscale=1.0, mscale_all_dim=1.0, llama_4_scaling_beta=0.1)),
+    "phi3": tf.Phi3Config(**SIZES, sliding_window=None),
+    "phi3, longrope": tf.Phi3Config(**SIZES, sliding_window=None, original_max_position_embeddings=32, rope_parameters=LONG),
+    "glm4": tf.Glm4Config(**SIZES, head_dim=16),
+    "stablelm": tf.StableLmConfig(**SIZES, use_qkv_bias=True),
+    "nemotron": tf.NemotronConfig(**SIZES),
+    "cohere2": tf.Cohere2Config(**DEEP, sliding_window=16, logit_scale=0.4),
+    "apertus": tf.ApertusConfig(**SIZES),
+    "hunyuan_v1_dense": tf.HunYuanDenseV1Config(**SIZES, head_dim=24),
+    "gemma": tf.GemmaConfig(**SIZES, head_dim=24),
+    "gemma2": tf.Gemma2Config(**DEEP, head_dim=24, query_pre_attn_scalar=24, sliding_window=16, attn_logit_softcapping=5.0, final_logit_softcapping=8.0),
+    "gemma3_text": tf.Gemma3TextConfig(**dict(DEEP, num_hidden_layers=7), head_dim=24, query_pre_attn_scalar=24, sliding_window=16),
+    "gpt2": tf.GPT2Config(vocab_size=512, n_positions=128, n_embd=64, n_layer=3, n_head=4, bos_token_id=1, eos_token_id=2),
+    "gpt_neox": tf.GPTNeoXConfig(**PLAIN),
+    "phi": tf.PhiConfig(**dict(PLAIN, intermediate_size=256)),  # the converter writes 4 · 64 whatever it is
+    "starcoder2": tf.Starcoder2Config(**SIZES, sliding_window=None),
+}
+# Fields that the converter asks for by the names of older versions of transformers.
+OLDER = {"llama, llama3 rope, tied": dict(original_max_position_embeddings=32), "phi3, longrope": dict(rope_scaling=dict(LONG, type="longrope"), original_max_position_embeddings=32),
+         "stablelm": dict(partial_rotary_factor=0.25), "nemotron": dict(partial_rotary_factor=0.5), "cohere2": dict(rotary_pct=1.0),
+         "gpt2": dict(n_ctx=128), "gpt_neox": dict(rotary_pct=0.25), "phi": dict(partial_rotary_factor=0.5)}
+
+
+def put_vocabulary(model):
+    import gguf
+    for key, field in gguf.GGUFReader(VOCABULARY).fields.items():
+        if key.startswith("tokenizer."):
+            model.gguf_writer.add_key_value(key, field.contents(), field.types[0], field.types[1] if len(field.types) > 1 else None)
+
+
+def convert(name, folder, file, ftype="ALL_F32", vocabulary=put_vocabulary):
+    """vocabulary: what stands in for the converter's own reading of the tokenizer; None: nothing does."""
+    import conversion, gguf
+    from conversion.base import ModelBase
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        hparams = dict(ModelBase.load_hparams(pathlib.Path(folder), False), **OLDER.get(name, {}))
+        kind = conversion.get_model_class(hparams["architectures"][0])
+        with unittest.mock.patch.object(kind, "set_vocab", vocabulary or kind.set_vocab):
+            kind(pathlib.Path(folder), gguf.LlamaFileType[ftype], pathlib.Path(file), hparams=hparams, model_name="seeded").write()  # "phi3" in it has a meaning
