@@ -45,6 +45,17 @@ ar_stored *ar__storing_add(ar_storing *st, const char *name, ar_dtype to, int di
     return &list[st->count++];
 }
 
+ar_status ar__storing_spool(ar_stored *t, const void *bytes, size_t n, ar_error *err) {
+    ar_status s = AR_OK;
+    if (!t->in->spool) {
+        char *dir = ar__path_parent(t->in->o->out);
+        s = dir ? ar__spool_new(&t->in->spool, dir, err) : ar__fail_memory(err, t->name);
+        free(dir);
+    }
+    t->is_spooled = true;
+    return s ? s : ar__spool_put(&t->spooled_at, t->in->spool, bytes, n, err);
+}
+
 /* ---- rows of the source ----------------------------------------------------------------------------------------------- */
 
 static ar_status read_weight(float *x, const ar_stored *t, size_t first, size_t count, ar_error *err) {
@@ -67,17 +78,17 @@ static ar_status read_bias(float *x, const ar_stored *t, ar_error *err) {
 
 static ar_status read_rows(float *x, const ar_stored *t, size_t first, size_t count, ar_error *err) {
     ar_status s = AR_OK;
-    if (t->is_bias) {
+    if (t->values) {
+        memcpy(x, t->values + first * t->cols, count * t->cols * sizeof *x);
+    } else if (t->is_bias) {
         s = read_bias(x, t, err);
     } else if (t->w && t->w->dims < 2) { /* rows of one value each */
         s = ar__base_read_rows(x, t->in->base, t->w, 0, t->w->n_out, err);
     } else if (t->w) {
         s = read_weight(x, t, first, count, err);
-    } else if (t->raw) {
+    } else {
         const ar_dtype_info *from = ar__dtype(t->raw->dtype);
         from->to_f32(x, (const char *)t->raw->data + first * (t->cols / from->block * from->bytes), count * t->cols);
-    } else {
-        memcpy(x, t->values + first * t->cols, count * t->cols * sizeof *x);
     }
     for (size_t i = 0; t->adds_one && i < count * t->cols; i++) x[i] += 1.0F;
     return s;
@@ -150,6 +161,30 @@ ar_status ar__stored_form(char *bytes, ar_stored *t, size_t first, size_t count,
     return s;
 }
 
+static ar_status put_spooled(const ar_stored *t, ar_writer *w, ar_error *err) {
+    char *part = ar__alloc(COPY_BYTES, 1);
+    ar_status s = part ? AR_OK : ar__fail_memory(err, t->name);
+    for (size_t at = 0; !s && at < t->bytes; at += COPY_BYTES) {
+        size_t n = t->bytes - at < COPY_BYTES ? t->bytes - at : COPY_BYTES;
+        if (!(s = ar__spool_get(part, t->in->spool, t->spooled_at + at, n, err)) && !(s = ar__writer_put(w, part, n, err)))
+            s = ar__storing_tell(t->in, n, err);
+    }
+    free(part);
+    return s;
+}
+
+/* A Conv1D is [n_in, n_out] in a folder: one matrix in memory, for the time that it takes. */
+static ar_status turn(float **out, const ar_stored *t, ar_error *err) {
+    size_t n_out = t->cols, n_in = t->rows;
+    float *x = ar__alloc(n_out * n_in, sizeof *x), *own = ar__alloc(n_out * n_in, sizeof *own);
+    ar_status s = x && own ? ar__base_read_rows(own, t->in->base, t->w, 0, (int64_t)n_out, err) : ar__fail_memory(err, t->name);
+    for (size_t i = 0; !s && i < n_in; i++)
+        for (size_t j = 0; j < n_out; j++) x[i * n_out + j] = own[j * n_in + i];
+    free(own);
+    *out = x;
+    return s;
+}
+
 static ar_status copy(const ar_stored *t, ar_writer *w, ar_error *err) {
     const char *p = t->raw->data;
     ar_status s = AR_OK;
@@ -167,10 +202,8 @@ static void forget(const ar_stored *t) {
     if (t->raw) ar__filemap_forget(t->raw->data, t->raw->bytes);
 }
 
-ar_status ar__stored_stream(void *tensor, ar_writer *w, ar_error *err) {
-    ar_stored *t = tensor;
+static ar_status put_formed(ar_stored *t, ar_writer *w, ar_error *err) {
     const ar_dtype_info *to = ar__dtype(t->to);
-    if (t->is_copied) return copy(t, w, err);
     size_t row = t->cols / to->block * to->bytes, block = t->cols && t->cols < BLOCK ? BLOCK / t->cols : 1;
     if (block > t->rows) block = t->rows;
     char *bytes = ar__alloc(block ? block : 1, row ? row : 1);
@@ -181,6 +214,19 @@ ar_status ar__stored_stream(void *tensor, ar_writer *w, ar_error *err) {
         s = ar__storing_tell(t->in, n * row, err);
     }
     free(bytes);
+    return s;
+}
+
+ar_status ar__stored_stream(void *tensor, ar_writer *w, ar_error *err) {
+    ar_stored *t = tensor;
+    float *turned = NULL;
+    if (t->is_spooled) return put_spooled(t, w, err);
+    if (t->is_copied) return copy(t, w, err);
+    ar_status s = t->is_turned ? turn(&turned, t, err) : AR_OK;
+    if (turned) t->values = turned;
+    if (!s) s = put_formed(t, w, err);
+    if (turned) t->values = NULL;
+    free(turned);
     forget(t);
     return s;
 }

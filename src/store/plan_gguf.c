@@ -42,6 +42,8 @@ static ar_status add_module(ar_storing *st, const ar_base_weight *w, const ar_na
         t->order = order;
         t->is_matrix = matrix;
         t->is_other = matrix && to != st->type;
+        t->weights = (size_t)w->n_out * (size_t)w->n_in;
+        t->shown = ar__dtype(to)->name;
         t->adds_one = names->gguf_norms_plus_one && row->kind == AR_MODULE_NORM;
     }
     ar__buf_release(&name);
@@ -129,6 +131,8 @@ static ar_status add_raw(ar_storing *st, const ar_tensor *raw, int at, bool tied
     t->is_copied = copied;
     t->is_matrix = matrix;
     t->is_other = matrix && to != st->type;
+    t->weights = raw->count;
+    t->shown = ar__dtype(to)->name;
     return AR_OK;
 }
 

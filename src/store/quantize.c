@@ -48,19 +48,48 @@ static bool is_gguf_name(const char *path) {
     return n > 5 && !strcmp(path + n - 5, ".gguf");
 }
 
+/* Model and files that may not be overwritten. */
+static ar_status check_inputs_of(ar_output *output, const ar_storing *st, ar_error *err) {
+    const ar_tensors *files = ar__base_files(st->base);
+    int last = -1;
+    bool ok = ar__strings_add(&output->inputs, st->o->model);
+    for (int i = 0; ok && i < ar__tensors_count(files); i++) {
+        int file = ar__tensors_at(files, i)->file;
+        ok = file == last || ar__strings_add(&output->inputs, ar__tensors_path(files, file));
+        last = file;
+    }
+    return ok ? AR_OK : ar__fail_memory(err, st->o->out);
+}
+
 static ar_status check_file(const ar_storing *st, ar_error *err) {
     ar_output output = {.path = st->o->out, .command = st->command, .overwrite = st->o->overwrite};
-    const ar_tensors *files = ar__base_files(st->base);
     if (!is_gguf_name(st->o->out))
         return ar__fail(err, AR_ERR_USAGE, "%s: what comes out is a GGUF file: wanted a name that ends in .gguf", st->o->out);
-    bool ok = ar__strings_add(&output.inputs, st->o->model);
-    for (int i = 0; ok && i < ar__tensors_count(files); i++)
-        ok = i && ar__tensors_at(files, i)->file == ar__tensors_at(files, i - 1)->file
-                 ? ok
-                 : ar__strings_add(&output.inputs, ar__tensors_path(files, ar__tensors_at(files, i)->file));
-    ar_status s = ok ? ar__output_check_file(&output, err) : ar__fail_memory(err, st->o->out);
+    ar_status s = check_inputs_of(&output, st, err);
+    if (!s) s = ar__output_check_file(&output, err);
     ar__strings_release(&output.inputs);
     return s;
+}
+
+/* "nf4" and "nf4-dq" make a folder, every other type a file. */
+static ar_status read_type(bool *folder, ar_storing *st, ar_error *err) {
+    const char *type = st->o->type ? st->o->type : "";
+    st->twice = !strcmp(type, "nf4-dq");
+    *folder = st->twice || !strcmp(type, "nf4");
+    st->type = AR_NF4;
+    return *folder ? AR_OK : ar__file_type_read(&st->type, type, err);
+}
+
+static ar_status to_nf4(ar_storing *st, ar_error *err) {
+    ar_output output = {.path = st->o->out, .command = st->command, .overwrite = st->o->overwrite};
+    if (st->info->is_gguf)
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "%s: nf4 is written of a Hugging Face folder: convert the file to one first (convert --to hf)", st->o->model);
+    ar_status s = check_inputs_of(&output, st, err);
+    if (!s) s = ar__output_check_folder(&output, err);
+    ar__strings_release(&output.inputs);
+    if (!s) s = ar__plan_nf4(st, err);
+    return s ? s : ar__write_nf4(st, err);
 }
 
 static ar_status to_file(ar_storing *st, ar_error *err) {
@@ -76,10 +105,8 @@ static const char *type_before(const ar_stored *t) { return t->w ? t->w->type_na
 
 static ar_status report_matrix(ar_rewrite_result *r, const ar_stored *t, ar_buf *names, ar_error *err) {
     ar_rewritten *m = &r->matrices[r->count];
-    *m = (ar_rewritten){.name = ar__strdup(t->name),
-                        .type = ar__dtype(t->is_copied ? t->raw->dtype : t->to)->name,
-                        .noise = t->whole > 0 ? sqrt(t->lost / t->whole) : 0,
-                        .is_other = t->is_other};
+    *m = (ar_rewritten){
+        .name = ar__strdup(t->name), .type = t->shown, .noise = t->whole > 0 ? sqrt(t->lost / t->whole) : 0, .is_other = t->is_other};
     if (!m->name) return ar__fail_memory(err, t->name);
     ar__buf_puts(names, type_before(t));
     ar__buf_add(names, "", 1);
@@ -102,8 +129,8 @@ static ar_status report(ar_rewrite_result *r, const ar_storing *st, ar_error *er
         if (!t->is_matrix) continue;
         whole += t->whole;
         lost += t->lost;
-        weights += t->is_copied ? (double)t->raw->count : (double)t->rows * (double)t->cols;
-        bits += 8 * (double)t->bytes;
+        weights += (double)t->weights;
+        bits += 8 * ((double)t->bytes + (double)t->beside);
         s = report_matrix(r, t, &names, err);
     }
     r->bits = weights > 0 ? bits / weights : 0;
@@ -119,16 +146,18 @@ static void release(ar_storing *st) {
     for (size_t i = 0; i < sizeof st->values / sizeof *st->values; i++) free(st->values[i]);
     free(st->list);
     if (st->has_arch) ar__arch_release(&st->arch);
+    ar__spool_free(st->spool);
     json_decref(st->config);
     ar__base_close(st->base);
 }
 
 ar_status ar_quantize(ar_rewrite_result *result, const ar_runtime *rt, const ar_rewrite_options *o, ar_error *err) {
     ar_storing st = {.rt = rt, .o = o, .command = "quantize"};
+    bool folder = false;
     ar_status s;
     *result = (ar_rewrite_result){0};
     AR_ONE_CALL(rt, err);
-    (void)((s = ar__file_type_read(&st.type, o->type ? o->type : "", err)) || (s = open_model(&st, err)) || (s = to_file(&st, err)) ||
+    (void)((s = read_type(&folder, &st, err)) || (s = open_model(&st, err)) || (s = folder ? to_nf4(&st, err) : to_file(&st, err)) ||
            (s = report(result, &st, err)));
     release(&st);
     return s;

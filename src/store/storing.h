@@ -26,11 +26,18 @@ typedef struct ar_stored {
     int raw_at;           /* of the base's files */
     const float *values;  /* w and raw NULL; the storing's */
     bool is_copied;       /* raw, byte for byte */
-    ar_row_map order;     /* of what is written: GGUF's */
-    bool adds_one;        /* stored 1 + w */
-    bool is_matrix;       /* counted in the report */
-    bool is_other;        /* ar_rewritten */
-    double whole, lost;   /* ‖W‖², ‖W − Q(W)‖² */
+    bool is_turned;       /* of w the transposed: Conv1D in a folder */
+    bool is_spooled;      /* its bytes wait in the storing's spool */
+    uint64_t spooled_at;
+    int shard;          /* of a folder */
+    ar_row_map order;   /* of what is written: GGUF's */
+    bool adds_one;      /* stored 1 + w */
+    bool is_matrix;     /* counted in the report: */
+    size_t weights;     /* its numbers, */
+    size_t beside;      /* bytes of other tensors that belong to them, */
+    const char *shown;  /* and its type */
+    bool is_other;      /* ar_rewritten */
+    double whole, lost; /* ‖W‖², ‖W − Q(W)‖² */
 } ar_stored;
 
 typedef struct ar_storing {
@@ -47,6 +54,8 @@ typedef struct ar_storing {
     ar_stored *list;
     size_t count, cap;
     float *values[2]; /* of tensors that no file of the model has */
+    ar_spool *spool;  /* what was formed before it is written; NULL: nothing was */
+    int shards;       /* of a folder */
     uint64_t done, total;
 } ar_storing;
 
@@ -60,8 +69,20 @@ ar_status ar__stored_form(char *bytes, ar_stored *t, size_t first, size_t count,
 /* Told of bytes that were written: AR_ERR_INTERRUPTED where the caller wants to stop. */
 ar_status ar__storing_tell(ar_storing *st, uint64_t bytes, ar_error *err);
 
+/* Bytes of a tensor that wait for it to be written. */
+ar_status ar__storing_spool(ar_stored *t, const void *bytes, size_t n, ar_error *err);
+
 /* The tensors of a GGUF file. */
 ar_status ar__plan_gguf(ar_storing *st, ar_error *err);
 ar_status ar__write_gguf(ar_storing *st, ar_error *err);
+
+/* The tensors of a folder that bitsandbytes reads; its matrices are formed. */
+ar_status ar__plan_nf4(ar_storing *st, ar_error *err);
+/* The tensors of a Hugging Face folder, of a GGUF file's. */
+ar_status ar__plan_folder(ar_storing *st, ar_error *err);
+/* Shards and index into the folder: as the model has them, or of at most 5 GB each. */
+ar_status ar__write_shards(ar_outdir *d, ar_storing *st, ar_error *err);
+ar_status ar__write_nf4(ar_storing *st, ar_error *err);
+ar_status ar__write_folder(ar_storing *st, ar_error *err);
 
 #endif

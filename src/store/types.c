@@ -27,8 +27,8 @@ static int find(ar_dtype type) {
 ar_status ar__file_type_read(ar_dtype *out, const char *name, ar_error *err) {
     if (ar__dtype_from_name(out, name) && find(*out) < TYPES) return AR_OK;
     ar_buf list = {0};
-    for (int i = 0; i < TYPES; i++) ar__buf_printf(&list, "%s%s", i ? ", " : "", ar__dtype(types[i].type)->name);
-    ar_status s = ar__fail(err, AR_ERR_USAGE, "type '%s': wanted one of %s", name, list.data ? list.data : "");
+    for (int i = 0; i < TYPES; i++) ar__buf_printf(&list, "%s, ", ar__dtype(types[i].type)->name);
+    ar_status s = ar__fail(err, AR_ERR_USAGE, "type '%s': wanted one of %snf4 or nf4-dq", name, list.data ? list.data : "");
     ar__buf_release(&list);
     return s;
 }
