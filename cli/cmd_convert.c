@@ -1,9 +1,10 @@
-/* alphar convert: another tool's format, proven by reading it back. */
+/* alphar convert: another tool's format, proven by reading it back.  Adapters, and whole models between folder and GGUF file. */
 #include <stdio.h>
 #include <string.h>
 
 #include "adapters.h"
 #include "commands.h"
+#include "rewritten.h"
 #include "session.h"
 
 struct values {
@@ -73,23 +74,52 @@ static int convert(cli *c, const cli_args *args, ar_adapter *ad, const ar_runtim
     return code ? code : finish(c, args->positional[1], &proof, &logits, v->adapter.to);
 }
 
+/* A whole model in the other format. */
+static int convert_model(cli *c, const cli_args *args, bool to_folder) {
+    const struct values *v = args->values;
+    const char *type = v->adapter.dtype, *out = args->positional[1];
+    ar_rewrite_options o = {.model = args->positional[0],
+                            .out = out,
+                            .type = type,
+                            .to_folder = to_folder,
+                            .overwrite = v->adapter.overwrite,
+                            .on_progress = cli_rewrite_show,
+                            .user = c};
+    ar_rewrite_result r;
+    ar_runtime *rt;
+    ar_error err;
+    static const char *const of_adapters[] = {"model", "heads", "trust", "fold", "alpha", "prove"};
+    for (size_t i = 0; i < sizeof of_adapters / sizeof *of_adapters; i++)
+        if (cli_given(args, of_adapters[i]))
+            return cli_fail_usage(c, "--%s is about adapters, and %s is a whole model", of_adapters[i], args->positional[0]);
+    int code = cli_runtime_open(&rt, c, args, AR_COMPUTE_F32);
+    if (code) return code;
+    code = ar_convert_model(&r, rt, &o, &err) ? cli_fail(c, &err) : cli_rewrite_tell(c, out, type, &r, false);
+    ar_rewrite_result_release(&r);
+    ar_runtime_free(rt);
+    return code;
+}
+
 static int run(cli *c, const cli_args *args) {
     const struct values *v = args->values;
     int code = cli_need_positional(c, args, 2);
     if (code) return code;
-    if (!v->adapter.to) return cli_fail_usage(c, "--to is missing, wanted --to peft, gguf, mlx or kohya");
+    if (!v->adapter.to) return cli_fail_usage(c, "--to is missing, wanted --to peft, gguf, mlx, kohya or hf");
+    bool to_folder = !strcmp(v->adapter.to, "hf");
+    if (to_folder || (!strcmp(v->adapter.to, "gguf") && ar_path_is_model(args->positional[0]))) return convert_model(c, args, to_folder);
     if (v->prove == PROVE_LOGITS && !v->adapter.model) return cli_fail_usage(c, "--prove logits: wanted --model with it");
     return cli_with_adapter(c, args, convert);
 }
 
 const cli_command cli_convert = {
     .name = "convert",
-    .summary = "Writes an adapter in another tool's format, with proof.",
-    .usage = "alphar convert IN OUT --to peft|gguf|mlx|kohya [--model BASE | --heads H,KV]",
+    .summary = "Writes an adapter, or a whole model, in another tool's format, with proof.",
+    .usage = "alphar convert IN OUT --to peft|gguf|mlx|kohya|hf [--model BASE | --heads H,KV]",
     .example = "alphar convert my-adapter my-adapter.gguf --to gguf --model demo/base",
     .options = options,
     .shared = cli_adapter_write_options,
     .values_size = sizeof(struct values),
     .positional_count = 2,
+    .finishes_step = true,
     .run = run,
 };

@@ -57,6 +57,8 @@ AR_API ar_status ar_quantize(ar_rewrite_result *result, const ar_runtime *rt, co
  * the tokenizer; what it has quantised is widened.
  * Errors: as above; AR_ERR_UNSUPPORTED for a GGUF file of an architecture that does not run here. */
 AR_API ar_status ar_convert_model(ar_rewrite_result *result, const ar_runtime *rt, const ar_rewrite_options *o, ar_error *err);
+/* Whether path is a whole model (a folder with config.json and no adapter_config.json, a GGUF file of type "model") and no adapter. */
+AR_API bool ar_path_is_model(const char *path);
 AR_API void ar_rewrite_result_release(ar_rewrite_result *r); /* safe on a zeroed one */
 
 #ifdef __cplusplus

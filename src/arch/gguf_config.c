@@ -117,6 +117,9 @@ static json_t *number_of(const ar_gguf_kv *kv, double x) {
     return json_real(x);
 }
 
+/* Whole where it is, since some readers of config.json insist. */
+static json_t *number(double x) { return x == floor(x) && fabs(x) < 1e15 ? json_integer((json_int_t)x) : json_real(x); }
+
 static ar_status put_key(const reader *r, const char *key, const char *const *field) {
     const ar_gguf_kv *kv = find_key(r, key);
     double x = 0;
@@ -251,9 +254,9 @@ static ar_status put_factors(const reader *r, json_t *rope, bool *found) {
     if (s) return s;
     *found = one || (few && many);
     if (!*found) return AR_OK;
-    if (r->family->long_rope) s = put(r, r->config, "original_max_position_embeddings", json_real(original));
+    if (r->family->long_rope) s = put(r, r->config, "original_max_position_embeddings", number(original));
     if (!s && !(s = put(r, rope, "rope_type", json_string("longrope"))) && !(s = put(r, rope, "attention_factor", json_real(attention))) &&
-        !(s = put(r, rope, "original_max_position_embeddings", json_real(original))) &&
+        !(s = put(r, rope, "original_max_position_embeddings", number(original))) &&
         !(s = put(r, rope, "short_factor", factors_of(one ? one : few))))
         s = put(r, rope, "long_factor", factors_of(one ? one : many));
     return s;
@@ -328,7 +331,7 @@ static ar_status put_query_scalar(const reader *r, double head) {
     bool large = layers == (is_architecture(r, "gemma2") ? 46 : 62);
     if (!reads(r, "query_pre_attn_scalar")) return AR_OK;
     double scalar = large ? config_number(r, "hidden_size", "n_embd") / config_number(r, "num_attention_heads", "n_head") : head;
-    return put(r, r->config, "query_pre_attn_scalar", json_real(scalar));
+    return put(r, r->config, "query_pre_attn_scalar", number(scalar));
 }
 
 static ar_status put_tokens(const reader *r) {

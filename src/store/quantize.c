@@ -99,6 +99,52 @@ static ar_status to_file(ar_storing *st, ar_error *err) {
     return s ? s : ar__write_gguf(st, err);
 }
 
+/* ---- in the other format -------------------------------------------------------------------------------------------------- */
+
+/* The type that the linears have; bf16 where that is none of floats. */
+static ar_dtype own_type(const ar_storing *st) {
+    for (int i = 0; i < ar__base_count(st->base); i++) {
+        const ar_base_weight *w = ar__base_at(st->base, i);
+        if (w->kind != AR_MODULE_LINEAR || w->dims != 2) continue;
+        if (ar__dtype_is_float(w->type)) return w->type;
+        ar__log_info(&st->rt->log, "%s: weights of %s are widened to bf16, which takes more room and holds nothing more", st->o->model,
+                     w->type_name);
+        return AR_BF16;
+    }
+    return AR_F32;
+}
+
+static ar_status choose_dtype(ar_storing *st, ar_error *err) {
+    const char *type = st->o->type;
+    if (!type || !strcmp(type, "keep")) {
+        st->type = own_type(st);
+        return AR_OK;
+    }
+    ar_status s = ar__file_type_read(&st->type, type, err);
+    if (s || !st->o->to_folder || ar__dtype_is_float(st->type)) return s;
+    return ar__fail(err, AR_ERR_USAGE, "dtype '%s': a folder has floats, wanted f32, f16 or bf16", type);
+}
+
+static ar_status to_folder(ar_storing *st, ar_error *err) {
+    ar_output output = {.path = st->o->out, .command = st->command, .overwrite = st->o->overwrite};
+    if (!st->info->is_gguf) return ar__fail(err, AR_ERR_USAGE, "%s: is a folder already, wanted a GGUF file", st->o->model);
+    if (is_gguf_name(st->o->out))
+        return ar__fail(err, AR_ERR_USAGE, "%s: what comes out is a folder, wanted no name of a file", st->o->out);
+    ar_status s = check_inputs_of(&output, st, err);
+    if (!s) s = ar__output_check_folder(&output, err);
+    ar__strings_release(&output.inputs);
+    if (!s) s = ar__gguf_config(&st->config, ar__base_files(st->base), err);
+    if (!s) s = read_arch(st, err);
+    if (!s) s = ar__plan_folder(st, err);
+    return s ? s : ar__write_folder(st, err);
+}
+
+static ar_status from_folder(ar_storing *st, ar_error *err) {
+    return st->info->is_gguf
+               ? ar__fail(err, AR_ERR_USAGE, "%s: is a GGUF file already, wanted a folder; other types are quantize's", st->o->model)
+               : to_file(st, err);
+}
+
 /* ---- the report -------------------------------------------------------------------------------------------------------- */
 
 static const char *type_before(const ar_stored *t) { return t->w ? t->w->type_name : t->raw->dtype_name; }
@@ -161,6 +207,27 @@ ar_status ar_quantize(ar_rewrite_result *result, const ar_runtime *rt, const ar_
            (s = report(result, &st, err)));
     release(&st);
     return s;
+}
+
+ar_status ar_convert_model(ar_rewrite_result *result, const ar_runtime *rt, const ar_rewrite_options *o, ar_error *err) {
+    ar_storing st = {.rt = rt, .o = o, .command = "convert"};
+    ar_status s;
+    *result = (ar_rewrite_result){0};
+    AR_ONE_CALL(rt, err);
+    (void)((s = open_model(&st, err)) || (s = choose_dtype(&st, err)) || (s = o->to_folder ? to_folder(&st, err) : from_folder(&st, err)) ||
+           (s = report(result, &st, err)));
+    release(&st);
+    return s;
+}
+
+bool ar_path_is_model(const char *path) {
+    ar_gguf *g;
+    ar_gguf_string type = {"model", 5};
+    if (!ar__gguf_is_name(path)) return ar__dir_holds(path, "config.json") && !ar__dir_holds(path, "adapter_config.json");
+    if (ar__gguf_open(&g, path, NULL)) return false;
+    bool model = !ar__gguf_get_string(&type, g, "general.type", NULL) && ar__gguf_string_is(type, "model");
+    ar__gguf_close(g);
+    return model;
 }
 
 void ar_rewrite_result_release(ar_rewrite_result *r) {

@@ -54,23 +54,27 @@ const ar_gguf_pretok *ar__gguf_pretok_find(const char *name, size_t n) {
 
 static bool put(json_t *into, const char *key, json_t *value) { return json_object_set_new(into, key, value) == 0; }
 
+static json_t *bytes(bool regex) {
+    return json_pack("{s:s, s:b, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", 0, "trim_offsets", 0, "use_regex", (int)regex);
+}
+
 static json_t *one_cut(const char *cut) {
     if (!strcmp(cut, "digits")) return json_pack("{s:s, s:b}", "type", "Digits", "individual_digits", 1);
     if (!strcmp(cut, "numbers")) return json_pack("{s:s, s:b}", "type", "Digits", "individual_digits", 0);
     if (!strcmp(cut, "punctuation")) return json_pack("{s:s, s:s}", "type", "Punctuation", "behavior", "Contiguous");
-    if (!strcmp(cut, "gpt2")) return json_pack("{s:s, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", 0, "use_regex", 1);
+    if (!strcmp(cut, "gpt2")) return bytes(true);
     return json_pack("{s:s, s:{s:s}, s:s, s:b}", "type", "Split", "pattern", "Regex", cut, "behavior", "Isolated", "invert", 0);
 }
 
 /* Without a cut of its own bytes are made visible at the end. */
 static json_t *cuts_of(const ar_gguf_pretok *p) {
     json_t *list = json_array();
-    bool bytes = false;
+    bool made = false;
     for (int i = 0; list && i < AR_PRETOK_CUTS && p->cut[i]; i++) {
-        bytes = bytes || !strcmp(p->cut[i], "gpt2");
+        made = made || !strcmp(p->cut[i], "gpt2");
         if (json_array_append_new(list, one_cut(p->cut[i]))) break;
     }
-    if (!bytes) json_array_append_new(list, json_pack("{s:s, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", 0, "use_regex", 0));
+    if (!made) json_array_append_new(list, bytes(false));
     return json_pack("{s:s, s:o}", "type", "Sequence", "pretokenizers", list);
 }
 
@@ -86,7 +90,7 @@ static bool put_marks(json_t *root) {
 bool ar__gguf_pretok_put(json_t *root, const ar_gguf_pretok *p) {
     if (p->marks) return put_marks(root);
     if (p->nfc && !put(root, "normalizer", json_pack("{s:s}", "type", "NFC"))) return false;
-    return put(root, "pre_tokenizer", cuts_of(p)) && put(root, "decoder", json_pack("{s:s}", "type", "ByteLevel"));
+    return put(root, "pre_tokenizer", cuts_of(p)) && put(root, "decoder", bytes(true));
 }
 
 /* ---- and back ------------------------------------------------------------------------------------------------------------*/

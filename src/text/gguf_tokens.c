@@ -94,11 +94,19 @@ static ar_status set_added(ar_gguf_tokens *t, int64_t id, const char *content, b
     return s;
 }
 
+/* A piece that is a control or unknown one by itself needs no adding. */
+static bool stands_already(const ar_gguf_tokens *t, const json_t *id, const json_t *content) {
+    size_t at = (size_t)json_integer_value(id);
+    if (!json_is_integer(id) || !json_is_string(content) || json_integer_value(id) < 0 || at >= t->count) return false;
+    return (t->type[at] == AR_SPM_CONTROL || t->type[at] == AR_SPM_UNKNOWN) && !strcmp(t->text[at], json_string_value(content));
+}
+
 static ar_status add_listed(ar_gguf_tokens *t, const json_t *list, bool score, ar_error *err) {
     const json_t *one;
     size_t i;
     json_array_foreach(list, i, one) {
         const json_t *id = json_object_get(one, "id"), *content = json_object_get(one, "content");
+        if (stands_already(t, id, content)) continue;
         if (!json_is_integer(id) || !json_is_string(content))
             return ar__fail(err, AR_ERR_FORMAT, "tokenizer.json: an added token without id or content");
         ar_status s =

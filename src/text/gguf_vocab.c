@@ -122,9 +122,8 @@ static ar_status read_pieces(ar_spm_file *f, const reader *r) {
 
 /* What the tokenizer of Phi 3 does and its GGUF files do not say: control pieces take the whitespace behind them, and the text behind
  * one begins with a space again. */
-static void settle_phi3(ar_tokenizer *tk, ar_spm_file *f) {
+static void settle_phi3(ar_spm_file *f) {
     static const char *const plain[] = {"<unk>", "<s>", "<|endoftext|>"};
-    tk->spm.legacy = true;
     for (size_t i = 0; i < f->count; i++) {
         ar_spm_piece *p = &f->piece[i];
         p->rstrip = p->type == AR_SPM_CONTROL;
@@ -133,23 +132,33 @@ static void settle_phi3(ar_tokenizer *tk, ar_spm_file *f) {
     }
 }
 
-static ar_status read_spm(ar_tokenizer *tk, reader *r) {
+/* The caller frees f->piece. */
+static ar_status read_spm_file(ar_spm_file *f, bool *legacy, const reader *r) {
     static const char question[] = " \xE2\x81\x87 ";
-    ar_spm_file f = {.model_type = 2,
-                     .bos = (int)r->bos,
-                     .eos = (int)r->eos,
-                     .dummy_prefix = true,
-                     .escape = true,
-                     .unk_surface = question,
-                     .unk_surface_len = sizeof question - 1};
+    *f = (ar_spm_file){.model_type = 2,
+                       .bos = (int)r->bos,
+                       .eos = (int)r->eos,
+                       .dummy_prefix = true,
+                       .escape = true,
+                       .unk_surface = question,
+                       .unk_surface_len = sizeof question - 1};
     ar_gguf_string architecture = {0};
-    ar_status s = ar__gguf_get_bool(&f.dummy_prefix, r->g, "tokenizer.ggml.add_space_prefix", r->err);
-    if (!s) s = ar__gguf_get_bool(&f.squeeze, r->g, "tokenizer.ggml.remove_extra_whitespaces", r->err);
-    if (!s) s = read_pieces(&f, r);
-    if (!s) settle_types(&f, r->unk);
+    ar_status s = ar__gguf_get_bool(&f->dummy_prefix, r->g, "tokenizer.ggml.add_space_prefix", r->err);
+    if (!s) s = ar__gguf_get_bool(&f->squeeze, r->g, "tokenizer.ggml.remove_extra_whitespaces", r->err);
+    if (!s) s = read_pieces(f, r);
+    if (!s) settle_types(f, r->unk);
     if (!s) s = ar__gguf_get_string(&architecture, r->g, "general.architecture", r->err);
-    if (!s && ar__gguf_string_is(architecture, "phi3")) settle_phi3(tk, &f);
+    *legacy = !s && ar__gguf_string_is(architecture, "phi3");
+    if (*legacy) settle_phi3(f);
+    return s;
+}
+
+static ar_status read_spm(ar_tokenizer *tk, const reader *r) {
+    ar_spm_file f;
+    ar_status s = read_spm_file(&f, &tk->spm.legacy, r);
+    bool legacy = tk->spm.legacy;
     if (!s) s = ar__tokenizer_build_spm(tk, &f, r->add_bos, r->add_eos, r->err);
+    tk->spm.legacy = legacy;
     free(f.piece);
     return s;
 }
@@ -209,8 +218,8 @@ static ar_status find_pretok(const ar_gguf_pretok **out, const reader *r) {
         (int)(name.len < 60 ? name.len : 60), name.at);
 }
 
-/* As the tokenizer.json that it was made from. */
-static ar_status read_bpe(ar_tokenizer *tk, reader *r) {
+/* As the tokenizer.json that it was made from; the caller's. */
+static ar_status bpe_root(json_t **out, const reader *r) {
     const ar_gguf_pretok *p;
     ar_status s = find_pretok(&p, r);
     if (s) return s;
@@ -222,30 +231,60 @@ static ar_status read_bpe(ar_tokenizer *tk, reader *r) {
     if (!root || !ar__gguf_pretok_put(root, p)) s = ar__fail_memory(r->err, "vocabulary");
     if (!s) s = put_tokens(vocab, added, r);
     if (!s) s = put_merges(merges, r);
+    if (s) json_decref(root);
+    *out = s ? NULL : root;
+    return s;
+}
+
+static ar_status read_bpe(ar_tokenizer *tk, const reader *r) {
+    json_t *root;
+    ar_status s = bpe_root(&root, r);
     if (!s) s = ar__tokenizer_read_root(tk, root, r->err);
-    json_decref(root);
+    if (!s) json_decref(root);
     return s;
 }
 
 /* ----------------------------------------------------------------------------------------------------------------------*/
 
-static ar_status read_all(ar_tokenizer *tk, reader *r) {
+/* Everything but the model itself. */
+static ar_status read_head(bool *is_llama, reader *r) {
     ar_gguf_string model = {0}, pre = {0};
     ar_status s = ar__gguf_get_string(&model, r->g, "tokenizer.ggml.model", r->err);
     if (!s) s = ar__gguf_get_string(&pre, r->g, "tokenizer.ggml.pre", r->err);
     if (!s) s = read_lists(r);
     if (s) return s;
-    bool llama = ar__gguf_string_is(model, "llama");
+    bool llama = *is_llama = ar__gguf_string_is(model, "llama");
     if (!llama && !ar__gguf_string_is(model, "gpt2"))
         return ar__fail(r->err, AR_ERR_UNSUPPORTED, "tokenizer.ggml.model is '%.*s', wanted llama or gpt2",
                         (int)(model.len < 40 ? model.len : 40), model.at);
     const ar_gguf_pretok *p = pre.len ? ar__gguf_pretok_find(pre.at, pre.len) : NULL;
     r->add_bos = llama || (p && p->bos);
-    if ((s = ar__gguf_get_bool(&r->add_bos, r->g, "tokenizer.ggml.add_bos_token", r->err)) ||
-        (s = ar__gguf_get_bool(&r->add_eos, r->g, "tokenizer.ggml.add_eos_token", r->err)) ||
-        (s = llama ? read_spm(tk, r) : read_bpe(tk, r)))
-        return s;
-    return put_ends(tk, r);
+    s = ar__gguf_get_bool(&r->add_bos, r->g, "tokenizer.ggml.add_bos_token", r->err);
+    return s ? s : ar__gguf_get_bool(&r->add_eos, r->g, "tokenizer.ggml.add_eos_token", r->err);
+}
+
+static ar_status read_all(ar_tokenizer *tk, reader *r) {
+    bool llama;
+    ar_status s = read_head(&llama, r);
+    if (!s) s = llama ? read_spm(tk, r) : read_bpe(tk, r);
+    return s ? s : put_ends(tk, r);
+}
+
+ar_status ar__gguf_vocab_open(ar_gguf_vocab *out, const ar_gguf *g, ar_error *err) {
+    reader r = {.g = g, .err = err};
+    bool llama;
+    *out = (ar_gguf_vocab){0};
+    ar_status s = read_head(&llama, &r);
+    if (!s) s = llama ? read_spm_file(&out->pieces, &out->legacy, &r) : bpe_root(&out->root, &r);
+    out->bos = r.add_bos ? r.bos : -1;
+    out->eos = r.add_eos ? r.eos : -1;
+    return s;
+}
+
+void ar__gguf_vocab_close(ar_gguf_vocab *v) {
+    json_decref(v->root);
+    free(v->pieces.piece);
+    *v = (ar_gguf_vocab){0};
 }
 
 ar_status ar__tokenizer_read_gguf(ar_tokenizer *tk, const char *path, ar_error *err) {

@@ -13,6 +13,8 @@
 #include <stdbool.h>
 
 #include "alphar/error.h"
+#include "format/gguf.h"
+#include "text/spm.h"
 
 enum { AR_PRETOK_NAMES = 12, AR_PRETOK_CUTS = 6 };
 
@@ -39,6 +41,19 @@ ar_status ar__gguf_put_vocab(struct ar_gguf_writer *w, const char *folder, const
                              const struct ar_log *log, ar_error *err);
 /* Whether the tokenizers of two bases (folders or files) give the same ids, tried on a text of many scripts; else AR_ERR_UNSUPPORTED. */
 ar_status ar__tokenizers_agree(const char *a, const char *b, ar_error *err);
+
+/* The vocabulary as a tokenizer.json has it, of byte-level BPE, or as pieces. */
+typedef struct ar_gguf_vocab {
+    json_t *root;       /* NULL: pieces */
+    ar_spm_file pieces; /* views of the file */
+    bool legacy;        /* a text behind a control piece is prefixed as well */
+    int64_t bos, eos;   /* put around a text; -1: not */
+} ar_gguf_vocab;
+ar_status ar__gguf_vocab_open(ar_gguf_vocab *out, const ar_gguf *g, ar_error *err); /* ar__gguf_vocab_close in any case */
+void ar__gguf_vocab_close(ar_gguf_vocab *v);
+/* tokenizer.json and tokenizer_config.json of the file's tokenizer, malloc'ed texts.  Errors: AR_ERR_UNSUPPORTED for a vocabulary that
+ * no tokenizer.json stands for. */
+ar_status ar__gguf_tokenizer_json(char **json, char **config, const char *path, ar_error *err);
 
 struct ar_tokenizer;
 /* Fills a tokenizer from the file. */

@@ -1,0 +1,140 @@
+/* A GGUF file as a Hugging Face folder: config.json as the reader forms it, the weights under their own names and in their own order of
+ * rows, tokenizer.json of the vocabulary. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/family.h"
+#include "base/fail.h"
+#include "base/mem.h"
+#include "store/storing.h"
+#include "text/gguf_vocab.h"
+
+enum { MOST_SHARDS = 1000 };
+#define SHARD 5000000000U /* bytes, as transformers' own default */
+
+/* ---- which tensors -------------------------------------------------------------------------------------------------------------- */
+
+/* Files keep the older name of a head that newer transformers calls otherwise: the last of its rows. */
+static const char *name_in_files(const ar_storing *st, const ar_base_weight *w) {
+    const ar_name_row *own = ar__names_row(st->info->names, w->site);
+    const char *name = w->site;
+    if (own->kind != AR_MODULE_HEAD) return name;
+    for (const ar_name_row *row = st->info->names->top; row->hf; row++)
+        if (!strcmp(row->gguf, own->gguf)) name = row->hf;
+    return name;
+}
+
+/* "model.layers.0.self_attn.q_proj" + ".weight" or ".bias" */
+static ar_stored *add(ar_storing *st, const ar_base_weight *w, const char *ending, int dims, const int64_t *shape, ar_error *err) {
+    ar_buf name = {0};
+    ar__buf_printf(&name, "%s%s", name_in_files(st, w), ending);
+    ar_stored *t = name.failed ? NULL : ar__storing_add(st, name.data, st->type, dims, shape, err);
+    if (name.failed) ar__fail_memory(err, w->tensor);
+    ar__buf_release(&name);
+    if (t) t->w = w;
+    return t;
+}
+
+static ar_status add_weight(ar_storing *st, const ar_base_weight *w, const ar_name_row *row, ar_error *err) {
+    bool turned = row->is_conv1d && w->dims == 2;
+    int64_t shape[2] = {turned ? w->n_in : w->n_out, turned ? w->n_out : w->n_in};
+    ar_stored *t = add(st, w, ".weight", w->dims < 2 ? 1 : 2, shape, err);
+    if (!t) return AR_ERR_VALUE;
+    t->is_turned = turned;
+    t->is_matrix = w->dims == 2;
+    t->weights = (size_t)w->n_out * (size_t)w->n_in;
+    t->shown = ar__dtype(st->type)->name;
+    if (!w->bias) return AR_OK;
+    if (!(t = add(st, w, ".bias", 1, &w->n_out, err))) return AR_ERR_VALUE;
+    t->is_bias = true;
+    return AR_OK;
+}
+
+/* Factors of RoPE stand in config.json. */
+static bool is_in_config(const ar_base_weight *w) {
+    return !strcmp(w->tensor, "rope_freqs.weight") || !strncmp(w->tensor, "rope_factors_", 13);
+}
+
+static ar_status add_activation(ar_storing *st, ar_error *err) {
+    return st->arch.activation == AR_XIELU
+               ? ar__fail(err, AR_ERR_UNSUPPORTED,
+                          "%s: xielu's numbers are not written into a folder yet: use the model that the file was made from", st->o->model)
+               : AR_OK;
+}
+
+static ar_status share_out(ar_storing *st, ar_error *err) {
+    uint64_t in_shard = 0;
+    int shard = 0;
+    for (size_t i = 0; i < st->count; i++) {
+        ar_stored *t = &st->list[i];
+        if (in_shard && in_shard + t->bytes > SHARD) {
+            shard++;
+            in_shard = 0;
+        }
+        in_shard += t->bytes;
+        t->shard = shard;
+        st->total += t->bytes;
+    }
+    return shard < MOST_SHARDS ? AR_OK : ar__fail(err, AR_ERR_VALUE, "%s: more than %d shards", st->o->model, MOST_SHARDS);
+}
+
+ar_status ar__plan_folder(ar_storing *st, ar_error *err) {
+    ar_status s = add_activation(st, err);
+    for (int i = 0; !s && i < ar__base_count(st->base); i++) {
+        const ar_base_weight *w = ar__base_at(st->base, i);
+        const ar_name_row *row = ar__names_row(st->info->names, w->site);
+        if (is_in_config(w) || (w->kind == AR_MODULE_HEAD && st->info->is_tied)) continue;
+        if (!row || !strcmp(w->site, w->tensor) || w->dims > 2)
+            return ar__fail(err, AR_ERR_UNSUPPORTED,
+                            "%s: tensor '%s' is not one that the family %s has, and leaving it out would change the model", st->o->model,
+                            w->tensor, st->arch.family);
+        s = add_weight(st, w, row, err);
+    }
+    return s ? s : share_out(st, err);
+}
+
+/* ---- its files ------------------------------------------------------------------------------------------------------------------- */
+
+/* What transformers would fill in otherwise: a padding token of its own, and windows by a pattern. */
+static bool settle(json_t *config, const ar_storing *st) {
+    int64_t pad = -1;
+    bool ok = !ar__gguf_get_int(&pad, ar__tensors_gguf(ar__base_files(st->base)), "tokenizer.ggml.padding_token_id", NULL) &&
+              !json_object_set_new(config, "pad_token_id", pad >= 0 && pad < st->arch.vocab ? json_integer(pad) : json_null());
+    if (!ok || st->arch.window || ar__family_find(st->arch.family)->window != AR_WINDOW_PATTERN) return ok;
+    json_t *types = json_array();
+    for (int64_t l = 0; l < st->arch.layers; l++) json_array_append_new(types, json_string("full_attention"));
+    return !json_object_set_new(config, "layer_types", types);
+}
+
+static ar_status put_config(ar_outdir *d, const ar_storing *st, ar_error *err) {
+    const char *dtype = st->type == AR_F32 ? "float32" : st->type == AR_F16 ? "float16" : "bfloat16";
+    json_t *config = json_copy(st->config);
+    bool ok = config && !json_object_set_new(config, "torch_dtype", json_string(dtype)) && settle(config, st);
+    char *text = ok ? json_dumps(config, JSON_INDENT(2) | JSON_SORT_KEYS) : NULL;
+    ar_status s = text ? ar__outdir_put(d, "config.json", text, strlen(text), err) : ar__fail_memory(err, st->o->model);
+    free(text);
+    json_decref(config);
+    return s;
+}
+
+static ar_status put_tokenizer(ar_outdir *d, const ar_storing *st, ar_error *err) {
+    char *json, *config;
+    ar_status s = ar__gguf_tokenizer_json(&json, &config, st->o->model, err);
+    if (!s) s = ar__outdir_put(d, "tokenizer.json", json, strlen(json), err);
+    if (!s) s = ar__outdir_put(d, "tokenizer_config.json", config, strlen(config), err);
+    free(json);
+    free(config);
+    return s ? s : ar__tokenizers_agree(st->o->model, d->temporary, err);
+}
+
+ar_status ar__write_folder(ar_storing *st, ar_error *err) {
+    ar_outdir d;
+    ar_status s = ar__outdir_begin(&d, st->o->out, &st->rt->log, err);
+    if (!s) s = put_config(&d, st, err);
+    if (!s) s = put_tokenizer(&d, st, err);
+    if (!s) s = ar__write_shards(&d, st, err);
+    if (!s) s = ar__outdir_mark(&d, st->command, json_pack("{s:s, s:s}", "model", st->o->model, "dtype", ar__dtype(st->type)->name), err);
+    if (!s) s = ar__outdir_install(&d, err);
+    ar__outdir_end(&d);
+    return s;
+}
