@@ -1,5 +1,6 @@
 /* A GGUF file as a Hugging Face folder: config.json as the reader forms it, the weights under their own names and in their own order of
  * rows, tokenizer.json of the vocabulary. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,11 +56,39 @@ static bool is_in_config(const ar_base_weight *w) {
     return !strcmp(w->tensor, "rope_freqs.weight") || !strncmp(w->tensor, "rope_factors_", 13);
 }
 
+static ar_status add_number(ar_storing *st, int64_t layer, int number, const float *value, ar_error *err) {
+    ar_buf name = {0};
+    const int64_t one[] = {1};
+    ar__buf_printf(&name, AR_XIELU_PATH "%s", st->info->names->prefix, (long long)layer, ar__xielu_names[number]);
+    ar_stored *t =
+        name.failed ? NULL : ar__storing_add(st, name.data, st->type, number < 2 ? 1 : 0, one, err); /* the last two are scalars */
+    ar_status s = t ? AR_OK : name.failed ? ar__fail_memory(err, "activation") : AR_ERR_VALUE;
+    if (t) t->values = value;
+    ar__buf_release(&name);
+    return s;
+}
+
+/* xielu's numbers, which the file has in lists over the layers. */
 static ar_status add_activation(ar_storing *st, ar_error *err) {
-    return st->arch.activation == AR_XIELU
-               ? ar__fail(err, AR_ERR_UNSUPPORTED,
-                          "%s: xielu's numbers are not written into a folder yet: use the model that the file was made from", st->o->model)
-               : AR_OK;
+    const ar_gguf *g = ar__tensors_gguf(ar__base_files(st->base));
+    size_t layers = (size_t)st->arch.layers;
+    if (st->arch.activation != AR_XIELU) return AR_OK;
+    float *x = st->values[0] = ar__alloc(AR_XIELU_NUMBERS * layers, sizeof *x);
+    ar_status s = x ? AR_OK : ar__fail_memory(err, "activation");
+    for (int i = 0; !s && i < AR_XIELU_NUMBERS; i++, x += layers) {
+        char key[32];
+        snprintf(key, sizeof key, "xielu%s", ar__xielu_names[i]);
+        const ar_gguf_kv *kv = ar__gguf_kv_find(g, key);
+        double number = 0;
+        if (!kv || kv->count != layers)
+            return ar__fail(err, AR_ERR_FORMAT, "%s: '%s': wanted a number for each of %zu layers", st->o->model, key, layers);
+        for (size_t l = 0; !s && l < layers; l++) {
+            if (!ar__gguf_double_at(&number, kv, l)) return ar__fail(err, AR_ERR_FORMAT, "%s: '%s': wanted numbers", st->o->model, key);
+            x[l] = (float)number;
+            s = add_number(st, (int64_t)l, i, &x[l], err);
+        }
+    }
+    return s;
 }
 
 static ar_status share_out(ar_storing *st, ar_error *err) {

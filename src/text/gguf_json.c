@@ -13,6 +13,8 @@
 
 #define MARK "\xE2\x96\x81"
 
+enum { MOST_PIECE = 4096 }; /* bytes; what is longer is no piece of a text, and costs the square of its length */
+
 typedef struct merge {
     float score;
     size_t made, left, right;
@@ -154,11 +156,19 @@ static bool put_ends(json_t *root, const ar_gguf *g, const ar_gguf_vocab *v) {
     return ok && post && !json_object_set_new(root, "post_processor", post);
 }
 
+static ar_status check_pieces(const ar_gguf_vocab *v, ar_error *err) {
+    if (v->pieces.squeeze)
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "'tokenizer.ggml.remove_extra_whitespaces' is on, which no tokenizer.json is formed for");
+    for (size_t i = 0; i < v->pieces.count; i++)
+        if (v->pieces.piece[i].len > MOST_PIECE)
+            return ar__fail(err, AR_ERR_UNSUPPORTED, "token %zu has %zu bytes, wanted at most %d", i, v->pieces.piece[i].len, MOST_PIECE);
+    return AR_OK;
+}
+
 static ar_status form(json_t **out, const ar_gguf *g, ar_error *err) {
     ar_gguf_vocab v;
     ar_status s = ar__gguf_vocab_open(&v, g, err);
-    if (!s && v.pieces.squeeze)
-        s = ar__fail(err, AR_ERR_UNSUPPORTED, "'tokenizer.ggml.remove_extra_whitespaces' is on, which no tokenizer.json is formed for");
+    if (!s) s = check_pieces(&v, err);
     json_t *root = s ? NULL : v.root ? json_incref(v.root) : pieces_root(&v);
     if (!s && (!root || json_object_set_new(root, "version", json_string("1.0")) || !put_ends(root, g, &v)))
         s = ar__fail_memory(err, "tokenizer");

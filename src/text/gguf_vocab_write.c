@@ -205,12 +205,11 @@ static void warn_flags(const writer *r) {
 }
 
 static ar_status put_all(writer *r, size_t vocab) {
-    ar_status s = open_all(r);
-    if (s) return s;
     const json_t *model = json_object_get(r->root, "model");
     const char *type = json_string_value(json_object_get(model, "type"));
     bool bpe = type ? !strcmp(type, "BPE") : json_object_get(model, "merges") != NULL;
     bool pieces = r->root ? json_is_true(json_object_get(model, "byte_fallback")) : r->model != NULL;
+    ar_status s;
     if (r->root && !bpe)
         return ar__fail(r->err, AR_ERR_UNSUPPORTED, "tokenizer.json: a model of type %.40s, wanted BPE: GGUF's 'llama' and 'gpt2' are",
                         type ? type : "none");
@@ -223,8 +222,8 @@ static ar_status put_all(writer *r, size_t vocab) {
 ar_status ar__gguf_put_vocab(ar_gguf_writer *w, const char *folder, const char *architecture, const json_t *config, int64_t vocab,
                              const ar_log *log, ar_error *err) {
     writer r = {.w = w, .folder = folder, .architecture = architecture, .config = config, .log = log, .err = err};
-    ar_status s = put_all(&r, (size_t)vocab);
-    if (s) ar__fail_at(err, s, folder);
+    ar_status s = open_all(&r); /* names its files itself */
+    if (!s && (s = put_all(&r, (size_t)vocab))) ar__fail_at(err, s, folder);
     ar_tokenizer_free(r.tk);
     ar__gguf_tokens_release(&r.tokens);
     json_decref(r.root);

@@ -304,8 +304,7 @@ def nf4(dtype, kind):
 for one in CASES:
     if one not in ("wide", "narrow"):
         check(f"family: {one}", family, one)
-        if one not in ("apertus",):
-            check(f"folder: {one}", back, one)
+        check(f"folder: {one}", back, one)
 for one in TYPES:
     check(f"type: {one}", typed, one)
 check("type: rows of no whole block", fallback)

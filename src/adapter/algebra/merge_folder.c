@@ -36,9 +36,7 @@ ar_status ar__merge_folder_check(const ar_merging *m, ar_error *err) {
     size_t n = strlen(out);
     if (n > 5 && !strcmp(out + n - 5, ".gguf"))
         return ar__fail(err, AR_ERR_UNSUPPORTED,
-                        "%s: a folder cannot be merged into a GGUF file; merge into a folder and convert that with llama.cpp's "
-                        "convert_hf_to_gguf.py",
-                        out);
+                        "%s: a folder cannot be merged into a GGUF file; merge into a folder and write that as one: alphar quantize", out);
     ar_status s = ar__merge_output(&output, m, err);
     if (!s) s = ar__output_check_folder(&output, err);
     ar__strings_release(&output.inputs);
