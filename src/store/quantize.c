@@ -101,17 +101,20 @@ static ar_status to_file(ar_storing *st, ar_error *err) {
 
 /* ---- in the other format -------------------------------------------------------------------------------------------------- */
 
-/* The type that the linears have; bf16 where that is none of floats. */
+/* The type that the linears have; bf16 where one of them has none of floats. */
 static ar_dtype own_type(const ar_storing *st) {
+    ar_dtype own = AR_DTYPE_COUNT;
     for (int i = 0; i < ar__base_count(st->base); i++) {
         const ar_base_weight *w = ar__base_at(st->base, i);
         if (w->kind != AR_MODULE_LINEAR || w->dims != 2) continue;
-        if (ar__dtype_is_float(w->type)) return w->type;
-        ar__log_info(&st->rt->log, "%s: weights of %s are widened to bf16, which takes more room and holds nothing more", st->o->model,
-                     w->type_name);
-        return AR_BF16;
+        if (!ar__dtype_is_float(w->type)) {
+            ar__log_info(&st->rt->log, "%s: weights of %s are widened to bf16, which takes more room and holds nothing more", st->o->model,
+                         w->type_name);
+            return AR_BF16;
+        }
+        if (own == AR_DTYPE_COUNT) own = w->type;
     }
-    return AR_F32;
+    return own == AR_DTYPE_COUNT ? AR_F32 : own;
 }
 
 static ar_status choose_dtype(ar_storing *st, ar_error *err) {

@@ -71,6 +71,16 @@ static const char *content_of(const json_t *from, const char *key) {
     return json_string_value(json_is_object(v) ? json_object_get(v, "content") : v);
 }
 
+/* The token that the tokenizer itself puts before or behind a text; -1: none, or several. */
+static int64_t put_around(const writer *r, const char *name) {
+    const ar_ids *post = &r->tk->post;
+    bool front = !strcmp(name, "bos"), back = !strcmp(name, "eos");
+    if (front && post->count > 1 && post->id[1] == AR_POST_TEXT) return post->id[0];
+    if (back && post->count > 1 && post->id[post->count - 2] == AR_POST_TEXT) return post->id[post->count - 1];
+    return -1;
+}
+
+/* As tokenizer_config.json names it, else as the tokenizer uses it, else as config.json says. */
 static int64_t special_id(const writer *r, const char *name) {
     char token[16], id[16];
     snprintf(token, sizeof token, "%s_token", name);
@@ -78,6 +88,7 @@ static int64_t special_id(const writer *r, const char *name) {
     const char *content = content_of(r->beside, token);
     if (!content) content = content_of(r->map, token);
     int64_t found = content ? ar__gguf_tokens_find(&r->tokens, content) : -1;
+    if (found < 0) found = put_around(r, name);
     const json_t *v = json_object_get(r->config, id);
     if (json_is_array(v)) v = json_array_get(v, 0);
     if (found < 0 && json_is_integer(v)) found = json_integer_value(v);

@@ -93,6 +93,22 @@ def family(name):
     return f"{len(b)} tensors, {more} keys that the converter leaves to llama.cpp, {apart:.1e} from the folder"
 
 
+def multimodal():
+    """The language model of a folder with a vision tower; the rest is left out, and said."""
+    folder, file = path("multimodal"), path("multimodal.gguf")
+    text = dict(SIZES, num_hidden_layers=7, head_dim=16, sliding_window=9, query_pre_attn_scalar=16)
+    vision = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14, model_type="siglip_vision_model")
+    torch.manual_seed(5)
+    tf.Gemma3ForConditionalGeneration(tf.Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=4, image_token_index=511)).save_pretrained(folder)
+    shutil.copy(os.path.join(STORIES, "tokenizer.json"), folder)
+    said = run("quantize", "--model", folder, "--out", file, "--type", "f32").stderr
+    assert "tensors of the multimodal model's other parts are left out" in said, said
+    assert not [t for t in tensors(file) if "vision" in t or t.startswith("v.")]
+    apart = np.abs(score(file) - score(folder)).max()
+    assert apart <= 2e-6, f"{apart:.1e} in log p"
+    return f"{apart:.1e} from the folder"
+
+
 # ---- bytes of the types ----------------------------------------------------------------------------------------------
 WIDE = tf.LlamaConfig(**dict(SIZES, hidden_size=256, intermediate_size=512, num_attention_heads=8, num_key_value_heads=4, num_hidden_layers=2))
 CASES["wide"] = WIDE
@@ -305,6 +321,7 @@ for one in CASES:
     if one not in ("wide", "narrow"):
         check(f"family: {one}", family, one)
         check(f"folder: {one}", back, one)
+check("family: gemma3 with a vision tower", multimodal)
 for one in TYPES:
     check(f"type: {one}", typed, one)
 check("type: rows of no whole block", fallback)
