@@ -186,7 +186,7 @@ static ar_status report(ar_rewrite_result *r, const ar_storing *st, ar_error *er
     r->noise = whole > 0 ? sqrt(lost / whole) : 0;
     r->type_names = names.data;
     const char *from = names.data;
-    for (size_t i = 0; !names.failed && i < r->count; i++, from += strlen(from) + 1) r->matrices[i].from = from;
+    for (size_t i = 0; from && !names.failed && i < r->count; i++, from += strlen(from) + 1) r->matrices[i].from = from;
     return s || !names.failed ? s : ar__fail_memory(err, st->command);
 }
 
