@@ -97,7 +97,8 @@ static void divide(const ar_group *gr, ar_member *m) {
     while (threads > 1 && slivers > 2 && n / (slivers * nr) < 4 * threads) slivers--;
     m->columns = ar__round_up(slivers * nr, f->right.rows ? nr : ar__max(ar__dtype(f->right.type)->block, nr));
     size_t blocks = (n + m->columns - 1) / m->columns, most = (gr->rows + AR_TILE_ROWS - 1) / AR_TILE_ROWS;
-    m->parts = threads > 1 && blocks < 3 * threads ? ar__min(most, (3 * threads + blocks - 1) / blocks) : 1;
+    size_t enough = f->panels.halves ? threads : 3 * threads; /* halves take long to form, and there are several such members */
+    m->parts = threads > 1 && blocks < enough ? ar__min(most, (enough + blocks - 1) / blocks) : 1;
     m->jobs = blocks * m->parts;
 }
 

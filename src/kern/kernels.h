@@ -24,7 +24,8 @@ enum {
  * bytes look like is between left and run, a sliver's is always pairs of k: [k / 2][nr][2]. */
 typedef struct ar_bf16_tile {
     int mr, nr, kr; /* kr even */
-    void (*run)(size_t k, const uint16_t *a, const uint16_t *b, float *c, size_t ldc, bool accumulate);
+    int step;       /* run takes any multiple of it up to mr as `rows`, those that begin the panel */
+    void (*run)(size_t k, const uint16_t *a, const uint16_t *b, float *c, size_t ldc, size_t rows, bool accumulate);
     /* One panel: `rows` rows of f32, ld apart, rounded to nearest even; rows..mr are zeros. */
     void (*left)(uint16_t *dst, const float *src, size_t ld, size_t rows, size_t k);
     /* One sliver, from rows of k elements (right_rows) or from k rows of `cols` elements; cols..nr are zeros. */

@@ -36,7 +36,8 @@ static void store(float *to, size_t ld) {
     _tile_stored(3, to + HALF * ld + HALF, ld * sizeof(float));
 }
 
-static void run(size_t k, const uint16_t *a, const uint16_t *b, float *c, size_t ldc, bool accumulate) {
+static void run(size_t k, const uint16_t *a, const uint16_t *b, float *c, size_t ldc, size_t rows, bool accumulate) {
+    (void)rows;
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -82,6 +83,7 @@ void ar__kernels_amx(ar_kernels *k) {
     k->matrix = (ar_bf16_tile){.mr = MR,
                                .nr = NR,
                                .kr = KR,
+                               .step = MR,
                                .run = run,
                                .left = left,
                                .right_rows = right_rows,

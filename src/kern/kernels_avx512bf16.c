@@ -2,19 +2,21 @@
 #include "kern/kernels.h"
 #include "kern/pairs512.h"
 
-enum { MR = 12, NR = 32, KR = 2 };
+enum { MR = 12, NR = 32, KR = 2, STEP = 4 };
 
-static void run(size_t k, const uint16_t *a, const uint16_t *b, float *c, size_t ldc, bool accumulate) {
+/* `rows` is a constant where this is inlined. */
+static inline __attribute__((always_inline)) void run_rows(size_t k, const uint16_t *a, const uint16_t *b, float *c, size_t ldc,
+                                                           bool accumulate, int rows) {
     __m512 acc[MR][2];
 #pragma GCC unroll 12
-    for (int i = 0; i < MR; i++) acc[i][0] = acc[i][1] = _mm512_setzero_ps();
+    for (int i = 0; i < rows; i++) acc[i][0] = acc[i][1] = _mm512_setzero_ps();
     for (size_t p = 0; p < k; p += 2) {
         const char *left = (const char *)(a + p * MR), *right = (const char *)(b + p * NR);
         __m512bh b0 = (__m512bh)_mm512_load_si512(right), b1 = (__m512bh)_mm512_load_si512(right + 64);
         _mm_prefetch(right + 2048, _MM_HINT_T0);
         _mm_prefetch(right + 2048 + 64, _MM_HINT_T0);
 #pragma GCC unroll 12
-        for (int i = 0; i < MR; i++) {
+        for (int i = 0; i < rows; i++) {
             int pair;
             memcpy(&pair, left + 4 * i, sizeof pair);
             __m512bh x = (__m512bh)_mm512_set1_epi32(pair);
@@ -23,7 +25,7 @@ static void run(size_t k, const uint16_t *a, const uint16_t *b, float *c, size_t
         }
     }
 #pragma GCC unroll 12
-    for (int i = 0; i < MR; i++) {
+    for (int i = 0; i < rows; i++) {
         float *to = c + (size_t)i * ldc;
         if (accumulate) {
             acc[i][0] = _mm512_add_ps(_mm512_loadu_ps(to), acc[i][0]);
@@ -31,6 +33,14 @@ static void run(size_t k, const uint16_t *a, const uint16_t *b, float *c, size_t
         }
         _mm512_storeu_ps(to, acc[i][0]);
         _mm512_storeu_ps(to + 16, acc[i][1]);
+    }
+}
+
+static void run(size_t k, const uint16_t *a, const uint16_t *b, float *c, size_t ldc, size_t rows, bool accumulate) {
+    switch (rows) {
+    case STEP: run_rows(k, a, b, c, ldc, accumulate, STEP); break;
+    case 2 * STEP: run_rows(k, a, b, c, ldc, accumulate, 2 * STEP); break;
+    default: run_rows(k, a, b, c, ldc, accumulate, MR);
     }
 }
 
@@ -64,6 +74,6 @@ static void to_bf16(uint16_t *dst, const float *src, size_t n) {
 
 void ar__kernels_avx512bf16(ar_kernels *k) {
     k->to_bf16 = to_bf16;
-    k->bf16 =
-        (ar_bf16_tile){.mr = MR, .nr = NR, .kr = KR, .run = run, .left = left, .right_rows = right_rows, .right_columns = right_columns};
+    k->bf16 = (ar_bf16_tile){
+        .mr = MR, .nr = NR, .kr = KR, .step = STEP, .run = run, .left = left, .right_rows = right_rows, .right_columns = right_columns};
 }

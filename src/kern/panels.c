@@ -12,6 +12,7 @@ ar_panels ar__panels_f32(const ar_kernels *kn, bool rounded, bool halves) {
                        .rounded = rounded,
                        .halves = halves,
                        .mr = (size_t)kn->mr,
+                       .step = (size_t)kn->mr,
                        .nr = (size_t)kn->nr,
                        .kr = 1,
                        .left_bytes = sizeof(float),
@@ -23,6 +24,7 @@ ar_panels ar__panels_bf16(const ar_kernels *kn, const ar_bf16_tile *t, bool halv
                        .bf16 = t,
                        .halves = halves,
                        .mr = (size_t)t->mr,
+                       .step = (size_t)t->step,
                        .nr = (size_t)t->nr / (halves ? 2 : 1),
                        .kr = (size_t)t->kr,
                        .left_bytes = sizeof(uint16_t),
@@ -146,9 +148,10 @@ void ar__panels_right(const ar_panels *p, void *dst, void *copy, const ar_right 
         right_f32(p, dst, copy, b, j0, cols, p0, len);
 }
 
-static void tile(const ar_panels *p, size_t k, const char *a, const char *b, float *c, size_t c_ld, bool accumulate) {
+/* `rows` of a panel, a multiple of p->step. */
+static void tile(const ar_panels *p, size_t k, const char *a, const char *b, float *c, size_t c_ld, size_t rows, bool accumulate) {
     if (p->bf16)
-        p->bf16->run(k, (const uint16_t *)(const void *)a, (const uint16_t *)(const void *)b, c, c_ld, accumulate);
+        p->bf16->run(k, (const uint16_t *)(const void *)a, (const uint16_t *)(const void *)b, c, c_ld, rows, accumulate);
     else
         p->kn->tile(k, (const float *)(const void *)a, (const float *)(const void *)b, c, c_ld, accumulate);
 }
@@ -163,17 +166,18 @@ void ar__panels_multiply(const ar_panels *p, float *c, size_t c_ld, const void *
                          size_t cols, size_t k, bool accumulate) {
     _Alignas(64) float spare[AR_TILE_MAX_MR * AR_TILE_MAX_NR];
     bool paired = p->bf16 && p->halves;
+    size_t whole = ar__round_up(rows, p->step);
     size_t panel_bytes = p->mr * k * p->left_bytes, share = panel_bytes / ((cols + p->nr - 1) / p->nr) + 64;
     for (size_t j = 0; j < cols; j += p->nr) {
         fetch((const char *)panel + panel_bytes + j / p->nr * share, share);
         size_t n = ar__min(p->nr, cols - j);
         const char *b = (const char *)slivers + j / p->nr * sliver * p->right_bytes;
-        if (rows == p->mr && n == p->nr && !paired) {
-            tile(p, k, panel, b, c + j, c_ld, accumulate);
+        if (rows == whole && n == p->nr && !paired) {
+            tile(p, k, panel, b, c + j, c_ld, rows, accumulate);
             continue;
         }
         size_t ld = paired ? 2 * p->nr : p->nr;
-        tile(p, k, panel, b, spare, ld, false);
+        tile(p, k, panel, b, spare, ld, whole, false);
         for (size_t i = 0; i < rows; i++)
             for (size_t q = 0; q < n; q++) {
                 float *to = &c[i * c_ld + j + q], v = spare[i * ld + q] + (paired ? spare[i * ld + p->nr + q] : 0.0f);

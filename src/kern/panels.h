@@ -19,6 +19,7 @@ typedef struct ar_panels {
     const ar_bf16_tile *bf16;       /* NULL: f32 tiles */
     bool rounded;                   /* f32 tiles on operands that are rounded to bf16: the arithmetic without the unit for it */
     bool halves;                    /* the right operand is not rounded */
+    size_t step;                    /* a tile may be as short as this, or a multiple */
     size_t mr, nr, kr;              /* nr: columns of the operand in a sliver */
     size_t left_bytes, right_bytes; /* of a packed element */
 } ar_panels;
