@@ -32,6 +32,7 @@
 #include "kern/dtype.h"
 #include "kern/grids.h"
 #include "kern/half.h"
+#include "kern/nf4.h"
 #ifdef AR_BLOCK_DOTS
 #include "kern/kernels.h"
 #endif
@@ -284,23 +285,6 @@ static void unpack_q2_0(float *restrict dst, const void *src, size_t n) {
 
 /* ---- bitsandbytes' ----------------------------------------------------------------------------------------------------*/
 
-static const float nf4_values[16] = {-1.0f,
-                                     -0.6961928009986877f,
-                                     -0.5250730514526367f,
-                                     -0.39491748809814453f,
-                                     -0.28444138169288635f,
-                                     -0.18477343022823334f,
-                                     -0.09105003625154495f,
-                                     0.0f,
-                                     0.07958029955625534f,
-                                     0.16093020141124725f,
-                                     0.24611230194568634f,
-                                     0.33791524171829224f,
-                                     0.44070982933044434f,
-                                     0.5626170039176941f,
-                                     0.7229568362236023f,
-                                     1.0f};
-
 static void unpack_nf4(float *restrict dst, const void *src, size_t n) {
     const unsigned char *p = src;
     for (; n; n -= 64, p += 36, dst += 64) {
@@ -309,7 +293,7 @@ static void unpack_nf4(float *restrict dst, const void *src, size_t n) {
             index[2 * i] = p[4 + i] >> 4;
             index[2 * i + 1] = p[4 + i] & 15;
         }
-        look_up(dst, nf4_values, index, 64, ar__float_of(word_at(p)));
+        look_up(dst, ar__nf4_values, index, 64, ar__float_of(word_at(p)));
     }
 }
 

@@ -70,6 +70,9 @@ typedef struct ar_kernels {
     /* Block types to f32, by ar_dtype: the row's to_f32, to the bit.  NULL for other types. */
     void (*unpack[AR_DTYPE_COUNT])(float *dst, const void *src, size_t n);
 
+    /* Block types to bf16: what to_bf16 makes of what unpack gives.  NULL where there is no shorter way than those two. */
+    void (*unpack_bf16[AR_DTYPE_COUNT])(uint16_t *dst, const void *src, size_t n);
+
     void (*to_bf16)(uint16_t *dst, const float *src, size_t n); /* to nearest even */
     float (*dot)(const float *x, const float *y, size_t n);
     /* out[i] = dot of row i with x, for `rows` rows, at most AR_DOTS, ld apart. */

@@ -1,5 +1,6 @@
 /* AVX512-BF16: a 12x32 tile of vdpbf16ps, which adds two products to each sum. */
 #include "kern/kernels.h"
+#include "kern/nf4.h"
 #include "kern/pairs512.h"
 
 enum { MR = 12, NR = 32, KR = 2, STEP = 4 };
@@ -72,8 +73,28 @@ static void to_bf16(uint16_t *dst, const float *src, size_t n) {
     }
 }
 
+/* A block's sixteen values, rounded, are a table that 32 codes at a time are looked up in: first the high nibble of a byte, then the low.
+ */
+static void unpack_nf4(uint16_t *dst, const void *src, size_t n) {
+    const char *p = src;
+    __m512 values = _mm512_loadu_ps(ar__nf4_values);
+    __m512i low = _mm512_set1_epi32(15 << 16);
+    for (; n; n -= 64, p += 36, dst += 64) {
+        float scale;
+        memcpy(&scale, p, sizeof scale);
+        __m256i rounded = (__m256i)_mm512_cvtneps_pbh(_mm512_mul_ps(_mm512_set1_ps(scale), values));
+        __m512i table = _mm512_broadcast_i64x4(rounded);
+        for (int half = 0; half < 2; half++) {
+            __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p + 4 + 16 * half)));
+            __m512i codes = _mm512_or_si512(_mm512_srli_epi32(bytes, 4), _mm512_and_si512(_mm512_slli_epi32(bytes, 16), low));
+            _mm512_storeu_si512(dst + 32 * half, _mm512_permutexvar_epi16(codes, table));
+        }
+    }
+}
+
 void ar__kernels_avx512bf16(ar_kernels *k) {
     k->to_bf16 = to_bf16;
+    k->unpack_bf16[AR_NF4] = k->unpack_bf16[AR_NF4_BF16] = unpack_nf4;
     k->bf16 = (ar_bf16_tile){
         .mr = MR, .nr = NR, .kr = KR, .step = STEP, .run = run, .left = left, .right_rows = right_rows, .right_columns = right_columns};
 }

@@ -15,6 +15,8 @@
 
 enum { BLOCK = 256, MOST_GROUP = 32, MOST_GROUPS = 16 };
 
+#define TINY 1e-30f /* far below what a scale in f16 can be */
+
 static float put_half(unsigned char *to, float d) {
     float back;
     ar__dtype(AR_F16)->from_f32(to, &d, 1);
@@ -43,70 +45,95 @@ static inline int clamp(float v, int least, int most) {
 
 /* ---- with a min ------------------------------------------------------------------------------------------------------*/
 
+/* Values of a group in units of the largest, and what a fit sums of them: x weighs w.  Sums have fixed lanes, which compilers turn into
+ * vectors; f32 is enough for 32 values of one size. */
+typedef struct group {
+    int n;
+    float x[MOST_GROUP], w[MOST_GROUP], wx[MOST_GROUP];
+    double sum_w, sum_wx, sum_wxx;
+} group;
+
 typedef struct sums {
-    double w, x, q, qq, xq;
+    double q, qq, xq;
 } sums;
 
-/* a and b of least weighted squares for given codes, b ≥ 0; false: the codes are all alike. */
-static bool fit(float *a, float *b, const sums *s) {
-    double det = s->w * s->qq - s->q * s->q;
-    if (!(det > 0)) return false;
-    double scale = (s->w * s->xq - s->x * s->q) / det, least = (s->q * s->xq - s->qq * s->x) / det;
+enum { LANES = 8 };
+
+static double total(const float lane[LANES]) {
+    return (double)(((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7])));
+}
+
+/* Of the codes that x has with this scale and min: q = (x + b) / a, between least and most. */
+static sums sums_of(const group *g, float inverse, float b, float least, float most) {
+    float q[LANES] = {0}, qq[LANES] = {0}, xq[LANES] = {0};
+    for (int i = 0; i < g->n; i += LANES)
+        for (int l = 0; l < LANES; l++) {
+            float v = inverse * (g->x[i + l] + b);
+            v = v > most ? most : v;
+            v = v > least ? v : least;
+            v = (v + 12582912.0f) - 12582912.0f;
+            float wq = g->w[i + l] * v;
+            q[l] += wq;
+            qq[l] += wq * v;
+            xq[l] += g->wx[i + l] * v;
+        }
+    return (sums){total(q), total(qq), total(xq)};
+}
+
+static void weigh(group *g) {
+    for (int i = 0; i < g->n; i++) {
+        g->wx[i] = g->w[i] * g->x[i];
+        g->sum_w += (double)g->w[i];
+        g->sum_wx += (double)g->wx[i];
+        g->sum_wxx += (double)g->wx[i] * (double)g->x[i];
+    }
+}
+
+/* a and b of least weighted squares for given codes, b ≥ 0, and that error; false: the codes are all alike. */
+static bool fit(float *a, float *b, double *error, const group *g, const sums *s) {
+    double det = g->sum_w * s->qq - s->q * s->q;
+    if (!(det > 1e-6 * g->sum_w * s->qq)) return false;
+    double scale = (g->sum_w * s->xq - g->sum_wx * s->q) / det, least = (s->q * s->xq - s->qq * g->sum_wx) / det;
     if (least < 0) {
         least = 0;
         scale = s->xq / s->qq;
     }
+    *error = g->sum_wxx + scale * scale * s->qq + least * least * g->sum_w + 2 * (least * g->sum_wx - scale * least * s->q - scale * s->xq);
     *a = (float)scale;
     *b = (float)least;
     return scale > 0;
 }
 
-static double error_of(float a, float b, const float *x, const float *w, const int *q, int n) {
-    double sum = 0;
-    for (int i = 0; i < n; i++) {
-        double off = (double)(a * (float)q[i] - b - x[i]);
-        sum += (double)w[i] * off * off;
-    }
-    return sum;
-}
-
-/* Codes for a scale and a min, and what fits the codes best. */
-static bool fit_codes(float *a, float *b, int *q, const float *x, const float *w, int n, int most) {
-    sums s = {0};
-    float inverse = 1.0f / *a;
-    for (int i = 0; i < n; i++) {
-        q[i] = clamp(inverse * (x[i] + *b), 0, most);
-        double wi = w[i], qi = q[i], xi = x[i];
-        s.w += wi, s.x += wi * xi, s.q += wi * qi, s.qq += wi * qi * qi, s.xq += wi * xi * qi;
-    }
-    return fit(a, b, &s);
-}
-
 /* Weights grow with |x|: an error in a large value moves a product more. */
 static void find_range(float *a, float *b, const float *x, int n, int most) {
     enum { TRIES = 24 };
-    float w[MOST_GROUP], least = 0, top = x[0];
+    group g = {.n = n};
+    float least = 0, top = x[0], largest = 0;
     double square = 0, best = INFINITY;
-    for (int i = 0; i < n; i++) square += (double)x[i] * (double)x[i];
-    float typical = (float)sqrt(square / n);
     for (int i = 0; i < n; i++) {
-        w[i] = typical + fabsf(x[i]);
         least = x[i] < least ? x[i] : least;
         top = x[i] > top ? x[i] : top;
+        largest = fabsf(x[i]) > largest ? fabsf(x[i]) : largest;
     }
     *a = 0;
     *b = -least;
-    if (!(top > least)) return;
+    if (!(top > least) || largest < TINY) return;
+    for (int i = 0; i < n; i++) {
+        g.x[i] = x[i] / largest;
+        square += (double)g.x[i] * (double)g.x[i];
+    }
+    for (int i = 0; i < n; i++) g.w[i] = (float)sqrt(square / n) + fabsf(g.x[i]);
+    weigh(&g);
     for (int t = 0; t <= TRIES; t++) {
-        float scale = (top - least) / ((float)most - 1.2f + 0.1f * (float)t), min = -least;
+        float scale = (top - least) / largest / ((float)most - 1.2f + 0.1f * (float)t), min = -least / largest;
         for (int again = 0; again < 2; again++) { /* the second time with the codes of the first fit */
-            int q[MOST_GROUP];
-            if (!fit_codes(&scale, &min, q, x, w, n, most)) break;
-            double e = error_of(scale, min, x, w, q, n);
+            double e;
+            sums s = sums_of(&g, 1.0f / scale, min, 0, (float)most);
+            if (!fit(&scale, &min, &e, &g, &s)) break;
             if (e >= best) continue;
             best = e;
-            *a = scale;
-            *b = min;
+            *a = scale * largest;
+            *b = min * largest;
         }
     }
 }
@@ -210,28 +237,29 @@ void ar__pack_q2_k(void *dst, const float *src, size_t n) {
  * there are few codes, of which the large values would take all. */
 static float find_scale(const float *x, int n, int half) {
     enum { TRIES = 9 };
+    group g = {.n = n};
     float top = 0, found = 0;
     double best = -1;
     for (int i = 0; i < n; i++)
         if (fabsf(x[i]) > fabsf(top)) top = x[i];
-    if (fabsf(top) < 1e-30f) return 0;
+    if (fabsf(top) < TINY) return 0;
+    for (int i = 0; i < n; i++) {
+        g.x[i] = x[i] / top;
+        g.w[i] = half > 4 ? g.x[i] * g.x[i] : fabsf(g.x[i]);
+    }
+    weigh(&g);
     for (int t = -TRIES; t <= TRIES; t++) {
-        float scale = -top / ((float)half + 0.1f * (float)t);
+        float scale = -1.0f / ((float)half + 0.1f * (float)t);
         for (int again = 0; again < 2; again++) {
-            double xq = 0, qq = 0;
-            for (int i = 0; i < n; i++) {
-                double w = half > 4 ? (double)x[i] * (double)x[i] : fabs((double)x[i]), q = clamp(x[i] / scale, -half, half - 1);
-                xq += w * (double)x[i] * q;
-                qq += w * q * q;
-            }
-            if (!(qq > 0) || xq == 0) break;
-            scale = (float)(xq / qq);
-            if (xq * xq / qq <= best) continue; /* what the fit takes off the error */
-            best = xq * xq / qq;
+            sums s = sums_of(&g, 1.0f / scale, 0, -(float)half, (float)half - 1.0f);
+            if (!(s.qq > 0) || s.xq == 0) break;
+            scale = (float)(s.xq / s.qq);
+            if (s.xq * s.xq / s.qq <= best) continue; /* what the fit takes off the error */
+            best = s.xq * s.xq / s.qq;
             found = scale;
         }
     }
-    return found;
+    return found * top;
 }
 
 typedef struct scales {

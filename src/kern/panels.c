@@ -50,25 +50,38 @@ const void *ar__right_element(const ar_right *b, size_t row, size_t col) {
 
 static bool in_blocks(const ar_right *b) { return ar__dtype(b->type)->block > 1; }
 
+/* n values of any type, whole blocks of it. */
+static void widen(const ar_kernels *kn, ar_dtype from, float *dst, const void *src, size_t n) {
+    (ar__dtype(from)->block > 1 ? kn->unpack[from] : ar__dtype(from)->to_f32)(dst, src, n);
+}
+
+static void round_to_bf16(const ar_kernels *kn, ar_dtype from, uint16_t *dst, const void *src, size_t n) {
+    enum { PART = 1024 }; /* a multiple of every dtype's block */
+    const ar_dtype_info *t = ar__dtype(from);
+    float part[PART];
+    if (from == AR_F32) {
+        kn->to_bf16(dst, src, n);
+    } else if (kn->unpack_bf16[from]) {
+        kn->unpack_bf16[from](dst, src, n);
+    } else {
+        for (size_t q = 0; q < n; q += PART) {
+            size_t len = ar__min(PART, n - q);
+            widen(kn, from, part, (const char *)src + q / t->block * t->bytes, len);
+            kn->to_bf16(dst + q, part, len);
+        }
+    }
+}
+
 /* The same block of the operand in plain elements, f32 or bf16, at copy. */
 static ar_right plain(const ar_kernels *kn, void *copy, ar_dtype type, const ar_right *b, size_t j0, size_t cols, size_t p0, size_t len) {
-    enum { PART = 1024 }; /* a multiple of every dtype's block */
-    float part[PART];
     size_t rows = b->rows ? cols : len, width = b->rows ? len : cols;
-    size_t bytes = ar__dtype(type)->bytes;
-    void (*unpack)(float *dst, const void *src, size_t n) = in_blocks(b) ? kn->unpack[b->type] : ar__dtype(b->type)->to_f32;
-    for (size_t i = 0; i < rows; i++)
-        for (size_t q = 0; q < width; q += PART) {
-            size_t n = ar__min(PART, width - q);
-            const void *from = b->rows ? ar__right_element(b, j0 + i, p0 + q) : ar__right_element(b, p0 + i, j0 + q);
-            char *dst = (char *)copy + (i * width + q) * bytes;
-            if (b->type == AR_F32 && type == AR_BF16) {
-                kn->to_bf16((uint16_t *)(void *)dst, from, n);
-                continue;
-            }
-            unpack(type == AR_F32 ? (float *)(void *)dst : part, from, n);
-            if (type != AR_F32) kn->to_bf16((uint16_t *)(void *)dst, part, n);
-        }
+    for (size_t i = 0; i < rows; i++) {
+        const void *from = b->rows ? ar__right_element(b, j0 + i, p0) : ar__right_element(b, p0 + i, j0);
+        if (type == AR_F32)
+            widen(kn, b->type, (float *)copy + i * width, from, width);
+        else
+            round_to_bf16(kn, b->type, (uint16_t *)copy + i * width, from, width);
+    }
     return (ar_right){copy, type, width, b->rows};
 }
 

@@ -59,6 +59,17 @@ SLOT(copy_f32, float)
 SLOT(copy_bf16, uint16_t)
 SLOT(copy_f16, uint16_t)
 
+/* The bits of what to_bf16 makes of those values. */
+static void check_unpack_bf16(check_failure *f, const ar_kernels *kn, ar_dtype t, const void *src, const float *values, size_t n) {
+    check_block dst = check_block_new(n * sizeof(uint16_t), 2 * check_below(32)), want = check_block_new(n * sizeof(uint16_t), 0);
+    kn->to_bf16((uint16_t *)(void *)want.data, values, n);
+    kn->unpack_bf16[t]((uint16_t *)(void *)dst.data, src, n);
+    if (!check_same_bits(dst.data, want.data, n * sizeof(uint16_t))) check_fail(f, "%zu values to bf16: other bits", n);
+    if (!check_block_intact(&dst)) check_fail(f, "%zu values to bf16: written outside", n);
+    check_block_free(&dst);
+    check_block_free(&want);
+}
+
 /* The bits of the row's own to_f32. */
 static void check_unpack(const ar_kernels *kn, ar_dtype t) {
     const ar_dtype_info *info = ar__dtype(t);
@@ -74,6 +85,7 @@ static void check_unpack(const ar_kernels *kn, ar_dtype t) {
         kn->unpack[t](check_f32(&dst), src.data, n);
         if (!check_same_bits(dst.data, want.data, n * sizeof(float))) check_fail(&f, "%zu blocks: other bits", blocks);
         if (!check_block_intact(&dst)) check_fail(&f, "%zu blocks: written outside", blocks);
+        if (kn->unpack_bf16[t]) check_unpack_bf16(&f, kn, t, src.data, check_f32(&want), n);
         check_block_free(&src);
         check_block_free(&dst);
         check_block_free(&want);
