@@ -120,15 +120,24 @@ static ar_status read_pieces(ar_spm_file *f, const reader *r) {
     return AR_OK;
 }
 
-/* What the tokenizer of Phi 3 does and its GGUF files do not say: control pieces take the whitespace behind them, and the text behind
- * one begins with a space again. */
+static bool is_piece(const ar_spm_piece *p, const char *text) { return p->len == strlen(text) && !memcmp(p->text, text, p->len); }
+
+/* Whether the text behind a control piece begins with a space again, as the text itself does, is not in the file.  llama.cpp puts one, as
+ * do the tokenizers of Llama 2, its kin and Phi 3; of Mistral, those that know [INST] as a piece of its own put none. */
+static bool prefixes_again(const ar_spm_file *f) {
+    for (size_t i = 0; i < f->count; i++)
+        if (f->piece[i].type == AR_SPM_CONTROL && is_piece(&f->piece[i], "[INST]")) return false;
+    return f->dummy_prefix;
+}
+
+/* What the tokenizer of Phi 3 does and its GGUF files do not say: control pieces take the whitespace behind them. */
 static void settle_phi3(ar_spm_file *f) {
     static const char *const plain[] = {"<unk>", "<s>", "<|endoftext|>"};
     for (size_t i = 0; i < f->count; i++) {
         ar_spm_piece *p = &f->piece[i];
         p->rstrip = p->type == AR_SPM_CONTROL;
         for (size_t k = 0; k < sizeof plain / sizeof *plain; k++)
-            if (p->len == strlen(plain[k]) && !memcmp(p->text, plain[k], p->len)) p->rstrip = false;
+            if (is_piece(p, plain[k])) p->rstrip = false;
     }
 }
 
@@ -148,8 +157,8 @@ static ar_status read_spm_file(ar_spm_file *f, bool *legacy, const reader *r) {
     if (!s) s = read_pieces(f, r);
     if (!s) settle_types(f, r->unk);
     if (!s) s = ar__gguf_get_string(&architecture, r->g, "general.architecture", r->err);
-    *legacy = !s && ar__gguf_string_is(architecture, "phi3");
-    if (*legacy) settle_phi3(f);
+    *legacy = !s && prefixes_again(f);
+    if (!s && ar__gguf_string_is(architecture, "phi3")) settle_phi3(f);
     return s;
 }
 

@@ -100,12 +100,37 @@ def unnamed(architecture):
         assert ids_of(file, "ab a") == [3, 2, 0]
 
 
+def behind_control(inst):
+    """The text behind a control token begins with a space again, but not of a vocabulary that has [INST] as one."""
+    import gguf
+    file = os.path.join(WORK, f"behind-{inst}.gguf")
+    tokens, types = ["<unk>", "<s>", "</s>", "\u2581", "a", "\u2581a"], [2, 3, 3, 1, 1, 1]
+    w = gguf.GGUFWriter(file, "llama")
+    w.add_tokenizer_model("llama")
+    w.add_token_list(tokens + ["[INST]"] * inst)
+    w.add_token_scores([0.0, 0.0, 0.0, -2.0, -3.0, -1.0] + [0.0] * inst)
+    w.add_token_types(types + [3] * inst)
+    w.add_bos_token_id(1)
+    w.add_add_bos_token(False)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+    template, data = os.path.join(WORK, "behind.jinja"), os.path.join(WORK, "behind.jsonl")
+    open(template, "w").write("{% for m in messages %}{{ m.content }}</s>{% endfor %}")
+    open(data, "w").write(json.dumps({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "a"}]}) + "\n")
+    ids = ask("data", "--model", file, "--template", template, "--data", data, "--show", "1")["samples"][0]["ids"]
+    assert ids == [5, 2, 4 if inst else 5, 2], ids
+
+
 for one in sorted(glob.glob(os.path.join(VECTORS, "*.gguf"))):
     if os.path.exists(one + ".inp"):
         check(f"gguf vocabulary: {os.path.basename(one)}", vectors, one)
 for one, pre in WRITTEN.items():
     check(f"gguf vocabulary written from {one}", written, one, pre)
 check("gguf vocabulary of phi3 in conversations", phi3)
+for one in (0, 1):
+    check(f"gguf vocabulary: text behind a control token, {'with' if one else 'without'} [INST]", behind_control, one)
 for one in ("gpt2", "llama"):
     check(f"gguf vocabulary without a name, {one}", unnamed, one)
 finish(WORK)
