@@ -127,9 +127,11 @@ ar_status ar__writer_put(ar_writer *w, const void *bytes, size_t n, ar_error *er
 }
 
 char *ar__path_parent(const char *path) {
-    const char *slash = strrchr(path, '/');
-    if (!slash) return ar__strdup(".");
-    return ar__strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--; /* a folder may be written so */
+    while (n > 0 && path[n - 1] != '/') n--;
+    if (n == 0) return ar__strdup(".");
+    return ar__strndup(path, n == 1 ? 1 : n - 1);
 }
 
 ar_status ar__dir_sync(const char *path, ar_error *err) {

@@ -52,9 +52,12 @@ ar_status ar__model_quantise(ar_model *m, const char *name, ar_error *err) {
     size_t done = 0, other = 0;
     ar_status s = ar__quantisation_read(&q, name, err);
     if (s) return s;
-    if (!m->base || ar__base_info(m->base)->is_gguf)
+    const ar_base_info *info = m->base ? ar__base_info(m->base) : NULL;
+    if (!info || info->is_gguf || info->quantised)
         return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: quantize wants a Hugging Face folder of f32, f16 or bf16, found %s", m->path,
-                        m->base ? "a GGUF file, whose types are its own" : "random weights");
+                        !info             ? "random weights"
+                        : info->quantised ? info->quantised
+                                          : "a GGUF file, whose types are its own");
     for (size_t i = 0; !s && i < m->module_count; i++) {
         const ar_module *mod = &m->modules[i];
         bool kept;

@@ -30,6 +30,10 @@ static ar_status form(char *blocks, double *noise, ar_dtype *as, const ar_storin
     float *x = ar__alloc(n, sizeof *x);
     *as = ar__quantisation_type(&q, w->type);
     ar_status s = x ? ar__base_read_as(x, AR_F32, st->base, w, err) : ar__fail_memory(err, w->tensor);
+    for (size_t i = 0; !s && i < n; i++)
+        if (!isfinite(x[i]))
+            s = ar__fail(err, AR_ERR_NUMERIC, "%s: tensor '%s': row %zu holds a NaN or an infinity: the model is damaged", st->o->model,
+                         w->tensor, i / (size_t)w->n_in);
     if (!s) s = ar__quantise(st->rt, blocks, noise, *as, twice, x, AR_F32, n / BLOCK, BLOCK, err);
     free(x);
     return s;

@@ -201,14 +201,15 @@ static ar_status put_templates(const writer *r) {
 
 /* ------------------------------------------------------------------------------------------------------------------------- */
 
-/* Flags of an added token that a file does not hold. */
+/* Flags of an added token that a file does not hold; of phi3 it is known that its special ones take the spaces behind them. */
 static void warn_flags(const writer *r) {
     size_t count = 0;
+    bool phi3 = !strcmp(r->architecture, "phi3");
     for (size_t i = 0; i < r->tk->added.count; i++) {
         const ar_added_token *t = &r->tk->added.token[i];
-        count += t->lstrip || t->rstrip || t->single_word;
+        count += t->lstrip || t->single_word || (t->rstrip && !(phi3 && t->special));
     }
-    if (count && strcmp(r->architecture, "phi3") != 0)
+    if (count)
         ar__log_warn(r->log,
                      "%zu added tokens take the spaces beside them or stand as words alone (lstrip, rstrip, single_word), which a GGUF "
                      "file does not say",

@@ -39,7 +39,7 @@ static ar_status add(ar_st_writer *w, const char *name, const char *suffix, cons
 /* What a pair has beside what learns (train/start.h): computed from W, but kept, since another machine would compute other last bits. */
 static ar_status add_frozen(ar_st_writer *w, const ar_learner *l, ar_error *err) {
     ar_status s = AR_OK;
-    for (size_t i = 0; !s && l->attachment && i < l->adapter->pair_count; i++) {
+    for (size_t i = 0; !s && l->adapter && l->attachment && i < l->adapter->pair_count; i++) {
         const ar_pair *p = &l->adapter->pair[i];
         size_t learned = ar__pair_learned(&l->attachment->ops[l->attachment->module[i]]), n = (size_t)p->rank;
         if (learned == n) continue;
@@ -171,7 +171,7 @@ bool ar__checkpoint_thin(const ar_learner *l, const char *dir) {
 /* Numbers of what is frozen in the adapter's pairs, and with the state's whole B. */
 static int64_t frozen_numbers(const ar_learner *l) {
     int64_t count = 0;
-    for (size_t i = 0; l->attachment && i < l->adapter->pair_count; i++) {
+    for (size_t i = 0; l->adapter && l->attachment && i < l->adapter->pair_count; i++) {
         const ar_pair *p = &l->adapter->pair[i];
         int64_t frozen = l->attachment->ops[l->attachment->module[i]].frozen;
         if (frozen) count += 2 * frozen * p->n_in + (frozen + p->rank) * p->n_out;
@@ -249,7 +249,7 @@ static ar_status take(float *out, size_t count, const ar_st_set *st, const char 
 
 static ar_status take_frozen(const ar_learner *l, const ar_st_set *st, const char *path, ar_error *err) {
     ar_status s = AR_OK;
-    for (size_t i = 0; !s && l->attachment && i < l->adapter->pair_count; i++) {
+    for (size_t i = 0; !s && l->adapter && l->attachment && i < l->adapter->pair_count; i++) {
         const ar_pair *p = &l->adapter->pair[i];
         size_t learned = ar__pair_learned(&l->attachment->ops[l->attachment->module[i]]), n = (size_t)p->rank;
         if (learned == n) continue;

@@ -50,8 +50,8 @@ ar_status ar__run_prepare(ar_run *r, ar_error *err) {
     if (!s && newest >= 0) s = go_on(r, newest, err);
     if (!s && newest < 0 && o->run.resume && strcmp(r->output.found, r->dir) == 0)
         ar__log_info(&r->learner.course->rt->log, "%s: no checkpoint yet, starting anew", r->dir);
+    if (!s) s = ar__record_write(&r->learner, r->dir, NULL, err); /* first: it makes the folder one of a run */
     if (!s && newest < 0) s = ar__start_save(&r->learner, r->dir, err);
-    if (!s) s = ar__record_write(&r->learner, r->dir, NULL, err);
     if (!s) s = ar__metrics_open(&r->metrics, r->dir, r->learner.adapter && o->run.strength_every, r->learner.step, err);
     if (!s && o->run.tensorboard) s = ar__events_open(&r->events, r->dir, r->learner.step, err);
     if (!s) ar__run_check_disk(r);

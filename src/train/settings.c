@@ -177,6 +177,9 @@ ar_status ar_train_options_check(const ar_train_options *o, ar_error *err) {
         return ar__fail(err, AR_ERR_USAGE, "alpha-warmup: found dora, whose direction turns with s; leave one out");
     if (o->learner.method == AR_METHOD_FULL && lora)
         return ar__fail(err, AR_ERR_USAGE, "method full: trains every weight and takes no adapter options");
+    if (o->learner.method == AR_METHOD_FULL && o->course.quantize)
+        return ar__fail(err, AR_ERR_USAGE,
+                        "quantize: found method full, which trains every weight in f32 and would begin with rounded ones; leave one out");
     if (o->run.early_stop && !ar__has_samples(&o->course.eval_data))
         return ar__fail(err, AR_ERR_USAGE, "early-stop: eval-data is not given");
     if (o->run.eval_every && !ar__has_samples(&o->course.eval_data))
