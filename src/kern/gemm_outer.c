@@ -45,8 +45,7 @@ static void run_block(const ar_kernels *kn, const narrow *g, size_t i0, size_t j
 }
 
 static void run_narrow(const ar_runtime *rt, const narrow *g) {
-    size_t tokens = g->start[g->samples] - g->start[0];
-#pragma omp parallel for num_threads(ar__team(rt, tokens * g->rows * g->cols / 16)) schedule(static)
+#pragma omp parallel for num_threads(ar__team(rt, (g->start[g->samples] - g->start[0]) * g->rows * g->cols / 16)) schedule(static)
     for (size_t j = 0; j < g->cols; j += AR_OUTER_COLS)
         for (size_t i = 0; i < g->rows; i += AR_OUTER_ROWS) run_block(&rt->kern, g, i, j);
 }
