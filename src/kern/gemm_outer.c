@@ -3,16 +3,18 @@
  * A pair's are narrow: rank rows or columns.  Packing would copy the wide operand for few products with it, so these read
  * both operands as they lie, in blocks of AR_OUTER_ROWS of the narrow side by AR_OUTER_COLS of the wide one:
  *
- *     for each block of columns (a thread's job), block of rows:
- *         C = its part of dW (dB: transposed);  for each sample: C += left^T · right;  dW's part = C
+ *     for each block of columns (a thread's job):
+ *         C = its part of dW (dB: transposed), all blocks of rows
+ *         for each sample, slice of its tokens, block of rows: C += left^T · right
+ *         dW's part = C
  *
- * An element is summed from zero over a sample's rows and then added, so its bits depend neither on the threads nor on how
- * samples share batches. */
+ * An element is summed from zero over a slice and then added, as in a packed product, and slices begin with their sample: so its bits
+ * depend neither on the threads nor on how samples share batches. */
 #include "base/size.h"
 #include "kern/gemm.h"
 #include "kern/runtime.h"
 
-enum { NARROW = 64 };
+enum { NARROW = 64, BLOCKS = NARROW / AR_OUTER_ROWS, BLOCK = AR_OUTER_ROWS * AR_OUTER_COLS, SLICE = AR_GEMM_KC };
 
 typedef struct narrow {
     float *dw;
@@ -32,22 +34,28 @@ static void move_block(float *c, const narrow *g, size_t i0, size_t j0, size_t r
         }
 }
 
-static void run_block(const ar_kernels *kn, const narrow *g, size_t i0, size_t j0) {
-    _Alignas(64) float c[AR_OUTER_ROWS * AR_OUTER_COLS] = {0};
-    size_t rows = ar__min(AR_OUTER_ROWS, g->rows - i0), cols = ar__min(AR_OUTER_COLS, g->cols - j0);
-    move_block(c, g, i0, j0, rows, cols, false);
+static size_t rows_at(const narrow *g, size_t i) { return ar__min(AR_OUTER_ROWS, g->rows - i); }
+
+/* Tokens t to `end` of the batch, counted from the first sample's start. */
+static void add_slice(const ar_kernels *kn, float *c, const narrow *g, size_t j, size_t cols, size_t t, size_t end) {
+    for (size_t i = 0; i < g->rows; i += AR_OUTER_ROWS, c += BLOCK)
+        kn->outer(c, g->left + t * g->left_ld + i, g->left_ld, rows_at(g, i), g->right + t * g->right_ld + j, g->right_ld, cols, end - t);
+}
+
+static void run_columns(const ar_kernels *kn, const narrow *g, size_t j) {
+    _Alignas(64) float c[BLOCKS * BLOCK] = {0};
+    size_t cols = ar__min(AR_OUTER_COLS, g->cols - j);
+    for (size_t i = 0; i < g->rows; i += AR_OUTER_ROWS) move_block(c + i * AR_OUTER_COLS, g, i, j, rows_at(g, i), cols, false);
     for (size_t s = 0; s < g->samples; s++) {
-        size_t r0 = g->start[s] - g->start[0];
-        kn->outer(c, g->left + r0 * g->left_ld + i0, g->left_ld, rows, g->right + r0 * g->right_ld + j0, g->right_ld, cols,
-                  g->start[s + 1] - g->start[s]);
+        size_t end = g->start[s + 1] - g->start[0];
+        for (size_t t = g->start[s] - g->start[0]; t < end; t += SLICE) add_slice(kn, c, g, j, cols, t, ar__min(t + SLICE, end));
     }
-    move_block(c, g, i0, j0, rows, cols, true);
+    for (size_t i = 0; i < g->rows; i += AR_OUTER_ROWS) move_block(c + i * AR_OUTER_COLS, g, i, j, rows_at(g, i), cols, true);
 }
 
 static void run_narrow(const ar_runtime *rt, const narrow *g) {
 #pragma omp parallel for num_threads(ar__team(rt, (g->start[g->samples] - g->start[0]) * g->rows * g->cols / 16)) schedule(static)
-    for (size_t j = 0; j < g->cols; j += AR_OUTER_COLS)
-        for (size_t i = 0; i < g->rows; i += AR_OUTER_ROWS) run_block(&rt->kern, g, i, j);
+    for (size_t j = 0; j < g->cols; j += AR_OUTER_COLS) run_columns(&rt->kern, g, j);
 }
 
 static void run_wide(const ar_runtime *rt, float *dw, const float *dy, size_t dy_ld, const float *x, size_t x_ld, size_t m, size_t n,

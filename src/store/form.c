@@ -10,6 +10,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "store/storing.h"
+#include "weights/quantise.h"
 
 enum { BLOCK = 1 << 22, TASK_ROWS = 16, COPY_BYTES = 1 << 20 }; /* values at a time; rows of a thread at a time */
 
@@ -96,22 +97,8 @@ static ar_status read_rows(float *x, const ar_stored *t, size_t first, size_t co
 
 /* ---- the written type -------------------------------------------------------------------------------------------------- */
 
-typedef struct sums {
-    double whole, lost;
-} sums;
-
-static sums compare(const float *x, const float *q, size_t n) {
-    sums s = {0};
-    for (size_t i = 0; i < n; i++) {
-        double d = (double)x[i] - (double)q[i];
-        s.whole += (double)x[i] * (double)x[i];
-        s.lost += d * d;
-    }
-    return s;
-}
-
 /* x [2, count, cols]: room for the rows, and for what they read as again. */
-static ar_status form_rows(char *bytes, sums *sum, float *x, const ar_stored *t, size_t first, size_t count, ar_error *err) {
+static ar_status form_rows(char *bytes, ar_rounding *sum, float *x, const ar_stored *t, size_t first, size_t count, ar_error *err) {
     const ar_dtype_info *to = ar__dtype(t->to);
     size_t n = count * t->cols;
     float *back = x + n;
@@ -120,7 +107,7 @@ static ar_status form_rows(char *bytes, sums *sum, float *x, const ar_stored *t,
     to->from_f32(bytes, x, n);
     to->to_f32(back, bytes, n);
     for (size_t i = 0; i < count; i++) {
-        sum[i] = compare(x + i * t->cols, back + i * t->cols, t->cols);
+        sum[i] = ar__rounding_of(x + i * t->cols, back + i * t->cols, t->cols);
         if (isfinite(sum[i].lost)) continue;
         return ar__fail(err, AR_ERR_NUMERIC, "tensor '%s': row %zu %s", t->name, first + i,
                         isfinite(sum[i].whole) ? "is past the range of the type that was asked for: give another, such as bf16 or f32"
@@ -132,7 +119,7 @@ static ar_status form_rows(char *bytes, sums *sum, float *x, const ar_stored *t,
 ar_status ar__stored_form(char *bytes, ar_stored *t, size_t first, size_t count, ar_error *err) {
     const ar_dtype_info *to = ar__dtype(t->to);
     size_t row = t->cols / to->block * to->bytes, tasks = count / TASK_ROWS + (count % TASK_ROWS != 0);
-    sums *sum = ar__alloc(count, sizeof *sum);
+    ar_rounding *sum = ar__alloc(count, sizeof *sum);
     ar_status s = sum ? AR_OK : ar__fail_memory(err, t->name);
 #pragma omp parallel num_threads(ar__team(t->in->rt, count * t->cols))
     {

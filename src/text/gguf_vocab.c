@@ -126,7 +126,7 @@ static bool is_piece(const ar_spm_piece *p, const char *text) { return p->len ==
  * do the tokenizers of Llama 2, its kin and Phi 3; of Mistral, those that know [INST] as a piece of its own put none. */
 static bool prefixes_again(const ar_spm_file *f) {
     for (size_t i = 0; i < f->count; i++)
-        if (f->piece[i].type == AR_SPM_CONTROL && is_piece(&f->piece[i], "[INST]")) return false;
+        if (f->piece[i].type == AR_SPM_CONTROL && is_piece(&f->piece[i], AR_GGUF_NO_SPACE)) return false;
     return f->dummy_prefix;
 }
 

@@ -16,6 +16,9 @@
 #include "format/gguf.h"
 #include "text/spm.h"
 
+/* Of a SentencePiece vocabulary that has this as a control piece, texts behind control pieces get no space in front. */
+#define AR_GGUF_NO_SPACE "[INST]"
+
 enum { AR_PRETOK_NAMES = 12, AR_PRETOK_CUTS = 6 };
 
 typedef struct ar_gguf_pretok {

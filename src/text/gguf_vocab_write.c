@@ -146,22 +146,40 @@ static ar_status put_bytes(writer *r) {
     return s ? s : put_lists(r, "gpt2", pre, false);
 }
 
-/* Whether a step of the normalizer or the pre-tokenizer puts a space in front of a text. */
-static bool prefixes(const json_t *part) {
+/* Whether a step of the normalizer or the pre-tokenizer puts a space in front of a text; again: in front of one behind a control token too.
+ */
+static bool is_prefixing(const json_t *part, bool again) {
     const char *type = json_string_value(json_object_get(part, "type")),
                *scheme = json_string_value(json_object_get(part, "prepend_scheme"));
     const json_t *one;
     size_t i;
-    bool any = type && (!strcmp(type, "Prepend") || (!strcmp(type, "Metaspace") && (!scheme || strcmp(scheme, "never") != 0)));
-    json_array_foreach(json_object_get(part, "normalizers"), i, one) any = any || prefixes(one);
-    json_array_foreach(json_object_get(part, "pretokenizers"), i, one) any = any || prefixes(one);
+    bool always = !scheme || !strcmp(scheme, "always"), first = scheme && !strcmp(scheme, "first");
+    bool any = type && (!strcmp(type, "Prepend") || (!strcmp(type, "Metaspace") && (always || (first && !again))));
+    json_array_foreach(json_object_get(part, "normalizers"), i, one) any = any || is_prefixing(one, again);
+    json_array_foreach(json_object_get(part, "pretokenizers"), i, one) any = any || is_prefixing(one, again);
     return any;
+}
+
+static bool prefixes(const writer *r, bool again) {
+    return is_prefixing(json_object_get(r->root, "normalizer"), again) || is_prefixing(json_object_get(r->root, "pre_tokenizer"), again);
+}
+
+/* What a file does not say, and its readers do by rule. */
+static void warn_again(const writer *r, bool space) {
+    int32_t inst = ar__gguf_tokens_find(&r->tokens, AR_GGUF_NO_SPACE);
+    bool file = space && !(inst >= 0 && r->tokens.type[inst] == AR_SPM_CONTROL);
+    bool own = r->root ? prefixes(r, true) : r->tk->spm.legacy;
+    if (own != file)
+        ar__log_warn(
+            r->log,
+            "a text behind a control token begins with %s space here, and is read from a GGUF file of this kind with %s: conversations "
+            "have other ids there",
+            own ? "a" : "no", file ? "one" : "none");
 }
 
 static ar_status put_pieces(writer *r) {
     ar_status s;
-    bool space = r->root ? prefixes(json_object_get(r->root, "normalizer")) || prefixes(json_object_get(r->root, "pre_tokenizer"))
-                         : r->tk->spm.dummy_prefix;
+    bool space = r->root ? prefixes(r, false) : r->tk->spm.dummy_prefix;
     if (r->model) {
         if (!(s = ar__gguf_tokens_add_model(&r->tokens, r->model, r->err)))
             s = ar__gguf_tokens_add_added(&r->tokens, json_object_get(r->beside, "added_tokens_decoder"), r->added,
@@ -170,6 +188,7 @@ static ar_status put_pieces(writer *r) {
         s = ar__gguf_tokens_rank(&r->tokens, r->err);
     }
     if (!s) s = put_lists(r, "llama", "default", true);
+    if (!s) warn_again(r, space);
     return s ? s : ar__gguf_writer_set_bool(r->w, KEY "add_space_prefix", space, r->err);
 }
 

@@ -29,13 +29,8 @@ ar_dtype ar__quantisation_type(const ar_quantisation *q, ar_dtype from) {
     return from == AR_BF16 ? AR_NF4_BF16 : from == AR_F16 ? AR_NF4_F16 : AR_NF4;
 }
 
-/* Squares of W and of what was lost, of one row. */
-typedef struct row_sums {
-    double whole, lost;
-} row_sums;
-
-static row_sums compare(const float *w, const float *q, size_t n) {
-    row_sums s = {0};
+ar_rounding ar__rounding_of(const float *w, const float *q, size_t n) {
+    ar_rounding s = {0};
     for (size_t i = 0; i < n; i++) {
         double x = w[i], d = x - (double)q[i];
         s.whole += x * x;
@@ -48,7 +43,7 @@ ar_status ar__quantise(const ar_runtime *rt, void *dst, double *noise, ar_dtype 
                        size_t cols, ar_error *err) {
     const ar_dtype_info *in = ar__dtype(from), *out = ar__dtype(to);
     size_t in_row = cols / in->block * in->bytes, out_row = cols / out->block * out->bytes;
-    row_sums *sums = ar__alloc(rows, sizeof *sums);
+    ar_rounding *sums = ar__alloc(rows, sizeof *sums);
     bool ok = sums != NULL;
 #pragma omp parallel num_threads(ar__team(rt, rows *cols))
     {
@@ -70,11 +65,11 @@ ar_status ar__quantise(const ar_runtime *rt, void *dst, double *noise, ar_dtype 
             if (!w || !sums) continue;
             in->to_f32(w, (const char *)src + i * in_row, cols);
             out->to_f32(w + cols, (const char *)dst + i * out_row, cols);
-            sums[i] = compare(w, w + cols, cols);
+            sums[i] = ar__rounding_of(w, w + cols, cols);
         }
         free(w);
     }
-    row_sums all = {0};
+    ar_rounding all = {0};
     for (size_t i = 0; ok && i < rows; i++) {
         all.whole += sums[i].whole;
         all.lost += sums[i].lost;

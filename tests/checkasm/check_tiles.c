@@ -37,46 +37,6 @@ static void one(check_failure *f, const ar_kernels *kn, size_t k, bool accumulat
     check_block_free(&before);
 }
 
-static void one_outer(check_failure *f, const ar_kernels *kn, size_t rows, size_t cols, size_t m) {
-    enum { C = AR_OUTER_ROWS * AR_OUTER_COLS };
-    size_t left_ld = rows + check_below(9), right_ld = cols + check_below(30);
-    size_t left_count = m ? (m - 1) * left_ld + rows : 0, right_count = m ? (m - 1) * right_ld + cols : 0;
-    check_block a = check_block_new(left_count * sizeof(float), 4 * check_below(16));
-    check_block b = check_block_new(right_count * sizeof(float), 4 * check_below(16));
-    check_block c = check_block_new(C * sizeof(float), 0), before = check_block_new(C * sizeof(float), 0);
-    check_fill(check_f32(&a), left_count);
-    check_fill(check_f32(&b), right_count);
-    check_fill(check_f32(&c), C);
-    memcpy(before.data, c.data, c.bytes);
-    kn->outer(check_f32(&c), check_f32(&a), left_ld, rows, check_f32(&b), right_ld, cols, m);
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < cols; j++) {
-            double sum = (double)check_f32(&before)[i * AR_OUTER_COLS + j], size = fabs(sum);
-            for (size_t t = 0; t < m; t++) {
-                double v = (double)check_f32(&a)[t * left_ld + i] * (double)check_f32(&b)[t * right_ld + j];
-                sum += v;
-                size += fabs(v);
-            }
-            double got = (double)check_f32(&c)[i * AR_OUTER_COLS + j];
-            if (!(fabs(got - sum) <= check_gamma(m + 1) * size))
-                check_fail(f, "%zux%zu of %zu [%zu][%zu]: found %a, wanted %a to %g", rows, cols, m, i, j, got, sum,
-                           check_gamma(m + 1) * size);
-        }
-    if (!check_block_intact(&c)) check_fail(f, "%zux%zu of %zu: written outside", rows, cols, m);
-    check_block_free(&a);
-    check_block_free(&b);
-    check_block_free(&c);
-    check_block_free(&before);
-}
-
-static void check_outer(const ar_runtime *rt) {
-    check_failure f = {0};
-    for (size_t rows = 1; rows <= AR_OUTER_ROWS; rows++)
-        for (size_t cols = 1; cols <= AR_OUTER_COLS; cols++) one_outer(&f, &rt->kern, rows, cols, check_below(CHECK_SMALL));
-    one_outer(&f, &rt->kern, AR_OUTER_ROWS, AR_OUTER_COLS, 1023);
-    check_result(rt->kern.isa, "outer", check_text(&f));
-}
-
 void check_tiles(const ar_runtime *rt) {
     check_failure f = {0};
     for (size_t k = 0; k < CHECK_SMALL; k++)
@@ -84,5 +44,4 @@ void check_tiles(const ar_runtime *rt) {
     one(&f, &rt->kern, 512, false);
     one(&f, &rt->kern, 1023, true);
     check_result(rt->kern.isa, "tile", check_text(&f));
-    check_outer(rt);
 }

@@ -95,6 +95,7 @@ static void check_isa(const char *isa) {
     check_elementwise(rt);
     check_packing(rt);
     check_tiles(rt);
+    check_gradients(rt);
     check_products(rt);
     check_groups(rt);
     ar_runtime_free(rt);

@@ -56,7 +56,8 @@ static inline bool check_same_bits(const void *a, const void *b, size_t bytes) {
 void check_elementwise(const ar_runtime *rt);
 void check_packing(const ar_runtime *rt);
 void check_tiles(const ar_runtime *rt);
-void check_products(const ar_runtime *rt); /* makes runtimes of its own for the backends */
+void check_gradients(const ar_runtime *rt); /* makes runtimes of its own for the threads */
+void check_products(const ar_runtime *rt);  /* makes runtimes of its own for the backends */
 void check_groups(const ar_runtime *rt);
 
 /* `--bench`: medians and ratios */

@@ -262,6 +262,21 @@ def back(name):
     return f"tensors {far:.1e}, logits {apart:.1e}"
 
 
+def first_only():
+    """A tokenizer that puts no space behind control tokens, where readers of a file put one, is warned of; one that does so too is not."""
+    source = os.path.join(MATERIAL, "models", "stories260k")
+    if not os.path.exists(source):
+        raise Skip("shared material (models/stories260k) is missing")
+    for scheme in ("always", "first"):
+        folder = os.path.join(WORK, f"scheme-{scheme}")
+        shutil.copytree(source, folder, ignore=shutil.ignore_patterns("*.gguf", "tokenizer.model"))
+        tokenizer = json.load(open(os.path.join(folder, "tokenizer.json")))
+        tokenizer["pre_tokenizer"]["prepend_scheme"] = scheme
+        json.dump(tokenizer, open(os.path.join(folder, "tokenizer.json"), "w"))
+        told = run("convert", folder, folder + ".gguf", "--to", "gguf").stderr
+        assert ("behind a control token" in told) == (scheme == "first"), told
+
+
 def widened():
     """A quantised file becomes bf16, and says so; shards of a folder have the index's names."""
     ask("quantize", "--model", make("wide"), "--out", path("small.gguf"), "--type", "q4_k")
@@ -329,6 +344,7 @@ check("type: a GGUF file again", again)
 for one in VOCABULARIES:
     check(f"vocabulary: {one}", vocabulary, one)
 check("folder: of quantised weights", widened)
+check("tokenizer: spaces behind control tokens", first_only)
 for one in ("bfloat16", "float16", "float32"):
     for kind in ("nf4", "nf4-dq"):
         check(f"{kind} of {one}", nf4, one, kind)
