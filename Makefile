@@ -82,7 +82,7 @@ endif
 CHECKASM := $(CHECKASM_SRC:%.c=$(BUILD)/%.o)
 BENCH_BIN := $(patsubst bench/%.c,$(BUILD)/bench/%,$(sort $(wildcard bench/bench_*.c)))
 
-.PHONY: all help deps deps-check test-deps-check fortran-check demo demo-alpha test fresh unit checkasm-arm64 lint format asan fuzz fuzz-programs bench static install uninstall clean
+.PHONY: all help deps deps-check test-deps-check fortran-check demo demo-alpha test fresh unit checkasm-arm64 checkasm-arm64-ready lint format asan fuzz fuzz-programs bench static install uninstall clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -215,9 +215,14 @@ $(BUILD)/arm64/checkasm: $(ARM64_OBJ)
 # ---- using ---------------------------------------------------------------------------------------------------
 unit: $(UNIT_BIN) $(FUZZ_BIN) $(BUILD)/checkasm
 
-checkasm-arm64:
-	@for tool in $(firstword $(ARM64_CC)) $(firstword $(ARM64_RUN)); do command -v $$tool >/dev/null || \
-	  { echo "make checkasm-arm64 needs $$tool: apt-get install gcc-aarch64-linux-gnu qemu-user" >&2; exit 1; }; done
+# A compiler alone does not do: Debian has the headers of the C library in a package of their own, which the compiler only recommends.
+ARM64_DEB := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+checkasm-arm64-ready:
+	@{ printf '#include <stdint.h>\nint main(void) { return 0; }\n' | $(ARM64_CC) -x c -fopenmp -o /dev/null - && \
+	   command -v $(firstword $(ARM64_RUN)); } >/dev/null 2>&1 || \
+	  { echo "checkasm for aarch64 needs a cross compiler and qemu: apt-get install $(ARM64_DEB)"; exit 1; }
+
+checkasm-arm64: checkasm-arm64-ready
 	@$(MAKE) --no-print-directory $(BUILD)/arm64/checkasm
 	OMP_WAIT_POLICY=passive $(ARM64_RUN) $(BUILD)/arm64/checkasm --few
 
