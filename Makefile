@@ -224,7 +224,7 @@ checkasm-arm64-ready:
 
 checkasm-arm64: checkasm-arm64-ready
 	@$(MAKE) --no-print-directory $(BUILD)/arm64/checkasm
-	OMP_WAIT_POLICY=passive $(ARM64_RUN) $(BUILD)/arm64/checkasm --few
+	OMP_WAIT_POLICY=passive $(ARM64_RUN) $(BUILD)/arm64/checkasm --few neon
 
 test: all unit
 	@BUILD=$(BUILD) tests/run

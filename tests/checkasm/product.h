@@ -16,6 +16,9 @@ typedef struct product_setup {
 bool product_setup_open(product_setup *s, const char *isa, const char *backend, bool bf16);
 void product_setup_close(product_setup *s);
 
+/* The reference is the same three loops under any instruction set, and slow: it is tried under one. */
+bool product_tries_reference(const char *isa);
+
 typedef struct product {
     ar_gemm g;
     check_block a, b, c, before; /* before: what C held */
