@@ -5,8 +5,21 @@
 #include "fuzz.h"
 #include "weights/base.h"
 
+/* As a model is bound. */
+static void read_nf4(const ar_base_weight *w) {
+    ar_dtype type;
+    if (!w->packed || !ar__packed_is_nf4(&type, w->packed)) return;
+    size_t bytes = (size_t)(w->n_out * w->n_in / 64) * 36;
+    void *blocks = malloc(bytes + 1);
+    fuzz_check(blocks != NULL, "out of memory");
+    ar__packed_nf4(blocks, w->packed);
+    fuzz_touch(blocks, bytes);
+    free(blocks);
+}
+
 static void read_weight(const ar_base *base, const ar_base_weight *w) {
     double norm;
+    read_nf4(w);
     fuzz_check(w->n_out >= 0 && w->n_in >= 0, "a weight of a negative size");
     fuzz_check(ar__base_find(base, w->site) != NULL, "a weight is not found by its site");
     if (ar__base_norm2(&norm, base, w, NULL) || w->n_in == 0) return;

@@ -293,7 +293,7 @@ static ar_status find_gptq(finder *f) {
     if (s) return s;
     p->order = beside(f->files, f->t->name, f->stem, ".g_idx");
     p->type = p->scales->dtype;
-    if (p->bits < 2 || p->bits > 8 || f->t->dims != 2 || p->scales->dims != 2 || f->t->shape[0] > INT32_MAX)
+    if (p->bits < 2 || p->bits > 8 || f->t->dims != 2 || p->scales->dims != 2 || f->t->shape[0] < 1 || f->t->shape[0] > INT32_MAX)
         return misfit(f, "bits or dimensions");
     p->n_out = f->t->shape[1];
     p->n_in = f->t->shape[0] * 32 / p->bits;
@@ -370,7 +370,7 @@ static ar_status find_ct(finder *f) {
     }
     p->zeros = beside(f->files, f->t->name, f->stem, ".weight_zero_point");
     p->order = beside(f->files, f->t->name, f->stem, ".weight_g_idx");
-    if (p->order && p->order->count && word(p->order, 0) == UINT32_MAX) p->order = NULL; /* -1: in their own order */
+    if (p->order && p->order->bytes >= 4 && word(p->order, 0) == UINT32_MAX) p->order = NULL; /* -1: in their own order */
     p->type = p->scales->dtype;
     p->n_out = size[0];
     p->n_in = size[1];
