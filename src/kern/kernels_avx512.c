@@ -9,6 +9,7 @@ static inline void look_up(float *restrict dst, const float table[16], const uns
 }
 #define AR_LOOK_UP
 #include "kern/blocks_body.h"
+#include "kern/codes128.h"
 #include "kern/elem_body.h"
 
 enum { MR = 12, NR = 32 };
@@ -125,9 +126,6 @@ static void dots512_bf16(float out[AR_DOTS], const uint16_t *w, size_t ld, size_
 
 static inline __m512 codes16(__m128i bytes) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)); }
 static inline __m512 signed16(__m128i bytes) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)); }
-static inline __m128i load16(const unsigned char *p) { return _mm_loadu_si128((const __m128i *)(const void *)p); }
-static inline __m128i low_nibbles(__m128i v) { return _mm_and_si128(v, _mm_set1_epi8(15)); }
-static inline __m128i high_nibbles(__m128i v) { return low_nibbles(_mm_srli_epi16(v, 4)); }
 
 static inline __m512 times(__m512 q0, __m512 x0, __m512 q1, __m512 x1) {
     return _mm512_add_ps(_mm512_mul_ps(q0, x0), _mm512_mul_ps(q1, x1));
@@ -135,17 +133,6 @@ static inline __m512 times(__m512 q0, __m512 x0, __m512 q1, __m512 x1) {
 static inline __m512 scaled(__m512 acc, float scale, __m512 v) { return _mm512_add_ps(acc, _mm512_mul_ps(_mm512_set1_ps(scale), v)); }
 static inline __m512 ranged(__m512 acc, float scale, __m512 v, float least, __m512 sum) {
     return _mm512_add_ps(acc, _mm512_sub_ps(_mm512_mul_ps(_mm512_set1_ps(scale), v), _mm512_mul_ps(_mm512_set1_ps(least), sum)));
-}
-
-/* The eight scales and mins of a block of q4_K or q5_K at once. */
-static inline void k4_scales(float scale[8], float least[8], const unsigned char *p) {
-    uint32_t a = word_at(p + 4), b = word_at(p + 8), c = word_at(p + 12);
-    uint64_t low = (a & 0x3f3f3f3f) | (uint64_t)((c & 0x0f0f0f0f) | (a >> 6 & 0x03030303) << 4) << 32;
-    uint64_t min = (b & 0x3f3f3f3f) | (uint64_t)((c >> 4 & 0x0f0f0f0f) | (b >> 6 & 0x03030303) << 4) << 32;
-    __m256 s = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)low)));
-    __m256 m = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)min)));
-    _mm256_storeu_ps(scale, _mm256_mul_ps(_mm256_set1_ps(half_at(p)), s));
-    _mm256_storeu_ps(least, _mm256_mul_ps(_mm256_set1_ps(half_at(p + 2)), m));
 }
 
 static inline __m512 row512_q8_0(__m512 acc, const unsigned char *p, const __m512 *x) {
