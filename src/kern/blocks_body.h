@@ -39,7 +39,20 @@
 
 #define AR_K_BLOCK 256
 
+#ifdef __F16C__
+#include <immintrin.h>
+
+static inline float half_at(const unsigned char *p) { return _cvtsh_ss((unsigned short)(p[0] | p[1] << 8)); }
+#else
 static inline float half_at(const unsigned char *p) { return ar__f16_value((uint32_t)(p[0] | p[1] << 8)); }
+#endif
+
+/* For AVX2 GCC unrolls a loop of 16 before it makes vectors of it, and then makes few: kept a loop, it is two to four times as fast. */
+#if defined(__AVX2__) && !defined(__AVX512F__)
+#define AS_A_LOOP _Pragma("GCC unroll 1")
+#else
+#define AS_A_LOOP
+#endif
 
 /* ---- blocks of 32 ---- */
 
@@ -47,7 +60,9 @@ static void unpack_q4_0(float *restrict dst, const void *src, size_t n) {
     const unsigned char *p = src;
     for (; n; n -= 32, p += 18, dst += 32) {
         float d = half_at(p);
+        AS_A_LOOP
         for (int i = 0; i < 16; i++) dst[i] = d * (float)((p[2 + i] & 15) - 8);
+        AS_A_LOOP
         for (int i = 0; i < 16; i++) dst[16 + i] = d * (float)((p[2 + i] >> 4) - 8);
     }
 }
@@ -56,7 +71,9 @@ static void unpack_q4_1(float *restrict dst, const void *src, size_t n) {
     const unsigned char *p = src;
     for (; n; n -= 32, p += 20, dst += 32) {
         float d = half_at(p), m = half_at(p + 2);
+        AS_A_LOOP
         for (int i = 0; i < 16; i++) dst[i] = d * (float)(p[4 + i] & 15) + m;
+        AS_A_LOOP
         for (int i = 0; i < 16; i++) dst[16 + i] = d * (float)(p[4 + i] >> 4) + m;
     }
 }
@@ -72,7 +89,9 @@ static void unpack_q5_0(float *restrict dst, const void *src, size_t n) {
     for (; n; n -= 32, p += 22, dst += 32) {
         float d = half_at(p);
         uint32_t high = word_at(p + 2);
+        AS_A_LOOP
         for (int i = 0; i < 16; i++) dst[i] = d * (float)((int)((p[6 + i] & 15u) | (high >> i & 1u) << 4) - 16);
+        AS_A_LOOP
         for (int i = 0; i < 16; i++) dst[16 + i] = d * (float)((int)(((uint32_t)p[6 + i] >> 4) | (high >> (16 + i) & 1u) << 4) - 16);
     }
 }
@@ -82,7 +101,9 @@ static void unpack_q5_1(float *restrict dst, const void *src, size_t n) {
     for (; n; n -= 32, p += 24, dst += 32) {
         float d = half_at(p), m = half_at(p + 2);
         uint32_t high = word_at(p + 4);
+        AS_A_LOOP
         for (int i = 0; i < 16; i++) dst[i] = d * (float)(int)((p[8 + i] & 15u) | (high >> i & 1u) << 4) + m;
+        AS_A_LOOP
         for (int i = 0; i < 16; i++) dst[16 + i] = d * (float)(int)(((uint32_t)p[8 + i] >> 4) | (high >> (16 + i) & 1u) << 4) + m;
     }
 }
@@ -91,6 +112,7 @@ static void unpack_q8_0(float *restrict dst, const void *src, size_t n) {
     const unsigned char *p = src;
     for (; n; n -= 32, p += 34, dst += 32) {
         float d = half_at(p);
+        AS_A_LOOP
         for (int i = 0; i < 32; i++) dst[i] = d * (float)(signed char)p[2 + i];
     }
 }
@@ -105,6 +127,7 @@ static void unpack_q2_k(float *restrict dst, const void *src, size_t n) {
             const unsigned char *q = p + 16 + g / 8 * 32 + g % 2 * 16;
             int shift = g % 8 / 2 * 2;
             float scale = d * (float)(p[g] & 15), least = e * (float)(p[g] >> 4);
+            AS_A_LOOP
             for (int i = 0; i < 16; i++) dst[i] = scale * (float)(q[i] >> shift & 3) - least;
         }
     }
@@ -121,6 +144,7 @@ static void unpack_q3_k(float *restrict dst, const void *src, size_t n) {
             const unsigned char *q = p + 32 + g / 8 * 32 + g % 2 * 16, *high = p + g % 2 * 16;
             int shift = g % 8 / 2 * 2, bit = g / 2;
             float scale = d * (float)(q3_scale(p + 96, g) - 32);
+            AS_A_LOOP
             for (int i = 0; i < 16; i++) dst[i] = scale * (float)((q[i] >> shift & 3) - (~(high[i] >> bit) & 1) * 4);
         }
     }
@@ -142,6 +166,7 @@ static void unpack_q4_k(float *restrict dst, const void *src, size_t n) {
             const unsigned char *q = p + 16 + j / 2 * 32;
             int shift = j % 2 * 4;
             k4_scale(&scale, &least, p + 4, j, d, e);
+            AS_A_LOOP
             for (int i = 0; i < 32; i++) dst[i] = scale * (float)(q[i] >> shift & 15) - least;
         }
     }
@@ -155,6 +180,7 @@ static void unpack_q5_k(float *restrict dst, const void *src, size_t n) {
             const unsigned char *q = p + 48 + j / 2 * 32, *high = p + 16;
             int shift = j % 2 * 4;
             k4_scale(&scale, &least, p + 4, j, d, e);
+            AS_A_LOOP
             for (int i = 0; i < 32; i++) dst[i] = scale * (float)((q[i] >> shift & 15) | (high[i] >> j & 1) << 4) - least;
         }
     }
@@ -168,6 +194,7 @@ static void unpack_q6_k(float *restrict dst, const void *src, size_t n) {
             const unsigned char *low = p + g / 8 * 64 + g % 4 * 16, *high = p + 128 + g / 8 * 32 + g % 2 * 16;
             int low_shift = g % 8 / 4 * 4, high_shift = g % 8 / 2 * 2;
             float scale = d * (float)(signed char)p[192 + g];
+            AS_A_LOOP
             for (int i = 0; i < 16; i++) dst[i] = scale * (float)(((low[i] >> low_shift & 15) | (high[i] >> high_shift & 3) << 4) - 32);
         }
     }
@@ -262,8 +289,8 @@ static void unpack_tq2_0(float *restrict dst, const void *src, size_t n) {
     const unsigned char *p = src;
     for (; n; n -= AR_K_BLOCK, p += 66) {
         float d = half_at(p + 64);
-        for (int g = 0; g < 8; g++, dst += 32)
-            for (int i = 0; i < 32; i++) dst[i] = d * (float)((p[g / 4 * 32 + i] >> g % 4 * 2 & 3) - 1);
+        for (int g = 0; g < 8; g++, dst += 32) AS_A_LOOP
+        for (int i = 0; i < 32; i++) dst[i] = d * (float)((p[g / 4 * 32 + i] >> g % 4 * 2 & 3) - 1);
     }
 }
 
@@ -279,6 +306,7 @@ static void unpack_q2_0(float *restrict dst, const void *src, size_t n) {
     const unsigned char *p = src;
     for (; n; n -= 64, p += 18, dst += 64) {
         float d = half_at(p);
+        AS_A_LOOP
         for (int i = 0; i < 64; i++) dst[i] = d * (float)((p[2 + i / 4] >> i % 4 * 2 & 3) - 1);
     }
 }
@@ -309,86 +337,98 @@ static void unpack_nf4_f16(float *restrict dst, const void *src, size_t n) {
 
 /* ---- dot products without forming the values ------------------------------------------------------------------------------
  *
- * Lane l of 16 takes the values l and 16 + l of each 32: acc[l] += scale · (q[l] x[l] + q[16 + l] x[16 + l]) − least · (x[l] + x[16 + l]).
+ * x comes as codes too (ar_codes), so that the sum over a run of W's codes that share a scale is one of whole numbers, which are exact in
+ * any order.  A run is 32 values, of q6_k 16.  Run j adds to eight lanes of its own parity: lane l takes the values 2 l, 2 l + 1, and
+ * 16 + 2 l, 17 + 2 l:
+ *
+ *     acc[j % 2][l] += scale_W scale_x (q · x over those four)        least[j] += least_W sum_x        Σ acc − Σ least
+ *
  * The order is the same on every ISA, and so are the bits. */
 
-enum { BLOCK_LANES = 16 };
+#ifdef AR_BLOCK_DOTS /* not where the rows alone are wanted */
+enum { RUN_LANES = 8 };
 
-static inline float lanes_total(const float lane[BLOCK_LANES]) {
-    float sum = 0;
-    for (int l = 0; l < BLOCK_LANES; l++) sum += lane[l];
-    return sum;
+typedef struct block_sum {
+    float acc[2][RUN_LANES], least[RUN_LANES];
+} block_sum;
+
+static inline void add_run(float *restrict acc, const int16_t *restrict q, const int16_t *restrict x, int n, float scale) {
+    int32_t sum[RUN_LANES] = {0};
+    for (int h = 0; h < n; h += 16)
+        for (int l = 0; l < RUN_LANES; l++) sum[l] += q[h + 2 * l] * x[h + 2 * l] + q[h + 2 * l + 1] * x[h + 2 * l + 1];
+    for (int l = 0; l < RUN_LANES; l++) acc[l] += scale * (float)sum[l];
 }
 
-static inline void add_scaled(float *restrict acc, const float *restrict q, const float *restrict x, float scale) {
-    for (int l = 0; l < BLOCK_LANES; l++) acc[l] += scale * (q[l] * x[l] + q[BLOCK_LANES + l] * x[BLOCK_LANES + l]);
+/* x is that of the block, which is the b-th of its row. */
+static inline void add_q8_0(block_sum *s, const unsigned char *p, ar_codes x, size_t b) {
+    int16_t q[32];
+    for (int i = 0; i < 32; i++) q[i] = (signed char)p[2 + i];
+    add_run(s->acc[b % 2], q, x.q, 32, half_at(p) * x.scale[0]);
 }
 
-static inline void add_ranged(float *restrict acc, const float *restrict q, const float *restrict x, float scale, float least) {
-    for (int l = 0; l < BLOCK_LANES; l++)
-        acc[l] += scale * (q[l] * x[l] + q[BLOCK_LANES + l] * x[BLOCK_LANES + l]) - least * (x[l] + x[BLOCK_LANES + l]);
+static inline void add_q4_0(block_sum *s, const unsigned char *p, ar_codes x, size_t b) {
+    int16_t q[32];
+    for (int i = 0; i < 16; i++) q[i] = (int16_t)((p[2 + i] & 15) - 8);
+    for (int i = 0; i < 16; i++) q[16 + i] = (int16_t)((p[2 + i] >> 4) - 8);
+    add_run(s->acc[b % 2], q, x.q, 32, half_at(p) * x.scale[0]);
 }
 
-static inline void add_q8_0(float *acc, const unsigned char *p, const float *x) {
-    float q[32];
-    for (int i = 0; i < 32; i++) q[i] = (float)(signed char)p[2 + i];
-    add_scaled(acc, q, x, half_at(p));
-}
-
-static inline void add_q4_0(float *acc, const unsigned char *p, const float *x) {
-    float q[32];
-    for (int i = 0; i < 16; i++) q[i] = (float)((p[2 + i] & 15) - 8);
-    for (int i = 0; i < 16; i++) q[16 + i] = (float)((p[2 + i] >> 4) - 8);
-    add_scaled(acc, q, x, half_at(p));
-}
-
-static inline void add_q4_k(float *acc, const unsigned char *p, const float *x) {
-    float d = half_at(p), e = half_at(p + 2), q[32], scale, least;
+static inline void add_q4_k(block_sum *s, const unsigned char *p, ar_codes x, size_t b) {
+    float d = half_at(p), e = half_at(p + 2), scale, least;
+    int16_t q[32];
+    (void)b;
     for (int j = 0; j < 8; j++) {
         const unsigned char *from = p + 16 + j / 2 * 32;
         int shift = j % 2 * 4;
         k4_scale(&scale, &least, p + 4, j, d, e);
-        for (int i = 0; i < 32; i++) q[i] = (float)(from[i] >> shift & 15);
-        add_ranged(acc, q, x + 32 * j, scale, least);
+        for (int i = 0; i < 32; i++) q[i] = (int16_t)(from[i] >> shift & 15);
+        add_run(s->acc[j % 2], q, x.q + 32 * j, 32, scale * x.scale[j]);
+        s->least[j] += least * x.sum[j];
     }
 }
 
-static inline void add_q5_k(float *acc, const unsigned char *p, const float *x) {
-    float d = half_at(p), e = half_at(p + 2), q[32], scale, least;
+static inline void add_q5_k(block_sum *s, const unsigned char *p, ar_codes x, size_t b) {
+    float d = half_at(p), e = half_at(p + 2), scale, least;
+    int16_t q[32];
+    (void)b;
     for (int j = 0; j < 8; j++) {
         const unsigned char *from = p + 48 + j / 2 * 32, *high = p + 16;
         int shift = j % 2 * 4;
         k4_scale(&scale, &least, p + 4, j, d, e);
-        for (int i = 0; i < 32; i++) q[i] = (float)((from[i] >> shift & 15) | (high[i] >> j & 1) << 4);
-        add_ranged(acc, q, x + 32 * j, scale, least);
+        for (int i = 0; i < 32; i++) q[i] = (int16_t)((from[i] >> shift & 15) | (high[i] >> j & 1) << 4);
+        add_run(s->acc[j % 2], q, x.q + 32 * j, 32, scale * x.scale[j]);
+        s->least[j] += least * x.sum[j];
     }
 }
 
-/* Each 16 has a scale of its own, and the lanes take 16. */
-static inline void add_q6_k(float *acc, const unsigned char *p, const float *x) {
-    float d = half_at(p + 208), q[16];
+static inline void add_q6_k(block_sum *s, const unsigned char *p, ar_codes x, size_t b) {
+    float d = half_at(p + 208);
+    int16_t q[16];
+    (void)b;
     for (int g = 0; g < 16; g++) {
         const unsigned char *low = p + g / 8 * 64 + g % 4 * 16, *high = p + 128 + g / 8 * 32 + g % 2 * 16;
         int low_shift = g % 8 / 4 * 4, high_shift = g % 8 / 2 * 2;
-        float scale = d * (float)(signed char)p[192 + g];
-        for (int i = 0; i < 16; i++) q[i] = (float)(((low[i] >> low_shift & 15) | (high[i] >> high_shift & 3) << 4) - 32);
-        for (int l = 0; l < 16; l++) acc[l] += scale * (q[l] * x[16 * g + l]);
+        for (int i = 0; i < 16; i++) q[i] = (int16_t)(((low[i] >> low_shift & 15) | (high[i] >> high_shift & 3) << 4) - 32);
+        add_run(s->acc[g % 2], q, x.q + 16 * g, 16, d * (float)(signed char)p[192 + g] * x.scale[g / 2]);
     }
 }
 
+static inline float block_total(const block_sum *s) {
+    float sum = 0, least = 0;
+    for (int l = 0; l < 2 * RUN_LANES; l++) sum += s->acc[l / RUN_LANES][l % RUN_LANES];
+    for (int l = 0; l < RUN_LANES; l++) least += s->least[l];
+    return sum - least;
+}
+
 #define BLOCK_DOTS(name, block, bytes)                                                                                                     \
-    static void dots_##name(float out[AR_DOTS], const void *w, size_t row_bytes, size_t rows, const float *x, size_t n) {                  \
-        const unsigned char *from = (const unsigned char *)w;                                                                              \
-        float acc[AR_DOTS][BLOCK_LANES] = {{0}};                                                                                           \
-        for (size_t i = 0; i < n; i += (block), from += (bytes))                                                                           \
-            for (size_t r = 0; r < rows; r++) {                                                                                            \
-                __builtin_prefetch(from + (r + AR_DOTS) * row_bytes);                                                                      \
-                add_##name(acc[r], from + r * row_bytes, x + i);                                                                           \
-            }                                                                                                                              \
-        for (size_t r = 0; r < rows; r++) out[r] = lanes_total(acc[r]);                                                                    \
+    static void dots_##name(float out[AR_DOTS], const void *w, size_t row_bytes, size_t rows, ar_codes x, size_t n) {                      \
+        block_sum sum[AR_DOTS] = {0};                                                                                                      \
+        for (size_t b = 0; b < n / (block); b++)                                                                                           \
+            for (size_t r = 0; r < rows; r++)                                                                                              \
+                add_##name(&sum[r], (const unsigned char *)w + r * row_bytes + b * (bytes), ar__codes_at(x, b * (block)), b);              \
+        for (size_t r = 0; r < rows; r++) out[r] = block_total(&sum[r]);                                                                   \
     }
 
-#ifdef AR_BLOCK_DOTS /* not where the rows alone are wanted */
 BLOCK_DOTS(q8_0, 32, 34)
 BLOCK_DOTS(q4_0, 32, 18)
 BLOCK_DOTS(q4_k, AR_K_BLOCK, 144)

@@ -172,12 +172,36 @@ static void adamw(float *restrict w, float *restrict m, float *restrict v, const
     }
 }
 
+/* Magnitudes are compared as bits, in which NaN is above infinity above all else. */
+static void to_codes(int16_t *restrict q, float *restrict scale, float *restrict sum, const float *restrict x, size_t n) {
+    for (size_t b = 0; b < n / AR_CODES_RUN; b++, q += AR_CODES_RUN, x += AR_CODES_RUN) {
+        bits most = {.u = 0};
+        int32_t total = 0;
+        for (int i = 0; i < AR_CODES_RUN; i++) {
+            bits v = {.f = x[i]};
+            v.u &= 0x7fffffffu;
+            most.u = most.u > v.u ? most.u : v.u;
+        }
+        bool odd = most.u >= 0x7f800000u, none = most.f < 0x1p-100f; /* whose reciprocal may be infinite */
+        float by = odd || none ? 0.0f : 32767.0f / most.f, step = odd ? NAN : none ? 0.0f : most.f / 32767.0f;
+        for (int i = 0; i < AR_CODES_RUN; i++) {
+            bits v = {.f = (odd ? 0.0f : x[i]) * by + 12582912.0f}; /* as in exp_fast */
+            int32_t code = (int32_t)(v.u - 0x4b400000u);
+            q[i] = (int16_t)code;
+            total += code;
+        }
+        scale[b] = step;
+        sum[b] = step * (float)total;
+    }
+}
+
 static void to_bf16(uint16_t *restrict dst, const float *restrict src, size_t n) {
     for (size_t i = 0; i < n; i++) dst[i] = (uint16_t)ar__bf16_bits(ar__bits_of(src[i]));
 }
 
 static void elem_fill(ar_kernels *k) {
     k->to_bf16 = to_bf16;
+    k->to_codes = to_codes;
     k->dot = dot;
     k->dots = dots;
     k->dots_bf16 = dots_bf16;

@@ -44,6 +44,21 @@ typedef struct ar_adamw_step {
     float correction2; /* sqrt(1 - beta2^t) */
 } ar_adamw_step;
 
+/* A vector in codes of 16 bits, each 32 with a scale of their own, the largest magnitude / 32767, and scale · Σ q: a 2^15th of that
+ * magnitude is the most that a value is off, 1 part in 128 of what bf16 arithmetic leaves.  A scale is NaN where one of the 32 is infinite
+ * or NaN. */
+typedef struct ar_codes {
+    const int16_t *q;
+    const float *scale, *sum;
+} ar_codes;
+
+enum { AR_CODES_RUN = 32 };
+
+/* From value i on, a multiple of 32. */
+static inline ar_codes ar__codes_at(ar_codes x, size_t i) {
+    return (ar_codes){x.q + i, x.scale + i / AR_CODES_RUN, x.sum + i / AR_CODES_RUN};
+}
+
 typedef struct ar_kernels {
     const char *isa;
 
@@ -79,9 +94,11 @@ typedef struct ar_kernels {
     void (*dots)(float out[AR_DOTS], const float *w, size_t ld, size_t rows, const float *x, size_t n);
     void (*dots_bf16)(float out[AR_DOTS], const uint16_t *w, size_t ld, size_t rows, const float *x, size_t n);
 
-    /* The same of rows of blocks, row_bytes apart, without forming their values: codes times x in 16 lanes, then the scale; n is a multiple
-     * of the block.  NULL where a type has none. */
-    void (*block_dots[AR_DTYPE_COUNT])(float out[AR_DOTS], const void *w, size_t row_bytes, size_t rows, const float *x, size_t n);
+    /* x as codes; n is a multiple of 32. */
+    void (*to_codes)(int16_t *q, float *scale, float *sum, const float *x, size_t n);
+
+    /* dots of rows of blocks, row_bytes apart, without forming their values; n is a multiple of the block.  NULL where a type has none. */
+    void (*block_dots[AR_DTYPE_COUNT])(float out[AR_DOTS], const void *w, size_t row_bytes, size_t rows, ar_codes x, size_t n);
 
     /* y += a x */
     void (*axpy)(float *y, float a, const float *x, size_t n);

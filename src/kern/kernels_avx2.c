@@ -211,118 +211,105 @@ static void dots256_bf16(float out[AR_DOTS], const uint16_t *w, size_t ld, size_
     four_dots(out, w, sizeof *w, ld, rows, x, n, load_bf16, one_bf16);
 }
 
-/* ---- rows of blocks times x: blocks_body.h's lanes, two registers of eight ---- */
+/* ---- rows of blocks times x: blocks_body.h's lanes ---- */
 
-typedef struct lanes {
-    __m256 low, high;
-} lanes;
+typedef struct sum256 {
+    __m256 acc[2], least; /* of even and odd runs */
+} sum256;
 
-static inline __m128i upper_eight(__m128i v) { return _mm_unpackhi_epi64(v, v); }
-
-static inline lanes codes16(__m128i bytes) {
-    return (lanes){_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(upper_eight(bytes)))};
+static inline __m256i load16s(const int16_t *x) { return _mm256_loadu_si256((const __m256i *)(const void *)x); }
+static inline __m256i signed_half(__m128i codes, const int16_t *x) { return _mm256_madd_epi16(_mm256_cvtepi8_epi16(codes), load16s(x)); }
+static inline __m256i signed_run(__m128i first, __m128i last, const int16_t *x) {
+    return _mm256_add_epi32(signed_half(first, x), signed_half(last, x + 16));
 }
-static inline lanes signed16(__m128i bytes) {
-    return (lanes){_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(upper_eight(bytes)))};
-}
-
-static inline lanes plus(lanes a, lanes b) { return (lanes){_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)}; }
-static inline lanes by(lanes a, lanes b) { return (lanes){_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)}; }
-static inline lanes times(lanes q0, lanes x0, lanes q1, lanes x1) { return plus(by(q0, x0), by(q1, x1)); }
-static inline lanes scaled(lanes acc, float scale, lanes v) {
-    __m256 s = _mm256_set1_ps(scale);
-    return plus(acc, by((lanes){s, s}, v));
-}
-static inline lanes ranged(lanes acc, float scale, lanes v, float least, lanes sum) {
-    __m256 s = _mm256_set1_ps(scale), m = _mm256_set1_ps(least);
-    lanes a = by((lanes){s, s}, v), b = by((lanes){m, m}, sum);
-    return plus(acc, (lanes){_mm256_sub_ps(a.low, b.low), _mm256_sub_ps(a.high, b.high)});
+static inline __m256 scaled(__m256 acc, float scale, __m256i sum) {
+    return _mm256_add_ps(acc, _mm256_mul_ps(_mm256_set1_ps(scale), _mm256_cvtepi32_ps(sum)));
 }
 
-static inline lanes row256_q8_0(lanes acc, const unsigned char *p, const lanes *x) {
-    return scaled(acc, half_at(p), times(signed16(load16(p + 2)), x[0], signed16(load16(p + 18)), x[1]));
+static inline void row256_q8_0(sum256 *s, const unsigned char *p, ar_codes x, size_t b) {
+    s->acc[b % 2] = scaled(s->acc[b % 2], half_at(p) * x.scale[0], signed_run(load16(p + 2), load16(p + 18), x.q));
 }
 
-static inline lanes row256_q4_0(lanes acc, const unsigned char *p, const lanes *x) {
+static inline void row256_q4_0(sum256 *s, const unsigned char *p, ar_codes x, size_t b) {
     __m128i v = load16(p + 2), eight = _mm_set1_epi8(8);
-    return scaled(acc, half_at(p),
-                  times(signed16(_mm_sub_epi8(low_nibbles(v), eight)), x[0], signed16(_mm_sub_epi8(high_nibbles(v), eight)), x[1]));
+    s->acc[b % 2] = scaled(s->acc[b % 2], half_at(p) * x.scale[0],
+                           signed_run(_mm_sub_epi8(low_nibbles(v), eight), _mm_sub_epi8(high_nibbles(v), eight), x.q));
 }
 
-static inline lanes row256_q4_k(lanes acc, const unsigned char *p, const lanes *x) {
-    float scale[8], least[8];
-    k4_scales(scale, least, p);
+static inline void k4_scales_of(float scale[8], sum256 *s, const unsigned char *p, ar_codes x) {
+    __m256 own, least;
+    k4_scales(&own, &least, p);
+    _mm256_storeu_ps(scale, _mm256_mul_ps(own, _mm256_loadu_ps(x.scale)));
+    s->least = _mm256_add_ps(s->least, _mm256_mul_ps(least, _mm256_loadu_ps(x.sum)));
+}
+
+static inline void row256_q4_k(sum256 *s, const unsigned char *p, ar_codes x, size_t b) {
+    float scale[8];
+    (void)b;
+    k4_scales_of(scale, s, p, x);
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) {
-        __m128i a = load16(p + 16 + 32 * j), b = load16(p + 32 + 32 * j);
-        const lanes *y = x + 4 * j;
-        acc =
-            ranged(acc, scale[2 * j], times(codes16(low_nibbles(a)), y[0], codes16(low_nibbles(b)), y[1]), least[2 * j], plus(y[0], y[1]));
-        acc = ranged(acc, scale[2 * j + 1], times(codes16(high_nibbles(a)), y[2], codes16(high_nibbles(b)), y[3]), least[2 * j + 1],
-                     plus(y[2], y[3]));
+    for (int j = 0; j < 8; j += 2) {
+        __m128i first = load16(p + 16 + 16 * j), last = load16(p + 32 + 16 * j);
+        s->acc[0] = scaled(s->acc[0], scale[j], signed_run(low_nibbles(first), low_nibbles(last), x.q + 32 * j));
+        s->acc[1] = scaled(s->acc[1], scale[j + 1], signed_run(high_nibbles(first), high_nibbles(last), x.q + 32 * j + 32));
     }
-    return acc;
 }
 
 /* Nibbles with bit j of `high` above them. */
-static inline lanes fives(__m128i nibbles, __m128i high, int j) {
+static inline __m128i fives(__m128i nibbles, __m128i high, int j) {
     __m128i bit = _mm_and_si128(_mm_srl_epi16(high, _mm_cvtsi32_si128(j)), _mm_set1_epi8(1));
-    return codes16(_mm_or_si128(nibbles, _mm_slli_epi16(bit, 4)));
+    return _mm_or_si128(nibbles, _mm_slli_epi16(bit, 4));
 }
 
-static inline lanes row256_q5_k(lanes acc, const unsigned char *p, const lanes *x) {
-    float scale[8], least[8];
+static inline void row256_q5_k(sum256 *s, const unsigned char *p, ar_codes x, size_t b) {
     __m128i h0 = load16(p + 16), h1 = load16(p + 32);
-    k4_scales(scale, least, p);
+    float scale[8];
+    (void)b;
+    k4_scales_of(scale, s, p, x);
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) {
-        __m128i a = load16(p + 48 + 32 * j), b = load16(p + 64 + 32 * j);
-        const lanes *y = x + 4 * j;
-        acc = ranged(acc, scale[2 * j], times(fives(low_nibbles(a), h0, 2 * j), y[0], fives(low_nibbles(b), h1, 2 * j), y[1]), least[2 * j],
-                     plus(y[0], y[1]));
-        acc = ranged(acc, scale[2 * j + 1], times(fives(high_nibbles(a), h0, 2 * j + 1), y[2], fives(high_nibbles(b), h1, 2 * j + 1), y[3]),
-                     least[2 * j + 1], plus(y[2], y[3]));
+    for (int j = 0; j < 8; j += 2) {
+        __m128i first = load16(p + 48 + 16 * j), last = load16(p + 64 + 16 * j);
+        __m128i low0 = fives(low_nibbles(first), h0, j), low1 = fives(low_nibbles(last), h1, j);
+        __m128i high0 = fives(high_nibbles(first), h0, j + 1), high1 = fives(high_nibbles(last), h1, j + 1);
+        s->acc[0] = scaled(s->acc[0], scale[j], signed_run(low0, low1, x.q + 32 * j));
+        s->acc[1] = scaled(s->acc[1], scale[j + 1], signed_run(high0, high1, x.q + 32 * j + 32));
     }
-    return acc;
 }
 
-static inline lanes row256_q6_k(lanes acc, const unsigned char *p, const lanes *x) {
+static inline void row256_q6_k(sum256 *s, const unsigned char *p, ar_codes x, size_t b) {
     float d = half_at(p + 208);
+    (void)b;
 #pragma GCC unroll 16
     for (int g = 0; g < 16; g++) {
         __m128i low = load16(p + g / 8 * 64 + g % 4 * 16), high = load16(p + 128 + g / 8 * 32 + g % 2 * 16);
         low = g % 8 / 4 ? high_nibbles(low) : low_nibbles(low);
         high = _mm_and_si128(_mm_srli_epi16(high, g % 8 / 2 * 2), _mm_set1_epi8(3));
         __m128i q = _mm_sub_epi8(_mm_or_si128(low, _mm_slli_epi16(high, 4)), _mm_set1_epi8(32));
-        acc = scaled(acc, d * (float)(signed char)p[192 + g], by(signed16(q), x[g]));
+        s->acc[g % 2] = scaled(s->acc[g % 2], d * (float)(signed char)p[192 + g] * x.scale[g / 2], signed_half(q, x.q + 16 * g));
     }
-    return acc;
+}
+
+static inline float total256(const sum256 *s) {
+    float lanes[LANES], min[8], least = 0;
+    _mm256_storeu_ps(lanes, s->acc[0]);
+    _mm256_storeu_ps(lanes + 8, s->acc[1]);
+    _mm256_storeu_ps(min, s->least);
+    for (int l = 0; l < 8; l++) least += min[l];
+    return lane_sum(lanes) - least;
 }
 
 /* Up to four rows while the same x is in L1; a row that is not there repeats the last. */
 #define ROWS_OF(name, block, bytes)                                                                                                        \
-    static void dots256_##name(float out[AR_DOTS], const void *w, size_t row_bytes, size_t rows, const float *x, size_t n) {               \
-        const unsigned char *from[AR_DOTS];                                                                                                \
-        lanes acc[AR_DOTS], part[(block) / LANES];                                                                                         \
-        float sums[LANES];                                                                                                                 \
-        for (size_t r = 0; r < AR_DOTS; r++) {                                                                                             \
-            from[r] = (const unsigned char *)w + (r < rows ? r : rows - 1) * row_bytes;                                                    \
-            acc[r].low = acc[r].high = _mm256_setzero_ps();                                                                                \
-        }                                                                                                                                  \
-        for (size_t i = 0; i < n; i += (block)) {                                                                                          \
-            for (size_t l = 0; l < (block) / LANES; l++)                                                                                   \
-                part[l] = (lanes){_mm256_loadu_ps(x + i + LANES * l), _mm256_loadu_ps(x + i + LANES * l + 8)};                             \
+    static void dots256_##name(float out[AR_DOTS], const void *w, size_t row_bytes, size_t rows, ar_codes x, size_t n) {                   \
+        sum256 sum[AR_DOTS];                                                                                                               \
+        for (size_t r = 0; r < AR_DOTS; r++) sum[r].acc[0] = sum[r].acc[1] = sum[r].least = _mm256_setzero_ps();                           \
+        for (size_t b = 0; b < n / (block); b++)                                                                                           \
             for (size_t r = 0; r < AR_DOTS; r++) {                                                                                         \
-                for (size_t at = 0; at < (bytes); at += 64) _mm_prefetch((const char *)from[r] + AR_DOTS * row_bytes + at, _MM_HINT_T0);   \
-                acc[r] = row256_##name(acc[r], from[r], part);                                                                             \
-                from[r] += (bytes);                                                                                                        \
+                const unsigned char *p = (const unsigned char *)w + (r < rows ? r : rows - 1) * row_bytes + b * (bytes);                   \
+                for (size_t at = 0; at < (bytes); at += 64) _mm_prefetch((const char *)p + AR_DOTS * row_bytes + at, _MM_HINT_T0);         \
+                row256_##name(&sum[r], p, ar__codes_at(x, b *(block)), b);                                                                 \
             }                                                                                                                              \
-        }                                                                                                                                  \
-        for (size_t r = 0; r < rows; r++) {                                                                                                \
-            _mm256_storeu_ps(sums, acc[r].low);                                                                                            \
-            _mm256_storeu_ps(sums + 8, acc[r].high);                                                                                       \
-            out[r] = lane_sum(sums);                                                                                                       \
-        }                                                                                                                                  \
+        for (size_t r = 0; r < rows; r++) out[r] = total256(&sum[r]);                                                                      \
     }
 
 ROWS_OF(q8_0, 32, 34)

@@ -122,108 +122,162 @@ static void dots512_bf16(float out[AR_DOTS], const uint16_t *w, size_t ld, size_
     four_dots(out, w, sizeof *w, ld, rows, x, n, load_bf16);
 }
 
-/* ---- rows of blocks times x: blocks_body.h's lanes, one register of sixteen ---- */
+/* ---- rows of blocks times x: blocks_body.h's lanes, those of even runs below those of odd ones ---- */
 
-static inline __m512 codes16(__m128i bytes) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)); }
-static inline __m512 signed16(__m128i bytes) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)); }
+typedef struct sum512 {
+    __m512 acc;
+    __m256 least;
+} sum512;
 
-static inline __m512 times(__m512 q0, __m512 x0, __m512 q1, __m512 x1) {
-    return _mm512_add_ps(_mm512_mul_ps(q0, x0), _mm512_mul_ps(q1, x1));
+/* x of two runs: the first sixteen of each, then the last. */
+typedef struct runs512 {
+    __m512i first, last;
+} runs512;
+
+static inline __m256i two16(const unsigned char *even, const unsigned char *odd) {
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(load16(even)), load16(odd), 1);
 }
-static inline __m512 scaled(__m512 acc, float scale, __m512 v) { return _mm512_add_ps(acc, _mm512_mul_ps(_mm512_set1_ps(scale), v)); }
-static inline __m512 ranged(__m512 acc, float scale, __m512 v, float least, __m512 sum) {
-    return _mm512_add_ps(acc, _mm512_sub_ps(_mm512_mul_ps(_mm512_set1_ps(scale), v), _mm512_mul_ps(_mm512_set1_ps(least), sum)));
+static inline __m512i load32(const int16_t *even, const int16_t *odd) {
+    __m256i low = _mm256_loadu_si256((const __m256i *)(const void *)even), high = _mm256_loadu_si256((const __m256i *)(const void *)odd);
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+}
+static inline runs512 load_runs(const int16_t *x, const int16_t *odd) { return (runs512){load32(x, odd), load32(x + 16, odd + 16)}; }
+
+/* Scale by run, for the lanes of runs j and j + 1. */
+static inline __m512 scales_of(__m512 scale, int j) {
+    __m512i at = _mm512_inserti64x4(_mm512_set1_epi32(j), _mm256_set1_epi32(j + 1), 1);
+    return _mm512_permutexvar_ps(at, scale);
+}
+static inline __m512 scaled(__m512 acc, __m512 scale, __m512i sum) {
+    return _mm512_add_ps(acc, _mm512_mul_ps(scale, _mm512_cvtepi32_ps(sum)));
+}
+static inline __m512i signed_runs(__m256i first, __m256i last, runs512 x) {
+    return _mm512_add_epi32(_mm512_madd_epi16(_mm512_cvtepi8_epi16(first), x.first), _mm512_madd_epi16(_mm512_cvtepi8_epi16(last), x.last));
 }
 
-static inline __m512 row512_q8_0(__m512 acc, const unsigned char *p, const __m512 *x) {
-    return scaled(acc, half_at(p), times(signed16(load16(p + 2)), x[0], signed16(load16(p + 18)), x[1]));
+/* Two blocks of 32 that follow each other; where the second is missing it is the first again, and its scale 0. */
+static inline __m512 scales_of_two(const unsigned char *p, const unsigned char *odd, ar_codes x) {
+    int halves = p[0] | p[1] << 8 | odd[0] << 16 | (int)((unsigned)odd[1] << 24);
+    __m128 by = odd > p ? _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)x.scale)) : _mm_load_ss(x.scale);
+    return scales_of(_mm512_castps128_ps512(_mm_mul_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(halves)), by)), 0);
 }
 
-static inline __m512 row512_q4_0(__m512 acc, const unsigned char *p, const __m512 *x) {
-    __m128i v = load16(p + 2), eight = _mm_set1_epi8(8);
-    return scaled(acc, half_at(p),
-                  times(signed16(_mm_sub_epi8(low_nibbles(v), eight)), x[0], signed16(_mm_sub_epi8(high_nibbles(v), eight)), x[1]));
+static inline __m512 two512_q8_0(__m512 acc, const unsigned char *p, const unsigned char *odd, ar_codes x, runs512 q) {
+    return scaled(acc, scales_of_two(p, odd, x), signed_runs(two16(p + 2, odd + 2), two16(p + 18, odd + 18), q));
 }
 
-static inline __m512 row512_q4_k(__m512 acc, const unsigned char *p, const __m512 *x) {
-    float scale[8], least[8];
-    k4_scales(scale, least, p);
+static inline __m512 two512_q4_0(__m512 acc, const unsigned char *p, const unsigned char *odd, ar_codes x, runs512 q) {
+    __m256i v = two16(p + 2, odd + 2), mask = _mm256_set1_epi8(15), eight = _mm256_set1_epi8(8);
+    __m256i low = _mm256_and_si256(v, mask), high = _mm256_and_si256(_mm256_srli_epi16(v, 4), mask);
+    return scaled(acc, scales_of_two(p, odd, x), signed_runs(_mm256_sub_epi8(low, eight), _mm256_sub_epi8(high, eight), q));
+}
+
+/* Sixteen bytes whose low nibbles are of an even run, the high ones of the odd run behind it. */
+static inline __m256i nibbles_of(__m128i v) {
+    __m256i shift = _mm256_inserti128_si256(_mm256_setzero_si256(), _mm_set1_epi16(4), 1);
+    return _mm256_and_si256(_mm256_srlv_epi16(_mm256_broadcastsi128_si256(v), shift), _mm256_set1_epi8(15));
+}
+/* Bits j and j + 1 of sixteen bytes, as 16 or 0. */
+static inline __m256i fifths_of(__m128i v, int j) {
+    __m256i shift = _mm256_inserti128_si256(_mm256_set1_epi16((short)j), _mm_set1_epi16((short)(j + 1)), 1);
+    __m256i bit = _mm256_and_si256(_mm256_srlv_epi16(_mm256_broadcastsi128_si256(v), shift), _mm256_set1_epi8(1));
+    return _mm256_slli_epi16(bit, 4);
+}
+
+static inline void row512_q4_k(sum512 *s, const unsigned char *p, ar_codes x, const runs512 *q) {
+    __m256 scale, least;
+    k4_scales(&scale, &least, p);
+    __m512 all = _mm512_castps256_ps512(_mm256_mul_ps(scale, _mm256_loadu_ps(x.scale)));
+    s->least = _mm256_add_ps(s->least, _mm256_mul_ps(least, _mm256_loadu_ps(x.sum)));
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) {
-        __m128i a = load16(p + 16 + 32 * j), b = load16(p + 32 + 32 * j);
-        const __m512 *y = x + 4 * j;
-        acc = ranged(acc, scale[2 * j], times(codes16(low_nibbles(a)), y[0], codes16(low_nibbles(b)), y[1]), least[2 * j],
-                     _mm512_add_ps(y[0], y[1]));
-        acc = ranged(acc, scale[2 * j + 1], times(codes16(high_nibbles(a)), y[2], codes16(high_nibbles(b)), y[3]), least[2 * j + 1],
-                     _mm512_add_ps(y[2], y[3]));
-    }
-    return acc;
+    for (int j = 0; j < 4; j++)
+        s->acc = scaled(s->acc, scales_of(all, 2 * j),
+                        signed_runs(nibbles_of(load16(p + 16 + 32 * j)), nibbles_of(load16(p + 32 + 32 * j)), q[j]));
 }
 
-/* Nibbles with bit j of `high` above them. */
-static inline __m512 fives(__m128i nibbles, __m128i high, int j) {
-    __m128i bit = _mm_and_si128(_mm_srl_epi16(high, _mm_cvtsi32_si128(j)), _mm_set1_epi8(1));
-    return codes16(_mm_or_si128(nibbles, _mm_slli_epi16(bit, 4)));
-}
-
-static inline __m512 row512_q5_k(__m512 acc, const unsigned char *p, const __m512 *x) {
-    float scale[8], least[8];
+static inline void row512_q5_k(sum512 *s, const unsigned char *p, ar_codes x, const runs512 *q) {
     __m128i h0 = load16(p + 16), h1 = load16(p + 32);
-    k4_scales(scale, least, p);
+    __m256 scale, least;
+    k4_scales(&scale, &least, p);
+    __m512 all = _mm512_castps256_ps512(_mm256_mul_ps(scale, _mm256_loadu_ps(x.scale)));
+    s->least = _mm256_add_ps(s->least, _mm256_mul_ps(least, _mm256_loadu_ps(x.sum)));
 #pragma GCC unroll 4
     for (int j = 0; j < 4; j++) {
-        __m128i a = load16(p + 48 + 32 * j), b = load16(p + 64 + 32 * j);
-        const __m512 *y = x + 4 * j;
-        acc = ranged(acc, scale[2 * j], times(fives(low_nibbles(a), h0, 2 * j), y[0], fives(low_nibbles(b), h1, 2 * j), y[1]), least[2 * j],
-                     _mm512_add_ps(y[0], y[1]));
-        acc = ranged(acc, scale[2 * j + 1], times(fives(high_nibbles(a), h0, 2 * j + 1), y[2], fives(high_nibbles(b), h1, 2 * j + 1), y[3]),
-                     least[2 * j + 1], _mm512_add_ps(y[2], y[3]));
+        __m256i first = _mm256_or_si256(nibbles_of(load16(p + 48 + 32 * j)), fifths_of(h0, 2 * j));
+        __m256i last = _mm256_or_si256(nibbles_of(load16(p + 64 + 32 * j)), fifths_of(h1, 2 * j));
+        s->acc = scaled(s->acc, scales_of(all, 2 * j), signed_runs(first, last, q[j]));
     }
-    return acc;
 }
 
-static inline __m512 row512_q6_k(__m512 acc, const unsigned char *p, const __m512 *x) {
-    float d = half_at(p + 208);
-#pragma GCC unroll 16
-    for (int g = 0; g < 16; g++) {
-        __m128i low = load16(p + g / 8 * 64 + g % 4 * 16), high = load16(p + 128 + g / 8 * 32 + g % 2 * 16);
-        low = g % 8 / 4 ? high_nibbles(low) : low_nibbles(low);
-        high = _mm_and_si128(_mm_srli_epi16(high, g % 8 / 2 * 2), _mm_set1_epi8(3));
-        __m128i q = _mm_sub_epi8(_mm_or_si128(low, _mm_slli_epi16(high, 4)), _mm_set1_epi8(32));
-        acc = scaled(acc, d * (float)(signed char)p[192 + g], _mm512_mul_ps(signed16(q), x[g]));
+/* Runs of sixteen: two of them are 32 bytes that lie together, as does their x. */
+static inline void row512_q6_k(sum512 *s, const unsigned char *p, ar_codes x, const runs512 *q) {
+    __m512i each = _mm512_srli_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), 1);
+    __m512 by_run = _mm512_permutexvar_ps(each, _mm512_castps256_ps512(_mm256_loadu_ps(x.scale)));
+    __m512 own = _mm512_mul_ps(_mm512_set1_ps(half_at(p + 208)), _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load16(p + 192))));
+    __m512 all = _mm512_mul_ps(own, by_run);
+    __m256i low_bits = _mm256_set1_epi8(15), high_bits = _mm256_set1_epi8(3), middle = _mm256_set1_epi8(32);
+#pragma GCC unroll 8
+    for (int g = 0; g < 16; g += 2) {
+        __m256i low = two16(p + g / 8 * 64 + g % 4 * 16, p + g / 8 * 64 + g % 4 * 16 + 16);
+        __m256i high = two16(p + 128 + g / 8 * 32, p + 144 + g / 8 * 32);
+        low = _mm256_and_si256(_mm256_srli_epi16(low, g % 8 / 4 * 4), low_bits);
+        high = _mm256_and_si256(_mm256_srli_epi16(high, g % 8 / 2 * 2), high_bits);
+        __m256i code = _mm256_sub_epi8(_mm256_or_si256(low, _mm256_slli_epi16(high, 4)), middle);
+        __m512i y = g % 4 ? q[g / 4].last : q[g / 4].first;
+        s->acc = scaled(s->acc, scales_of(all, g), _mm512_madd_epi16(_mm512_cvtepi8_epi16(code), y));
     }
-    return acc;
+}
+
+/* In their own order, as q6_k has them. */
+static inline runs512 load_plain(const int16_t *x) { return (runs512){load32(x, x + 16), load32(x + 32, x + 48)}; }
+static inline runs512 load_by_run(const int16_t *x) { return load_runs(x, x + 32); }
+
+static inline float total512(__m512 acc, __m256 least) {
+    float lanes[LANES], min[8], sum = 0;
+    _mm512_storeu_ps(lanes, acc);
+    _mm256_storeu_ps(min, least);
+    for (int l = 0; l < 8; l++) sum += min[l];
+    return lane_sum(lanes) - sum;
 }
 
 /* Up to four rows while the same x is in registers; a row that is not there repeats the last. */
-#define ROWS_OF(name, block, bytes)                                                                                                        \
-    static void dots512_##name(float out[AR_DOTS], const void *w, size_t row_bytes, size_t rows, const float *x, size_t n) {               \
-        const unsigned char *from[AR_DOTS];                                                                                                \
-        __m512 acc[AR_DOTS], part[(block) / LANES];                                                                                        \
-        float lanes[LANES];                                                                                                                \
-        for (size_t r = 0; r < AR_DOTS; r++) {                                                                                             \
-            from[r] = (const unsigned char *)w + (r < rows ? r : rows - 1) * row_bytes;                                                    \
-            acc[r] = _mm512_setzero_ps();                                                                                                  \
-        }                                                                                                                                  \
-        for (size_t i = 0; i < n; i += (block)) {                                                                                          \
-            for (size_t l = 0; l < (block) / LANES; l++) part[l] = _mm512_loadu_ps(x + i + LANES * l);                                     \
+#define ROWS_OF_K(name, bytes, load)                                                                                                       \
+    static void dots512_##name(float out[AR_DOTS], const void *w, size_t row_bytes, size_t rows, ar_codes x, size_t n) {                   \
+        sum512 sum[AR_DOTS];                                                                                                               \
+        for (size_t r = 0; r < AR_DOTS; r++) sum[r] = (sum512){_mm512_setzero_ps(), _mm256_setzero_ps()};                                  \
+        for (size_t i = 0; i < n; i += AR_K_BLOCK) {                                                                                       \
+            runs512 q[4];                                                                                                                  \
+            for (size_t j = 0; j < 4; j++) q[j] = load(x.q + i + 64 * j);                                                                  \
             for (size_t r = 0; r < AR_DOTS; r++) {                                                                                         \
-                for (size_t at = 0; at < (bytes); at += 64) _mm_prefetch((const char *)from[r] + AR_DOTS * row_bytes + at, _MM_HINT_T0);   \
-                acc[r] = row512_##name(acc[r], from[r], part);                                                                             \
-                from[r] += (bytes);                                                                                                        \
+                const unsigned char *p = (const unsigned char *)w + (r < rows ? r : rows - 1) * row_bytes + i / AR_K_BLOCK * (bytes);      \
+                for (size_t at = 0; at < (bytes); at += 64) _mm_prefetch((const char *)p + AR_DOTS * row_bytes + at, _MM_HINT_T0);         \
+                row512_##name(&sum[r], p, ar__codes_at(x, i), q);                                                                          \
             }                                                                                                                              \
         }                                                                                                                                  \
-        for (size_t r = 0; r < rows; r++) {                                                                                                \
-            _mm512_storeu_ps(lanes, acc[r]);                                                                                               \
-            out[r] = lane_sum(lanes);                                                                                                      \
-        }                                                                                                                                  \
+        for (size_t r = 0; r < rows; r++) out[r] = total512(sum[r].acc, sum[r].least);                                                     \
     }
 
-ROWS_OF(q8_0, 32, 34)
-ROWS_OF(q4_0, 32, 18)
-ROWS_OF(q4_k, AR_K_BLOCK, 144)
-ROWS_OF(q5_k, AR_K_BLOCK, 176)
-ROWS_OF(q6_k, AR_K_BLOCK, 210)
+#define ROWS_OF_32(name, bytes)                                                                                                            \
+    static void dots512_##name(float out[AR_DOTS], const void *w, size_t row_bytes, size_t rows, ar_codes x, size_t n) {                   \
+        __m512 acc[AR_DOTS];                                                                                                               \
+        for (size_t r = 0; r < AR_DOTS; r++) acc[r] = _mm512_setzero_ps();                                                                 \
+        for (size_t b = 0; b < n / 32; b += 2) {                                                                                           \
+            size_t next = b + 1 < n / 32;                                                                                                  \
+            runs512 q = load_runs(x.q + 32 * b, x.q + 32 * (b + next));                                                                    \
+            for (size_t r = 0; r < AR_DOTS; r++) {                                                                                         \
+                const unsigned char *p = (const unsigned char *)w + (r < rows ? r : rows - 1) * row_bytes + b * (bytes);                   \
+                _mm_prefetch((const char *)p + AR_DOTS * row_bytes, _MM_HINT_T0);                                                          \
+                acc[r] = two512_##name(acc[r], p, p + next * (bytes), ar__codes_at(x, 32 * b), q);                                         \
+            }                                                                                                                              \
+        }                                                                                                                                  \
+        for (size_t r = 0; r < rows; r++) out[r] = total512(acc[r], _mm256_setzero_ps());                                                  \
+    }
+
+ROWS_OF_32(q8_0, 34)
+ROWS_OF_32(q4_0, 18)
+ROWS_OF_K(q4_k, 144, load_by_run)
+ROWS_OF_K(q5_k, 176, load_by_run)
+ROWS_OF_K(q6_k, 210, load_plain)
 
 void ar__kernels_avx512(ar_kernels *k) {
     k->isa = "avx512";

@@ -93,7 +93,60 @@ static void check_unpack(const ar_kernels *kn, ar_dtype t) {
     check_result(kn->isa, name, check_text(&f));
 }
 
-/* Within the rounding of its sums of what the row's own values give, and the bits of plain C. */
+typedef struct coded {
+    check_block q, scale, sum;
+} coded;
+
+static coded coded_new(const ar_kernels *kn, const float *x, size_t n) {
+    coded c = {check_block_new(n * sizeof(int16_t), 2 * check_below(32)), check_block_new(n / 32 * sizeof(float), 4 * check_below(16)),
+               check_block_new(n / 32 * sizeof(float), 4 * check_below(16))};
+    kn->to_codes((int16_t *)(void *)c.q.data, check_f32(&c.scale), check_f32(&c.sum), x, n);
+    return c;
+}
+
+static ar_codes codes_of(const coded *c) {
+    return (ar_codes){(const int16_t *)(const void *)c->q.data, check_f32(&c->scale), check_f32(&c->sum)};
+}
+
+static void coded_free(coded *c) {
+    check_block_free(&c->q);
+    check_block_free(&c->scale);
+    check_block_free(&c->sum);
+}
+
+/* Each value within half a step, zeros and small numbers too, and NaN for the 32 around one; the bits of plain C. */
+static void check_codes(const ar_kernels *kn) {
+    ar_kernels plain;
+    check_failure f = {0};
+    ar__kernels_c(&plain);
+    for (size_t runs = 1; runs < 9; runs++) {
+        size_t n = 32 * runs, odd = check_below(runs), none = check_below(runs);
+        check_block x = check_block_new(n * sizeof(float), 4 * check_below(16));
+        check_fill(check_f32(&x), n);
+        memset(check_f32(&x) + 32 * none, 0, 31 * sizeof(float));
+        check_f32(&x)[32 * none + 31] = check_below(2) ? 0x1p-120f : 0.0f;
+        if (runs > 1) check_f32(&x)[32 * odd + check_below(32)] = check_below(2) ? -INFINITY : NAN;
+        coded got = coded_new(kn, check_f32(&x), n), wanted = coded_new(&plain, check_f32(&x), n);
+        ar_codes c = codes_of(&got);
+        if (!check_same_bits(got.q.data, wanted.q.data, n * sizeof(int16_t)) ||
+            !check_same_bits(got.scale.data, wanted.scale.data, runs * sizeof(float)) ||
+            !check_same_bits(got.sum.data, wanted.sum.data, runs * sizeof(float)))
+            check_fail(&f, "%zu values: other bits than plain C", n);
+        if (!check_block_intact(&got.q) || !check_block_intact(&got.scale) || !check_block_intact(&got.sum))
+            check_fail(&f, "%zu values: written outside", n);
+        for (size_t i = 0; i < n; i++) {
+            double step = (double)c.scale[i / 32], v = (double)check_f32(&x)[i];
+            if (runs > 1 && i / 32 == odd ? step == step : fabs(step * c.q[i] - v) > 0.5001 * step + 0x1p-100)
+                check_fail(&f, "value %zu: %a as %d of %a", i, v, c.q[i], step);
+        }
+        coded_free(&got);
+        coded_free(&wanted);
+        check_block_free(&x);
+    }
+    check_result(kn->isa, "to_codes", check_text(&f));
+}
+
+/* Within the rounding of x and of the sums of what the row's own values give, and the bits of plain C. */
 static void check_block_dots(const ar_kernels *kn, ar_dtype t) {
     const ar_dtype_info *info = ar__dtype(t);
     ar_kernels plain;
@@ -108,21 +161,24 @@ static void check_block_dots(const ar_kernels *kn, ar_dtype t) {
         float got[AR_DOTS] = {0}, wanted[AR_DOTS] = {0};
         check_fill_type(w.data, t, AR_DOTS * n);
         check_fill(check_f32(&x), n);
-        kn->block_dots[t](got, w.data, row, rows, check_f32(&x), n);
-        plain.block_dots[t](wanted, w.data, row, rows, check_f32(&x), n);
+        coded c = coded_new(kn, check_f32(&x), n);
+        kn->block_dots[t](got, w.data, row, rows, codes_of(&c), n);
+        plain.block_dots[t](wanted, w.data, row, rows, codes_of(&c), n);
         if (!check_same_bits(got, wanted, rows * sizeof(float)))
             check_fail(&f, "%zu blocks, %zu rows: other bits than plain C", blocks, rows);
         for (size_t r = 0; r < rows; r++) {
-            double sum = 0, size = 0;
+            double sum = 0, size = 0, steps = 0;
             info->to_f32(check_f32(&wide), w.data + r * row, n);
             for (size_t i = 0; i < n; i++) {
-                double v = (double)check_f32(&wide)[i] * (double)check_f32(&x)[i];
-                sum += v;
-                size += fabs(v) + fabs((double)check_f32(&x)[i]); /* a code and its min are apart on the way, each below 1.6 here */
+                double v = (double)check_f32(&wide)[i], u = (double)check_f32(&x)[i];
+                sum += v * u;
+                size += fabs(v * u) + fabs(u); /* a code and its min are apart on the way, each below 1.6 here */
+                steps += (fabs(v) + 1) * 0.5001 * (double)codes_of(&c).scale[i / 32];
             }
-            if (!(fabs((double)got[r] - sum) <= check_gamma(n + 4) * 4 * size))
+            if (!(fabs((double)got[r] - sum) <= check_gamma(n + 4) * 4 * size + steps))
                 check_fail(&f, "%zu blocks: %a, wanted %a", blocks, (double)got[r], sum);
         }
+        coded_free(&c);
         check_block_free(&w);
         check_block_free(&x);
         check_block_free(&wide);
@@ -159,6 +215,7 @@ void check_packing(const ar_runtime *rt) {
     for (int t = 0; t < AR_DTYPE_COUNT; t++)
         if (ar__dtype((ar_dtype)t)->block > 1) check_unpack(kn, (ar_dtype)t);
     check_to_bf16(kn);
+    check_codes(kn);
     for (int t = 0; t < AR_DTYPE_COUNT; t++)
         if (kn->block_dots[t]) check_block_dots(kn, (ar_dtype)t);
 }
