@@ -359,24 +359,63 @@ static inline void add_run(float *restrict acc, const int16_t *restrict q, const
     for (int l = 0; l < RUN_LANES; l++) acc[l] += scale * (float)sum[l];
 }
 
-/* x is that of the block, which is the b-th of its row. */
-static inline void add_q8_0(block_sum *s, const unsigned char *p, ar_codes x, size_t b) {
-    int16_t q[32];
+/* Blocks of 32: their codes, the scale, and what is taken off every value. */
+static inline void read_halves(int16_t q[32], const unsigned char *nibbles) {
+    for (int i = 0; i < 16; i++) q[i] = nibbles[i] & 15;
+    for (int i = 0; i < 16; i++) q[16 + i] = nibbles[i] >> 4;
+}
+
+static inline float read_q8_0(int16_t q[32], float *least, const unsigned char *p) {
+    *least = 0;
     for (int i = 0; i < 32; i++) q[i] = (signed char)p[2 + i];
-    add_run(s->acc[b % 2], q, x.q, 32, half_at(p) * x.scale[0]);
+    return half_at(p);
 }
 
-static inline void add_q4_0(block_sum *s, const unsigned char *p, ar_codes x, size_t b) {
-    int16_t q[32];
-    for (int i = 0; i < 16; i++) q[i] = (int16_t)((p[2 + i] & 15) - 8);
-    for (int i = 0; i < 16; i++) q[16 + i] = (int16_t)((p[2 + i] >> 4) - 8);
-    add_run(s->acc[b % 2], q, x.q, 32, half_at(p) * x.scale[0]);
+static inline float read_q4_0(int16_t q[32], float *least, const unsigned char *p) {
+    *least = 0;
+    read_halves(q, p + 2);
+    for (int i = 0; i < 32; i++) q[i] = (int16_t)(q[i] - 8);
+    return half_at(p);
 }
 
-static inline void add_q4_k(block_sum *s, const unsigned char *p, ar_codes x, size_t b) {
+static inline float read_q4_1(int16_t q[32], float *least, const unsigned char *p) {
+    *least = -half_at(p + 2);
+    read_halves(q, p + 4);
+    return half_at(p);
+}
+
+static inline float read_q5_0(int16_t q[32], float *least, const unsigned char *p) {
+    *least = 0;
+    read_halves(q, p + 6);
+    for (int i = 0; i < 32; i++) q[i] = (int16_t)((q[i] | (int)(word_at(p + 2) >> i & 1u) << 4) - 16);
+    return half_at(p);
+}
+
+static inline float read_q5_1(int16_t q[32], float *least, const unsigned char *p) {
+    *least = -half_at(p + 2);
+    read_halves(q, p + 8);
+    for (int i = 0; i < 32; i++) q[i] = (int16_t)(q[i] | (int)(word_at(p + 4) >> i & 1u) << 4);
+    return half_at(p);
+}
+
+static inline float read_iq4_nl(int16_t q[32], float *least, const unsigned char *p) {
+    *least = 0;
+    read_halves(q, p + 2);
+    for (int i = 0; i < 32; i++) q[i] = (int16_t)iq4_values[q[i]];
+    return half_at(p);
+}
+
+static inline float read_mxfp4(int16_t q[32], float *least, const unsigned char *p) {
+    *least = 0;
+    read_halves(q, p + 1);
+    for (int i = 0; i < 32; i++) q[i] = (int16_t)e2m1_doubled[q[i]];
+    return e8m0_half(p[0]);
+}
+
+/* x is that of the block. */
+static inline void add_q4_k(block_sum *s, const unsigned char *p, ar_codes x) {
     float d = half_at(p), e = half_at(p + 2), scale, least;
     int16_t q[32];
-    (void)b;
     for (int j = 0; j < 8; j++) {
         const unsigned char *from = p + 16 + j / 2 * 32;
         int shift = j % 2 * 4;
@@ -387,10 +426,9 @@ static inline void add_q4_k(block_sum *s, const unsigned char *p, ar_codes x, si
     }
 }
 
-static inline void add_q5_k(block_sum *s, const unsigned char *p, ar_codes x, size_t b) {
+static inline void add_q5_k(block_sum *s, const unsigned char *p, ar_codes x) {
     float d = half_at(p), e = half_at(p + 2), scale, least;
     int16_t q[32];
-    (void)b;
     for (int j = 0; j < 8; j++) {
         const unsigned char *from = p + 48 + j / 2 * 32, *high = p + 16;
         int shift = j % 2 * 4;
@@ -401,10 +439,9 @@ static inline void add_q5_k(block_sum *s, const unsigned char *p, ar_codes x, si
     }
 }
 
-static inline void add_q6_k(block_sum *s, const unsigned char *p, ar_codes x, size_t b) {
+static inline void add_q6_k(block_sum *s, const unsigned char *p, ar_codes x) {
     float d = half_at(p + 208);
     int16_t q[16];
-    (void)b;
     for (int g = 0; g < 16; g++) {
         const unsigned char *low = p + g / 8 * 64 + g % 4 * 16, *high = p + 128 + g / 8 * 32 + g % 2 * 16;
         int low_shift = g % 8 / 4 * 4, high_shift = g % 8 / 2 * 2;
@@ -420,27 +457,58 @@ static inline float block_total(const block_sum *s) {
     return sum - least;
 }
 
-#define BLOCK_DOTS(name, block, bytes)                                                                                                     \
+#define BLOCK_DOTS_32(name, bytes, has_least)                                                                                              \
     static void dots_##name(float out[AR_DOTS], const void *w, size_t row_bytes, size_t rows, ar_codes x, size_t n) {                      \
-        block_sum sum[AR_DOTS] = {0};                                                                                                      \
-        for (size_t b = 0; b < n / (block); b++)                                                                                           \
-            for (size_t r = 0; r < rows; r++)                                                                                              \
-                add_##name(&sum[r], (const unsigned char *)w + r * row_bytes + b * (bytes), ar__codes_at(x, b * (block)), b);              \
-        for (size_t r = 0; r < rows; r++) out[r] = block_total(&sum[r]);                                                                   \
+        for (size_t r = 0; r < rows; r++) {                                                                                                \
+            block_sum s = {0};                                                                                                             \
+            for (size_t b = 0; b < n / 32; b++) {                                                                                          \
+                int16_t q[32];                                                                                                             \
+                float least, scale = read_##name(q, &least, (const unsigned char *)w + r * row_bytes + b * (bytes));                       \
+                add_run(s.acc[b % 2], q, x.q + 32 * b, 32, scale * x.scale[b]);                                                            \
+                if (has_least) s.least[b % 2] += least * x.sum[b];                                                                         \
+            }                                                                                                                              \
+            out[r] = block_total(&s);                                                                                                      \
+        }                                                                                                                                  \
     }
 
-BLOCK_DOTS(q8_0, 32, 34)
-BLOCK_DOTS(q4_0, 32, 18)
-BLOCK_DOTS(q4_k, AR_K_BLOCK, 144)
-BLOCK_DOTS(q5_k, AR_K_BLOCK, 176)
-BLOCK_DOTS(q6_k, AR_K_BLOCK, 210)
+#define BLOCK_DOTS_K(name, bytes)                                                                                                          \
+    static void dots_##name(float out[AR_DOTS], const void *w, size_t row_bytes, size_t rows, ar_codes x, size_t n) {                      \
+        for (size_t r = 0; r < rows; r++) {                                                                                                \
+            block_sum s = {0};                                                                                                             \
+            for (size_t b = 0; b < n / AR_K_BLOCK; b++)                                                                                    \
+                add_##name(&s, (const unsigned char *)w + r * row_bytes + b * (bytes), ar__codes_at(x, b * AR_K_BLOCK));                   \
+            out[r] = block_total(&s);                                                                                                      \
+        }                                                                                                                                  \
+    }
+#endif
+
+/* Those that have them: type, name, bytes, whether something is taken off. */
+#define AR_EACH_DOTS_32(X)                                                                                                                 \
+    X(AR_Q8_0, q8_0, 34, false)                                                                                                            \
+    X(AR_Q4_0, q4_0, 18, false)                                                                                                            \
+    X(AR_Q4_1, q4_1, 20, true)                                                                                                             \
+    X(AR_Q5_0, q5_0, 22, false)                                                                                                            \
+    X(AR_Q5_1, q5_1, 24, true)                                                                                                             \
+    X(AR_IQ4_NL, iq4_nl, 18, false)                                                                                                        \
+    X(AR_MXFP4, mxfp4, 17, false)
+#define AR_EACH_DOTS_K(X)                                                                                                                  \
+    X(AR_Q4_K, q4_k, 144)                                                                                                                  \
+    X(AR_Q5_K, q5_k, 176)                                                                                                                  \
+    X(AR_Q6_K, q6_k, 210)
+
+#ifdef AR_BLOCK_DOTS
+#define DOTS_32(type, name, bytes, has_least) BLOCK_DOTS_32(name, bytes, has_least)
+AR_EACH_DOTS_32(DOTS_32)
+#undef DOTS_32
+#define DOTS_K(type, name, bytes) BLOCK_DOTS_K(name, bytes)
+AR_EACH_DOTS_K(DOTS_K)
+#undef DOTS_K
 
 static void block_dots_fill(ar_kernels *k) {
-    k->block_dots[AR_Q8_0] = dots_q8_0;
-    k->block_dots[AR_Q4_0] = dots_q4_0;
-    k->block_dots[AR_Q4_K] = dots_q4_k;
-    k->block_dots[AR_Q5_K] = dots_q5_k;
-    k->block_dots[AR_Q6_K] = dots_q6_k;
+#define FILL(type, name, ...) k->block_dots[type] = dots_##name;
+    AR_EACH_DOTS_32(FILL)
+    AR_EACH_DOTS_K(FILL)
+#undef FILL
 }
 #endif
 

@@ -226,16 +226,6 @@ static inline __m256 scaled(__m256 acc, float scale, __m256i sum) {
     return _mm256_add_ps(acc, _mm256_mul_ps(_mm256_set1_ps(scale), _mm256_cvtepi32_ps(sum)));
 }
 
-static inline void row256_q8_0(sum256 *s, const unsigned char *p, ar_codes x, size_t b) {
-    s->acc[b % 2] = scaled(s->acc[b % 2], half_at(p) * x.scale[0], signed_run(load16(p + 2), load16(p + 18), x.q));
-}
-
-static inline void row256_q4_0(sum256 *s, const unsigned char *p, ar_codes x, size_t b) {
-    __m128i v = load16(p + 2), eight = _mm_set1_epi8(8);
-    s->acc[b % 2] = scaled(s->acc[b % 2], half_at(p) * x.scale[0],
-                           signed_run(_mm_sub_epi8(low_nibbles(v), eight), _mm_sub_epi8(high_nibbles(v), eight), x.q));
-}
-
 static inline void k4_scales_of(float scale[8], sum256 *s, const unsigned char *p, ar_codes x) {
     __m256 own, least;
     k4_scales(&own, &least, p);
@@ -243,9 +233,8 @@ static inline void k4_scales_of(float scale[8], sum256 *s, const unsigned char *
     s->least = _mm256_add_ps(s->least, _mm256_mul_ps(least, _mm256_loadu_ps(x.sum)));
 }
 
-static inline void row256_q4_k(sum256 *s, const unsigned char *p, ar_codes x, size_t b) {
+static inline void row256_q4_k(sum256 *s, const unsigned char *p, ar_codes x) {
     float scale[8];
-    (void)b;
     k4_scales_of(scale, s, p, x);
 #pragma GCC unroll 4
     for (int j = 0; j < 8; j += 2) {
@@ -261,10 +250,9 @@ static inline __m128i fives(__m128i nibbles, __m128i high, int j) {
     return _mm_or_si128(nibbles, _mm_slli_epi16(bit, 4));
 }
 
-static inline void row256_q5_k(sum256 *s, const unsigned char *p, ar_codes x, size_t b) {
+static inline void row256_q5_k(sum256 *s, const unsigned char *p, ar_codes x) {
     __m128i h0 = load16(p + 16), h1 = load16(p + 32);
     float scale[8];
-    (void)b;
     k4_scales_of(scale, s, p, x);
 #pragma GCC unroll 4
     for (int j = 0; j < 8; j += 2) {
@@ -276,9 +264,8 @@ static inline void row256_q5_k(sum256 *s, const unsigned char *p, ar_codes x, si
     }
 }
 
-static inline void row256_q6_k(sum256 *s, const unsigned char *p, ar_codes x, size_t b) {
+static inline void row256_q6_k(sum256 *s, const unsigned char *p, ar_codes x) {
     float d = half_at(p + 208);
-    (void)b;
 #pragma GCC unroll 16
     for (int g = 0; g < 16; g++) {
         __m128i low = load16(p + g / 8 * 64 + g % 4 * 16), high = load16(p + 128 + g / 8 * 32 + g % 2 * 16);
@@ -289,34 +276,49 @@ static inline void row256_q6_k(sum256 *s, const unsigned char *p, ar_codes x, si
     }
 }
 
-static inline float total256(const sum256 *s) {
-    float lanes[LANES], min[8], least = 0;
-    _mm256_storeu_ps(lanes, s->acc[0]);
-    _mm256_storeu_ps(lanes + 8, s->acc[1]);
-    _mm256_storeu_ps(min, s->least);
-    for (int l = 0; l < 8; l++) least += min[l];
+static inline float total256(const __m256 acc[2], float least) {
+    float lanes[LANES];
+    _mm256_storeu_ps(lanes, acc[0]);
+    _mm256_storeu_ps(lanes + 8, acc[1]);
     return lane_sum(lanes) - least;
 }
 
 /* Up to four rows while the same x is in L1; a row that is not there repeats the last. */
-#define ROWS_OF(name, block, bytes)                                                                                                        \
+#define ROWS_OF_K(name, bytes)                                                                                                             \
     static void dots256_##name(float out[AR_DOTS], const void *w, size_t row_bytes, size_t rows, ar_codes x, size_t n) {                   \
         sum256 sum[AR_DOTS];                                                                                                               \
         for (size_t r = 0; r < AR_DOTS; r++) sum[r].acc[0] = sum[r].acc[1] = sum[r].least = _mm256_setzero_ps();                           \
-        for (size_t b = 0; b < n / (block); b++)                                                                                           \
+        for (size_t b = 0; b < n / AR_K_BLOCK; b++)                                                                                        \
             for (size_t r = 0; r < AR_DOTS; r++) {                                                                                         \
                 const unsigned char *p = (const unsigned char *)w + (r < rows ? r : rows - 1) * row_bytes + b * (bytes);                   \
                 for (size_t at = 0; at < (bytes); at += 64) _mm_prefetch((const char *)p + AR_DOTS * row_bytes + at, _MM_HINT_T0);         \
-                row256_##name(&sum[r], p, ar__codes_at(x, b *(block)), b);                                                                 \
+                row256_##name(&sum[r], p, ar__codes_at(x, b *AR_K_BLOCK));                                                                 \
             }                                                                                                                              \
-        for (size_t r = 0; r < rows; r++) out[r] = total256(&sum[r]);                                                                      \
+        for (size_t r = 0; r < rows; r++) out[r] = total256(sum[r].acc, eight_sum(sum[r].least));                                          \
     }
 
-ROWS_OF(q8_0, 32, 34)
-ROWS_OF(q4_0, 32, 18)
-ROWS_OF(q4_k, AR_K_BLOCK, 144)
-ROWS_OF(q5_k, AR_K_BLOCK, 176)
-ROWS_OF(q6_k, AR_K_BLOCK, 210)
+#define ROWS_OF_32(name, bytes, has_least)                                                                                                 \
+    static void dots256_##name(float out[AR_DOTS], const void *w, size_t row_bytes, size_t rows, ar_codes x, size_t n) {                   \
+        __m256 acc[AR_DOTS][2];                                                                                                            \
+        float least[AR_DOTS][2] = {{0}};                                                                                                   \
+        for (size_t r = 0; r < AR_DOTS; r++) acc[r][0] = acc[r][1] = _mm256_setzero_ps();                                                  \
+        for (size_t b = 0; b < n / 32; b++)                                                                                                \
+            for (size_t r = 0; r < AR_DOTS; r++) {                                                                                         \
+                const unsigned char *p = (const unsigned char *)w + (r < rows ? r : rows - 1) * row_bytes + b * (bytes);                   \
+                _mm_prefetch((const char *)p + AR_DOTS * row_bytes, _MM_HINT_T0);                                                          \
+                run32 run = run_##name(p);                                                                                                 \
+                acc[r][b % 2] = scaled(acc[r][b % 2], run.scale * x.scale[b], signed_run(run.first, run.last, x.q + 32 * b));              \
+                if (has_least) least[r][b % 2] += run.least * x.sum[b];                                                                    \
+            }                                                                                                                              \
+        for (size_t r = 0; r < rows; r++) out[r] = total256(acc[r], least[r][0] + least[r][1]);                                            \
+    }
+
+#define DOTS_32(type, name, bytes, has_least) ROWS_OF_32(name, bytes, has_least)
+AR_EACH_DOTS_32(DOTS_32)
+#undef DOTS_32
+#define DOTS_K(type, name, bytes) ROWS_OF_K(name, bytes)
+AR_EACH_DOTS_K(DOTS_K)
+#undef DOTS_K
 
 void ar__kernels_avx2(ar_kernels *k) {
     k->isa = "avx2";
@@ -336,9 +338,8 @@ void ar__kernels_avx2(ar_kernels *k) {
 #undef FILL
     k->dots = dots256;
     k->dots_bf16 = dots256_bf16;
-    k->block_dots[AR_Q8_0] = dots256_q8_0;
-    k->block_dots[AR_Q4_0] = dots256_q4_0;
-    k->block_dots[AR_Q4_K] = dots256_q4_k;
-    k->block_dots[AR_Q5_K] = dots256_q5_k;
-    k->block_dots[AR_Q6_K] = dots256_q6_k;
+#define FILL(type, name, ...) k->block_dots[type] = dots256_##name;
+    AR_EACH_DOTS_32(FILL)
+    AR_EACH_DOTS_K(FILL)
+#undef FILL
 }

@@ -134,9 +134,6 @@ typedef struct runs512 {
     __m512i first, last;
 } runs512;
 
-static inline __m256i two16(const unsigned char *even, const unsigned char *odd) {
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(load16(even)), load16(odd), 1);
-}
 static inline __m512i load32(const int16_t *even, const int16_t *odd) {
     __m256i low = _mm256_loadu_si256((const __m256i *)(const void *)even), high = _mm256_loadu_si256((const __m256i *)(const void *)odd);
     return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
@@ -155,22 +152,7 @@ static inline __m512i signed_runs(__m256i first, __m256i last, runs512 x) {
     return _mm512_add_epi32(_mm512_madd_epi16(_mm512_cvtepi8_epi16(first), x.first), _mm512_madd_epi16(_mm512_cvtepi8_epi16(last), x.last));
 }
 
-/* Two blocks of 32 that follow each other; where the second is missing it is the first again, and its scale 0. */
-static inline __m512 scales_of_two(const unsigned char *p, const unsigned char *odd, ar_codes x) {
-    int halves = p[0] | p[1] << 8 | odd[0] << 16 | (int)((unsigned)odd[1] << 24);
-    __m128 by = odd > p ? _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)x.scale)) : _mm_load_ss(x.scale);
-    return scales_of(_mm512_castps128_ps512(_mm_mul_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(halves)), by)), 0);
-}
-
-static inline __m512 two512_q8_0(__m512 acc, const unsigned char *p, const unsigned char *odd, ar_codes x, runs512 q) {
-    return scaled(acc, scales_of_two(p, odd, x), signed_runs(two16(p + 2, odd + 2), two16(p + 18, odd + 18), q));
-}
-
-static inline __m512 two512_q4_0(__m512 acc, const unsigned char *p, const unsigned char *odd, ar_codes x, runs512 q) {
-    __m256i v = two16(p + 2, odd + 2), mask = _mm256_set1_epi8(15), eight = _mm256_set1_epi8(8);
-    __m256i low = _mm256_and_si256(v, mask), high = _mm256_and_si256(_mm256_srli_epi16(v, 4), mask);
-    return scaled(acc, scales_of_two(p, odd, x), signed_runs(_mm256_sub_epi8(low, eight), _mm256_sub_epi8(high, eight), q));
-}
+static inline __m256i both(__m128i even, __m128i odd) { return _mm256_inserti128_si256(_mm256_castsi128_si256(even), odd, 1); }
 
 /* Sixteen bytes whose low nibbles are of an even run, the high ones of the odd run behind it. */
 static inline __m256i nibbles_of(__m128i v) {
@@ -209,6 +191,8 @@ static inline void row512_q5_k(sum512 *s, const unsigned char *p, ar_codes x, co
     }
 }
 
+static inline __m256i bytes32(const unsigned char *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
+
 /* Runs of sixteen: two of them are 32 bytes that lie together, as does their x. */
 static inline void row512_q6_k(sum512 *s, const unsigned char *p, ar_codes x, const runs512 *q) {
     __m512i each = _mm512_srli_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), 1);
@@ -218,8 +202,7 @@ static inline void row512_q6_k(sum512 *s, const unsigned char *p, ar_codes x, co
     __m256i low_bits = _mm256_set1_epi8(15), high_bits = _mm256_set1_epi8(3), middle = _mm256_set1_epi8(32);
 #pragma GCC unroll 8
     for (int g = 0; g < 16; g += 2) {
-        __m256i low = two16(p + g / 8 * 64 + g % 4 * 16, p + g / 8 * 64 + g % 4 * 16 + 16);
-        __m256i high = two16(p + 128 + g / 8 * 32, p + 144 + g / 8 * 32);
+        __m256i low = bytes32(p + g / 8 * 64 + g % 4 * 16), high = bytes32(p + 128 + g / 8 * 32);
         low = _mm256_and_si256(_mm256_srli_epi16(low, g % 8 / 4 * 4), low_bits);
         high = _mm256_and_si256(_mm256_srli_epi16(high, g % 8 / 2 * 2), high_bits);
         __m256i code = _mm256_sub_epi8(_mm256_or_si256(low, _mm256_slli_epi16(high, 4)), middle);
@@ -232,12 +215,10 @@ static inline void row512_q6_k(sum512 *s, const unsigned char *p, ar_codes x, co
 static inline runs512 load_plain(const int16_t *x) { return (runs512){load32(x, x + 16), load32(x + 32, x + 48)}; }
 static inline runs512 load_by_run(const int16_t *x) { return load_runs(x, x + 32); }
 
-static inline float total512(__m512 acc, __m256 least) {
-    float lanes[LANES], min[8], sum = 0;
+static inline float total512(__m512 acc, float least) {
+    float lanes[LANES];
     _mm512_storeu_ps(lanes, acc);
-    _mm256_storeu_ps(min, least);
-    for (int l = 0; l < 8; l++) sum += min[l];
-    return lane_sum(lanes) - sum;
+    return lane_sum(lanes) - least;
 }
 
 /* Up to four rows while the same x is in registers; a row that is not there repeats the last. */
@@ -254,27 +235,36 @@ static inline float total512(__m512 acc, __m256 least) {
                 row512_##name(&sum[r], p, ar__codes_at(x, i), q);                                                                          \
             }                                                                                                                              \
         }                                                                                                                                  \
-        for (size_t r = 0; r < rows; r++) out[r] = total512(sum[r].acc, sum[r].least);                                                     \
+        for (size_t r = 0; r < rows; r++) out[r] = total512(sum[r].acc, eight_sum(sum[r].least));                                          \
     }
 
-#define ROWS_OF_32(name, bytes)                                                                                                            \
+/* Two blocks at a time; where the second is missing it is the first again, with a scale of 0. */
+#define ROWS_OF_32(name, bytes, has_least)                                                                                                 \
     static void dots512_##name(float out[AR_DOTS], const void *w, size_t row_bytes, size_t rows, ar_codes x, size_t n) {                   \
         __m512 acc[AR_DOTS];                                                                                                               \
+        float least[AR_DOTS][2] = {{0}};                                                                                                   \
         for (size_t r = 0; r < AR_DOTS; r++) acc[r] = _mm512_setzero_ps();                                                                 \
         for (size_t b = 0; b < n / 32; b += 2) {                                                                                           \
-            size_t next = b + 1 < n / 32;                                                                                                  \
-            runs512 q = load_runs(x.q + 32 * b, x.q + 32 * (b + next));                                                                    \
+            size_t next = b + (b + 1 < n / 32);                                                                                            \
+            float last = next > b ? x.scale[next] : 0.0f;                                                                                  \
+            runs512 q = load_runs(x.q + 32 * b, x.q + 32 * next);                                                                          \
             for (size_t r = 0; r < AR_DOTS; r++) {                                                                                         \
-                const unsigned char *p = (const unsigned char *)w + (r < rows ? r : rows - 1) * row_bytes + b * (bytes);                   \
-                _mm_prefetch((const char *)p + AR_DOTS * row_bytes, _MM_HINT_T0);                                                          \
-                acc[r] = two512_##name(acc[r], p, p + next * (bytes), ar__codes_at(x, 32 * b), q);                                         \
+                const unsigned char *p = (const unsigned char *)w + (r < rows ? r : rows - 1) * row_bytes;                                 \
+                _mm_prefetch((const char *)p + AR_DOTS * row_bytes + b * (bytes), _MM_HINT_T0);                                            \
+                run32 even = run_##name(p + b * (bytes)), odd = run_##name(p + next * (bytes));                                            \
+                __m128 scale = _mm_unpacklo_ps(_mm_set_ss(even.scale * x.scale[b]), _mm_set_ss(odd.scale * last));                         \
+                acc[r] = scaled(acc[r], scales_of(_mm512_castps128_ps512(scale), 0),                                                       \
+                                signed_runs(both(even.first, odd.first), both(even.last, odd.last), q));                                   \
+                if (has_least) least[r][0] += even.least * x.sum[b];                                                                       \
+                if ((has_least) && next > b) least[r][1] += odd.least * x.sum[next];                                                       \
             }                                                                                                                              \
         }                                                                                                                                  \
-        for (size_t r = 0; r < rows; r++) out[r] = total512(acc[r], _mm256_setzero_ps());                                                  \
+        for (size_t r = 0; r < rows; r++) out[r] = total512(acc[r], least[r][0] + least[r][1]);                                            \
     }
 
-ROWS_OF_32(q8_0, 34)
-ROWS_OF_32(q4_0, 18)
+#define DOTS_32(type, name, bytes, has_least) ROWS_OF_32(name, bytes, has_least)
+AR_EACH_DOTS_32(DOTS_32)
+#undef DOTS_32
 ROWS_OF_K(q4_k, 144, load_by_run)
 ROWS_OF_K(q5_k, 176, load_by_run)
 ROWS_OF_K(q6_k, 210, load_plain)
@@ -291,9 +281,8 @@ void ar__kernels_avx512(ar_kernels *k) {
 #undef FILL
     k->dots = dots512;
     k->dots_bf16 = dots512_bf16;
-    k->block_dots[AR_Q8_0] = dots512_q8_0;
-    k->block_dots[AR_Q4_0] = dots512_q4_0;
-    k->block_dots[AR_Q4_K] = dots512_q4_k;
-    k->block_dots[AR_Q5_K] = dots512_q5_k;
-    k->block_dots[AR_Q6_K] = dots512_q6_k;
+#define FILL(type, name, ...) k->block_dots[type] = dots512_##name;
+    AR_EACH_DOTS_32(FILL)
+    AR_EACH_DOTS_K(FILL)
+#undef FILL
 }
