@@ -13,7 +13,15 @@
 #include "format/tensor.h"
 #include "ops/activation.h"
 
-typedef enum ar_rope_kind { AR_ROPE_DEFAULT, AR_ROPE_LINEAR, AR_ROPE_DYNAMIC, AR_ROPE_LLAMA3, AR_ROPE_YARN, AR_ROPE_LONG } ar_rope_kind;
+typedef enum ar_rope_kind {
+    AR_ROPE_DEFAULT,
+    AR_ROPE_LINEAR,
+    AR_ROPE_DYNAMIC,
+    AR_ROPE_LLAMA3,
+    AR_ROPE_YARN,
+    AR_ROPE_LONG,
+    AR_ROPE_PROPORTIONAL /* partial of the frequencies of a whole head turn, the others are 0 */
+} ar_rope_kind;
 
 typedef struct ar_rope_config {
     ar_rope_kind kind;
@@ -58,7 +66,21 @@ typedef struct ar_arch {
     double score_cap, logit_cap; /* of attention's scores, of the logits; 0: none */
     int32_t bos, eos[AR_MAX_EOS];
     int eos_count;
+    /* What differs from layer to layer (layers.c). */
+    int64_t full_head_dim, full_kv_heads; /* of layers without the window; of the others head_dim, kv_heads */
+    bool full_k_is_v;                     /* layers without the window have no v: values are what k gives, before its norm and RoPE */
+    bool v_norm;                          /* values are normed by head, without weights */
+    int64_t kv_shared;                    /* so many last layers take keys and values of the last layer of their kind before them, */
+    bool shared_wide;                     /* and their MLP is twice as wide */
+    bool layer_scalar;                    /* what a layer gives is multiplied by a number of its own, in the files */
+    int64_t ple_dim, ple_vocab;           /* of per-layer embeddings (model/ple.h); 0: none */
 } ar_arch;
+
+/* Of a layer: sizes, and whose keys and values it takes: its own, or those of an earlier one. */
+int64_t ar__arch_head_dim(const ar_arch *a, int64_t layer);
+int64_t ar__arch_kv_heads(const ar_arch *a, int64_t layer);
+int64_t ar__arch_ff(const ar_arch *a, int64_t layer);
+int64_t ar__arch_kv_layer(const ar_arch *a, int64_t layer);
 
 /* Reads a config.json already parsed; place is its path, for messages.  log (NULL: nobody) is told where versions of
  * transformers read the file differently. */
@@ -68,18 +90,23 @@ void ar__arch_release(ar_arch *a);
 ar_status ar__gguf_config(json_t **out, const ar_tensors *files, ar_error *err);
 void ar__rope_release(ar_rope_config *r);
 
-/* Module indices: 0 the embedding, then AR_SLOT_COUNT per layer, then the last norm, the head, and the embedding of positions.  They are
- * the site indices of segments' pairs too.  Slots that the record lacks (q/k norms) keep their index, with path NULL. */
-static inline size_t ar__module_count(const ar_arch *a) { return (size_t)a->layers * AR_SLOT_COUNT + 4; }
+/* Module indices: 0 the embedding, then AR_SLOT_COUNT per layer, then the last norm, the head, the embedding of positions, and the
+ * per-layer embeddings' table, projection and norm.  They are the site indices of segments' pairs too.  Slots that the record lacks (q/k
+ * norms) keep their index, with path NULL. */
 static inline size_t ar__module_at(int64_t layer, ar_slot slot) { return 1 + (size_t)layer * AR_SLOT_COUNT + (size_t)slot; }
-static inline size_t ar__module_norm(const ar_arch *a) { return ar__module_count(a) - 3; }
-static inline size_t ar__module_head(const ar_arch *a) { return ar__module_count(a) - 2; }
-static inline size_t ar__module_positions(const ar_arch *a) { return ar__module_count(a) - 1; }
+static inline size_t ar__module_norm(const ar_arch *a) { return ar__module_at(a->layers, (ar_slot)0); }
+static inline size_t ar__module_head(const ar_arch *a) { return ar__module_norm(a) + 1; }
+static inline size_t ar__module_positions(const ar_arch *a) { return ar__module_norm(a) + 2; }
+static inline size_t ar__module_ple_table(const ar_arch *a) { return ar__module_norm(a) + 3; }
+static inline size_t ar__module_ple_mix(const ar_arch *a) { return ar__module_norm(a) + 4; }
+static inline size_t ar__module_ple_norm(const ar_arch *a) { return ar__module_norm(a) + 5; }
+static inline size_t ar__module_count(const ar_arch *a) { return ar__module_norm(a) + 6; }
 /* Whether a sequence may be so long. */
 static inline bool ar__arch_holds(const ar_arch *a, size_t length) { return !a->learned || length <= (size_t)a->max_positions; }
 
-/* Whether the family's layers have it. */
+/* Whether the family's layers have it; whether this one does. */
 bool ar__arch_has(const ar_arch *a, ar_slot slot);
+bool ar__arch_layer_has(const ar_arch *a, int64_t layer, ar_slot slot);
 /* All modules, paths owned by the array; ar__modules_free releases. */
 ar_status ar__arch_modules(ar_module **out, const ar_arch *a, ar_error *err);
 void ar__modules_free(ar_module *m, size_t count);
@@ -95,7 +122,9 @@ typedef struct ar_rope_source {
 } ar_rope_source;
 ar_status ar__rope_read(ar_rope_config *out, const ar_rope_source *source, const json_t *config, int64_t max_positions, const char *place,
                         const ar_log *log, ar_error *err);
-/* The rotary_dim / 2 inverse frequencies of one of the record's ropes for a sequence of `length`, and the factor on cos and sin.
+/* Of a head, what one of the record's ropes turns. */
+int64_t ar__rope_dim(const ar_arch *a, int rope);
+/* Its ar__rope_dim / 2 inverse frequencies for a sequence of `length`, and the factor on cos and sin.
  * Source: transformers' modeling_rope_utils; arXiv 2309.00071 (yarn). */
 void ar__rope_frequencies(float *inv_freq, float *scale, const ar_arch *a, int rope, size_t length);
 /* What q is multiplied by at a position, under the first of them. */

@@ -132,43 +132,34 @@ const ar_field ar__fields_out_bias[] = {
 
 const ar_field ar__fields_all_bias[] = {OTHER("use_bias", AR_FIELD_BOOL, all_bias), END};
 
+const ar_field ar__fields_gemma4[] = {
+    ELSEWHERE("rope_parameters", AR_FIELD_OBJECT, 0, 0),
+    NUMBER("hidden_size_per_layer_input", AR_FIELD_WHOLE, ple_dim, 0, MAX_DIM),
+    NUMBER("vocab_size_per_layer_input", AR_FIELD_WHOLE, ple_vocab, 1, MAX_VOCAB),
+    NUMBER("num_kv_shared_layers", AR_FIELD_WHOLE, kv_shared, 0, MAX_LAYERS),
+    NUMBER("global_head_dim", AR_FIELD_WHOLE, full_head_dim, 1, MAX_HEADS),
+    NUMBER("num_global_key_value_heads", AR_FIELD_WHOLE, full_kv_heads, 1, MAX_HEADS),
+    OTHER("attention_k_eq_v", AR_FIELD_BOOL, full_k_is_v),
+    OTHER("use_double_wide_mlp", AR_FIELD_BOOL, shared_wide),
+    OTHER("enable_moe_block", AR_FIELD_BOOL, experts),
+    OTHER("use_bidirectional_attention", AR_FIELD_STRING, bidirectional),
+    OTHER("per_layer_config", AR_FIELD_OBJECT, per_layer),
+    END};
+
 /* Of families that do not run: known to change the maths. */
 static const char *const foreign[] = {"hidden_dropout_prob", "neftune_noise_alpha",
-                                      "use_qk_norm", "add_cross_attention", "logits_soft_cap", "num_nextn_predict_layers",
-                                      "use_bidirectional_attention"};
+                                      "use_qk_norm", "add_cross_attention", "logits_soft_cap", "num_nextn_predict_layers"};
 /* clang-format on */
 
-static const ar_field *const all_groups[] = {ar__fields_decoder,
-                                             ar__fields_rope,
-                                             ar__fields_window,
-                                             ar__fields_attention_bias,
-                                             ar__fields_mlp_bias,
-                                             ar__fields_multipliers,
-                                             ar__fields_no_rope,
-                                             ar__fields_out_bias,
-                                             ar__fields_all_bias,
-                                             ar__fields_act,
-                                             ar__fields_activation,
-                                             ar__fields_sliding,
-                                             ar__fields_pattern,
-                                             ar__fields_query_scalar,
-                                             ar__fields_score_cap,
-                                             ar__fields_logit_cap,
-                                             ar__fields_local_theta,
-                                             ar__fields_dropouts,
-                                             ar__fields_rms,
-                                             ar__fields_layer_norm,
-                                             ar__fields_norm_epsilon,
-                                             ar__fields_norm_eps,
-                                             ar__fields_gpt2,
-                                             ar__fields_gpt_neox,
-                                             ar__fields_qk_norm,
-                                             ar__fields_parallel,
-                                             ar__fields_qkv_bias,
-                                             ar__fields_hidden_dropout,
-                                             ar__fields_starcoder2,
-                                             ar__fields_logit_scale,
-                                             NULL};
+static const ar_field *const all_groups[] = {
+    ar__fields_decoder,      ar__fields_rope,         ar__fields_window,     ar__fields_attention_bias,
+    ar__fields_mlp_bias,     ar__fields_multipliers,  ar__fields_no_rope,    ar__fields_out_bias,
+    ar__fields_all_bias,     ar__fields_act,          ar__fields_activation, ar__fields_sliding,
+    ar__fields_pattern,      ar__fields_query_scalar, ar__fields_score_cap,  ar__fields_logit_cap,
+    ar__fields_local_theta,  ar__fields_dropouts,     ar__fields_rms,        ar__fields_layer_norm,
+    ar__fields_norm_epsilon, ar__fields_norm_eps,     ar__fields_gpt2,       ar__fields_gpt_neox,
+    ar__fields_qk_norm,      ar__fields_parallel,     ar__fields_qkv_bias,   ar__fields_hidden_dropout,
+    ar__fields_starcoder2,   ar__fields_logit_scale,  ar__fields_gemma4,     NULL};
 
 /* Without effect on the forward pass of any family, whatever they hold. */
 static const char *const harmless_fields[] = {
@@ -198,7 +189,8 @@ enum {
     LLAMA3 = 1 << AR_ROPE_LLAMA3,
     YARN = 1 << AR_ROPE_YARN,
     LONG = 1 << AR_ROPE_LONG,
-    KINDS = DEFAULT | LINEAR | DYNAMIC | LLAMA3 | YARN | LONG
+    PROPORTIONAL = 1 << AR_ROPE_PROPORTIONAL,
+    KINDS = DEFAULT | LINEAR | DYNAMIC | LLAMA3 | YARN | LONG | PROPORTIONAL
 };
 
 #define ROPE(key, kinds, type, lowest, most)                                                                                               \
@@ -305,7 +297,10 @@ static ar_status read_value(ar_config *out, const ar_field *f, const json_t *obj
         s = ar__json_get_array(&part, object, f->key, place, err);
         if (!s && to && there) *(const json_t **)to = part;
         return s;
-    case AR_FIELD_OBJECT: return ar__json_get_object(&part, object, f->key, place, err);
+    case AR_FIELD_OBJECT:
+        s = ar__json_get_object(&part, object, f->key, place, err);
+        if (!s && to && there) *(const json_t **)to = part;
+        return s;
     }
     return s;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "arch/family.h"
+#include "arch/layers.h"
 #include "arch/names.h"
 #include "base/fail.h"
 #include "base/mem.h"
@@ -21,10 +22,11 @@ static const struct {
 };
 
 /* Multimodal bases whose language model runs: their model_type, and what else stands beside it in config.json. */
-static const char *const wrappers[] = {"gemma3", "mistral3"};
+static const char *const wrappers[] = {"gemma3", "gemma4", "mistral3"};
 static const char *const beside[] = {"model_type",
                                      "text_config",
                                      "vision_config",
+                                     "audio_config",
                                      "tie_word_embeddings",
                                      "eos_token_id",
                                      "bos_token_id",
@@ -42,6 +44,12 @@ static const char *const beside[] = {"model_type",
                                      "boi_token_id",
                                      "eoi_token_id",
                                      "image_token_id",
+                                     "video_token_id",
+                                     "audio_token_id",
+                                     "boa_token_id",
+                                     "eoa_token_id",
+                                     "eoa_token_index",
+                                     "vision_soft_tokens_per_image",
                                      "multimodal_projector_bias",
                                      "projector_hidden_act",
                                      "spatial_merge_size",
@@ -74,8 +82,9 @@ static ar_status unwrap(json_t **out, const json_t *config, const char *place, a
         value = json_object_get(config, shared[i]);
         if (value && !json_is_null(value)) ok = json_object_set(text, shared[i], value) == 0;
     }
-    if (ok && !ar__json_has(text, "model_type") && !strcmp(json_string_value(json_object_get(config, "model_type")), "gemma3"))
-        ok = json_object_set_new(text, "model_type", json_string("gemma3_text")) == 0;
+    const char *whole = json_string_value(json_object_get(config, "model_type"));
+    if (ok && !ar__json_has(text, "model_type") && strcmp(whole, "mistral3") != 0) /* gemma3, gemma4 */
+        ok = json_object_set_new(text, "model_type", json_sprintf("%s_text", whole)) == 0;
     if (!ok) json_decref(text);
     *out = ok ? text : NULL;
     return ok ? AR_OK : ar__fail_memory(err, place);
@@ -318,6 +327,7 @@ static ar_status check_rope(const ar_arch *a, const reader *r, const ar_rope_con
 static ar_status take_rotary(ar_arch *a, const reader *r) {
     const ar_rope_config *rope = &a->rope[0];
     double partial = rope->partial != 0.0 ? rope->partial : r->c.partial != 0.0 ? r->c.partial : 1.0;
+    if (rope->kind == AR_ROPE_PROPORTIONAL) partial = 1.0; /* of the frequencies, not of the head */
     if (partial != 1.0 && !r->family->partial)
         return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: partial_rotary_factor is %g, wanted 1", r->place, partial);
     a->rotary_dim = (int64_t)((double)a->head_dim * partial);
@@ -338,15 +348,14 @@ static ar_status take_ropes(ar_arch *a, const reader *r) {
     const ar_rope_source sliding = {
         .layers = "sliding_attention", .theta = own ? c->local_theta : c->theta, .own_theta = own, .unscaled = true};
     ar_status s = ar__rope_read(&a->rope[0], &full, r->config, a->max_positions, r->place, r->log, r->err);
+    bool silent =
+        ar__json_is_off(json_object_get(r->config, "rope_scaling")) && ar__json_is_off(json_object_get(r->config, "rope_parameters"));
+    if (!s && silent && r->family->rope) a->rope[0] = *r->family->rope;
     if (!s && two) s = ar__rope_read(&a->rope[1], &sliding, r->config, a->max_positions, r->place, r->log, r->err);
     a->ropes = two ? 2 : 1;
     if (!s) s = take_rotary(a, r);
     for (int i = 0; !s && i < a->ropes; i++) s = check_rope(a, r, &a->rope[i]);
-    if (s) return s;
-    bool silent =
-        ar__json_is_off(json_object_get(r->config, "rope_scaling")) && ar__json_is_off(json_object_get(r->config, "rope_parameters"));
-    if (silent && r->family->rope) a->rope[0] = *r->family->rope;
-    return AR_OK;
+    return s;
 }
 
 static ar_status take_special(ar_arch *a, const ar_family *f, const reader *r) {
@@ -372,8 +381,10 @@ static ar_status read_text(ar_arch *out, const json_t *config, const char *place
     if (s) return s;
     out->names = ar__names_for_model_type(f->name);
     reader r = {f, f->initial, config, place, log, err};
+    const ar_layer_source layers = {f, &r.c, place, log, err};
     if ((s = ar__fields_read(&r.c, &f->fields, config, f->name, place, err)) || (s = take_sizes(out, &r)) || (s = take_flags(out, &r)) ||
-        (s = take_turns(out, &r)) || (s = take_window(out, &r)) || (s = take_ropes(out, &r)) || (s = take_special(out, f, &r))) {
+        (s = take_turns(out, &r)) || (s = take_window(out, &r)) || (s = ar__arch_take_layers(out, &layers)) || (s = take_ropes(out, &r)) ||
+        (s = take_special(out, f, &r))) {
         ar__arch_release(out);
         return s;
     }

@@ -34,9 +34,11 @@ typedef struct ar_family {
     const ar_rope_config *rope; /* where the file has no block; NULL: the default kind */
     bool ntk_alpha;             /* "dynamic" with an alpha does not depend on the length */
     bool qk_turned, xielu;
-    bool partial;      /* a head may be turned in part */
-    bool long_rope;    /* scaled by longrope or not at all, with an original_max_position_embeddings of its own */
-    bool types_unread; /* its code knows no layer_types */
+    bool partial;              /* a head may be turned in part */
+    bool long_rope;            /* scaled by longrope or not at all, with an original_max_position_embeddings of its own */
+    bool types_unread;         /* its code knows no layer_types */
+    bool v_norm, layer_scalar; /* as ar_arch has them */
+    bool last_full;            /* the last layer never has the window */
     ar_window_rule window;
     int32_t eos; /* -1: none */
 } ar_family;

@@ -30,7 +30,15 @@ typedef enum ar_slot {
     AR_SLOT_ATTN_OUT_NORM, /* of what it adds to the residual stream; and so the MLP's */
     AR_SLOT_MLP_NORM,
     AR_SLOT_MLP_OUT_NORM,
-    AR_SLOT_COUNT
+    AR_SLOT_PLE_GATE, /* of per-layer embeddings, behind the MLP (model/ple.h) */
+    AR_SLOT_PLE_PROJECTION,
+    AR_SLOT_PLE_NORM,
+    AR_SLOT_COUNT,
+    /* Outside the layers, what few families have. */
+    AR_SLOT_POSITIONS = AR_SLOT_COUNT,
+    AR_SLOT_PLE_TABLE,
+    AR_SLOT_PLE_MIX,
+    AR_SLOT_PLE_MIX_NORM
 } ar_slot;
 
 typedef struct ar_module {

@@ -7,28 +7,31 @@
 #include "base/fail.h"
 #include "base/mem.h"
 
-static void slot_shape(ar_module *m, const ar_arch *a, ar_slot slot) {
-    int64_t q = a->heads * a->head_dim, kv = a->kv_heads * a->head_dim;
-    int64_t q_norm = a->qk_wide ? q : a->head_dim, k_norm = a->qk_wide ? kv : a->head_dim;
+static void slot_shape(ar_module *m, const ar_arch *a, int64_t layer, ar_slot slot) {
+    int64_t d = ar__arch_head_dim(a, layer), q = a->heads * d, kv = ar__arch_kv_heads(a, layer) * d, ff = ar__arch_ff(a, layer);
+    int64_t q_norm = a->qk_wide ? q : d, k_norm = a->qk_wide ? kv : d;
     const struct {
         int64_t out, in;
         bool bias;
     } shape[AR_SLOT_COUNT] = {
         [AR_SLOT_QKV] = {q + 2 * kv, a->dim, a->bias_qkv},
-        [AR_SLOT_GATE_UP] = {2 * a->ff, a->dim, a->bias_mlp},
+        [AR_SLOT_GATE_UP] = {2 * ff, a->dim, a->bias_mlp},
         [AR_SLOT_Q] = {q, a->dim, a->bias_qkv},
         [AR_SLOT_K] = {kv, a->dim, a->bias_qkv},
         [AR_SLOT_V] = {kv, a->dim, a->bias_qkv},
         [AR_SLOT_O] = {a->dim, q, a->bias_o},
         [AR_SLOT_Q_NORM] = {q_norm, 1, a->norm_bias},
         [AR_SLOT_K_NORM] = {k_norm, 1, a->norm_bias},
-        [AR_SLOT_GATE] = {a->ff, a->dim, a->bias_mlp},
-        [AR_SLOT_UP] = {a->ff, a->dim, a->bias_mlp},
-        [AR_SLOT_DOWN] = {a->dim, a->ff, a->bias_mlp},
+        [AR_SLOT_GATE] = {ff, a->dim, a->bias_mlp},
+        [AR_SLOT_UP] = {ff, a->dim, a->bias_mlp},
+        [AR_SLOT_DOWN] = {a->dim, ff, a->bias_mlp},
         [AR_SLOT_ATTN_NORM] = {a->dim, 1, a->norm_bias},
         [AR_SLOT_MLP_NORM] = {a->dim, 1, a->norm_bias},
         [AR_SLOT_ATTN_OUT_NORM] = {a->dim, 1, a->norm_bias},
         [AR_SLOT_MLP_OUT_NORM] = {a->dim, 1, a->norm_bias},
+        [AR_SLOT_PLE_GATE] = {a->ple_dim, a->dim, false},
+        [AR_SLOT_PLE_PROJECTION] = {a->dim, a->ple_dim, false},
+        [AR_SLOT_PLE_NORM] = {a->dim, 1, a->norm_bias},
     };
     m->n_out = shape[slot].out;
     m->n_in = shape[slot].in;
@@ -37,7 +40,8 @@ static void slot_shape(ar_module *m, const ar_arch *a, ar_slot slot) {
 
 /* A slot that the family lacks has no path, and the kind of the others'. */
 static ar_module_kind kind_of(ar_slot slot) {
-    bool linear = slot <= AR_SLOT_O || (slot >= AR_SLOT_GATE_UP && slot <= AR_SLOT_DOWN);
+    bool ple = slot == AR_SLOT_PLE_GATE || slot == AR_SLOT_PLE_PROJECTION;
+    bool linear = slot <= AR_SLOT_O || (slot >= AR_SLOT_GATE_UP && slot <= AR_SLOT_DOWN) || ple;
     return !linear ? AR_MODULE_NORM : AR_MODULE_LINEAR;
 }
 
@@ -59,10 +63,10 @@ static bool fill_layer(ar_module *m, const ar_arch *a, int64_t layer) {
     for (int s = 0; ok && s < AR_SLOT_COUNT; s++) {
         const ar_name_row *row = ar__names_slot(a->names, (ar_slot)s);
         m[s] = (ar_module){.kind = kind_of((ar_slot)s), .layer = (int)layer};
-        if (!ar__arch_has(a, (ar_slot)s)) continue;
+        if (!ar__arch_layer_has(a, layer, (ar_slot)s)) continue;
         m[s].is_conv1d = row->is_conv1d;
         ok = fill(&m[s], a, row, layer);
-        slot_shape(&m[s], a, (ar_slot)s);
+        slot_shape(&m[s], a, layer, (ar_slot)s);
     }
     return ok;
 }
@@ -72,8 +76,15 @@ static bool fill_top(ar_module *m, const ar_arch *a, ar_module_kind kind, int64_
     return fill(m, a, ar__names_top(a->names, kind), -1);
 }
 
+/* What few families have outside the layers; without a path where this one does not. */
+static bool fill_rare(ar_module *m, const ar_arch *a, ar_slot slot, ar_module_kind kind, bool there, int64_t n_out, int64_t n_in) {
+    *m = (ar_module){.kind = kind, .layer = -1, .n_out = n_out, .n_in = n_in};
+    return !there || fill(m, a, ar__names_outside(a->names, slot), -1);
+}
+
 ar_status ar__arch_modules(ar_module **out, const ar_arch *a, ar_error *err) {
     size_t n = ar__module_count(a);
+    int64_t ple = a->layers * a->ple_dim;
     ar_module *m = ar__alloc(n, sizeof *m);
     *out = NULL;
     if (!m) return ar__fail_memory(err, "module list");
@@ -82,8 +93,10 @@ ar_status ar__arch_modules(ar_module **out, const ar_arch *a, ar_error *err) {
               fill_top(head, a, AR_MODULE_HEAD, a->vocab, a->dim);
     norm->has_bias = a->norm_bias;
     head->has_bias = a->bias_head;
-    *positions = (ar_module){.kind = AR_MODULE_EMBEDDING, .layer = -1, .n_out = a->max_positions, .n_in = a->dim};
-    if (ok && a->learned) ok = fill(positions, a, ar__names_positions(a->names), -1);
+    ok = ok && fill_rare(positions, a, AR_SLOT_POSITIONS, AR_MODULE_EMBEDDING, a->learned, a->max_positions, a->dim);
+    ok = ok && fill_rare(&m[ar__module_ple_table(a)], a, AR_SLOT_PLE_TABLE, AR_MODULE_EMBEDDING, a->ple_dim > 0, a->ple_vocab, ple);
+    ok = ok && fill_rare(&m[ar__module_ple_mix(a)], a, AR_SLOT_PLE_MIX, AR_MODULE_LINEAR, a->ple_dim > 0, ple, a->dim);
+    ok = ok && fill_rare(&m[ar__module_ple_norm(a)], a, AR_SLOT_PLE_MIX_NORM, AR_MODULE_NORM, a->ple_dim > 0, a->ple_dim, 1);
     for (int64_t l = 0; ok && l < a->layers; l++) ok = fill_layer(m + ar__module_at(l, AR_SLOT_QKV), a, l);
     if (!ok) {
         ar__modules_free(m, n);
@@ -102,11 +115,12 @@ void ar__modules_free(ar_module *m, size_t count) {
 
 int64_t ar__arch_linear_params(const ar_arch *a) {
     int64_t n = 0;
-    for (int s = 0; s < AR_SLOT_COUNT; s++) {
-        ar_module m = {0};
-        if (kind_of((ar_slot)s) != AR_MODULE_LINEAR || !ar__arch_has(a, (ar_slot)s)) continue;
-        slot_shape(&m, a, (ar_slot)s);
-        n += m.n_out * m.n_in;
-    }
-    return a->layers * n;
+    for (int64_t l = 0; l < a->layers; l++)
+        for (int s = 0; s < AR_SLOT_COUNT; s++) {
+            ar_module m = {0};
+            if (kind_of((ar_slot)s) != AR_MODULE_LINEAR || !ar__arch_layer_has(a, l, (ar_slot)s)) continue;
+            slot_shape(&m, a, l, (ar_slot)s);
+            n += m.n_out * m.n_in;
+        }
+    return n + a->layers * a->ple_dim * a->dim;
 }

@@ -106,10 +106,9 @@ const ar_name_row *ar__names_top(const ar_name_map *map, ar_module_kind kind) {
     return NULL;
 }
 
-const ar_name_row *ar__names_positions(const ar_name_map *map) {
-    const ar_name_row *first = ar__names_top(map, AR_MODULE_EMBEDDING);
+const ar_name_row *ar__names_outside(const ar_name_map *map, ar_slot slot) {
     for (const ar_name_row *row = map->top; row->hf; row++)
-        if (row->kind == AR_MODULE_EMBEDDING && row != first) return row;
+        if (row->slot == slot) return row;
     return NULL;
 }
 

@@ -67,7 +67,7 @@ bool ar__names_find_gguf(ar_name *out, const ar_name_map *map, const char *stem)
 const ar_name_row *ar__names_row(const ar_name_map *map, const char *hf_path);    /* NULL if unknown */
 const ar_name_row *ar__names_slot(const ar_name_map *map, ar_slot slot);          /* NULL: the family has none */
 const ar_name_row *ar__names_top(const ar_name_map *map, ar_module_kind kind);    /* the first outside the layers */
-const ar_name_row *ar__names_positions(const ar_name_map *map);                   /* the second embedding; NULL: none */
+const ar_name_row *ar__names_outside(const ar_name_map *map, ar_slot slot);       /* of a slot outside the layers; NULL: none */
 
 /* What stands before the paths of a multimodal base's language model, in place of its prefix. */
 #define AR_WRAPPER "model.language_model."
@@ -98,6 +98,10 @@ const ar_name_map *ar__names_guess(const char *hf_path);
 #define AR_XIELU_PATH "%slayers.%lld.mlp.act_fn"
 enum { AR_XIELU_NUMBERS = 4 };
 extern const char *const ar__xielu_names[AR_XIELU_NUMBERS];
+
+/* Where a layer's output has its factor (gemma 4), in Hugging Face's files, prefix and layer, and in GGUF's. */
+#define AR_SCALAR_PATH "%slayers.%lld.layer_scalar"
+#define AR_SCALAR_GGUF "blk.%lld.layer_output_scale"
 
 /* A row order for one weight, checked against its shape. */
 typedef struct ar_row_map {

@@ -18,6 +18,8 @@
     { hf, gguf, AR_MODULE_NORM, AR_ROWS_SAME, false, AR_SLOT_##slot }
 #define EMBEDDING(hf, gguf)                                                                                                                \
     { hf, gguf, AR_MODULE_EMBEDDING, AR_ROWS_SAME, false, AR_SLOT_NONE }
+#define OUTSIDE(slot, kind, hf, gguf)                                                                                                      \
+    { hf, gguf, AR_MODULE_##kind, AR_ROWS_SAME, false, AR_SLOT_##slot }
 #define HEAD(hf, gguf)                                                                                                                     \
     { hf, gguf, AR_MODULE_HEAD, AR_ROWS_SAME, false, AR_SLOT_NONE }
 #define END                                                                                                                                \
@@ -25,10 +27,18 @@
 
 static const ar_name_row top_llama[] = {EMBEDDING("model.embed_tokens", "token_embd"), NORM(NONE, "model.norm", "output_norm"),
                                         HEAD("lm_head", "output"), END};
+static const ar_name_row top_gemma4[] = {EMBEDDING("model.embed_tokens", "token_embd"),
+                                         NORM(NONE, "model.norm", "output_norm"),
+                                         HEAD("lm_head", "output"),
+                                         OUTSIDE(PLE_TABLE, EMBEDDING, "model.embed_tokens_per_layer", "per_layer_token_embd"),
+                                         OUTSIDE(PLE_MIX, LINEAR, "model.per_layer_model_projection", "per_layer_model_proj"),
+                                         OUTSIDE(PLE_MIX_NORM, NORM, "model.per_layer_projection_norm", "per_layer_proj_norm"),
+                                         END};
 static const ar_name_row top_olmo[] = {EMBEDDING("model.embed_tokens", "token_embd"), HEAD("lm_head", "output"), END};
 static const ar_name_row top_phi[] = {EMBEDDING("model.embed_tokens", "token_embd"), NORM(NONE, "model.final_layernorm", "output_norm"),
                                       HEAD("lm_head", "output"), END};
-static const ar_name_row top_gpt2[] = {EMBEDDING("transformer.wte", "token_embd"), EMBEDDING("transformer.wpe", "position_embd"),
+static const ar_name_row top_gpt2[] = {EMBEDDING("transformer.wte", "token_embd"),
+                                       OUTSIDE(POSITIONS, EMBEDDING, "transformer.wpe", "position_embd"),
                                        NORM(NONE, "transformer.ln_f", "output_norm"), HEAD("lm_head", "output"), END};
 static const ar_name_row top_gpt_neox[] = {EMBEDDING("gpt_neox.embed_in", "token_embd"),
                                            NORM(NONE, "gpt_neox.final_layer_norm", "output_norm"), HEAD("lm_head", "output"),
@@ -77,6 +87,9 @@ static const ar_name_row norms_phi_qk[] = {NORM(Q_NORM, "self_attn.q_layernorm",
 static const ar_name_row norms_gemma2[] = {
     NORM(ATTN_NORM, "input_layernorm", "attn_norm"), NORM(ATTN_OUT_NORM, "post_attention_layernorm", "post_attention_norm"),
     NORM(MLP_NORM, "pre_feedforward_layernorm", "ffn_norm"), NORM(MLP_OUT_NORM, "post_feedforward_layernorm", "post_ffw_norm"), END};
+static const ar_name_row per_layer_embeddings[] = {LINEAR(PLE_GATE, "per_layer_input_gate", "inp_gate"),
+                                                   LINEAR(PLE_PROJECTION, "per_layer_projection", "proj"),
+                                                   NORM(PLE_NORM, "post_per_layer_input_norm", "post_norm"), END};
 static const ar_name_row norms_glm4[] = {
     NORM(ATTN_NORM, "input_layernorm", "attn_norm"), NORM(MLP_NORM, "post_attention_layernorm", "ffn_norm"),
     NORM(ATTN_OUT_NORM, "post_self_attn_layernorm", "post_attention_norm"), NORM(MLP_OUT_NORM, "post_mlp_layernorm", "post_ffw_norm"), END};
@@ -118,6 +131,12 @@ static const ar_name_map table[] = {
      LLAMA_NAMES,
      .group = {attention, mlp_gated, norms_qk, norms_gemma2},
      .gguf_norms_plus_one = true},
+    {.gguf = "gemma4",
+     .model_type = {"gemma4", "gemma4_text"},
+     .prefix = "model.",
+     .layers = "layers.",
+     .top = top_gemma4,
+     .group = {attention, mlp_gated, norms_qk, norms_gemma2, per_layer_embeddings}},
     {.gguf = "stablelm", .model_type = {"stablelm"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms}},
     {.gguf = "starcoder2", .model_type = {"starcoder2"}, LLAMA_NAMES, .group = {attention, mlp_starcoder2, norms}},
     {.gguf = "phi2",

@@ -28,7 +28,7 @@ typedef struct reader {
     ar_error *err;
 } reader;
 
-static const char *const kinds[] = {"default", "linear", "dynamic", "llama3", "yarn", "longrope"};
+static const char *const kinds[] = {"default", "linear", "dynamic", "llama3", "yarn", "longrope", "proportional"};
 
 static ar_status read_kind(ar_rope_config *rope, const json_t *o, const reader *r) {
     const char *type = "default";
@@ -37,14 +37,14 @@ static ar_status read_kind(ar_rope_config *rope, const json_t *o, const reader *
     if (s) return s;
     bool alone = r->source->long_alone;
     if (alone && (!strcmp(type, "su") || !strcmp(type, "yarn"))) type = "longrope";
-    for (int i = 0; i <= (int)AR_ROPE_LONG; i++)
+    for (int i = 0; i <= (int)AR_ROPE_PROPORTIONAL; i++)
         if (!strcmp(type, kinds[i])) {
             rope->kind = (ar_rope_kind)i;
             if (alone && i != AR_ROPE_DEFAULT && i != AR_ROPE_LONG) break;
             return AR_OK;
         }
     return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: rope type '%s', wanted %s", r->place, type,
-                    alone ? "default or longrope" : "default, linear, dynamic, llama3, yarn or longrope");
+                    alone ? "default or longrope" : "default, linear, dynamic, llama3, yarn, longrope or proportional");
 }
 
 static ar_status check(const ar_rope_config *p, const char *place, ar_error *err) {
@@ -62,7 +62,7 @@ static ar_status check(const ar_rope_config *p, const char *place, ar_error *err
 }
 
 static ar_status need_keys(const json_t *o, ar_rope_kind kind, const char *place, ar_error *err) {
-    bool derived = kind == AR_ROPE_YARN || kind == AR_ROPE_LONG;
+    bool derived = kind == AR_ROPE_YARN || kind == AR_ROPE_LONG || kind == AR_ROPE_PROPORTIONAL;
     ar_status s = kind == AR_ROPE_DEFAULT || derived ? AR_OK : ar__json_need(o, "factor", place, err);
     if (!s && kind == AR_ROPE_LONG) s = ar__json_need(o, "short_factor", place, err);
     if (!s && kind == AR_ROPE_LONG) s = ar__json_need(o, "long_factor", place, err);
@@ -135,6 +135,8 @@ static ar_status read_block(ar_rope_config *p, const json_t *o, const reader *r)
                                     (s = read_factors(&p->long_factor, &p->factors, o, "long_factor", r))))
         return s;
     bool derived = p->kind == AR_ROPE_YARN || p->kind == AR_ROPE_LONG;
+    if (p->kind == AR_ROPE_PROPORTIONAL && !ar__json_has(o, "factor")) p->factor = 1.0;
+    if (p->kind == AR_ROPE_PROPORTIONAL && !ar__json_has(o, "partial_rotary_factor")) p->partial = 1.0;
     if (derived && !ar__json_has(o, "factor")) p->factor = (double)r->max_positions / p->original_max;
     return check(p, r->place, r->err);
 }

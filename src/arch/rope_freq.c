@@ -2,6 +2,11 @@
 
 #include "arch/arch.h"
 
+int64_t ar__rope_dim(const ar_arch *a, int rope) {
+    bool whole = a->rope[rope].kind == AR_ROPE_PROPORTIONAL || a->full_head_dim != a->head_dim;
+    return !whole ? a->rotary_dim : a->ropes > 1 && rope == 1 ? a->head_dim : a->full_head_dim;
+}
+
 static const double two_pi = 6.283185307179586476925;
 
 /* In f32 where the reference is in f32. */
@@ -78,17 +83,25 @@ static float longrope(float *inv, const ar_rope_config *r, double theta, int64_t
     return r->factor <= 1.0 ? 1.0f : (float)sqrt(1.0 + log(r->factor) / log(r->original_max));
 }
 
+/* The first of a whole head's frequencies; the other pairs keep where they are. */
+static void proportional(float *inv, const ar_rope_config *r, int64_t dim) {
+    int64_t turned = (int64_t)(r->partial * (double)dim / 2.0);
+    for (int64_t i = 0; i < dim / 2; i++) inv[i] = i < turned ? inv[i] / (float)r->factor : 0.0f;
+}
+
 void ar__rope_frequencies(float *inv_freq, float *scale, const ar_arch *a, int rope, size_t length) {
     const ar_rope_config *r = &a->rope[rope];
-    double theta = r->theta, dim = (double)a->rotary_dim;
+    int64_t turned = ar__rope_dim(a, rope);
+    double theta = r->theta, dim = (double)turned;
     *scale = 1.0f;
     if (r->alpha != 0.0) theta *= pow(r->alpha, dim / (dim - 2.0));
     if (r->kind == AR_ROPE_DYNAMIC && r->alpha == 0.0 && (double)length > (double)a->max_positions)
         theta *= pow(r->factor * (double)length / (double)a->max_positions - (r->factor - 1.0), dim / (dim - 2.0));
-    plain(inv_freq, theta, a->rotary_dim);
+    plain(inv_freq, theta, turned);
     if (r->kind == AR_ROPE_LINEAR)
-        for (int64_t i = 0; i < a->rotary_dim / 2; i++) inv_freq[i] /= (float)r->factor;
-    if (r->kind == AR_ROPE_LLAMA3) llama3(inv_freq, r, a->rotary_dim / 2);
-    if (r->kind == AR_ROPE_YARN) *scale = yarn(inv_freq, r, a->rotary_dim);
-    if (r->kind == AR_ROPE_LONG) *scale = longrope(inv_freq, r, theta, a->rotary_dim, length);
+        for (int64_t i = 0; i < turned / 2; i++) inv_freq[i] /= (float)r->factor;
+    if (r->kind == AR_ROPE_PROPORTIONAL) proportional(inv_freq, r, turned);
+    if (r->kind == AR_ROPE_LLAMA3) llama3(inv_freq, r, turned / 2);
+    if (r->kind == AR_ROPE_YARN) *scale = yarn(inv_freq, r, turned);
+    if (r->kind == AR_ROPE_LONG) *scale = longrope(inv_freq, r, theta, turned, length);
 }

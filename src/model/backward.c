@@ -1,6 +1,7 @@
 /* The one backward, layer by layer from the top; every step mirrors a line of forward.c, read from below.
  * p->dx is the gradient of the residual stream and is updated in place.  Derivations: docs/backward.md. */
 #include "model/forward.h"
+#include "model/ple.h"
 
 /* What a sublayer read, where a linear behind it asks for its input. */
 static const float *input_of(ar_pass *p, const ar_norm *norm, const float *x, const float *rstd, const ar_rows *rows,
@@ -41,12 +42,12 @@ static void mlp_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *al
     const ar_layer *l = &p->model->layers[layer];
     const ar_linear *gate = &l->linear[AR_SLOT_GATE], *up = &l->linear[AR_SLOT_UP], *down = &l->linear[AR_SLOT_DOWN],
                     *fused = &l->linear[AR_SLOT_GATE_UP];
-    size_t ff = (size_t)p->model->arch.ff;
-    if (ar__linear_needs_input(down, rows)) rt->ops->activation_fwd(rt, &l->activation, p->act, a->gate, a->up, p->mlp_ld, rows->count, ff);
+    size_t ff = l->ff, ld = ar__mlp_ld(l);
+    if (ar__linear_needs_input(down, rows)) rt->ops->activation_fwd(rt, &l->activation, p->act, a->gate, a->up, ld, rows->count, ff);
     if (ar__pass_level(p, layer) < AR_LEVEL_ALL) rt->ops->linear_su(rt, a->su[AR_SLOT_DOWN], down, p->act, rows, &p->linear);
     const float *dy = leave_backward(p, &l->norm[AR_SLOT_MLP_OUT_NORM], a->down, a->rstd_down, rows);
     rt->ops->linear_bwd(rt, p->act, false, dy, down, p->act, a->su[AR_SLOT_DOWN], rows, &p->linear);
-    rt->ops->activation_bwd(rt, &l->activation, a->gate, a->up, p->mlp_ld, p->act, rows->count, ff);
+    rt->ops->activation_bwd(rt, &l->activation, a->gate, a->up, ld, p->act, rows->count, ff);
     const ar_norm *norm = ar__mlp_norm(p->model, l);
     const float *h = input_of(p, norm, ar__mlp_reads(p, a, all, rows), a->rstd_mlp, rows, (const ar_linear *[]){gate, up, fused}, 3);
     float *dh = p->model->arch.parallel ? p->dh_mlp : p->dh;
@@ -56,33 +57,51 @@ static void mlp_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *al
     if (!p->model->arch.parallel) enter_backward(p, norm, a->mid, a->rstd_mlp, rows, true);
 }
 
-static void norms_backward(ar_pass *p, const ar_layer *l, const ar_acts *a, const float *q, const float *k, const ar_rows *rows) {
-    const ar_arch *ar = &p->model->arch;
-    const ar_runtime *rt = p->model->rt;
-    size_t d = (size_t)ar->head_dim, heads = (size_t)ar->heads, kv_heads = (size_t)ar->kv_heads;
-    size_t q_rows = ar->qk_wide ? 1 : heads, k_rows = ar->qk_wide ? 1 : kv_heads;
-    float *dq = p->attention.dq, *dk = p->attention.dk;
-    rt->ops->norm_bwd(rt, dq, false, dq, &l->norm[AR_SLOT_Q_NORM], q, a->rstd_q, rows, q_rows, heads * d / q_rows);
-    rt->ops->norm_bwd(rt, dk, false, dk, &l->norm[AR_SLOT_K_NORM], k, a->rstd_k, rows, k_rows, kv_heads * d / k_rows);
-}
-
-/* Gradients of the raw q and k from those of the rotated (and normed) ones, in place. */
-static void rotate_backward(ar_pass *p, const ar_layer *l, const ar_acts *a, const ar_rows *rows) {
+/* The gradient of the raw q or k from that of the rotated (and normed) one, in place; turned: memory where the family norms them behind. */
+static void rotate_backward(ar_pass *p, const ar_layer *l, float *d, float *turned, const float *raw, const float *rstd,
+                            const ar_rows *rows, bool query) {
     const ar_arch *ar = &p->model->arch;
     const ar_runtime *rt = p->model->rt;
     const ar_rope *rope = &p->rope[l->rope];
-    size_t heads = (size_t)ar->heads, kv_heads = (size_t)ar->kv_heads;
-    ar_attention_memory *m = &p->attention;
-    if (ar->qk_turned) { /* the norms read the turned ones, which are formed again */
-        rt->ops->rope_apply(rt, m->q_rot, a->q, rope, rows, NULL, heads, 1, true);
-        rt->ops->rope_apply(rt, m->k_rot, a->k, rope, rows, NULL, kv_heads, 1, false);
-        norms_backward(p, l, a, m->q_rot, m->k_rot, rows);
+    const ar_norm *norm = &l->norm[query ? AR_SLOT_Q_NORM : AR_SLOT_K_NORM];
+    size_t heads = query ? (size_t)ar->heads : l->kv_heads, per_row = ar->qk_wide ? 1 : heads, n = heads * l->head_dim / per_row;
+    if (ar->qk_turned) { /* the norm read the turned one, which is formed again */
+        rt->ops->rope_apply(rt, turned, raw, rope, rows, NULL, heads, 1, query);
+        rt->ops->norm_bwd(rt, d, false, d, norm, turned, rstd, rows, per_row, n);
     }
-    if (l->turns) {
-        rt->ops->rope_apply(rt, m->dq, m->dq, rope, rows, NULL, heads, -1, true);
-        rt->ops->rope_apply(rt, m->dk, m->dk, rope, rows, NULL, kv_heads, -1, false);
+    if (l->turns) rt->ops->rope_apply(rt, d, d, rope, rows, NULL, heads, -1, query);
+    if (ar->qk_norm && !ar->qk_turned) rt->ops->norm_bwd(rt, d, false, d, norm, raw, rstd, rows, per_row, n);
+}
+
+/* Gradients of the raw values, in place, or to those of the raw keys that they are. */
+static void values_backward(ar_pass *p, const ar_layer *l, const ar_acts *a, const ar_rows *rows) {
+    const ar_model *m = p->model;
+    float *to = l->v_is_k ? p->attention.dk : p->attention.dv;
+    if (m->v_norm.w)
+        m->rt->ops->norm_bwd(m->rt, to, l->v_is_k, p->attention.dv, &m->v_norm, ar__raw_values(l, a), a->rstd_v, rows, l->kv_heads,
+                             l->head_dim);
+}
+
+/* Layers that take an earlier one's keys and values hand it their gradients, from the top down; it adds its own last. */
+static void lent_begin(ar_pass *p, const ar_rows *rows) {
+    const ar_model *m = p->model;
+    for (size_t i = 0; i < (size_t)m->arch.layers; i++) {
+        const ar_layer *l = &m->layers[i];
+        if (!l->kv_lent) continue;
+        m->rt->ops->zero_rows(m->rt, ar__lent(p, l)->dk, rows->count, l->kv_heads * l->head_dim);
+        m->rt->ops->zero_rows(m->rt, ar__lent(p, l)->dv, rows->count, l->kv_heads * l->head_dim);
     }
-    if (ar->qk_norm && !ar->qk_turned) norms_backward(p, l, a, a->q, a->k, rows);
+}
+
+static void lent_backward(ar_pass *p, size_t layer, const ar_rows *rows) {
+    const ar_runtime *rt = p->model->rt;
+    const ar_layer *l = &p->model->layers[layer];
+    const ar_kv_lent *lent = ar__lent(p, l);
+    size_t floats = rows->count * l->kv_heads * l->head_dim;
+    bool own = l->kv_layer == layer;
+    if (own && !l->kv_lent) return;
+    rt->ops->add(rt, own ? p->attention.dk : lent->dk, own ? lent->dk : p->attention.dk, floats);
+    rt->ops->add(rt, own ? p->attention.dv : lent->dv, own ? lent->dv : p->attention.dv, floats);
 }
 
 /* The gradient of what the attention read, to dh where that is wanted. */
@@ -97,8 +116,8 @@ static void project_backward(ar_pass *p, const ar_layer *l, ar_acts *a, float *d
         return;
     }
     rt->ops->linear_bwd(rt, dh, false, p->attention.dq, q, h, a->su[AR_SLOT_Q], rows, &p->linear);
-    rt->ops->linear_bwd(rt, dh, true, p->attention.dk, k, h, a->su[AR_SLOT_K], rows, &p->linear);
-    rt->ops->linear_bwd(rt, dh, true, p->attention.dv, v, h, a->su[AR_SLOT_V], rows, &p->linear);
+    if (k->w.data) rt->ops->linear_bwd(rt, dh, true, p->attention.dk, k, h, a->su[AR_SLOT_K], rows, &p->linear);
+    if (v->w.data) rt->ops->linear_bwd(rt, dh, true, p->attention.dv, v, h, a->su[AR_SLOT_V], rows, &p->linear);
 }
 
 static void attention_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, bool below) {
@@ -109,7 +128,7 @@ static void attention_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_ro
     ar_attention at = ar__layer_attention(m, l);
     const ar_norm *norm = &l->norm[AR_SLOT_ATTN_NORM];
     size_t dim = (size_t)m->arch.dim;
-    const float *q, *k, *dy = leave_backward(p, &l->norm[AR_SLOT_ATTN_OUT_NORM], a->o, a->rstd_o, behind);
+    const float *dy = leave_backward(p, &l->norm[AR_SLOT_ATTN_OUT_NORM], a->o, a->rstd_o, behind);
     rt->ops->linear_bwd(rt, p->attention.dout, false, dy, &l->linear[AR_SLOT_O], a->att, a->su[AR_SLOT_O], behind, &p->linear);
     bool own = m->arch.parallel && ar__mlp_norm(m, l) != norm, shared = m->arch.parallel && !own;
     if (own)
@@ -120,10 +139,15 @@ static void attention_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_ro
         rt->ops->rows_spread(rt, p->dx, rows->count, p->tail.row, behind->count, dim);
         if (shared) rt->ops->rows_spread(rt, p->dh_mlp, rows->count, p->tail.row, behind->count, dim);
     }
-    ar__rotate(p, l, a, rows, NULL, false, &q, &k);
-    rt->ops->attention_bwd(rt, p->attention.dq, p->attention.dk, p->attention.dv, p->attention.dsum, p->attention.dout, q, k, a->v, a->att,
-                           a->lse, &at, p->attention.blocks, p->attention.block_count, p->attention.scratch);
-    rotate_backward(p, l, a, rows);
+    ar_attended in = ar__rotate(p, layer, a, rows, NULL, false);
+    rt->ops->attention_bwd(rt, p->attention.dq, p->attention.dk, p->attention.dv, p->attention.dsum, p->attention.dout, in.q, in.k, in.v,
+                           a->att, a->lse, &at, p->attention.blocks, p->attention.block_count, p->attention.scratch);
+    lent_backward(p, layer, rows);
+    rotate_backward(p, l, p->attention.dq, p->attention.q_rot, a->q, a->rstd_q, rows, true);
+    if (l->kv_layer == layer) {
+        rotate_backward(p, l, p->attention.dk, p->attention.k_rot, a->k, a->rstd_k, rows, false);
+        values_backward(p, l, a, rows);
+    }
     float *dh = below || norm->dw || norm->db ? p->dh : NULL;
     project_backward(p, l, a, dh, rows);
     if (dh && shared) rt->ops->add(rt, dh, p->dh_mlp, rows->count * dim);
@@ -132,12 +156,18 @@ static void attention_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_ro
 
 void ar__pass_backward(ar_pass *p, const ar_batch *b) {
     const ar_model *m = p->model;
+    lent_begin(p, &b->rows);
     for (int l = (int)m->arch.layers - 1; l >= p->spec.lowest_layer; l--) {
         size_t layer = (size_t)l;
+        const ar_rows *behind = ar__rows_behind(p, layer, &b->rows);
+        ar_acts *a = &p->acts[l];
         if (ar__pass_level(p, layer) < AR_LEVEL_ALL) ar__layer_forward(p, layer, &b->rows, NULL, NULL);
-        mlp_backward(p, layer, &p->acts[l], &b->rows, ar__rows_behind(p, layer, &b->rows));
-        attention_backward(p, layer, &p->acts[l], &b->rows, l > p->spec.lowest_layer || p->spec.embed_grad);
+        m->rt->ops->scale(m->rt, p->dx, (double)m->layers[l].scalar, behind->count * (size_t)m->arch.dim);
+        if (a->y) ar__ple_backward(p, layer, a, &b->rows, behind);
+        mlp_backward(p, layer, a, &b->rows, behind);
+        attention_backward(p, layer, a, &b->rows, l > p->spec.lowest_layer || p->spec.embed_grad);
     }
+    ar__ple_end(p, b);
     if (!p->spec.embed_grad) return;
     if (p->position) m->rt->ops->embedding_bwd(m->rt, p->dx, &m->positions, p->position, p->su_positions, &b->rows, &p->linear);
     m->rt->ops->scale(m->rt, p->dx, m->arch.embed_scale, b->rows.count * (size_t)m->arch.dim);

@@ -205,6 +205,24 @@ static ar_status bind_activation(binder *b, int64_t layer) {
     return s;
 }
 
+static ar_status bind_scalar(binder *b, int64_t layer) {
+    ar_buf name = {0};
+    if (ar__base_info(b->m->base)->is_gguf)
+        ar__buf_printf(&name, AR_SCALAR_GGUF, (long long)layer);
+    else
+        ar__buf_printf(&name, AR_SCALAR_PATH, b->m->arch.names->prefix, (long long)layer);
+    ar_status s = name.failed ? ar__fail_memory(b->err, "layer_scalar") : bind_number(&b->m->layers[layer].scalar, b, name.data);
+    ar__buf_release(&name);
+    return s;
+}
+
+/* Of a layer that takes another's keys and values, but has some in the file all the same, as published ones do. */
+static bool is_passed_over(const ar_model *m, const char *site) {
+    ar_name name;
+    return m->arch.kv_shared && ar__names_find(&name, m->arch.names, site) && name.layer >= 0 && name.layer < m->arch.layers &&
+           !ar__arch_layer_has(&m->arch, name.layer, name.row->slot);
+}
+
 /* Tensors that nothing reads: a sign that configuration and weights belong to different models. */
 static void warn_unused(const binder *b) {
     const ar_model *m = b->m;
@@ -217,7 +235,7 @@ static void warn_unused(const binder *b) {
         size_t at = b->used[i] ? ar__model_find(m, w->site) : SIZE_MAX;
         bool extra_bias = at != SIZE_MAX && w->bias && !m->modules[at].has_bias;
         bool other_part = m->arch.wrapped && !strstr(w->tensor, "language_model.") && strncmp(w->tensor, "lm_head.", 8) != 0;
-        if ((b->used[i] && !extra_bias) || other_part || ar__base_is_buffer(w->tensor)) continue;
+        if ((b->used[i] && !extra_bias) || other_part || ar__base_is_buffer(w->tensor) || is_passed_over(m, w->site)) continue;
         if (!first) first = extra_bias ? w->bias_tensor : w->tensor;
         unused++;
     }
@@ -238,6 +256,7 @@ static ar_status bind_all(binder *b) {
             s = bind_lone_bias(b, i);
     }
     for (int64_t l = 0; !s && m->arch.activation == AR_XIELU && l < m->arch.layers; l++) s = bind_activation(b, l);
+    for (int64_t l = 0; !s && m->arch.layer_scalar && l < m->arch.layers; l++) s = bind_scalar(b, l);
     return s;
 }
 

@@ -5,61 +5,66 @@
 #include "model/forward.h"
 
 #include "base/size.h"
+#include "model/ple.h"
 
 ar_attention ar__layer_attention(const ar_model *m, const ar_layer *l) {
     const ar_arch *a = &m->arch;
     return (ar_attention){.heads = (size_t)a->heads,
-                          .kv_heads = (size_t)a->kv_heads,
-                          .head_dim = (size_t)a->head_dim,
+                          .kv_heads = l->kv_heads,
+                          .head_dim = l->head_dim,
                           .window = l->window,
                           .scale = l->scale,
                           .cap = (float)a->score_cap};
 }
 
-void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, const size_t *past, bool turn, const float **q,
-                const float **k) {
+static void norm_heads(ar_pass *p, float *to, float *rstd, const ar_norm *norm, const float *from, size_t rows, size_t heads, size_t d) {
+    const ar_runtime *rt = p->model->rt;
+    bool wide = p->model->arch.qk_wide;
+    rt->ops->norm_fwd(rt, to, rstd, norm, from, rows * (wide ? 1 : heads), wide ? heads * d : d);
+}
+
+/* One of q and k: to, which is from itself where nothing is normed. */
+static void rotate_one(ar_pass *p, const ar_layer *l, float *to, float *rstd, const float *from, const ar_rows *rows, const size_t *past,
+                       bool query, bool turn) {
     const ar_arch *ar = &p->model->arch;
     const ar_runtime *rt = p->model->rt;
-    size_t d = (size_t)ar->head_dim, heads = (size_t)ar->heads, kv_heads = (size_t)ar->kv_heads;
-    size_t q_rows = ar->qk_wide ? 1 : heads, k_rows = ar->qk_wide ? 1 : kv_heads;
-    float *to_q = a->q, *to_k = a->k;
-    const float *from_q = a->q, *from_k = a->k;
-    if (ar->qk_norm) {
-        to_q = p->attention.q_rot;
-        to_k = p->attention.k_rot;
-    }
+    size_t d = l->head_dim, heads = query ? (size_t)ar->heads : l->kv_heads;
+    const ar_norm *norm = &l->norm[query ? AR_SLOT_Q_NORM : AR_SLOT_K_NORM];
     if (ar->qk_norm && !ar->qk_turned) {
-        rt->ops->norm_fwd(rt, to_q, a->rstd_q, &l->norm[AR_SLOT_Q_NORM], from_q, rows->count * q_rows, heads * d / q_rows);
-        rt->ops->norm_fwd(rt, to_k, a->rstd_k, &l->norm[AR_SLOT_K_NORM], from_k, rows->count * k_rows, kv_heads * d / k_rows);
-        from_q = to_q;
-        from_k = to_k;
+        norm_heads(p, to, rstd, norm, from, rows->count, heads, d);
+        from = to;
     }
-    if (l->turns && (ar->qk_norm || turn)) {
-        rt->ops->rope_apply(rt, to_q, from_q, &p->rope[l->rope], rows, past, heads, 1, true);
-        rt->ops->rope_apply(rt, to_k, from_k, &p->rope[l->rope], rows, past, kv_heads, 1, false);
-    }
-    if (ar->qk_turned) {
-        rt->ops->norm_fwd(rt, to_q, a->rstd_q, &l->norm[AR_SLOT_Q_NORM], to_q, rows->count * q_rows, heads * d / q_rows);
-        rt->ops->norm_fwd(rt, to_k, a->rstd_k, &l->norm[AR_SLOT_K_NORM], to_k, rows->count * k_rows, kv_heads * d / k_rows);
-    }
-    *q = to_q;
-    *k = to_k;
+    if (l->turns && (ar->qk_norm || turn)) rt->ops->rope_apply(rt, to, from, &p->rope[l->rope], rows, past, heads, 1, query);
+    if (ar->qk_turned) norm_heads(p, to, rstd, norm, to, rows->count, heads, d);
+}
+
+ar_attended ar__rotate(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, const size_t *past, bool turn) {
+    const ar_model *m = p->model;
+    const ar_layer *l = &m->layers[layer];
+    const ar_kv_lent *lent = ar__lent(p, l);
+    bool normed = m->arch.qk_norm, own = l->kv_layer == layer;
+    float *q = normed ? p->attention.q_rot : a->q, *k = !own || l->kv_lent ? lent->k : normed ? p->attention.k_rot : a->k;
+    float *v = !own || l->kv_lent ? lent->v : m->v_norm.w ? p->attention.v_normed : a->v;
+    rotate_one(p, l, q, a->rstd_q, a->q, rows, past, true, turn);
+    if (own) rotate_one(p, l, k, a->rstd_k, a->k, rows, past, false, turn);
+    if (own && m->v_norm.w)
+        m->rt->ops->norm_fwd(m->rt, v, a->rstd_v, &m->v_norm, ar__raw_values(l, a), rows->count * l->kv_heads, l->head_dim);
+    return (ar_attended){q, k, v};
 }
 
 static void attend(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, ar_kv_cache *cache) {
     const ar_model *m = p->model;
     const ar_layer *l = &m->layers[layer];
     ar_attention at = ar__layer_attention(m, l);
-    size_t kv = (size_t)(m->arch.kv_heads * m->arch.head_dim);
-    const float *q, *k, *v = a->v;
-    ar__rotate(p, l, a, rows, cache ? cache->begin : NULL, true, &q, &k);
-    if (cache) {
-        m->rt->ops->rows_store(m->rt, cache->k[layer], k, p->attention.blocks, p->attention.block_count, kv);
-        m->rt->ops->rows_store(m->rt, cache->v[layer], v, p->attention.blocks, p->attention.block_count, kv);
-        k = cache->k[layer];
-        v = cache->v[layer];
+    size_t kv = l->kv_heads * l->head_dim;
+    ar_attended in = ar__rotate(p, layer, a, rows, cache ? cache->begin : NULL, true);
+    if (cache && l->kv_layer == layer) {
+        m->rt->ops->rows_store(m->rt, cache->k[layer], in.k, p->attention.blocks, p->attention.block_count, kv);
+        m->rt->ops->rows_store(m->rt, cache->v[layer], in.v, p->attention.blocks, p->attention.block_count, kv);
     }
-    m->rt->ops->attention_fwd(m->rt, a->att, a->lse, q, k, v, &at, p->attention.blocks, p->attention.block_count, p->attention.scratch);
+    if (cache) in = (ar_attended){in.q, cache->k[layer], cache->v[layer]};
+    m->rt->ops->attention_fwd(m->rt, a->att, a->lse, in.q, in.k, in.v, &at, p->attention.blocks, p->attention.block_count,
+                              p->attention.scratch);
 }
 
 /* What a sublayer reads: the norm of x, in p->h, or x itself. */
@@ -98,15 +103,17 @@ static void leave(ar_pass *p, float *y, const ar_norm *norm, float *rstd, const 
     rt->ops->scale(rt, y, p->model->arch.residual_scale, rows * dim);
 }
 
-/* q, k and v of what the attention reads. */
+/* q, k and v of what the attention reads; a layer may lack the second and the third. */
 static void project(ar_pass *p, const ar_layer *l, ar_acts *a, const float *h, const ar_rows *rows) {
     const ar_runtime *rt = p->model->rt;
     ar_linear_out qkv[] = {{&l->linear[AR_SLOT_Q], a->q, a->su[AR_SLOT_Q]},
                            {&l->linear[AR_SLOT_K], a->k, a->su[AR_SLOT_K]},
                            {&l->linear[AR_SLOT_V], a->v, a->su[AR_SLOT_V]}};
     ar_qkv parts = ar__pass_qkv(p, a->q, a->k, a->v);
+    size_t count = 0;
+    while (count < 3 && qkv[count].lin->w.data) count++;
     if (!p->attention.joined) {
-        rt->ops->linears_fwd(rt, qkv, 3, h, rows, &p->linear);
+        rt->ops->linears_fwd(rt, qkv, count, h, rows, &p->linear);
         return;
     }
     rt->ops->linear_fwd(rt, p->attention.joined, a->su[AR_SLOT_QKV], &l->linear[AR_SLOT_QKV], h, rows, &p->linear);
@@ -178,13 +185,14 @@ void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cach
                          ? attention_forward(p, layer, a, rows, cache)
                          : ar__entered(p, ar__mlp_norm(m, l), a->rstd_mlp, ar__mlp_reads(p, a, rows, behind), behind->count);
     widen(p, l, a, h, behind);
-    if (!out && !norm->w) return;
-    size_t ff = (size_t)m->arch.ff;
-    rt->ops->activation_fwd(rt, &l->activation, p->act, a->gate, a->up, p->mlp_ld, behind->count, ff);
-    float *raw = norm->w ? a->down : out;
+    if (!out && !norm->w && !a->y) return;
+    float *y = a->y ? a->y : out ? out : p->h, *raw = norm->w ? a->down : y;
+    rt->ops->activation_fwd(rt, &l->activation, p->act, a->gate, a->up, ar__mlp_ld(l), behind->count, l->ff);
     rt->ops->linear_fwd(rt, raw, a->su[AR_SLOT_DOWN], &l->linear[AR_SLOT_DOWN], p->act, behind, &p->linear);
-    leave(p, out ? out : p->h, norm, a->rstd_down, raw, behind->count);
-    if (out) rt->ops->add(rt, out, a->mid, behind->count * dim);
+    leave(p, y, norm, a->rstd_down, raw, behind->count);
+    if (out || a->y) rt->ops->add(rt, y, a->mid, behind->count * dim);
+    if (a->y) ar__ple_forward(p, layer, a, rows, behind, out);
+    if (out) rt->ops->scale(rt, out, (double)l->scalar, behind->count * dim);
 }
 
 /* Each sample by its own length, or by the one that it will have. */
@@ -243,6 +251,7 @@ void ar__pass_forward(ar_pass *p, const ar_batch *b, ar_kv_cache *cache) {
     m->rt->ops->embedding_fwd(m->rt, p->acts[0].x, p->su_embed, &m->embed, b->ids, &b->rows);
     m->rt->ops->scale(m->rt, p->acts[0].x, m->arch.embed_scale, b->rows.count * (size_t)m->arch.dim);
     if (p->position) add_positions(p, &b->rows, past);
+    ar__ple_begin(p, b);
     for (size_t l = 0; l < layers; l++) ar__layer_forward(p, l, &b->rows, cache, p->acts[l + 1].x);
     if (cache) ar__kv_end(cache, b);
 }

@@ -17,10 +17,18 @@ const ar_norm *ar__mlp_norm(const ar_model *m, const ar_layer *l);
 const float *ar__mlp_reads(ar_pass *p, const ar_acts *a, const ar_rows *rows, const ar_rows *behind);
 /* The rows behind the layer's attention: all of them, or the tail. */
 const ar_rows *ar__rows_behind(const ar_pass *p, size_t layer, const ar_rows *rows);
-/* q and k as attention takes them.  Where the family norms them they are formed in p->q_rot and p->k_rot from the raw ones;
- * else they are turned in place (turn), or were before.  past: per sample, as ar__rope_apply takes it. */
-void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, const size_t *past, bool turn, const float **q,
-                const float **k);
+/* q, k and v as attention takes them. */
+typedef struct ar_attended {
+    const float *q, *k, *v;
+} ar_attended;
+/* Where the family norms q and k they are formed in p->q_rot and p->k_rot from the raw ones, and so values; else they are turned in place
+ * (turn), or were before.  Keys and values of an earlier layer are as that one left them.  past: per sample, as ar__rope_apply takes it. */
+ar_attended ar__rotate(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, const size_t *past, bool turn);
+/* What a value is made of: v, or what k gave. */
+static inline const float *ar__raw_values(const ar_layer *l, const ar_acts *a) { return l->v_is_k ? a->k : a->v; }
+/* Where the layer's keys and values outlive it, or an earlier layer's that it takes do. */
+static inline ar_kv_lent *ar__lent(ar_pass *p, const ar_layer *l) { return &p->lent[l->window != 0]; }
+static inline size_t ar__mlp_ld(const ar_layer *l) { return l->linear[AR_SLOT_GATE_UP].w.data ? 2 * l->ff : l->ff; }
 /* The rows with a target, or none left out. */
 void ar__tail_begin(ar_pass *p, const ar_batch *b);
 

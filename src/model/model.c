@@ -10,6 +10,7 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/rng.h"
+#include "base/size.h"
 #include "format/json.h"
 #include "model/bind.h"
 
@@ -25,6 +26,7 @@ static ar_layer *layer_of(ar_slot *slot, ar_model *m, size_t module) {
 ar_linear *ar__model_linear(ar_model *m, size_t module) {
     ar_slot slot;
     if (module == ar__module_head(&m->arch)) return &m->head;
+    if (module == ar__module_ple_mix(&m->arch)) return &m->ple.mix;
     ar_layer *l = layer_of(&slot, m, module);
     return l && m->modules[module].kind == AR_MODULE_LINEAR ? &l->linear[slot] : NULL;
 }
@@ -32,11 +34,13 @@ ar_linear *ar__model_linear(ar_model *m, size_t module) {
 ar_norm *ar__model_norm(ar_model *m, size_t module) {
     ar_slot slot;
     if (module == ar__module_norm(&m->arch)) return &m->norm;
+    if (module == ar__module_ple_norm(&m->arch)) return &m->ple.norm;
     ar_layer *l = layer_of(&slot, m, module);
     return l && m->modules[module].kind == AR_MODULE_NORM ? &l->norm[slot] : NULL;
 }
 
 ar_embedding *ar__model_embedding(ar_model *m, size_t module) {
+    if (module == ar__module_ple_table(&m->arch)) return &m->ple.table;
     return module == 0 ? &m->embed : module == ar__module_positions(&m->arch) ? &m->positions : NULL;
 }
 
@@ -66,6 +70,23 @@ static ar_activation activation_of(const ar_arch *a, const float xielu[4]) {
                            .eps = xielu[3]};
 }
 
+static void set_layer(ar_model *m, int64_t l) {
+    const ar_arch *a = &m->arch;
+    ar_layer *to = &m->layers[l];
+    to->window = a->windowed[l] ? (size_t)a->window : 0;
+    to->turns = !a->unturned[l];
+    to->activation = activation_of(a, to->xielu);
+    to->scale = (float)(a->attention_scale / (a->layer_scaled ? (double)(l + 1) : 1.0));
+    to->rope = a->ropes > 1 && a->windowed[l] ? 1 : 0;
+    to->head_dim = (size_t)ar__arch_head_dim(a, l);
+    to->kv_heads = (size_t)ar__arch_kv_heads(a, l);
+    to->ff = (size_t)ar__arch_ff(a, l);
+    to->v_is_k = a->full_k_is_v && !a->windowed[l];
+    to->kv_layer = (size_t)ar__arch_kv_layer(a, l);
+    to->kv_lent = false;
+    if (to->kv_layer != (size_t)l) m->layers[to->kv_layer].kv_lent = true;
+}
+
 void ar__model_rebind(ar_model *m) {
     for (size_t i = 0; i < m->module_count; i++) {
         const ar_module *mod = &m->modules[i];
@@ -91,13 +112,8 @@ void ar__model_rebind(ar_model *m) {
     }
     if (m->tied) m->head.w = m->embed.w;
     assert(m->layers && m->arch.windowed && m->arch.unturned);
-    for (int64_t l = 0; l < m->arch.layers; l++) {
-        m->layers[l].window = m->arch.windowed[l] ? (size_t)m->arch.window : 0;
-        m->layers[l].turns = !m->arch.unturned[l];
-        m->layers[l].activation = activation_of(&m->arch, m->layers[l].xielu);
-        m->layers[l].scale = (float)(m->arch.attention_scale / (m->arch.layer_scaled ? (double)(l + 1) : 1.0));
-        m->layers[l].rope = m->arch.ropes > 1 && m->arch.windowed[l] ? 1 : 0;
-    }
+    for (int64_t l = 0; l < m->arch.layers; l++) set_layer(m, l);
+    if (m->ones) m->v_norm = (ar_norm){.w = m->ones, .eps = m->arch.norm_eps};
 }
 
 ar_status ar__model_own(ar_model *m, size_t module, ar_error *err) {
@@ -166,7 +182,15 @@ static ar_status start(ar_model *m, const ar_runtime *rt, const json_t *config, 
     m->layers = ar__alloc((size_t)m->arch.layers, sizeof *m->layers);
     if (!m->owned || !m->layers) return ar__fail_memory(err, place);
     static const float xielu[] = {0.20329f, -1.05004f, 0.5f, -1e-6f}; /* of alphas 0.8 and 0.8 */
-    for (int64_t l = 0; l < m->arch.layers; l++) memcpy(m->layers[l].xielu, xielu, sizeof xielu);
+    for (int64_t l = 0; l < m->arch.layers; l++) {
+        memcpy(m->layers[l].xielu, xielu, sizeof xielu);
+        m->layers[l].scalar = 1.0f;
+    }
+    if (!m->arch.v_norm) return AR_OK;
+    size_t widest = ar__max((size_t)m->arch.head_dim, (size_t)m->arch.full_head_dim);
+    m->ones = ar__alloc(widest, sizeof *m->ones);
+    if (!m->ones) return ar__fail_memory(err, place);
+    for (size_t i = 0; i < widest; i++) m->ones[i] = 1.0f;
     return AR_OK;
 }
 
@@ -290,6 +314,7 @@ void ar_model_free(ar_model *m) {
     ar__base_close(m->base);
     ar__arch_release(&m->arch);
     free(m->quantised);
+    free(m->ones);
     free(m->path);
     free(m);
 }

@@ -22,7 +22,19 @@ typedef struct ar_layer {
     size_t window;  /* 0: none */
     bool turns;     /* has a rotary embedding, */
     int rope;       /* and this one */
+    size_t head_dim, kv_heads, ff;
+    size_t kv_layer; /* whose keys and values it takes: its own, or an earlier one's of the same kind */
+    bool kv_lent;    /* later layers take its */
+    bool v_is_k;     /* values are what k gives, before its norm and RoPE */
+    float scalar;    /* what it gives is multiplied by */
 } ar_layer;
+
+/* Per-layer embeddings (model/ple.h); no data where there are none. */
+typedef struct ar_ple {
+    ar_embedding table;
+    ar_linear mix;
+    ar_norm norm;
+} ar_ple;
 
 typedef struct ar_owned {
     float *weight, *bias;                /* f32, NULL where the file's bytes are used */
@@ -45,6 +57,9 @@ struct ar_model {
     size_t quantised_bytes; /* of them */
     bool own_head;          /* config.json ties it, but the files bring another one, which counts */
     ar_embedding embed, positions; /* positions: no data where there are none */
+    ar_ple ple;
+    float *ones;    /* the widest head of them, */
+    ar_norm v_norm; /* which is this norm's weight; none where values are not normed */
     ar_layer *layers;
     ar_norm norm;
     ar_linear head;

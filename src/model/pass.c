@@ -6,6 +6,8 @@
 
 #include "base/fail.h"
 #include "base/size.h"
+#include "model/forward.h"
+#include "model/ple.h"
 
 /* Floats of a piece's logits: enough rows to feed the product, never the whole matrix. */
 enum { PIECE_FLOATS = 16 << 20, PIECE_MIN = 24, PIECE_MAX = 504 };
@@ -17,8 +19,33 @@ size_t ar__head_piece(const ar_model *m) {
 
 static size_t rank_at(const ar_pass_spec *s, size_t module) { return s->ranks ? (size_t)s->ranks[module] : 0; }
 
-static ar_attention attention_of(const ar_model *m) {
-    return (ar_attention){.heads = (size_t)m->arch.heads, .kv_heads = (size_t)m->arch.kv_heads, .head_dim = (size_t)m->arch.head_dim};
+/* Widths of q, k and v, heads of k and v, and of the MLP in one layer; layer SIZE_MAX: the largest of any. */
+typedef struct widths {
+    size_t q, kv, kv_heads, ff;
+} widths;
+
+static widths widths_of(const ar_pass *p, size_t layer) {
+    widths w = {0};
+    for (size_t i = 0; i < (size_t)p->model->arch.layers; i++) {
+        const ar_layer *l = &p->model->layers[i];
+        if (layer != SIZE_MAX && layer != i) continue;
+        w.q = ar__max(w.q, (size_t)p->model->arch.heads * l->head_dim);
+        w.kv = ar__max(w.kv, l->kv_heads * l->head_dim);
+        w.kv_heads = ar__max(w.kv_heads, l->kv_heads);
+        w.ff = ar__max(w.ff, l->ff);
+    }
+    return w;
+}
+
+/* Of one thread, the most that a layer needs. */
+static size_t attention_scratch(const ar_pass *p) {
+    const ar_model *m = p->model;
+    size_t most = 0;
+    for (size_t i = 0; i < (size_t)m->arch.layers; i++) {
+        ar_attention at = ar__layer_attention(m, &m->layers[i]);
+        most = ar__max(most, m->rt->ops->attention_scratch(m->rt, &at));
+    }
+    return most;
 }
 
 ar_level ar__pass_level(const ar_pass *p, size_t layer) {
@@ -39,18 +66,22 @@ static float *place_su(ar_pass *p, size_t layer, ar_slot slot) {
 
 static void place_attention_acts(ar_pass *p, ar_acts *a, size_t layer) {
     const ar_arch *ar = &p->model->arch;
-    size_t t = p->spec.tokens, d = (size_t)ar->dim, q = (size_t)(ar->heads * ar->head_dim), kv = (size_t)(ar->kv_heads * ar->head_dim);
+    const ar_layer *l = layer == SIZE_MAX ? NULL : &p->model->layers[layer];
+    widths w = widths_of(p, layer);
+    bool own = !l || l->kv_layer == layer;
+    size_t t = p->spec.tokens, d = (size_t)ar->dim;
     ar_arena *m = &p->arena;
     a->mid = ar__arena_f32(m, t * d);
-    a->q = ar__arena_f32(m, t * q);
-    a->k = ar__arena_f32(m, t * kv);
-    a->v = ar__arena_f32(m, t * kv);
-    a->att = ar__arena_f32(m, t * q);
+    a->q = ar__arena_f32(m, t * w.q);
+    a->k = own ? ar__arena_f32(m, t * w.kv) : NULL;
+    a->v = own && !(l && l->v_is_k) ? ar__arena_f32(m, t * w.kv) : NULL;
+    a->att = ar__arena_f32(m, t * w.q);
     a->lse = ar__arena_f32(m, t * (size_t)ar->heads);
     a->rstd_attn = ar__arena_f32(m, t);
     a->rstd_mlp = ar__arena_f32(m, t);
     a->rstd_q = ar->qk_norm ? ar__arena_f32(m, t * (size_t)ar->heads) : NULL;
-    a->rstd_k = ar->qk_norm ? ar__arena_f32(m, t * (size_t)ar->kv_heads) : NULL;
+    a->rstd_k = ar->qk_norm && own ? ar__arena_f32(m, t * w.kv_heads) : NULL;
+    a->rstd_v = ar->v_norm && own ? ar__arena_f32(m, t * w.kv_heads) : NULL;
     bool out = ar__arch_has(ar, AR_SLOT_ATTN_OUT_NORM);
     a->o = out ? ar__arena_f32(m, t * d) : NULL;
     a->rstd_o = out ? ar__arena_f32(m, t) : NULL;
@@ -58,25 +89,16 @@ static void place_attention_acts(ar_pass *p, ar_acts *a, size_t layer) {
 }
 
 static void place_mlp_acts(ar_pass *p, ar_acts *a, size_t layer) {
-    size_t ff = (size_t)p->model->arch.ff, floats = p->spec.tokens * ff;
-    bool fused = p->mlp_ld != ff;
+    size_t ff = widths_of(p, layer).ff, floats = p->spec.tokens * ff;
+    bool fused = ar__arch_has(&p->model->arch, AR_SLOT_GATE_UP);
     a->gate = fused || ar__arch_has(&p->model->arch, AR_SLOT_GATE) ? ar__arena_f32(&p->arena, fused ? 2 * floats : floats) : NULL;
     a->up = fused ? a->gate + ff : ar__arena_f32(&p->arena, floats);
     bool out = ar__arch_has(&p->model->arch, AR_SLOT_MLP_OUT_NORM);
     a->down = out ? ar__arena_f32(&p->arena, p->spec.tokens * (size_t)p->model->arch.dim) : NULL;
     a->rstd_down = out ? ar__arena_f32(&p->arena, p->spec.tokens) : NULL;
     for (int s = AR_SLOT_GATE_UP; s <= AR_SLOT_DOWN; s++) a->su[s] = place_su(p, layer, (ar_slot)s);
-}
-
-static void borrow_attention(ar_acts *a, const ar_acts *from) {
-    ar_acts own = *a;
-    *a = *from;
-    a->x = own.x;
-    a->gate = own.gate;
-    a->up = own.up;
-    a->down = own.down;
-    a->rstd_down = own.rstd_down;
-    for (int s = AR_SLOT_GATE_UP; s <= AR_SLOT_DOWN; s++) a->su[s] = own.su[s];
+    ar__ple_place_acts(p, a);
+    for (int s = AR_SLOT_PLE_GATE; s <= AR_SLOT_PLE_PROJECTION; s++) a->su[s] = place_su(p, layer, (ar_slot)s);
 }
 
 static void borrow_mlp(ar_acts *a, const ar_acts *from) {
@@ -85,6 +107,14 @@ static void borrow_mlp(ar_acts *a, const ar_acts *from) {
     a->down = from->down;
     a->rstd_down = from->rstd_down;
     for (int s = AR_SLOT_GATE_UP; s <= AR_SLOT_DOWN; s++) a->su[s] = from->su[s];
+    ar__ple_borrow_acts(a, from);
+}
+
+static void borrow_attention(ar_acts *a, const ar_acts *from) {
+    ar_acts own = *a;
+    *a = *from;
+    a->x = own.x;
+    borrow_mlp(a, &own);
 }
 
 /* Layers that keep no x pass it on in one buffer, which the last layer's output takes as well: it is dead before p->dh,
@@ -136,11 +166,28 @@ static void place_linear_scratch(ar_pass *p) {
     s->dz = p->spec.dora && p->spec.train ? ar__arena_f32(&p->arena, out) : NULL;
 }
 
+/* Elements of a head that one of the record's ropes turns. */
+static size_t head_of(const ar_arch *a, int rope) { return (size_t)(a->ropes > 1 && rope == 1 ? a->head_dim : a->full_head_dim); }
+
+/* Keys and values outlive their layer where later ones take them. */
+static void place_lent(ar_pass *p) {
+    const ar_model *m = p->model;
+    for (size_t i = 0; i < (size_t)m->arch.layers; i++) {
+        const ar_layer *l = &m->layers[i];
+        ar_kv_lent *to = &p->lent[l->window != 0];
+        size_t floats = p->spec.tokens * l->kv_heads * l->head_dim;
+        if (!l->kv_lent) continue;
+        to->k = ar__arena_f32(&p->arena, floats);
+        to->v = ar__arena_f32(&p->arena, floats);
+        to->dk = p->spec.train ? ar__arena_f32(&p->arena, floats) : NULL;
+        to->dv = p->spec.train ? ar__arena_f32(&p->arena, floats) : NULL;
+    }
+}
+
 static void place_common(ar_pass *p) {
     const ar_arch *a = &p->model->arch;
     ar_arena *m = &p->arena;
     size_t t = p->spec.tokens, floats = t * (size_t)a->dim;
-    ar_attention at = attention_of(p->model);
     const ar_runtime *rt = p->model->rt;
     p->h = ar__arena_f32(m, floats);
     p->dx = p->spec.train ? ar__arena_f32(m, floats) : NULL;
@@ -151,7 +198,7 @@ static void place_common(ar_pass *p) {
     for (int i = 0; i < a->ropes; i++) {
         ar_rope *rope = &p->rope[i];
         *rope = (ar_rope){
-            .half = (size_t)a->rotary_dim / 2, .head = (size_t)a->head_dim, .positions = p->spec.longest, .neighbours = a->rope_neighbours};
+            .half = (size_t)ar__rope_dim(a, i) / 2, .head = head_of(a, i), .positions = p->spec.longest, .neighbours = a->rope_neighbours};
         size_t entries = rope->positions * rope->half;
         rope->cos = ar__arena_f32(m, entries);
         rope->sin = ar__arena_f32(m, entries);
@@ -162,24 +209,28 @@ static void place_common(ar_pass *p) {
         rope->far_sin = far ? ar__arena_f32(m, entries) : NULL;
         rope->gain = a->rope[i].query_beta != 0.0 ? ar__arena_f32(m, rope->positions) : NULL;
     }
-    size_t each = (rt->ops->attention_scratch(rt, &at) + 15) / 16 * 16;
+    size_t each = (attention_scratch(p) + 15) / 16 * 16;
     p->attention.scratch = ar__arena_f32(m, each * (size_t)rt->threads);
     p->attention.blocks = ar__arena_take(m, (t / AR_ATTENTION_BLOCK + p->spec.samples + 1) * sizeof *p->attention.blocks);
     size_t positions = rank_at(&p->spec, ar__module_positions(a));
     p->su_embed = rank_at(&p->spec, 0) ? ar__arena_f32(m, t * rank_at(&p->spec, 0)) : NULL;
     p->su_positions = positions ? ar__arena_f32(m, t * positions) : NULL;
     p->position = a->learned ? ar__arena_take(m, t * sizeof *p->position) : NULL;
+    place_lent(p);
+    ar__ple_place(p);
     p->dh_mlp = a->parallel && p->spec.train ? ar__arena_f32(m, floats) : NULL;
     place_linear_scratch(p);
 }
 
 static void place_attention(ar_pass *p) {
     const ar_arch *a = &p->model->arch;
-    size_t t = p->spec.tokens, q = t * (size_t)(a->heads * a->head_dim), kv = t * (size_t)(a->kv_heads * a->head_dim);
+    widths w = widths_of(p, SIZE_MAX);
+    size_t t = p->spec.tokens, q = t * w.q, kv = t * w.kv;
     ar_arena *m = &p->arena;
     p->attention.joined = ar__arch_has(a, AR_SLOT_QKV) ? ar__arena_f32(m, q + 2 * kv) : NULL;
     p->attention.q_rot = a->qk_norm ? ar__arena_f32(m, q) : NULL;
     p->attention.k_rot = a->qk_norm ? ar__arena_f32(m, kv) : NULL;
+    p->attention.v_normed = a->v_norm ? ar__arena_f32(m, kv) : NULL;
     if (!p->spec.train) return;
     p->attention.dq = ar__arena_f32(m, q);
     p->attention.dk = ar__arena_f32(m, kv);
@@ -218,7 +269,7 @@ static void place(ar_pass *p) {
     ar_mark shared = ar__arena_mark(&p->arena);
     place_attention(p);
     ar__arena_reset(&p->arena, shared);
-    p->act = ar__arena_f32(&p->arena, p->spec.tokens * (size_t)p->model->arch.ff);
+    p->act = ar__arena_f32(&p->arena, p->spec.tokens * widths_of(p, SIZE_MAX).ff);
     ar__arena_reset(&p->arena, kept);
     place_head(p);
 }
@@ -228,7 +279,6 @@ static ar_pass *measured(const ar_model *m, const ar_pass_spec *spec) {
     if (!p) return NULL;
     p->model = m;
     p->spec = *spec;
-    p->mlp_ld = ar__arch_has(&m->arch, AR_SLOT_GATE_UP) ? 2 * (size_t)m->arch.ff : (size_t)m->arch.ff;
     p->head.piece = ar__head_piece(m);
     p->head.most = p->head.piece * ar__max(spec->head_pieces, 1);
     p->acts = ar__alloc((size_t)m->arch.layers + 1, sizeof *p->acts);

@@ -25,6 +25,7 @@ typedef struct ar_pass_spec {
     size_t again, mlp_again;         /* layers that keep x alone, the lowest ones; and above these, that keep all but gate and up */
     int lowest_layer;                /* backward stops below this layer; layers: only the head trains */
     bool embed_grad;                 /* something below layer 0 trains */
+    bool ple_grad;                   /* of per-layer embeddings what stands before the layers trains */
     size_t head_pieces;              /* of the head's rows that are held at a time; 0: one */
 } ar_pass_spec;
 
@@ -37,18 +38,19 @@ typedef struct ar_acts {
     float *mid;       /* [T, dim] residual after attention */
     float *q, *k, *v; /* q, k after RoPE; but raw where the family norms them, whose backward reads them */
     float *att, *lse; /* attention output, log-sum-exp [T, heads] */
-    float *gate, *up; /* rows mlp_ld apart, of one matrix where one linear gives both; gate NULL: the MLP has none */
-    float *rstd_attn, *rstd_mlp, *rstd_q, *rstd_k;
-    float *o, *down;           /* [T, dim] what the sublayers' last linears gave, where a norm stands behind them */
-    float *rstd_o, *rstd_down; /* of these norms */
-    float *su[AR_SLOT_COUNT];  /* s A x of each site, for slots that carry pairs */
+    float *gate, *up; /* rows ar__mlp_ld apart, of one matrix where one linear gives both; gate NULL: the MLP has none */
+    float *rstd_attn, *rstd_mlp, *rstd_q, *rstd_k, *rstd_v;
+    float *o, *down;                          /* [T, dim] what the sublayers' last linears gave, where a norm stands behind them */
+    float *rstd_o, *rstd_down;                /* of these norms */
+    float *y, *ple_gate, *ple_out, *rstd_ple; /* of per-layer embeddings: model/ple.h */
+    float *su[AR_SLOT_COUNT];                 /* s A x of each site, for slots that carry pairs */
 } ar_acts;
 
 /* Keys and values of several sequences, per layer, after RoPE.  A sequence begins anew when its past is set to 0. */
 typedef struct ar_kv_cache {
     size_t sequences, capacity;
     size_t *past;         /* [sequences] tokens that each holds */
-    float **k, **v;       /* [layers] of [sequences, capacity, kv_heads * head_dim] */
+    float **k, **v;       /* [layers] of [sequences, capacity, kv_heads * head_dim]; a layer that takes an earlier one's has that one's */
     size_t *reach;        /* [sequences] tokens that each will hold, where that is known: longrope turns by it; 0: what it holds */
     size_t *begin, *keys; /* [sequences] of the batch at work, per sample: position of its first row, row of its first key */
 } ar_kv_cache;
@@ -60,10 +62,22 @@ typedef struct ar_tail {
     size_t *row, *start, *position;
 } ar_tail;
 
+/* Keys and values, turned and normed, that later layers take too, and what their gradients come to; of layers without and with the window.
+ */
+typedef struct ar_kv_lent {
+    float *k, *v, *dk, *dv;
+} ar_kv_lent;
+
+/* Of per-layer embeddings (model/ple.h): [T, layers · P], a slice of it, [T, P], and the MLP-like product's. */
+typedef struct ar_ple_memory {
+    float *input, *grad, *rstd, *slice, *act, *su_table, *su_mix;
+} ar_ple_memory;
+
 /* Attention's: of one layer at a time. */
 typedef struct ar_attention_memory {
     float *joined;                     /* q, k, v (and their gradients) as one linear gives them; NULL: three linears do */
-    float *q_rot, *k_rot;              /* NULL unless the family norms q and k */
+    float *q_rot, *k_rot;              /* NULL unless the family norms q and k, */
+    float *v_normed;                   /* values */
     float *dq, *dk, *dv, *dout, *dsum; /* its backward's */
     float *scratch;                    /* all threads' */
     ar_block *blocks;
@@ -97,7 +111,8 @@ typedef struct ar_pass {
     ar_linear_scratch linear;
     ar_rope rope[AR_ROPES];
     bool *far; /* [samples] of the batch: turned by rope's far tables; NULL: there are none */
-    size_t mlp_ld;
+    ar_kv_lent lent[2];
+    ar_ple_memory ple;
     size_t rope_length; /* of the sequence that the tables were made for (dynamic scaling) */
 } ar_pass;
 

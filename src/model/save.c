@@ -55,6 +55,16 @@ static ar_status add_activation(ar_st_writer *w, const ar_model *m, int64_t laye
     return s;
 }
 
+static ar_status add_scalar(ar_st_writer *w, const ar_model *m, int64_t layer, ar_error *err) {
+    const int64_t one[] = {1};
+    ar_buf name = {0};
+    ar__buf_printf(&name, AR_SCALAR_PATH, m->arch.names->prefix, (long long)layer);
+    ar_status s =
+        name.failed ? ar__fail_memory(err, "layer_scalar") : ar__st_writer_add(w, name.data, AR_F32, 1, one, &m->layers[layer].scalar, err);
+    ar__buf_release(&name);
+    return s;
+}
+
 static ar_status save_weights(const ar_model *m, const char *path, ar_error *err) {
     ar_st_writer *w = NULL;
     void **rounded = ar__alloc(2 * m->module_count, sizeof *rounded);
@@ -68,6 +78,7 @@ static ar_status save_weights(const ar_model *m, const char *path, ar_error *err
         if (!s && mod->has_bias) s = add_tensor(w, m, i, ".bias", &bias, &rounded[2 * i + 1], err);
     }
     for (int64_t l = 0; !s && m->arch.activation == AR_XIELU && l < m->arch.layers; l++) s = add_activation(w, m, l, err);
+    for (int64_t l = 0; !s && m->arch.layer_scalar && l < m->arch.layers; l++) s = add_scalar(w, m, l, err);
     if (!s) s = ar__st_writer_meta(w, "format", "pt", err);
     if (!s) s = ar__st_writer_save(w, path, err);
     ar__st_writer_free(w);

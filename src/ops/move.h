@@ -29,6 +29,8 @@ typedef void ar_qkv_join_fn(const ar_runtime *rt, float *joined, const ar_qkv *f
 
 /* dst[i][j] = src[i][j] for j < width, in rows of `stride` elements: the columns that begin dst. */
 typedef void ar_columns_put_fn(const ar_runtime *rt, float *dst, size_t stride, const float *src, size_t rows, size_t width);
+/* The other way: from rows of `stride` elements the columns that begin src. */
+typedef void ar_columns_take_fn(const ar_runtime *rt, float *dst, const float *src, size_t stride, size_t rows, size_t width);
 
 /* Keys or values of the blocks' rows to their places in a cache. */
 typedef void ar_rows_store_fn(const ar_runtime *rt, float *cache, const float *x, const ar_block *blocks, size_t block_count, size_t width);

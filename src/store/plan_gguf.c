@@ -26,7 +26,7 @@ static ar_status add_bias(ar_storing *st, const ar_base_weight *w, const char *s
 
 static ar_status add_module(ar_storing *st, const ar_base_weight *w, const ar_name_row *row, const char *stem, ar_error *err) {
     const ar_name_map *names = st->info->names;
-    bool positions = row == ar__names_positions(names), matrix = w->dims == 2 && !positions;
+    bool positions = row->slot == AR_SLOT_POSITIONS, matrix = w->dims == 2 && !positions;
     int64_t shape[2] = {w->n_out, w->n_in};
     ar_row_map order;
     ar_buf name = {0};

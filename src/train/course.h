@@ -35,9 +35,10 @@ typedef struct ar_course {
     bool turns;        /* pairs of plain texts are conversations, written so */
     ar_dataset *data, *eval_data;
     ar_data_stats stats, eval_stats;
-    ar_pass_spec need;   /* what the learners need of a pass, all together: samples, ranks, dora, dropout, lowest_layer, embed_grad */
-    int *ranks;          /* of it: the largest by module */
-    size_t learners;     /* that joined */
+    ar_pass_spec
+        need;        /* what the learners need of a pass, all together: samples, ranks, dora, dropout, lowest_layer, embed_grad, ple_grad */
+    int *ranks;      /* of it: the largest by module */
+    size_t learners; /* that joined */
     int64_t fixed_bytes; /* anonymous memory before the pass: parameters, state, tokenizer, data, libraries */
     int64_t budget;      /* what is left for the pass; 0: unknown */
     ar_choice choice;

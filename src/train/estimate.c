@@ -25,7 +25,9 @@ static double flops_per_token(const ar_learner *l, size_t length) {
     const ar_arch *a = &l->course->model->arch;
     bool full = l->o.learner.method == AR_METHOD_FULL;
     double linear = (double)ar__arch_linear_params(a) * (full ? 6.0 : 4.0);
-    double attention = 3.5 * 2.0 * (double)length * (double)(a->heads * a->head_dim) * (double)a->layers;
+    double wide = 0.0;
+    for (int64_t i = 0; i < a->layers; i++) wide += (double)(a->heads * ar__arch_head_dim(a, i));
+    double attention = 3.5 * 2.0 * (double)length * wide;
     return linear + pair_flops(l) + attention + (full ? 6.0 : 4.0) * (double)a->vocab * (double)a->dim;
 }
 

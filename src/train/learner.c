@@ -176,6 +176,7 @@ static void join(const ar_learner *l) {
     need->samples += ar__step_samples(&l->o);
     need->dropout = need->dropout || l->o.learner.dropout > 0.0;
     need->embed_grad = need->embed_grad || l->list.embed;
+    need->ple_grad = need->ple_grad || l->list.ple;
     if (l->list.lowest_layer < need->lowest_layer) need->lowest_layer = l->list.lowest_layer;
     if (!at) return;
     need->dora = need->dora || at->dora_count;

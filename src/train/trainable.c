@@ -33,9 +33,10 @@ static ar_status add(ar_trainables *t, const char *path, const char *suffix, ar_
 }
 
 static void reach(ar_trainables *t, const ar_model *m, size_t module) {
-    bool embedding = module == 0 || module == ar__module_positions(&m->arch);
-    int layer = embedding ? 0 : module >= ar__module_norm(&m->arch) ? (int)m->arch.layers : (int)((module - 1) / AR_SLOT_COUNT);
+    bool embedding = module == 0 || module == ar__module_positions(&m->arch), ple = module >= ar__module_ple_table(&m->arch);
+    int layer = embedding || ple ? 0 : module >= ar__module_norm(&m->arch) ? (int)m->arch.layers : (int)((module - 1) / AR_SLOT_COUNT);
     if (embedding) t->embed = true;
+    if (ple) t->ple = true;
     if (layer < t->lowest_layer) t->lowest_layer = layer;
 }
 
@@ -181,7 +182,7 @@ static ar_status add_weight(ar_trainables *out, ar_model *m, size_t i, bool mome
 }
 
 ar_status ar__trainables_from_model(ar_trainables *out, ar_model *m, bool moments, ar_error *err) {
-    *out = (ar_trainables){.lowest_layer = 0, .embed = true};
+    *out = (ar_trainables){.lowest_layer = 0, .embed = true, .ple = m->arch.ple_dim > 0};
     ar_status s = reserve(out, m->rt, model_state(m, moments ? 3 : 1), err);
     for (size_t i = 0; !s && i < m->module_count; i++) {
         const ar_module *mod = &m->modules[i];

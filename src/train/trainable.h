@@ -15,6 +15,7 @@ typedef struct ar_trainables {
     ar_arena state;           /* gradients and moments */
     int lowest_layer;         /* lowest layer with a trainable; the number of layers if only the head has */
     bool embed;               /* the embedding trains */
+    bool ple;                 /* the table, projection or norm of per-layer embeddings does */
 } ar_trainables;
 
 /* What of an attached adapter trains. */

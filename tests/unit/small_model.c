@@ -95,6 +95,23 @@ static void make_batch(small *s, const size_t *lengths) {
                           .targets = s->targets};
 }
 
+static void fill(ar_model *m, int64_t layer, ar_slot slot, float value) {
+    size_t module = ar__module_at(layer, slot);
+    for (size_t i = 0; m->owned[module].weight && i < (size_t)m->modules[module].n_out; i++) m->owned[module].weight[i] = value;
+}
+
+/* Where scores are not divided by the root of a head's size and all that is added is normed, random weights make a landscape so rough that
+ * no difference shows its slope: q and what is added are smaller, as in trained models.  Layers' factors are other than 1. */
+static void make_gentle(ar_model *m) {
+    for (int64_t l = 0; m->arch.layer_scalar && l < m->arch.layers; l++) {
+        fill(m, l, AR_SLOT_Q_NORM, 0.3f);
+        fill(m, l, AR_SLOT_ATTN_OUT_NORM, 0.4f);
+        fill(m, l, AR_SLOT_MLP_OUT_NORM, 0.4f);
+        fill(m, l, AR_SLOT_PLE_NORM, 0.3f);
+        m->layers[l].scalar = 0.8f + 0.1f * (float)l;
+    }
+}
+
 small small_open(const small_case *c, const size_t *lengths, int threads, const char *isa, const char *backend, bool recompute) {
     small s = {0};
     ar_error err;
@@ -105,6 +122,7 @@ small small_open(const small_case *c, const size_t *lengths, int threads, const 
     unlink(path);
     for (size_t i = 0; i < s.model->module_count; i++)
         if (s.model->owned[i].bias) jitter(s.model->owned[i].bias, (size_t)s.model->modules[i].n_out, 3000 + i, 0.2);
+    make_gentle(s.model);
     if (c->full)
         must(ar__trainables_from_model(&s.list, s.model, false, &err), &err);
     else
@@ -119,7 +137,8 @@ small small_open(const small_case *c, const size_t *lengths, int threads, const 
                          .train = true,
                          .again = recompute ? SIZE_MAX : 0,
                          .lowest_layer = s.list.lowest_layer,
-                         .embed_grad = s.list.embed};
+                         .embed_grad = s.list.embed,
+                         .ple_grad = s.list.ple};
     must(ar__pass_new(&s.pass, s.model, &spec, &err), &err);
     return s;
 }

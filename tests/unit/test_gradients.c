@@ -51,6 +51,19 @@
     ",\"model_type\":\"gemma2\",\"head_dim\":8,\"sliding_window\":5,\"query_pre_attn_scalar\":6,\"attn_logit_softcapping\":1.5,"           \
     "\"final_logit_softcapping\":2"
 #define GEMMA3 ",\"model_type\":\"gemma3_text\",\"head_dim\":8,\"sliding_window\":5,\"sliding_window_pattern\":2"
+/* Layers 0 w, 1 F, 2 w, 3 w, 4 F; the last two take the keys and values of 2 and 1; MLPs of these twice as wide. */
+#define GEMMA4                                                                                                                             \
+    "{\"model_type\":\"gemma4_text\",\"vocab_size\":61,\"hidden_size\":24,\"intermediate_size\":20,\"num_hidden_layers\":5,"               \
+    "\"num_attention_heads\":4,\"num_key_value_heads\":2,\"head_dim\":6,\"global_head_dim\":8,\"max_position_embeddings\":256,"            \
+    "\"initializer_range\":0.25,\"rms_norm_eps\":0.01,\"sliding_window\":5,\"final_logit_softcapping\":2,\"hidden_size_per_layer_input\":" \
+    "12,"                                                                                                                                  \
+    "\"vocab_size_per_layer_input\":64,\"num_kv_shared_layers\":2,\"use_double_wide_mlp\":true,\"layer_types\":[\"sliding_attention\","    \
+    "\"full_attention\",\"sliding_attention\",\"sliding_attention\",\"full_attention\"]}"
+/* Full layers have one key/value head, whose values are its keys before the norm; no per-layer embeddings. */
+#define GEMMA4_KV                                                                                                                          \
+    ",\"model_type\":\"gemma4_text\",\"head_dim\":6,\"sliding_window\":5,\"hidden_size_per_layer_input\":0,\"attention_k_eq_v\":true,"     \
+    "\"attention_bias\":true,\"layer_types\":[\"sliding_attention\",\"full_attention\"],"                                                  \
+    "\"per_layer_config\":{\"1\":{\"head_dim\":8,\"num_key_value_heads\":1}}"
 #define ROPE3                                                                                                                              \
     ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,\"original_max_position_"       \
     "embeddings\":32}"
@@ -107,6 +120,16 @@ static const small_case cases[] = {
     {"gemma2, everything", GEMMA2, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"gemma3_text, two rotary embeddings", GEMMA3, "all-linear", "q_norm,norm", true, false, 0.0, AR_BIAS_NONE},
     {"gemma3_text, everything", GEMMA3, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"gemma4_text, keys and values shared", GEMMA4, "all-linear", NULL, false, false, 0.25, AR_BIAS_NONE},
+    {"gemma4_text, dora", GEMMA4, "all-linear,embed_tokens_per_layer", NULL, true, false, 0.0, AR_BIAS_NONE},
+    {"gemma4_text, norms of values' sources", GEMMA4, "layers.4.self_attn.q_proj", "q_norm,k_norm,per_layer_projection_norm", false, false,
+     0.0, AR_BIAS_NONE},
+    {"gemma4_text, what is before the layers", GEMMA4, "per_layer_model_projection,embed_tokens", "post_per_layer_input_norm", false, false,
+     0.0, AR_BIAS_NONE},
+    {"gemma4_text, a source alone", GEMMA4, "layers.1.self_attn.k_proj,layers.2.self_attn.v_proj", NULL, false, false, 0.0, AR_BIAS_NONE},
+    {"gemma4_text, everything", GEMMA4, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"gemma4_text, values are keys", GEMMA4_KV, "all-linear", "k_norm", false, false, 0.0, AR_BIAS_ALL},
+    {"gemma4_text, values are keys, everything", GEMMA4_KV, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"llama, gelu", LLAMA ",\"hidden_act\":\"gelu\"", "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
     {"llama, everything", BIASED, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"qwen3, everything", QWEN3, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},

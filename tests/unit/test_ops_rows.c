@@ -376,6 +376,10 @@ static void rows_agree(void **state) {
         ops_ref->ops->columns_put(ops_ref, want, width, x, n, (width + 1) / 2);
         ops_assert_same(got, want, all, "columns_put");
         ops_assert_same(got + (n - 1) * width, x + (n - 1) * ((width + 1) / 2), (width + 1) / 2, "columns_put, last row");
+        ops_cpu->ops->columns_take(ops_cpu, got, x, width, n, (width + 1) / 2);
+        ops_ref->ops->columns_take(ops_ref, want, x, width, n, (width + 1) / 2);
+        ops_assert_same(got, want, all, "columns_take");
+        ops_assert_same(got + (n - 1) * ((width + 1) / 2), x + (n - 1) * width, (width + 1) / 2, "columns_take, last row");
         ar_block blocks[2] = {{0, 1, 0, 1, 2}, {1, n - 1, 5, 0, n - 1}};
         float *cache = ops_zeros(all + 8 * width), *cache2 = ops_zeros(all + 8 * width);
         ops_cpu->ops->rows_store(ops_cpu, cache, x, blocks, 2, width);

@@ -48,6 +48,11 @@ void ar__cpu_columns_put(const ar_runtime *rt, float *dst, size_t stride, const 
     for (size_t i = 0; i < rows; i++) memcpy(dst + i * stride, src + i * width, width * sizeof *dst);
 }
 
+void ar__cpu_columns_take(const ar_runtime *rt, float *dst, const float *src, size_t stride, size_t rows, size_t width) {
+    (void)rt;
+    for (size_t i = 0; i < rows; i++) memcpy(dst + i * width, src + i * stride, width * sizeof *dst);
+}
+
 /* Runs of a row that lie together: `count` of them in each part, `run` elements each. */
 static size_t qkv_runs(size_t *q_run, size_t *kv_run, const ar_qkv *x) {
     *q_run = x->head ? x->head : x->q_width;

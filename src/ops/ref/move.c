@@ -36,6 +36,11 @@ void ar__ref_columns_put(const ar_runtime *rt, float *dst, size_t stride, const 
     for (size_t i = 0; i < rows; i++) copy(dst + i * stride, src + i * width, width);
 }
 
+void ar__ref_columns_take(const ar_runtime *rt, float *dst, const float *src, size_t stride, size_t rows, size_t width) {
+    (void)rt;
+    for (size_t i = 0; i < rows; i++) copy(dst + i * width, src + i * stride, width);
+}
+
 /* From the last, since a row moves to itself or behind. */
 void ar__ref_rows_spread(const ar_runtime *rt, float *x, size_t rows, const size_t *row, size_t count, size_t width) {
     for (size_t i = count; i-- > 0;) copy(x + row[i] * width, x + i * width, width);
