@@ -10,7 +10,7 @@ STORIES = os.path.join(ROOT, "..", "shared", "material", "models", "stories260k"
 
 try:
     import peft, torch, transformers as tf
-    from safetensors.torch import load_file
+    from safetensors.torch import load_file, save_file
 except ImportError as e:
     print(f"skip logits {e}")
     sys.exit(0)
@@ -25,12 +25,16 @@ PHI3 = tf.Phi3Config(**dict(SIZES, max_position_embeddings=128), pad_token_id=0,
 
 PLAIN = {k: v for k, v in dict(SIZES, num_attention_heads=4).items() if k not in ("rms_norm_eps", "num_key_value_heads")}
 NEOX = dict(PLAIN, hidden_size=64)
+GEMMA4 = dict(SIZES, num_hidden_layers=7, head_dim=10, global_head_dim=16, sliding_window=9, final_logit_softcapping=4.0, pad_token_id=0,
+              layer_types=["sliding_attention", "sliding_attention", "full_attention"] * 2 + ["full_attention"])
+GEMMA4_SHARED = dict(GEMMA4, hidden_size_per_layer_input=12, vocab_size_per_layer_input=310, num_kv_shared_layers=3, use_double_wide_mlp=True)
+GEMMA4_KV = dict(GEMMA4, hidden_size_per_layer_input=0, attention_k_eq_v=True, num_global_key_value_heads=1)
 GPT2 = dict(n_embd=48, n_layer=3, n_head=4, n_positions=64, vocab_size=300, bos_token_id=1, eos_token_id=2)
 
 
-def case(name, config, dtype="float32", length=50, old=False, sharded=False, bare=False):
-    """bare: the file leaves out what has a default."""
-    return dict(name=name, config=config, dtype=dtype, length=length, old=old, sharded=sharded, bare=bare)
+def case(name, config, dtype="float32", length=50, old=False, sharded=False, bare=False, hub=False):
+    """bare: the file leaves out what has a default; hub: gemma 4 as it is published, not as transformers saves it."""
+    return dict(name=name, config=config, dtype=dtype, length=length, old=old, sharded=sharded, bare=bare, hub=hub)
 
 
 CASES = [
@@ -110,6 +114,15 @@ CASES = [
                                             final_logit_softcapping=3.0, rope_parameters=GEMMA3)),
     case("gemma3_text, old spelling", tf.Gemma3TextConfig(**dict(SIZES, num_hidden_layers=7), head_dim=16, sliding_window=9,
                                                           rope_parameters=GEMMA3), old=True),
+    case("gemma4_text, keys and values shared", tf.Gemma4TextConfig(**GEMMA4_SHARED)),
+    case("gemma4_text, keys and values shared, as published", tf.Gemma4TextConfig(**GEMMA4_SHARED), hub=True),
+    case("gemma4_text, three quarters of a rotation, bfloat16", tf.Gemma4TextConfig(**GEMMA4_SHARED, rope_parameters=dict(
+        full_attention=dict(rope_type="proportional", rope_theta=1e5, partial_rotary_factor=0.7, factor=2.0),
+        sliding_attention=dict(rope_type="default", rope_theta=1e3))), dtype="bfloat16", sharded=True),
+    case("gemma4_text, values are keys", tf.Gemma4TextConfig(**GEMMA4_KV)),
+    case("gemma4_text, values are keys, biases, as published", tf.Gemma4TextConfig(**GEMMA4_KV, attention_bias=True), hub=True),
+    case("gemma4_text, window past the blocks, no cap", tf.Gemma4TextConfig(**dict(GEMMA4_SHARED, sliding_window=70, max_position_embeddings=256,
+         final_logit_softcapping=None, tie_word_embeddings=False)), length=200),
     case("gemma3_text, a pattern of 3", tf.Gemma3TextConfig(**SIZES, head_dim=16, sliding_window=9, sliding_window_pattern=3)),
     *(case(f"{c.model_type}, defaults left out", c, bare=True) for c in (
         tf.LlamaConfig(**SIZES), tf.MistralConfig(**SIZES), tf.Qwen2Config(**SIZES), tf.Qwen3Config(**SIZES, head_dim=8), tf.GraniteConfig(**SIZES),
@@ -121,6 +134,7 @@ CASES = [
         tf.NemotronConfig(**PLAIN, num_key_value_heads=2), tf.Cohere2Config(**PLAIN, num_key_value_heads=2, pad_token_id=0),
         tf.ApertusConfig(**SIZES, pad_token_id=0), tf.HunYuanDenseV1Config(**SIZES, head_dim=8, pad_token_id=0),
         tf.Ministral3Config(**SIZES, head_dim=8), tf.Phi3Config(**SIZES, pad_token_id=0), tf.Glm4Config(**SIZES, head_dim=8, pad_token_id=0),
+        tf.Gemma4TextConfig(**dict(SIZES, num_hidden_layers=7), pad_token_id=0, hidden_size_per_layer_input=8, vocab_size_per_layer_input=300),
         tf.Gemma2Config(**SIZES, head_dim=8), tf.Gemma3TextConfig(**dict(SIZES, num_hidden_layers=7), head_dim=8))),
     case("qwen3, bfloat16", tf.Qwen3Config(**SIZES, head_dim=8), dtype="bfloat16"),
 ]
@@ -133,15 +147,33 @@ def run(*command):
     return r.stdout
 
 
+def publish(config, folder):
+    """gemma 4 on the hub: sizes of layers without the window by names of their own, and keys and values also of layers that share others'."""
+    path, weights = os.path.join(folder, "config.json"), os.path.join(folder, "model.safetensors")
+    j, tensors = json.load(open(path)), load_file(weights)
+    sizes = next(iter(j.pop("per_layer_config").values()))
+    j |= dict(global_head_dim=sizes["head_dim"], num_global_key_value_heads=sizes.get("num_key_value_heads"))
+    json.dump(j, open(path, "w"))
+    for layer in range(j["num_hidden_layers"] - j["num_kv_shared_layers"], j["num_hidden_layers"]):
+        for name in ("k_proj", "v_proj", "k_norm"):
+            tensors[f"model.layers.{layer}.self_attn.{name}.weight"] = tensors[f"model.layers.0.self_attn.{name}.weight"].clone()
+    save_file(tensors, weights, metadata={"format": "pt"})
+
+
 def build(c, folder):
     torch.manual_seed(len(c["name"]))
     c["config"]._attn_implementation = "eager"
     model = tf.AutoModelForCausalLM.from_config(c["config"]).eval()
     with torch.no_grad():
-        for name, q in model.named_parameters():
+        scalars = [(n, b) for n, b in model.named_buffers() if n.endswith("layer_scalar")]
+        for name, q in [*model.named_parameters(), *scalars]:
             q.normal_(0, 1.0 / q.shape[-1] ** 0.5) if q.ndim > 1 else q.add_(torch.randn_like(q) * 0.2)
+            if scalars and name.endswith("q_norm.weight"):
+                q.mul_(0.3)  # scores are not divided by the root of a head's size
     model = model.to(getattr(torch, c["dtype"]))
     model.save_pretrained(folder, **(dict(max_shard_size="40KB") if c["sharded"] else {}))
+    if c["hub"]:
+        publish(c["config"], folder)
     path = os.path.join(folder, "config.json")
     j = json.load(open(path))
     if c["old"]:
@@ -250,6 +282,11 @@ def main():
                     continue
                 failed += attempt(f"greedy {name} '{prompt}'", check_generation, folder, prompt)
                 failed += attempt(f"cache {name} '{prompt}'", check_cache, folder, prompt)
+        for name, sizes in (("shared", dict(GEMMA4_SHARED, vocab_size_per_layer_input=2048)), ("values are keys", GEMMA4_KV)):
+            folder = os.path.join(work, f"gemma4 {name}")
+            build(case("gemma4", tf.Gemma4TextConfig(**dict(sizes, vocab_size=2048, max_position_embeddings=256))), folder)
+            failed += attempt(f"greedy gemma4_text, {name}", check_generation, folder, "Lily and Tom went to the")
+            failed += attempt(f"cache gemma4_text, {name}", check_cache, folder, "Lily and Tom went to the")
     return 1 if failed else 0
 
 

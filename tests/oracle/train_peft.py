@@ -68,6 +68,10 @@ CASES = [
     ("gemma2", [], None),
     ("gemma2", ["--dora"], None),
     ("gemma2", ["--modules-to-save", "lm_head", "--targets", "q_proj,down_proj"], None),
+    ("gemma4_text", ["--eps", "1e-5"], None),  # at 1e-8 the noise of PEFT's own f32 in s·B·A is of the size of the bound
+    ("gemma4_text", ["--eps", "1e-5", "--dora"], None),
+    ("gemma4-kv", ["--eps", "1e-5"], None),
+    ("gemma4_text", ["--eps", "1e-5", "--modules-to-save", "lm_head", "--targets", "q_proj,per_layer_projection"], None),
     ("gemma3", [], None),
     ("gemma3", ["--dora"], None),
     ("gemma3", ["--modules-to-save", "lm_head", "--targets", "q_proj,down_proj"], None),
