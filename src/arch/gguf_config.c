@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "arch/family.h"
+#include "arch/gguf_layers.h"
 #include "arch/gguf_table.h"
 #include "arch/names.h"
 #include "base/fail.h"
@@ -124,7 +125,7 @@ static ar_status put_key(const reader *r, const char *key, const char *const *fi
     const ar_gguf_kv *kv = find_key(r, key);
     double x = 0;
     bool flag;
-    if (!kv) return AR_OK;
+    if (!kv || (kv->is_array && ar__gguf_is_layered(r->family))) return AR_OK; /* gguf_layers.c */
     bool is_flag = !kv->is_array && ar__gguf_bool_at(&flag, kv, 0);
     ar_status s = is_flag ? AR_OK : read_number(&x, r, kv);
     if (s) return s;
@@ -386,6 +387,10 @@ static ar_status build(reader *r) {
     ar_status s = find_family(r);
     if (!s) s = refuse_others(r);
     if (!s) s = put_keys(r);
+    if (!s && ar__gguf_is_layered(r->family)) {
+        s = ar__gguf_put_layers(r->config, r->files, r->architecture, r->err);
+        return s ? s : put_tokens(r);
+    }
     if (!s) s = size_of_head(&head, r);
     if (!s) s = check_sizes(r, head);
     if (!s) s = put_rope(r);

@@ -22,6 +22,8 @@ const ar_gguf_field ar__gguf_fields[] = {
     {"residual_scale", {"residual_multiplier"}},
     {"logit_scale", {"logits_scaling", "logit_scale"}},
     {"use_parallel_residual", {"use_parallel_residual"}},
+    {"attention.shared_kv_layers", {"num_kv_shared_layers"}},
+    {"embedding_length_per_layer_input", {"hidden_size_per_layer_input"}},
     {NULL, {NULL}},
 };
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "arch/family.h"
+#include "arch/gguf_layers.h"
 #include "arch/gguf_table.h"
 #include "arch/names.h"
 #include "base/fail.h"
@@ -16,7 +17,7 @@ static const struct {
     const char *architecture;
     bool lists_layers, writes_none; /* attention.sliding_window_pattern; 0 where there is no window */
 } windows[] = {{"gemma2", false, false}, {"gemma3", false, false}, {"cohere2", false, false},
-               {"olmo2", true, false},   {"exaone4", true, false}, {"phi3", false, true}};
+               {"olmo2", true, false}, {"gemma4", true, false},   {"exaone4", true, false}, {"phi3", false, true}};
 
 typedef struct writer {
     ar_gguf_writer *w;
@@ -133,7 +134,8 @@ static ar_status put_all(writer *r) {
     if (!s) s = put_whole(r, "vocab_size", r->a->vocab);
     if (!s && r->a->ropes > 1 && !field_of(r, "rope_local_base_freq")) s = put_real(r, "rope.freq_base_swa", r->a->rope[1].theta);
     if (!s) s = put_windows(r);
-    return s ? s : put_rope(r);
+    if (!s) s = put_rope(r);
+    return s || !ar__gguf_is_layered(r->family) ? s : ar__gguf_write_layers(r->w, r->a, r->err);
 }
 
 ar_status ar__gguf_put_arch(ar_gguf_writer *w, const ar_arch *a, const json_t *config, const char *place, ar_error *err) {
@@ -173,8 +175,12 @@ ar_status ar__gguf_rope_factors(ar_gguf_factors out[AR_GGUF_FACTORS], int *count
     const ar_rope_config *rope = &a->rope[0];
     const double *const lists[] = {rope->long_factor, rope->short_factor};
     ar_status s = AR_OK;
-    *count = rope->kind == AR_ROPE_LLAMA3 ? 1 : rope->kind == AR_ROPE_LONG ? 2 : 0;
-    if (*count == 1) return llama3_factors(&out[0], a, err);
+    bool proportional = rope->kind == AR_ROPE_PROPORTIONAL;
+    *count = rope->kind == AR_ROPE_LLAMA3 || proportional ? 1 : rope->kind == AR_ROPE_LONG ? 2 : 0;
+    if (rope->kind == AR_ROPE_LLAMA3) return llama3_factors(&out[0], a, err);
+    if (proportional && !(s = add_factors(&out[0], "rope_freqs.weight", ar__rope_dim(a, 0) / 2, err)))
+        ar__gguf_proportional(out[0].value, a);
+    if (proportional) return s;
     for (int k = 0; !s && k < *count; k++)
         if (!(s = add_factors(&out[k], names[k], (int64_t)rope->factors, err)))
             for (size_t i = 0; i < rope->factors; i++) out[k].value[i] = (float)lists[k][i];

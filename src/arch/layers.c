@@ -106,7 +106,7 @@ static ar_status take_sizes(ar_arch *a, const ar_layer_source *r) {
 
 static ar_status take_sharing(ar_arch *a, const ar_layer_source *r) {
     a->kv_shared = r->c->kv_shared;
-    a->shared_wide = r->c->shared_wide;
+    a->shared_wide = r->c->shared_wide && a->kv_shared;
     if (a->kv_shared >= a->layers)
         return ar__fail(r->err, AR_ERR_VALUE, "%s: num_kv_shared_layers is %lld of %lld layers, wanted fewer", r->place,
                         (long long)a->kv_shared, (long long)a->layers);
@@ -120,7 +120,7 @@ static ar_status take_sharing(ar_arch *a, const ar_layer_source *r) {
 
 static ar_status take_embeddings(ar_arch *a, const ar_layer_source *r) {
     a->ple_dim = r->c->ple_dim;
-    a->ple_vocab = r->c->ple_vocab;
+    a->ple_vocab = a->ple_dim ? r->c->ple_vocab : 0;
     if (!a->ple_dim) a->absent |= 1u << AR_SLOT_PLE_GATE | 1u << AR_SLOT_PLE_PROJECTION | 1u << AR_SLOT_PLE_NORM;
     if (a->ple_dim && a->ple_vocab < a->vocab)
         return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: vocab_size_per_layer_input is %lld, wanted at least vocab_size, %lld", r->place,

@@ -38,7 +38,9 @@ typedef enum ar_slot {
     AR_SLOT_POSITIONS = AR_SLOT_COUNT,
     AR_SLOT_PLE_TABLE,
     AR_SLOT_PLE_MIX,
-    AR_SLOT_PLE_MIX_NORM
+    AR_SLOT_PLE_MIX_NORM,
+    /* Of a layer, but no module: the factor of its output, a tensor of one number. */
+    AR_SLOT_SCALAR
 } ar_slot;
 
 typedef struct ar_module {

@@ -36,7 +36,7 @@ typedef struct ar_name_prefix {
     const char *hf, *mlx;
 } ar_name_prefix;
 
-enum { AR_NAME_TYPES = 6, AR_NAME_PREFIXES = 4, AR_NAME_GROUPS = 5 };
+enum { AR_NAME_TYPES = 6, AR_NAME_PREFIXES = 4, AR_NAME_GROUPS = 7 };
 
 typedef struct ar_name_map {
     const char *gguf;                      /* general.architecture */
@@ -99,9 +99,8 @@ const ar_name_map *ar__names_guess(const char *hf_path);
 enum { AR_XIELU_NUMBERS = 4 };
 extern const char *const ar__xielu_names[AR_XIELU_NUMBERS];
 
-/* Where a layer's output has its factor (gemma 4), in Hugging Face's files, prefix and layer, and in GGUF's. */
+/* Where a layer's output has its factor (gemma 4), in Hugging Face's files, prefix and layer: the whole name of a tensor. */
 #define AR_SCALAR_PATH "%slayers.%lld.layer_scalar"
-#define AR_SCALAR_GGUF "blk.%lld.layer_output_scale"
 
 /* A row order for one weight, checked against its shape. */
 typedef struct ar_row_map {

@@ -87,6 +87,7 @@ static const ar_name_row norms_phi_qk[] = {NORM(Q_NORM, "self_attn.q_layernorm",
 static const ar_name_row norms_gemma2[] = {
     NORM(ATTN_NORM, "input_layernorm", "attn_norm"), NORM(ATTN_OUT_NORM, "post_attention_layernorm", "post_attention_norm"),
     NORM(MLP_NORM, "pre_feedforward_layernorm", "ffn_norm"), NORM(MLP_OUT_NORM, "post_feedforward_layernorm", "post_ffw_norm"), END};
+static const ar_name_row layer_scalar[] = {NORM(SCALAR, "layer_scalar", "layer_output_scale"), END};
 static const ar_name_row per_layer_embeddings[] = {LINEAR(PLE_GATE, "per_layer_input_gate", "inp_gate"),
                                                    LINEAR(PLE_PROJECTION, "per_layer_projection", "proj"),
                                                    NORM(PLE_NORM, "post_per_layer_input_norm", "post_norm"), END};
@@ -136,7 +137,7 @@ static const ar_name_map table[] = {
      .prefix = "model.",
      .layers = "layers.",
      .top = top_gemma4,
-     .group = {attention, mlp_gated, norms_qk, norms_gemma2, per_layer_embeddings}},
+     .group = {attention, mlp_gated, norms_qk, norms_gemma2, per_layer_embeddings, layer_scalar}},
     {.gguf = "stablelm", .model_type = {"stablelm"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms}},
     {.gguf = "starcoder2", .model_type = {"starcoder2"}, LLAMA_NAMES, .group = {attention, mlp_starcoder2, norms}},
     {.gguf = "phi2",

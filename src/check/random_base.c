@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "arch/arch.h"
+#include "arch/names.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/rng.h"
@@ -57,16 +58,28 @@ static ar_status add(ar_st_writer *w, filling *f, const ar_module *m, const char
     return s;
 }
 
+/* The factor of a layer's output. */
+static ar_status add_scalar(ar_st_writer *w, filling *f, const ar_arch *a, int64_t layer, ar_error *err) {
+    ar_buf name = {0};
+    ar__buf_printf(&name, AR_SCALAR_PATH, a->names->prefix, (long long)layer);
+    *f = (filling){.fixed = 1.0f, .count = 1};
+    ar_status s = name.failed ? ar__fail_memory(err, "layer_scalar")
+                              : ar__st_writer_add_stream(w, name.data, AR_BF16, 1, (const int64_t[]){1}, stream, f, err);
+    ar__buf_release(&name);
+    return s;
+}
+
 static ar_status write_weights(const char *path, const ar_arch *arch, const ar_module *modules, uint64_t seed, ar_error *err) {
     size_t count = ar__module_count(arch);
     ar_st_writer *w = NULL;
-    filling *f = ar__alloc(2 * count, sizeof *f);
+    filling *f = ar__alloc(2 * count + (size_t)arch->layers, sizeof *f);
     ar_status s = f ? ar__st_writer_new(&w, err) : ar__fail_memory(err, path);
     for (size_t i = 0; !s && i < count; i++) {
         if (!modules[i].path || (i == ar__module_head(arch) && arch->tied)) continue;
         s = add(w, &f[2 * i], &modules[i], ".weight", seed, err);
         if (!s && modules[i].has_bias) s = add(w, &f[2 * i + 1], &modules[i], ".bias", seed, err);
     }
+    for (int64_t l = 0; !s && arch->layer_scalar && l < arch->layers; l++) s = add_scalar(w, &f[2 * count + (size_t)l], arch, l, err);
     if (!s) s = ar__st_writer_meta(w, "format", "pt", err);
     if (!s) s = ar__st_writer_save(w, path, err);
     ar__st_writer_free(w);

@@ -207,10 +207,7 @@ static ar_status bind_activation(binder *b, int64_t layer) {
 
 static ar_status bind_scalar(binder *b, int64_t layer) {
     ar_buf name = {0};
-    if (ar__base_info(b->m->base)->is_gguf)
-        ar__buf_printf(&name, AR_SCALAR_GGUF, (long long)layer);
-    else
-        ar__buf_printf(&name, AR_SCALAR_PATH, b->m->arch.names->prefix, (long long)layer);
+    ar__buf_printf(&name, AR_SCALAR_PATH, b->m->arch.names->prefix, (long long)layer);
     ar_status s = name.failed ? ar__fail_memory(b->err, "layer_scalar") : bind_number(&b->m->layers[layer].scalar, b, name.data);
     ar__buf_release(&name);
     return s;

@@ -39,7 +39,7 @@ static ar_stored *add(ar_storing *st, const ar_base_weight *w, const char *endin
 static ar_status add_weight(ar_storing *st, const ar_base_weight *w, const ar_name_row *row, ar_error *err) {
     bool turned = row->is_conv1d && w->dims == 2;
     int64_t shape[2] = {turned ? w->n_in : w->n_out, turned ? w->n_out : w->n_in};
-    ar_stored *t = add(st, w, ".weight", w->dims < 2 ? 1 : 2, shape, err);
+    ar_stored *t = add(st, w, row->slot == AR_SLOT_SCALAR ? "" : ".weight", w->dims < 2 ? 1 : 2, shape, err);
     if (!t) return AR_ERR_VALUE;
     t->is_turned = turned;
     t->is_matrix = w->dims == 2;

@@ -32,7 +32,7 @@ static ar_status add_module(ar_storing *st, const ar_base_weight *w, const ar_na
     ar_buf name = {0};
     ar_status s = ar__row_map_init(&order, row->order, w->n_out, st->info->heads, st->info->kv_heads, err);
     if (s) return ar__fail_at(err, s, w->tensor);
-    bool head = row->kind == AR_MODULE_EMBEDDING && st->info->is_tied && !positions;
+    bool head = row->kind == AR_MODULE_EMBEDDING && st->info->is_tied && row->slot == AR_SLOT_NONE;
     ar_dtype to = matrix ? type_of(st, row->kind, head, w->type, (size_t)w->n_in) : AR_F32;
     ar__buf_printf(&name, "%s.weight", stem);
     ar_stored *t = name.failed ? NULL : ar__storing_add(st, name.data, to, w->dims < 2 ? 1 : 2, shape, err);
@@ -63,7 +63,7 @@ static ar_status add_weight(ar_storing *st, const ar_base_weight *w, size_t *lef
     ar_buf stem = {0};
     if (ar__base_is_buffer(w->tensor)) return AR_OK;
     if (st->arch.activation == AR_XIELU && strstr(w->tensor, ".act_fn.")) return AR_OK; /* keys of the file */
-    bool known = strcmp(w->site, w->tensor) != 0 && ar__names_find(&name, names, w->site);
+    bool known = ar__names_find(&name, names, w->site) && (strcmp(w->site, w->tensor) != 0 || name.row->slot == AR_SLOT_SCALAR);
     if (!known && st->arch.wrapped) {
         ++*left;
         return AR_OK;

@@ -23,6 +23,9 @@ CONFIGS = {
     "gemma": lambda: tf.GemmaConfig(**WIDE),
     "gemma2": lambda: tf.Gemma2Config(**GEMMA),
     "gemma3": lambda: tf.Gemma3TextConfig(**GEMMA),
+    "gemma4": lambda: tf.Gemma4TextConfig(**dict(WIDE, num_hidden_layers=4), global_head_dim=16, sliding_window=16, num_kv_shared_layers=1,
+                                          layer_types=["sliding_attention", "sliding_attention", "full_attention", "full_attention"],
+                                          hidden_size_per_layer_input=6, vocab_size_per_layer_input=60),
     "ministral3": lambda: tf.Ministral3Config(**WIDE),
     "smollm3": lambda: tf.SmolLM3Config(**WIDE),
     "granite": lambda: tf.GraniteConfig(**LLAMA_LIKE),
@@ -51,13 +54,16 @@ def fill(model, seed):
     """Wider than usual, so that every part of a block shows in the logits."""
     torch.manual_seed(seed)
     with torch.no_grad():
-        for name, p in model.named_parameters():
+        scalars = [(n, b) for n, b in model.named_buffers() if n.endswith("layer_scalar")]
+        for name, p in [*model.named_parameters(), *scalars]:
             if p.ndim >= 2:
                 p.normal_(0, 1.0 / p.shape[-1] ** 0.5)
             elif name.endswith("bias"):
                 p.normal_(0, 0.2)
             else:
                 p.add_(torch.randn_like(p) * 0.2)
+            if scalars and name.endswith("q_norm.weight"):
+                p.mul_(0.3)  # gemma 4's scores are not divided by the root of a head's size
 
 
 def make(family, folder, seed=1, dtype="float32", shard=None, config=None):
@@ -75,7 +81,7 @@ class Base:
         self.folder = folder
         self.config = json.load(open(os.path.join(folder, "config.json")))
         self.type = self.config["model_type"]
-        self.tied = bool(self.config.get("tie_word_embeddings", self.type in ("gemma", "gemma2", "gemma3_text", "gpt2", "bloom", "smollm3", "cohere2", "starcoder2", "ernie4_5")))
+        self.tied = bool(self.config.get("tie_word_embeddings", self.type in ("gemma", "gemma2", "gemma3_text", "gemma4_text", "gpt2", "bloom", "smollm3", "cohere2", "starcoder2", "ernie4_5")))
         pick = lambda *names: next((self.config[n] for n in names if self.config.get(n)), None)
         self.heads = pick("num_attention_heads", "n_head")
         self.kv_heads = pick("num_key_value_heads") or self.heads

@@ -35,6 +35,9 @@ DEEP = dict(SIZES, num_hidden_layers=6)
 YARN = dict(rope_type="yarn", rope_theta=1e4, factor=4.0, original_max_position_embeddings=32)
 LLAMA3 = dict(rope_type="llama3", rope_theta=5e5, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32)
 LONG = dict(rope_type="longrope", rope_theta=1e4, short_factor=[1.0 + 0.1 * i for i in range(8)], long_factor=[2.0 + i for i in range(8)])
+# llama.cpp takes the keys of the last layer, and of the one before it, ahead of those that share: a pair of both kinds.
+GEMMA4 = dict(DEEP, head_dim=16, global_head_dim=32, sliding_window=16, final_logit_softcapping=8.0,
+              layer_types=["sliding_attention", "sliding_attention", "full_attention"] * 2)
 # gelu: llama.cpp looks it up in a table of f16, or has its tanh form where transformers has erf; judged by transformers alone.
 CASES = {
     "llama": tf.LlamaConfig(**SIZES),
@@ -62,6 +65,10 @@ CASES = {
     "gemma": tf.GemmaConfig(**SIZES, head_dim=24),
     "gemma2": tf.Gemma2Config(**DEEP, head_dim=24, query_pre_attn_scalar=24, sliding_window=16, attn_logit_softcapping=5.0, final_logit_softcapping=8.0),
     "gemma3_text": tf.Gemma3TextConfig(**dict(DEEP, num_hidden_layers=7), head_dim=24, query_pre_attn_scalar=24, sliding_window=16),
+    "gemma4_text": tf.Gemma4TextConfig(**GEMMA4, hidden_size_per_layer_input=8, vocab_size_per_layer_input=512, num_kv_shared_layers=3,
+                                       use_double_wide_mlp=True),
+    "gemma4_text, values are keys": tf.Gemma4TextConfig(**GEMMA4, hidden_size_per_layer_input=0, attention_k_eq_v=True,
+                                                        num_global_key_value_heads=1),
     "gpt2": tf.GPT2Config(vocab_size=512, n_positions=128, n_embd=64, n_layer=3, n_head=4, bos_token_id=1, eos_token_id=2),
     "gpt_neox": tf.GPTNeoXConfig(**PLAIN),
     "phi": tf.PhiConfig(**dict(PLAIN, intermediate_size=256)),  # the converter writes 4 · 64 whatever it is
@@ -70,6 +77,7 @@ CASES = {
 # Fields that the converter asks for by the names of older versions of transformers.
 OLDER = {"llama, llama3 rope, tied": dict(original_max_position_embeddings=32), "phi3, longrope": dict(rope_scaling=dict(LONG, type="longrope"), original_max_position_embeddings=32),
          "stablelm": dict(partial_rotary_factor=0.25), "nemotron": dict(partial_rotary_factor=0.5), "cohere2": dict(rotary_pct=1.0),
+         "gemma4_text": dict(global_head_dim=32), "gemma4_text, values are keys": dict(global_head_dim=32, num_global_key_value_heads=1),
          "gpt2": dict(n_ctx=128), "gpt_neox": dict(rotary_pct=0.25), "phi": dict(partial_rotary_factor=0.5)}
 
 
