@@ -61,7 +61,8 @@ static ar_status read_windows(reader *r) {
     json_t *types = json_array();
     ar_status s = put(r, r->config, "layer_types", types);
     if (s) return s;
-    if (!kv || !kv->is_array || kv->count != (size_t)r->layers) return bad(r, "attention.sliding_window_pattern", "a list of one for each layer");
+    if (!kv || !kv->is_array || kv->count != (size_t)r->layers)
+        return bad(r, "attention.sliding_window_pattern", "a list of one for each layer");
     for (int64_t l = 0; l < r->layers; l++) {
         int64_t number = 0;
         if (!ar__gguf_bool_at(&r->windowed[l], kv, (size_t)l)) r->windowed[l] = ar__gguf_int_at(&number, kv, (size_t)l) && number != 0;
@@ -97,7 +98,8 @@ static ar_status read_widths(const reader *r, int64_t shared) {
         if (s) return s;
         if (l == 0) first = n;
         if (l == r->layers - shared) wide = n == 2 * first;
-        if (n != (shares && wide ? 2 * first : first)) return bad(r, "feed_forward_length", "one width, or twice it in the layers that share keys");
+        if (n != (shares && wide ? 2 * first : first))
+            return bad(r, "feed_forward_length", "one width, or twice it in the layers that share keys");
     }
     ar_status s = put(r, r->config, "intermediate_size", json_integer(first));
     return s ? s : put(r, r->config, "use_double_wide_mlp", json_boolean(wide));
@@ -118,6 +120,7 @@ static ar_status read_sizes(const reader *r) {
     if (!s) s = put(r, r->config, "head_dim", json_integer(windowed));
     if (!s) s = put(r, r->config, "global_head_dim", json_integer(full));
     if (!s) s = read_kv_heads(r);
+    if (!s && !find(r, "embedding_length_per_layer_input")) s = put(r, r->config, "hidden_size_per_layer_input", json_integer(0));
     if (!s && find(r, "attention.shared_kv_layers")) s = need_whole(&shared, r, "attention.shared_kv_layers");
     if (!s && (shared < 0 || shared > r->layers)) s = bad(r, "attention.shared_kv_layers", "at most the number of layers");
     return s ? s : read_widths(r, shared);
@@ -137,7 +140,8 @@ static ar_status read_turned(double *out, const reader *r) {
         if (x == 1.0f) turned++;
     }
     if (!ok)
-        return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: tensor 'rope_freqs.weight': wanted factors of 1, and of 1e30 behind them", r->path);
+        return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: tensor 'rope_freqs.weight': wanted factors of 1, and of 1e30 behind them",
+                        r->path);
     *out = (double)turned / (double)t->count;
     return AR_OK;
 }
@@ -230,9 +234,10 @@ ar_status ar__gguf_write_layers(ar_gguf_writer *w, const ar_arch *a, ar_error *e
     const struct {
         const char *key;
         int64_t value;
-    } sizes[] = {{"attention.key_length", a->full_head_dim}, {"attention.value_length", a->full_head_dim},
-                 {"attention.key_length_swa", a->head_dim},  {"attention.value_length_swa", a->head_dim},
-                 {"rope.dimension_count", a->full_head_dim}, {"rope.dimension_count_swa", a->head_dim}};
+    } sizes[] = {{"attention.key_length", a->full_head_dim},   {"attention.value_length", a->full_head_dim},
+                 {"attention.key_length_swa", a->head_dim},    {"attention.value_length_swa", a->head_dim},
+                 {"rope.dimension_count", a->full_head_dim},   {"rope.dimension_count_swa", a->head_dim},
+                 {"attention.shared_kv_layers", a->kv_shared}, {"embedding_length_per_layer_input", a->ple_dim}};
     ar_status s = AR_OK;
     for (size_t i = 0; !s && i < sizeof sizes / sizeof *sizes; i++)
         s = write(w, a, sizes[i].key, &(int32_t){(int32_t)sizes[i].value}, 0, err);

@@ -74,7 +74,7 @@ def text_modules(model_type):
     import transformers
     from transformers import AutoConfig, AutoModelForCausalLM
     kw = dict(SIZES, head_dim=4) if model_type in ("ministral", "hunyuan_v1_dense") else dict(SIZES)  # whose code has no default
-    if model_type in ("mistral3", "gemma3", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "mixtral"):
+    if model_type in ("mistral3", "gemma3", "gemma4", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "mixtral"):
         return None  # wrappers, whose text model has the names; mixtral's experts have no rows
     try:
         config = AutoConfig.for_model(model_type, **kw)
@@ -82,7 +82,8 @@ def text_modules(model_type):
             model = AutoModelForCausalLM.from_config(config)
     except (ValueError, KeyError):
         return None
-    return {n: k for n, m in model.named_modules() if (k := module_kind(m)) and "rotary" not in n}
+    scalars = {n: "norm" for n, _ in model.named_buffers() if n.endswith("layer_scalar")}  # no module, but a name of the table
+    return {n: k for n, m in model.named_modules() if (k := module_kind(m)) and "rotary" not in n} | scalars
 
 
 def check_modules(model_type, rows):
