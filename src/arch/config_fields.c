@@ -143,7 +143,7 @@ const ar_field ar__fields_gemma4[] = {
     OTHER("use_double_wide_mlp", AR_FIELD_BOOL, shared_wide),
     OTHER("enable_moe_block", AR_FIELD_BOOL, experts),
     OTHER("use_bidirectional_attention", AR_FIELD_STRING, bidirectional),
-    OTHER("per_layer_config", AR_FIELD_OBJECT, per_layer),
+    ELSEWHERE("per_layer_config", AR_FIELD_OBJECT, 0, 0),
     END};
 
 /* Of families that do not run: known to change the maths. */
@@ -297,10 +297,7 @@ static ar_status read_value(ar_config *out, const ar_field *f, const json_t *obj
         s = ar__json_get_array(&part, object, f->key, place, err);
         if (!s && to && there) *(const json_t **)to = part;
         return s;
-    case AR_FIELD_OBJECT:
-        s = ar__json_get_object(&part, object, f->key, place, err);
-        if (!s && to && there) *(const json_t **)to = part;
-        return s;
+    case AR_FIELD_OBJECT: return ar__json_get_object(&part, object, f->key, place, err);
     }
     return s;
 }

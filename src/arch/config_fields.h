@@ -30,7 +30,7 @@ typedef struct ar_config {
     bool tied, attention_bias, out_bias, mlp_bias, all_bias, use_window; /* all_bias: of every linear */
     bool qkv_bias, qk_norm, parallel, scaled, layer_scaled;              /* scaled: attention's scores, by 1 / sqrt(head_dim) */
     const char *act, *bidirectional;
-    const json_t *layer_types, *rope_layers, *pattern, *per_layer;
+    const json_t *layer_types, *rope_layers, *pattern;
     int64_t full_head_dim, full_kv_heads, kv_shared, ple_dim, ple_vocab; /* as ar_arch has them */
     bool full_k_is_v, shared_wide, experts;
 } ar_config;

@@ -381,7 +381,7 @@ static ar_status read_text(ar_arch *out, const json_t *config, const char *place
     if (s) return s;
     out->names = ar__names_for_model_type(f->name);
     reader r = {f, f->initial, config, place, log, err};
-    const ar_layer_source layers = {f, &r.c, place, log, err};
+    const ar_layer_source layers = {f, &r.c, config, place, log, err};
     if ((s = ar__fields_read(&r.c, &f->fields, config, f->name, place, err)) || (s = take_sizes(out, &r)) || (s = take_flags(out, &r)) ||
         (s = take_turns(out, &r)) || (s = take_window(out, &r)) || (s = ar__arch_take_layers(out, &layers)) || (s = take_ropes(out, &r)) ||
         (s = take_special(out, f, &r))) {

@@ -54,11 +54,11 @@ static ar_status read_override(int64_t *head_dim, int64_t *kv_heads, const json_
 }
 
 /* Layers without the window must be alike, and those with it as the rest of the file says. */
-static ar_status read_overrides(ar_arch *a, const ar_layer_source *r) {
+static ar_status read_overrides(ar_arch *a, const ar_layer_source *r, const json_t *all) {
     bool first = true;
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)r->c->per_layer, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)all, key, value) {
         char *end;
         long n = strtol(key, &end, 10);
         if (*end || end == key || n < 0 || n >= a->layers)
@@ -71,7 +71,7 @@ static ar_status read_overrides(ar_arch *a, const ar_layer_source *r) {
         char name[24];
         int64_t head_dim = a->head_dim, kv_heads = a->kv_heads;
         snprintf(name, sizeof name, "%lld", (long long)l);
-        const json_t *entry = json_object_get(r->c->per_layer, name);
+        const json_t *entry = json_object_get(all, name);
         ar_status s = entry ? read_override(&head_dim, &kv_heads, entry, r, name) : AR_OK;
         if (s) return s;
         if (first && !a->windowed[l]) {
@@ -93,7 +93,8 @@ static ar_status take_sizes(ar_arch *a, const ar_layer_source *r) {
     const ar_config *c = r->c;
     a->full_head_dim = c->full_head_dim ? c->full_head_dim : a->head_dim;
     a->full_kv_heads = c->full_kv_heads && c->full_k_is_v ? c->full_kv_heads : a->kv_heads;
-    ar_status s = c->per_layer ? read_overrides(a, r) : AR_OK;
+    const json_t *all = json_object_get(r->config, "per_layer_config"); /* null says that all are alike */
+    ar_status s = all ? read_overrides(a, r, all) : AR_OK;
     if (s) return s;
     if (a->heads % a->full_kv_heads)
         return ar__fail(r->err, AR_ERR_VALUE, "%s: %lld attention heads over %lld key/value heads, wanted a whole multiple", r->place,

@@ -7,6 +7,7 @@
 typedef struct ar_layer_source {
     const ar_family *family;
     const ar_config *c;
+    const json_t *config;
     const char *place;
     const ar_log *log;
     ar_error *err;

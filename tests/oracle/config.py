@@ -135,6 +135,23 @@ CASES = [
     ("phi3", dict(rope_parameters=dict(V5, partial_rotary_factor=0.5)), ""),
     ("ministral3", dict(sliding_window=8), ""),
     ("llama", dict(rope_parameters=dict(YARN, rope_theta=1e4, llama_4_scaling_beta=0.1)), "refused: 'llama_4_scaling_beta' is 0.1"),
+    ("gemma4_text", dict(), ""),
+    ("gemma4_text", dict(per_layer_config=None, global_head_dim=16), "refused: config.json wants [32, 32]"),  # null: all alike
+    ("gemma4_text", dict(global_head_dim=24), ""),  # per_layer_config counts
+    ("gemma4_text", dict(use_bidirectional_attention="vision", num_experts=4, moe_intermediate_size=8), ""),
+    ("gemma4_text", dict(use_bidirectional_attention="all"), "refused: use_bidirectional_attention is 'all'"),
+    ("gemma4_text", dict(enable_moe_block=True, num_experts=4, top_k_experts=2, moe_intermediate_size=8), "refused: enable_moe_block is true"),
+    ("gemma4_text", dict(per_layer_config={"1": dict(head_dim=16)}), "refused: gives layer 3 heads of 8"),
+    ("gemma4_text", dict(per_layer_config={"1": dict(head_dim=16, intermediate_size=64)}), "refused: holds 'intermediate_size'"),
+    ("gemma4_text", dict(per_layer_config={"7": dict(head_dim=16)}), "refused: names layer '7'"),
+    ("gemma4_text", dict(num_kv_shared_layers=4), "refused: num_kv_shared_layers is 4 of 4 layers"),
+    ("gemma4_text", dict(num_kv_shared_layers=3), "refused: layer 1 takes the keys and values of an earlier layer"),
+    ("gemma4_text", dict(vocab_size_per_layer_input=32), "refused: vocab_size_per_layer_input is 32"),
+    ("gemma4_text", dict(rope_theta=1e4), "refused: 'rope_theta' is 10000"),
+    ("gemma4_text", dict(rope_parameters=dict(full_attention=dict(rope_type="proportional", rope_theta=1e5), sliding_attention=V5)), ""),
+    ("gemma4_text", dict(rope_parameters=dict(full_attention=V5, sliding_attention=V5)), ""),
+    ("llama", dict(num_kv_shared_layers=2), "refused: 'num_kv_shared_layers' is 2"),
+    ("llama", dict(rope_parameters=dict(rope_type="proportional", rope_theta=1e4, partial_rotary_factor=0.5)), ""),
     ("gpt2", dict(n_inner=None, scale_attn_by_inverse_layer_idx=True), ""),
     ("gpt2", dict(add_cross_attention=True), "refused: 'add_cross_attention' is true"),
     ("gpt2", dict(resid_pdrop=0.1), "a dropout of 0.1"),
@@ -149,10 +166,13 @@ def build(family, folder, tied=False):
     torch.manual_seed(3)
     kind = dict(llama=tf.LlamaConfig, mistral=tf.MistralConfig, qwen2=tf.Qwen2Config, qwen3=tf.Qwen3Config, gemma=tf.GemmaConfig,
                 gemma2=tf.Gemma2Config, gemma3_text=tf.Gemma3TextConfig, olmo3=tf.Olmo3Config, exaone4=tf.Exaone4Config, phi3=tf.Phi3Config,
-                ministral3=tf.Ministral3Config, cohere2=tf.Cohere2Config, gpt2=tf.GPT2Config)[family]
+                ministral3=tf.Ministral3Config, gemma4_text=tf.Gemma4TextConfig, cohere2=tf.Cohere2Config, gpt2=tf.GPT2Config)[family]
     extra = dict(sliding_window=None) if family == "mistral" else dict(sliding_window=8) if family in ("gemma2", "gemma3_text", "olmo3", "cohere2") else {}
-    if family in ("qwen3", "gemma", "gemma2", "gemma3_text", "exaone4", "ministral3"):
+    if family in ("qwen3", "gemma", "gemma2", "gemma3_text", "gemma4_text", "exaone4", "ministral3"):
         extra["head_dim"] = 8
+    if family == "gemma4_text":
+        extra |= dict(sliding_window=8, layer_types=LISTED[1:] + LISTED[:1], global_head_dim=16, num_kv_shared_layers=2, hidden_size_per_layer_input=6,
+                      vocab_size_per_layer_input=64)
     if family == "gpt2":
         torch.manual_seed(3)
         model = tf.GPT2LMHeadModel(tf.GPT2Config(n_embd=32, n_layer=3, n_head=4, n_positions=64, vocab_size=64, bos_token_id=1, eos_token_id=2,
