@@ -32,7 +32,8 @@ typedef struct ar_write_context {
     /* What the writer did: sites whose B was multiplied, and the α (GGUF), scale (MLX) or first α (others) that it wrote. */
     int folded;
     double alpha;
-    char names[64]; /* of ar_proof */
+    char names[64];    /* of ar_proof */
+    const char *unrun; /* a site that the format's program takes and does not run; NULL: none */
 } ar_write_context;
 
 typedef struct ar_format {

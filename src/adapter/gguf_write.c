@@ -168,6 +168,8 @@ static ar_status add_pairs(struct gguf_writer *w, ar_error *err) {
         ar_buf stem = {0};
         s = ar__names_to_gguf(&stem, w->map, w->ad->pair[i].site, err);
         if (!s && stem.failed) s = ar__fail_memory(err, w->ad->pair[i].site);
+        ar_name name;
+        if (ar__names_find(&name, w->map, w->ad->pair[i].site) && name.row->slot == AR_SLOT_PLE_MIX) w->c->unrun = w->ad->pair[i].site;
         if (!s) s = order_rows(w, i, err);
         if (!s) s = add_factor(w, i, AR_FACTOR_A, stem.data, err);
         if (!s) s = add_factor(w, i, AR_FACTOR_B, stem.data, err);

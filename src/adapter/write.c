@@ -185,6 +185,11 @@ static ar_status write_staged(ar_proof *proof, struct stage *st, const ar_runtim
     if ((s = stage_open(st, err))) return s;
     c->path = st->temporary;
     if ((s = st->format->write(c, source, err)) || (s = prove(proof, st, rt, ad, c, err))) return s;
+    if (c->unrun)
+        ar__log_warn(&rt->log,
+                     "%s: llama.cpp loads the pair of '%s' and does not run it; merge the adapter into the base instead, or train without "
+                     "that module",
+                     st->path, c->unrun);
     return install(st, err);
 }
 

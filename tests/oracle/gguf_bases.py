@@ -8,9 +8,9 @@ import ctypes, glob, json, os, pathlib, shutil, sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import numpy as np
 import transformers as tf
-from lib import bases, llama, llama_converter
+from lib import bases, llama, llama_converter, makers
 from lib.llama_converter import CASES, SIZES, VOCABULARY, convert
-from lib.program import Skip, ask, check, finish, workspace
+from lib.program import Skip, ask, check, finish, run, workspace
 
 WORK = workspace()
 path = lambda *names: os.path.join(WORK, *names)
@@ -180,11 +180,35 @@ def merged():
     return f"F32 {apart['f32']:.1e}, Q2_K {apart['plain']:.1e}, rescued {apart['rescued']:.1e}"
 
 
+def lent(name):
+    """Adapters on gemma 4's own linears, run by llama.cpp: all but the pair of per_layer_model_projection, which it loads and leaves out."""
+    folder, file, said = path(name), path(name + ".gguf"), []
+    base = bases.make(name, folder, config=CASES[name])
+    shutil.copy(os.path.join(os.path.dirname(VOCABULARY), "tokenizer.json"), folder)
+    convert(name, folder, file)
+    plain = score(folder)
+    for target in ("q_proj", "k_proj", "per_layer_input_gate", "per_layer_projection", "per_layer_model_projection"):
+        adapter, out = path(f"lent-{target}"), path(f"lent-{target}.gguf")
+        makers.make_peft(base, adapter, moved=0.2, target_modules=[target])
+        warned = "does not run it" in run("convert", adapter, out, "--to", "gguf", "--model", folder).stderr
+        assert warned == (target == "per_layer_model_projection"), f"{target}: warned {warned}"
+        if llama.missing():
+            continue
+        judge = llama.ask(file, IDS, [(out, 1)])[0]
+        assert not isinstance(judge, str), f"llama.cpp: {judge}"
+        ours = score(folder, "--adapter", adapter)
+        off, moved = np.abs((plain if warned else ours) - judge).max(), np.abs(ours - plain).max()
+        assert moved > 0.5 and off <= 2e-2, f"{target}: llama.cpp differs by {off:.1e}, moved {moved:.1e}"
+        said.append(f"{off:.0e}")
+    return f"llama.cpp within {', '.join(said)}" if said else "no llama.cpp"
+
+
 for one in TYPES if len(sys.argv) < 2 else []:
     check(f"gguf base in {one}", types, one)
 if len(sys.argv) < 2:
     check("gguf base merged", merged)
     check("gguf base in Q4_K and Q6_K: trained, and run by llama.cpp", trained_quantised)
+    check("gguf adapters on gemma4_text", lent, "gemma4_text")
 for one in sys.argv[1:] or CASES:
     check(f"gguf base: {one}", compare, one)
 finish(WORK)
