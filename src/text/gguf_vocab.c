@@ -15,6 +15,7 @@ typedef struct reader {
     const ar_gguf_kv *tokens, *types, *scores, *merges;
     int64_t bos, eos, unk; /* -1: none */
     bool add_bos, add_eos;
+    bool is_gemma4; /* tokenizer.ggml.model: its own way of cutting texts, without tokenizer.ggml.pre */
     ar_error *err;
 } reader;
 
@@ -208,12 +209,13 @@ static ar_status put_merges(json_t *merges, const reader *r) {
 }
 
 static ar_status find_pretok(const ar_gguf_pretok **out, const reader *r) {
-    static const char own[] = "gpt-2";
+    static const char own[] = "gpt-2", gemma4[] = "gemma4";
     ar_gguf_string name = {0}, architecture = {0};
     ar_status s = ar__gguf_get_string(&name, r->g, "tokenizer.ggml.pre", r->err);
     if (!s) s = ar__gguf_get_string(&architecture, r->g, "general.architecture", r->err);
     if (s) return s;
     if (!name.at && ar__gguf_string_is(architecture, "gpt2")) name = (ar_gguf_string){own, sizeof own - 1};
+    if (r->is_gemma4) name = (ar_gguf_string){gemma4, sizeof gemma4 - 1};
     if (!name.at)
         return ar__fail(
             r->err, AR_ERR_UNSUPPORTED,
@@ -263,8 +265,9 @@ static ar_status read_head(bool *is_llama, reader *r) {
     if (!s) s = read_lists(r);
     if (s) return s;
     bool llama = *is_llama = ar__gguf_string_is(model, "llama");
-    if (!llama && !ar__gguf_string_is(model, "gpt2"))
-        return ar__fail(r->err, AR_ERR_UNSUPPORTED, "tokenizer.ggml.model is '%.*s', wanted llama or gpt2",
+    r->is_gemma4 = ar__gguf_string_is(model, "gemma4");
+    if (!llama && !r->is_gemma4 && !ar__gguf_string_is(model, "gpt2"))
+        return ar__fail(r->err, AR_ERR_UNSUPPORTED, "tokenizer.ggml.model is '%.*s', wanted llama, gpt2 or gemma4",
                         (int)(model.len < 40 ? model.len : 40), model.at);
     const ar_gguf_pretok *p = pre.len ? ar__gguf_pretok_find(pre.at, pre.len) : NULL;
     r->add_bos = llama || (p && p->bos);

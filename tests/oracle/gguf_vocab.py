@@ -34,22 +34,43 @@ def vectors(file):
 
 
 def written(folder, pre):
-    import gguf
     source = os.path.join(TOKENIZERS, folder, "tokenizer.json")
     if not os.path.exists(source):
         raise Skip(f"shared material (tokenizers/{folder}) is missing")
+    return compare(folder, source, "gpt2", pre)
+
+
+def gemma4():
+    """tokenizer.ggml.model gemma4, as llama.cpp's converter writes it: pieces with bytes to fall back on, merged over the whole text; from
+    the pieces of Phi 3 with Gemma's normalizer."""
+    folder = os.path.join(TOKENIZERS, "phi3")
+    if not os.path.exists(folder):
+        raise Skip("shared material (tokenizers/phi3) is missing")
+    spec = json.load(open(os.path.join(folder, "tokenizer.json"), encoding="utf8"))
+    spec |= dict(normalizer=dict(type="Replace", pattern=dict(String=" "), content="\u2581"), post_processor=None, pre_tokenizer=dict(
+        type="Split", pattern=dict(String=" "), behavior="MergedWithPrevious", invert=False))
+    for token in spec["added_tokens"]:
+        token["rstrip"] = False
+    source = os.path.join(WORK, "tokenizer.json")
+    json.dump(spec, open(source, "w"))
+    return compare("gemma4", source, "gemma4", None)
+
+
+def compare(name, source, model, pre):
+    import gguf
     spec = json.load(open(source, encoding="utf8"))
     vocab, added = spec["model"]["vocab"], {t["id"]: t for t in spec["added_tokens"]}
     count = max([*vocab.values(), *added]) + 1
     text, kind = [f"[PAD{i}]" for i in range(count)], [5] * count
     for token, i in vocab.items():
-        text[i], kind[i] = token, 1
+        text[i], kind[i] = token, 6 if token.startswith("<0x") else 1
     for i, t in added.items():
         text[i], kind[i] = t["content"], 3 if t["special"] else 4
-    file = os.path.join(WORK, folder + ".gguf")
+    file = os.path.join(WORK, name + ".gguf")
     w = gguf.GGUFWriter(file, "qwen2")
-    w.add_tokenizer_model("gpt2")
-    w.add_tokenizer_pre(pre)
+    w.add_tokenizer_model(model)
+    if pre:
+        w.add_tokenizer_pre(pre)
     w.add_token_list(text)
     w.add_token_types(kind)
     w.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in spec["model"]["merges"]])
@@ -128,6 +149,7 @@ for one in sorted(glob.glob(os.path.join(VECTORS, "*.gguf"))):
         check(f"gguf vocabulary: {os.path.basename(one)}", vectors, one)
 for one, pre in WRITTEN.items():
     check(f"gguf vocabulary written from {one}", written, one, pre)
+check("gguf vocabulary of gemma4", gemma4)
 check("gguf vocabulary of phi3 in conversations", phi3)
 for one in (0, 1):
     check(f"gguf vocabulary: text behind a control token, {'with' if one else 'without'} [INST]", behind_control, one)
