@@ -16,8 +16,8 @@
 static const struct {
     const char *architecture;
     bool lists_layers, writes_none; /* attention.sliding_window_pattern; 0 where there is no window */
-} windows[] = {{"gemma2", false, false}, {"gemma3", false, false}, {"cohere2", false, false},
-               {"olmo2", true, false}, {"gemma4", true, false},   {"exaone4", true, false}, {"phi3", false, true}};
+} windows[] = {{"gemma2", false, false}, {"gemma3", false, false}, {"cohere2", false, false}, {"olmo2", true, false},
+               {"gemma4", true, false},  {"exaone4", true, false}, {"phi3", false, true}};
 
 typedef struct writer {
     ar_gguf_writer *w;
