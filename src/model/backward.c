@@ -137,6 +137,7 @@ void ar__pass_backward(ar_pass *p, const ar_batch *b) {
         if (ar__pass_level(p, layer) < AR_LEVEL_ALL) ar__layer_forward(p, layer, &b->rows, NULL, NULL);
         mlp_backward(p, layer, &p->acts[l], &b->rows, ar__rows_behind(p, layer, &b->rows));
         attention_backward(p, layer, &p->acts[l], &b->rows, l > p->spec.lowest_layer || p->spec.embed_grad);
+        if (p->on_layer) p->on_layer(p->on_layer_user, l);
     }
     if (!p->spec.embed_grad) return;
     if (p->position) m->rt->ops->embedding_bwd(m->rt, p->dx, &m->positions, p->position, p->su_positions, &b->rows, &p->linear);

@@ -98,7 +98,9 @@ typedef struct ar_pass {
     ar_rope rope[AR_ROPES];
     bool *far; /* [samples] of the batch: turned by rope's far tables; NULL: there are none */
     size_t mlp_ld;
-    size_t rope_length; /* of the sequence that the tables were made for (dynamic scaling) */
+    size_t rope_length;                      /* of the sequence that the tables were made for (dynamic scaling) */
+    void (*on_layer)(void *user, int layer); /* backward of the layer is done; NULL: nobody asks */
+    void *on_layer_user;
 } ar_pass;
 
 /* One batch.  Memory is the caller's and must live until backward is done. */
