@@ -2,12 +2,13 @@
 #
 #   CC=clang make          another compiler            make WERROR=1     warnings are errors (as in CI)
 #   BUILD=dir make         another output folder       make PREFIX=/usr install
-#   make V=1               whole command lines
+#   make V=1               whole command lines     make MPI=1        training over several machines, built into build/mpi/
 
 ifeq ($(origin CC),default)
 CC := gcc
 endif
-BUILD   ?= build
+MPI     ?=
+BUILD   ?= build$(if $(MPI),/mpi)
 PREFIX  ?= /usr/local
 DESTDIR ?=
 VERSION := 0.1.0
@@ -30,10 +31,10 @@ PKG_CONFIG   ?= pkg-config
 # By their pkg-config names: the library's, of which the linear algebra stands apart (see LIBS_PRIVATE), and the program's.
 REQUIRES := jansson libpcre2-8 libutf8proc sqlite3
 ALGEBRA  := lapacke openblas
-PACKAGES := $(REQUIRES) yaml-0.1 libedit $(ALGEBRA)
+PACKAGES := $(REQUIRES) yaml-0.1 libedit $(ALGEBRA) $(if $(MPI),ompi-c)
 # zlib1g-dev: sqlite3.pc asks for it in static links, and its package does not bring it.
 DEB_PACKAGES := gcc make pkg-config libjansson-dev libyaml-dev libedit-dev libpcre2-dev libutf8proc-dev libsqlite3-dev \
-                libopenblas-openmp-dev liblapacke-dev libcmocka-dev zlib1g-dev
+                libopenblas-openmp-dev liblapacke-dev libcmocka-dev zlib1g-dev $(if $(MPI),libopenmpi-dev openmpi-bin)
 
 OPT      ?= -O2 -g
 WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wundef
@@ -66,6 +67,8 @@ endif
 ifneq ($(ARCH),aarch64)
 SRC  := $(filter-out %_neon.c,$(SRC))
 endif
+# One filling of the seam between ranks (src/train/comm.h).
+SRC  := $(filter-out $(if $(MPI),%/comm_none.c,%/comm_mpi.c %/comm_mpi_carry.c),$(SRC))
 CLI  := $(sort $(wildcard cli/*.c))
 UNIT := $(sort $(wildcard tests/unit/test_*.c))
 OBJ      := $(SRC:%.c=$(BUILD)/%.o)

@@ -7,7 +7,7 @@
  *
  * From the first checkpoint on DIR is the adapter of the newest one.  One run at a time writes into a folder.
  *
- * The same seed gives the same bits for any number of threads and any micro-batch. */
+ * The same seed gives the same bits for any number of threads, any micro-batch and any number of ranks. */
 #ifndef ALPHAR_TRAIN_H
 #define ALPHAR_TRAIN_H
 
@@ -18,6 +18,7 @@
 #include "alphar/data.h"
 #include "alphar/error.h"
 #include "alphar/preference.h"
+#include "alphar/ranks.h"
 #include "alphar/runtime.h"
 
 #ifdef __cplusplus
@@ -118,6 +119,7 @@ typedef struct ar_train_options {
     void (*on_progress)(void *user, const ar_progress *p); /* after each step; NULL: none */
     bool (*should_stop)(void *user);                       /* polled between steps; true: checkpoint, then AR_ERR_INTERRUPTED */
     void *user;
+    ar_ranks *ranks; /* that share the work out among them (alphar/ranks.h); NULL: this process is alone */
 } ar_train_options;
 
 enum { AR_CURVE_POINTS = 32 };

@@ -1,0 +1,94 @@
+#include "train/comm.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+#include "kern/cpu.h"
+
+/* Variables that a launcher sets for each process that it starts: how many there are. */
+static const char *const counts[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE"};
+
+static int number_in(const char *name) {
+    const char *text = getenv(name);
+    long n = text ? strtol(text, NULL, 10) : 0;
+    return n > 0 && n < 1 << 20 ? (int)n : 0;
+}
+
+int ar__comm_launched(void) {
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        if (number_in(counts[i])) return number_in(counts[i]);
+    if (!getenv("PMIX_RANK")) return 0; /* srun --mpi=pmix */
+    return number_in("SLURM_STEP_NUM_TASKS") ? number_in("SLURM_STEP_NUM_TASKS") : number_in("SLURM_NTASKS");
+}
+
+/* FNV-1a of the cores that this process may use. */
+static uint64_t hash_mask(void) {
+    cpu_set_t set;
+    uint64_t hash = 14695981039346656037u;
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof set, &set)) return 0;
+    for (size_t i = 0; i < CPU_SETSIZE; i++)
+        if (CPU_ISSET(i, &set)) hash = (hash ^ i) * 1099511628211u;
+    return hash;
+}
+
+static ar_place place_here(void) {
+    ar_place p = {.mask = hash_mask(), .cores = ar__cpu_count(), .machine_cores = (int32_t)sysconf(_SC_NPROCESSORS_ONLN)};
+    if (gethostname(p.host, sizeof p.host - 1)) memcpy(p.host, "unknown", 8);
+    return p;
+}
+
+ar_status ar_ranks_join(ar_ranks **out, ar_ranks_end_fn on_end, void *user, ar_error *err) {
+    ar_place mine = place_here();
+    *out = NULL;
+    ar_ranks *r = ar__alloc(1, sizeof *r);
+    if (!r) return ar__fail_memory(err, "ranks");
+    r->count = 1;
+    ar_status s = ar__comm_launched() > 1 ? ar__comm_open(r, &mine, on_end, user, err) : AR_OK;
+    if (s) {
+        free(r->place);
+        free(r);
+        return s;
+    }
+    *out = r;
+    return AR_OK;
+}
+
+void ar_ranks_leave(ar_ranks *r) {
+    if (!r) return;
+    if (r->own) ar__comm_close(r);
+    free(r->place);
+    free(r);
+}
+
+void ar_ranks_fail(ar_ranks *r, ar_status status, const char *message) {
+    if (ar__is_shared(r)) ar__comm_fail(r, status, message);
+}
+
+int ar_ranks_index(const ar_ranks *r) { return r ? r->index : 0; }
+int ar_ranks_count(const ar_ranks *r) { return r ? r->count : 1; }
+
+int ar_ranks_threads(const ar_ranks *r) {
+    if (!ar__is_shared(r)) return 0;
+    const ar_place *mine = &r->place[r->index];
+    int alike = 0;
+    for (int i = 0; i < r->count; i++) alike += !strcmp(r->place[i].host, mine->host) && r->place[i].mask == mine->mask;
+    return mine->cores > alike ? mine->cores / alike : 1;
+}
+
+ar_status ar_ranks_text(ar_ranks *r, char **text, ar_error *err) {
+    if (!ar__is_shared(r)) return AR_OK;
+    uint64_t bytes = *text ? strlen(*text) + 1 : 0;
+    ar_status s = ar__comm_broadcast(r, &bytes, sizeof bytes, err);
+    if (s) return s;
+    if (r->index > 0) {
+        free(*text);
+        *text = bytes ? ar__alloc(bytes, 1) : NULL;
+        if (bytes && !*text) return ar__fail_memory(err, "ranks");
+    }
+    return bytes ? ar__comm_broadcast(r, *text, bytes, err) : AR_OK;
+}
