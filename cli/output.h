@@ -14,6 +14,7 @@ typedef struct cli {
     bool json, quiet;
     cli_progress progress;
     struct ar_ranks *ranks; /* NULL: alone */
+    volatile bool ended;    /* a rank is lost, and that was said */
     json_t *result;         /* what the command came to, for the record; NULL: nothing that is kept */
 } cli;
 

@@ -5,9 +5,11 @@
 
 #include "alphar/ranks.h"
 
+/* From another thread: what the command says when it comes to it would say it again. */
 static void end(void *user, const char *message) {
-    cli_progress_clear(&((cli *)user)->progress);
-    fprintf(stderr, "alphar: %s\n", message);
+    cli *c = user;
+    c->ended = true;
+    fprintf(stderr, "\nalphar: %s\n", message);
 }
 
 bool cli_helps(const cli *c) { return ar_ranks_index(c->ranks) > 0; }

@@ -3,8 +3,9 @@
  *     job of the caller (broadcast, gather, carry, leave) begun without waiting  ->  look whether it is done  ->  nap  ->  look …
  *     every BEAT seconds a note to its peers that it is there; from a peer nothing for PATIENCE seconds: lost
  *
- * A failure ends the job at hand and every later one with its message.  Where the caller computes on for GRACE seconds and does not
- * ask, the process ends from here. */
+ * A failure ends the job at hand and every later one with its message.  A caller that computes on and does not ask is told through on_end;
+ * GRACE seconds later the process ends from here.  It does not end at once where a rank is lost: mpirun finds out by itself (by its
+ * keepalive, docs/machines.md) and ends all, but asked to do so over a cable that is cut it would wait for an answer. */
 #include "train/comm_mpi.h"
 
 #include <limits.h>
@@ -17,7 +18,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 
-enum { BEAT = 2, PATIENCE = 30, GRACE = 20, NAP_NANOSECONDS = 100000, IDLE_NANOSECONDS = 200000000, PIECE = 1 << 30 };
+enum { BEAT = 2, PATIENCE = 20, GRACE = 20, NAP_NANOSECONDS = 100000, IDLE_NANOSECONDS = 200000000, PIECE = 1 << 30 };
 
 const char *ar_ranks_engine(void) {
     static char line[32];
@@ -98,16 +99,16 @@ static void tell(ar_clerk *c, ar_peer *p) {
     ar__clerk_check(c, MPI_Isend(&p->out, sizeof p->out, MPI_BYTE, p->rank, 0, c->notes, &p->going));
 }
 
-/* Whoever computes on while nothing can come of it, or waits for a disk, has had its time. */
+/* The caller is told where it does not wait for an answer; behind its time the process ends. */
 static void end_late(ar_clerk *c, double now) {
     char text[sizeof c->text];
     pthread_mutex_lock(&c->lock);
-    bool late = c->failed && now - c->since > GRACE;
+    bool tell_it = c->failed && c->lost && !c->busy && !c->said, late = c->failed && now - c->since > GRACE;
     memcpy(text, c->text, sizeof text);
+    c->said = c->said || tell_it;
     pthread_mutex_unlock(&c->lock);
-    if (!late) return;
-    if (c->on_end) c->on_end(c->user, text);
-    MPI_Abort(MPI_COMM_WORLD, 1);
+    if (tell_it && c->on_end) c->on_end(c->user, text);
+    if (late) MPI_Abort(MPI_COMM_WORLD, 1);
 }
 
 static void hear_and_tell(ar_clerk *c) {
@@ -117,7 +118,7 @@ static void hear_and_tell(ar_clerk *c) {
         ar_peer *p = &c->peer[i];
         hear(c, p, now);
         if (beat || (failed && !p->told)) tell(c, p);
-        if (now - p->heard > PATIENCE) lose(c, p->rank, "nothing was heard of it for 30 seconds");
+        if (now - p->heard > PATIENCE) lose(c, p->rank, "nothing was heard of it for 20 seconds");
     }
     if (beat) c->beaten = now;
     end_late(c, now);
@@ -125,8 +126,12 @@ static void hear_and_tell(ar_clerk *c) {
 
 /* ---- jobs ------------------------------------------------------------------------------------------------------------*/
 
+/* Short while the caller waits; while it computes a sum may take longer, and the core is the caller's. */
 bool ar__clerk_nap(ar_clerk *c) {
-    nanosleep(&(struct timespec){.tv_nsec = NAP_NANOSECONDS}, NULL);
+    pthread_mutex_lock(&c->lock);
+    bool waits = c->waits;
+    pthread_mutex_unlock(&c->lock);
+    nanosleep(&(struct timespec){.tv_nsec = waits ? NAP_NANOSECONDS : 5 * NAP_NANOSECONDS}, NULL);
     hear_and_tell(c);
     return !has_failed(c);
 }
@@ -172,8 +177,8 @@ static void leave(ar_clerk *c) {
     int done = 0;
     double until = ar__clock_seconds() + GRACE / 2;
     if (MPI_Ibarrier(c->notes, &r)) return; /* where no other call of all can be left half done */
-    while (!c->lost && !MPI_Test(&r, &done, MPI_STATUS_IGNORE) && !done && (!has_failed(c) || ar__clock_seconds() < until))
-        ar__clerk_nap(c);
+    while (c->lost) ar__clerk_nap(c);       /* until the launcher ends this process, or its time is over */
+    while (!MPI_Test(&r, &done, MPI_STATUS_IGNORE) && !done && (!has_failed(c) || ar__clock_seconds() < until)) ar__clerk_nap(c);
     if (!done) MPI_Abort(MPI_COMM_WORLD, 1);
     for (int i = 0; i < c->peers; i++) {
         MPI_Cancel(&c->peer[i].coming);
@@ -277,8 +282,11 @@ static void ask(ar_clerk *c, const ar_job *job) {
 
 static ar_status await(ar_clerk *c, ar_error *err) {
     pthread_mutex_lock(&c->lock);
+    c->waits = true;
     while (c->busy) pthread_cond_wait(&c->answered, &c->lock);
+    c->waits = false;
     ar_status s = c->failed ? ar__fail(err, c->failed, "%s", c->text) : AR_OK;
+    c->said = c->said || s;
     pthread_mutex_unlock(&c->lock);
     return s;
 }

@@ -42,12 +42,13 @@ typedef struct ar_clerk {
     pthread_mutex_t lock;
     pthread_cond_t asked, answered;
     ar_job job;
-    bool busy;    /* there is a job that is not done */
-    bool waiting; /* and the caller waits for it */
+    bool busy;  /* there is a job that is not done, */
+    bool waits; /* and the caller waits for it */
     bool joined;
     size_t ready;     /* of the carry's chunks, here */
     ar_status failed; /* why nothing goes on; AR_OK: it does */
     bool lost;        /* a rank is out of reach */
+    bool said;        /* that the caller was told by on_end, or is by what it called */
     double since;
     char text[1100];
     /* The clerk's own. */
