@@ -229,7 +229,9 @@ checkasm-arm64: checkasm-arm64-ready
 	@$(MAKE) --no-print-directory $(BUILD)/arm64/checkasm
 	OMP_WAIT_POLICY=passive $(ARM64_RUN) $(BUILD)/arm64/checkasm --few neon
 
+# Where Open MPI is installed tests start several ranks, of a build of their own.
 test: all unit
+	$(if $(MPI),,@! $(PKG_CONFIG) --exists ompi-c || $(MAKE) --no-print-directory MPI=1 BUILD=$(BUILD)/mpi all)
 	@BUILD=$(BUILD) tests/run
 
 asan:
