@@ -36,6 +36,9 @@ AR_API int ar_ranks_count(const ar_ranks *r); /* 1 of NULL */
 AR_API int ar_ranks_threads(const ar_ranks *r);
 /* Rank 0's text in all of them: *text is replaced on the others.  malloc'ed; NULL travels too. */
 AR_API ar_status ar_ranks_text(ar_ranks *r, char **text, ar_error *err);
+/* How fast the slowest link between neighbours carries a sum, in bits a second each way: all ranks together send some MiB around.  0
+ * where there is one. */
+AR_API ar_status ar_ranks_measure(ar_ranks *r, double *bits_per_second, ar_error *err);
 /* "Open MPI 4.1.4"; NULL in a build without. */
 AR_API const char *ar_ranks_engine(void);
 

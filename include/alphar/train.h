@@ -197,6 +197,18 @@ typedef struct ar_plan {
  * ten seconds at most.  Data of more than 2 MiB is judged by a part of its lines. */
 AR_API ar_status ar_plan_training(ar_plan *plan, const ar_runtime *rt, const ar_train_options *o, bool measure, ar_error *err);
 
+/* A step of a planned training over several ranks, each as fast as this machine was measured to be. */
+typedef struct ar_ranks_plan {
+    int ranks;
+    int64_t gradient_bytes; /* that pass each link, each way, in a step */
+    int64_t kept_bytes;     /* most that ranks but the first keep of gradients, for samples like these */
+    double link_bits;       /* a second */
+    double carry_seconds;   /* that takes; hidden as far as backward goes on meanwhile */
+    double alone_seconds;   /* of a step on one; 0: the speed is not known */
+    double step_seconds;    /* over the ranks, at most: nothing hidden */
+} ar_ranks_plan;
+AR_API void ar_plan_over_ranks(ar_ranks_plan *out, const ar_plan *plan, int ranks, double link_bits);
+
 #ifdef __cplusplus
 }
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fail.h"
 #include "base/mem.h"
 #include "kern/cpu.h"
@@ -91,4 +92,44 @@ ar_status ar_ranks_text(ar_ranks *r, char **text, ar_error *err) {
         if (bytes && !*text) return ar__fail_memory(err, "ranks");
     }
     return bytes ? ar__comm_broadcast(r, *text, bytes, err) : AR_OK;
+}
+
+/* ---- the link --------------------------------------------------------------------------------------------------------*/
+
+enum { TRIAL_CHUNKS = 16 };
+
+static void add(float *y, float a, const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) y[i] += a * x[i];
+}
+
+/* A chunk goes up and down 2 (ranks − 1) links one after the other, and the others follow it closely. */
+double ar__carry_bytes(double bytes, int ranks) { return bytes + (2.0 * (ranks - 1) - 1.0) * (double)AR_CHUNK * sizeof(float); }
+
+static ar_status time_carry(double *seconds, ar_ranks *r, const ar_carry *carry, ar_error *err) {
+    uint64_t word = 0;
+    ar_status s = ar__comm_broadcast(r, &word, sizeof word, err); /* together */
+    double began = ar__clock_seconds();
+    if (!s) s = ar__comm_carry_begin(r, carry, err);
+    if (s) return s;
+    ar__comm_carry_ready(r, carry->chunks);
+    s = ar__comm_carry_end(r, err);
+    *seconds = ar__clock_seconds() - began;
+    return s;
+}
+
+ar_status ar_ranks_measure(ar_ranks *r, double *bits_per_second, ar_error *err) {
+    ar_chunk chunk[TRIAL_CHUNKS];
+    size_t n = (size_t)TRIAL_CHUNKS * AR_CHUNK;
+    double seconds = 0.0;
+    *bits_per_second = 0.0;
+    if (!ar__is_shared(r)) return AR_OK;
+    float *sum = ar__alloc(n, sizeof *sum), *slot = ar__alloc(n, sizeof *slot);
+    for (size_t i = 0; i < TRIAL_CHUNKS; i++) chunk[i] = (ar_chunk){i * AR_CHUNK, AR_CHUNK, 0};
+    ar_carry carry = {.sum = sum, .slots = slot, .slot_count = r->index > 0, .chunk = chunk, .chunks = TRIAL_CHUNKS, .add = add};
+    ar_status s = sum && slot ? time_carry(&seconds, r, &carry, err) : ar__fail_memory(err, "ranks");
+    if (!s) s = time_carry(&seconds, r, &carry, err); /* the first one opened the connections */
+    if (!s) *bits_per_second = 8.0 * ar__carry_bytes((double)n * sizeof *sum, r->count) / seconds;
+    free(sum);
+    free(slot);
+    return s;
 }

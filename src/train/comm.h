@@ -14,7 +14,8 @@
 
 #include "alphar/ranks.h"
 
-enum { AR_HOST_CHARS = 64 };
+/* Numbers that travel at a time: long beside what a message costs, short beside the whole. */
+enum { AR_HOST_CHARS = 64, AR_CHUNK = 1 << 18 };
 
 /* Where a rank runs. */
 typedef struct ar_place {
@@ -55,6 +56,9 @@ typedef struct ar_carry {
 
 /* What the launcher says: processes in all, 0: it says nothing. */
 int ar__comm_launched(void);
+
+/* Bytes that the slowest link passes, one after the other, until a sum of `bytes` has been carried around. */
+double ar__carry_bytes(double bytes, int ranks);
 
 /* The filling: joins ar__comm_launched() ≥ 2 processes; fills index, count, place, own. */
 ar_status ar__comm_open(ar_ranks *r, const ar_place *mine, ar_ranks_end_fn on_end, void *user, ar_error *err);

@@ -10,8 +10,6 @@
 #include "train/share_agree.h"
 #include "train/share_cut.h"
 
-enum { CHUNK = 1 << 18 }; /* numbers that travel at a time: long beside what a message costs, short beside the whole */
-
 /* ---- opening ---------------------------------------------------------------------------------------------------------*/
 
 /* Gradients that are kept apart are those of pairs of linears in layers. */
@@ -29,8 +27,9 @@ static ar_status check_learner(const ar_learner *l, ar_error *err) {
         const ar_pair *p = &l->adapter->pair[i];
         size_t module = l->attachment->module[i];
         if (ar__pair_learned(&l->attachment->ops[module]) > AR_GEMM_NARROW)
-            return ar__fail(err, AR_ERR_UNSUPPORTED, "rank: found %d, over several ranks it is at most %d: wider gradients are summed otherwise",
-                            p->rank, AR_GEMM_NARROW);
+            return ar__fail(err, AR_ERR_UNSUPPORTED,
+                            "rank: found %d, over several ranks it is at most %d: wider gradients are summed otherwise", p->rank,
+                            AR_GEMM_NARROW);
         if (!ar__model_linear((ar_model *)(uintptr_t)m, module) || module == ar__module_head(&m->arch))
             return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: pairs there do not train over several ranks; leave it out with --exclude",
                             p->site);
@@ -59,7 +58,7 @@ static ar_status cut_chunks(ar_share *s, const ar_trainables *t, ar_error *err) 
             ar_chunk *list = ar__grow(s->chunk, &cap, s->chunks + 1, sizeof *list);
             if (!list) return ar__fail_memory(err, "ranks");
             s->chunk = list;
-            size_t n = ar__min(CHUNK, end - begin);
+            size_t n = ar__min(AR_CHUNK, end - begin);
             list[s->chunks] = (ar_chunk){end - n, n, t->at[i].layer};
             end -= n;
         }
