@@ -103,6 +103,7 @@ help:
 	@echo 'make lint       layers, formatting, clang-tidy, warnings'
 	@echo 'make fuzz       libFuzzer on every reader, FUZZ_SECONDS=$(FUZZ_SECONDS) each (needs clang)'
 	@echo 'make bench      paired benchmarks; PARTS="products machine …" for some of them'
+	@echo 'make MPI=1      with Open MPI, for several machines, into $(BUILD)/mpi/ (docs/machines.md)'
 	@echo 'make install    PREFIX=$(PREFIX) DESTDIR=$(DESTDIR); LIBDIR, MANDIR … as in the Makefile; make uninstall takes it away'
 	@echo 'make static     $(BUILD)/alphar-static, one file without shared libraries (needs gfortran)'
 
@@ -270,7 +271,7 @@ bench: all $(BENCH_BIN)
 
 # For who links libalphar.a.  pkg-config --static of OpenBLAS and LAPACKE asks for a second LAPACK, and for gfortran's
 # library even where OpenBLAS is shared, so these two are named here; FORTRAN_LIBS where they are, for a link with -static.
-LIBS_PRIVATE = $(shell $(PKG_CONFIG) --libs $(ALGEBRA)) $(FORTRAN_LIBS) -fopenmp -lm -lpthread
+LIBS_PRIVATE = $(shell $(PKG_CONFIG) --libs $(ALGEBRA) $(if $(MPI),ompi-c)) $(FORTRAN_LIBS) -fopenmp -lm -lpthread
 
 # Every file of an installation, and what is only ours of its folders.
 INSTALLED = $(BINDIR)/alphar $(LIBDIR)/libalphar.a $(LIBDIR)/libalphar.so $(LIBDIR)/$(SONAME) $(LIBDIR)/$(SO) $(PKGCONFIGDIR)/alphar.pc \
@@ -300,7 +301,7 @@ install: all
 	$(INSTALL) -m 644 $(BUILD)/share/alphar.fish $(DESTDIR)$(FISHDIR)/alphar.fish
 	$(INSTALL) -m 644 LICENSE README.md CHANGELOG.md $(DESTDIR)$(DOCDIR)/
 	$(INSTALL) -m 644 docs/*.md $(DESTDIR)$(DOCDIR)/docs/
-	$(INSTALL) -m 644 examples/*.c $(DESTDIR)$(DOCDIR)/examples/
+	$(INSTALL) -m 644 examples/*.c examples/slurm.sh $(DESTDIR)$(DOCDIR)/examples/
 
 uninstall:
 	rm -f $(patsubst %,$(DESTDIR)%,$(INSTALLED))
