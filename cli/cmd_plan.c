@@ -116,7 +116,7 @@ static int plan_ranks(ar_ranks_plan *out, cli *c, const struct values *v, const 
     double bits = 1e6 * v->link;
     ar_error err;
     *out = (ar_ranks_plan){0};
-    if (!bits && ar_ranks_measure(c->ranks, &bits, &err)) return cli_fail(c, &err);
+    if (v->link <= 0 && ar_ranks_measure(c->ranks, &bits, &err)) return cli_fail(c, &err);
     if (count) ar_plan_over_ranks(out, plan, count, bits > 0 ? bits : 1e9);
     return CLI_OK;
 }

@@ -11,6 +11,8 @@
 #ifndef ALPHAR_RANKS_H
 #define ALPHAR_RANKS_H
 
+#include <stdbool.h>
+
 #include "alphar/error.h"
 
 #ifdef __cplusplus
@@ -29,6 +31,9 @@ AR_API ar_status ar_ranks_join(ar_ranks **out, ar_ranks_end_fn on_end, void *use
 AR_API void ar_ranks_leave(ar_ranks *r);
 /* Tells the others that this rank cannot go on: what they call next fails with this message. */
 AR_API void ar_ranks_fail(ar_ranks *r, ar_status status, const char *message);
+
+/* Whether one of them is out of reach, so that none may be there to say it. */
+AR_API bool ar_ranks_is_lost(const ar_ranks *r);
 
 AR_API int ar_ranks_index(const ar_ranks *r); /* from 0; 0 of NULL, as are the next */
 AR_API int ar_ranks_count(const ar_ranks *r); /* 1 of NULL */

@@ -70,6 +70,14 @@ void ar_ranks_fail(ar_ranks *r, ar_status status, const char *message) {
     if (ar__is_shared(r)) ar__comm_fail(r, status, message);
 }
 
+bool ar_ranks_is_lost(const ar_ranks *r) { return ar__is_shared(r) && ar__comm_is_lost(r); }
+
+int ar__ranks_here(const ar_ranks *r) {
+    int here = 0;
+    for (int i = 0; ar__is_shared(r) && i < r->count; i++) here += !strcmp(r->place[i].host, r->place[r->index].host);
+    return here ? here : 1;
+}
+
 int ar_ranks_index(const ar_ranks *r) { return r ? r->index : 0; }
 int ar_ranks_count(const ar_ranks *r) { return r ? r->count : 1; }
 

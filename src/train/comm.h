@@ -64,6 +64,7 @@ double ar__carry_bytes(double bytes, int ranks);
 ar_status ar__comm_open(ar_ranks *r, const ar_place *mine, ar_ranks_end_fn on_end, void *user, ar_error *err);
 void ar__comm_close(ar_ranks *r);
 void ar__comm_fail(ar_ranks *r, ar_status status, const char *message);
+bool ar__comm_is_lost(const ar_ranks *r);
 
 /* Rank 0's bytes to all. */
 ar_status ar__comm_broadcast(ar_ranks *r, void *data, size_t bytes, ar_error *err);
@@ -75,6 +76,8 @@ void ar__comm_carry_ready(ar_ranks *r, size_t chunks);
 ar_status ar__comm_carry_end(ar_ranks *r, ar_error *err);
 
 static inline bool ar__is_shared(const ar_ranks *r) { return r && r->count > 1; }
+/* Ranks on this machine. */
+int ar__ranks_here(const ar_ranks *r);
 /* Whether this rank writes. */
 static inline bool ar__is_first(const ar_ranks *r) { return !r || r->index == 0; }
 

@@ -99,16 +99,18 @@ static void tell(ar_clerk *c, ar_peer *p) {
     ar__clerk_check(c, MPI_Isend(&p->out, sizeof p->out, MPI_BYTE, p->rank, 0, c->notes, &p->going));
 }
 
-/* The caller is told where it does not wait for an answer; behind its time the process ends. */
+/* The caller is told where it does not wait for an answer: of a loss at once, by rank 0 of another's failure too, but that it may be about
+ * to fail in the same way itself.  Behind its time the process ends. */
 static void end_late(ar_clerk *c, double now) {
     char text[sizeof c->text];
     pthread_mutex_lock(&c->lock);
-    bool tell_it = c->failed && c->lost && !c->busy && !c->said, late = c->failed && now - c->since > GRACE;
+    bool due = c->lost || (c->ranks->index == 0 && now - c->since > BEAT);
+    bool tell_it = c->failed && due && !c->busy && !c->said, late = c->failed && now - c->since > GRACE;
     memcpy(text, c->text, sizeof text);
     c->said = c->said || tell_it;
     pthread_mutex_unlock(&c->lock);
     if (tell_it && c->on_end) c->on_end(c->user, text);
-    if (late) MPI_Abort(MPI_COMM_WORLD, 1);
+    if (late && (c->lost || c->ranks->index == 0 || now - c->since > 2 * GRACE)) MPI_Abort(MPI_COMM_WORLD, 1);
 }
 
 static void hear_and_tell(ar_clerk *c) {
@@ -171,11 +173,11 @@ static bool gather(ar_clerk *c, double *list, const size_t *bound) {
     return ok;
 }
 
-/* Those who fail together still meet here, for a while. */
+/* Those who fail together still meet here, for a while; rank 0 is the first to lose patience. */
 static void leave(ar_clerk *c) {
     MPI_Request r;
     int done = 0;
-    double until = ar__clock_seconds() + GRACE / 2;
+    double until = ar__clock_seconds() + (c->ranks->index ? 2 * GRACE : GRACE / 2);
     if (MPI_Ibarrier(c->notes, &r)) return; /* where no other call of all can be left half done */
     while (c->lost) ar__clerk_nap(c);       /* until the launcher ends this process, or its time is over */
     while (!MPI_Test(&r, &done, MPI_STATUS_IGNORE) && !done && (!has_failed(c) || ar__clock_seconds() < until)) ar__clerk_nap(c);
@@ -337,7 +339,21 @@ void ar__comm_close(ar_ranks *r) {
     r->own = NULL;
 }
 
-void ar__comm_fail(ar_ranks *r, ar_status status, const char *message) { set_failed(r->own, status, false, message); }
+/* The caller knows. */
+void ar__comm_fail(ar_ranks *r, ar_status status, const char *message) {
+    set_failed(r->own, status, false, message);
+    pthread_mutex_lock(&r->own->lock);
+    r->own->said = true;
+    pthread_mutex_unlock(&r->own->lock);
+}
+
+bool ar__comm_is_lost(const ar_ranks *r) {
+    ar_clerk *c = r->own;
+    pthread_mutex_lock(&c->lock);
+    bool lost = c->lost;
+    pthread_mutex_unlock(&c->lock);
+    return lost;
+}
 
 ar_status ar__comm_broadcast(ar_ranks *r, void *data, size_t bytes, ar_error *err) {
     return call(r, &(ar_job){.kind = AR_JOB_BROADCAST, .data = data, .bytes = bytes}, err);

@@ -133,7 +133,7 @@ ar_status ar__course_borrow(ar_course *c, const ar_runtime *rt, const ar_course_
 void ar__course_set_budget(ar_course *c) {
     int64_t base = (int64_t)ar__model_file_bytes(c->model), available = ar__memory_available();
     int64_t now = ar__memory_anonymous(), to_come = c->data ? (int64_t)ar__dataset_bytes_to_come(c->data) : 0;
-    int64_t room = available / 10 * 9 - base - to_come;
+    int64_t room = (available / 10 * 9 - base) / ar__ranks_here(c->share.ranks) - to_come; /* the base is there once */
     c->fixed_bytes = (now > 0 ? now : 0) + to_come; /* ar__alloc touches what it gives, so the state counts already */
     if (c->o.memory) room = c->o.memory - c->fixed_bytes;
     c->budget = !c->o.memory && available <= 0 ? 0 : room > 1 ? room : 1;
