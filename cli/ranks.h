@@ -4,7 +4,7 @@
 
 #include "output.h"
 
-/* Meets the others; c->ranks is NULL where this process is alone.  Usage error where the command does not share its work out. */
+/* Meets the others, where the command shares its work out. */
 int cli_ranks_join(cli *c, const cli_command *command);
 /* Whether this process only helps. */
 bool cli_helps(const cli *c);

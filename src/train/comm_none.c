@@ -6,10 +6,11 @@ const char *ar_ranks_engine(void) { return NULL; }
 
 ar_status ar__comm_open(ar_ranks *r, const ar_place *mine, ar_ranks_end_fn on_end, void *user, ar_error *err) {
     (void)r, (void)mine, (void)on_end, (void)user;
-    return ar__fail(err, AR_ERR_UNSUPPORTED,
-                    "started as one of %d processes, and this build is without MPI: each would do the same work; build with make MPI=1, or "
-                    "start one",
-                    ar__comm_launched());
+    return ar__fail(
+        err, AR_ERR_UNSUPPORTED,
+        "started as one of %d processes, and this build is without MPI: each would do the same work; build with make MPI=1, start "
+        "one, or say ALPHAR_RANKS=1 where each has work of its own",
+        ar__comm_launched());
 }
 
 static ar_status alone(ar_error *err) { return ar__fail(err, AR_ERR_UNSUPPORTED, "ranks: this build is without MPI"); }
