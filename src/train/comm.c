@@ -87,7 +87,7 @@ int ar_ranks_threads(const ar_ranks *r) {
     const ar_place *mine = &r->place[r->index];
     int alike = 0;
     for (int i = 0; i < r->count; i++) alike += !strcmp(r->place[i].host, mine->host) && r->place[i].mask == mine->mask;
-    return mine->cores > alike ? mine->cores / alike : 1;
+    return alike && mine->cores > alike ? mine->cores / alike : 1;
 }
 
 ar_status ar_ranks_text(ar_ranks *r, char **text, ar_error *err) {

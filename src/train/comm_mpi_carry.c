@@ -29,8 +29,8 @@ static bool room(ar_clerk *c, size_t chunks) {
     if (c->cap >= chunks) return true;
     free(c->up);
     free(c->down);
-    c->up = ar__alloc(chunks, sizeof *c->up);
-    c->down = ar__alloc(chunks, sizeof *c->down);
+    c->up = ar__alloc(chunks, sizeof(MPI_Request));
+    c->down = ar__alloc(chunks, sizeof(MPI_Request));
     c->cap = c->up && c->down ? chunks : 0;
     return c->cap > 0;
 }

@@ -1,5 +1,6 @@
 #include "train/share.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,6 +44,7 @@ static size_t slices(int tokens) { return ((size_t)tokens + AR_GEMM_KC - 1) / AR
 static size_t slots_wanted(const ar_course *c, size_t samples) {
     size_t all = 0, n = ar__dataset_count(c->data), ranks = (size_t)c->share.ranks->count, longest = slices(ar__dataset_longest(c->data));
     for (size_t i = 0; i < n; i++) all += slices(ar__dataset_at(c->data, i).count);
+    assert(n > 0);
     size_t wanted = 2 * ((samples * all + n * ranks - 1) / (n * ranks));
     return ar__min(ar__max(wanted, longest * (c->pairs ? 2 : 1)), samples * longest);
 }
