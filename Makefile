@@ -2,12 +2,13 @@
 #
 #   CC=clang make          another compiler            make WERROR=1     warnings are errors (as in CI)
 #   BUILD=dir make         another output folder       make PREFIX=/usr install
-#   make V=1               whole command lines
+#   make V=1               whole command lines     make MPI=1        training over several machines, built into build/mpi/
 
 ifeq ($(origin CC),default)
 CC := gcc
 endif
-BUILD   ?= build
+MPI     ?=
+BUILD   ?= build$(if $(MPI),/mpi)
 PREFIX  ?= /usr/local
 DESTDIR ?=
 VERSION := 0.1.0
@@ -30,10 +31,10 @@ PKG_CONFIG   ?= pkg-config
 # By their pkg-config names: the library's, of which the linear algebra stands apart (see LIBS_PRIVATE), and the program's.
 REQUIRES := jansson libpcre2-8 libutf8proc sqlite3
 ALGEBRA  := lapacke openblas
-PACKAGES := $(REQUIRES) yaml-0.1 libedit $(ALGEBRA)
+PACKAGES := $(REQUIRES) yaml-0.1 libedit $(ALGEBRA) $(if $(MPI),ompi-c)
 # zlib1g-dev: sqlite3.pc asks for it in static links, and its package does not bring it.
 DEB_PACKAGES := gcc make pkg-config libjansson-dev libyaml-dev libedit-dev libpcre2-dev libutf8proc-dev libsqlite3-dev \
-                libopenblas-openmp-dev liblapacke-dev libcmocka-dev zlib1g-dev
+                libopenblas-openmp-dev liblapacke-dev libcmocka-dev zlib1g-dev $(if $(MPI),libopenmpi-dev openmpi-bin)
 
 OPT      ?= -O2 -g
 WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wundef
@@ -66,6 +67,8 @@ endif
 ifneq ($(ARCH),aarch64)
 SRC  := $(filter-out %_neon.c,$(SRC))
 endif
+# One filling of the seam between ranks (src/train/comm.h).
+SRC  := $(filter-out $(if $(MPI),%/comm_none.c,%/comm_mpi.c %/comm_mpi_carry.c),$(SRC))
 CLI  := $(sort $(wildcard cli/*.c))
 UNIT := $(sort $(wildcard tests/unit/test_*.c))
 OBJ      := $(SRC:%.c=$(BUILD)/%.o)
@@ -100,6 +103,7 @@ help:
 	@echo 'make lint       layers, formatting, clang-tidy, warnings'
 	@echo 'make fuzz       libFuzzer on every reader, FUZZ_SECONDS=$(FUZZ_SECONDS) each (needs clang)'
 	@echo 'make bench      paired benchmarks; PARTS="products machine …" for some of them'
+	@echo 'make MPI=1      with Open MPI, for several machines, into $(BUILD)/mpi/ (docs/machines.md)'
 	@echo 'make install    PREFIX=$(PREFIX) DESTDIR=$(DESTDIR); LIBDIR, MANDIR … as in the Makefile; make uninstall takes it away'
 	@echo 'make static     $(BUILD)/alphar-static, one file without shared libraries (needs gfortran)'
 
@@ -226,7 +230,9 @@ checkasm-arm64: checkasm-arm64-ready
 	@$(MAKE) --no-print-directory $(BUILD)/arm64/checkasm
 	OMP_WAIT_POLICY=passive $(ARM64_RUN) $(BUILD)/arm64/checkasm --few neon
 
+# Where Open MPI is installed tests start several ranks, of a build of their own.
 test: all unit
+	$(if $(MPI),,@! $(PKG_CONFIG) --exists ompi-c || $(MAKE) --no-print-directory MPI=1 BUILD=$(BUILD)/mpi all)
 	@BUILD=$(BUILD) tests/run
 
 asan:
@@ -265,7 +271,7 @@ bench: all $(BENCH_BIN)
 
 # For who links libalphar.a.  pkg-config --static of OpenBLAS and LAPACKE asks for a second LAPACK, and for gfortran's
 # library even where OpenBLAS is shared, so these two are named here; FORTRAN_LIBS where they are, for a link with -static.
-LIBS_PRIVATE = $(shell $(PKG_CONFIG) --libs $(ALGEBRA)) $(FORTRAN_LIBS) -fopenmp -lm -lpthread
+LIBS_PRIVATE = $(shell $(PKG_CONFIG) --libs $(ALGEBRA) $(if $(MPI),ompi-c)) $(FORTRAN_LIBS) -fopenmp -lm -lpthread
 
 # Every file of an installation, and what is only ours of its folders.
 INSTALLED = $(BINDIR)/alphar $(LIBDIR)/libalphar.a $(LIBDIR)/libalphar.so $(LIBDIR)/$(SONAME) $(LIBDIR)/$(SO) $(PKGCONFIGDIR)/alphar.pc \
@@ -295,7 +301,7 @@ install: all
 	$(INSTALL) -m 644 $(BUILD)/share/alphar.fish $(DESTDIR)$(FISHDIR)/alphar.fish
 	$(INSTALL) -m 644 LICENSE README.md CHANGELOG.md $(DESTDIR)$(DOCDIR)/
 	$(INSTALL) -m 644 docs/*.md $(DESTDIR)$(DOCDIR)/docs/
-	$(INSTALL) -m 644 examples/*.c $(DESTDIR)$(DOCDIR)/examples/
+	$(INSTALL) -m 644 examples/*.c examples/slurm.sh $(DESTDIR)$(DOCDIR)/examples/
 
 uninstall:
 	rm -f $(patsubst %,$(DESTDIR)%,$(INSTALLED))

@@ -1,13 +1,17 @@
 /* alphar plan: what a training would need, and whether it fits. */
 #include <stdio.h>
 
+#include "alphar/ranks.h"
 #include "commands.h"
+#include "ranks.h"
 #include "session.h"
 #include "settings.h"
 
 struct values {
     struct train_values train;
     bool measure;
+    int ranks;
+    double link;
 };
 
 static const cli_option options[] = {
@@ -16,7 +20,23 @@ static const cli_option options[] = {
      .at = offsetof(struct values, measure),
      .initial = "true",
      .flags = CLI_NEGATABLE,
-     .help = "time a short run on random tokens"},
+     .about = "time a short run on random tokens"},
+    {.name = "ranks",
+     .kind = CLI_COUNT,
+     .at = offsetof(struct values, ranks),
+     .value = "N",
+     .min = 1,
+     .max = 65536,
+     .about = "a step over N ranks, the processes of one mpirun"},
+    {.name = "link",
+     .kind = CLI_NUMBER,
+     .at = offsetof(struct values, link),
+     .value = "MBIT",
+     .flags = CLI_ABOVE,
+     .min = 0,
+     .max = 1e9,
+     .help = "a trial; on several",
+     .about = "Mbit/s between ranks; else as measured under mpirun, or 1000"},
     {0},
 };
 
@@ -28,7 +48,14 @@ static json_t *outlook_json(const ar_outlook *o) {
                      "disk_bytes", known(o->disk_bytes), "estimated", o->lines > 0, "error", cli_json_real(o->error));
 }
 
-static json_t *to_json(const ar_plan *p) {
+static json_t *ranks_json(const ar_ranks_plan *r) {
+    json_t *step = r->step_seconds > 0 ? cli_json_real(r->step_seconds) : json_null();
+    return json_pack("{s:i, s:I, s:I, s:o, s:o, s:o}", "ranks", r->ranks, "gradient_bytes", (json_int_t)r->gradient_bytes, "kept_bytes",
+                     (json_int_t)r->kept_bytes, "link_bits", cli_json_real(r->link_bits), "carry_seconds", cli_json_real(r->carry_seconds),
+                     "step_seconds", step);
+}
+
+static json_t *to_json(const ar_plan *p, const ar_ranks_plan *ranks) {
     json_t *all =
         json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:i, s:b, s:i, s:I, s:b}", "base_bytes", (json_int_t)p->base_bytes,
                   "adapter_bytes", (json_int_t)p->adapter_bytes, "activation_bytes", (json_int_t)p->activation_bytes, "other_bytes",
@@ -38,6 +65,7 @@ static json_t *to_json(const ar_plan *p) {
                   "checkpoint_layers", p->checkpoint_layers, "max_length", p->max_length, "memory", (json_int_t)p->memory, "fits", p->fits);
     json_t *outlook = outlook_json(&p->outlook);
     bool ok = all && outlook && !json_object_update(all, outlook);
+    if (ok && ranks->ranks) ok = !json_object_set_new(all, "over_ranks", ranks_json(ranks));
     json_decref(outlook);
     if (ok) return all;
     json_decref(all);
@@ -72,21 +100,49 @@ static void print_table(const ar_plan *p) {
     putchar('\n');
 }
 
+static void print_ranks(const ar_ranks_plan *r) {
+    double mib = 1 << 20;
+    printf("%d ranks: %.1f MiB of gradients each way, %.3g s at %.0f Mbit/s", r->ranks, (double)r->gradient_bytes / mib, r->carry_seconds,
+           r->link_bits / 1e6);
+    if (r->step_seconds > 0)
+        printf("; a step of %.3g s takes at most %.3g s, %.1f times as fast", r->alone_seconds, r->step_seconds,
+               r->alone_seconds / r->step_seconds);
+    printf("; about %.1f MiB more memory\n", (double)r->kept_bytes / mib);
+}
+
+/* How many ranks to plan for, and over what: as asked, else those that were started; 0: nobody asked. */
+static int plan_ranks(ar_ranks_plan *out, cli *c, const struct values *v, const ar_plan *plan) {
+    int count = v->ranks ? v->ranks : ar_ranks_count(c->ranks) > 1 ? ar_ranks_count(c->ranks) : 0;
+    double bits = 1e6 * v->link;
+    ar_error err;
+    *out = (ar_ranks_plan){0};
+    if (v->link <= 0 && ar_ranks_measure(c->ranks, &bits, &err)) return cli_fail(c, &err);
+    if (count) ar_plan_over_ranks(out, plan, count, bits > 0 ? bits : 1e9);
+    return CLI_OK;
+}
+
+static int print(cli *c, const ar_plan *plan, const ar_ranks_plan *ranks) {
+    if (cli_helps(c)) return CLI_OK;
+    if (c->json) return cli_print_json(c, to_json(plan, ranks));
+    print_table(plan);
+    if (ranks->ranks) print_ranks(ranks);
+    return cli_finish(c);
+}
+
 static int run(cli *c, const cli_args *args) {
     const struct values *v = args->values;
     ar_train_options o;
     ar_plan plan;
+    ar_ranks_plan ranks;
     ar_runtime *rt;
     ar_error err;
     int code = cli_train_take(&o, c, args);
     if (code || (code = cli_runtime_open(&rt, c, args, ar_train_compute(&o)))) return code;
     if (ar_plan_training(&plan, rt, &o, v->measure, &err)) {
         code = cli_fail(c, &err);
-    } else if (c->json) {
-        code = cli_print_json(c, to_json(&plan));
     } else {
-        print_table(&plan);
-        code = cli_finish(c);
+        code = plan_ranks(&ranks, c, v, &plan);
+        if (code == CLI_OK) code = print(c, &plan, &ranks);
     }
     ar_runtime_free(rt);
     return code;
@@ -100,5 +156,6 @@ const cli_command cli_plan = {
     .options = options,
     .shared = cli_train_options,
     .values_size = sizeof(struct values),
+    .shares = true,
     .run = run,
 };

@@ -3,8 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "alphar/ranks.h"
 #include "commands.h"
 #include "interrupt.h"
+#include "ranks.h"
 #include "resume.h"
 #include "session.h"
 #include "settings.h"
@@ -96,10 +98,11 @@ static int train(cli *c, const cli_args *args, ar_train_options *o) {
     o->on_progress = show;
     o->should_stop = cli_interrupted;
     o->user = c;
+    o->ranks = c->ranks;
     code = ar_train(&result, rt, o, &err) ? cli_fail(c, &err) : CLI_OK;
     snprintf(did, sizeof did, "%lld step%s in %s", (long long)result.steps, result.steps == 1 ? "" : "s",
              cli_duration(time, sizeof time, result.seconds));
-    if (code == CLI_OK) code = print_result(c, o->run.out, did, &result);
+    if (code == CLI_OK && !cli_helps(c)) code = print_result(c, o->run.out, did, &result);
     ar_runtime_free(rt);
     return code;
 }
@@ -107,6 +110,8 @@ static int train(cli *c, const cli_args *args, ar_train_options *o) {
 static int run(cli *c, const cli_args *args) {
     const struct train_values *v = args->values;
     ar_train_options o;
+    if (v->finish && c->ranks && ar_ranks_count(c->ranks) > 1)
+        return cli_fail_usage(c, "found --finish on several ranks, wanted one process");
     if (v->finish) return finish(c, args, v->finish);
     int code = cli_train_take(&o, c, args);
     if (code) return code;
@@ -135,6 +140,7 @@ const cli_command cli_train = {
     .values_size = sizeof(struct train_values),
     .positional_count = 1,
     .finishes_step = true,
+    .shares = true,
     .prepare = cli_resume_prepare,
     .run = run,
 };

@@ -5,10 +5,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "alphar/ranks.h"
 #include "alphar/runtime.h"
 #include "commands.h"
 #include "interrupt.h"
 #include "output.h"
+#include "ranks.h"
 #include "record.h"
 #include "settings.h"
 
@@ -34,11 +36,12 @@ static int print_version(cli *c) {
     if (ar_runtime_new(&rt, NULL, &err)) return cli_fail(c, &err);
     int code;
     if (c->json) {
-        code = cli_print_json(c, json_pack("{s:s, s:s, s:s, s:i}", "version", ar_version(), "cpu", ar_runtime_isa(rt), "backends",
-                                           ar_runtime_backends(rt), "threads", ar_runtime_threads(rt)));
+        code = cli_print_json(c, json_pack("{s:s, s:s, s:s, s:i, s:s?}", "version", ar_version(), "cpu", ar_runtime_isa(rt), "backends",
+                                           ar_runtime_backends(rt), "threads", ar_runtime_threads(rt), "ranks", ar_ranks_engine()));
     } else {
         printf("alphar %s\ncpu: %s\nproducts: %s\nthreads: %d\n", ar_version(), ar_runtime_isa(rt), ar_runtime_backends(rt),
                ar_runtime_threads(rt));
+        printf("ranks: %s\n", ar_ranks_engine() ? ar_ranks_engine() : "none (a build with make MPI=1 has them)");
         code = cli_finish(c);
     }
     ar_runtime_free(rt);
@@ -90,20 +93,19 @@ static bool wants_json(int argc, char **argv) {
     return false;
 }
 
-static int run(cli *c, const cli_command *command, int argc, char **argv) {
+static int run_joined(cli *c, const cli_command *command, int argc, char **argv) {
     cli_args args;
-    c->command = command;
-    int code = cli_args_read(&args, command, argc, argv);
+    int code = cli_args_read(&args, command, c->ranks, argc, argv);
     if (code != CLI_OK) {
         code = cli_fail_code(c, code, code == CLI_USAGE ? "usage" : "io", args.message);
     } else if (cli_common_of(&args)->help) {
-        cli_help_command(command);
+        if (!cli_helps(c)) cli_help_command(command);
         code = cli_finish(c);
     } else {
         c->json = cli_common_of(&args)->json;
-        c->quiet = cli_common_of(&args)->quiet;
+        c->quiet = cli_common_of(&args)->quiet || cli_helps(c);
         cli_progress_init(&c->progress, c->quiet);
-        cli_interrupt_init(command->finishes_step);
+        if (!cli_helps(c)) cli_interrupt_init(command->finishes_step);
         cli_record record;
         cli_record_begin(&record, c, &args, argc, argv);
         code = command->run(c, &args);
@@ -111,6 +113,14 @@ static int run(cli *c, const cli_command *command, int argc, char **argv) {
         cli_record_end(&record, c, &args, code);
     }
     cli_args_release(&args);
+    return code;
+}
+
+static int run(cli *c, const cli_command *command, int argc, char **argv) {
+    c->command = command;
+    int code = cli_ranks_join(c, command);
+    if (code == CLI_OK) code = run_joined(c, command, argc, argv);
+    ar_ranks_leave(c->ranks);
     return code;
 }
 

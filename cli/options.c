@@ -221,8 +221,8 @@ static int apply(cli_args *args, const struct word *words, int count) {
     return code == CLI_OK ? check_required(args) : code;
 }
 
-int cli_args_read(cli_args *args, const cli_command *command, int argc, char **argv) {
-    *args = (cli_args){.command = command};
+int cli_args_read(cli_args *args, const cli_command *command, struct ar_ranks *ranks, int argc, char **argv) {
+    *args = (cli_args){.command = command, .ranks = ranks};
     size_t room = (size_t)argc + 1;
     struct word *words = calloc(room, sizeof *words);
     args->values = calloc(1, command->values_size);

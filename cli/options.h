@@ -67,6 +67,7 @@ typedef struct cli_command {
     size_t values_size;
     int positional_count;                  /* at most so many arguments without dashes */
     bool unrecorded;                       /* leaves no row in the record of runs */
+    bool shares;                           /* its work, over the ranks of mpirun */
     bool finishes_step;                    /* the first Ctrl-C only sets the flag of interrupt.h */
     int (*prepare)(struct cli_args *args); /* fills in options that were not given, before required ones are looked for; or NULL */
     int (*run)(struct cli *cli, const struct cli_args *args);
@@ -77,6 +78,7 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_INTERRUPTED = 130 };
 
 typedef struct cli_args {
     const cli_command *command;
+    struct ar_ranks *ranks;               /* NULL: alone */
     void *values;                         /* the command's struct, values_size bytes */
     unsigned char given[CLI_MAX_OPTIONS]; /* 0 default, 1 configuration file, 2 command line; by place in cli_option_at */
     const char **positional;
@@ -88,7 +90,7 @@ typedef struct cli_args {
 
 /* Reads argv (without program and command) and the file of --config.  CLI_USAGE or CLI_FAILED leave args->message.
  * Release in any case. */
-int cli_args_read(cli_args *args, const cli_command *command, int argc, char **argv);
+int cli_args_read(cli_args *args, const cli_command *command, struct ar_ranks *ranks, int argc, char **argv);
 void cli_args_release(cli_args *args);
 /* Whether the option was given, by either way.  The name must be in the table. */
 bool cli_given(const cli_args *args, const char *name);

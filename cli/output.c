@@ -6,9 +6,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "alphar/ranks.h"
 #include "alphar/tokenizer.h"
 
 int cli_fail_code(cli *c, int exit_status, const char *code, const char *message) {
+    ar_status status = exit_status == CLI_USAGE ? AR_ERR_USAGE : exit_status == CLI_INTERRUPTED ? AR_ERR_INTERRUPTED : AR_ERR_IO;
+    ar_ranks_fail(c->ranks, status, message);
+    bool silent = ar_ranks_index(c->ranks) > 0 && !ar_ranks_is_lost(c->ranks);
+    if (silent || c->ended) return exit_status; /* rank 0 says it, or it was said */
     cli_progress_end(&c->progress);
     fprintf(stderr, "alphar: %s\n", message);
     if (!c->json) return exit_status;
@@ -78,6 +83,7 @@ json_t *cli_json_text(const char *text, size_t n) { return json_stringn(text, n)
 
 void cli_log(void *user, ar_log_level level, const char *line) {
     cli *c = user;
+    if (ar_ranks_index(c->ranks) > 0) return; /* as rank 0 does */
     if (c->quiet && level != AR_LOG_WARNING) return;
     cli_progress_clear(&c->progress);
     fprintf(stderr, "%s%s\n", level == AR_LOG_WARNING ? "warning: " : "", line);

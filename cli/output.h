@@ -13,7 +13,9 @@ typedef struct cli {
     const cli_command *command;
     bool json, quiet;
     cli_progress progress;
-    json_t *result; /* what the command came to, for the record; NULL: nothing that is kept */
+    struct ar_ranks *ranks; /* NULL: alone */
+    volatile bool ended;    /* a rank is lost, and that was said */
+    json_t *result;         /* what the command came to, for the record; NULL: nothing that is kept */
 } cli;
 
 /* Each returns the exit status.  A message is written as `alphar: MESSAGE`, and with --json as {"error": …} too. */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "alphar/runtime.h"
+#include "ranks.h"
 
 static double clock_seconds(void) {
     struct timespec t;
@@ -70,7 +71,7 @@ void cli_record_begin(cli_record *r, cli *c, const cli_args *args, int argc, cha
                               .eval_loss = NAN,
                               .version = ar_version()}};
     r->began = clock_seconds();
-    char *path = args->command->unrecorded ? NULL : ar_runs_path();
+    char *path = args->command->unrecorded || cli_helps(c) ? NULL : ar_runs_path();
     if (!path) return;
     free(path);
     r->row.arguments = r->arguments = arguments_of(argc, argv);

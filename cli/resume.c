@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "alphar/ranks.h"
 #include "output.h"
 #include "settings.h"
 
@@ -68,12 +68,30 @@ int cli_resume_take(cli_args *args, const json_t *settings, const json_t *given,
     return code;
 }
 
+/* A whole file; NULL: it cannot be read. */
+static char *read_file(const char *path) {
+    char *text = NULL;
+    size_t n = 0;
+    FILE *f = fopen(path, "r");
+    if (!f) return NULL;
+    if (getdelim(&text, &n, EOF, f) < 0) {
+        free(text);
+        text = strdup("");
+    }
+    fclose(f);
+    return text;
+}
+
 static int read_run(cli_args *args, const char *dir) {
     char path[4400];
     json_error_t error;
     snprintf(path, sizeof path, "%.4000s/run.json", dir);
-    if (access(path, F_OK) != 0) return CLI_OK; /* a run that never began: what is typed has to do */
-    json_t *run = json_load_file(path, 0, &error);
+    char *text = ar_ranks_index(args->ranks) == 0 ? read_file(path) : NULL; /* only rank 0 needs to see the folder */
+    ar_error err;
+    if (ar_ranks_text(args->ranks, &text, &err)) return cli_args_fail(args, CLI_FAILED, "%s", err.message);
+    if (!text) return CLI_OK; /* a run that never began: what is typed has to do */
+    json_t *run = json_loads(text, 0, &error);
+    free(text);
     if (!run) return cli_args_fail(args, CLI_FAILED, "%s:%d: %s; give the options again", path, error.line, error.text);
     int code = cli_resume_take(args, json_object_get(run, "settings"), json_object_get(run, "given"), path);
     json_decref(run);

@@ -1,5 +1,7 @@
 #include "session.h"
 
+#include "alphar/ranks.h"
+
 #define AT(member) offsetof(struct session_values, member)
 
 const cli_option cli_session_options[] = {
@@ -31,7 +33,8 @@ const cli_option cli_session_options[] = {
 
 int cli_runtime_open(ar_runtime **out, cli *c, const cli_args *args, ar_compute compute) {
     ar_error err;
-    ar_runtime_options o = {.threads = (int)cli_common_of(args)->threads, .compute = compute, .log = cli_log, .log_user = c};
+    int threads = (int)cli_common_of(args)->threads;
+    ar_runtime_options o = {.threads = threads ? threads : ar_ranks_threads(c->ranks), .compute = compute, .log = cli_log, .log_user = c};
     return ar_runtime_new(out, &o, &err) ? cli_fail(c, &err) : CLI_OK;
 }
 

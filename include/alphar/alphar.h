@@ -12,6 +12,7 @@
 #include "alphar/model.h"
 #include "alphar/preference.h"
 #include "alphar/quantize.h"
+#include "alphar/ranks.h"
 #include "alphar/report.h"
 #include "alphar/runs.h"
 #include "alphar/runtime.h"

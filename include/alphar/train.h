@@ -7,7 +7,7 @@
  *
  * From the first checkpoint on DIR is the adapter of the newest one.  One run at a time writes into a folder.
  *
- * The same seed gives the same bits for any number of threads and any micro-batch. */
+ * The same seed gives the same bits for any number of threads, any micro-batch and any number of ranks. */
 #ifndef ALPHAR_TRAIN_H
 #define ALPHAR_TRAIN_H
 
@@ -18,6 +18,7 @@
 #include "alphar/data.h"
 #include "alphar/error.h"
 #include "alphar/preference.h"
+#include "alphar/ranks.h"
 #include "alphar/runtime.h"
 
 #ifdef __cplusplus
@@ -118,6 +119,7 @@ typedef struct ar_train_options {
     void (*on_progress)(void *user, const ar_progress *p); /* after each step; NULL: none */
     bool (*should_stop)(void *user);                       /* polled between steps; true: checkpoint, then AR_ERR_INTERRUPTED */
     void *user;
+    ar_ranks *ranks; /* that share the work out among them (alphar/ranks.h); NULL: this process is alone */
 } ar_train_options;
 
 enum { AR_CURVE_POINTS = 32 };
@@ -194,6 +196,18 @@ typedef struct ar_plan {
 /* Decides micro-batch and layer checkpointing as ar_train would; measure: also time a short run on random tokens, about
  * ten seconds at most.  Data of more than 2 MiB is judged by a part of its lines. */
 AR_API ar_status ar_plan_training(ar_plan *plan, const ar_runtime *rt, const ar_train_options *o, bool measure, ar_error *err);
+
+/* A step of a planned training over several ranks, each as fast as this machine was measured to be. */
+typedef struct ar_ranks_plan {
+    int ranks;
+    int64_t gradient_bytes; /* that pass each link, each way, in a step */
+    int64_t kept_bytes;     /* most that ranks but the first keep of gradients, for samples like these */
+    double link_bits;       /* a second */
+    double carry_seconds;   /* that takes; hidden as far as backward goes on meanwhile */
+    double alone_seconds;   /* of a step on one; 0: the speed is not known */
+    double step_seconds;    /* over the ranks, at most: nothing hidden */
+} ar_ranks_plan;
+AR_API void ar_plan_over_ranks(ar_ranks_plan *out, const ar_plan *plan, int ranks, double link_bits);
 
 #ifdef __cplusplus
 }

@@ -17,9 +17,10 @@
 
 enum {
     AR_GEMM_BACKENDS = 6,
-    AR_GEMM_KC = 512,                                  /* a slice of k; a multiple of every dtype's block */
-    AR_GEMM_NC = 256,                                  /* most columns in one thread's job */
-    AR_GEMM_LEFT_BYTES = 16 << 20,                     /* packed rows of A, shared by the threads; touched as needed */
+    AR_GEMM_KC = 512,              /* a slice of k; a multiple of every dtype's block */
+    AR_GEMM_NARROW = 64,           /* a gradient with a side of so many at most is summed slice by slice (gemm_outer.c) */
+    AR_GEMM_NC = 256,              /* most columns in one thread's job */
+    AR_GEMM_LEFT_BYTES = 16 << 20, /* packed rows of A, shared by the threads; touched as needed */
     AR_GEMM_RIGHT_BYTES = AR_GEMM_NC * AR_GEMM_KC * 4, /* a thread's packed block of B, and as much again for a copy of it */
     AR_GEMM_RIGHT_FLOATS = 2 * AR_GEMM_NC * AR_GEMM_KC /* both */
 };

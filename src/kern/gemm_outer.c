@@ -14,7 +14,7 @@
 #include "kern/gemm.h"
 #include "kern/runtime.h"
 
-enum { NARROW = 64, BLOCKS = NARROW / AR_OUTER_ROWS, BLOCK = AR_OUTER_ROWS * AR_OUTER_COLS, SLICE = AR_GEMM_KC };
+enum { BLOCKS = AR_GEMM_NARROW / AR_OUTER_ROWS, BLOCK = AR_OUTER_ROWS * AR_OUTER_COLS, SLICE = AR_GEMM_KC };
 
 typedef struct narrow {
     float *dw;
@@ -77,9 +77,9 @@ static void run_wide(const ar_runtime *rt, float *dw, const float *dy, size_t dy
 
 void ar__gemm_dytx(const ar_runtime *rt, float *dw, const float *dy, size_t dy_ld, const float *x, size_t x_ld, const size_t *start,
                    size_t samples, size_t n, size_t k) {
-    if (n <= NARROW && n <= k) {
+    if (n <= AR_GEMM_NARROW && n <= k) {
         run_narrow(rt, &(narrow){dw, k, 1, dy, x, dy_ld, x_ld, n, k, start, samples});
-    } else if (k <= NARROW) {
+    } else if (k <= AR_GEMM_NARROW) {
         run_narrow(rt, &(narrow){dw, 1, k, x, dy, x_ld, dy_ld, k, n, start, samples});
     } else {
         for (size_t s = 0; s < samples; s++) {

@@ -166,6 +166,7 @@ void ar__pass_backward(ar_pass *p, const ar_batch *b) {
         if (a->y) ar__ple_backward(p, layer, a, &b->rows, behind);
         mlp_backward(p, layer, a, &b->rows, behind);
         attention_backward(p, layer, a, &b->rows, l > p->spec.lowest_layer || p->spec.embed_grad);
+        if (p->on_layer) p->on_layer(p->on_layer_user, l);
     }
     ar__ple_end(p, b);
     if (!p->spec.embed_grad) return;

@@ -20,6 +20,7 @@ static size_t piece_length(const ar_pass *p, const ar_batch *b, cursor c) {
 
 static void add_segment(ar_pass *p, const ar_batch *b, ar_rows *rows, size_t sample) {
     const ar_segment *from = NULL;
+    assert(p->head.segments);
     for (size_t i = 0; i < b->rows.segment_count; i++)
         if (sample >= b->rows.segments[i].first && sample < b->rows.segments[i].last) from = &b->rows.segments[i];
     const ar_pair_op *pairs = from ? from->pairs : NULL;

@@ -113,7 +113,9 @@ typedef struct ar_pass {
     bool *far; /* [samples] of the batch: turned by rope's far tables; NULL: there are none */
     ar_kv_lent lent[2];
     ar_ple_memory ple;
-    size_t rope_length; /* of the sequence that the tables were made for (dynamic scaling) */
+    size_t rope_length;                      /* of the sequence that the tables were made for (dynamic scaling) */
+    void (*on_layer)(void *user, int layer); /* backward of the layer is done; NULL: nobody asks */
+    void *on_layer_user;
 } ar_pass;
 
 /* One batch.  Memory is the caller's and must live until backward is done. */

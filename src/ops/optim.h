@@ -19,6 +19,7 @@ typedef struct ar_trainable {
     float *value, *grad, *m, *v; /* [count]; m, v: NULL under SGD */
     float *grad_tied;            /* a tied tensor's second source, the embedding's; NULL otherwise */
     size_t count;
+    int layer;          /* of a pair's: backward of this layer is the last to add to the gradient */
     double rate_factor; /* lr-ratio for B, 1 otherwise */
     float *columns;     /* value [count / width, width] stands there too, as what begins rows of `stride` numbers; NULL: nowhere else */
     size_t width, stride;

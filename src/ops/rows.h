@@ -31,6 +31,11 @@ typedef struct ar_rows {
     const uint64_t *key;    /* per sample: its place in the training stream, for dropout; NULL outside training */
     const ar_segment *segments;
     size_t segment_count;
+    /* Where gradients of pairs are to be kept apart, what slice j of sample s adds to da, db, dmagnitude is written slot[s] + j slots of
+     * slot_stride floats behind them instead; a slice is AR_GEMM_KC rows, slots that a sample has left become zero.  [samples + 1]; NULL:
+     * all is added.  Pairs of linears under ops/cpu have it: the sum is what is defined. */
+    const size_t *slot;
+    size_t slot_stride;
 } ar_rows;
 
 #endif

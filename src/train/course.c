@@ -5,6 +5,7 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/proc.h"
+#include "base/size.h"
 #include "train/course.h"
 #include "train/init_adapter.h"
 #include "train/objective.h"
@@ -112,8 +113,8 @@ ar_status ar__course_open(ar_course *c, const ar_runtime *rt, const ar_train_opt
     if (!s) s = open_base(c, err);
     if (!s) choose_length(c);
     /* A resumed run compares its samples with those of before, and rows without packing are as long as the longest sample:
-     * both want all of them first. */
-    if (data == AR_DATA_AHEAD && (o->run.resume || !c->o.pack)) data = AR_DATA_FIRST;
+     * both want all of them first, as do ranks, which compare theirs. */
+    if (data == AR_DATA_AHEAD && (o->run.resume || !c->o.pack || ar__is_shared(o->ranks))) data = AR_DATA_FIRST;
     if (!s && data) s = load_data(&c->data, c, &c->o.data, data, &c->stats, err);
     if (!s && data && ar__has_samples(&c->o.eval_data))
         s = load_data(&c->eval_data, c, &c->o.eval_data, data == AR_DATA_PART ? data : AR_DATA_FIRST, &c->eval_stats, err);
@@ -132,7 +133,7 @@ ar_status ar__course_borrow(ar_course *c, const ar_runtime *rt, const ar_course_
 void ar__course_set_budget(ar_course *c) {
     int64_t base = (int64_t)ar__model_file_bytes(c->model), available = ar__memory_available();
     int64_t now = ar__memory_anonymous(), to_come = c->data ? (int64_t)ar__dataset_bytes_to_come(c->data) : 0;
-    int64_t room = available / 10 * 9 - base - to_come;
+    int64_t room = (available / 10 * 9 - base) / ar__ranks_here(c->share.ranks) - to_come; /* the base is there once */
     c->fixed_bytes = (now > 0 ? now : 0) + to_come; /* ar__alloc touches what it gives, so the state counts already */
     if (c->o.memory) room = c->o.memory - c->fixed_bytes;
     c->budget = !c->o.memory && available <= 0 ? 0 : room > 1 ? room : 1;
@@ -156,10 +157,12 @@ ar_status ar__course_allocate(ar_course *c, ar_error *err) {
         ar__log_warn(&c->rt->log, "the smallest plan needs %zu MiB, more than this machine has free",
                      (c->choice.bytes + c->choice.packing) >> 20);
     ar_pass_spec spec = ar__plan_spec(c, &c->choice, longest);
+    size_t most = c->need.samples; /* of a list; ranks share out an evaluation as a whole */
+    if (ar__share_is_on(&c->share) && c->eval_data) most = ar__max(most, ar__dataset_count(c->eval_data));
     c->parts = ar__alloc(c->learners, sizeof *c->parts);
-    c->list = ar__alloc(c->need.samples, sizeof *c->list);
+    c->list = ar__alloc(most, sizeof *c->list);
     c->missing = ar__alloc(c->need.samples, sizeof *c->missing);
-    c->nll = ar__alloc(c->need.samples, sizeof *c->nll);
+    c->nll = ar__alloc(most, sizeof *c->nll);
     c->weight = ar__alloc(c->need.samples, sizeof *c->weight);
     ar_status s = c->parts && c->list && c->missing && c->nll && c->weight ? ar__pass_new(&c->pass, c->model, &spec, err)
                                                                            : ar__fail_memory(err, "batches");
@@ -186,5 +189,6 @@ void ar__course_close(ar_course *c) {
     free(c->missing);
     free(c->nll);
     free(c->weight);
+    ar__share_close(&c->share);
     *c = (ar_course){0};
 }

@@ -9,6 +9,7 @@
 #include "alphar/train.h"
 #include "train/batcher.h"
 #include "train/init.h"
+#include "train/share.h"
 
 /* What the plan decided. */
 typedef struct ar_choice {
@@ -44,11 +45,12 @@ typedef struct ar_course {
     ar_choice choice;
     ar_pass *pass;
     ar_batcher batcher, eval_batcher;
-    ar_part *parts; /* [learners]; and [need.samples] of a list being served: */
+    ar_part *parts; /* [learners]; and [need.samples, of list and nll all of an evaluation that is shared out] of a list being served: */
     uint32_t *list, *missing;
     double *nll;
     float *weight;
-    bool borrows; /* model and datasets are another's */
+    ar_share share; /* of the steps over ranks */
+    bool borrows;   /* model and datasets are another's */
 } ar_course;
 
 typedef enum ar_data_when {

@@ -1,4 +1,5 @@
 /* ar_plan_training: what a training would need, and how long it would take, from a short measurement. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,6 +7,7 @@
 #include "base/fail.h"
 #include "base/rng.h"
 #include "base/size.h"
+#include "train/comm.h"
 #include "train/learner.h"
 #include "train/outlook.h"
 #include "train/settings.h"
@@ -154,4 +156,17 @@ ar_status ar_plan_training(ar_plan *plan, const ar_runtime *rt, const ar_train_o
     ar__learner_close(&l);
     ar__course_close(&c);
     return s;
+}
+
+void ar_plan_over_ranks(ar_ranks_plan *out, const ar_plan *plan, int ranks, double link_bits) {
+    const ar_outlook *o = &plan->outlook;
+    double length = o->samples ? (double)o->tokens / (double)o->samples : plan->max_length, batch = o->batch;
+    double slices = ceil(length / AR_GEMM_KC) * (o->pairs ? 2 : 1);
+    *out = (ar_ranks_plan){.ranks = ranks, .gradient_bytes = 4 * plan->trainable, .link_bits = link_bits};
+    out->kept_bytes = (int64_t)(2.0 * ceil(batch * slices / ranks)) * out->gradient_bytes;
+    if (ranks > 1 && link_bits > 0) out->carry_seconds = 8.0 * ar__carry_bytes((double)out->gradient_bytes, ranks) / link_bits;
+    if (plan->tokens_per_second <= 0) return;
+    double shares = ceil(batch / ranks) / batch; /* samples are not parted */
+    out->alone_seconds = batch * length / plan->tokens_per_second;
+    out->step_seconds = out->alone_seconds * shares + out->carry_seconds;
 }

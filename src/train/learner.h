@@ -56,7 +56,8 @@ ar_status ar__learner_open_scales(ar_learner *l, ar_course *c, const ar_train_op
                                   ar_error *err);
 
 /* Forward, backward, update of `count` learners of one course, each its own next step: step l->step + 1 is done afterwards, with
- * the bits that it has alone; but of one whose loss or gradient is not finite, which gets a status and an error instead. */
+ * the bits that it has alone; but of one whose loss or gradient is not finite, which gets a status and an error instead.  Errors: of
+ * the data, or of ranks that are gone. */
 ar_status ar__learners_step(ar_course *c, ar_learner *const *learners, size_t count, ar_error *err);
 /* Gradients of each one's next step, without an update; sets loss, step_tokens, step_supervised. */
 ar_status ar__learners_gradients(ar_course *c, ar_learner *const *learners, size_t count, ar_error *err);
@@ -66,7 +67,7 @@ void ar__learner_refresh(ar_learner *l);
 int ar__step_get(uint32_t *out, ar_learner *l, uint64_t step);
 
 /* Sets each one's eval_loss (with an objective eval_judged too): over the course's eval_data, without dropout. */
-void ar__learners_evaluate(ar_course *c, ar_learner *const *learners, size_t count);
+ar_status ar__learners_evaluate(ar_course *c, ar_learner *const *learners, size_t count, ar_error *err);
 
 /* Mean over the sites of ||s B A||_F / ||W||_F. */
 double ar__learner_strength(ar_learner *l);

@@ -83,22 +83,43 @@ ar_status ar__pairs_begin(ar_learner *l, ar_error *err) {
     if (l->steps < (int64_t)steps) steps = (uint64_t)l->steps;
     for (uint64_t i = 1; !s && i <= steps; i++) {
         int count = ar__step_get(l->samples, l, i);
-        ask_reference(l->pairs.reference, c, &c->batcher, l->samples, count, pairs);
-        s = tell(&last, l, (size_t)i * step / 2, (size_t)steps * step / 2, err);
+        ar__share_cut(c, c->data, l->samples, (size_t)count, false);
+        size_t first = ar__share_first(&c->share), own = ar__share_count(&c->share, (size_t)count);
+        ask_reference(l->pairs.reference, c, &c->batcher, l->samples + first, (int)own, pairs);
+        l->sample_count = count;
+        s = ar__pairs_gather(c, l, err);
+        if (!s) s = tell(&last, l, (size_t)i * step / 2, (size_t)steps * step / 2, err);
     }
     for (size_t at = 0; !s && at < all; at += step) {
         size_t count = all - at < step ? all - at : step;
         for (size_t i = 0; i < count; i++) l->samples[i] = (uint32_t)(at + i);
-        ask_reference(l->pairs.eval_reference, c, &c->eval_batcher, l->samples, (int)count, pairs);
+        ar__share_cut(c, c->eval_data, l->samples, count, false);
+        size_t first = ar__share_first(&c->share), own = ar__share_count(&c->share, count);
+        ask_reference(l->pairs.eval_reference, c, &c->eval_batcher, l->samples + first, (int)own, pairs);
+        s = ar__share_gather(&c->share, l->pairs.eval_reference + at, err);
+        if (s) break;
         s = tell(&last, l, at / 2, all / 2, err);
     }
     return s;
 }
 
-void ar__pairs_ask_eval(ar_course *c, ar_learner *const *learners, size_t count, int n) {
+void ar__pairs_ask_eval(ar_course *c, ar_learner *const *learners, size_t count, const uint32_t *list, int n) {
     for (size_t i = 0; i < count; i++)
         if (ar__has_reference(&learners[i]->o.learner.preference))
-            ask_reference(learners[i]->pairs.eval_reference, c, &c->eval_batcher, c->list, n, NULL);
+            ask_reference(learners[i]->pairs.eval_reference, c, &c->eval_batcher, list, n, NULL);
+}
+
+ar_status ar__pairs_gather(ar_course *c, ar_learner *l, ar_error *err) {
+    double *said = c->share.said;
+    if (!ar__share_is_on(&c->share) || !ar__has_reference(&l->o.learner.preference)) return AR_OK;
+    for (int i = 0; i < l->sample_count; i++) said[i] = l->pairs.reference[l->samples[i]];
+    ar_status s = ar__share_gather(&c->share, said, err);
+    for (int i = 0; !s && i < l->sample_count; i++) l->pairs.reference[l->samples[i]] = said[i];
+    return s;
+}
+
+ar_status ar__pairs_gather_eval(ar_course *c, ar_learner *l, ar_error *err) {
+    return ar__has_reference(&l->o.learner.preference) ? ar__share_gather(&c->share, l->pairs.eval_reference, err) : AR_OK;
 }
 
 /* ---- judging ---------------------------------------------------------------------------------------------------------*/
@@ -130,10 +151,10 @@ bool ar__pairs_are_whole(const ar_batcher *batcher) { return batcher->first_samp
 void ar__pairs_measure(ar_course *c, ar_learner *const *learners, size_t count) {
     for (size_t i = 0; i < count; i++)
         if (ar__has_reference(&learners[i]->o.learner.preference))
-            ask_reference(learners[i]->pairs.reference, c, &c->batcher, learners[i]->samples, learners[i]->sample_count, NULL);
+            ask_reference(learners[i]->pairs.reference, c, &c->batcher, c->parts[i].sample, c->parts[i].count, NULL);
     ar__batcher_begin(&c->batcher, c->parts, count);
     for (const ar_batch *b; (b = ar__batcher_next(&c->batcher));)
-        if (!ar__pairs_are_whole(&c->batcher)) measure(c->nll + c->batcher.first_sample, c, b);
+        if (!ar__pairs_are_whole(&c->batcher)) measure(c->nll + ar__share_first(&c->share) + c->batcher.first_sample, c, b);
 }
 
 void ar__pairs_weigh(float *weight, const ar_learner *l, const double *nll, size_t first, size_t n) {

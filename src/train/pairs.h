@@ -18,8 +18,11 @@ bool ar__pairs_are_whole(const ar_batcher *batcher);
 /* Slopes of the mean over the step's pairs, for its samples [first, first + n), whose losses (and their partners') nll has. */
 void ar__pairs_weigh(float *weight, const ar_learner *l, const double *nll, size_t first, size_t n);
 
-/* Before an evaluation of the first n samples of c->list: what the reference says. */
-void ar__pairs_ask_eval(ar_course *c, ar_learner *const *learners, size_t count, int n);
+/* Before an evaluation of n samples: what the reference says. */
+void ar__pairs_ask_eval(ar_course *c, ar_learner *const *learners, size_t count, const uint32_t *list, int n);
+/* Over ranks: what each was told about its run of the step's samples, and of all samples of the evaluation, in all. */
+ar_status ar__pairs_gather(ar_course *c, ar_learner *l, ar_error *err);
+ar_status ar__pairs_gather_eval(ar_course *c, ar_learner *l, ar_error *err);
 /* Adds the verdicts on those pairs, of the course's data or eval_data. */
 void ar__pairs_judge(ar_judged *sum, const ar_learner *l, const ar_dataset *data, const double *nll, const uint32_t *sample, int count);
 

@@ -87,8 +87,7 @@ void ar__run_say_what_to_expect(const ar_run *r) {
 
 /* ---- between steps ---------------------------------------------------------------------------------------------------*/
 
-/* Steps between evaluations: as asked, or one epoch. */
-static bool evaluation_due(const ar_learner *l) {
+bool ar__run_evaluates(const ar_learner *l) {
     if (!l->course->eval_data) return false;
     if (l->step == l->steps) return true;
     if (l->o.run.eval_every) return l->step % l->o.run.eval_every == 0;
@@ -176,10 +175,10 @@ static ar_status evaluate(ar_runs *all, ar_error *err) {
     ar_status s = AR_OK;
     for (size_t i = 0; i < all->active; i++) {
         ar_run *r = all->run[i];
-        r->evaluated = !r->learner.status && evaluation_due(&r->learner);
+        r->evaluated = !r->learner.status && ar__run_evaluates(&r->learner);
         if (r->evaluated) all->learner[due++] = &r->learner;
     }
-    if (due) ar__learners_evaluate(all->course, all->learner, due);
+    if (due) s = ar__learners_evaluate(all->course, all->learner, due, err);
     for (size_t i = 0; !s && i < all->active; i++)
         if (all->run[i]->evaluated) s = take_evaluation(all->run[i], err);
     return s;

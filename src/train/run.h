@@ -44,6 +44,8 @@ ar_status ar__run_prepare(ar_run *r, ar_error *err);
 ar_status ar__runs_step(ar_runs *all, ar_error *err);
 /* All steps are done, or an early stop is due, or it cannot go on. */
 bool ar__run_is_done(const ar_run *r);
+/* Whether an evaluation follows the step just done: every so many steps, as asked, or at an epoch's end; and behind the last. */
+bool ar__run_evaluates(const ar_learner *l);
 /* The result: the newest checkpoint (the best one where it was to stop early), a model, the card. */
 ar_status ar__run_finish(ar_run *r, ar_train_result *result, ar_error *err);
 /* Asked to stop: what was learned is kept; AR_ERR_INTERRUPTED, with how to use it and how to go on. */

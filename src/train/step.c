@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "base/fail.h"
+#include "base/size.h"
 #include "train/learner.h"
 #include "train/pairs.h"
 #include "train/schedule.h"
@@ -39,11 +40,27 @@ static ar_status take_samples(ar_course *c, ar_learner *const *learners, size_t 
         ar_learner *l = learners[i];
         uint64_t before = (uint64_t)l->step * (uint64_t)ar__step_samples(&l->o);
         l->sample_count = ar__step_get(l->samples, l, (uint64_t)l->step + 1);
-        c->parts[i] = (ar_part){
-            .sample = l->samples, .count = l->sample_count, .first_key = before, .pairs = l->attachment ? l->attachment->ops : NULL};
         s = ar__dataset_need(c->data, l->samples, l->sample_count, err);
+        if (s) break;
+        ar__share_cut(c, c->data, l->samples, (size_t)l->sample_count, true);
+        size_t first = ar__share_first(&c->share), own = ar__share_count(&c->share, (size_t)l->sample_count);
+        c->parts[i] = (ar_part){.sample = l->samples + first,
+                                .count = (int)own,
+                                .first_key = before + first,
+                                .pairs = l->attachment ? l->attachment->ops : NULL};
     }
     return s;
+}
+
+/* What the batcher counts of a part is this rank's run; the step is all of it. */
+static void count_all(ar_course *c, const ar_learner *l, ar_part *part) {
+    if (!ar__share_is_on(&c->share)) return;
+    part->tokens = part->supervised = 0;
+    for (int i = 0; i < l->sample_count; i++) {
+        ar_sample s = ar__dataset_at(c->data, l->samples[i]);
+        part->tokens += (size_t)s.count;
+        part->supervised += (size_t)s.supervised;
+    }
 }
 
 /* The slope of the step's loss by each sample's, for n samples of a part, the first of which is its i-th: of the mean over the
@@ -55,11 +72,21 @@ static void weigh(ar_course *c, const ar_learner *l, const ar_part *part, size_t
         for (size_t end = i + n; i < end; i++) c->weight[part->first + i] = (float)(1.0 / (double)part->supervised);
 }
 
-static void learn(ar_course *c, ar_learner *const *learners, size_t count) {
+/* Where the gradients of this micro-batch's samples go, on ranks that keep them apart. */
+static void set_slots(ar_course *c) {
+    if (!c->share.slots) return;
+    c->batcher.batch.rows.slot = c->share.slot + c->batcher.first_sample;
+    c->batcher.batch.rows.slot_stride = c->share.stride;
+}
+
+static ar_status learn(ar_course *c, ar_learner *const *learners, size_t count, ar_error *err) {
+    ar_status st = AR_OK;
     if (c->pairs) ar__pairs_measure(c, learners, count);
     ar__batcher_begin(&c->batcher, c->parts, count);
-    for (const ar_batch *b; (b = ar__batcher_next(&c->batcher));) {
-        size_t first = c->batcher.first_sample;
+    for (size_t i = 0; i < count; i++) count_all(c, learners[i], &c->parts[i]);
+    for (const ar_batch *b; !st && (b = ar__batcher_next(&c->batcher));) {
+        size_t first = ar__share_first(&c->share) + c->batcher.first_sample; /* in the whole list */
+        set_slots(c);
         ar__pass_forward(c->pass, b, NULL);
         if (c->pairs && ar__pairs_are_whole(&c->batcher)) ar__pass_loss(c->pass, b, c->nll + first, NULL, 0.0f);
         for (size_t s = 0; s < b->rows.segment_count; s++) {
@@ -69,8 +96,12 @@ static void learn(ar_course *c, ar_learner *const *learners, size_t count) {
         }
         c->batcher.batch.weight = c->weight + first;
         ar__pass_loss(c->pass, b, c->nll + first, NULL, 1.0f);
-        ar__pass_backward(c->pass, b);
+        if (c->batcher.next == c->batcher.count) st = ar__share_begin(c, err);
+        if (!st) ar__pass_backward(c->pass, b);
     }
+    if (!st) st = ar__share_end(c, err);
+    if (!st && c->pairs) st = ar__pairs_gather(c, learners[0], err);
+    return st ? st : ar__share_gather(&c->share, c->nll, err);
 }
 
 static void take_loss(ar_learner *l, const ar_course *c, const ar_part *part) {
@@ -84,7 +115,7 @@ static void take_loss(ar_learner *l, const ar_course *c, const ar_part *part) {
         l->loss = l->judged.loss;
         return;
     }
-    for (int i = 0; i < part->count; i++) sum += c->nll[part->first + (size_t)i];
+    for (int i = 0; i < l->sample_count; i++) sum += c->nll[part->first + (size_t)i];
     l->loss = sum / (double)part->supervised;
 }
 
@@ -104,7 +135,7 @@ ar_status ar__learners_gradients(ar_course *c, ar_learner *const *learners, size
         warm_up(learners[i]);
         if (learners[i]->scales.count) ar__scales_zero(&learners[i]->scales, learners[i]->attachment);
     }
-    learn(c, learners, count);
+    if ((s = learn(c, learners, count, err))) return s;
     for (size_t i = 0; i < count; i++) {
         ar_learner *l = learners[i];
         c->rt->ops->join_grads(c->rt, l->list.at, l->list.count);
@@ -153,30 +184,54 @@ static void add_block(ar_learner *l, const ar_course *c, const ar_part *part, si
     for (size_t k = 0; !c->pairs && k < n; k++) l->eval_loss += nll[k];
 }
 
+/* The losses of n samples of the list from `first` on: into nll + first, under each learner's pairs. */
+static void measure_block(ar_course *c, ar_learner *const *learners, size_t count, size_t first, size_t n) {
+    for (size_t i = 0; i < count; i++) c->parts[i] = (ar_part){.sample = c->list + first, .count = (int)n, .pairs = learners[i]->eval_ops};
+    ar__batcher_begin(&c->eval_batcher, c->parts, count);
+    for (const ar_batch *b; (b = ar__batcher_next(&c->eval_batcher));) {
+        ar__pass_forward(c->pass, b, NULL);
+        ar__pass_loss(c->pass, b, c->nll + first + c->eval_batcher.first_sample, NULL, 0.0f);
+    }
+}
+
+/* Over ranks the whole list is one learner's, each rank measures its run of it, and all add up. */
+static ar_status measure_shared(ar_course *c, ar_learner *const *learners, size_t all, size_t most, ar_error *err) {
+    for (size_t i = 0; i < all; i++) c->list[i] = (uint32_t)i;
+    ar__share_cut(c, c->eval_data, c->list, all, false);
+    size_t first = ar__share_first(&c->share), end = first + ar__share_count(&c->share, all);
+    for (size_t at = first; c->pairs && at < end; at += most) /* before the losses, whose memory it uses */
+        ar__pairs_ask_eval(c, learners, 1, c->list + at, (int)ar__min(most, end - at));
+    for (size_t at = first; at < end; at += most) measure_block(c, learners, 1, at, ar__min(most, end - at));
+    c->parts[0].first = 0;
+    ar_status s = c->pairs ? ar__pairs_gather_eval(c, learners[0], err) : AR_OK;
+    if (!s) s = ar__share_gather(&c->share, c->nll, err);
+    if (!s) add_block(learners[0], c, &c->parts[0], all);
+    return s;
+}
+
 /* The same samples for each, as many at a time as the steps of all have. */
-void ar__learners_evaluate(ar_course *c, ar_learner *const *learners, size_t count) {
+ar_status ar__learners_evaluate(ar_course *c, ar_learner *const *learners, size_t count, ar_error *err) {
     size_t all = ar__dataset_count(c->eval_data), most = c->need.samples / count, supervised = 0;
+    ar_status s = AR_OK;
     if (c->pairs) most -= most % 2;
     for (size_t i = 0; i < count; i++) {
         learners[i]->eval_loss = 0.0;
         learners[i]->eval_judged = (ar_judged){0};
     }
-    for (size_t at = 0; at < all; at += most) {
+    for (size_t i = 0; i < all; i++) supervised += (size_t)ar__dataset_at(c->eval_data, i).supervised;
+    if (ar__share_is_on(&c->share)) s = measure_shared(c, learners, all, most, err);
+    for (size_t at = 0; !ar__share_is_on(&c->share) && at < all; at += most) {
         size_t n = all - at < most ? all - at : most;
         for (size_t i = 0; i < n; i++) c->list[i] = (uint32_t)(at + i);
-        if (c->pairs) ar__pairs_ask_eval(c, learners, count, (int)n);
-        for (size_t i = 0; i < count; i++) c->parts[i] = (ar_part){.sample = c->list, .count = (int)n, .pairs = learners[i]->eval_ops};
-        ar__batcher_begin(&c->eval_batcher, c->parts, count);
-        for (const ar_batch *b; (b = ar__batcher_next(&c->eval_batcher));) {
-            ar__pass_forward(c->pass, b, NULL);
-            ar__pass_loss(c->pass, b, c->nll + c->eval_batcher.first_sample, NULL, 0.0f);
-        }
-        supervised += c->parts[0].supervised;
+        if (c->pairs) ar__pairs_ask_eval(c, learners, count, c->list, (int)n);
+        measure_block(c, learners, count, 0, n);
         for (size_t i = 0; i < count; i++) add_block(learners[i], c, &c->parts[i], n);
     }
+    if (s) return s;
     for (size_t i = 0; i < count; i++) {
         ar_learner *l = learners[i];
         if (c->pairs) l->eval_judged = ar__judged_mean(&l->eval_judged);
         l->eval_loss = c->pairs ? l->eval_judged.loss : l->eval_loss / (double)supervised;
     }
+    return AR_OK;
 }

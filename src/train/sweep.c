@@ -225,15 +225,15 @@ static int64_t limit_of(const ar_sweep_state *s, int i) {
 }
 
 /* Losses of the running candidates on the evaluation data; what their own evaluations found stays. */
-static void measure(double *loss, ar_sweep_state *s, ar_learner **list) {
+static ar_status measure(double *loss, ar_sweep_state *s, ar_learner **list, ar_error *err) {
     size_t n = 0;
     for (int i = 0; i < s->count; i++)
         if (is_running(s, i)) list[n++] = &s->run[i].learner;
     double *before = ar__alloc(n, sizeof *before);
     for (size_t k = 0; before && k < n; k++) before[k] = list[k]->eval_loss;
-    ar__learners_evaluate(&s->course, list, n);
+    ar_status st = ar__learners_evaluate(&s->course, list, n, err);
     n = 0;
-    for (int i = 0; i < s->count; i++) {
+    for (int i = 0; !st && i < s->count; i++) {
         loss[i] = s->candidate[i].state == AR_CANDIDATE_DONE ? s->candidate[i].eval_loss : INFINITY;
         if (!is_running(s, i)) continue;
         ar_learner *l = &s->run[i].learner;
@@ -243,6 +243,7 @@ static void measure(double *loss, ar_sweep_state *s, ar_learner **list) {
         n++;
     }
     free(before);
+    return st;
 }
 
 /* How many of the others are better, earlier ones among equals. */
@@ -262,9 +263,9 @@ static ar_status decide(ar_sweep_state *s, ar_learner **list, ar_error *err) {
     }
     int keep = s->count;
     for (int k = 0; k <= s->rung_count; k++) keep = (keep + 1) / 2;
-    measure(loss, s, list);
+    ar_status st = measure(loss, s, list, err);
     s->rung_count++;
-    for (int i = 0; i < s->count; i++) {
+    for (int i = 0; !st && i < s->count; i++) {
         bool out = is_running(s, i) && place_of(loss, s->count, i) >= keep;
         json_array_append_new(json_object_get(rung, "step"),
                               json_integer(is_running(s, i) ? s->run[i].learner.step : s->candidate[i].steps));
@@ -273,7 +274,7 @@ static ar_status decide(ar_sweep_state *s, ar_learner **list, ar_error *err) {
     }
     json_array_append_new(s->rungs, rung);
     free(loss);
-    ar_status st = ar__sweep_record_write(s, err); /* before anyone is left behind: a kill in between changes nothing */
+    if (!st) st = ar__sweep_record_write(s, err); /* before anyone is left behind: a kill in between changes nothing */
     for (int i = 0; !st && i < s->count; i++) {
         if (!is_running(s, i) || left_at(s, i) >= 0 || ar__run_is_done(&s->run[i])) continue;
         st = ar__run_save_now(&s->run[i], err);

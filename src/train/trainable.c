@@ -9,10 +9,16 @@
 /* What one tensor of `count` numbers takes of the state, in bytes: `copies` of them. */
 static size_t state_bytes(size_t count, size_t copies) { return (count * sizeof(float) + 63) / 64 * 64 * copies; }
 
-static ar_status reserve(ar_trainables *t, const ar_runtime *rt, size_t bytes, ar_error *err) {
-    if (!ar__arena_init(&t->state, bytes)) return ar__fail_memory(err, "gradients and optimizer state");
-    rt->ops->zero_bytes(rt, t->state.base, bytes);
+static ar_status reserve_one(ar_arena *a, const ar_runtime *rt, size_t bytes, ar_error *err) {
+    if (!ar__arena_init(a, bytes)) return ar__fail_memory(err, "gradients and optimizer state");
+    rt->ops->zero_bytes(rt, a->base, bytes);
     return AR_OK;
+}
+
+/* grads: bytes of the gradients; all: with moments, and what is held beside. */
+static ar_status reserve(ar_trainables *t, const ar_runtime *rt, size_t grads, size_t all, ar_error *err) {
+    ar_status s = reserve_one(&t->grads, rt, grads, err);
+    return s ? s : reserve_one(&t->state, rt, all - grads, err);
 }
 
 static ar_status add(ar_trainables *t, const char *path, const char *suffix, ar_role role, float *value, size_t count, double factor,
@@ -24,7 +30,7 @@ static ar_status add(ar_trainables *t, const char *path, const char *suffix, ar_
     ar_buf name = {0};
     ar__buf_printf(&name, "%s%s", path, suffix);
     *x = (ar_trainable){.name = name.data, .role = role, .value = value, .count = count, .rate_factor = factor};
-    x->grad = ar__arena_f32(&t->state, count);
+    x->grad = ar__arena_f32(&t->grads, count);
     x->m = moments ? ar__arena_f32(&t->state, count) : NULL;
     x->v = moments ? ar__arena_f32(&t->state, count) : NULL;
     if (name.failed) return ar__fail_memory(err, path);
@@ -32,12 +38,15 @@ static ar_status add(ar_trainables *t, const char *path, const char *suffix, ar_
     return AR_OK;
 }
 
-static void reach(ar_trainables *t, const ar_model *m, size_t module) {
+/* The layer whose backward is the last that adds to its gradient; of what stands behind the layers their number, of what is done when all
+ * layers are -1. */
+static int reach(ar_trainables *t, const ar_model *m, size_t module) {
     bool embedding = module == 0 || module == ar__module_positions(&m->arch), ple = module >= ar__module_ple_table(&m->arch);
     int layer = embedding || ple ? 0 : module >= ar__module_norm(&m->arch) ? (int)m->arch.layers : (int)((module - 1) / AR_SLOT_COUNT);
     if (embedding) t->embed = true;
     if (ple) t->ple = true;
     if (layer < t->lowest_layer) t->lowest_layer = layer;
+    return embedding || ple ? -1 : layer;
 }
 
 /* The columns of B that learn lie among those that are frozen: they are learned close together, and put there. */
@@ -57,7 +66,7 @@ static ar_status add_columns(ar_trainables *t, const ar_pair *p, size_t learned,
 static ar_status add_pair(ar_trainables *t, ar_attachment *at, ar_pair *p, double lr_ratio, bool moments, ar_error *err) {
     size_t module = ar__model_find(at->model, p->site);
     ar_pair_op *op = &at->ops[module];
-    size_t learned = ar__pair_learned(op), n_out = (size_t)p->n_out;
+    size_t learned = ar__pair_learned(op), n_out = (size_t)p->n_out, first = t->count;
     ar_status s = add(t, p->site, ".lora_A", AR_ROLE_A, p->a, learned * (size_t)p->n_in, 1.0, moments, err);
     if (s) return s;
     op->da = t->at[t->count - 1].grad;
@@ -69,7 +78,8 @@ static ar_status add_pair(ar_trainables *t, ar_attachment *at, ar_pair *p, doubl
         if ((s = add(t, p->site, ".lora_magnitude_vector", AR_ROLE_MAGNITUDE, p->magnitude, (size_t)p->n_out, 1.0, moments, err))) return s;
         op->dmagnitude = t->at[t->count - 1].grad;
     }
-    reach(t, at->model, module);
+    int layer = reach(t, at->model, module);
+    for (size_t i = first; i < t->count; i++) t->at[i].layer = layer;
     return AR_OK;
 }
 
@@ -112,27 +122,28 @@ static ar_status add_whole(ar_trainables *t, ar_model *m, const ar_whole *w, boo
     return AR_OK;
 }
 
-static size_t adapter_state(const ar_attachment *at, size_t copies) {
+/* `copies` of what learns, and with `held` what is kept of it a second time. */
+static size_t adapter_state(const ar_attachment *at, size_t copies, bool held) {
     const ar_adapter *ad = at->adapter;
     size_t bytes = 0;
     for (size_t i = 0; i < ad->pair_count; i++) {
         const ar_pair *p = &ad->pair[i];
         const ar_pair_op *op = &at->ops[at->module[i]];
         size_t learned = ar__pair_learned(op);
-        bytes += state_bytes(learned * (size_t)p->n_in, copies) + state_bytes(learned * (size_t)p->n_out, copies + (op->frozen > 0));
+        bytes += state_bytes(learned * (size_t)p->n_in, copies) + state_bytes(learned * (size_t)p->n_out, copies + (held && op->frozen));
         if (p->magnitude) bytes += state_bytes((size_t)p->n_out, copies);
     }
     for (size_t i = 0; i < ad->whole_count; i++) bytes += state_bytes(ad->whole[i].count, copies);
     return bytes;
 }
 
-static size_t model_state(const ar_model *m, size_t copies) {
+static size_t model_state(const ar_model *m, size_t copies, bool held) {
     size_t bytes = 0;
     for (size_t i = 0; i < m->module_count; i++) {
         const ar_module *mod = &m->modules[i];
         bool tied = m->tied && i == ar__module_head(&m->arch);
         if (!mod->path) continue;
-        if (!tied) bytes += state_bytes((size_t)mod->n_out * (size_t)mod->n_in, copies + (i == 0 && m->tied));
+        if (!tied) bytes += state_bytes((size_t)mod->n_out * (size_t)mod->n_in, copies + (held && i == 0 && m->tied));
         if (mod->has_bias) bytes += state_bytes((size_t)mod->n_out, copies);
     }
     return bytes;
@@ -148,7 +159,8 @@ ar_status ar__trainables_from_adapter(ar_trainables *out, ar_model *m, ar_attach
     const ar_adapter *ad = at->adapter;
     size_t copies = what->moments ? 3 : 1, scales = what->scales ? state_bytes(what->scales->count, copies) : 0;
     *out = (ar_trainables){.lowest_layer = (int)m->arch.layers};
-    ar_status s = reserve(out, m->rt, (what->pairs ? adapter_state(at, copies) : 0) + scales, err);
+    size_t grads = (what->pairs ? adapter_state(at, 1, false) : 0) + scales / copies;
+    ar_status s = reserve(out, m->rt, grads, (what->pairs ? adapter_state(at, copies, true) : 0) + scales, err);
     for (size_t i = 0; !s && what->pairs && i < ad->pair_count; i++)
         s = add_pair(out, at, &at->adapter->pair[i], what->lr_ratio, what->moments, err);
     for (size_t i = 0; !s && what->pairs && i < ad->whole_count; i++) s = add_whole(out, m, &ad->whole[i], what->moments, err);
@@ -183,7 +195,7 @@ static ar_status add_weight(ar_trainables *out, ar_model *m, size_t i, bool mome
 
 ar_status ar__trainables_from_model(ar_trainables *out, ar_model *m, bool moments, ar_error *err) {
     *out = (ar_trainables){.lowest_layer = 0, .embed = true, .ple = m->arch.ple_dim > 0};
-    ar_status s = reserve(out, m->rt, model_state(m, moments ? 3 : 1), err);
+    ar_status s = reserve(out, m->rt, model_state(m, 1, false), model_state(m, moments ? 3 : 1, true), err);
     for (size_t i = 0; !s && i < m->module_count; i++) {
         const ar_module *mod = &m->modules[i];
         if (!mod->path) continue;
@@ -199,6 +211,7 @@ ar_status ar__trainables_from_model(ar_trainables *out, ar_model *m, bool moment
 void ar__trainables_release(ar_trainables *t) {
     for (size_t i = 0; i < t->count; i++) free(t->at[i].name);
     free(t->at);
+    ar__arena_release(&t->grads);
     ar__arena_release(&t->state);
     *t = (ar_trainables){0};
 }

@@ -12,7 +12,8 @@
 typedef struct ar_trainables {
     ar_trainable *at;
     size_t count, cap, total; /* total: numbers in all */
-    ar_arena state;           /* gradients and moments */
+    ar_arena grads;           /* of all, in the order of the list: one flat list to who sums them up over machines (train/share.h) */
+    ar_arena state;           /* moments, and what is held beside */
     int lowest_layer;         /* lowest layer with a trainable; the number of layers if only the head has */
     bool embed;               /* the embedding trains */
     bool ple;                 /* the table, projection or norm of per-layer embeddings does */

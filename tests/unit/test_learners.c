@@ -42,7 +42,7 @@ static void assert_same_as_alone(const class *together, size_t i, const ar_train
     class *alone = class_open(o, 1, 1);
     const ar_learner *a = &alone->of[0], *b = &together->of[i];
     for (int t = 0; t < steps; t++) class_step(alone);
-    ar__learners_evaluate(&alone->course, alone->all, 1);
+    assert_int_equal(ar__learners_evaluate(&alone->course, alone->all, 1, NULL), AR_OK);
     assert_int_equal(a->list.count, b->list.count);
     assert_true(a->loss == b->loss && a->grad_norm == b->grad_norm && a->eval_loss == b->eval_loss);
     assert_true(a->judged.margin == b->judged.margin && a->eval_judged.accuracy == b->eval_judged.accuracy);
@@ -59,7 +59,7 @@ static void assert_same_as_alone(const class *together, size_t i, const ar_train
 static void assert_all_same(const ar_train_options *o, size_t count, int steps, int threads) {
     class *c = class_open(o, count, threads);
     for (int t = 0; t < steps; t++) class_step(c);
-    ar__learners_evaluate(&c->course, c->all, c->count);
+    assert_int_equal(ar__learners_evaluate(&c->course, c->all, c->count, NULL), AR_OK);
     for (size_t i = 0; i < count; i++) assert_same_as_alone(c, i, &o[i], steps);
     class_close(c);
 }
@@ -98,7 +98,7 @@ static void the_plan_changes_nothing(void **state) {
     }
     class *c = class_open(o, 3, 2);
     for (int t = 0; t < 2; t++) class_step(c);
-    ar__learners_evaluate(&c->course, c->all, c->count);
+    assert_int_equal(ar__learners_evaluate(&c->course, c->all, c->count, NULL), AR_OK);
     for (size_t i = 0; i < 3; i++) {
         o[i].course.micro_batch = 0;
         o[i].course.checkpoint_layers = AR_SWITCH_OFF;
@@ -175,7 +175,7 @@ static void half_of_pissa_stands_still(void **state) {
         free(before[0][i]);
         free(before[1][i]);
     }
-    ar__learners_evaluate(&c->course, c->all, 2);
+    assert_int_equal(ar__learners_evaluate(&c->course, c->all, 2, NULL), AR_OK);
     for (size_t i = 0; i < 2; i++) assert_same_as_alone(c, i, &o[i], 3);
     class_close(c);
     class_close(plain);
@@ -202,7 +202,7 @@ static void one_may_fail_alone(void **state) {
     assert_int_equal(c->of[1].status, AR_ERR_NUMERIC);
     assert_non_null(strstr(c->of[1].error.message, "use a smaller --lr or --alpha"));
     assert_int_equal(c->of[0].step, 4);
-    ar__learners_evaluate(&c->course, c->all, 1);
+    assert_int_equal(ar__learners_evaluate(&c->course, c->all, 1, NULL), AR_OK);
     assert_same_as_alone(c, 0, &o[0], 4);
     class_close(c);
 }

@@ -325,7 +325,7 @@ static void the_first_loss_of_dpo_is_log_2(void **state) {
         double before = l->eval_judged.loss;
         class_step(c);
         assert_true(fabs(l->loss - log(2)) > 1e-6 && before == 0);
-        ar__learners_evaluate(&c->course, c->all, 1);
+        assert_int_equal(ar__learners_evaluate(&c->course, c->all, 1, NULL), AR_OK);
         assert_true(l->eval_loss < log(2));
         class_close(c);
     }

@@ -179,6 +179,11 @@ static void pair_grads(const ar_runtime *rt, const ar_pair_op *p, const float *d
                        const ar_rows *rows, const ar_segment *seg, const ar_linear *lin) {
     size_t n = lin->w.rows, k = lin->w.cols, r = (size_t)p->rank, learned = ar__pair_learned(p), samples = seg->last - seg->first;
     const size_t *start = &rows->start[seg->first];
+    if (rows->slot) {
+        if (p->db) ar__slots_dytx(rt, &(ar_slot_product){p->db, dz + *start * n, n, su, r, n, learned}, rows, seg);
+        if (p->da) ar__slots_dytx(rt, &(ar_slot_product){p->da, du, r, in + *start * k, k, learned, k}, rows, seg);
+        return;
+    }
     if (p->db) ar__gemm_dytx(rt, p->db, dz + *start * n, n, su, r, start, samples, n, learned);
     if (p->da) ar__gemm_dytx(rt, p->da, du, r, in + *start * k, k, start, samples, learned, k);
 }

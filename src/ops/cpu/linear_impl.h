@@ -20,8 +20,22 @@ void ar__dora_bwd(const ar_runtime *rt, float *dz, const float *dy, const ar_lin
 void ar__special_dx(const ar_runtime *rt, float *dx, const float *dy, const ar_linear *lin, const ar_pair_op *p, const float *du,
                     const ar_rows *rows, const ar_segment *seg, const ar_linear_scratch *scratch);
 
-/* Column sums of dy (times z, where given) over each of the samples first..last, added to out sample by sample. */
+/* Column sums of dy (times z, where given) over each of the samples first..last, added to out sample by sample, or kept apart. */
 void ar__column_sums(const ar_runtime *rt, float *out, const float *dy, const float *z, const float *scale, const ar_rows *rows,
                      size_t first, size_t last, size_t n);
+
+/* One of a pair's gradients, dW [n, k] = dY^T · X, with the operands' rows from the segment's first on. */
+typedef struct ar_slot_product {
+    float *dw;
+    const float *dy;
+    size_t dy_ld;
+    const float *x;
+    size_t x_ld, n, k;
+} ar_slot_product;
+/* Writes it slice by slice to the slots of the segment's samples. */
+void ar__slots_dytx(const ar_runtime *rt, const ar_slot_product *p, const ar_rows *rows, const ar_segment *seg);
+/* What a sample adds as a whole has the first of its slots, which is returned, of `out`; out[at .. at + len) of all of them is zero then.
+ */
+float *ar__slots_column(float *out, const ar_rows *rows, size_t sample, size_t at, size_t len);
 
 #endif
