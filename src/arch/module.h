@@ -26,6 +26,11 @@ typedef enum ar_slot {
     AR_SLOT_GATE,
     AR_SLOT_UP,
     AR_SLOT_DOWN,
+    AR_SLOT_ROUTER,      /* of a layer whose MLP is experts: their weights; */
+    AR_SLOT_SHARED_GATE, /* and the expert of all rows, */
+    AR_SLOT_SHARED_UP,
+    AR_SLOT_SHARED_DOWN,
+    AR_SLOT_SHARED_MIX,    /* whose weight is the sigmoid of this */
     AR_SLOT_ATTN_NORM,     /* of what the attention reads; */
     AR_SLOT_ATTN_OUT_NORM, /* of what it adds to the residual stream; and so the MLP's */
     AR_SLOT_MLP_NORM,
@@ -41,5 +46,8 @@ typedef struct ar_module {
     bool has_bias;
     bool is_conv1d; /* the file stores the weight as [n_in, n_out] */
 } ar_module;
+
+/* The linears of one expert. */
+typedef enum ar_expert_part { AR_EXPERT_GATE, AR_EXPERT_UP, AR_EXPERT_DOWN, AR_EXPERT_PARTS } ar_expert_part;
 
 #endif

@@ -25,6 +25,11 @@ static void slot_shape(ar_module *m, const ar_arch *a, ar_slot slot) {
         [AR_SLOT_GATE] = {a->ff, a->dim, a->bias_mlp},
         [AR_SLOT_UP] = {a->ff, a->dim, a->bias_mlp},
         [AR_SLOT_DOWN] = {a->dim, a->ff, a->bias_mlp},
+        [AR_SLOT_ROUTER] = {a->experts, a->dim, false},
+        [AR_SLOT_SHARED_GATE] = {a->shared_ff, a->dim, a->bias_mlp},
+        [AR_SLOT_SHARED_UP] = {a->shared_ff, a->dim, a->bias_mlp},
+        [AR_SLOT_SHARED_DOWN] = {a->dim, a->shared_ff, a->bias_mlp},
+        [AR_SLOT_SHARED_MIX] = {1, a->dim, false},
         [AR_SLOT_ATTN_NORM] = {a->dim, 1, a->norm_bias},
         [AR_SLOT_MLP_NORM] = {a->dim, 1, a->norm_bias},
         [AR_SLOT_ATTN_OUT_NORM] = {a->dim, 1, a->norm_bias},
@@ -37,20 +42,43 @@ static void slot_shape(ar_module *m, const ar_arch *a, ar_slot slot) {
 
 /* A slot that the family lacks has no path, and the kind of the others'. */
 static ar_module_kind kind_of(ar_slot slot) {
-    bool linear = slot <= AR_SLOT_O || (slot >= AR_SLOT_GATE_UP && slot <= AR_SLOT_DOWN);
+    bool linear = slot <= AR_SLOT_O || (slot >= AR_SLOT_GATE_UP && slot <= AR_SLOT_SHARED_MIX);
     return !linear ? AR_MODULE_NORM : AR_MODULE_LINEAR;
 }
 
-static bool fill(ar_module *m, const ar_arch *a, const ar_name_row *row, int64_t layer) {
-    ar_buf own = {0}, b = {0};
-    ar__names_print(&own, a->names, &(ar_name){row, layer});
+/* Takes the path of the language model alone, in `own`. */
+static bool take_path(ar_module *m, const ar_arch *a, ar_buf *own, int64_t layer) {
+    ar_buf b = {0};
     size_t prefix = strlen(a->names->prefix);
-    bool below = a->wrapped && !own.failed && !strncmp(own.data, a->names->prefix, prefix);
-    if (!own.failed) ar__buf_printf(&b, "%s%s", below ? AR_WRAPPER : "", below ? own.data + prefix : own.data);
-    bool ok = !own.failed && !b.failed;
-    ar__buf_release(&own);
+    bool below = a->wrapped && !own->failed && !strncmp(own->data, a->names->prefix, prefix);
+    if (!own->failed) ar__buf_printf(&b, "%s%s", below ? AR_WRAPPER : "", below ? own->data + prefix : own->data);
+    bool ok = !own->failed && !b.failed;
+    ar__buf_release(own);
     m->path = b.data;
     m->layer = (int)layer;
+    return ok;
+}
+
+static bool fill(ar_module *m, const ar_arch *a, const ar_name_row *row, int64_t layer) {
+    ar_buf own = {0};
+    ar__names_print(&own, a->names, &(ar_name){row, layer});
+    return take_path(m, a, &own, layer);
+}
+
+static bool fill_experts(ar_module *m, const ar_arch *a, int64_t layer) {
+    static const char *const part[AR_EXPERT_PARTS] = {"gate_proj", "up_proj", "down_proj"};
+    bool ok = true;
+    for (int64_t i = 0; ok && i < a->experts * AR_EXPERT_PARTS; i++) {
+        bool down = i % AR_EXPERT_PARTS == AR_EXPERT_DOWN;
+        ar_buf own = {0};
+        m[i] = (ar_module){.kind = AR_MODULE_LINEAR, .layer = (int)layer};
+        if (ar__layer_is_dense(a, layer)) continue;
+        ar__buf_printf(&own, "%s%s%lld.%s.%lld.%s", a->names->prefix, a->names->layers, (long long)layer, a->names->experts,
+                       (long long)(i / AR_EXPERT_PARTS), part[i % AR_EXPERT_PARTS]);
+        ok = take_path(&m[i], a, &own, layer);
+        m[i].n_out = down ? a->dim : a->expert_ff;
+        m[i].n_in = down ? a->expert_ff : a->dim;
+    }
     return ok;
 }
 
@@ -59,7 +87,7 @@ static bool fill_layer(ar_module *m, const ar_arch *a, int64_t layer) {
     for (int s = 0; ok && s < AR_SLOT_COUNT; s++) {
         const ar_name_row *row = ar__names_slot(a->names, (ar_slot)s);
         m[s] = (ar_module){.kind = kind_of((ar_slot)s), .layer = (int)layer};
-        if (!ar__arch_has(a, (ar_slot)s)) continue;
+        if (!ar__layer_has(a, layer, (ar_slot)s)) continue;
         m[s].is_conv1d = row->is_conv1d;
         ok = fill(&m[s], a, row, layer);
         slot_shape(&m[s], a, (ar_slot)s);
@@ -84,7 +112,8 @@ ar_status ar__arch_modules(ar_module **out, const ar_arch *a, ar_error *err) {
     head->has_bias = a->bias_head;
     *positions = (ar_module){.kind = AR_MODULE_EMBEDDING, .layer = -1, .n_out = a->max_positions, .n_in = a->dim};
     if (ok && a->learned) ok = fill(positions, a, ar__names_positions(a->names), -1);
-    for (int64_t l = 0; ok && l < a->layers; l++) ok = fill_layer(m + ar__module_at(l, AR_SLOT_QKV), a, l);
+    for (int64_t l = 0; ok && l < a->layers; l++)
+        ok = fill_layer(m + ar__module_at(l, AR_SLOT_QKV), a, l) && fill_experts(m + ar__module_expert(a, l, 0, AR_EXPERT_GATE), a, l);
     if (!ok) {
         ar__modules_free(m, n);
         return ar__fail_memory(err, "module list");
@@ -95,6 +124,12 @@ ar_status ar__arch_modules(ar_module **out, const ar_arch *a, ar_error *err) {
 
 bool ar__arch_has(const ar_arch *a, ar_slot slot) { return !(a->absent >> (int)slot & 1) && ar__names_slot(a->names, slot) != NULL; }
 
+bool ar__layer_has(const ar_arch *a, int64_t layer, ar_slot slot) {
+    bool dense = slot >= AR_SLOT_GATE_UP && slot <= AR_SLOT_DOWN, sparse = slot >= AR_SLOT_ROUTER && slot <= AR_SLOT_SHARED_MIX;
+    if ((dense || sparse) && dense != ar__layer_is_dense(a, layer)) return false;
+    return ar__arch_has(a, slot) && (slot <= AR_SLOT_ROUTER || !sparse || a->shared_ff > 0);
+}
+
 void ar__modules_free(ar_module *m, size_t count) {
     for (size_t i = 0; m && i < count; i++) free((void *)(uintptr_t)m[i].path);
     free(m);
@@ -102,11 +137,14 @@ void ar__modules_free(ar_module *m, size_t count) {
 
 int64_t ar__arch_linear_params(const ar_arch *a) {
     int64_t n = 0;
-    for (int s = 0; s < AR_SLOT_COUNT; s++) {
-        ar_module m = {0};
-        if (kind_of((ar_slot)s) != AR_MODULE_LINEAR || !ar__arch_has(a, (ar_slot)s)) continue;
-        slot_shape(&m, a, (ar_slot)s);
-        n += m.n_out * m.n_in;
+    for (int64_t l = 0; l < a->layers; l++) {
+        for (int s = 0; s < AR_SLOT_COUNT; s++) {
+            ar_module m = {0};
+            if (kind_of((ar_slot)s) != AR_MODULE_LINEAR || !ar__layer_has(a, l, (ar_slot)s)) continue;
+            slot_shape(&m, a, (ar_slot)s);
+            n += m.n_out * m.n_in;
+        }
+        if (!ar__layer_is_dense(a, l)) n += AR_EXPERT_PARTS * a->experts_used * a->expert_ff * a->dim;
     }
-    return a->layers * n;
+    return n;
 }

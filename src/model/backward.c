@@ -1,5 +1,6 @@
 /* The one backward, layer by layer from the top; every step mirrors a line of forward.c, read from below.
  * p->dx is the gradient of the residual stream and is updated in place.  Derivations: docs/backward.md. */
+#include "model/experts.h"
 #include "model/forward.h"
 
 /* What a sublayer read, where a linear behind it asks for its input. */
@@ -35,6 +36,15 @@ static void enter_backward(ar_pass *p, const ar_norm *norm, const float *x, cons
         rt->ops->add(rt, p->dx, p->dh, rows->count * dim);
 }
 
+static void experts_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *all, const ar_rows *rows) {
+    const ar_layer *l = &p->model->layers[layer];
+    const ar_norm *norm = ar__mlp_norm(p->model, l);
+    const float *dy = leave_backward(p, &l->norm[AR_SLOT_MLP_OUT_NORM], a->down, a->rstd_down, rows);
+    const float *h = ar__entered(p, norm, a->rstd_mlp, ar__mlp_reads(p, a, all, rows), rows->count);
+    ar__experts_backward(p, layer, a, p->dh, dy, h, rows);
+    enter_backward(p, norm, a->mid, a->rstd_mlp, rows, true);
+}
+
 /* Under parallel the gradient of what the MLP read waits in p->dh_mlp until attention has read that of the residual stream. */
 static void mlp_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *all, const ar_rows *rows) {
     const ar_runtime *rt = p->model->rt;
@@ -66,6 +76,22 @@ static void norms_backward(ar_pass *p, const ar_layer *l, const ar_acts *a, cons
     rt->ops->norm_bwd(rt, dk, false, dk, &l->norm[AR_SLOT_K_NORM], k, a->rstd_k, rows, k_rows, kv_heads * d / k_rows);
 }
 
+/* Of what was cut: q and k as their norms gave them, formed again. */
+static void clip_backward(ar_pass *p, const ar_layer *l, const ar_acts *a, const ar_rows *rows) {
+    const ar_arch *ar = &p->model->arch;
+    const ar_runtime *rt = p->model->rt;
+    size_t q = rows->count * (size_t)(ar->heads * ar->head_dim), kv = rows->count * (size_t)(ar->kv_heads * ar->head_dim);
+    size_t q_rows = ar->qk_wide ? rows->count : rows->count * (size_t)ar->heads;
+    size_t k_rows = ar->qk_wide ? rows->count : rows->count * (size_t)ar->kv_heads;
+    ar_attention_memory *m = &p->attention;
+    if (ar->clip_qkv <= 0.0) return;
+    rt->ops->norm_again(rt, m->q_rot, a->rstd_q, &l->norm[AR_SLOT_Q_NORM], a->q, q_rows, q / q_rows);
+    rt->ops->norm_again(rt, m->k_rot, a->rstd_k, &l->norm[AR_SLOT_K_NORM], a->k, k_rows, kv / k_rows);
+    rt->ops->clip_bwd(rt, m->dq, m->q_rot, ar->clip_qkv, q);
+    rt->ops->clip_bwd(rt, m->dk, m->k_rot, ar->clip_qkv, kv);
+    rt->ops->clip_bwd(rt, m->dv, a->v, ar->clip_qkv, kv);
+}
+
 /* Gradients of the raw q and k from those of the rotated (and normed) ones, in place. */
 static void rotate_backward(ar_pass *p, const ar_layer *l, const ar_acts *a, const ar_rows *rows) {
     const ar_arch *ar = &p->model->arch;
@@ -82,6 +108,7 @@ static void rotate_backward(ar_pass *p, const ar_layer *l, const ar_acts *a, con
         rt->ops->rope_apply(rt, m->dq, m->dq, rope, rows, NULL, heads, -1, true);
         rt->ops->rope_apply(rt, m->dk, m->dk, rope, rows, NULL, kv_heads, -1, false);
     }
+    clip_backward(p, l, a, rows);
     if (ar->qk_norm && !ar->qk_turned) norms_backward(p, l, a, a->q, a->k, rows);
 }
 
@@ -135,7 +162,11 @@ void ar__pass_backward(ar_pass *p, const ar_batch *b) {
     for (int l = (int)m->arch.layers - 1; l >= p->spec.lowest_layer; l--) {
         size_t layer = (size_t)l;
         if (ar__pass_level(p, layer) < AR_LEVEL_ALL) ar__layer_forward(p, layer, &b->rows, NULL, NULL);
-        mlp_backward(p, layer, &p->acts[l], &b->rows, ar__rows_behind(p, layer, &b->rows));
+        const ar_rows *behind = ar__rows_behind(p, layer, &b->rows);
+        if (m->layers[layer].expert)
+            experts_backward(p, layer, &p->acts[l], &b->rows, behind);
+        else
+            mlp_backward(p, layer, &p->acts[l], &b->rows, behind);
         attention_backward(p, layer, &p->acts[l], &b->rows, l > p->spec.lowest_layer || p->spec.embed_grad);
     }
     if (!p->spec.embed_grad) return;

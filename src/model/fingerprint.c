@@ -17,7 +17,7 @@ static bool read_model(float *value, void *user, const ar_fingerprint_module *mo
 }
 
 ar_status ar__model_fingerprint(char architecture[AR_FINGERPRINT_CHARS], ar_buf *weights, const ar_model *m, ar_error *err) {
-    if (m->quantised) return ar__base_fingerprint(architecture, weights, m->base, err);
+    if (m->quantised || (m->base && m->arch.experts)) return ar__base_fingerprint(architecture, weights, m->base, err);
     ar_fingerprint_module *list = ar__alloc(m->module_count, sizeof *list);
     size_t count = 0;
     if (!list) return ar__fail_memory(err, "fingerprint");

@@ -5,6 +5,7 @@
 #include "model/forward.h"
 
 #include "base/size.h"
+#include "model/experts.h"
 
 ar_attention ar__layer_attention(const ar_model *m, const ar_layer *l) {
     const ar_arch *a = &m->arch;
@@ -31,6 +32,8 @@ void ar__rotate(ar_pass *p, const ar_layer *l, ar_acts *a, const ar_rows *rows, 
     if (ar->qk_norm && !ar->qk_turned) {
         rt->ops->norm_fwd(rt, to_q, a->rstd_q, &l->norm[AR_SLOT_Q_NORM], from_q, rows->count * q_rows, heads * d / q_rows);
         rt->ops->norm_fwd(rt, to_k, a->rstd_k, &l->norm[AR_SLOT_K_NORM], from_k, rows->count * k_rows, kv_heads * d / k_rows);
+        rt->ops->clip(rt, to_q, ar->clip_qkv, rows->count * heads * d);
+        rt->ops->clip(rt, to_k, ar->clip_qkv, rows->count * kv_heads * d);
         from_q = to_q;
         from_k = to_k;
     }
@@ -134,6 +137,13 @@ static void widen(ar_pass *p, const ar_layer *l, ar_acts *a, const float *h, con
         rt->ops->linears_fwd(rt, a->gate ? two : two + 1, a->gate ? 2 : 1, h, rows, &p->linear);
 }
 
+/* And down. */
+static void narrow(ar_pass *p, const ar_layer *l, ar_acts *a, float *y, const ar_rows *rows) {
+    const ar_runtime *rt = p->model->rt;
+    rt->ops->activation_fwd(rt, &l->activation, p->act, a->gate, a->up, p->mlp_ld, rows->count, (size_t)p->model->arch.ff);
+    rt->ops->linear_fwd(rt, y, a->su[AR_SLOT_DOWN], &l->linear[AR_SLOT_DOWN], p->act, rows, &p->linear);
+}
+
 /* x to the residual in `mid`; what the MLP reads is returned. */
 static const float *attention_forward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, ar_kv_cache *cache) {
     const ar_model *m = p->model;
@@ -145,6 +155,7 @@ static const float *attention_forward(ar_pass *p, size_t layer, ar_acts *a, cons
     const ar_norm *out = &l->norm[AR_SLOT_ATTN_OUT_NORM], *next = &l->norm[AR_SLOT_MLP_NORM];
     const float *h = enter(p, &l->norm[AR_SLOT_ATTN_NORM], a->rstd_attn, x, rows->count);
     project(p, l, a, h, rows);
+    rt->ops->clip(rt, a->v, m->arch.clip_qkv, rows->count * (size_t)(m->arch.kv_heads * m->arch.head_dim));
     attend(p, layer, a, rows, cache);
     if (behind != rows) {
         rt->ops->rows_take(rt, a->att, a->att, p->tail.row, behind->count, l->linear[AR_SLOT_O].w.cols);
@@ -177,12 +188,16 @@ void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cach
     const float *h = out || ar__pass_level(p, layer) < AR_LEVEL_ATTENTION
                          ? attention_forward(p, layer, a, rows, cache)
                          : ar__entered(p, ar__mlp_norm(m, l), a->rstd_mlp, ar__mlp_reads(p, a, rows, behind), behind->count);
-    widen(p, l, a, h, behind);
+    if (l->expert)
+        ar__experts_widen(p, layer, a, h, behind);
+    else
+        widen(p, l, a, h, behind);
     if (!out && !norm->w) return;
-    size_t ff = (size_t)m->arch.ff;
-    rt->ops->activation_fwd(rt, &l->activation, p->act, a->gate, a->up, p->mlp_ld, behind->count, ff);
     float *raw = norm->w ? a->down : out;
-    rt->ops->linear_fwd(rt, raw, a->su[AR_SLOT_DOWN], &l->linear[AR_SLOT_DOWN], p->act, behind, &p->linear);
+    if (l->expert)
+        ar__experts_down(p, layer, a, raw, behind);
+    else
+        narrow(p, l, a, raw, behind);
     leave(p, out ? out : p->h, norm, a->rstd_down, raw, behind->count);
     if (out) rt->ops->add(rt, out, a->mid, behind->count * dim);
 }

@@ -25,6 +25,7 @@ static ar_layer *layer_of(ar_slot *slot, ar_model *m, size_t module) {
 ar_linear *ar__model_linear(ar_model *m, size_t module) {
     ar_slot slot;
     if (module == ar__module_head(&m->arch)) return &m->head;
+    if (module > ar__module_positions(&m->arch)) return &m->experts[module - ar__module_positions(&m->arch) - 1];
     ar_layer *l = layer_of(&slot, m, module);
     return l && m->modules[module].kind == AR_MODULE_LINEAR ? &l->linear[slot] : NULL;
 }
@@ -92,6 +93,7 @@ void ar__model_rebind(ar_model *m) {
     if (m->tied) m->head.w = m->embed.w;
     assert(m->layers && m->arch.windowed && m->arch.unturned);
     for (int64_t l = 0; l < m->arch.layers; l++) {
+        m->layers[l].expert = ar__layer_is_dense(&m->arch, l) ? NULL : m->experts + l * m->arch.experts * AR_EXPERT_PARTS;
         m->layers[l].window = m->arch.windowed[l] ? (size_t)m->arch.window : 0;
         m->layers[l].turns = !m->arch.unturned[l];
         m->layers[l].activation = activation_of(&m->arch, m->layers[l].xielu);
@@ -164,7 +166,8 @@ static ar_status start(ar_model *m, const ar_runtime *rt, const json_t *config, 
     m->tied = m->arch.tied;
     m->owned = ar__alloc(m->module_count, sizeof *m->owned);
     m->layers = ar__alloc((size_t)m->arch.layers, sizeof *m->layers);
-    if (!m->owned || !m->layers) return ar__fail_memory(err, place);
+    m->experts = ar__alloc((size_t)(m->arch.layers * m->arch.experts) * AR_EXPERT_PARTS, sizeof *m->experts);
+    if (!m->owned || !m->layers || !m->experts) return ar__fail_memory(err, place);
     static const float xielu[] = {0.20329f, -1.05004f, 0.5f, -1e-6f}; /* of alphas 0.8 and 0.8 */
     for (int64_t l = 0; l < m->arch.layers; l++) memcpy(m->layers[l].xielu, xielu, sizeof xielu);
     return AR_OK;
@@ -286,6 +289,7 @@ void ar_model_free(ar_model *m) {
     }
     free(m->owned);
     free(m->layers);
+    free(m->experts);
     ar__modules_free(m->modules, m->module_count);
     ar__base_close(m->base);
     ar__arch_release(&m->arch);

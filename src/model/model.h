@@ -16,6 +16,7 @@
 typedef struct ar_layer {
     ar_linear linear[AR_SLOT_COUNT];
     ar_norm norm[AR_SLOT_COUNT];
+    ar_linear *expert; /* [experts, AR_EXPERT_PARTS] where the MLP is experts; NULL: it is dense */
     ar_activation activation;
     float xielu[4]; /* alpha_p, alpha_n, beta, eps as the files have them */
     float scale;    /* of attention's scores */
@@ -46,6 +47,7 @@ struct ar_model {
     bool own_head;          /* config.json ties it, but the files bring another one, which counts */
     ar_embedding embed, positions; /* positions: no data where there are none */
     ar_layer *layers;
+    ar_linear *experts; /* of all layers */
     ar_norm norm;
     ar_linear head;
 };

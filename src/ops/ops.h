@@ -28,7 +28,7 @@
 /* clang-format off */
 #define AR_EACH_OP(X) \
     X(norm_fwd) X(norm_fwd_add) X(norm_again) X(norm_bwd) \
-    X(activation_fwd) X(activation_bwd) X(softcap) \
+    X(activation_fwd) X(activation_bwd) X(softcap) X(clip) X(clip_bwd) \
     X(rope_fill) X(rope_apply) \
     X(attention_scratch) X(attention_fwd) X(attention_bwd) \
     X(linear_fwd) X(linears_fwd) X(linear_su) X(linear_bwd) \

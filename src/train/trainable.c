@@ -34,7 +34,7 @@ static ar_status add(ar_trainables *t, const char *path, const char *suffix, ar_
 
 static void reach(ar_trainables *t, const ar_model *m, size_t module) {
     bool embedding = module == 0 || module == ar__module_positions(&m->arch);
-    int layer = embedding ? 0 : module >= ar__module_norm(&m->arch) ? (int)m->arch.layers : (int)((module - 1) / AR_SLOT_COUNT);
+    int layer = embedding ? 0 : m->modules[module].layer < 0 ? (int)m->arch.layers : m->modules[module].layer;
     if (embedding) t->embed = true;
     if (layer < t->lowest_layer) t->lowest_layer = layer;
 }

@@ -51,6 +51,17 @@
     ",\"model_type\":\"gemma2\",\"head_dim\":8,\"sliding_window\":5,\"query_pre_attn_scalar\":6,\"attn_logit_softcapping\":1.5,"           \
     "\"final_logit_softcapping\":2"
 #define GEMMA3 ",\"model_type\":\"gemma3_text\",\"head_dim\":8,\"sliding_window\":5,\"sliding_window_pattern\":2"
+#define MIXTRAL ",\"model_type\":\"mixtral\",\"num_local_experts\":3,\"num_experts_per_tok\":2,\"sliding_window\":5"
+#define QWEN2_MOE                                                                                                                          \
+    ",\"model_type\":\"qwen2_moe\",\"num_experts\":3,\"num_experts_per_tok\":2,\"moe_intermediate_size\":10,"                              \
+    "\"shared_expert_intermediate_size\":18"
+#define QWEN3_MOE                                                                                                                          \
+    ",\"model_type\":\"qwen3_moe\",\"head_dim\":8,\"num_experts\":5,\"num_experts_per_tok\":2,\"moe_intermediate_size\":10,"               \
+    "\"norm_topk_prob\":true"
+#define OLMOE ",\"model_type\":\"olmoe\",\"num_experts\":4,\"num_experts_per_tok\":3,\"clip_qkv\":6"
+#define GRANITEMOE                                                                                                                         \
+    ",\"model_type\":\"granitemoe\",\"num_local_experts\":4,\"num_experts_per_tok\":2,\"embedding_multiplier\":3,"                         \
+    "\"residual_multiplier\":0.6,\"attention_multiplier\":0.2"
 #define ROPE3                                                                                                                              \
     ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,\"original_max_position_"       \
     "embeddings\":32}"
@@ -107,6 +118,20 @@ static const small_case cases[] = {
     {"gemma2, everything", GEMMA2, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"gemma3_text, two rotary embeddings", GEMMA3, "all-linear", "q_norm,norm", true, false, 0.0, AR_BIAS_NONE},
     {"gemma3_text, everything", GEMMA3, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"mixtral", MIXTRAL, "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
+    {"mixtral, dora and dropout", MIXTRAL, "all-linear", NULL, true, false, 0.25, AR_BIAS_NONE},
+    {"mixtral, attention alone", MIXTRAL, "q_proj,o_proj", "post_attention_layernorm", false, false, 0.0, AR_BIAS_NONE},
+    {"mixtral, everything", MIXTRAL, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"qwen2_moe", QWEN2_MOE, "all-linear", NULL, false, false, 0.0, AR_BIAS_ALL},
+    {"qwen2_moe, a dense layer", QWEN2_MOE ",\"mlp_only_layers\":[1]", "all-linear", NULL, true, false, 0.25, AR_BIAS_NONE},
+    {"qwen2_moe, everything", QWEN2_MOE ",\"mlp_only_layers\":[0]", NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"qwen3_moe", QWEN3_MOE, "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
+    {"qwen3_moe, a router and one expert", QWEN3_MOE ",\"decoder_sparse_step\":2", "mlp.gate,experts.1.up_proj", NULL, false, false, 0.0,
+     AR_BIAS_NONE},
+    {"olmoe, q, k and v cut", OLMOE, "all-linear", "q_norm", false, false, 0.0, AR_BIAS_NONE},
+    {"olmoe, everything", OLMOE, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"granitemoe", GRANITEMOE, "all-linear", NULL, true, false, 0.0, AR_BIAS_NONE},
+    {"granitemoe, everything", GRANITEMOE, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"llama, gelu", LLAMA ",\"hidden_act\":\"gelu\"", "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
     {"llama, everything", BIASED, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"qwen3, everything", QWEN3, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
@@ -122,6 +147,7 @@ static double mean_loss(small *s, bool gradients, const void *user) {
 static void gradient_is_the_slope(void **state) {
     for (int c = 0; c < CASES; c++) {
         small s = small_open(&cases[c], lengths, 2, NULL, NULL, false);
+        small_hold_choices(&s);
         small_check_slopes(&s, mean_loss, NULL, cases[c].name);
         small_close(&s);
     }
