@@ -95,6 +95,10 @@ bool ar__layer_has(const ar_arch *a, int64_t layer, ar_slot slot);
 /* All modules, paths owned by the array; ar__modules_free releases. */
 ar_status ar__arch_modules(ar_module **out, const ar_arch *a, ar_error *err);
 void ar__modules_free(ar_module *m, size_t count);
+/* The modules that an adapter may name: those that are there, but of experts the stacks that PEFT sees, unless `apart` asks for their
+ * linears as well.  Paths are those of `modules`, and the stacks' own; ar__targets_free releases. */
+ar_status ar__arch_targets(ar_module **out, int *count, const ar_module *modules, const ar_arch *a, bool apart, ar_error *err);
+void ar__targets_free(ar_module *m, int count);
 
 /* Which part of config.json's rotary embedding is read. */
 typedef struct ar_rope_source {

@@ -9,7 +9,8 @@ typedef enum ar_module_kind {
     AR_MODULE_LINEAR,    /* torch.nn.Linear (or Conv1D): may carry a pair */
     AR_MODULE_HEAD,      /* the output embeddings (lm_head): a linear that `all-linear` leaves out */
     AR_MODULE_EMBEDDING, /* may carry an embedding pair */
-    AR_MODULE_NORM       /* may only be saved whole */
+    AR_MODULE_NORM,      /* may only be saved whole */
+    AR_MODULE_EXPERTS    /* one matrix of all experts of a layer, a parameter in PyTorch: may carry a pair for each of them */
 } ar_module_kind;
 
 /* Slots of a layer, in the order in which PyTorch lists the modules. */
@@ -42,9 +43,12 @@ typedef struct ar_module {
     const char *path; /* "model.layers.0.self_attn.q_proj" */
     ar_module_kind kind;
     int layer;           /* -1 outside the layers */
-    int64_t n_out, n_in; /* weight [n_out, n_in]; norm: n_out elements, n_in 1; embedding: [vocab, dim] */
+    int64_t n_out, n_in; /* weight [n_out, n_in]; norm: n_out elements, n_in 1; embedding: [vocab, dim]; experts: of one of them */
+    int experts;         /* of AR_MODULE_EXPERTS: how many */
     bool has_bias;
-    bool is_conv1d; /* the file stores the weight as [n_in, n_out] */
+    bool is_conv1d;    /* the file stores the weight as [n_in, n_out] */
+    bool is_parameter; /* PEFT adapts its weight as a parameter of a module of another kind */
+    bool is_left_out;  /* by PEFT's all-linear */
 } ar_module;
 
 /* The linears of one expert. */

@@ -82,6 +82,13 @@ static bool fill_experts(ar_module *m, const ar_arch *a, int64_t layer) {
     return ok;
 }
 
+/* PEFT finds linears by their class, which a router is not. */
+static void set_peft(ar_module *m, const ar_arch *a, ar_slot slot) {
+    bool router = slot == AR_SLOT_ROUTER, mlp = slot >= AR_SLOT_GATE_UP && slot <= AR_SLOT_SHARED_MIX && !router;
+    m->is_parameter = router;
+    m->is_left_out = a->experts && (a->names->all_experts ? mlp : router);
+}
+
 static bool fill_layer(ar_module *m, const ar_arch *a, int64_t layer) {
     bool ok = true;
     for (int s = 0; ok && s < AR_SLOT_COUNT; s++) {
@@ -89,6 +96,7 @@ static bool fill_layer(ar_module *m, const ar_arch *a, int64_t layer) {
         m[s] = (ar_module){.kind = kind_of((ar_slot)s), .layer = (int)layer};
         if (!ar__layer_has(a, layer, (ar_slot)s)) continue;
         m[s].is_conv1d = row->is_conv1d;
+        set_peft(&m[s], a, (ar_slot)s);
         ok = fill(&m[s], a, row, layer);
         slot_shape(&m[s], a, (ar_slot)s);
     }
@@ -120,6 +128,45 @@ ar_status ar__arch_modules(ar_module **out, const ar_arch *a, ar_error *err) {
     }
     *out = m;
     return AR_OK;
+}
+
+/* PATH.gate_up_proj or PATH.down_proj of PATH.0.gate_proj. */
+static bool fill_stack(ar_module *m, const ar_arch *a, const ar_module *first, bool down) {
+    ar_buf path = {0};
+    const char *end = strrchr(first->path, '.');
+    ar__buf_printf(&path, "%.*s%s", (int)(end - 1 - first->path), first->path, down ? "down_proj" : "gate_up_proj");
+    *m = (ar_module){.path = path.data,
+                     .kind = AR_MODULE_EXPERTS,
+                     .layer = first->layer,
+                     .n_out = down ? a->dim : 2 * a->expert_ff,
+                     .n_in = down ? a->expert_ff : a->dim,
+                     .experts = (int)a->experts,
+                     .is_parameter = true,
+                     .is_left_out = !a->names->all_experts};
+    return !path.failed;
+}
+
+ar_status ar__arch_targets(ar_module **out, int *count, const ar_module *modules, const ar_arch *a, bool apart, ar_error *err) {
+    size_t n = ar__module_count(a), experts = ar__module_positions(a) + 1, k = 0;
+    ar_module *list = *out = ar__alloc(n + 2 * (size_t)a->layers, sizeof *list);
+    bool ok = list != NULL;
+    for (size_t i = 0; ok && i < (apart ? n : experts); i++)
+        if (modules[i].path) list[k++] = modules[i];
+    for (int64_t l = 0; ok && a->experts && l < a->layers; l++) {
+        const ar_module *first = &modules[ar__module_expert(a, l, 0, AR_EXPERT_GATE)];
+        for (int down = 0; ok && first->path && down < 2; down++) ok = fill_stack(&list[k++], a, first, down);
+    }
+    *count = (int)k;
+    if (ok) return AR_OK;
+    ar__targets_free(list, (int)k);
+    *out = NULL;
+    return ar__fail_memory(err, "module list");
+}
+
+void ar__targets_free(ar_module *m, int count) {
+    for (int i = 0; m && i < count; i++)
+        if (m[i].kind == AR_MODULE_EXPERTS) free((void *)(uintptr_t)m[i].path);
+    free(m);
 }
 
 bool ar__arch_has(const ar_arch *a, ar_slot slot) { return !(a->absent >> (int)slot & 1) && ar__names_slot(a->names, slot) != NULL; }

@@ -12,15 +12,6 @@
 #include "train/settings.h"
 #include "train/start.h"
 
-/* The modules that exist, without the record's empty slots. */
-static ar_module *listed_modules(int *count, const ar_model *m) {
-    ar_module *list = ar__alloc(m->module_count, sizeof *list);
-    *count = 0;
-    for (size_t i = 0; list && i < m->module_count; i++)
-        if (m->modules[i].path) list[(*count)++] = m->modules[i];
-    return list;
-}
-
 /* Whole tensors start as the base's. */
 static void fill_wholes(ar_learner *l) {
     for (size_t i = 0; i < l->adapter->whole_count; i++) {
@@ -86,20 +77,20 @@ static ar_status check_patterns(const char *option, const ar_patterns *patterns,
 static ar_status make_adapter(ar_learner *l, ar_error *err) {
     static const char *const defaults[] = {"q_proj", "v_proj"};
     ar_adapter_settings settings;
-    int count;
+    int count = 0;
     ar_status s = ar__train_adapter_settings(&settings, &l->o, err);
     if (!s && l->o.course.init_adapter &&
         (s = ar__init_adapter_settings(&settings, &l->o, !l->asked.learner.rank_given && !l->asked.learner.alpha_given, err)))
         ar__settings_release(&settings);
     if (s) return s;
     ar__start_settings(&settings, &l->course->init);
-    ar_module *modules = listed_modules(&count, l->course->model);
-    s = check_layers(&settings, &l->course->model->arch, err);
-    if (!s && modules) s = ar__targets_check_names(&settings, &(ar_module_list){modules, count, NULL, 0}, err);
-    if (!s)
-        s = modules ? ar__adapter_build(&l->adapter, &settings, modules, count, defaults, 2, l->o.learner.seed, l->course->rt->threads, err)
-                    : ar__fail_memory(err, "modules");
-    free(modules);
+    const ar_model *m = l->course->model;
+    ar_module *modules = NULL;
+    s = check_layers(&settings, &m->arch, err);
+    if (!s) s = ar__arch_targets(&modules, &count, m->modules, &m->arch, l->o.course.init_adapter && !l->o.learner.targets, err);
+    if (!s) s = ar__targets_check_names(&settings, &(ar_module_list){modules, count, NULL, 0}, err);
+    if (!s) s = ar__adapter_build(&l->adapter, &settings, modules, count, defaults, 2, l->o.learner.seed, l->course->rt->threads, err);
+    ar__targets_free(modules, count);
     if (!s && l->o.learner.rank_patterns.count) s = check_patterns("rank-pattern", &settings.rank_pattern, l->adapter, err);
     if (!s && l->o.learner.alpha_patterns.count) s = check_patterns("alpha-pattern", &settings.alpha_pattern, l->adapter, err);
     ar__settings_release(&settings);
@@ -214,8 +205,10 @@ ar_status ar__learner_open_scales(ar_learner *l, ar_course *c, const ar_train_op
 }
 
 void ar__learner_close(ar_learner *l) {
-    for (size_t i = 0; l->borrows && l->attachment && i < l->adapter->pair_count; i++)
+    for (size_t i = 0; l->borrows && l->attachment && i < l->adapter->pair_count; i++) {
         l->attachment->ops[l->attachment->module[i]].dscale = NULL;
+        if (l->attachment->second[i] != SIZE_MAX) l->attachment->ops[l->attachment->second[i]].dscale = NULL;
+    }
     if (l->borrows) {
         l->attachment = NULL;
         l->adapter = NULL;

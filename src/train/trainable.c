@@ -53,17 +53,27 @@ static ar_status add_columns(ar_trainables *t, const ar_pair *p, size_t learned,
     return AR_OK;
 }
 
-static ar_status add_pair(ar_trainables *t, ar_attachment *at, ar_pair *p, double lr_ratio, bool moments, ar_error *err) {
-    size_t module = ar__model_find(at->model, p->site);
+/* A of experts' gate and up together has two sources, as a tied tensor. */
+static void share_a(ar_trainables *t, ar_attachment *at, size_t i) {
+    ar_trainable *x = &t->at[t->count - 1];
+    x->grad_tied = ar__arena_f32(&t->state, x->count);
+    at->ops[at->second[i]].da = x->grad_tied;
+}
+
+static ar_status add_pair(ar_trainables *t, ar_attachment *at, size_t i, double lr_ratio, bool moments, ar_error *err) {
+    ar_pair *p = &at->adapter->pair[i];
+    size_t module = at->module[i];
     ar_pair_op *op = &at->ops[module];
     size_t learned = ar__pair_learned(op), n_out = (size_t)p->n_out;
     ar_status s = add(t, p->site, ".lora_A", AR_ROLE_A, p->a, learned * (size_t)p->n_in, 1.0, moments, err);
     if (s) return s;
     op->da = t->at[t->count - 1].grad;
+    if (at->second[i] != SIZE_MAX) share_a(t, at, i);
     s = op->frozen ? add_columns(t, p, learned, lr_ratio, moments, err)
                    : add(t, p->site, ".lora_B", AR_ROLE_B, p->b, learned * n_out, lr_ratio, moments, err);
     if (s) return s;
     op->db = t->at[t->count - 1].grad;
+    if (at->second[i] != SIZE_MAX) at->ops[at->second[i]].db = op->db + at->model->modules[module].n_out * op->rank;
     if (p->magnitude) {
         if ((s = add(t, p->site, ".lora_magnitude_vector", AR_ROLE_MAGNITUDE, p->magnitude, (size_t)p->n_out, 1.0, moments, err))) return s;
         op->dmagnitude = t->at[t->count - 1].grad;
@@ -118,7 +128,8 @@ static size_t adapter_state(const ar_attachment *at, size_t copies) {
         const ar_pair *p = &ad->pair[i];
         const ar_pair_op *op = &at->ops[at->module[i]];
         size_t learned = ar__pair_learned(op);
-        bytes += state_bytes(learned * (size_t)p->n_in, copies) + state_bytes(learned * (size_t)p->n_out, copies + (op->frozen > 0));
+        bytes += state_bytes(learned * (size_t)p->n_in, copies + (at->second[i] != SIZE_MAX)) +
+                 state_bytes(learned * (size_t)p->n_out, copies + (op->frozen > 0));
         if (p->magnitude) bytes += state_bytes((size_t)p->n_out, copies);
     }
     for (size_t i = 0; i < ad->whole_count; i++) bytes += state_bytes(ad->whole[i].count, copies);
@@ -148,8 +159,7 @@ ar_status ar__trainables_from_adapter(ar_trainables *out, ar_model *m, ar_attach
     size_t copies = what->moments ? 3 : 1, scales = what->scales ? state_bytes(what->scales->count, copies) : 0;
     *out = (ar_trainables){.lowest_layer = (int)m->arch.layers};
     ar_status s = reserve(out, m->rt, (what->pairs ? adapter_state(at, copies) : 0) + scales, err);
-    for (size_t i = 0; !s && what->pairs && i < ad->pair_count; i++)
-        s = add_pair(out, at, &at->adapter->pair[i], what->lr_ratio, what->moments, err);
+    for (size_t i = 0; !s && what->pairs && i < ad->pair_count; i++) s = add_pair(out, at, i, what->lr_ratio, what->moments, err);
     for (size_t i = 0; !s && what->pairs && i < ad->whole_count; i++) s = add_whole(out, m, &ad->whole[i], what->moments, err);
     if (!s && what->scales) s = add_scales(out, at, what->scales, what->moments, err);
     if (s) ar__trainables_release(out);
