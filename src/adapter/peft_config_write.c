@@ -173,12 +173,27 @@ ar_status ar__peft_check(const ar_adapter *ad, const ar_write_context *c, ar_err
     return AR_OK;
 }
 
+/* Stacked experts that nobody named are named by their whole paths. */
+static void put_parameters(struct writer *w) {
+    const ar_strings *named = &w->ad->settings.parameters;
+    json_t *list = named->count ? list_of(named) : json_array();
+    for (size_t i = 0; !named->count && i < w->ad->pair_count; i++) {
+        const ar_pair *p = &w->ad->pair[i];
+        if (!ar__pair_in_stack(p) || p->expert) continue;
+        w->failed |= json_array_append_new(list, json_stringn(p->site, (size_t)(strrchr(p->site, '[') - p->site))) != 0;
+    }
+    if (json_array_size(list))
+        put(w, "target_parameters", list);
+    else
+        json_decref(list);
+}
+
 static void put_rest(struct writer *w) {
     static const char *const bias[] = {"none", "all", "lora_only"};
     const ar_adapter_settings *s = &w->ad->settings;
     const ar_pair *first = w->ad->pair_count ? &w->ad->pair[0] : NULL;
     put_text(w, "peft_type", "LORA");
-    if (s->parameters.count) put(w, "target_parameters", list_of(&s->parameters));
+    put_parameters(w);
     put_text(w, "task_type", s->task_type);
     put_text(w, "base_model_name_or_path", s->base);
     put_text(w, "bias", bias[s->bias]);
