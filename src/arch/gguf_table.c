@@ -22,6 +22,10 @@ const ar_gguf_field ar__gguf_fields[] = {
     {"residual_scale", {"residual_multiplier"}},
     {"logit_scale", {"logits_scaling", "logit_scale"}},
     {"use_parallel_residual", {"use_parallel_residual"}},
+    {"expert_count", {"num_local_experts"}},
+    {"expert_used_count", {"num_experts_per_tok"}},
+    {"expert_feed_forward_length", {"moe_intermediate_size"}},
+    {"expert_shared_feed_forward_length", {"shared_expert_intermediate_size"}},
     {NULL, {NULL}},
 };
 

@@ -79,6 +79,8 @@ size_t ar__model_file_bytes(const ar_model *m);
 /* Names the first base tensor that holds NaN or infinity, or returns NULL. */
 const char *ar__model_find_nonfinite(const ar_model *m);
 
+/* What the files call a module's weight, without `.weight`; NULL where they have it in a tensor with others, or nothing says. */
+const char *ar__model_file_name(const ar_model *m, size_t module);
 /* Writes config.json, the weights (in m->dtype) and the tokenizer's files as a Hugging Face folder. */
 ar_status ar__model_save(const ar_model *m, const char *dir, const char *tokenizer_dir, ar_error *err);
 

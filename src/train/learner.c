@@ -135,6 +135,13 @@ static ar_status open_trainables(ar_learner *l, ar_error *err) {
     if (l->o.learner.method == AR_METHOD_FULL && m->base && ar__base_info(m->base)->is_gguf)
         return ar__fail(err, AR_ERR_UNSUPPORTED,
                         "%s: method full writes a Hugging Face folder and wants one to begin with, found a GGUF file", m->path);
+    for (size_t i = 0; l->o.learner.method == AR_METHOD_FULL && i < m->module_count; i++)
+        if (m->modules[i].path && !ar__model_file_name(m, i))
+            return ar__fail(
+                err, AR_ERR_UNSUPPORTED,
+                "%s: method full writes the base's tensors, and those of '%s' would stand among other experts' or under another name; "
+                "train an adapter",
+                m->path, m->modules[i].path);
     if (l->o.learner.method == AR_METHOD_FULL) return ar__trainables_from_model(&l->list, l->course->model, moments, err);
     ar_status s = make_adapter(l, err);
     if (!s && l->o.learner.init_scale > 0.0 && l->o.learner.init_scale != 1.0) scale_start(l->adapter, l->o.learner.init_scale);
