@@ -110,7 +110,7 @@ static ar_status check_sites(const ar_adapter *ad, const ar_base *base, bool kee
     for (size_t i = 0; i < ad->pair_count; i++) {
         const ar_pair *p = &ad->pair[i];
         const ar_base_weight *w;
-        bool told = keeps_stacks && ar__pair_in_stack(p); /* by whoever runs it */
+        bool told = keeps_stacks && p->experts; /* by whoever runs it */
         ar_status s = ar__pair_is_foreign(p) || told ? AR_OK : ar__base_need(&w, base, p, err);
         if (s && s != AR_ERR_UNSUPPORTED && (w || !ar__base_has_parts(base, p->site))) return s;
     }

@@ -77,8 +77,8 @@ ar_status ar__bind_in_stack(ar_binder *b, size_t i) {
     ar_status s = p.path.failed ? ar__fail_memory(b->err, mod->path)
                   : w           ? check(b, w, &p, mod->n_in)
                                 : ar__bind_missing(b, mod->path, ".weight");
-    if (!s) s = take(b, i, w, &p);
-    if (!s) ar__bind_mark_used(b, w);
+    if (!s && w) s = take(b, i, w, &p);
+    if (!s && w) ar__bind_mark_used(b, w);
     ar__buf_release(&p.path);
     return s;
 }
