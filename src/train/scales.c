@@ -8,10 +8,11 @@
 #include "base/fail.h"
 #include "base/mem.h"
 
+/* The experts of a stack are one site: a file has one alpha for them. */
 static void name_group(char *out, size_t size, const char *site, ar_scale_groups groups) {
     switch (groups) {
-    case AR_SCALES_BY_SITE: snprintf(out, size, "%s", site); break;
-    case AR_SCALES_BY_ROLE: snprintf(out, size, "%s", ar__site_role(site)); break;
+    case AR_SCALES_BY_SITE: snprintf(out, size, "%.*s", (int)strcspn(site, "["), site); break;
+    case AR_SCALES_BY_ROLE: snprintf(out, size, "%.*s", (int)strcspn(ar__site_role(site), "["), ar__site_role(site)); break;
     case AR_SCALES_BY_LAYER:
         if (ar__site_layer(site) < 0)
             snprintf(out, size, "%s", site);
