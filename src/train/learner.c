@@ -2,6 +2,7 @@
 #include "train/learner.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,6 +41,12 @@ static ar_status check_layers(const ar_adapter_settings *s, const ar_arch *a, ar
     return AR_OK;
 }
 
+/* What a pattern is matched against: of stacked experts the parameter.  Cut short, it is of no module that there is. */
+static const char *pattern_path(char *out, size_t size, const ar_pair *p) {
+    snprintf(out, size, "%.*s", ar__pair_in_stack(p) ? (int)strcspn(p->site, "[") : (int)strlen(p->site), p->site);
+    return out;
+}
+
 /* Of several patterns that match a site the first counts. */
 static ar_status check_pattern(const char *option, const ar_patterns *patterns, const ar_pattern_set *set, size_t k, const ar_adapter *ad,
                                ar_error *err) {
@@ -48,9 +55,11 @@ static ar_status check_pattern(const char *option, const ar_patterns *patterns, 
     for (size_t i = 0; !counts && i < ad->pair_count; i++) {
         bool hit = false;
         size_t first = 0;
-        ar_status s = ar__regex_match(&hit, NULL, set->regex[k], ad->pair[i].site, err);
+        char path[512];
+        pattern_path(path, sizeof path, &ad->pair[i]);
+        ar_status s = ar__regex_match(&hit, NULL, set->regex[k], path, err);
         for (bool other = false; !s && hit && first < k && !other; first += !other)
-            s = ar__regex_match(&other, NULL, set->regex[first], ad->pair[i].site, err);
+            s = ar__regex_match(&other, NULL, set->regex[first], path, err);
         if (s) return s;
         meets = meets || hit;
         counts = hit && first == k;
