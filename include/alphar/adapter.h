@@ -35,6 +35,7 @@ typedef struct ar_adapter_options {
     ar_trust trust;
     const char *model;       /* the base, for what a file does not say: module names, head counts; NULL: not given */
     bool leaves_base_unsaid; /* no warning where model is not what the adapter was trained on: the caller tells */
+    bool keeps_stacks;       /* pairs of stacked experts stay `PATH.gate_up_proj[e]`, however the files of model hold the experts */
     int heads, kv_heads;     /* the same by hand, for a GGUF file of architecture llama; 0: not given */
     ar_log_fn log;           /* warnings of the reader; NULL: none */
     void *log_user;

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "adapter/adapter.h"
 #include "adapter/targets.h"
@@ -17,6 +18,40 @@ static ar_status check_settings(const ar_adapter_settings *s, ar_error *err) {
     return AR_OK;
 }
 
+/* What PEFT adapts as a parameter has no input that could be dropped. */
+static ar_status check_parameter(const ar_adapter_settings *s, const ar_module *mod, ar_error *err) {
+    const char *what = s->dropout > 0 ? "dropout" : s->dora ? "DoRA" : s->lora_bias ? "lora_bias" : NULL;
+    if (!what) return AR_OK;
+    return ar__fail(err, AR_ERR_UNSUPPORTED,
+                    "%s: not on '%s', which PEFT adapts as a parameter (target_parameters) and refuses too; leave "
+                    "%s out, or the router and the experts with --targets or --exclude",
+                    what, mod->path, what);
+}
+
+/* One pair for each expert. */
+static ar_status add_experts(ar_adapter *ad, const ar_module *mod, ar_pair_shape shape, ar_error *err) {
+    ar_status s = AR_OK;
+    shape.experts = mod->experts;
+    for (; !s && shape.expert < mod->experts; shape.expert++) {
+        ar_buf site = {0};
+        ar__buf_printf(&site, "%s[%d]", mod->path, shape.expert);
+        shape.site = site.data;
+        s = site.failed ? ar__fail_memory(err, mod->path) : ar__adapter_add_pair(NULL, ad, &shape, err);
+        ar__buf_release(&site);
+    }
+    return s;
+}
+
+/* As PEFT takes the rank of gate and up together, unless a pattern of the user's says otherwise. */
+static ar_status widen_gate_up(ar_adapter_settings *s, const ar_module_list *base, const ar_target *target, ar_error *err) {
+    static const char key[] = ".*\\.gate_up_proj";
+    bool stacked = false;
+    for (int i = 0; i < base->count; i++) stacked = stacked || (target[i] == AR_TARGET_PAIR && base->at[i].kind == AR_MODULE_EXPERTS);
+    if (!stacked || !s->targets.regex || strcasecmp(s->targets.regex, "all-linear") != 0) return AR_OK;
+    bool ok = ar__patterns_add(&s->rank_pattern, key, 2.0 * s->rank) && ar__patterns_add(&s->alpha_pattern, key, 2.0 * s->alpha);
+    return ok ? AR_OK : ar__fail_memory(err, "patterns");
+}
+
 static ar_status add_pair(ar_adapter *ad, const ar_module *mod, const ar_pattern_set *ranks, const ar_pattern_set *alphas, ar_error *err) {
     const ar_adapter_settings *set = &ad->settings;
     bool embedding = mod->kind == AR_MODULE_EMBEDDING;
@@ -27,12 +62,13 @@ static ar_status add_pair(ar_adapter *ad, const ar_module *mod, const ar_pattern
         return ar__fail(err, AR_ERR_VALUE, "rank_pattern: rank %g for '%s', wanted a whole number from 1", rank, mod->path);
     if (embedding && set->lora_bias) return ar__fail(err, AR_ERR_UNSUPPORTED, "lora_bias: not on the embedding '%s'", mod->path);
     ar_pair_shape shape = {.site = mod->path, .rank = (int)rank, .alpha = alpha, .policy = set->policy};
+    if (mod->is_parameter && (s = check_parameter(set, mod, err))) return s;
     shape.n_in = embedding ? mod->n_out : mod->n_in;
     shape.n_out = embedding ? mod->n_in : mod->n_out;
     shape.is_embedding = embedding;
     shape.dora = set->dora;
     shape.b_bias = set->lora_bias;
-    return ar__adapter_add_pair(NULL, ad, &shape, err);
+    return mod->kind == AR_MODULE_EXPERTS ? add_experts(ad, mod, shape, err) : ar__adapter_add_pair(NULL, ad, &shape, err);
 }
 
 /* path.weight or path.bias, unless it is there already */
@@ -61,8 +97,9 @@ static ar_status add_wholes(ar_adapter *ad, const ar_module *mod, ar_target targ
 }
 
 static ar_status fill(ar_adapter *ad, const ar_module_list *base, const ar_target *target, ar_error *err) {
-    ar_pattern_set ranks, alphas = {0};
-    ar_status s = ar__pattern_set_init(&ranks, &ad->settings.rank_pattern, err);
+    ar_pattern_set ranks = {0}, alphas = {0};
+    ar_status s = widen_gate_up(&ad->settings, base, target, err);
+    if (!s) s = ar__pattern_set_init(&ranks, &ad->settings.rank_pattern, err);
     if (!s) s = ar__pattern_set_init(&alphas, &ad->settings.alpha_pattern, err);
     for (int i = 0; !s && i < base->count; i++) {
         if (target[i] == AR_TARGET_PAIR && base->at[i].is_conv1d) ad->settings.fan_in_fan_out = true;

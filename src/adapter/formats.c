@@ -106,11 +106,12 @@ static ar_status refuse(const char *path, ar_error *err) {
 
 /* Does the base have these weights?  Names that only a kohya file knows cannot be looked up, and what to say of a quantised
  * weight is for whoever needs its numbers. */
-static ar_status check_sites(const ar_adapter *ad, const ar_base *base, ar_error *err) {
+static ar_status check_sites(const ar_adapter *ad, const ar_base *base, bool keeps_stacks, ar_error *err) {
     for (size_t i = 0; i < ad->pair_count; i++) {
         const ar_pair *p = &ad->pair[i];
         const ar_base_weight *w;
-        ar_status s = ar__pair_is_foreign(p) ? AR_OK : ar__base_need(&w, base, p, err);
+        bool told = keeps_stacks && p->experts; /* by whoever runs it */
+        ar_status s = ar__pair_is_foreign(p) || told ? AR_OK : ar__base_need(&w, base, p, err);
         if (s && s != AR_ERR_UNSUPPORTED && (w || !ar__base_has_parts(base, p->site))) return s;
     }
     return AR_OK;
@@ -138,7 +139,7 @@ static ar_status open_any(ar_adapter **out, const char *path, const ar_adapter_o
     ar_status s = c.options.model ? ar__base_open(&base, c.options.model, err) : AR_OK;
     c.base = base;
     if (!s) s = format->read(out, &c, err);
-    if (!s && base) s = check_sites(*out, base, err);
+    if (!s && base) s = check_sites(*out, base, c.options.keeps_stacks, err);
     if (!s) s = ar__wholes_check(*out, base, &c.log, err);
     if (!s && base) ar__base_note_name(*out, path, base, &c.log);
     if (!s && base && !c.options.leaves_base_unsaid) s = ar__base_warn(*out, path, base, &c.log, err);

@@ -1,5 +1,6 @@
 /* A GGUF adapter → pairs.  Its tensors stay in the file. */
 #include "adapter/gguf.h"
+#include "adapter/gguf_experts.h"
 
 #include <limits.h>
 #include <math.h>
@@ -100,6 +101,45 @@ static ar_status add_pair(struct gguf_reader *r, const char *stem, const ar_gguf
     return s;
 }
 
+static ar_status add_expert(struct gguf_reader *r, const ar_name_map *map, const ar_gguf_expert *x, const ar_gguf_tensor *a,
+                            const ar_gguf_tensor *b, ar_error *err) {
+    const size_t size_a = ar__dtype(a->dtype)->bytes, size_b = ar__dtype(b->dtype)->bytes;
+    ar_buf site = {0};
+    ar_pair *p = NULL;
+    ar__gguf_expert_site(&site, map, x);
+    ar_pair_shape shape = {.site = site.data, .n_in = a->ne[0], .n_out = b->ne[1], .rank = (int)b->ne[0], .is_apart = true};
+    shape.alpha = r->alpha != 0 ? r->alpha : shape.rank;
+    shape.expert = (int)x->index;
+    shape.experts = (int)a->ne[2];
+    ar_status s = site.failed ? ar__fail_memory(err, a->name) : ar__adapter_add_stored(&p, r->ad, &shape, err);
+    ar__buf_release(&site);
+    if (s) return s;
+    size_t skip_a = (size_t)x->index * (size_t)(a->ne[0] * a->ne[1]) * size_a,
+           skip_b = (size_t)x->index * (size_t)(b->ne[0] * b->ne[1]) * size_b;
+    p->stored[AR_FACTOR_A] = (ar_stored){.name = a->name, .bytes = (const char *)a->data + skip_a, .type = a->dtype, .is_there = true};
+    p->stored[AR_FACTOR_B] = (ar_stored){.name = b->name, .bytes = (const char *)b->data + skip_b, .type = b->dtype, .is_there = true};
+    p->stored[AR_FACTOR_A].row_step = (size_t)a->ne[0];
+    p->stored[AR_FACTOR_B].row_step = (size_t)b->ne[0];
+    p->stored[AR_FACTOR_A].column_step = p->stored[AR_FACTOR_B].column_step = 1;
+    return AR_OK;
+}
+
+/* A pair for each expert of a tensor of three dimensions. */
+static ar_status add_experts(struct gguf_reader *r, ar_gguf_expert x, const ar_gguf_tensor *a, const ar_gguf_tensor *b, ar_error *err) {
+    const ar_name_map *map = ar__gguf_expert_map(r->map);
+    bool floats = ar__dtype_is_float(a->dtype) && ar__dtype_is_float(b->dtype);
+    if (!map)
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: tensor '%s' is of experts, which the architecture %s has not", r->c->path, a->name,
+                        r->map->gguf);
+    if (a->dims != 3 || b->dims != 3 || a->ne[2] != b->ne[2] || a->ne[1] != b->ne[0] || a->ne[1] < 1 || a->ne[1] > INT_MAX ||
+        a->ne[2] < 1 || a->ne[2] > INT_MAX || !a->count || !b->count || !floats)
+        return ar__fail(err, AR_ERR_FORMAT, "%s: tensors '%s' and '%s': wanted {n_in, r, experts} and {r, n_out, experts} of floats",
+                        r->c->path, a->name, b->name);
+    ar_status s = AR_OK;
+    for (; !s && x.index < a->ne[2]; x.index++) s = add_expert(r, map, &x, a, b, err);
+    return s;
+}
+
 /* What mergekit's extracted adapters carry beside their pairs, and llama.cpp passes over. */
 static bool is_norm(const char *name) {
     static const char tail[] = "_norm.weight";
@@ -136,7 +176,8 @@ static ar_status read_tensor(struct gguf_reader *r, const ar_gguf_tensor *t, ar_
     ar__buf_printf(&name, "%s%s", stem, tail_b);
     s = name.failed ? ar__fail_memory(err, t->name) : ar__gguf_need(&a, r->g, t->name, err);
     if (!s) s = ar__gguf_need(&b, r->g, name.data, err);
-    if (!s) s = add_pair(r, stem, a, b, err);
+    ar_gguf_expert x;
+    if (!s) s = ar__gguf_expert_stem(&x, stem) ? add_experts(r, x, a, b, err) : add_pair(r, stem, a, b, err);
     ar__buf_release(&name);
     free(stem);
     return s;
@@ -174,12 +215,22 @@ static ar_status copy_text(char **out, const ar_gguf *g, const char *key, ar_err
     return (*out = ar__strndup(text.at, text.len)) ? AR_OK : ar__fail_memory(err, key);
 }
 
+/* Pairs of experts or of a router: then llama's other name counts. */
+static bool has_experts(const struct gguf_reader *r) {
+    for (int i = 0; i < ar__gguf_count(r->g); i++) {
+        const char *name = ar__gguf_at(r->g, i)->name;
+        if (strstr(name, "_exps.weight.lora_") || strstr(name, ".ffn_gate_inp.weight.lora_")) return ar__gguf_expert_map(r->map) != NULL;
+    }
+    return false;
+}
+
 static ar_status read_architecture(struct gguf_reader *r, ar_error *err) {
     char *name = NULL;
     ar_status s = ar__gguf_need_key(r->g, "general.architecture", err);
     if (!s) s = copy_text(&name, r->g, "general.architecture", err);
     if (s) return s;
     r->map = ar__names_for_gguf(name);
+    if (r->map && has_experts(r)) r->map = ar__gguf_expert_map(r->map);
     if (!r->map)
         s = ar__fail(err, AR_ERR_UNSUPPORTED, "%s: architecture '%s' is not in Alphar's table of names (docs/families.md)", r->c->path,
                      name);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "adapter/gguf.h"
+#include "adapter/gguf_experts.h"
 #include "adapter/provenance.h"
 #include "arch/names.h"
 #include "base/fail.h"
@@ -16,14 +17,23 @@
 #include "format/gguf.h"
 #include "weights/base.h"
 
+/* The pairs of all experts of one tensor, in their order. */
+struct experts {
+    ar_emit *emit; /* of all pairs */
+    size_t *pair;  /* their places, by expert */
+    size_t count;
+    ar_factor which;
+};
+
 struct gguf_writer {
     ar_write_context *c;
     const ar_adapter *ad;
     ar_gguf_writer *w;
     const ar_name_map *map;
     int64_t heads, kv_heads;
-    ar_emit *emit;   /* two a pair */
-    uint32_t **rows; /* per pair; NULL: in order */
+    ar_emit *emit;           /* two a pair */
+    uint32_t **rows;         /* per pair; NULL: in order */
+    struct experts *experts; /* two a pair, of the first of each stack */
 };
 
 static double alpha_of(const ar_pair *p) { return p->scale * (double)p->rank; }
@@ -40,6 +50,43 @@ static ar_status check_tensor(const ar_pair *p, const struct ar_base *base, ar_e
     const ar_base_weight *w;
     bool listed = !base || !ar__base_info(base)->is_gguf || ar__base_find(base, p->site);
     return listed ? AR_OK : ar__base_need(&w, base, p, err);
+}
+
+/* Places of the pairs of all experts beside this one, the caller's to free; fails where some are missing or of another shape. */
+static ar_status find_experts(size_t **pair, size_t *count, const ar_adapter *ad, const ar_name_map *map, const ar_pair *first,
+                              ar_error *err) {
+    ar_gguf_expert x;
+    ar_buf site = {0};
+    *pair = ar__alloc((size_t)first->experts, sizeof **pair);
+    *count = (size_t)first->experts;
+    ar_status s = *pair ? AR_OK : ar__fail_memory(err, first->site);
+    ar__gguf_expert_find(&x, map, first->site);
+    for (x.index = 0; !s && x.index < first->experts; x.index++) {
+        ar__buf_clear(&site);
+        ar__gguf_expert_site(&site, map, &x);
+        const ar_pair *p = site.failed ? NULL : ar__adapter_find_pair(ad, site.data);
+        if (p && p->rank == first->rank && p->n_in == first->n_in && p->n_out == first->n_out)
+            (*pair)[x.index] = (size_t)(p - ad->pair);
+        else
+            s = ar__fail(
+                err, AR_ERR_UNSUPPORTED,
+                "site '%s': GGUF has the experts of a layer in one tensor, and expert %lld has no pair of its rank and shape: merge the "
+                "adapter instead (alphar merge)",
+                first->site, (long long)x.index);
+    }
+    ar__buf_release(&site);
+    return s;
+}
+
+static ar_status check_expert(const ar_adapter *ad, const ar_name_map *map, const ar_pair *p, ar_error *err) {
+    size_t *pair = NULL, count;
+    ar_gguf_expert x;
+    ar_status s = AR_OK;
+    if (!ar__gguf_expert_find(&x, ar__gguf_expert_map(map), p->site))
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "site '%s': of an expert, which the GGUF architecture %s has not", p->site, map->gguf);
+    if (x.index == 0) s = find_experts(&pair, &count, ad, ar__gguf_expert_map(map), p, err);
+    free(pair);
+    return s;
 }
 
 static ar_status check_site(const ar_pair *p, const ar_name_map *map, const struct ar_base *base, int64_t heads, ar_error *err) {
@@ -84,7 +131,8 @@ static ar_status check_gguf(const ar_adapter *ad, const ar_write_context *c, ar_
                               "a GGUF adapter names its base's architecture, which this one does not say: give --model BASE (or --heads "
                               "H,KV for a base of architecture llama)");
     ar__gguf_heads(&heads, &kv_heads, ad, c->base, c->heads, c->kv_heads);
-    for (size_t i = 0; !s && i < ad->pair_count; i++) s = check_site(&ad->pair[i], map, c->base, heads, err);
+    for (size_t i = 0; !s && i < ad->pair_count; i++)
+        s = ad->pair[i].experts ? check_expert(ad, map, &ad->pair[i], err) : check_site(&ad->pair[i], map, c->base, heads, err);
     double alpha = ar__most_common(ad, alpha_of);
     if (!s && alpha != 0 && !isnormal((float)alpha))
         s = ar__fail(err, AR_ERR_UNSUPPORTED, "alpha %g does not fit the format's f32; --fold moves it into B", alpha);
@@ -162,10 +210,55 @@ static ar_status add_factor(struct gguf_writer *w, size_t i, ar_factor which, co
     return s;
 }
 
+static ar_status emit_experts(void *user, ar_writer *file, ar_error *err) {
+    const struct experts *k = user;
+    ar_status s = AR_OK;
+    for (size_t i = 0; !s && i < k->count; i++) s = ar__emit(&k->emit[2 * k->pair[i] + k->which], file, err);
+    return s;
+}
+
+/* One factor of all experts beside pair i, in the dtype of the first. */
+static ar_status add_stack(struct gguf_writer *w, size_t i, ar_factor which, const char *stem, ar_error *err) {
+    const ar_pair *first = &w->ad->pair[i];
+    struct experts *k = &w->experts[2 * i + which];
+    ar_dtype type = ar__write_dtype(w->c, first, which);
+    ar_buf name = {0};
+    *k = (struct experts){.emit = w->emit, .which = which};
+    ar_status s = find_experts(&k->pair, &k->count, w->ad, ar__gguf_expert_map(w->map), first, err);
+    for (size_t e = 0; !s && e < k->count; e++) {
+        ar_emit *x = &w->emit[2 * k->pair[e] + which];
+        *x = (ar_emit){.ad = w->ad, .pair = k->pair[e], .which = which, .factor = 1, .type = type};
+        if (which == AR_FACTOR_B) x->factor = factor_of(w, &w->ad->pair[k->pair[e]]);
+        w->c->folded += x->factor != 1;
+    }
+    ar__buf_printf(&name, "%s.weight.lora_%c", stem, which == AR_FACTOR_A ? 'a' : 'b');
+    int64_t ne[3] = {(int64_t)ar__factor_columns(first, which), (int64_t)ar__factor_rows(first, which), first->experts};
+    if (!s) s = name.failed ? ar__fail_memory(err, stem) : ar__gguf_writer_add_stream(w->w, name.data, type, 3, ne, emit_experts, k, err);
+    ar__buf_release(&name);
+    return s;
+}
+
+/* With the first of them. */
+static ar_status add_experts(struct gguf_writer *w, size_t i, ar_error *err) {
+    ar_gguf_expert x;
+    ar_buf stem = {0};
+    ar_status s = AR_OK;
+    if (!ar__gguf_expert_find(&x, ar__gguf_expert_map(w->map), w->ad->pair[i].site) || x.index) return AR_OK;
+    ar__gguf_expert_print(&stem, &x);
+    if (stem.failed) s = ar__fail_memory(err, w->ad->pair[i].site);
+    for (int f = 0; !s && f < 2; f++) s = add_stack(w, i, (ar_factor)f, stem.data, err);
+    ar__buf_release(&stem);
+    return s;
+}
+
 static ar_status add_pairs(struct gguf_writer *w, ar_error *err) {
     ar_status s = AR_OK;
     for (size_t i = 0; !s && i < w->ad->pair_count; i++) {
         ar_buf stem = {0};
+        if (w->ad->pair[i].experts) {
+            s = add_experts(w, i, err);
+            continue;
+        }
         s = ar__names_to_gguf(&stem, w->map, w->ad->pair[i].site, err);
         if (!s && stem.failed) s = ar__fail_memory(err, w->ad->pair[i].site);
         ar_name name;
@@ -186,10 +279,13 @@ static ar_status write_gguf(ar_write_context *c, const ar_adapter *ad, ar_error 
     c->alpha = (double)(float)ar__most_common(ad, alpha_of);
     w.emit = ar__alloc(2 * n, sizeof *w.emit);
     w.rows = ar__alloc(n, sizeof(uint32_t *));
-    ar_status s = w.emit && w.rows ? ar__gguf_writer_new(&w.w, err) : ar__fail_memory(err, c->path);
+    w.experts = ar__alloc(2 * n, sizeof *w.experts);
+    ar_status s = w.emit && w.rows && w.experts ? ar__gguf_writer_new(&w.w, err) : ar__fail_memory(err, c->path);
     if (!s && !(s = set_keys(&w, err)) && !(s = add_pairs(&w, err))) s = ar__gguf_writer_save(w.w, c->path, err);
     ar__gguf_writer_free(w.w);
     for (size_t i = 0; w.rows && i < n; i++) free(w.rows[i]);
+    for (size_t i = 0; w.experts && i < 2 * n; i++) free(w.experts[i].pair);
+    free(w.experts);
     free(w.rows);
     free(w.emit);
     return s;

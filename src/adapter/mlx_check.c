@@ -69,7 +69,7 @@ static ar_status check_tie(const ar_adapter *ad, const ar_pair *p, const ar_base
 }
 
 static ar_status check_pair(const ar_adapter *ad, const ar_pair *p, const ar_base *base, ar_error *err) {
-    if (p->experts) return ar__pair_is_stacked(p, "MLX", err);
+    if (ar__pair_in_stack(p)) return ar__pair_is_stacked(p, "MLX", err);
     const char *what = p->b_bias ? "a bias on B (lora_bias)" : p->kernel[0] ? "the pair of a convolution" : NULL;
     if (what)
         return ar__fail(err, AR_ERR_UNSUPPORTED,

@@ -54,7 +54,8 @@ static void put_targets(struct writer *w) {
         return;
     }
     json_t *sites = json_array();
-    for (size_t i = 0; i < w->ad->pair_count; i++) w->failed |= json_array_append_new(sites, json_string(w->ad->pair[i].site)) != 0;
+    for (size_t i = 0; i < w->ad->pair_count; i++)
+        if (!w->ad->pair[i].experts) w->failed |= json_array_append_new(sites, json_string(w->ad->pair[i].site)) != 0;
     put(w, "target_modules", sites);
 }
 
@@ -67,14 +68,16 @@ static void put_layers(struct writer *w) {
     put(w, "layers_pattern", count && s->layers_pattern.count ? list_of(&s->layers_pattern) : json_null());
 }
 
-/* ^escaped\.path: matches this site and no other. */
-static void put_pattern(struct writer *w, json_t *object, const char *site, json_t *value) {
+/* ^escaped\.path: matches this site and no other; of stacked experts the parameter, and of a single one the same. */
+static void put_pattern(struct writer *w, json_t *object, const ar_pair *of, json_t *value) {
     ar_buf key = {0};
+    const char *site = of->site, *end = ar__pair_in_stack(of) ? strrchr(site, '[') : site + strlen(site);
     ar__buf_puts(&key, "^");
-    for (const char *p = site; *p; p++) {
+    for (const char *p = site; p < end; p++) {
         if (strchr(".^$*+?()[]{}|\\", *p)) ar__buf_puts(&key, "\\");
         ar__buf_add(&key, p, 1);
     }
+    if (ar__peft_targets_parameter(&w->ad->settings, site, strlen(site), "weight")) ar__buf_puts(&key, "(\\.weight)?");
     w->failed |= key.failed || json_object_set_new(object, key.data, value) != 0;
     ar__buf_release(&key);
 }
@@ -114,8 +117,9 @@ static ar_status put_alpha(double *out, struct writer *w, ar_error *err) {
     double r = common(ad->settings.rank, rank, n), alpha = common(ad->settings.alpha, w->alpha, n);
     json_t *ranks = json_object(), *alphas = json_object();
     for (size_t i = 0; i < n; i++) {
-        if (rank[i] != r) put_pattern(w, ranks, ad->pair[i].site, json_integer((json_int_t)rank[i]));
-        if (w->alpha[i] != alpha) put_pattern(w, alphas, ad->pair[i].site, number(w, w->alpha[i]));
+        if (ad->pair[i].experts && ad->pair[i].expert) continue;
+        if (rank[i] != r) put_pattern(w, ranks, &ad->pair[i], json_integer((json_int_t)rank[i]));
+        if (w->alpha[i] != alpha) put_pattern(w, alphas, &ad->pair[i], number(w, w->alpha[i]));
     }
     *out = alpha;
     put(w, "r", json_integer((json_int_t)r));
@@ -126,15 +130,33 @@ static ar_status put_alpha(double *out, struct writer *w, ar_error *err) {
     return AR_OK;
 }
 
+/* All experts of a stack stand behind its first pair, in order, of one shape and one s: one pair of tensors holds them. */
+static ar_status check_stack(const ar_adapter *ad, size_t i, ar_error *err) {
+    const ar_pair *p = &ad->pair[i], *first = p - p->expert;
+    size_t n = (size_t)(strrchr(p->site, '[') - p->site);
+    bool whole = (size_t)p->expert <= i && i - (size_t)p->expert + (size_t)p->experts <= ad->pair_count;
+    bool ok = whole && first->expert == 0 && !strncmp(first->site, p->site, n + 1) && first->experts == p->experts &&
+              first->rank == p->rank && first->scale == p->scale && first->n_in == p->n_in && first->n_out == p->n_out &&
+              first[p->experts - 1].experts == p->experts && first[p->experts - 1].expert == p->experts - 1;
+    if (ok && !p->magnitude && !p->b_bias) return AR_OK;
+    return ar__fail(
+        err, AR_ERR_UNSUPPORTED,
+        "site '%s': of %d stacked experts, which PEFT's format holds in one pair of tensors: all of one rank and one alpha, without "
+        "DoRA and lora_bias; give all of them the same",
+        p->site, p->experts);
+}
+
 ar_status ar__peft_check(const ar_adapter *ad, const ar_write_context *c, ar_error *err) {
     (void)c;
+    ar_status s;
     for (size_t i = 0; i < ad->pair_count; i++) {
         const ar_pair *p = &ad->pair[i];
         if (ar__pair_is_foreign(p))
             return ar__fail(err, AR_ERR_UNSUPPORTED,
                             "site '%s': only known by the name that it has in a kohya file, and PEFT needs module paths; give --model",
                             p->site);
-        if (p->experts) return ar__pair_is_stacked(p, "PEFT's format here", err);
+        if (p->is_apart) return ar__pair_is_stacked(p, "PEFT's format where its base holds them apart", err);
+        if (p->experts && (s = check_stack(ad, i, err))) return s;
         if (p->has_gguf_rows)
             return ar__fail(err, AR_ERR_UNSUPPORTED,
                             "site '%s': its rows are in llama.cpp's order, and only the base says how many heads there are: give --model "
@@ -151,11 +173,27 @@ ar_status ar__peft_check(const ar_adapter *ad, const ar_write_context *c, ar_err
     return AR_OK;
 }
 
+/* Stacked experts that nobody named are named by their whole paths. */
+static void put_parameters(struct writer *w) {
+    const ar_strings *named = &w->ad->settings.parameters;
+    json_t *list = named->count ? list_of(named) : json_array();
+    for (size_t i = 0; !named->count && i < w->ad->pair_count; i++) {
+        const ar_pair *p = &w->ad->pair[i];
+        if (!ar__pair_in_stack(p) || p->expert) continue;
+        w->failed |= json_array_append_new(list, json_stringn(p->site, (size_t)(strrchr(p->site, '[') - p->site))) != 0;
+    }
+    if (json_array_size(list))
+        put(w, "target_parameters", list);
+    else
+        json_decref(list);
+}
+
 static void put_rest(struct writer *w) {
     static const char *const bias[] = {"none", "all", "lora_only"};
     const ar_adapter_settings *s = &w->ad->settings;
     const ar_pair *first = w->ad->pair_count ? &w->ad->pair[0] : NULL;
     put_text(w, "peft_type", "LORA");
+    put_parameters(w);
     put_text(w, "task_type", s->task_type);
     put_text(w, "base_model_name_or_path", s->base);
     put_text(w, "bias", bias[s->bias]);

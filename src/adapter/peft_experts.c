@@ -81,7 +81,7 @@ static struct in_base find_experts(const ar_read_context *c, const char *path, s
     bool two = parameter == gate_up;
     const char *part = two ? gate : down;
     if (!(w = find_single(c, path, n, 0, part)) || w->n_out > INT64_MAX / 2) return x;
-    x = (struct in_base){.rows = two ? 2 * w->n_out : w->n_out, .columns = w->n_in, .is_apart = true};
+    x = (struct in_base){.rows = two ? 2 * w->n_out : w->n_out, .columns = w->n_in, .is_apart = !c->options.keeps_stacks};
     while (find_single(c, path, n, x.count, part)) x.count++;
     return x;
 }

@@ -9,6 +9,7 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/size.h"
 
 struct whole_emit {
     const ar_adapter *ad;
@@ -23,6 +24,7 @@ struct peft_writer {
     ar_buf key;
     ar_emit *emit; /* two a pair */
     struct whole_emit *whole;
+    struct stack_emit *stack; /* two a pair */
 };
 
 static const char *key_of(struct peft_writer *w, const char *path, const char *tail) {
@@ -92,9 +94,90 @@ static ar_status add_whole(struct peft_writer *w, size_t i, ar_error *err) {
     return s;
 }
 
+/* The pairs of one stack from the first on, whose tensors are A of one expert below the other, and B with the experts fastest. */
+struct stack_emit {
+    const ar_adapter *ad;
+    size_t first, count;
+    ar_factor which;
+    ar_dtype type;
+};
+
+static ar_status put_numbers(const float *x, size_t n, ar_dtype type, ar_writer *file, ar_error *err) {
+    const ar_dtype_info *t = ar__dtype(type);
+    char bytes[4096 * sizeof(float)];
+    ar_status s = AR_OK;
+    for (size_t at = 0; !s && at < n; at += 4096) {
+        size_t len = n - at < 4096 ? n - at : 4096;
+        t->from_f32(bytes, x + at, len);
+        s = ar__writer_put(file, bytes, len * t->bytes, err);
+    }
+    return s;
+}
+
+static ar_status emit_stack(void *user, ar_writer *file, ar_error *err) {
+    const struct stack_emit *e = user;
+    const ar_pair *p = &e->ad->pair[e->first];
+    bool is_b = e->which == AR_FACTOR_B;
+    size_t one = ar__factor_rows(p, e->which) * ar__factor_columns(p, e->which), all;
+    float *x = ar__alloc(one, sizeof *x), *whole = is_b && ar__mul(&all, one, e->count) ? ar__alloc(all, sizeof *whole) : NULL;
+    ar_status s = x && (whole || !is_b) ? AR_OK : ar__fail_memory(err, p->site);
+    for (size_t i = 0; !s && i < e->count; i++) {
+        s = ar__factor_read(x, e->ad, p + i, e->which, err);
+        if (!s && !is_b) s = put_numbers(x, one, e->type, file, err);
+        for (size_t k = 0; !s && is_b && k < one; k++) whole[k * e->count + i] = x[k];
+    }
+    if (!s && is_b) s = put_numbers(whole, all, e->type, file, err);
+    free(whole);
+    free(x);
+    return s;
+}
+
+/* PATH.gate_up_proj[3] → the length of PATH; *gate_up says which of the two. */
+static size_t stack_path(const ar_pair *p, bool *gate_up) {
+    const char *bracket = strrchr(p->site, '['), *dot = bracket;
+    while (dot[-1] != '.') dot--;
+    *gate_up = !strncmp(dot, "gate_up_proj[", 13);
+    return (size_t)(dot - 1 - p->site);
+}
+
+/* Where both parameters of a module are adapted, gate_up_proj's wrapper is the inner one. */
+static bool has_both(const ar_adapter *ad, const ar_pair *p, size_t length) {
+    ar_buf other = {0};
+    ar__buf_printf(&other, "%.*s.down_proj[0]", (int)length, p->site);
+    bool both = !other.failed && ar__adapter_find_pair(ad, other.data);
+    ar__buf_release(&other);
+    return both;
+}
+
+static ar_status add_stack(struct peft_writer *w, size_t i, ar_error *err) {
+    static const char *const tails[] = {".lora_A.weight", ".lora_B.weight"};
+    const ar_pair *p = &w->ad->pair[i];
+    bool gate_up;
+    size_t n = stack_path(p, &gate_up);
+    const char *inner = gate_up && has_both(w->ad, p, n) ? ".base_layer" : "";
+    ar_status s = AR_OK;
+    for (int f = 0; !s && f < 2; f++) {
+        struct stack_emit *e = &w->stack[2 * i + (size_t)f];
+        int64_t wide = (int64_t)p->rank * p->experts;
+        int64_t shape[2] = {f ? p->n_out : wide, f ? wide : p->n_in};
+        *e = (struct stack_emit){w->ad, i, (size_t)p->experts, (ar_factor)f, ar__write_dtype(w->c, p, (ar_factor)f)};
+        ar__buf_clear(&w->key);
+        ar__buf_printf(&w->key, "base_model.model.%.*s%s%s", (int)n, p->site, inner, tails[f]);
+        s = w->key.failed ? ar__fail_memory(err, p->site)
+                          : ar__st_writer_add_stream(w->st, w->key.data, e->type, 2, shape, emit_stack, e, err);
+    }
+    return s;
+}
+
 static ar_status write_weights(struct peft_writer *w, const char *path, ar_error *err) {
     ar_status s = ar__provenance_write(w->st, w->ad, NULL, NULL, err);
-    for (size_t i = 0; !s && i < w->ad->pair_count; i++) s = add_pair(w, i, err);
+    for (size_t i = 0; !s && i < w->ad->pair_count; i++) {
+        const ar_pair *p = &w->ad->pair[i];
+        if (!ar__pair_in_stack(p))
+            s = add_pair(w, i, err);
+        else if (p->expert == 0)
+            s = add_stack(w, i, err);
+    }
     for (size_t i = 0; !s && i < w->ad->whole_count; i++) s = add_whole(w, i, err);
     return s ? s : ar__st_writer_save(w->st, path, err);
 }
@@ -102,8 +185,9 @@ static ar_status write_weights(struct peft_writer *w, const char *path, ar_error
 static ar_status write_peft(ar_write_context *c, const ar_adapter *ad, ar_error *err) {
     struct peft_writer w = {.c = c, .ad = ad, .emit = ar__alloc(2 * ad->pair_count, sizeof *w.emit)};
     w.whole = ar__alloc(ad->whole_count, sizeof *w.whole);
+    w.stack = ar__alloc(2 * ad->pair_count, sizeof *w.stack);
     char *weights = ar__path_join(c->path, AR_PEFT_WEIGHTS), *config = ar__path_join(c->path, AR_PEFT_CONFIG);
-    ar_status s = w.emit && w.whole && weights && config ? ar__st_writer_new(&w.st, err) : ar__fail_memory(err, c->path);
+    ar_status s = w.emit && w.whole && w.stack && weights && config ? ar__st_writer_new(&w.st, err) : ar__fail_memory(err, c->path);
     if (!s) s = write_weights(&w, weights, err);
     if (!s) s = ar__peft_config_write(&c->alpha, ad, config, err);
     ar__st_writer_free(w.st);
@@ -112,6 +196,7 @@ static ar_status write_peft(ar_write_context *c, const ar_adapter *ad, ar_error 
     free(config);
     free(w.emit);
     free(w.whole);
+    free(w.stack);
     return s;
 }
 

@@ -112,15 +112,15 @@ static ar_status excluded(bool *out, const struct matcher *m, const char *path, 
     return s;
 }
 
-/* Would PEFT put a pair on a module of this path?  kind: NULL for a module that only holds others. */
-static ar_status targeted(bool *out, const struct matcher *m, const char *path, const ar_module_kind *kind, ar_error *err) {
+/* Would PEFT put a pair on a module of this path?  mod: NULL for a module that only holds others. */
+static ar_status targeted(bool *out, const struct matcher *m, const char *path, const ar_module *mod, ar_error *err) {
     bool no, exact;
     ar_status s = excluded(&no, m, path, err);
     *out = false;
     if (s || no) return s;
     if (m->target) return ar__regex_match(out, NULL, m->target, path, err);
     if (m->all_linear) {
-        *out = kind && *kind == AR_MODULE_LINEAR;
+        *out = mod && (mod->kind == AR_MODULE_LINEAR || mod->kind == AR_MODULE_EXPERTS) && !mod->is_left_out;
         return *out ? in_layers(out, m, path, err) : AR_OK;
     }
     *out = ar__targets_in_list(&m->list, path, &exact);
@@ -183,11 +183,13 @@ static ar_status nothing_matches(const struct matcher *m, const ar_module_list *
 
 static ar_status resolve_one(ar_target *out, const struct matcher *m, const ar_module *mod, bool *used, ar_error *err) {
     bool hit, whole = saved_whole(&m->s->save, mod->path, used);
-    ar_status s = targeted(&hit, m, mod->path, &mod->kind, err);
+    ar_status s = targeted(&hit, m, mod->path, mod, err);
     if (s) return s;
     if (hit && whole)
         return ar__fail(err, AR_ERR_VALUE, "modules_to_save: '%s' would be both adapted and saved whole; write the whole name", mod->path);
     if (hit && mod->kind == AR_MODULE_NORM) return no_pair(mod->path, "a norm", err);
+    if (whole && mod->kind == AR_MODULE_EXPERTS)
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "modules_to_save: '%s' holds all experts, which cannot be saved whole", mod->path);
     *out = hit ? AR_TARGET_PAIR : whole ? AR_TARGET_WHOLE : AR_TARGET_NONE;
     return AR_OK;
 }
@@ -217,16 +219,47 @@ ar_status ar__targets_resolve(ar_target *out, const ar_adapter_settings *s, cons
     return st;
 }
 
-static bool same_pairs(const ar_target *a, const ar_target *b, int n) {
-    for (int i = 0; i < n; i++)
-        if ((a[i] == AR_TARGET_PAIR) != (b[i] == AR_TARGET_PAIR)) return false;
+/* Chosen, and by target_modules: what PEFT sees as a parameter is not. */
+static bool is_listed(const ar_target *chosen, const ar_module_list *base, int i) {
+    return chosen[i] == AR_TARGET_PAIR && !base->at[i].is_parameter;
+}
+
+/* The longest end of a path that all parameters of its kind share: behind the number of the layer. */
+static const char *below_layer(const char *path) {
+    const char *at = path;
+    for (const char *p = strchr(path, '.'); p; p = strchr(p + 1, '.'))
+        if (p[1] >= '0' && p[1] <= '9') at = strchr(p + 1, '.') ? strchr(p + 1, '.') + 1 : at;
+    return at;
+}
+
+/* Does `again` choose the listed modules of `chosen` and no others, parameters apart? */
+static bool same_pairs(const ar_target *again, const ar_target *chosen, const ar_module_list *base) {
+    for (int i = 0; i < base->count; i++)
+        if (!base->at[i].is_parameter && (again[i] == AR_TARGET_PAIR) != is_listed(chosen, base, i)) return false;
+    return true;
+}
+
+/* target_parameters, which PEFT chooses whatever the layers: ends of names where all that have them are chosen, else whole names. */
+static bool list_parameters(ar_strings *out, const ar_target *chosen, const ar_module_list *base) {
+    for (int i = 0; i < base->count; i++) {
+        if (chosen[i] != AR_TARGET_PAIR || !base->at[i].is_parameter) continue;
+        const char *path = base->at[i].path, *end = below_layer(path);
+        bool all = true;
+        for (int k = 0; k < base->count; k++)
+            all = all && (!base->at[k].is_parameter || chosen[k] == AR_TARGET_PAIR || strcmp(below_layer(base->at[k].path), end) != 0);
+        ar_buf name = {0};
+        ar__buf_printf(&name, "%s%s", all ? end : path, base->at[i].kind == AR_MODULE_EXPERTS ? "" : ".weight");
+        bool ok = !name.failed && (ar__strings_has(out, name.data) || ar__strings_add(out, name.data));
+        ar__buf_release(&name);
+        if (!ok) return false;
+    }
     return true;
 }
 
 static bool list_targets(ar_strings *out, const ar_target *chosen, const ar_module_list *base, bool suffixes) {
     for (int i = 0; i < base->count; i++) {
         const char *name = suffixes ? last_name(base->at[i].path) : base->at[i].path;
-        if (chosen[i] == AR_TARGET_PAIR && !ar__strings_has(out, name) && !ar__strings_add(out, name)) return false;
+        if (is_listed(chosen, base, i) && !ar__strings_has(out, name) && !ar__strings_add(out, name)) return false;
     }
     return true;
 }
@@ -234,17 +267,22 @@ static bool list_targets(ar_strings *out, const ar_target *chosen, const ar_modu
 ar_status ar__targets_describe(ar_adapter_settings *s, const ar_target *chosen, const ar_module_list *base, ar_error *err) {
     bool all_linear = s->targets.regex && !strcasecmp(s->targets.regex, "all-linear");
     bool wrapped = base->count > 0 && ar__names_unwrap(base->at[0].path) != base->at[0].path; /* other parts have such names too */
-    if ((s->targets.regex || s->targets.is_empty || (s->targets.list.count && !wrapped)) && !all_linear) return AR_OK;
+    if (!list_parameters(&s->parameters, chosen, base)) return ar__fail_memory(err, "targets");
+    bool parameters = s->parameters.count > 0, listed = false;
+    for (int i = 0; i < base->count; i++) listed = listed || is_listed(chosen, base, i);
+    if ((s->targets.regex || s->targets.is_empty || (s->targets.list.count && !wrapped)) && !all_linear && !parameters) return AR_OK;
     ar__strings_release(&s->targets.list);
     free(s->targets.regex);
     s->targets.regex = NULL;
+    s->targets.is_empty = !listed;
+    if (!listed) return AR_OK;
     ar_target *again = ar__alloc((size_t)base->count, sizeof *again);
     if (!again || !list_targets(&s->targets.list, chosen, base, true)) {
         free(again);
         return ar__fail_memory(err, "targets");
     }
     /* Suffixes that select too much, or a container, are no error here: they are just not used. */
-    bool exact = !wrapped && ar__targets_resolve(again, s, base, NULL) == AR_OK && same_pairs(again, chosen, base->count);
+    bool exact = !wrapped && ar__targets_resolve(again, s, base, NULL) == AR_OK && same_pairs(again, chosen, base);
     free(again);
     if (exact) return AR_OK;
     ar__strings_release(&s->targets.list);

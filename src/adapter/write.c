@@ -154,6 +154,7 @@ static ar_status prove(ar_proof *proof, const struct stage *st, const ar_runtime
     ar_read_context rc = {.path = st->temporary, .base = c->base};
     rc.options.heads = c->heads;
     rc.options.kv_heads = c->kv_heads;
+    for (size_t i = 0; i < ad->pair_count; i++) rc.options.keeps_stacks |= ar__pair_in_stack(&ad->pair[i]);
     ar_adapter *back = NULL;
     *proof = (ar_proof){.sites = (int)ad->pair_count, .folded = c->folded, .alpha = c->alpha, .bound = bound_of(ad, c)};
     ar_status s = st->format->read(&back, &rc, err);

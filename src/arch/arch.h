@@ -43,6 +43,11 @@ typedef struct ar_arch {
     bool wrapped;       /* it is the language model of a multimodal base, whose other parts nothing here reads */
     const struct ar_name_map *names;
     int64_t vocab, dim, ff, layers, heads, kv_heads, head_dim, max_positions;
+    int64_t experts, expert_ff,
+        shared_ff;               /* of a layer's MLP, 0: it is dense, ff wide; widths of one, and of the one that all rows take, 0: none */
+    int64_t experts_used;        /* by each token */
+    bool route_of_all;           /* ops/experts.h */
+    double clip_qkv;             /* q, k (behind their norms) and v are cut to ± this; 0: not */
     int64_t rotary_dim;          /* of a head, its first elements: what RoPE turns */
     float norm_eps, norm_offset; /* ops/norm.h */
     bool norm_centred, norm_bias;
@@ -61,6 +66,7 @@ typedef struct ar_arch {
     bool rope_neighbours;         /* which pairs it turns: ops/rope.h */
     int64_t window;               /* 0: none */
     uint8_t *windowed, *unturned; /* per layer: has the window; has no rotary embedding; owned */
+    uint8_t *dense;               /* per layer: its MLP is no experts; NULL: all are dense; owned */
     /* factors of the embedding's output, of what a sublayer adds to the residual stream, of q · k, of the logits */
     double embed_scale, residual_scale, attention_scale, logit_scale;
     double score_cap, logit_cap; /* of attention's scores, of the logits; 0: none */
@@ -90,9 +96,9 @@ void ar__arch_release(ar_arch *a);
 ar_status ar__gguf_config(json_t **out, const ar_tensors *files, ar_error *err);
 void ar__rope_release(ar_rope_config *r);
 
-/* Module indices: 0 the embedding, then AR_SLOT_COUNT per layer, then the last norm, the head, the embedding of positions, and the
- * per-layer embeddings' table, projection and norm.  They are the site indices of segments' pairs too.  Slots that the record lacks (q/k
- * norms) keep their index, with path NULL. */
+/* Module indices: 0 the embedding, then AR_SLOT_COUNT per layer, then the last norm, the head, the embedding of positions, the per-layer
+ * embeddings' table, projection and norm; then the experts of all layers, AR_EXPERT_PARTS each.  They are the site indices of segments'
+ * pairs too.  Slots that the record lacks (q/k norms) keep their index, with path NULL. */
 static inline size_t ar__module_at(int64_t layer, ar_slot slot) { return 1 + (size_t)layer * AR_SLOT_COUNT + (size_t)slot; }
 static inline size_t ar__module_norm(const ar_arch *a) { return ar__module_at(a->layers, (ar_slot)0); }
 static inline size_t ar__module_head(const ar_arch *a) { return ar__module_norm(a) + 1; }
@@ -100,7 +106,12 @@ static inline size_t ar__module_positions(const ar_arch *a) { return ar__module_
 static inline size_t ar__module_ple_table(const ar_arch *a) { return ar__module_norm(a) + 3; }
 static inline size_t ar__module_ple_mix(const ar_arch *a) { return ar__module_norm(a) + 4; }
 static inline size_t ar__module_ple_norm(const ar_arch *a) { return ar__module_norm(a) + 5; }
-static inline size_t ar__module_count(const ar_arch *a) { return ar__module_norm(a) + 6; }
+static inline size_t ar__module_experts(const ar_arch *a) { return ar__module_norm(a) + 6; }
+static inline size_t ar__module_expert(const ar_arch *a, int64_t layer, int64_t expert, ar_expert_part part) {
+    return ar__module_experts(a) + (size_t)(layer * a->experts + expert) * AR_EXPERT_PARTS + (size_t)part;
+}
+static inline size_t ar__module_count(const ar_arch *a) { return ar__module_expert(a, a->layers, 0, AR_EXPERT_GATE); }
+static inline bool ar__layer_is_dense(const ar_arch *a, int64_t layer) { return !a->dense || a->dense[layer]; }
 /* Whether a sequence may be so long. */
 static inline bool ar__arch_holds(const ar_arch *a, size_t length) { return !a->learned || length <= (size_t)a->max_positions; }
 
@@ -110,6 +121,10 @@ bool ar__arch_layer_has(const ar_arch *a, int64_t layer, ar_slot slot);
 /* All modules, paths owned by the array; ar__modules_free releases. */
 ar_status ar__arch_modules(ar_module **out, const ar_arch *a, ar_error *err);
 void ar__modules_free(ar_module *m, size_t count);
+/* The modules that an adapter may name: those that are there, but of experts the stacks that PEFT sees, unless `apart` asks for their
+ * linears as well.  Paths are those of `modules`, and the stacks' own; ar__targets_free releases. */
+ar_status ar__arch_targets(ar_module **out, int *count, const ar_module *modules, const ar_arch *a, bool apart, ar_error *err);
+void ar__targets_free(ar_module *m, int count);
 
 /* Which part of config.json's rotary embedding is read. */
 typedef struct ar_rope_source {

@@ -7,6 +7,7 @@
 
 #include "base/fail.h"
 #include "format/json.h"
+#include "ops/experts.h"
 
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 
@@ -102,6 +103,13 @@ const ar_field ar__fields_window[] = {
     NUMBER("max_window_layers", AR_FIELD_WHOLE, first_windowed, 0, INT32_MAX),
     END};
 
+/* Where 0, too, says that there is none. */
+const ar_field ar__fields_window_or_0[] = {
+    NULLABLE("sliding_window", AR_FIELD_WHOLE, window, 0, INT32_MAX),
+    OTHER("use_sliding_window", AR_FIELD_BOOL, use_window),
+    NUMBER("max_window_layers", AR_FIELD_WHOLE, first_windowed, 0, INT32_MAX),
+    END};
+
 const ar_field ar__fields_sliding[] = {NULLABLE("sliding_window", AR_FIELD_WHOLE, window, 1, INT32_MAX), END};
 const ar_field ar__fields_pattern[] = {OTHER("sliding_window_pattern", AR_FIELD_ANY, pattern), END};
 const ar_field ar__fields_query_scalar[] = {NUMBER("query_pre_attn_scalar", AR_FIELD_REAL, query_scalar, 1e-3, 1e9), END};
@@ -141,25 +149,73 @@ const ar_field ar__fields_gemma4[] = {
     NUMBER("num_global_key_value_heads", AR_FIELD_WHOLE, full_kv_heads, 1, MAX_HEADS),
     OTHER("attention_k_eq_v", AR_FIELD_BOOL, full_k_is_v),
     OTHER("use_double_wide_mlp", AR_FIELD_BOOL, shared_wide),
-    OTHER("enable_moe_block", AR_FIELD_BOOL, experts),
+    OTHER("enable_moe_block", AR_FIELD_BOOL, moe_block),
     OTHER("use_bidirectional_attention", AR_FIELD_STRING, bidirectional),
     ELSEWHERE("per_layer_config", AR_FIELD_OBJECT, 0, 0),
     END};
 
-/* Of families that do not run: known to change the maths. */
+const ar_field ar__fields_experts[] = {
+    NUMBER("num_local_experts", AR_FIELD_WHOLE, experts, 1, AR_MOST_EXPERTS),
+    NUMBER("num_experts", AR_FIELD_WHOLE, experts, 1, AR_MOST_EXPERTS),
+    NUMBER("num_experts_per_tok", AR_FIELD_WHOLE, experts_used, 1, AR_MOST_EXPERTS),
+    END};
+const ar_field ar__fields_expert_ff[] = {NUMBER("moe_intermediate_size", AR_FIELD_WHOLE, expert_ff, 1, MAX_DIM), END};
+const ar_field ar__fields_renormalised[] = {OTHER("norm_topk_prob", AR_FIELD_BOOL, renormalised), END};
+const ar_field ar__fields_some_dense[] = {
+    NUMBER("decoder_sparse_step", AR_FIELD_WHOLE, sparse_every, 1, INT32_MAX),
+    OTHER("mlp_only_layers", AR_FIELD_LIST, dense_layers),
+    END};
+const ar_field ar__fields_shared[] = {
+    NUMBER("shared_expert_intermediate_size", AR_FIELD_WHOLE, shared_ff, 1, MAX_DIM),
+    OTHER("qkv_bias", AR_FIELD_BOOL, qkv_bias),
+    END};
+const ar_field ar__fields_jitter[] = {ELSEWHERE("router_jitter_noise", AR_FIELD_REAL, 0, 0), END};
+const ar_field ar__fields_clip_qkv[] = {NULLABLE("clip_qkv", AR_FIELD_REAL, clip_qkv, 1e-6, 1e9), END};
+
+/* Of families that do not run: known to change the maths; and of those whose loss would have another part. */
 static const char *const foreign[] = {"hidden_dropout_prob", "neftune_noise_alpha",
-                                      "use_qk_norm", "add_cross_attention", "logits_soft_cap", "num_nextn_predict_layers"};
+                                      "output_router_logits", "use_qk_norm", "add_cross_attention", "logits_soft_cap", "num_nextn_predict_layers"};
 /* clang-format on */
 
-static const ar_field *const all_groups[] = {
-    ar__fields_decoder,      ar__fields_rope,         ar__fields_window,     ar__fields_attention_bias,
-    ar__fields_mlp_bias,     ar__fields_multipliers,  ar__fields_no_rope,    ar__fields_out_bias,
-    ar__fields_all_bias,     ar__fields_act,          ar__fields_activation, ar__fields_sliding,
-    ar__fields_pattern,      ar__fields_query_scalar, ar__fields_score_cap,  ar__fields_logit_cap,
-    ar__fields_local_theta,  ar__fields_dropouts,     ar__fields_rms,        ar__fields_layer_norm,
-    ar__fields_norm_epsilon, ar__fields_norm_eps,     ar__fields_gpt2,       ar__fields_gpt_neox,
-    ar__fields_qk_norm,      ar__fields_parallel,     ar__fields_qkv_bias,   ar__fields_hidden_dropout,
-    ar__fields_starcoder2,   ar__fields_logit_scale,  ar__fields_gemma4,     NULL};
+static const ar_field *const all_groups[] = {ar__fields_decoder,
+                                             ar__fields_rope,
+                                             ar__fields_window,
+                                             ar__fields_attention_bias,
+                                             ar__fields_mlp_bias,
+                                             ar__fields_multipliers,
+                                             ar__fields_no_rope,
+                                             ar__fields_out_bias,
+                                             ar__fields_all_bias,
+                                             ar__fields_act,
+                                             ar__fields_activation,
+                                             ar__fields_sliding,
+                                             ar__fields_pattern,
+                                             ar__fields_query_scalar,
+                                             ar__fields_score_cap,
+                                             ar__fields_logit_cap,
+                                             ar__fields_local_theta,
+                                             ar__fields_dropouts,
+                                             ar__fields_rms,
+                                             ar__fields_layer_norm,
+                                             ar__fields_norm_epsilon,
+                                             ar__fields_norm_eps,
+                                             ar__fields_gpt2,
+                                             ar__fields_gpt_neox,
+                                             ar__fields_qk_norm,
+                                             ar__fields_parallel,
+                                             ar__fields_qkv_bias,
+                                             ar__fields_hidden_dropout,
+                                             ar__fields_starcoder2,
+                                             ar__fields_logit_scale,
+                                             ar__fields_gemma4,
+                                             ar__fields_experts,
+                                             ar__fields_expert_ff,
+                                             ar__fields_renormalised,
+                                             ar__fields_some_dense,
+                                             ar__fields_shared,
+                                             ar__fields_jitter,
+                                             ar__fields_clip_qkv,
+                                             NULL};
 
 /* Without effect on the forward pass of any family, whatever they hold. */
 static const char *const harmless_fields[] = {
@@ -169,9 +225,9 @@ static const char *const harmless_fields[] = {
     "pad_token", "unk_token", "tokenizer_class", "model_max_length", "tokenizer_model_max_length", "max_sequence_length", "max_seq_length",
     "max_seq_len", "seq_length",
     /* what a call returns, and tasks with other heads */
-    "output_attentions", "output_hidden_states", "output_scores", "return_dict", "return_dict_in_generate", "use_return_dict",
-    "chunk_size_feed_forward", "classifier_dropout", "tie_last_hidden_states", "is_decoder", "id2label", "label2id", "num_labels",
-    "problem_type", "task_specific_params", "finetuning_task", "prefix", "tf_legacy_loss", "torchscript",
+    "output_attentions", "output_hidden_states", "router_aux_loss_coef", "output_scores", "return_dict", "return_dict_in_generate",
+    "use_return_dict", "chunk_size_feed_forward", "classifier_dropout", "tie_last_hidden_states", "is_decoder", "id2label", "label2id",
+    "num_labels", "problem_type", "task_specific_params", "finetuning_task", "prefix", "tf_legacy_loss", "torchscript",
     /* where it came from and how it is run */
     "name_or_path", "auto_map", "model_name", "license", "is_llama_config", "transformers.js_config", "unsloth_version", "unsloth_fixed",
     "unsloth_processed_in", "use_flash_attn", "flash_attn", "attn_implementation", "gradient_checkpointing",

@@ -17,7 +17,8 @@
 /* What config.json says, before a family's rules make a record of it.  Texts and lists live with the JSON. */
 typedef struct ar_config {
     int64_t vocab, dim, ff, layers, heads, kv_heads, head_dim, max_positions;
-    int64_t window, first_windowed; /* of layers that have it */
+    int64_t experts, experts_used, expert_ff, shared_ff, sparse_every; /* of each so many-th layer the MLP is experts; expert_ff 0: ff */
+    int64_t window, first_windowed;                                    /* of layers that have it */
     int64_t bos;
     int64_t no_rope_every; /* each so many-th layer has no rotary embedding */
     int64_t full_every;    /* each so many-th layer has no window, unless `pattern` says otherwise: a number, or letters L and G */
@@ -26,13 +27,13 @@ typedef struct ar_config {
     double embed_scale, residual_scale, attention_scale, logit_divisor;                      /* attention_scale 0: 1 / sqrt(head_dim), */
     double partial;                                                                          /* of a head, what RoPE turns; 0: all */
     double query_scalar;                                                                     /* or of this, where it is not 0 */
-    double score_cap, logit_cap, logit_scale;
-    bool tied, attention_bias, out_bias, mlp_bias, all_bias, use_window; /* all_bias: of every linear */
-    bool qkv_bias, qk_norm, parallel, scaled, layer_scaled;              /* scaled: attention's scores, by 1 / sqrt(head_dim) */
+    double score_cap, logit_cap, logit_scale, clip_qkv;
+    bool tied, attention_bias, out_bias, mlp_bias, all_bias, use_window;  /* all_bias: of every linear */
+    bool qkv_bias, qk_norm, parallel, scaled, layer_scaled, renormalised; /* scaled: attention's scores, by 1 / sqrt(head_dim) */
     const char *act, *bidirectional;
-    const json_t *layer_types, *rope_layers, *pattern;
+    const json_t *layer_types, *rope_layers, *pattern, *dense_layers;
     int64_t full_head_dim, full_kv_heads, kv_shared, ple_dim, ple_vocab; /* as ar_arch has them */
-    bool full_k_is_v, shared_wide, experts;
+    bool full_k_is_v, shared_wide, moe_block;
 } ar_config;
 
 typedef enum ar_field_type {
@@ -63,7 +64,9 @@ extern const ar_field ar__fields_decoder[], ar__fields_rope[], ar__fields_window
     ar__fields_sliding[], ar__fields_pattern[], ar__fields_query_scalar[], ar__fields_score_cap[], ar__fields_logit_cap[],
     ar__fields_local_theta[], ar__fields_dropouts[], ar__fields_rms[], ar__fields_layer_norm[], ar__fields_norm_epsilon[],
     ar__fields_norm_eps[], ar__fields_gpt2[], ar__fields_gpt_neox[], ar__fields_qk_norm[], ar__fields_parallel[], ar__fields_qkv_bias[],
-    ar__fields_hidden_dropout[], ar__fields_starcoder2[], ar__fields_logit_scale[], ar__fields_gemma4[];
+    ar__fields_hidden_dropout[], ar__fields_starcoder2[], ar__fields_logit_scale[], ar__fields_experts[], ar__fields_expert_ff[],
+    ar__fields_renormalised[], ar__fields_some_dense[], ar__fields_shared[], ar__fields_jitter[], ar__fields_clip_qkv[],
+    ar__fields_window_or_0[], ar__fields_gemma4[];
 
 enum { AR_FIELD_GROUPS = 12, AR_FIELD_SILENT = 16 };
 

@@ -182,9 +182,40 @@ static ar_status take_flags(ar_arch *a, const reader *r) {
     a->score_cap = c->score_cap;
     a->logit_cap = c->logit_cap;
     a->logit_scale = (c->logit_scale != 0.0 ? c->logit_scale : 1.0) / c->logit_divisor;
+    a->clip_qkv = c->clip_qkv;
     a->qk_norm = ar__arch_has(a, AR_SLOT_Q_NORM);
     a->qk_wide = r->family->qk_wide;
     return AR_OK;
+}
+
+static ar_status read_dense_layers(ar_arch *a, const reader *r) {
+    const json_t *list = r->c.dense_layers;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        int64_t layer;
+        if (!ar__json_as_int(&layer, json_array_get(list, i)) || layer < 0 || layer >= a->layers)
+            return ar__fail(r->err, AR_ERR_VALUE, "%s: mlp_only_layers[%zu] is no layer, wanted a number from 0 to %lld", r->place, i,
+                            (long long)a->layers - 1);
+        a->dense[layer] = 1;
+    }
+    return AR_OK;
+}
+
+/* Which layers have experts, and which of these a token takes. */
+static ar_status take_experts(ar_arch *a, const reader *r) {
+    const ar_config *c = &r->c;
+    if (!a->names->experts) return AR_OK;
+    a->experts = c->experts;
+    a->experts_used = c->experts_used;
+    a->expert_ff = c->expert_ff ? c->expert_ff : a->ff;
+    a->shared_ff = c->shared_ff;
+    a->route_of_all = r->family->route_of_all && !c->renormalised;
+    if (a->experts_used > a->experts)
+        return ar__fail(r->err, AR_ERR_VALUE, "%s: num_experts_per_tok is %lld, but there are %lld experts", r->place,
+                        (long long)a->experts_used, (long long)a->experts);
+    a->dense = ar__alloc((size_t)a->layers, 1);
+    if (!a->dense) return ar__fail_memory(r->err, "layer list");
+    for (int64_t l = 0; c->sparse_every && l < a->layers; l++) a->dense[l] = (l + 1) % c->sparse_every != 0;
+    return read_dense_layers(a, r);
 }
 
 /* 1 for each layer that turns q and k. */
@@ -277,6 +308,8 @@ static bool has_window(const ar_arch *a, const reader *r, int64_t layer) {
     case AR_WINDOW_QWEN: return layer >= r->c.first_windowed;
     case AR_WINDOW_UNTURNED: return a->unturned[layer];
     case AR_WINDOW_PATTERN: return follows_pattern(r, layer);
+    case AR_WINDOW_ASKED: return true;
+    case AR_WINDOW_EVERY_OTHER: return layer % 2 == 0 && layer < r->c.first_windowed;
     }
     return false;
 }
@@ -287,7 +320,7 @@ static ar_status take_window(ar_arch *a, const reader *r) {
     ar_status s = AR_OK;
     a->windowed = ar__alloc((size_t)a->layers, 1);
     if (!a->windowed) return ar__fail_memory(r->err, "layer list");
-    bool asks = rule == AR_WINDOW_QWEN || rule == AR_WINDOW_UNTURNED;
+    bool asks = rule == AR_WINDOW_QWEN || rule == AR_WINDOW_UNTURNED || rule == AR_WINDOW_ASKED || rule == AR_WINDOW_EVERY_OTHER;
     a->window = asks && !c->use_window ? 0 : c->window;
     if (rule == AR_WINDOW_PATTERN && !a->window && !c->layer_types && !r->family->turns_with_window)
         return ar__fail(
@@ -383,8 +416,8 @@ static ar_status read_text(ar_arch *out, const json_t *config, const char *place
     reader r = {f, f->initial, config, place, log, err};
     const ar_layer_source layers = {f, &r.c, config, place, log, err};
     if ((s = ar__fields_read(&r.c, &f->fields, config, f->name, place, err)) || (s = take_sizes(out, &r)) || (s = take_flags(out, &r)) ||
-        (s = take_turns(out, &r)) || (s = take_window(out, &r)) || (s = ar__arch_take_layers(out, &layers)) || (s = take_ropes(out, &r)) ||
-        (s = take_special(out, f, &r))) {
+        (s = take_experts(out, &r)) || (s = take_turns(out, &r)) || (s = take_window(out, &r)) ||
+        (s = ar__arch_take_layers(out, &layers)) || (s = take_ropes(out, &r)) || (s = take_special(out, f, &r))) {
         ar__arch_release(out);
         return s;
     }
@@ -405,5 +438,6 @@ void ar__arch_release(ar_arch *a) {
     for (int i = 0; i < AR_ROPES; i++) ar__rope_release(&a->rope[i]);
     free(a->windowed);
     free(a->unturned);
+    free(a->dense);
     *a = (ar_arch){0};
 }

@@ -12,7 +12,9 @@ typedef enum ar_window_rule {
     AR_WINDOW_QWEN,
     AR_WINDOW_UNTURNED,
     AR_WINDOW_PATTERN,
-    AR_WINDOW_ALL
+    AR_WINDOW_ALL,
+    AR_WINDOW_ASKED,      /* all, if use_sliding_window says so; */
+    AR_WINDOW_EVERY_OTHER /* or of the layers below max_window_layers every other */
 } ar_window_rule;
 
 typedef struct ar_family {
@@ -34,6 +36,7 @@ typedef struct ar_family {
     const ar_rope_config *rope; /* where the file has no block; NULL: the default kind */
     bool ntk_alpha;             /* "dynamic" with an alpha does not depend on the length */
     bool qk_turned, xielu;
+    bool route_of_all;         /* experts' weights are shares of all, unless norm_topk_prob says otherwise */
     bool partial;              /* a head may be turned in part */
     bool long_rope;            /* scaled by longrope or not at all, with an original_max_position_embeddings of its own */
     bool types_unread;         /* its code knows no layer_types */

@@ -46,13 +46,10 @@ static const char *const others[] = {"vocab_size",
 /* A field that is on where a tensor is there. */
 static const struct {
     const char *field, *tensor;
-} flags[] = {{"attention_bias", "blk.0.attn_q.bias"},
-             {"attention_bias", "blk.0.attn_qkv.bias"},
-             {"attention_out_bias", "blk.0.attn_output.bias"},
-             {"mlp_bias", "blk.0.ffn_up.bias"},
-             {"use_qkv_bias", "blk.0.attn_q.bias"},
-             {"use_bias", "blk.0.attn_output.bias"},
-             {"qk_layernorm", "blk.0.attn_q_norm.weight"}};
+} flags[] = {
+    {"attention_bias", "blk.0.attn_q.bias"}, {"attention_bias", "blk.0.attn_qkv.bias"},   {"attention_out_bias", "blk.0.attn_output.bias"},
+    {"mlp_bias", "blk.0.ffn_up.bias"},       {"use_qkv_bias", "blk.0.attn_q.bias"},       {"qkv_bias", "blk.0.attn_q.bias"},
+    {"use_bias", "blk.0.attn_output.bias"},  {"qk_layernorm", "blk.0.attn_q_norm.weight"}};
 
 typedef struct reader {
     const ar_gguf *g;
@@ -351,12 +348,36 @@ static ar_status put_tokens(const reader *r) {
     return s;
 }
 
-/* Two families of one architecture are told apart by their window. */
+static bool has_experts(const reader *r) {
+    const ar_gguf_kv *kv = r->g ? find_key(r, "expert_count") : NULL;
+    double count = 0;
+    return kv && ar__gguf_double_at(&count, kv, 0) && count > 0;
+}
+
+/* Which layers have a router, and what llama.cpp makes of its logits by the architecture's name. */
+static ar_status put_experts(const reader *r) {
+    double layers = config_number(r, "num_hidden_layers", "n_layer");
+    if (!reads(r, "num_local_experts"))
+        return has_experts(r) ? ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: '%s.expert_count': the family %s has no experts here", r->path,
+                                         r->architecture, r->family->name)
+                              : AR_OK;
+    ar_status s = reads(r, "norm_topk_prob") ? put(r, r->config, "norm_topk_prob", json_boolean(is_architecture(r, "qwen3moe"))) : AR_OK;
+    json_t *dense = s || !reads(r, "mlp_only_layers") ? NULL : json_array();
+    for (double l = 0; dense && l < layers; l++) {
+        char name[48];
+        snprintf(name, sizeof name, "blk.%.0f.ffn_gate_inp.weight", l);
+        if (!ar__tensors_find(r->files, name)) json_array_append_new(dense, json_integer((json_int_t)l));
+    }
+    return dense ? put(r, r->config, "mlp_only_layers", dense) : s;
+}
+
+/* Two families of one architecture are told apart by their window, or by experts. */
 static const char *model_type(const reader *r, const ar_name_map *names) {
     double window = 0;
     const ar_gguf_kv *kv = find_key(r, "attention.sliding_window");
     if (is_architecture(r, "olmo2") && kv && ar__gguf_double_at(&window, kv, 0) && window > 0) return "olmo3";
     if (is_architecture(r, "mistral3")) return "ministral3";
+    if (is_architecture(r, "llama") && has_experts(r)) return "mixtral";
     for (size_t i = 0; names && i < AR_NAME_TYPES && names->model_type[i]; i++)
         if (ar__family_find(names->model_type[i])) return names->model_type[i];
     return NULL;
@@ -396,6 +417,7 @@ static ar_status build(reader *r) {
     if (!s) s = put_rope(r);
     if (!s) s = put_windows(r);
     if (!s) s = put_query_scalar(r, head);
+    if (!s) s = put_experts(r);
     return s ? s : put_tokens(r);
 }
 

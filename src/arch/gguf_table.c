@@ -24,6 +24,10 @@ const ar_gguf_field ar__gguf_fields[] = {
     {"use_parallel_residual", {"use_parallel_residual"}},
     {"attention.shared_kv_layers", {"num_kv_shared_layers"}},
     {"embedding_length_per_layer_input", {"hidden_size_per_layer_input"}},
+    {"expert_count", {"num_local_experts"}},
+    {"expert_used_count", {"num_experts_per_tok"}},
+    {"expert_feed_forward_length", {"moe_intermediate_size"}},
+    {"expert_shared_feed_forward_length", {"shared_expert_intermediate_size"}},
     {NULL, {NULL}},
 };
 

@@ -9,7 +9,8 @@ typedef enum ar_module_kind {
     AR_MODULE_LINEAR,    /* torch.nn.Linear (or Conv1D): may carry a pair */
     AR_MODULE_HEAD,      /* the output embeddings (lm_head): a linear that `all-linear` leaves out */
     AR_MODULE_EMBEDDING, /* may carry an embedding pair */
-    AR_MODULE_NORM       /* may only be saved whole */
+    AR_MODULE_NORM,      /* may only be saved whole */
+    AR_MODULE_EXPERTS    /* one matrix of all experts of a layer, a parameter in PyTorch: may carry a pair for each of them */
 } ar_module_kind;
 
 /* Slots of a layer, in the order in which PyTorch lists the modules. */
@@ -26,6 +27,11 @@ typedef enum ar_slot {
     AR_SLOT_GATE,
     AR_SLOT_UP,
     AR_SLOT_DOWN,
+    AR_SLOT_ROUTER,      /* of a layer whose MLP is experts: their weights; */
+    AR_SLOT_SHARED_GATE, /* and the expert of all rows, */
+    AR_SLOT_SHARED_UP,
+    AR_SLOT_SHARED_DOWN,
+    AR_SLOT_SHARED_MIX,    /* whose weight is the sigmoid of this */
     AR_SLOT_ATTN_NORM,     /* of what the attention reads; */
     AR_SLOT_ATTN_OUT_NORM, /* of what it adds to the residual stream; and so the MLP's */
     AR_SLOT_MLP_NORM,
@@ -47,9 +53,15 @@ typedef struct ar_module {
     const char *path; /* "model.layers.0.self_attn.q_proj" */
     ar_module_kind kind;
     int layer;           /* -1 outside the layers */
-    int64_t n_out, n_in; /* weight [n_out, n_in]; norm: n_out elements, n_in 1; embedding: [vocab, dim] */
+    int64_t n_out, n_in; /* weight [n_out, n_in]; norm: n_out elements, n_in 1; embedding: [vocab, dim]; experts: of one of them */
+    int experts;         /* of AR_MODULE_EXPERTS: how many */
     bool has_bias;
-    bool is_conv1d; /* the file stores the weight as [n_in, n_out] */
+    bool is_conv1d;    /* the file stores the weight as [n_in, n_out] */
+    bool is_parameter; /* PEFT adapts its weight as a parameter of a module of another kind */
+    bool is_left_out;  /* by PEFT's all-linear */
 } ar_module;
+
+/* The linears of one expert. */
+typedef enum ar_expert_part { AR_EXPERT_GATE, AR_EXPERT_UP, AR_EXPERT_DOWN, AR_EXPERT_PARTS } ar_expert_part;
 
 #endif

@@ -25,6 +25,11 @@ static void slot_shape(ar_module *m, const ar_arch *a, int64_t layer, ar_slot sl
         [AR_SLOT_GATE] = {ff, a->dim, a->bias_mlp},
         [AR_SLOT_UP] = {ff, a->dim, a->bias_mlp},
         [AR_SLOT_DOWN] = {a->dim, ff, a->bias_mlp},
+        [AR_SLOT_ROUTER] = {a->experts, a->dim, false},
+        [AR_SLOT_SHARED_GATE] = {a->shared_ff, a->dim, a->bias_mlp},
+        [AR_SLOT_SHARED_UP] = {a->shared_ff, a->dim, a->bias_mlp},
+        [AR_SLOT_SHARED_DOWN] = {a->dim, a->shared_ff, a->bias_mlp},
+        [AR_SLOT_SHARED_MIX] = {1, a->dim, false},
         [AR_SLOT_ATTN_NORM] = {a->dim, 1, a->norm_bias},
         [AR_SLOT_MLP_NORM] = {a->dim, 1, a->norm_bias},
         [AR_SLOT_ATTN_OUT_NORM] = {a->dim, 1, a->norm_bias},
@@ -41,21 +46,51 @@ static void slot_shape(ar_module *m, const ar_arch *a, int64_t layer, ar_slot sl
 /* A slot that the family lacks has no path, and the kind of the others'. */
 static ar_module_kind kind_of(ar_slot slot) {
     bool ple = slot == AR_SLOT_PLE_GATE || slot == AR_SLOT_PLE_PROJECTION;
-    bool linear = slot <= AR_SLOT_O || (slot >= AR_SLOT_GATE_UP && slot <= AR_SLOT_DOWN) || ple;
+    bool linear = slot <= AR_SLOT_O || (slot >= AR_SLOT_GATE_UP && slot <= AR_SLOT_SHARED_MIX) || ple;
     return !linear ? AR_MODULE_NORM : AR_MODULE_LINEAR;
 }
 
-static bool fill(ar_module *m, const ar_arch *a, const ar_name_row *row, int64_t layer) {
-    ar_buf own = {0}, b = {0};
-    ar__names_print(&own, a->names, &(ar_name){row, layer});
+/* Takes the path of the language model alone, in `own`. */
+static bool take_path(ar_module *m, const ar_arch *a, ar_buf *own, int64_t layer) {
+    ar_buf b = {0};
     size_t prefix = strlen(a->names->prefix);
-    bool below = a->wrapped && !own.failed && !strncmp(own.data, a->names->prefix, prefix);
-    if (!own.failed) ar__buf_printf(&b, "%s%s", below ? AR_WRAPPER : "", below ? own.data + prefix : own.data);
-    bool ok = !own.failed && !b.failed;
-    ar__buf_release(&own);
+    bool below = a->wrapped && !own->failed && !strncmp(own->data, a->names->prefix, prefix);
+    if (!own->failed) ar__buf_printf(&b, "%s%s", below ? AR_WRAPPER : "", below ? own->data + prefix : own->data);
+    bool ok = !own->failed && !b.failed;
+    ar__buf_release(own);
     m->path = b.data;
     m->layer = (int)layer;
     return ok;
+}
+
+static bool fill(ar_module *m, const ar_arch *a, const ar_name_row *row, int64_t layer) {
+    ar_buf own = {0};
+    ar__names_print(&own, a->names, &(ar_name){row, layer});
+    return take_path(m, a, &own, layer);
+}
+
+static bool fill_experts(ar_module *m, const ar_arch *a, int64_t layer) {
+    static const char *const part[AR_EXPERT_PARTS] = {"gate_proj", "up_proj", "down_proj"};
+    bool ok = true;
+    for (int64_t i = 0; ok && i < a->experts * AR_EXPERT_PARTS; i++) {
+        bool down = i % AR_EXPERT_PARTS == AR_EXPERT_DOWN;
+        ar_buf own = {0};
+        m[i] = (ar_module){.kind = AR_MODULE_LINEAR, .layer = (int)layer};
+        if (ar__layer_is_dense(a, layer)) continue;
+        ar__buf_printf(&own, "%s%s%lld.%s.%lld.%s", a->names->prefix, a->names->layers, (long long)layer, a->names->experts,
+                       (long long)(i / AR_EXPERT_PARTS), part[i % AR_EXPERT_PARTS]);
+        ok = take_path(&m[i], a, &own, layer);
+        m[i].n_out = down ? a->dim : a->expert_ff;
+        m[i].n_in = down ? a->expert_ff : a->dim;
+    }
+    return ok;
+}
+
+/* PEFT finds linears by their class, which a router is not. */
+static void set_peft(ar_module *m, const ar_arch *a, ar_slot slot) {
+    bool router = slot == AR_SLOT_ROUTER, mlp = slot >= AR_SLOT_GATE_UP && slot <= AR_SLOT_SHARED_MIX && !router;
+    m->is_parameter = router;
+    m->is_left_out = a->experts && (a->names->all_experts ? mlp : router);
 }
 
 static bool fill_layer(ar_module *m, const ar_arch *a, int64_t layer) {
@@ -65,6 +100,7 @@ static bool fill_layer(ar_module *m, const ar_arch *a, int64_t layer) {
         m[s] = (ar_module){.kind = kind_of((ar_slot)s), .layer = (int)layer};
         if (!ar__arch_layer_has(a, layer, (ar_slot)s)) continue;
         m[s].is_conv1d = row->is_conv1d;
+        set_peft(&m[s], a, (ar_slot)s);
         ok = fill(&m[s], a, row, layer);
         slot_shape(&m[s], a, layer, (ar_slot)s);
     }
@@ -97,13 +133,53 @@ ar_status ar__arch_modules(ar_module **out, const ar_arch *a, ar_error *err) {
     ok = ok && fill_rare(&m[ar__module_ple_table(a)], a, AR_SLOT_PLE_TABLE, AR_MODULE_EMBEDDING, a->ple_dim > 0, a->ple_vocab, ple);
     ok = ok && fill_rare(&m[ar__module_ple_mix(a)], a, AR_SLOT_PLE_MIX, AR_MODULE_LINEAR, a->ple_dim > 0, ple, a->dim);
     ok = ok && fill_rare(&m[ar__module_ple_norm(a)], a, AR_SLOT_PLE_MIX_NORM, AR_MODULE_NORM, a->ple_dim > 0, a->ple_dim, 1);
-    for (int64_t l = 0; ok && l < a->layers; l++) ok = fill_layer(m + ar__module_at(l, AR_SLOT_QKV), a, l);
+    for (int64_t l = 0; ok && l < a->layers; l++)
+        ok = fill_layer(m + ar__module_at(l, AR_SLOT_QKV), a, l) && fill_experts(m + ar__module_expert(a, l, 0, AR_EXPERT_GATE), a, l);
     if (!ok) {
         ar__modules_free(m, n);
         return ar__fail_memory(err, "module list");
     }
     *out = m;
     return AR_OK;
+}
+
+/* PATH.gate_up_proj or PATH.down_proj of PATH.0.gate_proj. */
+static bool fill_stack(ar_module *m, const ar_arch *a, const ar_module *first, bool down) {
+    ar_buf path = {0};
+    const char *end = strrchr(first->path, '.');
+    ar__buf_printf(&path, "%.*s%s", (int)(end - 1 - first->path), first->path, down ? "down_proj" : "gate_up_proj");
+    *m = (ar_module){.path = path.data,
+                     .kind = AR_MODULE_EXPERTS,
+                     .layer = first->layer,
+                     .n_out = down ? a->dim : 2 * a->expert_ff,
+                     .n_in = down ? a->expert_ff : a->dim,
+                     .experts = (int)a->experts,
+                     .is_parameter = true,
+                     .is_left_out = !a->names->all_experts};
+    return !path.failed;
+}
+
+ar_status ar__arch_targets(ar_module **out, int *count, const ar_module *modules, const ar_arch *a, bool apart, ar_error *err) {
+    size_t n = ar__module_count(a), experts = ar__module_experts(a), k = 0;
+    ar_module *list = *out = ar__alloc(n + 2 * (size_t)a->layers, sizeof *list);
+    bool ok = list != NULL;
+    for (size_t i = 0; ok && i < (apart ? n : experts); i++)
+        if (modules[i].path) list[k++] = modules[i];
+    for (int64_t l = 0; ok && a->experts && l < a->layers; l++) {
+        const ar_module *first = &modules[ar__module_expert(a, l, 0, AR_EXPERT_GATE)];
+        for (int down = 0; ok && first->path && down < 2; down++) ok = fill_stack(&list[k++], a, first, down);
+    }
+    *count = (int)k;
+    if (ok) return AR_OK;
+    ar__targets_free(list, (int)k);
+    *out = NULL;
+    return ar__fail_memory(err, "module list");
+}
+
+void ar__targets_free(ar_module *m, int count) {
+    for (int i = 0; m && i < count; i++)
+        if (m[i].kind == AR_MODULE_EXPERTS) free((void *)(uintptr_t)m[i].path);
+    free(m);
 }
 
 bool ar__arch_has(const ar_arch *a, ar_slot slot) { return !(a->absent >> (int)slot & 1) && ar__names_slot(a->names, slot) != NULL; }
@@ -115,12 +191,14 @@ void ar__modules_free(ar_module *m, size_t count) {
 
 int64_t ar__arch_linear_params(const ar_arch *a) {
     int64_t n = 0;
-    for (int64_t l = 0; l < a->layers; l++)
+    for (int64_t l = 0; l < a->layers; l++) {
         for (int s = 0; s < AR_SLOT_COUNT; s++) {
             ar_module m = {0};
             if (kind_of((ar_slot)s) != AR_MODULE_LINEAR || !ar__arch_layer_has(a, l, (ar_slot)s)) continue;
             slot_shape(&m, a, l, (ar_slot)s);
             n += m.n_out * m.n_in;
         }
+        if (!ar__layer_is_dense(a, l)) n += AR_EXPERT_PARTS * a->experts_used * a->expert_ff * a->dim;
+    }
     return n + a->layers * a->ple_dim * a->dim;
 }

@@ -47,6 +47,9 @@ typedef struct ar_name_map {
      * renamed); coming back the first counts. */
     const ar_name_row *top;
     const ar_name_row *group[AR_NAME_GROUPS]; /* inside, NULL-ended */
+    const char *experts;                      /* "mlp.experts": what holds a layer's experts; NULL: the family has none */
+    bool renamed_experts;                     /* files of one tensor for each expert call experts and routers otherwise */
+    bool all_experts;                         /* PEFT's all-linear: routers and experts, but no MLP of layers without */
     bool gguf_norms_plus_one;                 /* GGUF stores 1 + w for norms (gemma) */
     bool mlx_lacks;                           /* mlx-lm has no such model */
     ar_name_prefix mlx[AR_NAME_PREFIXES];     /* ends with hf NULL */

@@ -2,7 +2,7 @@
  *
  * GGUF writes no output.weight where the head is tied to the embedding (some writers copy it all the same), gemma's
  * never.  gpt_neox's head is embed_out in checkpoints and up to transformers 4, lm_head since, which comes first because
- * PEFT looks for that.  mixtral's experts have no rows.  gemma3's token_embd may have fewer rows than embed_tokens: rows that no token uses
+ * PEFT looks for that.  Experts have no rows.  gemma3's token_embd may have fewer rows than embed_tokens: rows that no token uses
  * are left out. */
 #include <stddef.h>
 
@@ -71,6 +71,13 @@ static const ar_name_row mlp_gpt2[] = {CONV1D(UP, "mlp.c_fc", "ffn_up"), CONV1D(
 static const ar_name_row mlp_starcoder2[] = {LINEAR(UP, "mlp.c_fc", "ffn_up"), LINEAR(DOWN, "mlp.c_proj", "ffn_down"), END};
 static const ar_name_row mlp_megatron[] = {LINEAR(UP, "mlp.dense_h_to_4h", "ffn_up"), LINEAR(DOWN, "mlp.dense_4h_to_h", "ffn_down"), END};
 
+static const ar_name_row router[] = {LINEAR(ROUTER, "mlp.gate", "ffn_gate_inp"), END};
+static const ar_name_row router_granite[] = {LINEAR(ROUTER, "block_sparse_moe.router", "ffn_gate_inp"), END};
+static const ar_name_row shared_qwen2[] = {LINEAR(SHARED_GATE, "mlp.shared_expert.gate_proj", "ffn_gate_shexp"),
+                                           LINEAR(SHARED_UP, "mlp.shared_expert.up_proj", "ffn_up_shexp"),
+                                           LINEAR(SHARED_DOWN, "mlp.shared_expert.down_proj", "ffn_down_shexp"),
+                                           LINEAR(SHARED_MIX, "mlp.shared_expert_gate", "ffn_gate_inp_shexp"), END};
+
 static const ar_name_row norms[] = {NORM(ATTN_NORM, "input_layernorm", "attn_norm"), NORM(MLP_NORM, "post_attention_layernorm", "ffn_norm"),
                                     END};
 static const ar_name_row norms_seed_oss[] = {NORM(ATTN_NORM, "input_layernorm", "attn_norm"),
@@ -101,10 +108,7 @@ static const ar_name_row norms_gpt2[] = {NORM(ATTN_NORM, "ln_1", "attn_norm"), N
 #define LLAMA_NAMES .prefix = "model.", .layers = "layers.", .top = top_llama
 
 static const ar_name_map table[] = {
-    {.gguf = "llama",
-     .model_type = {"llama", "mistral", "ministral", "mixtral"},
-     LLAMA_NAMES,
-     .group = {attention_llama, mlp_gated, norms}},
+    {.gguf = "llama", .model_type = {"llama", "mistral", "ministral"}, LLAMA_NAMES, .group = {attention_llama, mlp_gated, norms}},
     {.gguf = "mistral3", .model_type = {"mistral3", "ministral3"}, LLAMA_NAMES, .group = {attention_llama, mlp_gated, norms}},
     {.gguf = "smollm3", .model_type = {"smollm3"}, LLAMA_NAMES, .group = {attention_llama, mlp_gated, norms}},
     {.gguf = "granite", .model_type = {"granite"}, LLAMA_NAMES, .group = {attention_llama, mlp_gated, norms}},
@@ -118,6 +122,36 @@ static const ar_name_map table[] = {
     {.gguf = "exaone4", .model_type = {"exaone4"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms_qk, norms_olmo2}},
     {.gguf = "seed_oss", .model_type = {"seed_oss"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms_seed_oss}},
     {.gguf = "ernie4_5", .model_type = {"ernie4_5"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms}},
+    {.gguf = "llama",
+     .model_type = {"mixtral"},
+     LLAMA_NAMES,
+     .group = {attention_llama, router, norms},
+     .experts = "mlp.experts",
+     .renamed_experts = true,
+     .all_experts = true},
+    {.gguf = "qwen2moe",
+     .model_type = {"qwen2_moe"},
+     LLAMA_NAMES,
+     .group = {attention, mlp_gated, router, shared_qwen2, norms},
+     .experts = "mlp.experts"},
+    {.gguf = "qwen3moe",
+     .model_type = {"qwen3_moe"},
+     LLAMA_NAMES,
+     .group = {attention, mlp_gated, router, norms_qk, norms},
+     .experts = "mlp.experts",
+     .all_experts = true},
+    {.gguf = "olmoe",
+     .model_type = {"olmoe"},
+     LLAMA_NAMES,
+     .group = {attention, router, norms_qk, norms},
+     .experts = "mlp.experts",
+     .all_experts = true},
+    {.gguf = "granitemoe",
+     .model_type = {"granitemoe"},
+     LLAMA_NAMES,
+     .group = {attention_llama, router_granite, norms},
+     .experts = "block_sparse_moe.experts",
+     .renamed_experts = true},
     {.gguf = "qwen2", .model_type = {"qwen2"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms}},
     {.gguf = "qwen2vl",
      .model_type = {"qwen2_vl", "qwen2_vl_text", "qwen2_5_vl", "qwen2_5_vl_text"},

@@ -157,11 +157,11 @@ static int by_strength(const void *a, const void *b) {
 /* The loss of the second split with the weakest `off` sites switched off; s is put back. */
 static double loss_without(tuning *t, const weak *order, size_t off) {
     ar_attachment *at = t->session->attachment;
-    for (size_t i = 0; i < off; i++) t->learner.eval_ops[at->module[order[i].pair]].scale = 0.0;
+    for (size_t i = 0; i < off; i++) ar__attach_set_scale(at, t->learner.eval_ops, order[i].pair, 0.0);
     double loss = test_loss(t);
     for (size_t i = 0; i < off; i++) {
         const ar_pair *p = &t->session->adapter->pair[order[i].pair];
-        t->learner.eval_ops[at->module[order[i].pair]].scale = p->scale;
+        ar__attach_set_scale(at, t->learner.eval_ops, order[i].pair, p->scale);
     }
     return loss;
 }
@@ -193,8 +193,8 @@ static ar_status prune(tuning *t, ar_tune_result *out, ar_error *err) {
     for (size_t i = 0; i < low; i++) {
         ar_pair *p = &ad->pair[order[i].pair];
         p->scale = p->alpha = 0.0;
-        t->session->attachment->ops[t->session->attachment->module[order[i].pair]].scale = 0.0;
-        t->learner.eval_ops[t->session->attachment->module[order[i].pair]].scale = 0.0;
+        ar__attach_set_scale(t->session->attachment, t->session->attachment->ops, order[i].pair, 0.0);
+        ar__attach_set_scale(t->session->attachment, t->learner.eval_ops, order[i].pair, 0.0);
         out->sites[order[i].pair].pruned = true;
     }
     out->pruned = (int)low;

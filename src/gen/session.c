@@ -20,6 +20,7 @@ static ar_status open_one(ar_adapter **out, ar_trained *trained, const char *tex
     char *path = NULL;
     double factor;
     ar_adapter_options how = o->adapter_options;
+    how.keeps_stacks = true;
     how.model = o->model; /* names and heads, for formats that do not hold them */
     how.log = log->fn;
     how.log_user = log->user;

@@ -32,8 +32,11 @@ static ar_status stack_site(ar_adapter *out, const ar_pair *like, ar_adapter *co
         rank += p ? p->rank : 0;
     }
     ar_pair *to;
-    ar_pair_shape shape = {
-        .site = like->site, .n_in = like->n_in, .n_out = like->n_out, .rank = rank, .alpha = rank, .is_embedding = like->is_embedding};
+    ar_pair_shape shape = {.site = like->site, .n_in = like->n_in, .n_out = like->n_out, .rank = rank, .alpha = rank};
+    shape.is_embedding = like->is_embedding;
+    shape.expert = like->expert;
+    shape.experts = like->experts;
+    shape.is_apart = like->is_apart;
     ar_status s = ar__adapter_add_pair(&to, out, &shape, err);
     size_t first = 0;
     for (int k = 0; !s && k < count; k++) {

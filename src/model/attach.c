@@ -5,6 +5,7 @@
 
 #include "adapter/site_name.h"
 #include "base/fail.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/rng.h"
 
@@ -28,25 +29,56 @@ static ar_status add_dora(ar_attachment *at, size_t module, ar_pair *pair, ar_er
     return AR_OK;
 }
 
+/* Modules by their paths, and experts and routers by those that the base's files have, too, which are older libraries' names. */
+static ar_status list_names(ar_map *names, const ar_model *m, ar_error *err) {
+    bool ok = true;
+    for (size_t i = 0; ok && i < m->module_count; i++) {
+        const char *path = m->modules[i].path;
+        const ar_base_weight *w = path && m->base && m->arch.experts ? ar__base_find(m->base, path) : NULL;
+        if (path) ok = ar__map_put(names, path, strlen(path), i);
+        if (ok && w && strcmp(w->site, path) != 0) ok = ar__map_put(names, w->site, strlen(w->site), i);
+    }
+    return ok ? AR_OK : ar__fail_memory(err, "module list");
+}
+
 /* An adapter of a multimodal base names the language model's modules by a longer path than the record has. */
-static size_t find_module(const ar_model *m, const char *path) {
-    size_t i = ar__model_find(m, path);
+static size_t find_module(const ar_model *m, const ar_map *names, const char *path) {
+    size_t i = names ? ar__map_find(names, path, strlen(path)) : ar__model_find(m, path);
     for (size_t k = 0; i == SIZE_MAX && k < m->module_count; k++)
         if (m->modules[k].path && ar__site_is_same(m->modules[k].path, path)) i = k;
     return i;
 }
 
-static ar_status bind_pair(ar_attachment *at, ar_pair *pair, double factor, ar_error *err) {
-    size_t i = find_module(at->model, pair->site);
-    if (pair->experts)
-        return ar__fail(
-            err, AR_ERR_UNSUPPORTED,
-            "adapter site '%s': one of %d stacked experts, which cannot be run as an adapter; merge it into the base (alphar merge)",
-            pair->site, pair->experts);
-    if (i == SIZE_MAX || at->model->modules[i].kind == AR_MODULE_NORM)
-        return ar__fail(err, AR_ERR_MISMATCH, "adapter site '%s': the base has no such linear or embedding", pair->site);
+/* `PATH.gate_up_proj[3]` or `PATH.down_proj[3]`: the pair stands at the linears of that expert; SIZE_MAX: there are none. */
+static size_t find_in_stack(size_t *second, const ar_model *m, const ar_map *names, const ar_pair *p) {
+    const char *bracket = strrchr(p->site, '['), *dot = bracket;
+    while (dot && dot > p->site && dot[-1] != '.') dot--;
+    bool both = dot && !strncmp(dot, "gate_up_proj[", 13);
+    if (!dot || p->experts != m->arch.experts || (!both && strncmp(dot, "down_proj[", 10) != 0)) return SIZE_MAX;
+    ar_buf path = {0};
+    ar__buf_printf(&path, "%.*s%d.%s", (int)(dot - p->site), p->site, p->expert, both ? "gate_proj" : "down_proj");
+    size_t i = path.failed ? SIZE_MAX : find_module(m, names, path.data);
+    ar__buf_release(&path);
+    *second = both && i != SIZE_MAX ? i + AR_EXPERT_UP - AR_EXPERT_GATE : SIZE_MAX;
+    return i;
+}
+
+static ar_status no_module(const ar_model *m, const ar_pair *p, ar_error *err) {
+    if (ar__pair_in_stack(p))
+        return ar__fail(err, AR_ERR_MISMATCH, "adapter site '%s': for one of %d experts, the base has %lld of a layer and none there",
+                        p->site, p->experts, (long long)m->arch.experts);
+    return ar__fail(err, AR_ERR_MISMATCH, "adapter site '%s': the base has no such linear or embedding", p->site);
+}
+
+static ar_status bind_pair(ar_attachment *at, const ar_map *names, ar_pair *pair, double factor, ar_error *err) {
+    size_t second = SIZE_MAX,
+           i = ar__pair_in_stack(pair) ? find_in_stack(&second, at->model, names, pair) : find_module(at->model, names, pair->site);
+    if (i == SIZE_MAX || at->model->modules[i].kind == AR_MODULE_NORM) return no_module(at->model, pair, err);
     const ar_module *mod = &at->model->modules[i];
-    int64_t out = mod->kind == AR_MODULE_EMBEDDING ? mod->n_in : mod->n_out, in = mod->kind == AR_MODULE_EMBEDDING ? mod->n_out : mod->n_in;
+    int64_t out = mod->kind == AR_MODULE_EMBEDDING ? mod->n_in
+                  : second != SIZE_MAX             ? 2 * mod->n_out
+                                                   : mod->n_out,
+            in = mod->kind == AR_MODULE_EMBEDDING ? mod->n_out : mod->n_in;
     if (pair->n_out != out || pair->n_in != in)
         return ar__fail(err, AR_ERR_MISMATCH, "adapter site '%s': made for %lld inputs and %lld outputs, the base has %lld and %lld",
                         pair->site, (long long)pair->n_in, (long long)pair->n_out, (long long)in, (long long)out);
@@ -55,6 +87,12 @@ static ar_status bind_pair(ar_attachment *at, ar_pair *pair, double factor, ar_e
         (ar_pair_op){.rank = pair->rank, .scale = pair->scale * factor, .a = pair->a, .b = pair->b, .site_hash = ar__rng_hash(pair->site)};
     at->ranks[i] = pair->rank;
     at->module[pair - at->adapter->pair] = i;
+    at->second[pair - at->adapter->pair] = second;
+    if (second != SIZE_MAX) {
+        at->ops[second] = at->ops[i];
+        at->ops[second].b += mod->n_out * pair->rank;
+        at->ranks[second] = pair->rank;
+    }
     return pair->magnitude ? add_dora(at, i, pair, err) : AR_OK;
 }
 
@@ -67,9 +105,13 @@ ar_status ar__attach_new(ar_attachment **out, const ar_model *m, ar_adapter *ad,
     at->ops = ar__alloc(m->module_count, sizeof *at->ops);
     at->ranks = ar__alloc(m->module_count, sizeof *at->ranks);
     at->module = ar__alloc(ad->pair_count, sizeof *at->module);
+    at->second = ar__alloc(ad->pair_count, sizeof *at->second);
     at->dora = ar__alloc(ad->pair_count, sizeof *at->dora);
-    ar_status s = at->ops && at->ranks && at->module && at->dora ? AR_OK : ar__fail_memory(err, "adapter");
-    for (size_t i = 0; !s && i < ad->pair_count; i++) s = bind_pair(at, &ad->pair[i], factor, err);
+    ar_status s = at->ops && at->ranks && at->module && at->second && at->dora ? AR_OK : ar__fail_memory(err, "adapter");
+    ar_map names = {0};
+    if (!s) s = list_names(&names, m, err);
+    for (size_t i = 0; !s && i < ad->pair_count; i++) s = bind_pair(at, &names, &ad->pair[i], factor, err);
+    ar__map_release(&names);
     if (s) {
         ar__attach_free(at);
         return s;
@@ -77,6 +119,11 @@ ar_status ar__attach_new(ar_attachment **out, const ar_model *m, ar_adapter *ad,
     ar__attach_refresh(at);
     *out = at;
     return AR_OK;
+}
+
+void ar__attach_set_scale(const ar_attachment *at, ar_pair_op *ops, size_t pair, double scale) {
+    ops[at->module[pair]].scale = scale;
+    if (at->second[pair] != SIZE_MAX) ops[at->second[pair]].scale = scale;
 }
 
 void ar__attach_free(ar_attachment *at) {
@@ -94,6 +141,7 @@ void ar__attach_free(ar_attachment *at) {
     free(at->ops);
     free(at->ranks);
     free(at->module);
+    free(at->second);
     free(at);
 }
 
@@ -129,7 +177,7 @@ static ar_status find_whole(size_t *module, bool *bias, const ar_model *m, const
     const char *dot = strrchr(w->name, '.');
     ar_buf path = {0};
     ar__buf_printf(&path, "%.*s", dot ? (int)(dot - w->name) : 0, w->name);
-    *module = path.failed ? SIZE_MAX : find_module(m, path.data);
+    *module = path.failed ? SIZE_MAX : find_module(m, NULL, path.data);
     ar__buf_release(&path);
     *bias = dot && !strcmp(dot, ".bias");
     if (*module == SIZE_MAX || !dot || (!*bias && strcmp(dot, ".weight")))

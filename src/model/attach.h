@@ -20,7 +20,8 @@ typedef struct ar_attachment {
     ar_adapter *adapter;
     ar_pair_op *ops; /* by module index */
     int *ranks;      /* by module index */
-    size_t *module;  /* [pairs] where each stands */
+    size_t *module;  /* [pairs] where each stands, */
+    size_t *second;  /* and of experts' gate and up together, up: the pair's B has gate's rows first; SIZE_MAX: nowhere else */
     ar_dora_site *dora;
     size_t dora_count;
 } ar_attachment;
@@ -29,6 +30,9 @@ typedef struct ar_attachment {
  * names must fit: AR_ERR_MISMATCH otherwise. */
 ar_status ar__attach_new(ar_attachment **out, const ar_model *m, ar_adapter *ad, double factor, ar_error *err);
 void ar__attach_free(ar_attachment *at);
+
+/* s of a pair in `ops`, those of the attachment or a copy. */
+void ar__attach_set_scale(const ar_attachment *at, ar_pair_op *ops, size_t pair, double scale);
 
 /* Puts the adapter's whole tensors (modules_to_save, biases) in place of the base's; they stay the adapter's. */
 ar_status ar__attach_wholes(ar_model *m, const ar_adapter *ad, ar_error *err);

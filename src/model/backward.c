@@ -1,5 +1,6 @@
 /* The one backward, layer by layer from the top; every step mirrors a line of forward.c, read from below.
  * p->dx is the gradient of the residual stream and is updated in place.  Derivations: docs/backward.md. */
+#include "model/experts.h"
 #include "model/forward.h"
 #include "model/ple.h"
 
@@ -36,6 +37,15 @@ static void enter_backward(ar_pass *p, const ar_norm *norm, const float *x, cons
         rt->ops->add(rt, p->dx, p->dh, rows->count * dim);
 }
 
+static void experts_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *all, const ar_rows *rows) {
+    const ar_layer *l = &p->model->layers[layer];
+    const ar_norm *norm = ar__mlp_norm(p->model, l);
+    const float *dy = leave_backward(p, &l->norm[AR_SLOT_MLP_OUT_NORM], a->down, a->rstd_down, rows);
+    const float *h = ar__entered(p, norm, a->rstd_mlp, ar__mlp_reads(p, a, all, rows), rows->count);
+    ar__experts_backward(p, layer, a, p->dh, dy, h, rows);
+    enter_backward(p, norm, a->mid, a->rstd_mlp, rows, true);
+}
+
 /* Under parallel the gradient of what the MLP read waits in p->dh_mlp until attention has read that of the residual stream. */
 static void mlp_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *all, const ar_rows *rows) {
     const ar_runtime *rt = p->model->rt;
@@ -57,6 +67,16 @@ static void mlp_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *al
     if (!p->model->arch.parallel) enter_backward(p, norm, a->mid, a->rstd_mlp, rows, true);
 }
 
+/* Of what was cut: as the norm gave it, formed again in `normed`. */
+static void clip_backward(ar_pass *p, float *d, float *normed, const ar_norm *norm, const float *raw, const float *rstd, size_t rows,
+                          size_t n) {
+    const ar_runtime *rt = p->model->rt;
+    double most = p->model->arch.clip_qkv;
+    if (most <= 0.0) return;
+    rt->ops->norm_again(rt, normed, rstd, norm, raw, rows, n);
+    rt->ops->clip_bwd(rt, d, normed, most, rows * n);
+}
+
 /* The gradient of the raw q or k from that of the rotated (and normed) one, in place; turned: memory where the family norms them behind. */
 static void rotate_backward(ar_pass *p, const ar_layer *l, float *d, float *turned, const float *raw, const float *rstd,
                             const ar_rows *rows, bool query) {
@@ -70,13 +90,16 @@ static void rotate_backward(ar_pass *p, const ar_layer *l, float *d, float *turn
         rt->ops->norm_bwd(rt, d, false, d, norm, turned, rstd, rows, per_row, n);
     }
     if (l->turns) rt->ops->rope_apply(rt, d, d, rope, rows, NULL, heads, -1, query);
-    if (ar->qk_norm && !ar->qk_turned) rt->ops->norm_bwd(rt, d, false, d, norm, raw, rstd, rows, per_row, n);
+    if (!ar->qk_norm || ar->qk_turned) return;
+    clip_backward(p, d, turned, norm, raw, rstd, rows->count * per_row, n);
+    rt->ops->norm_bwd(rt, d, false, d, norm, raw, rstd, rows, per_row, n);
 }
 
 /* Gradients of the raw values, in place, or to those of the raw keys that they are. */
 static void values_backward(ar_pass *p, const ar_layer *l, const ar_acts *a, const ar_rows *rows) {
     const ar_model *m = p->model;
     float *to = l->v_is_k ? p->attention.dk : p->attention.dv;
+    m->rt->ops->clip_bwd(m->rt, p->attention.dv, a->v, m->arch.clip_qkv, rows->count * l->kv_heads * l->head_dim);
     if (m->v_norm.w)
         m->rt->ops->norm_bwd(m->rt, to, l->v_is_k, p->attention.dv, &m->v_norm, ar__raw_values(l, a), a->rstd_v, rows, l->kv_heads,
                              l->head_dim);
@@ -164,7 +187,10 @@ void ar__pass_backward(ar_pass *p, const ar_batch *b) {
         if (ar__pass_level(p, layer) < AR_LEVEL_ALL) ar__layer_forward(p, layer, &b->rows, NULL, NULL);
         m->rt->ops->scale(m->rt, p->dx, (double)m->layers[l].scalar, behind->count * (size_t)m->arch.dim);
         if (a->y) ar__ple_backward(p, layer, a, &b->rows, behind);
-        mlp_backward(p, layer, a, &b->rows, behind);
+        if (m->layers[layer].expert)
+            experts_backward(p, layer, a, &b->rows, behind);
+        else
+            mlp_backward(p, layer, a, &b->rows, behind);
         attention_backward(p, layer, a, &b->rows, l > p->spec.lowest_layer || p->spec.embed_grad);
         if (p->on_layer) p->on_layer(p->on_layer_user, l);
     }

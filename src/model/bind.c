@@ -4,7 +4,7 @@
  *     linear, embedding   the bytes in the file, as they are; a copy in the file's type where rows or dimensions lie otherwise, one
  *                         in f32 where the numbers are not aligned
  *     norm, bias          a copy in f32 */
-#include "model/bind.h"
+#include "model/bind_impl.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,26 +15,20 @@
 #include "base/mem.h"
 #include "weights/base.h"
 
-typedef struct binder {
-    ar_model *m;
-    bool *used; /* by index of the base's weights */
-    ar_error *err;
-} binder;
+static const char *path_of(const ar_binder *b, int file) { return ar__tensors_path(ar__base_files(b->m->base), file); }
 
-static const char *path_of(const binder *b, int file) { return ar__tensors_path(ar__base_files(b->m->base), file); }
-
-static ar_status missing(const binder *b, const char *path, const char *suffix) {
+ar_status ar__bind_missing(const ar_binder *b, const char *path, const char *suffix) {
     if (ar__base_info(b->m->base)->unreadable) return ar__fail(b->err, AR_ERR_FORMAT, "%s", ar__base_info(b->m->base)->unreadable);
     return ar__fail(b->err, AR_ERR_MISMATCH, "%s: tensor '%s%s' is not there; the files do not hold what %s describes", b->m->path, path,
                     suffix, ar__base_info(b->m->base)->is_gguf ? "their key-values" : "config.json");
 }
 
-static void mark_used(binder *b, const ar_base_weight *w) {
+void ar__bind_mark_used(ar_binder *b, const ar_base_weight *w) {
     for (int i = 0; i < ar__base_count(b->m->base); i++)
         if (ar__base_at(b->m->base, i) == w) b->used[i] = true;
 }
 
-static ar_status check_shape(const binder *b, const ar_base_weight *w, int64_t rows, int64_t cols) {
+static ar_status check_shape(const ar_binder *b, const ar_base_weight *w, int64_t rows, int64_t cols) {
     bool vector = cols == 1;
     bool fits = vector ? w->dims == 1 && w->shape[0] == rows : w->dims == 2 && w->shape[0] == rows && w->shape[1] == cols;
     if (!fits && ar__base_info(b->m->base)->unreadable) return ar__fail(b->err, AR_ERR_FORMAT, "%s", ar__base_info(b->m->base)->unreadable);
@@ -58,12 +52,12 @@ static ar_status check_shape(const binder *b, const ar_base_weight *w, int64_t r
     return AR_OK;
 }
 
-static ar_status copy_f32(float **out, const binder *b, const ar_base_weight *w) {
+static ar_status copy_f32(float **out, const ar_binder *b, const ar_base_weight *w) {
     *out = ar__alloc((size_t)w->n_out * (size_t)w->n_in, sizeof **out);
     return *out ? ar__base_read_rows(*out, b->m->base, w, 0, w->n_out, b->err) : ar__fail_memory(b->err, w->tensor);
 }
 
-static void set_weight(ar_model *m, size_t i, const void *data, ar_dtype type) {
+void ar__bind_set(ar_model *m, size_t i, const void *data, ar_dtype type) {
     ar_weight w = {data, type, (size_t)m->modules[i].n_out, (size_t)m->modules[i].n_in};
     ar_embedding *embedding = ar__model_embedding(m, i);
     if (embedding)
@@ -73,67 +67,70 @@ static void set_weight(ar_model *m, size_t i, const void *data, ar_dtype type) {
 }
 
 /* A matrix that the files hold packed: NF4 as blocks of the table's type, others in the type that they unpack to. */
-static ar_status unpack(const binder *b, size_t i, const ar_base_weight *w) {
+static ar_status unpack(const ar_binder *b, size_t i, const ar_base_weight *w) {
     ar_dtype type = w->type;
     size_t bytes, count;
     bool nf4 = b->m->modules[i].kind == AR_MODULE_LINEAR && ar__packed_is_nf4(&type, w->packed);
     void *to = ar__mul(&count, (size_t)w->n_out, (size_t)w->n_in) && ar__dtype_bytes(&bytes, type, count) ? ar__alloc(bytes, 1) : NULL;
     if (!to) return ar__fail_memory(b->err, w->tensor);
     b->m->owned[i].turned = to;
-    set_weight(b->m, i, to, type);
+    ar__bind_set(b->m, i, to, type);
     if (!nf4) return ar__base_read_as(to, type, b->m->base, w, b->err);
     ar__packed_nf4(to, w->packed);
     return AR_OK;
 }
 
 /* As [n_out, n_in] in Hugging Face's order of rows, in the file's type. */
-static ar_status copy_in_order(const binder *b, size_t i, const ar_base_weight *w) {
+static ar_status copy_in_order(const ar_binder *b, size_t i, const ar_base_weight *w) {
     void *to = ar__alloc(w->bytes, 1);
     if (!to) return ar__fail_memory(b->err, w->tensor);
     b->m->owned[i].turned = to;
-    set_weight(b->m, i, to, w->type);
+    ar__bind_set(b->m, i, to, w->type);
     return ar__base_read_stored(to, b->m->base, w, b->err);
 }
 
 /* Under the embedding's name or the head's, where a file has only the other one. */
-static const ar_base_weight *find_weight(const binder *b, size_t i) {
+static const ar_base_weight *find_weight(const ar_binder *b, size_t i) {
     const ar_model *m = b->m;
     const ar_base_weight *w = ar__base_find(m->base, m->modules[i].path);
     if (!w && i == 0 && m->tied) w = ar__base_own_head(m->base);
     return w && w->is_tied ? NULL : w;
 }
 
-static ar_status bind_bias(binder *b, size_t i, const ar_base_weight *w) {
+static ar_status bind_bias(ar_binder *b, size_t i, const ar_base_weight *w) {
     const ar_module *mod = &b->m->modules[i];
-    if (!w || !w->bias) return missing(b, mod->path, ".bias");
+    if (!w || !w->bias) return ar__bind_missing(b, mod->path, ".bias");
     b->m->owned[i].bias = ar__alloc((size_t)mod->n_out, sizeof(float));
     if (!b->m->owned[i].bias) return ar__fail_memory(b->err, mod->path);
     return ar__base_read_bias(b->m->owned[i].bias, b->m->base, w, b->err);
 }
 
 /* Of a tied head, which has no weight to stand beside. */
-static ar_status bind_lone_bias(binder *b, size_t i) {
+static ar_status bind_lone_bias(ar_binder *b, size_t i) {
     const ar_module *mod = &b->m->modules[i];
     const ar_base_weight *own = ar__base_own_head(b->m->base);
     if (own && own->bias) return bind_bias(b, i, own);
     ar_buf name = {0};
     ar__buf_printf(&name, "%s.bias", mod->path);
     const ar_base_weight *w = name.failed ? NULL : ar__base_find(b->m->base, name.data);
-    ar_status s = name.failed ? ar__fail_memory(b->err, mod->path) : w ? check_shape(b, w, mod->n_out, 1) : missing(b, mod->path, ".bias");
+    ar_status s = name.failed ? ar__fail_memory(b->err, mod->path)
+                  : w         ? check_shape(b, w, mod->n_out, 1)
+                              : ar__bind_missing(b, mod->path, ".bias");
     ar__buf_release(&name);
     if (s) return s;
-    mark_used(b, w);
+    ar__bind_mark_used(b, w);
     return copy_f32(&b->m->owned[i].bias, b, w);
 }
 
-static ar_status bind_module(binder *b, size_t i) {
+static ar_status bind_module(ar_binder *b, size_t i) {
     ar_model *m = b->m;
     const ar_module *mod = &m->modules[i];
     const ar_base_weight *w = find_weight(b, i);
-    if (!w) return missing(b, mod->path, ".weight");
+    if (!w && i >= ar__module_experts(&m->arch)) return ar__bind_in_stack(b, i);
+    if (!w) return ar__bind_missing(b, mod->path, ".weight");
     ar_status s = check_shape(b, w, w->is_conv1d ? mod->n_in : mod->n_out, w->is_conv1d ? mod->n_out : mod->n_in);
     if (s) return s;
-    mark_used(b, w);
+    ar__bind_mark_used(b, w);
     size_t align = ar__dtype_is_float(w->type) ? ar__dtype(w->type)->bytes : 1;
     if (w->packed)
         s = unpack(b, i, w);
@@ -142,12 +139,12 @@ static ar_status bind_module(binder *b, size_t i) {
     else if (mod->kind == AR_MODULE_NORM || (uintptr_t)w->data % align)
         s = copy_f32(&m->owned[i].weight, b, w);
     else
-        set_weight(m, i, w->data, w->type);
+        ar__bind_set(m, i, w->data, w->type);
     return s || !mod->has_bias ? s : bind_bias(b, i, w);
 }
 
 /* A tie that the files do not keep: both tensors are there, and differ. */
-static ar_status check_tie(binder *b) {
+static ar_status check_tie(ar_binder *b) {
     ar_model *m = b->m;
     const ar_module *head = &m->modules[ar__module_head(&m->arch)];
     const ar_base_weight *embedding = ar__base_find(m->base, m->modules[0].path), *own = m->tied ? ar__base_own_head(m->base) : NULL;
@@ -155,7 +152,7 @@ static ar_status check_tie(binder *b) {
     ar_status s = check_shape(b, embedding, head->n_out, head->n_in);
     if (!s) s = check_shape(b, own, head->n_out, head->n_in);
     if (s) return s;
-    mark_used(b, own);
+    ar__bind_mark_used(b, own);
     if (ar__dtype_equal(embedding->type, embedding->data, own->type, own->data, (size_t)own->n_out * (size_t)own->n_in)) return AR_OK;
     m->tied = m->arch.tied = false;
     m->own_head = true;
@@ -164,26 +161,26 @@ static ar_status check_tie(binder *b) {
 }
 
 /* Any number's tensor by its whole name. */
-static ar_status bind_number(float *out, binder *b, const char *name) {
+static ar_status bind_number(float *out, ar_binder *b, const char *name) {
     const ar_base_weight *w = ar__base_find(b->m->base, name);
-    if (!w) return missing(b, name, "");
+    if (!w) return ar__bind_missing(b, name, "");
     if (w->n_out != 1 || w->n_in != 1 || !ar__dtype_is_float(w->type))
         return ar__fail(b->err, AR_ERR_MISMATCH, "%s: tensor '%s' holds %zu bytes of %s, wanted one number of f32, f16 or bf16",
                         path_of(b, w->file), w->tensor, w->bytes, w->type_name);
-    mark_used(b, w);
+    ar__bind_mark_used(b, w);
     ar__dtype(w->type)->to_f32(out, w->data, 1);
     return AR_OK;
 }
 
 /* A GGUF file has them in lists over the layers, one of each name. */
-static ar_status read_activation(binder *b, int64_t layer) {
+static ar_status read_activation(ar_binder *b, int64_t layer) {
     const ar_gguf *g = ar__tensors_gguf(ar__base_files(b->m->base));
     for (int i = 0; i < 4; i++) {
         char key[32];
         double x;
         snprintf(key, sizeof key, "xielu%s", ar__xielu_names[i]);
         const ar_gguf_kv *kv = ar__gguf_kv_find(g, key);
-        if (!kv) return missing(b, key, "");
+        if (!kv) return ar__bind_missing(b, key, "");
         if (kv->count <= (size_t)layer || !ar__gguf_double_at(&x, kv, (size_t)layer))
             return ar__fail(b->err, AR_ERR_FORMAT, "%s: '%s': found %s, wanted a number for each of %lld layers", b->m->path, key,
                             ar__gguf_type_name(kv), (long long)b->m->arch.layers);
@@ -192,7 +189,7 @@ static ar_status read_activation(binder *b, int64_t layer) {
     return AR_OK;
 }
 
-static ar_status bind_activation(binder *b, int64_t layer) {
+static ar_status bind_activation(ar_binder *b, int64_t layer) {
     if (ar__base_info(b->m->base)->is_gguf) return read_activation(b, layer);
     ar_buf name = {0};
     ar_status s = AR_OK;
@@ -205,7 +202,7 @@ static ar_status bind_activation(binder *b, int64_t layer) {
     return s;
 }
 
-static ar_status bind_scalar(binder *b, int64_t layer) {
+static ar_status bind_scalar(ar_binder *b, int64_t layer) {
     ar_buf name = {0};
     ar__buf_printf(&name, AR_SCALAR_PATH, b->m->arch.names->prefix, (long long)layer);
     ar_status s = name.failed ? ar__fail_memory(b->err, "layer_scalar") : bind_number(&b->m->layers[layer].scalar, b, name.data);
@@ -221,7 +218,7 @@ static bool is_passed_over(const ar_model *m, const char *site) {
 }
 
 /* Tensors that nothing reads: a sign that configuration and weights belong to different models. */
-static void warn_unused(const binder *b) {
+static void warn_unused(const ar_binder *b) {
     const ar_model *m = b->m;
     size_t unused = 0;
     const char *first = NULL;
@@ -229,8 +226,8 @@ static void warn_unused(const binder *b) {
         const ar_base_weight *w = ar__base_at(m->base, i);
         if (ar__base_info(m->base)->is_gguf && !strncmp(w->tensor, "rope_f", 6))
             continue; /* rope_freqs, rope_factors_…: the record has them */
-        size_t at = b->used[i] ? ar__model_find(m, w->site) : SIZE_MAX;
-        bool extra_bias = at != SIZE_MAX && w->bias && !m->modules[at].has_bias;
+        size_t at = b->used[i] && w->bias ? ar__model_find(m, w->site) : SIZE_MAX;
+        bool extra_bias = at != SIZE_MAX && !m->modules[at].has_bias;
         bool other_part = m->arch.wrapped && !strstr(w->tensor, "language_model.") && strncmp(w->tensor, "lm_head.", 8) != 0;
         if ((b->used[i] && !extra_bias) || other_part || ar__base_is_buffer(w->tensor) || is_passed_over(m, w->site)) continue;
         if (!first) first = extra_bias ? w->bias_tensor : w->tensor;
@@ -241,7 +238,7 @@ static void warn_unused(const binder *b) {
                      m->arch.family, first);
 }
 
-static ar_status bind_all(binder *b) {
+static ar_status bind_all(ar_binder *b) {
     ar_model *m = b->m;
     size_t head = ar__module_head(&m->arch);
     ar_status s = check_tie(b);
@@ -258,7 +255,7 @@ static ar_status bind_all(binder *b) {
 }
 
 ar_status ar__model_bind(ar_model *m, ar_error *err) {
-    binder b = {.m = m, .used = ar__alloc((size_t)ar__base_count(m->base) + 1, sizeof(bool)), .err = err};
+    ar_binder b = {.m = m, .used = ar__alloc((size_t)ar__base_count(m->base) + 1, sizeof(bool)), .err = err};
     if (!b.used) return ar__fail_memory(err, m->path);
     ar_status s = bind_all(&b);
     if (!s) warn_unused(&b);

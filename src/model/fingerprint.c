@@ -17,7 +17,8 @@ static bool read_model(float *value, void *user, const ar_fingerprint_module *mo
 }
 
 ar_status ar__model_fingerprint(char architecture[AR_FINGERPRINT_CHARS], ar_buf *weights, const ar_model *m, ar_error *err) {
-    bool whole = m->quantised || (m->arch.kv_shared && m->base); /* files may have weights of layers that share, which no module is */
+    bool whole =
+        m->quantised || (m->base && (m->arch.kv_shared || m->arch.experts)); /* whose files may have more, or fewer, than modules */
     if (whole) return ar__base_fingerprint(architecture, weights, m->base, err);
     ar_fingerprint_module *list = ar__alloc(m->module_count, sizeof *list);
     size_t count = 0;

@@ -5,6 +5,7 @@
 #include "model/forward.h"
 
 #include "base/size.h"
+#include "model/experts.h"
 #include "model/ple.h"
 
 ar_attention ar__layer_attention(const ar_model *m, const ar_layer *l) {
@@ -32,6 +33,7 @@ static void rotate_one(ar_pass *p, const ar_layer *l, float *to, float *rstd, co
     const ar_norm *norm = &l->norm[query ? AR_SLOT_Q_NORM : AR_SLOT_K_NORM];
     if (ar->qk_norm && !ar->qk_turned) {
         norm_heads(p, to, rstd, norm, from, rows->count, heads, d);
+        rt->ops->clip(rt, to, ar->clip_qkv, rows->count * heads * d);
         from = to;
     }
     if (l->turns && (ar->qk_norm || turn)) rt->ops->rope_apply(rt, to, from, &p->rope[l->rope], rows, past, heads, 1, query);
@@ -141,6 +143,13 @@ static void widen(ar_pass *p, const ar_layer *l, ar_acts *a, const float *h, con
         rt->ops->linears_fwd(rt, a->gate ? two : two + 1, a->gate ? 2 : 1, h, rows, &p->linear);
 }
 
+/* And down. */
+static void narrow(ar_pass *p, const ar_layer *l, ar_acts *a, float *y, const ar_rows *rows) {
+    const ar_runtime *rt = p->model->rt;
+    rt->ops->activation_fwd(rt, &l->activation, p->act, a->gate, a->up, ar__mlp_ld(l), rows->count, l->ff);
+    rt->ops->linear_fwd(rt, y, a->su[AR_SLOT_DOWN], &l->linear[AR_SLOT_DOWN], p->act, rows, &p->linear);
+}
+
 /* x to the residual in `mid`; what the MLP reads is returned. */
 static const float *attention_forward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, ar_kv_cache *cache) {
     const ar_model *m = p->model;
@@ -152,6 +161,7 @@ static const float *attention_forward(ar_pass *p, size_t layer, ar_acts *a, cons
     const ar_norm *out = &l->norm[AR_SLOT_ATTN_OUT_NORM], *next = &l->norm[AR_SLOT_MLP_NORM];
     const float *h = enter(p, &l->norm[AR_SLOT_ATTN_NORM], a->rstd_attn, x, rows->count);
     project(p, l, a, h, rows);
+    rt->ops->clip(rt, a->v, m->arch.clip_qkv, rows->count * (size_t)(m->arch.kv_heads * m->arch.head_dim));
     attend(p, layer, a, rows, cache);
     if (behind != rows) {
         rt->ops->rows_take(rt, a->att, a->att, p->tail.row, behind->count, l->linear[AR_SLOT_O].w.cols);
@@ -184,11 +194,16 @@ void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cach
     const float *h = out || ar__pass_level(p, layer) < AR_LEVEL_ATTENTION
                          ? attention_forward(p, layer, a, rows, cache)
                          : ar__entered(p, ar__mlp_norm(m, l), a->rstd_mlp, ar__mlp_reads(p, a, rows, behind), behind->count);
-    widen(p, l, a, h, behind);
+    if (l->expert)
+        ar__experts_widen(p, layer, a, h, behind);
+    else
+        widen(p, l, a, h, behind);
     if (!out && !norm->w && !a->y) return;
     float *y = a->y ? a->y : out ? out : p->h, *raw = norm->w ? a->down : y;
-    rt->ops->activation_fwd(rt, &l->activation, p->act, a->gate, a->up, ar__mlp_ld(l), behind->count, l->ff);
-    rt->ops->linear_fwd(rt, raw, a->su[AR_SLOT_DOWN], &l->linear[AR_SLOT_DOWN], p->act, behind, &p->linear);
+    if (l->expert)
+        ar__experts_down(p, layer, a, raw, behind);
+    else
+        narrow(p, l, a, raw, behind);
     leave(p, y, norm, a->rstd_down, raw, behind->count);
     if (out || a->y) rt->ops->add(rt, y, a->mid, behind->count * dim);
     if (a->y) ar__ple_forward(p, layer, a, rows, behind, out);

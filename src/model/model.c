@@ -27,6 +27,7 @@ ar_linear *ar__model_linear(ar_model *m, size_t module) {
     ar_slot slot;
     if (module == ar__module_head(&m->arch)) return &m->head;
     if (module == ar__module_ple_mix(&m->arch)) return &m->ple.mix;
+    if (module >= ar__module_experts(&m->arch)) return &m->experts[module - ar__module_experts(&m->arch)];
     ar_layer *l = layer_of(&slot, m, module);
     return l && m->modules[module].kind == AR_MODULE_LINEAR ? &l->linear[slot] : NULL;
 }
@@ -73,6 +74,7 @@ static ar_activation activation_of(const ar_arch *a, const float xielu[4]) {
 static void set_layer(ar_model *m, int64_t l) {
     const ar_arch *a = &m->arch;
     ar_layer *to = &m->layers[l];
+    to->expert = ar__layer_is_dense(a, l) ? NULL : m->experts + l * a->experts * AR_EXPERT_PARTS;
     to->window = a->windowed[l] ? (size_t)a->window : 0;
     to->turns = !a->unturned[l];
     to->activation = activation_of(a, to->xielu);
@@ -180,7 +182,8 @@ static ar_status start(ar_model *m, const ar_runtime *rt, const json_t *config, 
     m->tied = m->arch.tied;
     m->owned = ar__alloc(m->module_count, sizeof *m->owned);
     m->layers = ar__alloc((size_t)m->arch.layers, sizeof *m->layers);
-    if (!m->owned || !m->layers) return ar__fail_memory(err, place);
+    m->experts = ar__alloc((size_t)(m->arch.layers * m->arch.experts) * AR_EXPERT_PARTS, sizeof *m->experts);
+    if (!m->owned || !m->layers || !m->experts) return ar__fail_memory(err, place);
     static const float xielu[] = {0.20329f, -1.05004f, 0.5f, -1e-6f}; /* of alphas 0.8 and 0.8 */
     for (int64_t l = 0; l < m->arch.layers; l++) {
         memcpy(m->layers[l].xielu, xielu, sizeof xielu);
@@ -310,6 +313,7 @@ void ar_model_free(ar_model *m) {
     }
     free(m->owned);
     free(m->layers);
+    free(m->experts);
     ar__modules_free(m->modules, m->module_count);
     ar__base_close(m->base);
     ar__arch_release(&m->arch);

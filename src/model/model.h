@@ -16,6 +16,7 @@
 typedef struct ar_layer {
     ar_linear linear[AR_SLOT_COUNT];
     ar_norm norm[AR_SLOT_COUNT];
+    ar_linear *expert; /* [experts, AR_EXPERT_PARTS] where the MLP is experts; NULL: it is dense */
     ar_activation activation;
     float xielu[4]; /* alpha_p, alpha_n, beta, eps as the files have them */
     float scale;    /* of attention's scores */
@@ -61,6 +62,7 @@ struct ar_model {
     float *ones;    /* the widest head of them, */
     ar_norm v_norm; /* which is this norm's weight; none where values are not normed */
     ar_layer *layers;
+    ar_linear *experts; /* of all layers */
     ar_norm norm;
     ar_linear head;
 };
@@ -92,6 +94,8 @@ size_t ar__model_file_bytes(const ar_model *m);
 /* Names the first base tensor that holds NaN or infinity, or returns NULL. */
 const char *ar__model_find_nonfinite(const ar_model *m);
 
+/* What the files call a module's weight, without `.weight`; NULL where they have it in a tensor with others, or nothing says. */
+const char *ar__model_file_name(const ar_model *m, size_t module);
 /* Writes config.json, the weights (in m->dtype) and the tokenizer's files as a Hugging Face folder. */
 ar_status ar__model_save(const ar_model *m, const char *dir, const char *tokenizer_dir, ar_error *err);
 

@@ -6,6 +6,7 @@
 
 #include "base/fail.h"
 #include "base/size.h"
+#include "model/experts.h"
 #include "model/forward.h"
 #include "model/ple.h"
 
@@ -88,15 +89,22 @@ static void place_attention_acts(ar_pass *p, ar_acts *a, size_t layer) {
     for (int s = AR_SLOT_QKV; s <= AR_SLOT_O; s++) a->su[s] = place_su(p, layer, (ar_slot)s);
 }
 
-static void place_mlp_acts(ar_pass *p, ar_acts *a, size_t layer) {
+static void place_dense_acts(ar_pass *p, ar_acts *a, size_t layer) {
     size_t ff = widths_of(p, layer).ff, floats = p->spec.tokens * ff;
     bool fused = ar__arch_has(&p->model->arch, AR_SLOT_GATE_UP);
     a->gate = fused || ar__arch_has(&p->model->arch, AR_SLOT_GATE) ? ar__arena_f32(&p->arena, fused ? 2 * floats : floats) : NULL;
     a->up = fused ? a->gate + ff : ar__arena_f32(&p->arena, floats);
-    bool out = ar__arch_has(&p->model->arch, AR_SLOT_MLP_OUT_NORM);
-    a->down = out ? ar__arena_f32(&p->arena, p->spec.tokens * (size_t)p->model->arch.dim) : NULL;
+}
+
+static void place_mlp_acts(ar_pass *p, ar_acts *a, size_t layer) {
+    const ar_arch *ar = &p->model->arch;
+    bool any = layer == SIZE_MAX, dense = !ar->experts || (any ? ar__arch_has(ar, AR_SLOT_UP) : ar__layer_is_dense(ar, (int64_t)layer));
+    if (dense) place_dense_acts(p, a, layer);
+    if (ar->experts && (any || !dense)) ar__experts_place_acts(p, a, layer);
+    bool out = ar__arch_has(ar, AR_SLOT_MLP_OUT_NORM);
+    a->down = out ? ar__arena_f32(&p->arena, p->spec.tokens * (size_t)ar->dim) : NULL;
     a->rstd_down = out ? ar__arena_f32(&p->arena, p->spec.tokens) : NULL;
-    for (int s = AR_SLOT_GATE_UP; s <= AR_SLOT_DOWN; s++) a->su[s] = place_su(p, layer, (ar_slot)s);
+    for (int s = AR_SLOT_GATE_UP; s <= AR_SLOT_SHARED_MIX; s++) a->su[s] = place_su(p, layer, (ar_slot)s);
     ar__ple_place_acts(p, a);
     for (int s = AR_SLOT_PLE_GATE; s <= AR_SLOT_PLE_PROJECTION; s++) a->su[s] = place_su(p, layer, (ar_slot)s);
 }
@@ -106,7 +114,8 @@ static void borrow_mlp(ar_acts *a, const ar_acts *from) {
     a->up = from->up;
     a->down = from->down;
     a->rstd_down = from->rstd_down;
-    for (int s = AR_SLOT_GATE_UP; s <= AR_SLOT_DOWN; s++) a->su[s] = from->su[s];
+    a->experts = from->experts;
+    for (int s = AR_SLOT_GATE_UP; s <= AR_SLOT_SHARED_MIX; s++) a->su[s] = from->su[s];
     ar__ple_borrow_acts(a, from);
 }
 
@@ -269,7 +278,8 @@ static void place(ar_pass *p) {
     ar_mark shared = ar__arena_mark(&p->arena);
     place_attention(p);
     ar__arena_reset(&p->arena, shared);
-    p->act = ar__arena_f32(&p->arena, p->spec.tokens * widths_of(p, SIZE_MAX).ff);
+    p->act = ar__arena_f32(&p->arena, p->spec.tokens * ar__max(widths_of(p, SIZE_MAX).ff, ar__widest_mlp(&p->model->arch)));
+    ar__experts_place(p);
     ar__arena_reset(&p->arena, kept);
     place_head(p);
 }

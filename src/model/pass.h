@@ -32,6 +32,16 @@ typedef struct ar_pass_spec {
 /* What a layer keeps from forward to backward.  A layer below the lowest that trains keeps nothing. */
 typedef enum ar_level { AR_LEVEL_NOTHING, AR_LEVEL_X, AR_LEVEL_ATTENTION, AR_LEVEL_ALL } ar_level;
 
+/* What a layer keeps whose MLP is experts (model/experts.h).  Picks: a row as one of its experts sees it, in the order of the experts. */
+typedef struct ar_expert_acts {
+    float *logits, *weight; /* [T, experts]; [T, used] of those chosen */
+    int32_t *chosen;
+    float *gate, *up;                     /* [T * used, expert_ff] by pick */
+    float *shared_gate, *shared_up, *mix; /* [T, shared_ff]; [T] its weight */
+    float *su[AR_EXPERT_PARTS];           /* by pick, rank[part] floats for each */
+    size_t rank[AR_EXPERT_PARTS];
+} ar_expert_acts;
+
 /* Activations of one layer. */
 typedef struct ar_acts {
     float *x;         /* [T, dim] its input */
@@ -44,6 +54,7 @@ typedef struct ar_acts {
     float *rstd_o, *rstd_down;                /* of these norms */
     float *y, *ple_gate, *ple_out, *rstd_ple; /* of per-layer embeddings: model/ple.h */
     float *su[AR_SLOT_COUNT];                 /* s A x of each site, for slots that carry pairs */
+    ar_expert_acts experts;
 } ar_acts;
 
 /* Keys and values of several sequences, per layer, after RoPE.  A sequence begins anew when its past is set to 0. */
@@ -84,6 +95,15 @@ typedef struct ar_attention_memory {
     size_t block_count;
 } ar_attention_memory;
 
+/* The experts': of one layer at a time. */
+typedef struct ar_expert_memory {
+    ar_routes routes;
+    float *weight, *dweight; /* by pick; of the shared expert by row */
+    float *dchosen;          /* [T, used] */
+    float *x, *y, *dh;       /* [T, dim] one expert's rows; the sum of the gradients */
+    float *plain;            /* the MLP's product without its weight */
+} ar_expert_memory;
+
 /* The head's: a chunk of supervised rows, in pieces of samples (model/head.c). */
 typedef struct ar_head_memory {
     size_t piece, most; /* rows of a piece; of a chunk, at most */
@@ -107,6 +127,7 @@ typedef struct ar_pass {
     int32_t *position;              /* [T] where positions have embeddings */
     ar_attention_memory attention;
     ar_head_memory head;
+    ar_expert_memory experts;
     ar_tail tail;
     ar_linear_scratch linear;
     ar_rope rope[AR_ROPES];

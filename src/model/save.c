@@ -20,6 +20,15 @@ static const void *turn(void **memory, const void *data, ar_dtype type, size_t r
     return to;
 }
 
+const char *ar__model_file_name(const ar_model *m, size_t module) {
+    const char *path = m->modules[module].path;
+    bool expert = module >= ar__module_experts(&m->arch), router = m->modules[module].is_parameter;
+    if (!path || (!expert && !router)) return path;
+    const ar_base_weight *w = m->base ? ar__base_find(m->base, path) : NULL;
+    if (!m->base) return m->arch.names->renamed_experts ? NULL : path;
+    return w && w->dims == 2 ? w->site : NULL;
+}
+
 static ar_status add_tensor(ar_st_writer *w, const ar_model *m, size_t i, const char *suffix, const ar_weight *from, void **rounded,
                             ar_error *err) {
     ar_buf name = {0};
@@ -35,7 +44,9 @@ static ar_status add_tensor(ar_st_writer *w, const ar_model *m, size_t i, const 
         type = m->dtype;
     }
     if (turned && !(data = turn(rounded, data, type, from->rows, from->cols))) return ar__fail_memory(err, m->modules[i].path);
-    ar__buf_printf(&name, "%s%s", m->modules[i].path, suffix);
+    const char *path = ar__model_file_name(m, i);
+    if (!path) return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: one of several experts in a tensor, which is not written", m->modules[i].path);
+    ar__buf_printf(&name, "%s%s", path, suffix);
     ar_status s = name.failed ? ar__fail_memory(err, m->modules[i].path)
                               : ar__st_writer_add(w, name.data, type, from->cols == 1 ? 1 : 2, shape, data, err);
     ar__buf_release(&name);

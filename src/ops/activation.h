@@ -27,4 +27,8 @@ typedef void ar_activation_bwd_fn(const ar_runtime *rt, const ar_activation *f, 
 /* x = cap tanh(x / cap), where there is a cap (0: none). */
 typedef void ar_softcap_fn(const ar_runtime *rt, float *x, double cap, size_t rows, size_t n);
 
+/* x cut to ± limit, where there is one (0: none); and dx = 0 where x stands at it or beyond. */
+typedef void ar_clip_fn(const ar_runtime *rt, float *x, double limit, size_t n);
+typedef void ar_clip_bwd_fn(const ar_runtime *rt, float *dx, const float *x, double limit, size_t n);
+
 #endif

@@ -15,6 +15,7 @@
 #include "ops/activation.h"
 #include "ops/attention.h"
 #include "ops/embedding.h"
+#include "ops/experts.h"
 #include "ops/linear.h"
 #include "ops/loss.h"
 #include "ops/magnitude.h"
@@ -27,12 +28,13 @@
 /* clang-format off */
 #define AR_EACH_OP(X) \
     X(norm_fwd) X(norm_fwd_add) X(norm_again) X(norm_bwd) \
-    X(activation_fwd) X(activation_bwd) X(softcap) \
+    X(activation_fwd) X(activation_bwd) X(softcap) X(clip) X(clip_bwd) \
     X(rope_fill) X(rope_apply) \
     X(attention_scratch) X(attention_fwd) X(attention_bwd) \
     X(linear_fwd) X(linears_fwd) X(linear_su) X(linear_bwd) \
     X(embedding_fwd) X(embedding_bwd) \
     X(cross_entropy) \
+    X(route_fwd) X(route_bwd) X(rows_add) X(rows_weigh) X(rows_weigh_bwd) X(sigmoid_fwd) X(sigmoid_bwd) \
     X(add) X(scale) X(multiple) X(zero_rows) X(rows_take) X(rows_put) X(rows_spread) X(columns_put) X(columns_take) X(rows_store) X(qkv_split) X(qkv_join) \
     X(update) X(grad_norm) X(zero_grads) X(join_grads) X(zero_bytes) \
     X(weight_norms) X(update_norms) X(row_squares) X(row_norms_measure) X(dora_gains)

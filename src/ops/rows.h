@@ -28,6 +28,7 @@ typedef struct ar_rows {
     const size_t *start;    /* samples + 1 offsets */
     const size_t *position; /* of each row in its sample, where rows were left out; NULL: 0, 1, 2, … in each */
     bool decoding;          /* samples of one row each may take the vector path: faster, other rounding */
+    bool some;              /* of samples of one row each, those of some were left out: they still may */
     const uint64_t *key;    /* per sample: its place in the training stream, for dropout; NULL outside training */
     const ar_segment *segments;
     size_t segment_count;

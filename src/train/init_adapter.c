@@ -11,7 +11,7 @@
 
 /* With the base, by which modules are named.  log NULL: whoever opens it again speaks. */
 static ar_status open_source(ar_adapter **out, const ar_course_options *o, const ar_log *log, ar_error *err) {
-    ar_adapter_options how = {.model = o->model, .log = log ? log->fn : NULL, .log_user = log ? log->user : NULL};
+    ar_adapter_options how = {.model = o->model, .keeps_stacks = true, .log = log ? log->fn : NULL, .log_user = log ? log->user : NULL};
     return ar_adapter_open(out, o->init_adapter, &how, err);
 }
 
@@ -89,6 +89,16 @@ ar_status ar__init_adapter_template(char **text, bool *turns, const ar_course_op
     return s;
 }
 
+/* Of a stack's pairs the stack, once. */
+static bool add_target(ar_strings *list, const ar_pair *p) {
+    if (!ar__pair_in_stack(p)) return ar__strings_add(list, p->site);
+    if (p->expert) return true;
+    char *stack = ar__strndup(p->site, (size_t)(strrchr(p->site, '[') - p->site));
+    bool ok = stack && ar__strings_add(list, stack);
+    free(stack);
+    return ok;
+}
+
 ar_status ar__init_adapter_settings(ar_adapter_settings *s, const ar_train_options *o, bool own_strengths, ar_error *err) {
     ar_adapter *from = NULL;
     ar_status st = open_source(&from, &o->course, NULL, err);
@@ -97,7 +107,7 @@ ar_status ar__init_adapter_settings(ar_adapter_settings *s, const ar_train_optio
     if (!o->learner.targets) { /* exact paths, which are sites whatever the layers */
         free(s->targets.regex);
         s->targets.regex = NULL;
-        for (size_t i = 0; ok && i < from->pair_count; i++) ok = ar__strings_add(&s->targets.list, from->pair[i].site);
+        for (size_t i = 0; ok && i < from->pair_count; i++) ok = add_target(&s->targets.list, &from->pair[i]);
     }
     if (ok && own_strengths && !s->rank_pattern.count && !s->alpha_pattern.count)
         ok = copy_patterns(&s->rank_pattern, &from->settings.rank_pattern) &&

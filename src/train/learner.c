@@ -2,6 +2,7 @@
 #include "train/learner.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,15 +12,6 @@
 #include "train/pairs.h"
 #include "train/settings.h"
 #include "train/start.h"
-
-/* The modules that exist, without the record's empty slots. */
-static ar_module *listed_modules(int *count, const ar_model *m) {
-    ar_module *list = ar__alloc(m->module_count, sizeof *list);
-    *count = 0;
-    for (size_t i = 0; list && i < m->module_count; i++)
-        if (m->modules[i].path) list[(*count)++] = m->modules[i];
-    return list;
-}
 
 /* Whole tensors start as the base's. */
 static void fill_wholes(ar_learner *l) {
@@ -49,6 +41,12 @@ static ar_status check_layers(const ar_adapter_settings *s, const ar_arch *a, ar
     return AR_OK;
 }
 
+/* What a pattern is matched against: of stacked experts the parameter.  Cut short, it is of no module that there is. */
+static const char *pattern_path(char *out, size_t size, const ar_pair *p) {
+    snprintf(out, size, "%.*s", ar__pair_in_stack(p) ? (int)strcspn(p->site, "[") : (int)strlen(p->site), p->site);
+    return out;
+}
+
 /* Of several patterns that match a site the first counts. */
 static ar_status check_pattern(const char *option, const ar_patterns *patterns, const ar_pattern_set *set, size_t k, const ar_adapter *ad,
                                ar_error *err) {
@@ -57,9 +55,11 @@ static ar_status check_pattern(const char *option, const ar_patterns *patterns, 
     for (size_t i = 0; !counts && i < ad->pair_count; i++) {
         bool hit = false;
         size_t first = 0;
-        ar_status s = ar__regex_match(&hit, NULL, set->regex[k], ad->pair[i].site, err);
+        char path[512];
+        pattern_path(path, sizeof path, &ad->pair[i]);
+        ar_status s = ar__regex_match(&hit, NULL, set->regex[k], path, err);
         for (bool other = false; !s && hit && first < k && !other; first += !other)
-            s = ar__regex_match(&other, NULL, set->regex[first], ad->pair[i].site, err);
+            s = ar__regex_match(&other, NULL, set->regex[first], path, err);
         if (s) return s;
         meets = meets || hit;
         counts = hit && first == k;
@@ -86,20 +86,20 @@ static ar_status check_patterns(const char *option, const ar_patterns *patterns,
 static ar_status make_adapter(ar_learner *l, ar_error *err) {
     static const char *const defaults[] = {"q_proj", "v_proj"};
     ar_adapter_settings settings;
-    int count;
+    int count = 0;
     ar_status s = ar__train_adapter_settings(&settings, &l->o, err);
     if (!s && l->o.course.init_adapter &&
         (s = ar__init_adapter_settings(&settings, &l->o, !l->asked.learner.rank_given && !l->asked.learner.alpha_given, err)))
         ar__settings_release(&settings);
     if (s) return s;
     ar__start_settings(&settings, &l->course->init);
-    ar_module *modules = listed_modules(&count, l->course->model);
-    s = check_layers(&settings, &l->course->model->arch, err);
-    if (!s && modules) s = ar__targets_check_names(&settings, &(ar_module_list){modules, count, NULL, 0}, err);
-    if (!s)
-        s = modules ? ar__adapter_build(&l->adapter, &settings, modules, count, defaults, 2, l->o.learner.seed, l->course->rt->threads, err)
-                    : ar__fail_memory(err, "modules");
-    free(modules);
+    const ar_model *m = l->course->model;
+    ar_module *modules = NULL;
+    s = check_layers(&settings, &m->arch, err);
+    if (!s) s = ar__arch_targets(&modules, &count, m->modules, &m->arch, l->o.course.init_adapter && !l->o.learner.targets, err);
+    if (!s) s = ar__targets_check_names(&settings, &(ar_module_list){modules, count, NULL, 0}, err);
+    if (!s) s = ar__adapter_build(&l->adapter, &settings, modules, count, defaults, 2, l->o.learner.seed, l->course->rt->threads, err);
+    ar__targets_free(modules, count);
     if (!s && l->o.learner.rank_patterns.count) s = check_patterns("rank-pattern", &settings.rank_pattern, l->adapter, err);
     if (!s && l->o.learner.alpha_patterns.count) s = check_patterns("alpha-pattern", &settings.alpha_pattern, l->adapter, err);
     ar__settings_release(&settings);
@@ -144,6 +144,13 @@ static ar_status open_trainables(ar_learner *l, ar_error *err) {
     if (l->o.learner.method == AR_METHOD_FULL && m->base && ar__base_info(m->base)->is_gguf)
         return ar__fail(err, AR_ERR_UNSUPPORTED,
                         "%s: method full writes a Hugging Face folder and wants one to begin with, found a GGUF file", m->path);
+    for (size_t i = 0; l->o.learner.method == AR_METHOD_FULL && i < m->module_count; i++)
+        if (m->modules[i].path && !ar__model_file_name(m, i))
+            return ar__fail(
+                err, AR_ERR_UNSUPPORTED,
+                "%s: method full writes the base's tensors, and those of '%s' would stand among other experts' or under another name; "
+                "train an adapter",
+                m->path, m->modules[i].path);
     if (l->o.learner.method == AR_METHOD_FULL) return ar__trainables_from_model(&l->list, l->course->model, moments, err);
     ar_status s = make_adapter(l, err);
     if (!s && l->o.learner.init_scale > 0.0 && l->o.learner.init_scale != 1.0) scale_start(l->adapter, l->o.learner.init_scale);
@@ -215,8 +222,10 @@ ar_status ar__learner_open_scales(ar_learner *l, ar_course *c, const ar_train_op
 }
 
 void ar__learner_close(ar_learner *l) {
-    for (size_t i = 0; l->borrows && l->attachment && i < l->adapter->pair_count; i++)
+    for (size_t i = 0; l->borrows && l->attachment && i < l->adapter->pair_count; i++) {
         l->attachment->ops[l->attachment->module[i]].dscale = NULL;
+        if (l->attachment->second[i] != SIZE_MAX) l->attachment->ops[l->attachment->second[i]].dscale = NULL;
+    }
     if (l->borrows) {
         l->attachment = NULL;
         l->adapter = NULL;

@@ -83,8 +83,7 @@ static void say_of_noise(ar_remarks *out, const ar_learner *l) {
     size_t n = 0;
     double *ratio = ar__alloc(l->adapter->pair_count, sizeof *ratio);
     for (size_t i = 0; ratio && i < l->adapter->pair_count; i++) {
-        size_t at = ar__model_find(m, l->adapter->pair[i].site);
-        double noise = at == SIZE_MAX ? 0.0 : m->owned[at].noise;
+        double noise = m->owned[l->attachment->module[i]].noise;
         if (noise > 0.0) ratio[n++] = l->site_strength[i] / noise;
     }
     if (n) {

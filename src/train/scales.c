@@ -8,10 +8,11 @@
 #include "base/fail.h"
 #include "base/mem.h"
 
+/* The experts of a stack are one site: a file has one alpha for them. */
 static void name_group(char *out, size_t size, const char *site, ar_scale_groups groups) {
     switch (groups) {
-    case AR_SCALES_BY_SITE: snprintf(out, size, "%s", site); break;
-    case AR_SCALES_BY_ROLE: snprintf(out, size, "%s", ar__site_role(site)); break;
+    case AR_SCALES_BY_SITE: snprintf(out, size, "%.*s", (int)strcspn(site, "["), site); break;
+    case AR_SCALES_BY_ROLE: snprintf(out, size, "%.*s", (int)strcspn(ar__site_role(site), "["), ar__site_role(site)); break;
     case AR_SCALES_BY_LAYER:
         if (ar__site_layer(site) < 0)
             snprintf(out, size, "%s", site);
@@ -37,8 +38,9 @@ ar_status ar__scales_open(ar_scales *out, ar_attachment *at, ar_scale_groups gro
                        .name = ar__alloc(n, sizeof *out->name),
                        .group = ar__alloc(n, sizeof *out->group),
                        .start = ar__alloc(n, sizeof *out->start),
-                       .slope = ar__alloc(n, sizeof *out->slope)};
-    bool ok = out->delta && out->name && out->group && out->start && out->slope;
+                       .slope = ar__alloc(n, sizeof *out->slope),
+                       .second = ar__alloc(n, sizeof *out->second)};
+    bool ok = out->delta && out->name && out->group && out->start && out->slope && out->second;
     for (size_t i = 0; ok && i < n; i++) {
         char name[512];
         name_group(name, sizeof name, ad->pair[i].site, groups);
@@ -47,6 +49,7 @@ ar_status ar__scales_open(ar_scales *out, ar_attachment *at, ar_scale_groups gro
         out->group[i] = (uint32_t)g;
         out->start[i] = ad->pair[i].scale;
         at->ops[at->module[i]].dscale = &out->slope[i];
+        if (at->second[i] != SIZE_MAX) at->ops[at->second[i]].dscale = &out->second[i];
     }
     if (ok) return AR_OK;
     ar__scales_release(out);
@@ -60,16 +63,20 @@ void ar__scales_release(ar_scales *s) {
     free(s->group);
     free(s->start);
     free(s->slope);
+    free(s->second);
     *s = (ar_scales){0};
 }
 
-void ar__scales_zero(ar_scales *s, const ar_attachment *at) { memset(s->slope, 0, at->adapter->pair_count * sizeof *s->slope); }
+void ar__scales_zero(ar_scales *s, const ar_attachment *at) {
+    memset(s->slope, 0, at->adapter->pair_count * sizeof *s->slope);
+    memset(s->second, 0, at->adapter->pair_count * sizeof *s->second);
+}
 
 void ar__scales_gather(float *grad, const ar_scales *s, const ar_attachment *at) {
     for (size_t g = 0; g < s->count; g++) {
         double sum = 0.0;
         for (size_t i = 0; i < at->adapter->pair_count; i++)
-            if (s->group[i] == g) sum += s->start[i] * s->slope[i];
+            if (s->group[i] == g) sum += s->start[i] * (s->slope[i] + s->second[i]);
         grad[g] += (float)sum;
     }
 }
@@ -80,7 +87,7 @@ void ar__scales_apply(const ar_scales *s, ar_attachment *at, ar_pair_op *others)
         double scale = s->start[i] * (1.0 + (double)s->delta[s->group[i]]);
         p->alpha = ar__policy_alpha(p->policy, scale, p->rank);
         p->scale = ar__policy_scale(p->policy, p->alpha, p->rank); /* what a reader of alpha computes */
-        at->ops[at->module[i]].scale = p->scale;
-        if (others) others[at->module[i]].scale = p->scale;
+        ar__attach_set_scale(at, at->ops, i, p->scale);
+        if (others) ar__attach_set_scale(at, others, i, p->scale);
     }
 }

@@ -16,7 +16,8 @@ typedef struct ar_scales {
     char **name;     /* [count]: "model.layers.0.self_attn.q_proj", "q_proj", "layer 0", "all" */
     uint32_t *group; /* [pairs] */
     double *start;   /* [pairs] */
-    double *slope;   /* [pairs] dL/ds, added to by the ops */
+    double *slope;   /* [pairs] dL/ds, added to by the ops; */
+    double *second;  /* [pairs] the part of the second linear at which a pair stands */
 } ar_scales;
 
 /* Over the pairs of an attachment, whose ops then add to the slopes. */

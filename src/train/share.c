@@ -31,7 +31,8 @@ static ar_status check_learner(const ar_learner *l, ar_error *err) {
             return ar__fail(err, AR_ERR_UNSUPPORTED,
                             "rank: found %d, over several ranks it is at most %d: wider gradients are summed otherwise", p->rank,
                             AR_GEMM_NARROW);
-        if (!ar__model_linear((ar_model *)(uintptr_t)m, module) || module == ar__module_head(&m->arch))
+        bool linear = ar__model_linear((ar_model *)(uintptr_t)m, module) && module < ar__module_experts(&m->arch);
+        if (!linear || module == ar__module_head(&m->arch))
             return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: pairs there do not train over several ranks; leave it out with --exclude",
                             p->site);
     }

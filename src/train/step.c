@@ -124,7 +124,7 @@ static void warm_up(ar_learner *l) {
     int64_t steps = l->o.learner.alpha_warmup;
     double share = l->step + 1 < steps ? (double)(l->step + 1) / (double)steps : 1.0;
     for (size_t i = 0; steps && l->attachment && i < l->adapter->pair_count; i++)
-        l->attachment->ops[l->attachment->module[i]].scale = share * l->adapter->pair[i].scale;
+        ar__attach_set_scale(l->attachment, l->attachment->ops, i, share * l->adapter->pair[i].scale);
 }
 
 ar_status ar__learners_gradients(ar_course *c, ar_learner *const *learners, size_t count, ar_error *err) {

@@ -25,6 +25,19 @@ void ar__learner_measure_rank(ar_learner *l) {
     }
 }
 
+/* Of experts' gate and up together the two are one matrix. */
+static void measure_weights(ar_learner *l, size_t n) {
+    const ar_runtime *rt = l->course->rt;
+    rt->ops->weight_norms(rt, l->weight_norm, l->weights, n);
+    for (size_t i = 0; i < n; i++) {
+        double second;
+        if (l->attachment->second[i] == SIZE_MAX) continue;
+        ar_weight w = ar__model_weight(l->course->model, l->attachment->second[i]);
+        rt->ops->weight_norms(rt, &second, &w, 1);
+        l->weight_norm[i] = hypot(l->weight_norm[i], second);
+    }
+}
+
 double ar__learner_strength(ar_learner *l) {
     const ar_runtime *rt = l->course->rt;
     const ar_model *m = l->course->model;
@@ -33,9 +46,9 @@ double ar__learner_strength(ar_learner *l) {
     for (size_t i = 0; i < n; i++) {
         const ar_pair *p = &l->adapter->pair[i];
         l->factors[i] = (ar_factors){p->a, p->b, (size_t)p->rank, (size_t)p->n_in, (size_t)p->n_out};
-        l->weights[i] = ar__model_weight(m, ar__model_find(m, p->site));
+        l->weights[i] = ar__model_weight(m, l->attachment->module[i]);
     }
-    if (n && l->weight_norm[0] < 0.0) rt->ops->weight_norms(rt, l->weight_norm, l->weights, n);
+    if (n && l->weight_norm[0] < 0.0) measure_weights(l, n);
     rt->ops->update_norms(rt, l->site_strength, l->factors, n);
     for (size_t i = 0; i < n; i++) {
         l->site_strength[i] = fabs(l->adapter->pair[i].scale) * l->site_strength[i] / (l->weight_norm[i] > 0.0 ? l->weight_norm[i] : 1.0);

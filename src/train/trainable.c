@@ -41,8 +41,9 @@ static ar_status add(ar_trainables *t, const char *path, const char *suffix, ar_
 /* The layer whose backward is the last that adds to its gradient; of what stands behind the layers their number, of what is done when all
  * layers are -1. */
 static int reach(ar_trainables *t, const ar_model *m, size_t module) {
-    bool embedding = module == 0 || module == ar__module_positions(&m->arch), ple = module >= ar__module_ple_table(&m->arch);
-    int layer = embedding || ple ? 0 : module >= ar__module_norm(&m->arch) ? (int)m->arch.layers : (int)((module - 1) / AR_SLOT_COUNT);
+    bool embedding = module == 0 || module == ar__module_positions(&m->arch);
+    bool ple = module >= ar__module_ple_table(&m->arch) && module <= ar__module_ple_norm(&m->arch);
+    int layer = embedding || ple ? 0 : m->modules[module].layer < 0 ? (int)m->arch.layers : m->modules[module].layer;
     if (embedding) t->embed = true;
     if (ple) t->ple = true;
     if (layer < t->lowest_layer) t->lowest_layer = layer;
@@ -63,23 +64,33 @@ static ar_status add_columns(ar_trainables *t, const ar_pair *p, size_t learned,
     return AR_OK;
 }
 
-static ar_status add_pair(ar_trainables *t, ar_attachment *at, ar_pair *p, double lr_ratio, bool moments, ar_error *err) {
-    size_t module = ar__model_find(at->model, p->site);
+/* A of experts' gate and up together has two sources, as a tied tensor. */
+static void share_a(ar_trainables *t, ar_attachment *at, size_t i) {
+    ar_trainable *x = &t->at[t->count - 1];
+    x->grad_tied = ar__arena_f32(&t->state, x->count);
+    at->ops[at->second[i]].da = x->grad_tied;
+}
+
+static ar_status add_pair(ar_trainables *t, ar_attachment *at, size_t i, double lr_ratio, bool moments, ar_error *err) {
+    ar_pair *p = &at->adapter->pair[i];
+    size_t module = at->module[i];
     ar_pair_op *op = &at->ops[module];
     size_t learned = ar__pair_learned(op), n_out = (size_t)p->n_out, first = t->count;
     ar_status s = add(t, p->site, ".lora_A", AR_ROLE_A, p->a, learned * (size_t)p->n_in, 1.0, moments, err);
     if (s) return s;
     op->da = t->at[t->count - 1].grad;
+    if (at->second[i] != SIZE_MAX) share_a(t, at, i);
     s = op->frozen ? add_columns(t, p, learned, lr_ratio, moments, err)
                    : add(t, p->site, ".lora_B", AR_ROLE_B, p->b, learned * n_out, lr_ratio, moments, err);
     if (s) return s;
     op->db = t->at[t->count - 1].grad;
+    if (at->second[i] != SIZE_MAX) at->ops[at->second[i]].db = op->db + at->model->modules[module].n_out * op->rank;
     if (p->magnitude) {
         if ((s = add(t, p->site, ".lora_magnitude_vector", AR_ROLE_MAGNITUDE, p->magnitude, (size_t)p->n_out, 1.0, moments, err))) return s;
         op->dmagnitude = t->at[t->count - 1].grad;
     }
     int layer = reach(t, at->model, module);
-    for (size_t i = first; i < t->count; i++) t->at[i].layer = layer;
+    for (; first < t->count; first++) t->at[first].layer = layer;
     return AR_OK;
 }
 
@@ -130,7 +141,8 @@ static size_t adapter_state(const ar_attachment *at, size_t copies, bool held) {
         const ar_pair *p = &ad->pair[i];
         const ar_pair_op *op = &at->ops[at->module[i]];
         size_t learned = ar__pair_learned(op);
-        bytes += state_bytes(learned * (size_t)p->n_in, copies) + state_bytes(learned * (size_t)p->n_out, copies + (held && op->frozen));
+        bytes += state_bytes(learned * (size_t)p->n_in, copies + (held && at->second[i] != SIZE_MAX)) +
+                 state_bytes(learned * (size_t)p->n_out, copies + (held && op->frozen));
         if (p->magnitude) bytes += state_bytes((size_t)p->n_out, copies);
     }
     for (size_t i = 0; i < ad->whole_count; i++) bytes += state_bytes(ad->whole[i].count, copies);
@@ -161,8 +173,7 @@ ar_status ar__trainables_from_adapter(ar_trainables *out, ar_model *m, ar_attach
     *out = (ar_trainables){.lowest_layer = (int)m->arch.layers};
     size_t grads = (what->pairs ? adapter_state(at, 1, false) : 0) + scales / copies;
     ar_status s = reserve(out, m->rt, grads, (what->pairs ? adapter_state(at, copies, true) : 0) + scales, err);
-    for (size_t i = 0; !s && what->pairs && i < ad->pair_count; i++)
-        s = add_pair(out, at, &at->adapter->pair[i], what->lr_ratio, what->moments, err);
+    for (size_t i = 0; !s && what->pairs && i < ad->pair_count; i++) s = add_pair(out, at, i, what->lr_ratio, what->moments, err);
     for (size_t i = 0; !s && what->pairs && i < ad->whole_count; i++) s = add_whole(out, m, &ad->whole[i], what->moments, err);
     if (!s && what->scales) s = add_scales(out, at, what->scales, what->moments, err);
     if (s) ar__trainables_release(out);

@@ -115,7 +115,8 @@ ar_status ar__base_gguf_read(ar_base *base, ar_error *err) {
     if (s) return s;
     info->model_type = base->model_type = ar__strndup(arch.at, arch.len);
     if (!base->model_type) return ar__fail_memory(err, base->path);
-    info->names = ar__names_for_gguf(base->model_type);
+    bool mixtral = !strcmp(base->model_type, "llama") && gguf_number(base, "expert_count") > 0;
+    info->names = mixtral ? ar__names_for_model_type("mixtral") : ar__names_for_gguf(base->model_type);
     info->heads = gguf_number(base, "attention.head_count");
     info->kv_heads = gguf_number(base, "attention.head_count_kv");
     if (!info->kv_heads) info->kv_heads = info->heads;

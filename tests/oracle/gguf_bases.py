@@ -165,6 +165,27 @@ def trained_quantised():
     return f"moved {moved:.1e}, llama.cpp differs by {off:.1e}, without adapter by {base:.1e}"
 
 
+def experts(name):
+    """Pairs on experts and routers, trained on the folder: run over the file, and as a GGUF adapter by llama.cpp."""
+    folder, file, out, lent = path(name), path(name + ".gguf"), path(name + "-a"), path(name + "-a.gguf")
+    if not os.path.exists(file):
+        bases.make(name, folder, config=CASES[name])
+        shutil.copy(os.path.join(os.path.dirname(VOCABULARY), "tokenizer.json"), folder)
+        convert(name, folder, file)
+    plain, ours = score(folder), train(folder, out)
+    ask("convert", out, lent, "--to", "gguf", "--model", folder)
+    same = max(np.abs(score(b, "--adapter", a) - ours).max() for b in (folder, file) for a in (out, lent))
+    moved = np.abs(ours - plain).max()
+    assert same <= 2e-5 < 0.01 < moved, f"adapter and GGUF adapter, folder and GGUF base: {same:.1e} apart, moved {moved:.1e}"
+    if llama.missing():
+        return f"moved {moved:.1e}"
+    judge = llama.ask(file, IDS, [(None, 1), (lent, 1)])[1]
+    assert not isinstance(judge, str), f"llama.cpp: {judge}"
+    off = np.abs(judge - ours).max()
+    assert off <= 1e-3, f"moved {moved:.1e}, llama.cpp differs by {off:.1e}"
+    return f"moved {moved:.1e}, llama.cpp differs by {off:.1e}"
+
+
 def merged():
     """merge --check runs both GGUF files: in F32 they agree; in Q8_0 a rescued file is nearer than one without."""
     source, small, adapter = wide()[1], path("wide-Q8_0.gguf"), path("to-merge")
@@ -209,6 +230,8 @@ if len(sys.argv) < 2:
     check("gguf base merged", merged)
     check("gguf base in Q4_K and Q6_K: trained, and run by llama.cpp", trained_quantised)
     check("gguf adapters on gemma4_text", lent, "gemma4_text")
+for one in [x for x in ("mixtral", "qwen3_moe", "olmoe") if x in (sys.argv[1:] or CASES)]:
+    check(f"gguf base: {one}, pairs on experts", experts, one)
 for one in sys.argv[1:] or CASES:
     check(f"gguf base: {one}", compare, one)
 finish(WORK)

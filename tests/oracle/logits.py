@@ -34,9 +34,10 @@ GEMMA4_KV = dict(GEMMA4, hidden_size_per_layer_input=0, attention_k_eq_v=True, n
 GPT2 = dict(n_embd=48, n_layer=3, n_head=4, n_positions=64, vocab_size=300, bos_token_id=1, eos_token_id=2)
 
 
-def case(name, config, dtype="float32", length=50, old=False, sharded=False, bare=False, hub=False):
-    """bare: the file leaves out what has a default; hub: gemma 4 as it is published, not as transformers saves it."""
-    return dict(name=name, config=config, dtype=dtype, length=length, old=old, sharded=sharded, bare=bare, hub=hub)
+def case(name, config, dtype="float32", length=50, old=False, sharded=False, bare=False, hub=False, stacked=False):
+    """bare: the file leaves out what has a default; hub: gemma 4 as it is published, not as transformers saves it; stacked: the file holds the experts
+    as the model does."""
+    return dict(name=name, config=config, dtype=dtype, length=length, old=old, sharded=sharded, bare=bare, hub=hub, stacked=stacked)
 
 
 CASES = [
@@ -126,6 +127,22 @@ CASES = [
     case("gemma4_text, window past the blocks, no cap", tf.Gemma4TextConfig(**dict(GEMMA4_SHARED, sliding_window=70, max_position_embeddings=256,
          final_logit_softcapping=None, tie_word_embeddings=False)), length=200),
     case("gemma3_text, a pattern of 3", tf.Gemma3TextConfig(**SIZES, head_dim=16, sliding_window=9, sliding_window_pattern=3)),
+    case("mixtral", tf.MixtralConfig(**SIZES, num_local_experts=5, num_experts_per_tok=2)),
+    case("mixtral, window, sharded, bfloat16", tf.MixtralConfig(**SIZES, num_local_experts=4, num_experts_per_tok=3, sliding_window=9), dtype="bfloat16", sharded=True),
+    case("mixtral, stacked", tf.MixtralConfig(**SIZES, num_local_experts=5, num_experts_per_tok=2), stacked=True),
+    case("qwen2_moe", tf.Qwen2MoeConfig(**SIZES, num_experts=6, num_experts_per_tok=2, moe_intermediate_size=20, shared_expert_intermediate_size=36)),
+    case("qwen2_moe, dense layers, windows, renormalised", tf.Qwen2MoeConfig(**dict(SIZES, num_hidden_layers=5), num_experts=7, num_experts_per_tok=3,
+         moe_intermediate_size=20, shared_expert_intermediate_size=36, mlp_only_layers=[1], norm_topk_prob=True, qkv_bias=False,
+         use_sliding_window=True, sliding_window=9, max_window_layers=4)),
+    case("qwen3_moe", tf.Qwen3MoeConfig(**SIZES, head_dim=10, num_experts=9, num_experts_per_tok=3, moe_intermediate_size=20, norm_topk_prob=True)),
+    case("qwen3_moe, every other layer, window, stacked", tf.Qwen3MoeConfig(**dict(SIZES, num_hidden_layers=4), head_dim=10, num_experts=6, num_experts_per_tok=6,
+         moe_intermediate_size=20, decoder_sparse_step=2, use_sliding_window=True, sliding_window=9), stacked=True),
+    case("qwen3_moe, one of many, bfloat16", tf.Qwen3MoeConfig(**SIZES, head_dim=10, num_experts=33, num_experts_per_tok=1, moe_intermediate_size=12), dtype="bfloat16"),
+    case("olmoe", tf.OlmoeConfig(**SIZES, num_experts=6, num_experts_per_tok=3, pad_token_id=0)),
+    case("olmoe, q, k and v cut", tf.OlmoeConfig(**SIZES, num_experts=6, num_experts_per_tok=3, norm_topk_prob=True, clip_qkv=0.8, pad_token_id=0)),
+    case("granitemoe", tf.GraniteMoeConfig(**SIZES, num_local_experts=6, num_experts_per_tok=3, embedding_multiplier=3.0, residual_multiplier=0.4,
+         attention_multiplier=0.2, logits_scaling=2.5)),
+    case("granitemoe, stacked, biases", tf.GraniteMoeConfig(**SIZES, num_local_experts=3, num_experts_per_tok=1, attention_bias=True), stacked=True),
     *(case(f"{c.model_type}, defaults left out", c, bare=True) for c in (
         tf.LlamaConfig(**SIZES), tf.MistralConfig(**SIZES), tf.Qwen2Config(**SIZES), tf.Qwen3Config(**SIZES, head_dim=8), tf.GraniteConfig(**SIZES),
         tf.SmolLM3Config(**dict(SIZES, num_hidden_layers=5), pad_token_id=0), tf.Olmo2Config(**SIZES, pad_token_id=0),
@@ -137,6 +154,7 @@ CASES = [
         tf.ApertusConfig(**SIZES, pad_token_id=0), tf.HunYuanDenseV1Config(**SIZES, head_dim=8, pad_token_id=0),
         tf.Ministral3Config(**SIZES, head_dim=8), tf.Phi3Config(**SIZES, pad_token_id=0), tf.Glm4Config(**SIZES, head_dim=8, pad_token_id=0),
         tf.Gemma4TextConfig(**dict(SIZES, num_hidden_layers=7), pad_token_id=0, hidden_size_per_layer_input=8, vocab_size_per_layer_input=300),
+        tf.MixtralConfig(**SIZES), tf.OlmoeConfig(**SIZES, num_experts=8), tf.GraniteMoeConfig(**SIZES),
         tf.Gemma2Config(**SIZES, head_dim=8), tf.Gemma3TextConfig(**dict(SIZES, num_hidden_layers=7), head_dim=8))),
     case("qwen3, bfloat16", tf.Qwen3Config(**SIZES, head_dim=8), dtype="bfloat16"),
 ]
@@ -176,6 +194,8 @@ def build(c, folder):
     model.save_pretrained(folder, **(dict(max_shard_size="40KB") if c["sharded"] else {}))
     if c["hub"]:
         publish(c["config"], folder)
+    if c["stacked"]:
+        save_file({k: v.clone().contiguous() for k, v in model.state_dict().items()}, os.path.join(folder, "model.safetensors"), {"format": "pt"})
     path = os.path.join(folder, "config.json")
     j = json.load(open(path))
     if c["old"]:
@@ -196,7 +216,7 @@ def build(c, folder):
     with open(os.path.join(folder, "tokenizer.json"), "w") as f:
         f.write(open(os.path.join(BASE, "tokenizer.json")).read())
     # read back, so that the rounded weights count but RoPE's frequencies, which are no weights, stay f32
-    return tf.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval().double()
+    return tf.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").eval().double()
 
 
 def check_scores(c, folder):
@@ -280,10 +300,12 @@ def attempt(name, check, *args):
 
 
 def main():
-    failed = 0
+    failed, word = 0, sys.argv[1] if len(sys.argv) > 1 else ""
     with tempfile.TemporaryDirectory() as work:
-        for i, c in enumerate(CASES):
+        for i, c in enumerate(c for c in CASES if word in c["name"]):
             failed += attempt(c["name"], check_scores, c, os.path.join(work, str(i)))
+        if word:
+            return 1 if failed else 0
         for flags in ADAPTERS:
             failed += attempt("PEFT reads an adapter " + " ".join(flags), check_adapter, flags, work)
         for prompt in ("Once upon a time", "Lily and Tom went to the", "The big dog"):

@@ -54,6 +54,8 @@ def check_gguf(arch, rows):
         if found != stem and not (stem == "output" and found is None and gguf.MODEL_TENSOR.OUTPUT not in gguf.MODEL_TENSORS[number]):
             wrong.append((hf, stem, found))
     wrong = [w for w in wrong if arch != "phi2" or w[2]]  # llama.cpp has no norms of q and k for phi
+    if arch in ("qwen2moe", "qwen3moe", "granitemoe"):  # nor dense layers beside experts, and it knows the name that a router has in files
+        wrong = [w for w in wrong if w[2] or not (".mlp." in w[0] or names.get_name(w[0] + ".layer") == w[1])]
     report(f"GGUF names of {arch} ({len(rows)})", wrong or None)
 
 
@@ -62,7 +64,7 @@ def module_kind(module):
     name = type(module).__name__
     if name == "Conv1D":
         return "conv1d"
-    if isinstance(module, torch.nn.Linear):
+    if isinstance(module, torch.nn.Linear) or "Router" in name:
         return "linear"
     if isinstance(module, torch.nn.Embedding) or "Embedding" in name:
         return "embedding"
@@ -77,13 +79,15 @@ def text_modules(model_type):
     if model_type in ("mistral3", "gemma3", "gemma4", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "mixtral"):
         return None  # wrappers, whose text model has the names; mixtral's experts have no rows
     try:
-        config = AutoConfig.for_model(model_type, **kw)
+        configs = [AutoConfig.for_model(model_type, **kw)]
+        if hasattr(configs[0], "mlp_only_layers"):  # and layers without experts
+            configs.append(AutoConfig.for_model(model_type, **kw, mlp_only_layers=[1]))
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
+            models = [AutoModelForCausalLM.from_config(config) for config in configs]
     except (ValueError, KeyError):
         return None
-    scalars = {n: "norm" for n, _ in model.named_buffers() if n.endswith("layer_scalar")}  # no module, but a name of the table
-    return {n: k for n, m in model.named_modules() if (k := module_kind(m)) and "rotary" not in n} | scalars
+    scalars = {n: "norm" for model in models for n, _ in model.named_buffers() if n.endswith("layer_scalar")}  # no module, but a name of the table
+    return {n: k for model in models for n, m in model.named_modules() if (k := module_kind(m)) and "rotary" not in n} | scalars
 
 
 def check_modules(model_type, rows):

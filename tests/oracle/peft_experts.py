@@ -93,6 +93,39 @@ def saved(name, config, changed, sites, **settings):
             print(f"not ok {name}, inspect: {strengths} strengths, wanted {sites}: {run.stderr.strip()}", flush=True)
 
 
+def old(name, config, parts, rslora):
+    """An adapter of transformers 4, a pair for each expert's linear: merged, and run as it is."""
+    global failed
+    torch.manual_seed(3)
+    r, alpha = 3, 7
+    with tempfile.TemporaryDirectory() as tmp:
+        base, adapter, out = (os.path.join(tmp, x) for x in ("base", "adapter", "merged"))
+        tf.AutoModelForCausalLM.from_config(config).float().save_pretrained(base)
+        before, tensors, want = load_file(os.path.join(base, "model.safetensors")), {}, {}
+        for k, w in before.items():
+            site = k.removesuffix(".weight")
+            want[k] = w.double()
+            if ".experts." not in k and "q_proj" not in k:
+                continue
+            a, b = torch.randn(r, w.shape[1]) * 0.2, torch.randn(w.shape[0], r) * 0.2
+            tensors.update({f"base_model.model.{site}.lora_A.weight": a, f"base_model.model.{site}.lora_B.weight": b})
+            want[k] += alpha / (r ** 0.5 if rslora else r) * b.double() @ a.double()
+        os.makedirs(adapter)
+        save_file(tensors, os.path.join(adapter, "adapter_model.safetensors"))
+        json.dump(dict(peft_type="LORA", r=r, lora_alpha=alpha, use_rslora=rslora, target_modules=["q_proj", *parts]), open(os.path.join(adapter, "adapter_config.json"), "w"))
+        compare(name, base, adapter, out, before, want, sum(".experts." in k or "q_proj" in k for k in before))
+        model = tf.AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").double()
+        ids = list(range(3, 43))
+        with torch.no_grad():
+            lp = torch.log_softmax(model(input_ids=torch.tensor([ids])).logits[0], -1)
+        open(os.path.join(base, "tokenizer.json"), "w").write(open(os.path.join(ROOT, "demo", "base", "tokenizer.json")).read())
+        run = alphar("score", "--model", base, "--adapter", adapter, "--ids", ",".join(map(str, ids)), "--json")
+        far = max(abs(x - lp[i, ids[i + 1]].item()) for i, x in enumerate(json.loads(run.stdout)["logprobs"])) if run.returncode == 0 else run.stderr
+        good = run.returncode == 0 and far <= 2e-5
+        failed |= not good
+        print(f"{'ok' if good else 'not ok'} {name}, run: {far if not good else ''}", flush=True)
+
+
 case("both", qwen(), BOTH, 6)
 case("down alone, rslora", qwen(), BOTH[1:], 4, use_rslora=True)
 case("gate_up alone", qwen(), BOTH[:1], 4)
@@ -124,4 +157,7 @@ for family, config in FAMILIES.items():  # of two layers with four experts, whos
     saved(f"{family} as saved, rslora", config, 2 + both, 2 + (16 if stacked else both), **more)
     more = dict(target_modules=["q_proj"], target_parameters=parameters[1:] + [router])
     saved(f"{family} as saved, down and router", config, 2 + 2 + down, 2 + 2 + 8, **more)
+for rslora in (False, True):
+    old(f"mixtral of transformers 4{', rslora' * rslora}", FAMILIES["mixtral"], ["w1", "w2", "w3"], rslora)
+    old(f"qwen3_moe of transformers 4{', rslora' * rslora}", FAMILIES["qwen3_moe"], ["gate_proj", "up_proj", "down_proj"], rslora)
 sys.exit(failed)

@@ -143,6 +143,48 @@ small small_open(const small_case *c, const size_t *lengths, int threads, const 
     return s;
 }
 
+/* The choices of a pass, layer by layer, and its operators with these in place of the router's own. */
+static struct {
+    ar_ops ops;
+    int32_t *chosen[4];
+    size_t layers, call;
+    bool known;
+} held;
+
+static void route_held(const ar_runtime *rt, int32_t *chosen, float *weight, const ar_router *r, const float *logits, size_t rows) {
+    size_t n = rows * r->used, layer = held.call++ % held.layers;
+    if (!held.known) {
+        ar__ops_cpu.route_fwd(rt, chosen, weight, r, logits, rows);
+        memcpy(held.chosen[layer], chosen, n * sizeof *chosen);
+        held.known = layer + 1 == held.layers;
+        return;
+    }
+    memcpy(chosen, held.chosen[layer], n * sizeof *chosen);
+    for (size_t i = 0; i < n; i++) {
+        const float *l = logits + i / r->used * r->experts;
+        const int32_t *own = chosen + i / r->used * r->used;
+        double sum = 0.0;
+        for (size_t e = 0; e < (r->of_all ? r->experts : r->used); e++)
+            sum += exp((double)l[r->of_all ? e : (size_t)own[e]] - (double)l[chosen[i]]);
+        weight[i] = (float)(1.0 / sum);
+    }
+}
+
+void small_hold_choices(small *s) {
+    const ar_arch *a = &s->model->arch;
+    held.layers = held.call = 0;
+    held.known = false;
+    for (int64_t l = 0; a->experts && l < a->layers; l++) {
+        if (ar__layer_is_dense(a, l)) continue;
+        free(held.chosen[held.layers]);
+        held.chosen[held.layers++] = calloc(s->tokens * (size_t)a->experts_used, sizeof(int32_t));
+    }
+    if (!held.layers) return;
+    held.ops = ar__ops_cpu;
+    held.ops.route_fwd = route_held;
+    ar__runtime_use_ops(s->rt, &held.ops);
+}
+
 static void new_pass(small *s, const ar_pass_spec *spec) {
     ar_error err;
     ar__pass_free(s->pass);

@@ -36,6 +36,8 @@ void small_close(small *s);
 /* A new pass that forms these layers again (struct ar_pass_spec). */
 void small_keep(small *s, size_t again, size_t mlp_again);
 void small_keep_pieces(small *s, size_t head_pieces); /* the same for the head's chunk */
+/* From the next loss on each token keeps the experts that it chooses there: the choice has no slope.  One model at a time. */
+void small_hold_choices(small *s);
 /* Mean loss; with gradients they are formed anew. */
 double small_loss(small *s, bool gradients);
 /* The same, sample by sample in batches of their own. */

@@ -1,5 +1,6 @@
 /* GGUF adapters: what is written is what llama.cpp's rule reads, row orders and folds included; what is refused. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -141,6 +142,56 @@ static const char *foreign(double alpha, bool with_alpha, const char *architectu
     assert_ok(ar__gguf_writer_save(w, path, &err), err);
     ar__gguf_writer_free(w);
     return path;
+}
+
+/* A pair of one tensor each, of experts. */
+static ar_status open_experts(ar_adapter **out, const char *architecture, const char *stem, const int64_t a[3], const int64_t b[3],
+                              ar_error *err) {
+    ar_gguf_writer *w;
+    const char *path = temp_path("experts.gguf");
+    static float numbers[64];
+    char name[2][80];
+    for (int i = 0; i < 64; i++) numbers[i] = (float)(i + 1);
+    for (int i = 0; i < 2; i++) snprintf(name[i], sizeof name[i], "%s.weight.lora_%c", stem, 'a' + i);
+    assert_ok(ar__gguf_writer_new(&w, err), *err);
+    assert_ok(ar__gguf_writer_set_string(w, "general.type", "adapter", err), *err);
+    assert_ok(ar__gguf_writer_set_string(w, "general.architecture", architecture, err), *err);
+    assert_ok(ar__gguf_writer_set_string(w, "adapter.type", "lora", err), *err);
+    assert_ok(ar__gguf_writer_set_f32(w, "adapter.lora.alpha", 6, err), *err);
+    assert_ok(ar__gguf_writer_add(w, name[0], AR_F32, a[2] ? 3 : 2, a, numbers, err), *err);
+    assert_ok(ar__gguf_writer_add(w, name[1], AR_F32, b[2] ? 3 : 2, b, numbers, err), *err);
+    assert_ok(ar__gguf_writer_save(w, path, err), *err);
+    ar__gguf_writer_free(w);
+    return ar_adapter_open(out, path, NULL, err);
+}
+
+static void experts_stand_in_one_tensor(void **state) {
+    (void)state;
+    ar_error err;
+    ar_adapter *ad;
+    const int64_t a[] = {4, 2, 3}, b[] = {2, 5, 3}, two[] = {2, 5, 2}, other[] = {3, 5, 3}, flat[] = {2, 5, 0};
+    assert_ok(open_experts(&ad, "qwen3moe", "blk.7.ffn_up_exps", a, b, &err), err);
+    assert_int_equal(ad->pair_count, 3);
+    const ar_pair *last = &ad->pair[2];
+    assert_string_equal(last->site, "model.layers.7.mlp.experts.2.up_proj");
+    assert_true(last->scale == 3 && last->rank == 2 && last->n_in == 4 && last->n_out == 5 && last->experts == 3 && last->is_apart);
+    assert_ok(ar__adapter_load(ad, &err), err);
+    assert_true(last->a[0] == 17.0f && last->a[7] == 24.0f && last->b[0] == 21.0f && last->b[9] == 30.0f);
+    ar_write_options o = {.format = "gguf"};
+    assert_ok(ar_adapter_write(NULL, ad, rt, temp_path("experts-again.gguf"), &o, &err), err);
+    free(ad->pair[1].site);
+    ad->pair[1].site = strdup("model.layers.8.mlp.experts.1.up_proj");
+    assert_error(ar_adapter_write(NULL, ad, rt, temp_path("some.gguf"), &o, &err), AR_ERR_UNSUPPORTED, err, "expert 1 has no pair");
+    ar_adapter_free(ad);
+    assert_ok(open_experts(&ad, "llama", "blk.0.ffn_down_exps", a, b, &err), err);
+    assert_string_equal(ad->pair[0].site, "model.layers.0.mlp.experts.0.down_proj");
+    ar_adapter_free(ad);
+    assert_error(open_experts(&ad, "qwen3moe", "blk.0.ffn_gate_exps", a, two, &err), AR_ERR_FORMAT, err, "wanted {n_in, r, experts}");
+    assert_error(open_experts(&ad, "qwen3moe", "blk.0.ffn_gate_exps", a, other, &err), AR_ERR_FORMAT, err, "wanted {n_in, r, experts}");
+    assert_error(open_experts(&ad, "qwen3moe", "blk.0.ffn_gate_exps", a, flat, &err), AR_ERR_FORMAT, err, "wanted {n_in, r, experts}");
+    assert_error(open_experts(&ad, "qwen3", "blk.0.ffn_gate_exps", a, b, &err), AR_ERR_UNSUPPORTED, err,
+                 "which the architecture qwen3 has not");
+    assert_error(open_experts(&ad, "qwen3moe", "blk.0.attn_q", a, b, &err), AR_ERR_UNSUPPORTED, err, "more than 2 dimensions");
 }
 
 static void foreign_files_need_heads_for_their_rows(void **state) {
@@ -326,6 +377,7 @@ int main(void) {
         cmocka_unit_test(what_the_format_cannot_hold_is_named),
         cmocka_unit_test(whole_norms_are_passed_over),
         cmocka_unit_test(unknown_keys_are_carried),
+        cmocka_unit_test(experts_stand_in_one_tensor),
         cmocka_unit_test(activated_adapters_are_refused),
         cmocka_unit_test(half_precision_is_held_to_its_own_bound),
     };

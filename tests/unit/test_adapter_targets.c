@@ -11,16 +11,16 @@
 
 /* embed, two layers of q, v, mlp.up, norm; head */
 static const ar_module modules[] = {
-    {"model.embed_tokens", AR_MODULE_EMBEDDING, -1, 40, 8, false, false},
-    {"model.layers.0.attn.q", AR_MODULE_LINEAR, 0, 6, 8, true, false},
-    {"model.layers.0.attn.v", AR_MODULE_LINEAR, 0, 4, 8, false, false},
-    {"model.layers.0.mlp.up", AR_MODULE_LINEAR, 0, 12, 8, false, false},
-    {"model.layers.0.norm", AR_MODULE_NORM, 0, 8, 1, false, false},
-    {"model.layers.1.attn.q", AR_MODULE_LINEAR, 1, 6, 8, true, false},
-    {"model.layers.1.attn.v", AR_MODULE_LINEAR, 1, 4, 8, false, false},
-    {"model.layers.1.mlp.up", AR_MODULE_LINEAR, 1, 12, 8, false, false},
-    {"model.layers.1.norm", AR_MODULE_NORM, 1, 8, 1, false, false},
-    {"lm_head", AR_MODULE_HEAD, -1, 40, 8, false, false},
+    {.path = "model.embed_tokens", .kind = AR_MODULE_EMBEDDING, .layer = -1, .n_out = 40, .n_in = 8, .has_bias = false},
+    {.path = "model.layers.0.attn.q", .kind = AR_MODULE_LINEAR, .layer = 0, .n_out = 6, .n_in = 8, .has_bias = true},
+    {.path = "model.layers.0.attn.v", .kind = AR_MODULE_LINEAR, .layer = 0, .n_out = 4, .n_in = 8, .has_bias = false},
+    {.path = "model.layers.0.mlp.up", .kind = AR_MODULE_LINEAR, .layer = 0, .n_out = 12, .n_in = 8, .has_bias = false},
+    {.path = "model.layers.0.norm", .kind = AR_MODULE_NORM, .layer = 0, .n_out = 8, .n_in = 1, .has_bias = false},
+    {.path = "model.layers.1.attn.q", .kind = AR_MODULE_LINEAR, .layer = 1, .n_out = 6, .n_in = 8, .has_bias = true},
+    {.path = "model.layers.1.attn.v", .kind = AR_MODULE_LINEAR, .layer = 1, .n_out = 4, .n_in = 8, .has_bias = false},
+    {.path = "model.layers.1.mlp.up", .kind = AR_MODULE_LINEAR, .layer = 1, .n_out = 12, .n_in = 8, .has_bias = false},
+    {.path = "model.layers.1.norm", .kind = AR_MODULE_NORM, .layer = 1, .n_out = 8, .n_in = 1, .has_bias = false},
+    {.path = "lm_head", .kind = AR_MODULE_HEAD, .layer = -1, .n_out = 40, .n_in = 8, .has_bias = false},
 };
 enum { COUNT = sizeof modules / sizeof *modules };
 static const char *const defaults[] = {"q", "v"};
@@ -230,7 +230,7 @@ static void another_base_is_noticed(void **state) {
     other[1].n_in = 9;
     assert_error(ar__adapter_check_base(ad, other, COUNT, defaults, 2, &err), AR_ERR_MISMATCH, err,
                  "weight of [6, 8], the base has [6, 9]");
-    other[1] = (ar_module){"model.layers.0.attn.query", AR_MODULE_LINEAR, 0, 6, 8, true, false};
+    other[1] = (ar_module){.path = "model.layers.0.attn.query", .kind = AR_MODULE_LINEAR, .n_out = 6, .n_in = 8, .has_bias = true};
     assert_error(ar__adapter_check_base(ad, other, COUNT, defaults, 2, &err), AR_ERR_MISMATCH, err,
                  "'model.layers.0.attn.q': the base has no such module");
     memcpy(other, modules, sizeof other);

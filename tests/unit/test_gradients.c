@@ -64,6 +64,17 @@
     ",\"model_type\":\"gemma4_text\",\"head_dim\":6,\"sliding_window\":5,\"hidden_size_per_layer_input\":0,\"attention_k_eq_v\":true,"     \
     "\"attention_bias\":true,\"layer_types\":[\"sliding_attention\",\"full_attention\"],"                                                  \
     "\"per_layer_config\":{\"1\":{\"head_dim\":8,\"num_key_value_heads\":1}}"
+#define MIXTRAL ",\"model_type\":\"mixtral\",\"num_local_experts\":3,\"num_experts_per_tok\":2,\"sliding_window\":5"
+#define QWEN2_MOE                                                                                                                          \
+    ",\"model_type\":\"qwen2_moe\",\"num_experts\":3,\"num_experts_per_tok\":2,\"moe_intermediate_size\":10,"                              \
+    "\"shared_expert_intermediate_size\":18"
+#define QWEN3_MOE                                                                                                                          \
+    ",\"model_type\":\"qwen3_moe\",\"head_dim\":8,\"num_experts\":5,\"num_experts_per_tok\":2,\"moe_intermediate_size\":10,"               \
+    "\"norm_topk_prob\":true"
+#define OLMOE ",\"model_type\":\"olmoe\",\"num_experts\":4,\"num_experts_per_tok\":3,\"clip_qkv\":6"
+#define GRANITEMOE                                                                                                                         \
+    ",\"model_type\":\"granitemoe\",\"num_local_experts\":4,\"num_experts_per_tok\":2,\"embedding_multiplier\":3,"                         \
+    "\"residual_multiplier\":0.6,\"attention_multiplier\":0.2"
 #define ROPE3                                                                                                                              \
     ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,\"original_max_position_"       \
     "embeddings\":32}"
@@ -130,6 +141,22 @@ static const small_case cases[] = {
     {"gemma4_text, everything", GEMMA4, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"gemma4_text, values are keys", GEMMA4_KV, "all-linear", "k_norm", false, false, 0.0, AR_BIAS_ALL},
     {"gemma4_text, values are keys, everything", GEMMA4_KV, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"mixtral", MIXTRAL, "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
+    {"mixtral, dora and dropout", MIXTRAL, "q_proj,v_proj,gate_proj,up_proj,down_proj", NULL, true, false, 0.25, AR_BIAS_NONE},
+    {"mixtral, attention alone", MIXTRAL, "q_proj,o_proj", "post_attention_layernorm", false, false, 0.0, AR_BIAS_NONE},
+    {"mixtral, everything", MIXTRAL, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"qwen2_moe", QWEN2_MOE, "all-linear", NULL, false, false, 0.0, AR_BIAS_ALL},
+    {"qwen2_moe, a dense layer", QWEN2_MOE ",\"mlp_only_layers\":[1]", "k_proj,gate_proj,up_proj,down_proj,shared_expert_gate", NULL, true,
+     false, 0.25, AR_BIAS_NONE},
+    {"qwen2_moe, everything", QWEN2_MOE ",\"mlp_only_layers\":[0]", NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"qwen3_moe", QWEN3_MOE, "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
+    {"qwen3_moe, a router and one expert", QWEN3_MOE ",\"decoder_sparse_step\":2", "mlp.gate,experts.1.up_proj", NULL, false, false, 0.0,
+     AR_BIAS_NONE},
+    {"olmoe, q, k and v cut", OLMOE, "all-linear", "q_norm", false, false, 0.0, AR_BIAS_NONE},
+    {"olmoe, everything", OLMOE, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"granitemoe", GRANITEMOE, "q_proj,v_proj,gate_proj,up_proj,down_proj", NULL, true, false, 0.0, AR_BIAS_NONE},
+    {"granitemoe, router", GRANITEMOE, "router,o_proj", NULL, false, false, 0.0, AR_BIAS_NONE},
+    {"granitemoe, everything", GRANITEMOE, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"llama, gelu", LLAMA ",\"hidden_act\":\"gelu\"", "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
     {"llama, everything", BIASED, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"qwen3, everything", QWEN3, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
@@ -145,6 +172,7 @@ static double mean_loss(small *s, bool gradients, const void *user) {
 static void gradient_is_the_slope(void **state) {
     for (int c = 0; c < CASES; c++) {
         small s = small_open(&cases[c], lengths, 2, NULL, NULL, false);
+        small_hold_choices(&s);
         small_check_slopes(&s, mean_loss, NULL, cases[c].name);
         small_close(&s);
     }

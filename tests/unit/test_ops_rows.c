@@ -213,6 +213,22 @@ static void activations_agree(void **state) {
             }
 }
 
+static void clip_agrees(void **state) {
+    (void)state;
+    for (size_t i = 0; i < SIZES; i++) {
+        size_t n = sizes[i];
+        float *x = ops_random(n), *a = ops_copy(x, n), *b = ops_copy(x, n), *da = ops_random(n), *db = ops_copy(da, n);
+        ops_cpu->ops->clip(ops_cpu, a, 0.7, n);
+        ops_ref->ops->clip(ops_ref, b, 0.7, n);
+        ops_assert_same(a, b, n, "clip");
+        assert_true(ops_largest(a, n) <= 0.7);
+        ops_cpu->ops->clip_bwd(ops_cpu, da, a, 0.7, n);
+        ops_ref->ops->clip_bwd(ops_ref, db, x, 0.7, n); /* of what was cut, or of what was not */
+        ops_assert_same(da, db, n, "clip_bwd");
+        ops_cpu->ops->clip(ops_cpu, x, 0.0, n);
+    }
+}
+
 static void softcap_agrees(void **state) {
     (void)state;
     for (size_t i = 0; i < SIZES; i++) {
@@ -415,9 +431,15 @@ static void qkv_agrees(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(norms_agree), cmocka_unit_test(activations_agree), cmocka_unit_test(softcap_agrees),
-        cmocka_unit_test(rope_agrees), cmocka_unit_test(loss_agrees),       cmocka_unit_test(sums_and_multiples_agree),
-        cmocka_unit_test(rows_agree),  cmocka_unit_test(qkv_agrees),
+        cmocka_unit_test(norms_agree),
+        cmocka_unit_test(activations_agree),
+        cmocka_unit_test(softcap_agrees),
+        cmocka_unit_test(clip_agrees),
+        cmocka_unit_test(rope_agrees),
+        cmocka_unit_test(loss_agrees),
+        cmocka_unit_test(sums_and_multiples_agree),
+        cmocka_unit_test(rows_agree),
+        cmocka_unit_test(qkv_agrees),
     };
     return cmocka_run_group_tests(tests, ops_start, ops_stop);
 }

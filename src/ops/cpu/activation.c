@@ -91,3 +91,18 @@ void ar__cpu_softcap(const ar_runtime *rt, float *x, double cap, size_t rows, si
 #pragma omp parallel for num_threads(ar__team(rt, rows *n * 8)) schedule(static)
     for (size_t i = 0; i < rows; i++) rt->kern.softcap(x + i * n, (float)cap, n);
 }
+
+void ar__cpu_clip(const ar_runtime *rt, float *x, double limit, size_t n) {
+    float most = (float)limit;
+    if (limit <= 0.0) return;
+#pragma omp parallel for num_threads(ar__team(rt, n)) schedule(static)
+    for (size_t i = 0; i < n; i++) x[i] = x[i] > most ? most : x[i] < -most ? -most : x[i];
+}
+
+void ar__cpu_clip_bwd(const ar_runtime *rt, float *dx, const float *x, double limit, size_t n) {
+    float most = (float)limit;
+    if (limit <= 0.0) return;
+#pragma omp parallel for num_threads(ar__team(rt, n)) schedule(static)
+    for (size_t i = 0; i < n; i++)
+        if (fabsf(x[i]) >= most) dx[i] = 0.0f;
+}

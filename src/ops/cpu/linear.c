@@ -141,7 +141,7 @@ void ar__cpu_linears_fwd(const ar_runtime *rt, const ar_linear_out *out, size_t 
     ar_gemm_scale scales[GROUP][AR_SEGMENTS];
     size_t pairs = 0;
     assert(count <= GROUP && rows->segment_count <= AR_SEGMENTS);
-    if (rows->decoding && rows->count == rows->samples) {
+    if (rows->decoding && (rows->count == rows->samples || rows->some)) {
         decode(rt, out, count, x, rows);
         return;
     }

@@ -61,3 +61,15 @@ void ar__ref_softcap(const ar_runtime *rt, float *x, double cap, size_t rows, si
     (void)rt;
     for (size_t i = 0; cap > 0.0 && i < rows * n; i++) x[i] = (float)(cap * tanh((double)x[i] / cap));
 }
+
+void ar__ref_clip(const ar_runtime *rt, float *x, double limit, size_t n) {
+    (void)rt;
+    for (size_t i = 0; limit > 0.0 && i < n; i++)
+        if (fabs((double)x[i]) > (double)(float)limit) x[i] = copysignf((float)limit, x[i]);
+}
+
+void ar__ref_clip_bwd(const ar_runtime *rt, float *dx, const float *x, double limit, size_t n) {
+    (void)rt;
+    for (size_t i = 0; limit > 0.0 && i < n; i++)
+        if (fabs((double)x[i]) >= (double)(float)limit) dx[i] = 0.0f;
+}

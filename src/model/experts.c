@@ -1,0 +1,220 @@
+#include "model/experts.h"
+
+#include "base/size.h"
+
+size_t ar__widest_mlp(const ar_arch *a) {
+    size_t widest = ar__max((size_t)a->expert_ff, (size_t)a->shared_ff);
+    for (int64_t l = 0; l < a->layers; l++)
+        if (ar__layer_is_dense(a, l)) return ar__max(widest, (size_t)a->ff);
+    return widest;
+}
+
+static ar_router router_of(const ar_arch *a) {
+    return (ar_router){.experts = (size_t)a->experts, .used = (size_t)a->experts_used, .of_all = a->route_of_all};
+}
+
+/* The largest rank of a pair at this part of any of the layer's experts. */
+static size_t widest_rank(const ar_pass *p, size_t layer, ar_expert_part part) {
+    const ar_arch *a = &p->model->arch;
+    size_t r = 0;
+    for (int64_t l = 0; p->spec.ranks && l < a->layers; l++)
+        for (int64_t e = 0; (layer == (size_t)l || layer == SIZE_MAX) && e < a->experts; e++)
+            r = ar__max(r, (size_t)p->spec.ranks[ar__module_expert(a, l, e, part)]);
+    return r;
+}
+
+void ar__experts_place_acts(ar_pass *p, ar_acts *a, size_t layer) {
+    const ar_arch *ar = &p->model->arch;
+    size_t t = p->spec.tokens, used = (size_t)ar->experts_used;
+    ar_arena *m = &p->arena;
+    ar_expert_acts *x = &a->experts;
+    x->logits = ar__arena_f32(m, t * (size_t)ar->experts);
+    x->weight = ar__arena_f32(m, t * used);
+    x->chosen = ar__arena_take(m, t * used * sizeof *x->chosen);
+    x->gate = ar__arena_f32(m, t * used * (size_t)ar->expert_ff);
+    x->up = ar__arena_f32(m, t * used * (size_t)ar->expert_ff);
+    x->shared_gate = ar->shared_ff ? ar__arena_f32(m, t * (size_t)ar->shared_ff) : NULL;
+    x->shared_up = ar->shared_ff ? ar__arena_f32(m, t * (size_t)ar->shared_ff) : NULL;
+    x->mix = ar->shared_ff ? ar__arena_f32(m, t) : NULL;
+    for (int part = 0; part < AR_EXPERT_PARTS; part++) {
+        x->rank[part] = widest_rank(p, layer, (ar_expert_part)part);
+        x->su[part] = x->rank[part] ? ar__arena_f32(m, t * used * x->rank[part]) : NULL;
+    }
+}
+
+void ar__experts_place(ar_pass *p) {
+    const ar_arch *a = &p->model->arch;
+    size_t t = p->spec.tokens, picks = t * (size_t)a->experts_used, dim = (size_t)a->dim, experts = (size_t)a->experts;
+    ar_arena *m = &p->arena;
+    ar_expert_memory *x = &p->experts;
+    if (!experts) return;
+    x->routes.first = ar__arena_take(m, (experts + 1) * sizeof *x->routes.first);
+    x->routes.row = ar__arena_take(m, picks * sizeof *x->routes.row);
+    x->routes.pick = ar__arena_take(m, picks * sizeof *x->routes.pick);
+    x->routes.position = ar__arena_take(m, picks * sizeof *x->routes.position);
+    x->routes.start = ar__arena_take(m, experts * (p->spec.samples + 1) * sizeof *x->routes.start);
+    x->weight = ar__arena_f32(m, picks);
+    x->x = ar__arena_f32(m, t * dim);
+    x->y = ar__arena_f32(m, t * dim);
+    if (!p->spec.train) return;
+    x->dweight = ar__arena_f32(m, ar__max(picks, t));
+    x->dchosen = ar__arena_f32(m, picks);
+    x->plain = ar__arena_f32(m, t * ar__max((size_t)a->expert_ff, (size_t)a->shared_ff));
+    x->dh = ar__arena_f32(m, t * dim);
+}
+
+/* One expert, on its rows. */
+typedef struct expert {
+    const ar_linear *gate, *up, *down;
+    ar_rows rows;
+    const size_t *row; /* of the batch */
+    const float *weight;
+    float *dweight, *g, *u, *su[AR_EXPERT_PARTS];
+} expert;
+
+static expert expert_at(ar_pass *p, size_t layer, const ar_acts *a, size_t e, const ar_rows *rows) {
+    const ar_expert_acts *x = &a->experts;
+    const ar_linear *lin = &p->model->layers[layer].expert[e * AR_EXPERT_PARTS];
+    size_t first = p->experts.routes.first[e], at = first * (size_t)p->model->arch.expert_ff;
+    expert own = {.gate = lin + AR_EXPERT_GATE,
+                  .up = lin + AR_EXPERT_UP,
+                  .down = lin + AR_EXPERT_DOWN,
+                  .rows = ar__routes_rows(&p->experts.routes, e, rows),
+                  .row = p->experts.routes.row + first,
+                  .weight = p->experts.weight + first,
+                  .dweight = p->experts.dweight ? p->experts.dweight + first : NULL,
+                  .g = x->gate + at,
+                  .u = x->up + at};
+    for (int part = 0; part < AR_EXPERT_PARTS; part++) own.su[part] = x->su[part] ? x->su[part] + first * x->rank[part] : NULL;
+    return own;
+}
+
+/* The rows by expert and their weights in that order, from the choice that is kept. */
+static void sort_rows(ar_pass *p, const ar_acts *a, const ar_rows *rows) {
+    const ar_runtime *rt = p->model->rt;
+    ar_router router = router_of(&p->model->arch);
+    ar__routes_sort(&p->experts.routes, &router, a->experts.chosen, rows);
+    rt->ops->rows_take(rt, p->experts.weight, a->experts.weight, p->experts.routes.pick, rows->count * router.used, 1);
+}
+
+void ar__experts_widen(ar_pass *p, size_t layer, ar_acts *a, const float *h, const ar_rows *rows) {
+    const ar_runtime *rt = p->model->rt;
+    const ar_arch *ar = &p->model->arch;
+    const ar_layer *l = &p->model->layers[layer];
+    ar_expert_acts *x = &a->experts;
+    ar_router router = router_of(ar);
+    rt->ops->linear_fwd(rt, x->logits, a->su[AR_SLOT_ROUTER], &l->linear[AR_SLOT_ROUTER], h, rows, &p->linear);
+    rt->ops->route_fwd(rt, x->chosen, x->weight, &router, x->logits, rows->count);
+    sort_rows(p, a, rows);
+    for (size_t e = 0; e < router.experts; e++) {
+        expert own = expert_at(p, layer, a, e, rows);
+        ar_linear_out two[] = {{own.gate, own.g, own.su[AR_EXPERT_GATE]}, {own.up, own.u, own.su[AR_EXPERT_UP]}};
+        if (!own.rows.count) continue;
+        rt->ops->rows_take(rt, p->experts.x, h, own.row, own.rows.count, (size_t)ar->dim);
+        rt->ops->linears_fwd(rt, two, 2, p->experts.x, &own.rows, &p->linear);
+    }
+    if (!ar->shared_ff) return;
+    ar_linear_out shared[] = {{&l->linear[AR_SLOT_SHARED_GATE], x->shared_gate, a->su[AR_SLOT_SHARED_GATE]},
+                              {&l->linear[AR_SLOT_SHARED_UP], x->shared_up, a->su[AR_SLOT_SHARED_UP]},
+                              {&l->linear[AR_SLOT_SHARED_MIX], x->mix, a->su[AR_SLOT_SHARED_MIX]}};
+    rt->ops->linears_fwd(rt, shared, 3, h, rows, &p->linear);
+    rt->ops->sigmoid_fwd(rt, x->mix, x->mix, rows->count);
+}
+
+void ar__experts_down(ar_pass *p, size_t layer, ar_acts *a, float *y, const ar_rows *rows) {
+    const ar_runtime *rt = p->model->rt;
+    const ar_arch *ar = &p->model->arch;
+    const ar_layer *l = &p->model->layers[layer];
+    size_t dim = (size_t)ar->dim, ff = (size_t)ar->expert_ff, shared = (size_t)ar->shared_ff;
+    rt->ops->zero_rows(rt, y, rows->count, dim);
+    for (size_t e = 0; e < (size_t)ar->experts; e++) {
+        expert own = expert_at(p, layer, a, e, rows);
+        if (!own.rows.count) continue;
+        rt->ops->activation_fwd(rt, &l->activation, p->act, own.g, own.u, ff, own.rows.count, ff);
+        rt->ops->rows_weigh(rt, p->act, own.weight, own.rows.count, ff);
+        rt->ops->linear_fwd(rt, p->experts.y, own.su[AR_EXPERT_DOWN], own.down, p->act, &own.rows, &p->linear);
+        rt->ops->rows_add(rt, y, p->experts.y, own.row, own.rows.count, dim);
+    }
+    if (!shared) return;
+    rt->ops->activation_fwd(rt, &l->activation, p->act, a->experts.shared_gate, a->experts.shared_up, shared, rows->count, shared);
+    rt->ops->rows_weigh(rt, p->act, a->experts.mix, rows->count, shared);
+    rt->ops->linear_fwd(rt, p->experts.y, a->su[AR_SLOT_SHARED_DOWN], &l->linear[AR_SLOT_SHARED_DOWN], p->act, rows, &p->linear);
+    rt->ops->add(rt, y, p->experts.y, rows->count * dim);
+}
+
+/* dg and du in place of g and u, and the gradient of the weights, from dy; su NULL where no pair stands. */
+static void down_backward(ar_pass *p, size_t layer, const expert *own, const float *dy, size_t ff) {
+    const ar_runtime *rt = p->model->rt;
+    const ar_activation *f = &p->model->layers[layer].activation;
+    float *plain = p->experts.plain;
+    size_t n = own->rows.count;
+    rt->ops->activation_fwd(rt, f, plain, own->g, own->u, ff, n, ff);
+    if (ar__linear_needs_input(own->down, &own->rows)) {
+        rt->ops->multiple(rt, p->act, plain, 1.0, n * ff);
+        rt->ops->rows_weigh(rt, p->act, own->weight, n, ff);
+    }
+    if (ar__pass_level(p, layer) < AR_LEVEL_ALL) rt->ops->linear_su(rt, own->su[AR_EXPERT_DOWN], own->down, p->act, &own->rows, &p->linear);
+    rt->ops->linear_bwd(rt, p->act, false, dy, own->down, p->act, own->su[AR_EXPERT_DOWN], &own->rows, &p->linear);
+    rt->ops->rows_weigh_bwd(rt, own->dweight, p->act, plain, own->weight, n, ff);
+    rt->ops->activation_bwd(rt, f, own->g, own->u, ff, p->act, n, ff);
+}
+
+static void widen_backward(ar_pass *p, const expert *own, float *dx, bool accumulate, const float *x) {
+    const ar_runtime *rt = p->model->rt;
+    rt->ops->linear_bwd(rt, dx, accumulate, own->g, own->gate, x, own->su[AR_EXPERT_GATE], &own->rows, &p->linear);
+    rt->ops->linear_bwd(rt, dx, true, own->u, own->up, x, own->su[AR_EXPERT_UP], &own->rows, &p->linear);
+}
+
+static void one_backward(ar_pass *p, size_t layer, const expert *own, const float *dy, const float *h) {
+    const ar_runtime *rt = p->model->rt;
+    const ar_arch *ar = &p->model->arch;
+    size_t dim = (size_t)ar->dim, n = own->rows.count;
+    rt->ops->rows_take(rt, p->experts.y, dy, own->row, n, dim);
+    down_backward(p, layer, own, p->experts.y, (size_t)ar->expert_ff);
+    if (ar__linear_needs_input(own->gate, &own->rows) || ar__linear_needs_input(own->up, &own->rows))
+        rt->ops->rows_take(rt, p->experts.x, h, own->row, n, dim);
+    widen_backward(p, own, p->experts.y, false, p->experts.x);
+    rt->ops->rows_add(rt, p->experts.dh, p->experts.y, own->row, n, dim);
+}
+
+static void shared_backward(ar_pass *p, size_t layer, ar_acts *a, const float *dy, const float *h, const ar_rows *rows) {
+    const ar_runtime *rt = p->model->rt;
+    const ar_layer *l = &p->model->layers[layer];
+    ar_expert_acts *x = &a->experts;
+    expert own = {.gate = &l->linear[AR_SLOT_SHARED_GATE],
+                  .up = &l->linear[AR_SLOT_SHARED_UP],
+                  .down = &l->linear[AR_SLOT_SHARED_DOWN],
+                  .rows = *rows,
+                  .weight = x->mix,
+                  .dweight = p->experts.dweight,
+                  .g = x->shared_gate,
+                  .u = x->shared_up,
+                  .su = {a->su[AR_SLOT_SHARED_GATE], a->su[AR_SLOT_SHARED_UP], a->su[AR_SLOT_SHARED_DOWN]}};
+    rt->ops->zero_rows(rt, own.dweight, rows->count, 1);
+    down_backward(p, layer, &own, dy, (size_t)p->model->arch.shared_ff);
+    widen_backward(p, &own, p->experts.dh, true, h);
+    rt->ops->sigmoid_bwd(rt, own.dweight, x->mix, own.dweight, rows->count);
+    rt->ops->linear_bwd(rt, p->experts.dh, true, own.dweight, &l->linear[AR_SLOT_SHARED_MIX], h, a->su[AR_SLOT_SHARED_MIX], rows,
+                        &p->linear);
+}
+
+void ar__experts_backward(ar_pass *p, size_t layer, ar_acts *a, float *dh, const float *dy, const float *h, const ar_rows *rows) {
+    const ar_runtime *rt = p->model->rt;
+    const ar_layer *l = &p->model->layers[layer];
+    ar_router router = router_of(&p->model->arch);
+    ar_expert_memory *m = &p->experts;
+    ar_expert_acts *x = &a->experts;
+    size_t floats = rows->count * (size_t)p->model->arch.dim;
+    sort_rows(p, a, rows);
+    rt->ops->zero_rows(rt, m->dh, rows->count, (size_t)p->model->arch.dim);
+    rt->ops->zero_rows(rt, m->dweight, rows->count, router.used);
+    for (size_t e = 0; e < router.experts; e++) {
+        expert own = expert_at(p, layer, a, e, rows);
+        if (own.rows.count) one_backward(p, layer, &own, dy, h);
+    }
+    rt->ops->rows_put(rt, m->dchosen, m->dweight, m->routes.pick, rows->count * router.used, 1);
+    rt->ops->route_bwd(rt, x->logits, &router, x->chosen, x->weight, m->dchosen, x->logits, rows->count);
+    rt->ops->linear_bwd(rt, m->dh, true, x->logits, &l->linear[AR_SLOT_ROUTER], h, a->su[AR_SLOT_ROUTER], rows, &p->linear);
+    if (p->model->arch.shared_ff) shared_backward(p, layer, a, dy, h, rows);
+    rt->ops->multiple(rt, dh, m->dh, 1.0, floats);
+}
