@@ -181,6 +181,17 @@ static ar_status nothing_matches(const struct matcher *m, const ar_module_list *
     return s;
 }
 
+/* Where a family's experts are stacks PEFT reads gate_proj, up_proj and down_proj as their parameters, under any name that is asked for: a
+ * pair on the MLP of a layer without experts would be dropped there without a word. */
+static ar_status check_dense(const struct matcher *m, const ar_module *mod, ar_error *err) {
+    if (m->all_linear || !mod->is_left_out || mod->kind != AR_MODULE_LINEAR || mod->is_parameter) return AR_OK;
+    return ar__fail(
+        err, AR_ERR_UNSUPPORTED,
+        "targets: '%s' is the MLP of a layer without experts, on which PEFT would drop the pair, since it reads that name as the "
+        "experts' parameter in this family; name experts.gate_up_proj and experts.down_proj for the experts alone",
+        mod->path);
+}
+
 static ar_status resolve_one(ar_target *out, const struct matcher *m, const ar_module *mod, bool *used, ar_error *err) {
     bool hit, whole = saved_whole(&m->s->save, mod->path, used);
     ar_status s = targeted(&hit, m, mod->path, mod, err);
@@ -188,6 +199,7 @@ static ar_status resolve_one(ar_target *out, const struct matcher *m, const ar_m
     if (hit && whole)
         return ar__fail(err, AR_ERR_VALUE, "modules_to_save: '%s' would be both adapted and saved whole; write the whole name", mod->path);
     if (hit && mod->kind == AR_MODULE_NORM) return no_pair(mod->path, "a norm", err);
+    if (hit && (s = check_dense(m, mod, err))) return s;
     if (whole && mod->kind == AR_MODULE_EXPERTS)
         return ar__fail(err, AR_ERR_UNSUPPORTED, "modules_to_save: '%s' holds all experts, which cannot be saved whole", mod->path);
     *out = hit ? AR_TARGET_PAIR : whole ? AR_TARGET_WHOLE : AR_TARGET_NONE;
