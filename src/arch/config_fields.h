@@ -27,6 +27,8 @@ typedef struct ar_config {
     double partial;                                                                          /* of a head, what RoPE turns; 0: all */
     double query_scalar;                                                                     /* or of this, where it is not 0 */
     double score_cap, logit_cap, logit_scale;
+    int64_t delta_taps, delta_key_dim, delta_value_dim, delta_key_heads, delta_value_heads, attention_every; /* delta: linear attention's */
+    bool output_gate;
     bool tied, attention_bias, out_bias, mlp_bias, all_bias, use_window; /* all_bias: of every linear */
     bool qkv_bias, qk_norm, parallel, scaled, layer_scaled;              /* scaled: attention's scores, by 1 / sqrt(head_dim) */
     const char *act;
@@ -61,7 +63,7 @@ extern const ar_field ar__fields_decoder[], ar__fields_rope[], ar__fields_window
     ar__fields_sliding[], ar__fields_pattern[], ar__fields_query_scalar[], ar__fields_score_cap[], ar__fields_logit_cap[],
     ar__fields_local_theta[], ar__fields_dropouts[], ar__fields_rms[], ar__fields_layer_norm[], ar__fields_norm_epsilon[],
     ar__fields_norm_eps[], ar__fields_gpt2[], ar__fields_gpt_neox[], ar__fields_qk_norm[], ar__fields_parallel[], ar__fields_qkv_bias[],
-    ar__fields_hidden_dropout[], ar__fields_starcoder2[], ar__fields_logit_scale[];
+    ar__fields_hidden_dropout[], ar__fields_starcoder2[], ar__fields_logit_scale[], ar__fields_delta[];
 
 enum { AR_FIELD_GROUPS = 12, AR_FIELD_SILENT = 16 };
 

@@ -16,12 +16,18 @@ static void slot_shape(ar_module *m, const ar_arch *a, ar_slot slot) {
     } shape[AR_SLOT_COUNT] = {
         [AR_SLOT_QKV] = {q + 2 * kv, a->dim, a->bias_qkv},
         [AR_SLOT_GATE_UP] = {2 * a->ff, a->dim, a->bias_mlp},
-        [AR_SLOT_Q] = {q, a->dim, a->bias_qkv},
+        [AR_SLOT_Q] = {a->gated ? 2 * q : q, a->dim, a->bias_qkv},
         [AR_SLOT_K] = {kv, a->dim, a->bias_qkv},
         [AR_SLOT_V] = {kv, a->dim, a->bias_qkv},
         [AR_SLOT_O] = {a->dim, q, a->bias_o},
         [AR_SLOT_Q_NORM] = {q_norm, 1, a->norm_bias},
         [AR_SLOT_K_NORM] = {k_norm, 1, a->norm_bias},
+        [AR_SLOT_DELTA_NORM] = {a->delta.value_dim, 1, false},
+        [AR_SLOT_DELTA_OUT] = {a->dim, ar__delta_values(&a->delta), false},
+        [AR_SLOT_DELTA_QKV] = {ar__delta_columns(&a->delta), a->dim, false},
+        [AR_SLOT_DELTA_Z] = {ar__delta_values(&a->delta), a->dim, false},
+        [AR_SLOT_DELTA_B] = {a->delta.value_heads, a->dim, false},
+        [AR_SLOT_DELTA_A] = {a->delta.value_heads, a->dim, false},
         [AR_SLOT_GATE] = {a->ff, a->dim, a->bias_mlp},
         [AR_SLOT_UP] = {a->ff, a->dim, a->bias_mlp},
         [AR_SLOT_DOWN] = {a->dim, a->ff, a->bias_mlp},
@@ -37,7 +43,7 @@ static void slot_shape(ar_module *m, const ar_arch *a, ar_slot slot) {
 
 /* A slot that the family lacks has no path, and the kind of the others'. */
 static ar_module_kind kind_of(ar_slot slot) {
-    bool linear = slot <= AR_SLOT_O || (slot >= AR_SLOT_GATE_UP && slot <= AR_SLOT_DOWN);
+    bool linear = slot <= AR_SLOT_O || (slot >= AR_SLOT_DELTA_OUT && slot <= AR_SLOT_DOWN);
     return !linear ? AR_MODULE_NORM : AR_MODULE_LINEAR;
 }
 
@@ -59,7 +65,7 @@ static bool fill_layer(ar_module *m, const ar_arch *a, int64_t layer) {
     for (int s = 0; ok && s < AR_SLOT_COUNT; s++) {
         const ar_name_row *row = ar__names_slot(a->names, (ar_slot)s);
         m[s] = (ar_module){.kind = kind_of((ar_slot)s), .layer = (int)layer};
-        if (!ar__arch_has(a, (ar_slot)s)) continue;
+        if (!ar__arch_layer_has(a, layer, (ar_slot)s)) continue;
         m[s].is_conv1d = row->is_conv1d;
         ok = fill(&m[s], a, row, layer);
         slot_shape(&m[s], a, (ar_slot)s);
@@ -95,6 +101,22 @@ ar_status ar__arch_modules(ar_module **out, const ar_arch *a, ar_error *err) {
 
 bool ar__arch_has(const ar_arch *a, ar_slot slot) { return !(a->absent >> (int)slot & 1) && ar__names_slot(a->names, slot) != NULL; }
 
+bool ar__arch_layer_has(const ar_arch *a, int64_t layer, ar_slot slot) {
+    bool mixes = slot <= AR_SLOT_DELTA_A, delta = slot >= AR_SLOT_DELTA_NORM;
+    return ar__arch_has(a, slot) && (!mixes || delta == (a->recurrent[layer] != 0));
+}
+
+ar_delta_tensor ar__delta_tensor(const ar_arch *a, ar_delta_part part) {
+    const ar_delta_sizes *d = &a->delta;
+    switch (part) {
+    case AR_DELTA_CONV: return (ar_delta_tensor){"conv1d", ".weight", ar__delta_columns(d), d->taps};
+    case AR_DELTA_RATE: return (ar_delta_tensor){"A_log", "", d->value_heads, 1};
+    case AR_DELTA_SHIFT: return (ar_delta_tensor){"dt_bias", "", d->value_heads, 1};
+    case AR_DELTA_PARTS: break;
+    }
+    return (ar_delta_tensor){0};
+}
+
 void ar__modules_free(ar_module *m, size_t count) {
     for (size_t i = 0; m && i < count; i++) free((void *)(uintptr_t)m[i].path);
     free(m);
@@ -102,11 +124,12 @@ void ar__modules_free(ar_module *m, size_t count) {
 
 int64_t ar__arch_linear_params(const ar_arch *a) {
     int64_t n = 0;
-    for (int s = 0; s < AR_SLOT_COUNT; s++) {
-        ar_module m = {0};
-        if (kind_of((ar_slot)s) != AR_MODULE_LINEAR || !ar__arch_has(a, (ar_slot)s)) continue;
-        slot_shape(&m, a, (ar_slot)s);
-        n += m.n_out * m.n_in;
-    }
-    return a->layers * n;
+    for (int64_t l = 0; l < a->layers; l++)
+        for (int s = 0; s < AR_SLOT_COUNT; s++) {
+            ar_module m = {0};
+            if (kind_of((ar_slot)s) != AR_MODULE_LINEAR || !ar__arch_layer_has(a, l, (ar_slot)s)) continue;
+            slot_shape(&m, a, (ar_slot)s);
+            n += m.n_out * m.n_in;
+        }
+    return n;
 }

@@ -76,11 +76,11 @@ static void every_row_goes_there_and_back(void **state) {
     for (; (map = ar__names_at(families)); families++) {
         int rows = check_rows(map, map->top, -1);
         for (int g = 0; g < AR_NAME_GROUPS && map->group[g]; g++) rows += check_rows(map, map->group[g], g ? 131 : 0);
-        assert_in_range(rows, 9, 16);
+        assert_in_range(rows, 9, 20); /* two mixers have the most */
         assert_ptr_equal(ar__names_for_gguf(map->gguf), map);
         for (int k = 0; k < AR_NAME_TYPES && map->model_type[k]; k++) assert_ptr_equal(ar__names_for_model_type(map->model_type[k]), map);
     }
-    assert_int_equal(families, 28);
+    assert_int_equal(families, 29);
     assert_null(ar__names_at(-1));
     assert_null(ar__names_for_gguf("rwkv7"));
     assert_null(ar__names_for_model_type("gpt5"));

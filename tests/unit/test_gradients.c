@@ -51,6 +51,11 @@
     ",\"model_type\":\"gemma2\",\"head_dim\":8,\"sliding_window\":5,\"query_pre_attn_scalar\":6,\"attn_logit_softcapping\":1.5,"           \
     "\"final_logit_softcapping\":2"
 #define GEMMA3 ",\"model_type\":\"gemma3_text\",\"head_dim\":8,\"sliding_window\":5,\"sliding_window_pattern\":2"
+/* The rule gives its norm little in the first rows of a sample, which turn over with the sign of q · k: eps keeps that smooth. */
+#define QWEN35(first, second)                                                                                                              \
+    ",\"model_type\":\"qwen3_5_text\",\"head_dim\":8,\"linear_key_head_dim\":6,\"linear_value_head_dim\":5,"                               \
+    "\"rms_norm_eps\":1e-2,\"linear_num_key_heads\":2,\"linear_num_value_heads\":4,\"layer_types\":[\"" first "_attention\",\"" second     \
+    "_attention\"]"
 #define ROPE3                                                                                                                              \
     ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,\"original_max_position_"       \
     "embeddings\":32}"
@@ -107,6 +112,11 @@ static const small_case cases[] = {
     {"gemma2, everything", GEMMA2, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"gemma3_text, two rotary embeddings", GEMMA3, "all-linear", "q_norm,norm", true, false, 0.0, AR_BIAS_NONE},
     {"gemma3_text, everything", GEMMA3, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"qwen3_5_text", QWEN35("linear", "full"), "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
+    {"qwen3_5_text, the rule last", QWEN35("full", "linear"), "all-linear", "linear_attn.norm,q_norm", true, false, 0.0, AR_BIAS_NONE},
+    {"qwen3_5_text, the rule alone, dropout", QWEN35("linear", "linear"), "all-linear", NULL, false, false, 0.25, AR_BIAS_NONE},
+    {"qwen3_5_text, gates alone", QWEN35("linear", "full"), "in_proj_b,in_proj_a", "linear_attn.norm", false, false, 0.0, AR_BIAS_NONE},
+    {"qwen3_5_text, everything", QWEN35("linear", "full") ",\"attention_bias\":true", NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"llama, gelu", LLAMA ",\"hidden_act\":\"gelu\"", "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
     {"llama, everything", BIASED, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"qwen3, everything", QWEN3, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
