@@ -74,15 +74,19 @@ def text_modules(model_type):
     import transformers
     from transformers import AutoConfig, AutoModelForCausalLM
     kw = dict(SIZES, head_dim=4) if model_type in ("ministral", "hunyuan_v1_dense") else dict(SIZES)  # whose code has no default
-    if model_type in ("mistral3", "gemma3", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "mixtral"):
+    if model_type in ("mistral3", "gemma3", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "mixtral", "qwen3_5"):
         return None  # wrappers, whose text model has the names; mixtral's experts have no rows
+    mixers = ["linear_attention", "full_attention"]  # layer 1 is either
+    orders = [dict(layer_types=mixers), dict(layer_types=mixers[::-1])] if model_type == "qwen3_5_text" else [{}]
+    modules = {}
     try:
-        config = AutoConfig.for_model(model_type, **kw)
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
+        for order in orders:
+            with torch.device("meta"):
+                model = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **kw, **order))
+            modules |= {n: k for n, m in model.named_modules() if (k := module_kind(m)) and "rotary" not in n}
     except (ValueError, KeyError):
         return None
-    return {n: k for n, m in model.named_modules() if (k := module_kind(m)) and "rotary" not in n}
+    return modules
 
 
 def check_modules(model_type, rows):
