@@ -38,6 +38,11 @@ typedef struct ar_rope_config {
 
 enum { AR_MAX_EOS = 8, AR_ROPES = 2 };
 
+/* Of layers that mix by the delta rule (ops/delta.h); taps: of their convolution. */
+typedef struct ar_delta_sizes {
+    int64_t key_heads, value_heads, key_dim, value_dim, taps;
+} ar_delta_sizes;
+
 typedef struct ar_arch {
     const char *family; /* "llama", "qwen3"; of a multimodal base its language model's */
     bool wrapped;       /* it is the language model of a multimodal base, whose other parts nothing here reads */
@@ -57,7 +62,7 @@ typedef struct ar_arch {
     bool qkv_by_head;              /* the fused linear gives q, k, v of the first head, of the second, … */
     bool layer_scaled;             /* attention's scores of layer l are divided by l + 1 */
     bool learned;                  /* positions have embeddings, which end at max_positions */
-    uint32_t absent;               /* slots of the names that this configuration lacks, as bits */
+    uint64_t absent;               /* slots of the names that this configuration lacks, as bits */
     ar_activation_kind activation; /* xielu has numbers of each layer's own, in the files */
     bool tied, bias_qkv, bias_o, bias_mlp;
     bool qk_norm, qk_wide;         /* q and k are normed: by head, or wide, all heads as one */
@@ -67,6 +72,9 @@ typedef struct ar_arch {
     int64_t window;               /* 0: none */
     uint8_t *windowed, *unturned; /* per layer: has the window; has no rotary embedding; owned */
     uint8_t *dense;               /* per layer: its MLP is no experts; NULL: all are dense; owned */
+    uint8_t *recurrent;           /* per layer: mixes by the delta rule, not by attention; owned */
+    ar_delta_sizes delta;
+    bool gated; /* q's linear gives q and a gate of each head, by whose sigmoid what attention gives is multiplied */
     /* factors of the embedding's output, of what a sublayer adds to the residual stream, of q · k, of the logits */
     double embed_scale, residual_scale, attention_scale, logit_scale;
     double score_cap, logit_cap; /* of attention's scores, of the logits; 0: none */
@@ -115,9 +123,13 @@ static inline bool ar__layer_is_dense(const ar_arch *a, int64_t layer) { return 
 /* Whether a sequence may be so long. */
 static inline bool ar__arch_holds(const ar_arch *a, size_t length) { return !a->learned || length <= (size_t)a->max_positions; }
 
-/* Whether the family's layers have it; whether this one does. */
+static inline uint64_t ar__slot_bit(ar_slot slot) { return (uint64_t)1 << (int)slot; }
+/* Whether the family's layers have it, some of them; whether this one does. */
 bool ar__arch_has(const ar_arch *a, ar_slot slot);
 bool ar__arch_layer_has(const ar_arch *a, int64_t layer, ar_slot slot);
+static inline int64_t ar__delta_values(const ar_delta_sizes *d) { return d->value_heads * d->value_dim; }
+/* Columns that the convolution takes: q, k and v. */
+static inline int64_t ar__delta_columns(const ar_delta_sizes *d) { return 2 * d->key_heads * d->key_dim + ar__delta_values(d); }
 /* All modules, paths owned by the array; ar__modules_free releases. */
 ar_status ar__arch_modules(ar_module **out, const ar_arch *a, ar_error *err);
 void ar__modules_free(ar_module *m, size_t count);
@@ -125,6 +137,14 @@ void ar__modules_free(ar_module *m, size_t count);
  * linears as well.  Paths are those of `modules`, and the stacks' own; ar__targets_free releases. */
 ar_status ar__arch_targets(ar_module **out, int *count, const ar_module *modules, const ar_arch *a, bool apart, ar_error *err);
 void ar__targets_free(ar_module *m, int count);
+
+/* What a layer that mixes by the delta rule has beside its modules, under AR_DELTA_PATH (arch/names.h); frozen in every training. */
+typedef enum ar_delta_part { AR_DELTA_CONV, AR_DELTA_RATE, AR_DELTA_SHIFT, AR_DELTA_PARTS } ar_delta_part;
+typedef struct ar_delta_tensor {
+    const char *module, *suffix; /* "conv1d", ".weight"; "A_log", "" */
+    int64_t rows, cols;          /* the convolution is stored as [rows, 1, cols]; others are vectors */
+} ar_delta_tensor;
+ar_delta_tensor ar__delta_tensor(const ar_arch *a, ar_delta_part part);
 
 /* Which part of config.json's rotary embedding is read. */
 typedef struct ar_rope_source {

@@ -7,6 +7,7 @@
 
 #include "base/fail.h"
 #include "format/json.h"
+#include "ops/delta.h"
 #include "ops/experts.h"
 
 #define COUNT(list) (sizeof(list) / sizeof *(list))
@@ -140,6 +141,16 @@ const ar_field ar__fields_out_bias[] = {
 
 const ar_field ar__fields_all_bias[] = {OTHER("use_bias", AR_FIELD_BOOL, all_bias), END};
 
+const ar_field ar__fields_delta[] = {
+    NUMBER("linear_conv_kernel_dim", AR_FIELD_WHOLE, delta_taps, 1, AR_CONV_TAPS),
+    NUMBER("linear_key_head_dim", AR_FIELD_WHOLE, delta_key_dim, 1, MAX_HEADS),
+    NUMBER("linear_value_head_dim", AR_FIELD_WHOLE, delta_value_dim, 1, MAX_HEADS),
+    NUMBER("linear_num_key_heads", AR_FIELD_WHOLE, delta_key_heads, 1, MAX_HEADS),
+    NUMBER("linear_num_value_heads", AR_FIELD_WHOLE, delta_value_heads, 1, MAX_HEADS),
+    NUMBER("full_attention_interval", AR_FIELD_WHOLE, attention_every, 1, INT32_MAX), /* where there are no layer_types */
+    OTHER("attn_output_gate", AR_FIELD_BOOL, output_gate),
+    END};
+
 const ar_field ar__fields_gemma4[] = {
     ELSEWHERE("rope_parameters", AR_FIELD_OBJECT, 0, 0),
     NUMBER("hidden_size_per_layer_input", AR_FIELD_WHOLE, ple_dim, 0, MAX_DIM),
@@ -177,45 +188,17 @@ static const char *const foreign[] = {"hidden_dropout_prob", "neftune_noise_alph
                                       "output_router_logits", "use_qk_norm", "add_cross_attention", "logits_soft_cap", "num_nextn_predict_layers"};
 /* clang-format on */
 
-static const ar_field *const all_groups[] = {ar__fields_decoder,
-                                             ar__fields_rope,
-                                             ar__fields_window,
-                                             ar__fields_attention_bias,
-                                             ar__fields_mlp_bias,
-                                             ar__fields_multipliers,
-                                             ar__fields_no_rope,
-                                             ar__fields_out_bias,
-                                             ar__fields_all_bias,
-                                             ar__fields_act,
-                                             ar__fields_activation,
-                                             ar__fields_sliding,
-                                             ar__fields_pattern,
-                                             ar__fields_query_scalar,
-                                             ar__fields_score_cap,
-                                             ar__fields_logit_cap,
-                                             ar__fields_local_theta,
-                                             ar__fields_dropouts,
-                                             ar__fields_rms,
-                                             ar__fields_layer_norm,
-                                             ar__fields_norm_epsilon,
-                                             ar__fields_norm_eps,
-                                             ar__fields_gpt2,
-                                             ar__fields_gpt_neox,
-                                             ar__fields_qk_norm,
-                                             ar__fields_parallel,
-                                             ar__fields_qkv_bias,
-                                             ar__fields_hidden_dropout,
-                                             ar__fields_starcoder2,
-                                             ar__fields_logit_scale,
-                                             ar__fields_gemma4,
-                                             ar__fields_experts,
-                                             ar__fields_expert_ff,
-                                             ar__fields_renormalised,
-                                             ar__fields_some_dense,
-                                             ar__fields_shared,
-                                             ar__fields_jitter,
-                                             ar__fields_clip_qkv,
-                                             NULL};
+static const ar_field *const all_groups[] = {
+    ar__fields_decoder,      ar__fields_rope,         ar__fields_window,     ar__fields_attention_bias,
+    ar__fields_mlp_bias,     ar__fields_multipliers,  ar__fields_no_rope,    ar__fields_out_bias,
+    ar__fields_all_bias,     ar__fields_act,          ar__fields_activation, ar__fields_sliding,
+    ar__fields_pattern,      ar__fields_query_scalar, ar__fields_score_cap,  ar__fields_logit_cap,
+    ar__fields_local_theta,  ar__fields_dropouts,     ar__fields_rms,        ar__fields_layer_norm,
+    ar__fields_norm_epsilon, ar__fields_norm_eps,     ar__fields_gpt2,       ar__fields_gpt_neox,
+    ar__fields_qk_norm,      ar__fields_parallel,     ar__fields_qkv_bias,   ar__fields_hidden_dropout,
+    ar__fields_starcoder2,   ar__fields_logit_scale,  ar__fields_gemma4,     ar__fields_experts,
+    ar__fields_expert_ff,    ar__fields_renormalised, ar__fields_some_dense, ar__fields_shared,
+    ar__fields_jitter,       ar__fields_clip_qkv,     ar__fields_delta,      NULL};
 
 /* Without effect on the forward pass of any family, whatever they hold. */
 static const char *const harmless_fields[] = {
@@ -273,6 +256,8 @@ static const ar_field rope_fields[] = {
     ROPE("truncate", YARN, AR_FIELD_BOOL, 0, 0),
     ROPE("llama_4_scaling_beta", KINDS, AR_FIELD_REAL, 0, 1e3),
     {"max_position_embeddings", AR_FIELD_ANY, false, AR_FIELD_NOWHERE, 0, 0, false, 0, KINDS},
+    {"mrope_section", AR_FIELD_ANY, false, AR_FIELD_NOWHERE, 0, 0, false, 0, KINDS}, /* of text all three positions are one */
+    {"mrope_interleaved", AR_FIELD_ANY, false, AR_FIELD_NOWHERE, 0, 0, false, 0, KINDS},
     {"finetuned", AR_FIELD_ANY, false, AR_FIELD_NOWHERE, 0, 0, false, 0, KINDS},
     END};
 /* clang-format on */

@@ -374,6 +374,27 @@ static const ar_family families[] = {
      .last_full = true,
      .window = AR_WINDOW_PATTERN,
      .eos = 1},
+    {.name =
+         "qwen3_5_text", /* three layers of four mix by the delta rule; gated attention, a quarter of a head turned; norms store w - 1 */
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_delta},
+                {"mamba_ssm_dtype", "mtp_num_hidden_layers", "mtp_use_dedicated_embeddings"}},
+     .initial = {.kv_heads = 4,
+                 .head_dim = 256,
+                 .max_positions = 32768,
+                 .bos = -1,
+                 .partial = 0.25,
+                 .delta_taps = 4,
+                 .delta_key_dim = 128,
+                 .delta_value_dim = 128,
+                 .delta_key_heads = 16,
+                 .delta_value_heads = 32,
+                 .attention_every = 4,
+                 .output_gate = true,
+                 USUAL(1e4, 1e-6)},
+     .norm_plus_one = true,
+     .partial = true,
+     .delta = true,
+     .eos = -1},
 };
 
 enum { FAMILIES = sizeof families / sizeof *families };

@@ -22,7 +22,7 @@ static const struct {
 };
 
 /* Multimodal bases whose language model runs: their model_type, and what else stands beside it in config.json. */
-static const char *const wrappers[] = {"gemma3", "gemma4", "mistral3"};
+static const char *const wrappers[] = {"gemma3", "gemma4", "mistral3", "qwen3_5"};
 static const char *const beside[] = {"model_type",
                                      "text_config",
                                      "vision_config",
@@ -50,6 +50,8 @@ static const char *const beside[] = {"model_type",
                                      "eoa_token_id",
                                      "eoa_token_index",
                                      "vision_soft_tokens_per_image",
+                                     "vision_start_token_id",
+                                     "vision_end_token_id",
                                      "multimodal_projector_bias",
                                      "projector_hidden_act",
                                      "spatial_merge_size",
@@ -83,7 +85,7 @@ static ar_status unwrap(json_t **out, const json_t *config, const char *place, a
         if (value && !json_is_null(value)) ok = json_object_set(text, shared[i], value) == 0;
     }
     const char *whole = json_string_value(json_object_get(config, "model_type"));
-    if (ok && !ar__json_has(text, "model_type") && strcmp(whole, "mistral3") != 0) /* gemma3, gemma4 */
+    if (ok && !ar__json_has(text, "model_type") && strcmp(whole, "mistral3") != 0) /* gemma3, gemma4, qwen3_5 */
         ok = json_object_set_new(text, "model_type", json_sprintf("%s_text", whole)) == 0;
     if (!ok) json_decref(text);
     *out = ok ? text : NULL;
@@ -172,8 +174,8 @@ static ar_status take_flags(ar_arch *a, const reader *r) {
     a->qkv_by_head = r->family->by_head;
     a->layer_scaled = c->layer_scaled;
     a->learned = r->family->learned;
-    if (r->family->has_qk_norm && !c->qk_norm) a->absent |= 1u << AR_SLOT_Q_NORM | 1u << AR_SLOT_K_NORM;
-    if (r->family->one_norm && a->parallel) a->absent |= 1u << AR_SLOT_MLP_NORM;
+    if (r->family->has_qk_norm && !c->qk_norm) a->absent |= ar__slot_bit(AR_SLOT_Q_NORM) | ar__slot_bit(AR_SLOT_K_NORM);
+    if (r->family->one_norm && a->parallel) a->absent |= ar__slot_bit(AR_SLOT_MLP_NORM);
     a->rope_neighbours = r->family->neighbours;
     a->embed_scale = r->family->embed_root ? sqrt((double)a->dim) : c->embed_scale;
     a->residual_scale = c->residual_scale;
@@ -247,10 +249,11 @@ static ar_status read_layer_types(ar_arch *a, const reader *r) {
                         json_array_size(types), (long long)a->layers);
     for (size_t i = 0; i < json_array_size(types); i++) {
         const char *t = json_string_value(json_array_get(types, i));
+        if (r->family->delta && t && !strcmp(t, "linear_attention")) continue; /* take_mixers reads it */
         bool slides = t && !strcmp(t, "sliding_attention"), full = t && (!strcmp(t, "full_attention") || !strcmp(t, "attention"));
         if (!slides && !full)
-            return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: layer_types[%zu] is '%s', wanted full_attention or sliding_attention",
-                            r->place, i, t ? t : "no string");
+            return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: layer_types[%zu] is '%s', wanted full_attention or %s", r->place, i,
+                            t ? t : "no string", r->family->delta ? "linear_attention" : "sliding_attention");
         if (slides && !a->window)
             return ar__fail(r->err, AR_ERR_UNSUPPORTED,
                             "%s: layer_types[%zu] is sliding_attention, but there is no window: the %s family %s; write full_attention if "
@@ -337,6 +340,30 @@ static ar_status take_window(ar_arch *a, const reader *r) {
     return s;
 }
 
+/* 1 for each layer that mixes by the delta rule. */
+static ar_status take_mixers(ar_arch *a, const reader *r) {
+    const ar_config *c = &r->c;
+    a->recurrent = ar__alloc((size_t)a->layers, 1);
+    if (!a->recurrent) return ar__fail_memory(r->err, "layer list");
+    if (!r->family->delta) return AR_OK;
+    if (!c->output_gate)
+        return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: attn_output_gate is false, but attention of the %s family is gated", r->place,
+                        r->family->name);
+    if (a->activation != AR_SILU)
+        return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: activation '%s', wanted silu, as the convolutions of the %s family have it",
+                        r->place, c->act, r->family->name);
+    if (c->delta_value_heads % c->delta_key_heads)
+        return ar__fail(r->err, AR_ERR_VALUE, "%s: %lld value heads over %lld key heads of linear attention, wanted a whole multiple",
+                        r->place, (long long)c->delta_value_heads, (long long)c->delta_key_heads);
+    a->gated = true;
+    a->delta = (ar_delta_sizes){c->delta_key_heads, c->delta_value_heads, c->delta_key_dim, c->delta_value_dim, c->delta_taps};
+    for (int64_t l = 0; l < a->layers; l++) {
+        const char *type = json_string_value(json_array_get(c->layer_types, (size_t)l));
+        a->recurrent[l] = c->layer_types ? !strcmp(type, "linear_attention") : (l + 1) % c->attention_every != 0;
+    }
+    return AR_OK;
+}
+
 /* What a rotary embedding asks for and the family does not do. */
 static ar_status check_rope(const ar_arch *a, const reader *r, const ar_rope_config *rope) {
     if (rope->alpha != 0.0 && !r->family->ntk_alpha)
@@ -416,7 +443,7 @@ static ar_status read_text(ar_arch *out, const json_t *config, const char *place
     reader r = {f, f->initial, config, place, log, err};
     const ar_layer_source layers = {f, &r.c, config, place, log, err};
     if ((s = ar__fields_read(&r.c, &f->fields, config, f->name, place, err)) || (s = take_sizes(out, &r)) || (s = take_flags(out, &r)) ||
-        (s = take_experts(out, &r)) || (s = take_turns(out, &r)) || (s = take_window(out, &r)) ||
+        (s = take_experts(out, &r)) || (s = take_turns(out, &r)) || (s = take_window(out, &r)) || (s = take_mixers(out, &r)) ||
         (s = ar__arch_take_layers(out, &layers)) || (s = take_ropes(out, &r)) || (s = take_special(out, f, &r))) {
         ar__arch_release(out);
         return s;
@@ -439,5 +466,6 @@ void ar__arch_release(ar_arch *a) {
     free(a->windowed);
     free(a->unturned);
     free(a->dense);
+    free(a->recurrent);
     *a = (ar_arch){0};
 }

@@ -37,6 +37,7 @@ typedef struct ar_family {
     bool ntk_alpha;             /* "dynamic" with an alpha does not depend on the length */
     bool qk_turned, xielu;
     bool route_of_all;         /* experts' weights are shares of all, unless norm_topk_prob says otherwise */
+    bool delta;                /* layers but each so many-th mix by the delta rule; the others' attention is gated */
     bool partial;              /* a head may be turned in part */
     bool long_rope;            /* scaled by longrope or not at all, with an original_max_position_embeddings of its own */
     bool types_unread;         /* its code knows no layer_types */

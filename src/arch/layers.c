@@ -30,7 +30,9 @@ int64_t ar__arch_kv_layer(const ar_arch *a, int64_t layer) {
 bool ar__arch_layer_has(const ar_arch *a, int64_t layer, ar_slot slot) {
     bool of_kv = slot == AR_SLOT_K || slot == AR_SLOT_V || slot == AR_SLOT_K_NORM;
     bool dense = slot >= AR_SLOT_GATE_UP && slot <= AR_SLOT_DOWN, sparse = slot >= AR_SLOT_ROUTER && slot <= AR_SLOT_SHARED_MIX;
+    bool mixer = slot <= AR_SLOT_DELTA_A, delta = slot >= AR_SLOT_DELTA_NORM;
     if (!ar__arch_has(a, slot) || (of_kv && shares(a, layer))) return false;
+    if (mixer && delta != (a->recurrent[layer] != 0)) return false;
     if ((dense || sparse) && dense != ar__layer_is_dense(a, layer)) return false;
     if (sparse && slot != AR_SLOT_ROUTER && !a->shared_ff) return false;
     return slot != AR_SLOT_V || !a->full_k_is_v || a->windowed[layer];
@@ -125,7 +127,7 @@ static ar_status take_sharing(ar_arch *a, const ar_layer_source *r) {
 static ar_status take_embeddings(ar_arch *a, const ar_layer_source *r) {
     a->ple_dim = r->c->ple_dim;
     a->ple_vocab = a->ple_dim ? r->c->ple_vocab : 0;
-    if (!a->ple_dim) a->absent |= 1u << AR_SLOT_PLE_GATE | 1u << AR_SLOT_PLE_PROJECTION | 1u << AR_SLOT_PLE_NORM;
+    if (!a->ple_dim) a->absent |= ar__slot_bit(AR_SLOT_PLE_GATE) | ar__slot_bit(AR_SLOT_PLE_PROJECTION) | ar__slot_bit(AR_SLOT_PLE_NORM);
     if (a->ple_dim && a->ple_vocab < a->vocab)
         return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: vocab_size_per_layer_input is %lld, wanted at least vocab_size, %lld", r->place,
                         (long long)a->ple_vocab, (long long)a->vocab);

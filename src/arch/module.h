@@ -23,6 +23,12 @@ typedef enum ar_slot {
     AR_SLOT_O,
     AR_SLOT_Q_NORM,
     AR_SLOT_K_NORM,
+    AR_SLOT_DELTA_NORM, /* of a layer that mixes by the delta rule, in place of those before: of what the rule gives, */
+    AR_SLOT_DELTA_OUT,
+    AR_SLOT_DELTA_QKV,
+    AR_SLOT_DELTA_Z, /* that norm's gate, */
+    AR_SLOT_DELTA_B, /* and the rule's own: how much a row writes, */
+    AR_SLOT_DELTA_A, /* and how much is forgotten */
     AR_SLOT_GATE_UP,
     AR_SLOT_GATE,
     AR_SLOT_UP,

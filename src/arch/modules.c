@@ -16,12 +16,18 @@ static void slot_shape(ar_module *m, const ar_arch *a, int64_t layer, ar_slot sl
     } shape[AR_SLOT_COUNT] = {
         [AR_SLOT_QKV] = {q + 2 * kv, a->dim, a->bias_qkv},
         [AR_SLOT_GATE_UP] = {2 * ff, a->dim, a->bias_mlp},
-        [AR_SLOT_Q] = {q, a->dim, a->bias_qkv},
+        [AR_SLOT_Q] = {a->gated ? 2 * q : q, a->dim, a->bias_qkv},
         [AR_SLOT_K] = {kv, a->dim, a->bias_qkv},
         [AR_SLOT_V] = {kv, a->dim, a->bias_qkv},
         [AR_SLOT_O] = {a->dim, q, a->bias_o},
         [AR_SLOT_Q_NORM] = {q_norm, 1, a->norm_bias},
         [AR_SLOT_K_NORM] = {k_norm, 1, a->norm_bias},
+        [AR_SLOT_DELTA_NORM] = {a->delta.value_dim, 1, false},
+        [AR_SLOT_DELTA_OUT] = {a->dim, ar__delta_values(&a->delta), false},
+        [AR_SLOT_DELTA_QKV] = {ar__delta_columns(&a->delta), a->dim, false},
+        [AR_SLOT_DELTA_Z] = {ar__delta_values(&a->delta), a->dim, false},
+        [AR_SLOT_DELTA_B] = {a->delta.value_heads, a->dim, false},
+        [AR_SLOT_DELTA_A] = {a->delta.value_heads, a->dim, false},
         [AR_SLOT_GATE] = {ff, a->dim, a->bias_mlp},
         [AR_SLOT_UP] = {ff, a->dim, a->bias_mlp},
         [AR_SLOT_DOWN] = {a->dim, ff, a->bias_mlp},
@@ -46,7 +52,7 @@ static void slot_shape(ar_module *m, const ar_arch *a, int64_t layer, ar_slot sl
 /* A slot that the family lacks has no path, and the kind of the others'. */
 static ar_module_kind kind_of(ar_slot slot) {
     bool ple = slot == AR_SLOT_PLE_GATE || slot == AR_SLOT_PLE_PROJECTION;
-    bool linear = slot <= AR_SLOT_O || (slot >= AR_SLOT_GATE_UP && slot <= AR_SLOT_SHARED_MIX) || ple;
+    bool linear = slot <= AR_SLOT_O || (slot >= AR_SLOT_DELTA_OUT && slot <= AR_SLOT_SHARED_MIX) || ple;
     return !linear ? AR_MODULE_NORM : AR_MODULE_LINEAR;
 }
 
@@ -182,7 +188,18 @@ void ar__targets_free(ar_module *m, int count) {
     free(m);
 }
 
-bool ar__arch_has(const ar_arch *a, ar_slot slot) { return !(a->absent >> (int)slot & 1) && ar__names_slot(a->names, slot) != NULL; }
+bool ar__arch_has(const ar_arch *a, ar_slot slot) { return !(a->absent & ar__slot_bit(slot)) && ar__names_slot(a->names, slot) != NULL; }
+
+ar_delta_tensor ar__delta_tensor(const ar_arch *a, ar_delta_part part) {
+    const ar_delta_sizes *d = &a->delta;
+    switch (part) {
+    case AR_DELTA_CONV: return (ar_delta_tensor){"conv1d", ".weight", ar__delta_columns(d), d->taps};
+    case AR_DELTA_RATE: return (ar_delta_tensor){"A_log", "", d->value_heads, 1};
+    case AR_DELTA_SHIFT: return (ar_delta_tensor){"dt_bias", "", d->value_heads, 1};
+    case AR_DELTA_PARTS: break;
+    }
+    return (ar_delta_tensor){0};
+}
 
 void ar__modules_free(ar_module *m, size_t count) {
     for (size_t i = 0; m && i < count; i++) free((void *)(uintptr_t)m[i].path);

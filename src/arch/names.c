@@ -217,6 +217,11 @@ ar_status ar__row_map_init(ar_row_map *out, ar_row_order order, int64_t rows, in
     int64_t n = order == AR_ROWS_LLAMA_K ? kv_heads : heads, parts = order == AR_ROWS_QKV_HEADS ? 3 : 2;
     *out = (ar_row_map){order, 1, 1};
     if (order == AR_ROWS_SAME) return AR_OK;
+    if (order == AR_ROWS_VALUE_HEADS)
+        return ar__fail(
+            err, AR_ERR_UNSUPPORTED,
+            "GGUF orders the rows of linear attention's weights by value heads, which is not done; leave linear_attn out, or use "
+            "the Hugging Face folder");
     if (n < 1)
         return ar__fail(err, AR_ERR_NOT_FOUND,
                         "the order of GGUF's rows depends on the number of attention heads, which is not known: "

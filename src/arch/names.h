@@ -19,8 +19,9 @@
 /* How a GGUF file orders the rows of a weight, its bias and the B of its pair, against Hugging Face.
  *   LLAMA_Q, _K  per head [2, d/2] → [d/2, 2]: the halves of the rotary embedding interleaved; K goes by kv heads
  *   QKV_HEADS    fused, [heads, 3, d] → [3, heads, d]
- * where d is a head's rows. */
-typedef enum ar_row_order { AR_ROWS_SAME, AR_ROWS_LLAMA_Q, AR_ROWS_LLAMA_K, AR_ROWS_QKV_HEADS } ar_row_order;
+ *   VALUE_HEADS  of linear attention, [key heads, value heads of each, d] → [value heads of each, key heads, d], of the last of
+ * in_proj_qkv's rows, of out_proj's columns: not done, and refused where d is a head's rows. */
+typedef enum ar_row_order { AR_ROWS_SAME, AR_ROWS_LLAMA_Q, AR_ROWS_LLAMA_K, AR_ROWS_QKV_HEADS, AR_ROWS_VALUE_HEADS } ar_row_order;
 
 typedef struct ar_name_row {
     const char *hf;   /* below a layer ("self_attn.q_proj"), or the whole path of a module outside ("model.norm") */
@@ -72,6 +73,11 @@ const ar_name_row *ar__names_slot(const ar_name_map *map, ar_slot slot);        
 const ar_name_row *ar__names_top(const ar_name_map *map, ar_module_kind kind);    /* the first outside the layers */
 const ar_name_row *ar__names_outside(const ar_name_map *map, ar_slot slot);       /* of a slot outside the layers; NULL: none */
 
+/* Whether GGUF stores 1 + w for this one: not for the gated norm of linear attention, which stores w everywhere. */
+static inline bool ar__names_add_one(const ar_name_map *map, const ar_name_row *row) {
+    return map->gguf_norms_plus_one && row->kind == AR_MODULE_NORM && row->slot != AR_SLOT_DELTA_NORM;
+}
+
 /* What stands before the paths of a multimodal base's language model, in place of its prefix. */
 #define AR_WRAPPER "model.language_model."
 
@@ -104,6 +110,9 @@ extern const char *const ar__xielu_names[AR_XIELU_NUMBERS];
 
 /* Where a layer's output has its factor (gemma 4), in Hugging Face's files, prefix and layer: the whole name of a tensor. */
 #define AR_SCALAR_PATH "%slayers.%lld.layer_scalar"
+
+/* Where a layer that mixes by the delta rule has what is no module's weight: prefix and layer; then "conv1d", "A_log", "dt_bias". */
+#define AR_DELTA_PATH "%slayers.%lld.linear_attn."
 
 /* A row order for one weight, checked against its shape. */
 typedef struct ar_row_map {

@@ -49,6 +49,13 @@ static const ar_name_row top_bloom[] = {EMBEDDING("transformer.word_embeddings",
 
 static const ar_name_row attention[] = {LINEAR(Q, "self_attn.q_proj", "attn_q"), LINEAR(K, "self_attn.k_proj", "attn_k"),
                                         LINEAR(V, "self_attn.v_proj", "attn_v"), LINEAR(O, "self_attn.o_proj", "attn_output"), END};
+static const ar_name_row delta[] = {ORDERED(DELTA_QKV, "linear_attn.in_proj_qkv", "attn_qkv", AR_ROWS_VALUE_HEADS),
+                                    ORDERED(DELTA_Z, "linear_attn.in_proj_z", "attn_gate", AR_ROWS_VALUE_HEADS),
+                                    ORDERED(DELTA_B, "linear_attn.in_proj_b", "ssm_beta", AR_ROWS_VALUE_HEADS),
+                                    ORDERED(DELTA_A, "linear_attn.in_proj_a", "ssm_alpha", AR_ROWS_VALUE_HEADS),
+                                    ORDERED(DELTA_OUT, "linear_attn.out_proj", "ssm_out", AR_ROWS_VALUE_HEADS),
+                                    NORM(DELTA_NORM, "linear_attn.norm", "ssm_norm"),
+                                    END};
 static const ar_name_row attention_llama[] = {ORDERED(Q, "self_attn.q_proj", "attn_q", AR_ROWS_LLAMA_Q),
                                               ORDERED(K, "self_attn.k_proj", "attn_k", AR_ROWS_LLAMA_K),
                                               LINEAR(V, "self_attn.v_proj", "attn_v"), LINEAR(O, "self_attn.o_proj", "attn_output"), END};
@@ -159,6 +166,11 @@ static const ar_name_map table[] = {
      .group = {attention, mlp_gated, norms}},
     {.gguf = "qwen3", .model_type = {"qwen3"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms_qk, norms}},
     {.gguf = "qwen3vl", .model_type = {"qwen3_vl", "qwen3_vl_text"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms_qk, norms}},
+    {.gguf = "qwen35",
+     .model_type = {"qwen3_5_text", "qwen3_5"},
+     LLAMA_NAMES,
+     .group = {attention, delta, mlp_gated, norms_qk, norms_seed_oss},
+     .gguf_norms_plus_one = true},
     {.gguf = "gemma", .model_type = {"gemma"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms}, .gguf_norms_plus_one = true},
     {.gguf = "gemma2", .model_type = {"gemma2"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms_gemma2}, .gguf_norms_plus_one = true},
     {.gguf = "gemma3",

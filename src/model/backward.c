@@ -5,8 +5,8 @@
 #include "model/ple.h"
 
 /* What a sublayer read, where a linear behind it asks for its input. */
-static const float *input_of(ar_pass *p, const ar_norm *norm, const float *x, const float *rstd, const ar_rows *rows,
-                             const ar_linear *const *behind, int count) {
+const float *ar__input_of(ar_pass *p, const ar_norm *norm, const float *x, const float *rstd, const ar_rows *rows,
+                          const ar_linear *const *behind, int count) {
     for (int i = 0; i < count; i++)
         if (ar__linear_needs_input(behind[i], rows)) return ar__entered(p, norm, rstd, x, rows->count);
     return x;
@@ -59,7 +59,7 @@ static void mlp_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *al
     rt->ops->linear_bwd(rt, p->act, false, dy, down, p->act, a->su[AR_SLOT_DOWN], rows, &p->linear);
     rt->ops->activation_bwd(rt, &l->activation, a->gate, a->up, ld, p->act, rows->count, ff);
     const ar_norm *norm = ar__mlp_norm(p->model, l);
-    const float *h = input_of(p, norm, ar__mlp_reads(p, a, all, rows), a->rstd_mlp, rows, (const ar_linear *[]){gate, up, fused}, 3);
+    const float *h = ar__input_of(p, norm, ar__mlp_reads(p, a, all, rows), a->rstd_mlp, rows, (const ar_linear *[]){gate, up, fused}, 3);
     float *dh = p->model->arch.parallel ? p->dh_mlp : p->dh;
     if (fused->w.data) rt->ops->linear_bwd(rt, dh, false, a->gate, fused, h, a->su[AR_SLOT_GATE_UP], rows, &p->linear);
     if (gate->w.data) rt->ops->linear_bwd(rt, dh, false, a->gate, gate, h, a->su[AR_SLOT_GATE], rows, &p->linear);
@@ -131,48 +131,87 @@ static void lent_backward(ar_pass *p, size_t layer, const ar_rows *rows) {
 static void project_backward(ar_pass *p, const ar_layer *l, ar_acts *a, float *dh, const ar_rows *rows) {
     const ar_runtime *rt = p->model->rt;
     const ar_linear *q = &l->linear[AR_SLOT_Q], *k = &l->linear[AR_SLOT_K], *v = &l->linear[AR_SLOT_V], *all = &l->linear[AR_SLOT_QKV];
-    const float *h = input_of(p, &l->norm[AR_SLOT_ATTN_NORM], a->x, a->rstd_attn, rows, (const ar_linear *[]){q, k, v, all}, 4);
+    const float *h = ar__input_of(p, &l->norm[AR_SLOT_ATTN_NORM], a->x, a->rstd_attn, rows, (const ar_linear *[]){q, k, v, all}, 4);
     ar_qkv parts = ar__pass_qkv(p, p->attention.dq, p->attention.dk, p->attention.dv);
+    float *dq = p->attention.dq;
+    if (a->head_gate) {
+        ar_qkv halves = ar__pass_gate(p, dq, a->head_gate);
+        dq = p->attention.wide;
+        rt->ops->qkv_join(rt, dq, &halves, rows->count);
+    }
     if (p->attention.joined) {
         rt->ops->qkv_join(rt, p->attention.joined, &parts, rows->count);
         rt->ops->linear_bwd(rt, dh, false, p->attention.joined, all, h, a->su[AR_SLOT_QKV], rows, &p->linear);
         return;
     }
-    rt->ops->linear_bwd(rt, dh, false, p->attention.dq, q, h, a->su[AR_SLOT_Q], rows, &p->linear);
+    rt->ops->linear_bwd(rt, dh, false, dq, q, h, a->su[AR_SLOT_Q], rows, &p->linear);
     if (k->w.data) rt->ops->linear_bwd(rt, dh, true, p->attention.dk, k, h, a->su[AR_SLOT_K], rows, &p->linear);
     if (v->w.data) rt->ops->linear_bwd(rt, dh, true, p->attention.dv, v, h, a->su[AR_SLOT_V], rows, &p->linear);
 }
 
-static void attention_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, bool below) {
-    const ar_model *m = p->model;
-    const ar_runtime *rt = m->rt;
-    const ar_layer *l = &m->layers[layer];
-    const ar_rows *behind = ar__rows_behind(p, layer, rows);
-    ar_attention at = ar__layer_attention(m, l);
-    const ar_norm *norm = &l->norm[AR_SLOT_ATTN_NORM];
-    size_t dim = (size_t)m->arch.dim;
-    const float *dy = leave_backward(p, &l->norm[AR_SLOT_ATTN_OUT_NORM], a->o, a->rstd_o, behind);
-    rt->ops->linear_bwd(rt, p->attention.dout, false, dy, &l->linear[AR_SLOT_O], a->att, a->su[AR_SLOT_O], behind, &p->linear);
-    bool own = m->arch.parallel && ar__mlp_norm(m, l) != norm, shared = m->arch.parallel && !own;
-    if (own)
-        rt->ops->norm_bwd(rt, p->dx, true, p->dh_mlp, ar__mlp_norm(m, l), ar__mlp_reads(p, a, rows, behind), a->rstd_mlp, behind, 1, dim);
-    if (behind != rows) {
-        rt->ops->rows_spread(rt, p->attention.dout, rows->count, p->tail.row, behind->count, l->linear[AR_SLOT_O].w.cols);
-        rt->ops->rows_spread(rt, a->att, rows->count, p->tail.row, behind->count, l->linear[AR_SLOT_O].w.cols);
-        rt->ops->rows_spread(rt, p->dx, rows->count, p->tail.row, behind->count, dim);
-        if (shared) rt->ops->rows_spread(rt, p->dh_mlp, rows->count, p->tail.row, behind->count, dim);
+/* From the gradient of what the mixer's last linear read, p->attention.dout, to that of what the mixer read, in dh. */
+static void attention_backward(ar_pass *p, size_t layer, ar_acts *a, float *dh, const ar_rows *rows) {
+    static const ar_activation sigmoid = {.kind = AR_SIGMOID};
+    const ar_runtime *rt = p->model->rt;
+    const ar_layer *l = &p->model->layers[layer];
+    ar_attention at = ar__layer_attention(p->model, l);
+    size_t width = l->linear[AR_SLOT_O].w.cols;
+    const float *d_att = p->attention.dout;
+    if (a->head_gate) {
+        rt->ops->multiple(rt, p->attention.gated, a->att, 1.0, rows->count * width);
+        rt->ops->activation_bwd(rt, &sigmoid, a->head_gate, p->attention.gated, width, p->attention.dout, rows->count, width);
+        d_att = p->attention.gated;
     }
     ar_attended in = ar__rotate(p, layer, a, rows, NULL, false);
-    rt->ops->attention_bwd(rt, p->attention.dq, p->attention.dk, p->attention.dv, p->attention.dsum, p->attention.dout, in.q, in.k, in.v,
-                           a->att, a->lse, &at, p->attention.blocks, p->attention.block_count, p->attention.scratch);
+    rt->ops->attention_bwd(rt, p->attention.dq, p->attention.dk, p->attention.dv, p->attention.dsum, d_att, in.q, in.k, in.v, a->att,
+                           a->lse, &at, p->attention.blocks, p->attention.block_count, p->attention.scratch);
     lent_backward(p, layer, rows);
     rotate_backward(p, l, p->attention.dq, p->attention.q_rot, a->q, a->rstd_q, rows, true);
     if (l->kv_layer == layer) {
         rotate_backward(p, l, p->attention.dk, p->attention.k_rot, a->k, a->rstd_k, rows, false);
         values_backward(p, l, a, rows);
     }
-    float *dh = below || norm->dw || norm->db ? p->dh : NULL;
     project_backward(p, l, a, dh, rows);
+}
+
+/* Through the mixer's last linear, to p->attention.dout of all rows. */
+static void mixer_out_backward(ar_pass *p, const ar_layer *l, ar_acts *a, const float *dy, const ar_rows *rows, const ar_rows *behind) {
+    const ar_runtime *rt = p->model->rt;
+    ar_slot last = ar__mixer_out(l);
+    const ar_linear *out = &l->linear[last];
+    float *y = a->att, *gated = p->attention.gated;
+    if (gated && ar__linear_needs_input(out, behind)) {
+        ar__mixer_gated(p, l, a, rows);
+        if (behind != rows) rt->ops->rows_take(rt, gated, gated, p->tail.row, behind->count, out->w.cols);
+        y = gated;
+    }
+    rt->ops->linear_bwd(rt, p->attention.dout, false, dy, out, y, a->su[last], behind, &p->linear);
+    if (behind == rows) return;
+    rt->ops->rows_spread(rt, p->attention.dout, rows->count, p->tail.row, behind->count, out->w.cols);
+    if (!gated) rt->ops->rows_spread(rt, a->att, rows->count, p->tail.row, behind->count, out->w.cols);
+}
+
+static void mixer_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, bool below) {
+    const ar_model *m = p->model;
+    const ar_runtime *rt = m->rt;
+    const ar_layer *l = &m->layers[layer];
+    const ar_rows *behind = ar__rows_behind(p, layer, rows);
+    const ar_norm *norm = &l->norm[AR_SLOT_ATTN_NORM];
+    size_t dim = (size_t)m->arch.dim;
+    const float *dy = leave_backward(p, &l->norm[AR_SLOT_ATTN_OUT_NORM], a->o, a->rstd_o, behind);
+    mixer_out_backward(p, l, a, dy, rows, behind);
+    bool own = m->arch.parallel && ar__mlp_norm(m, l) != norm, shared = m->arch.parallel && !own;
+    if (own)
+        rt->ops->norm_bwd(rt, p->dx, true, p->dh_mlp, ar__mlp_norm(m, l), ar__mlp_reads(p, a, rows, behind), a->rstd_mlp, behind, 1, dim);
+    if (behind != rows) {
+        rt->ops->rows_spread(rt, p->dx, rows->count, p->tail.row, behind->count, dim);
+        if (shared) rt->ops->rows_spread(rt, p->dh_mlp, rows->count, p->tail.row, behind->count, dim);
+    }
+    float *dh = below || norm->dw || norm->db ? p->dh : NULL;
+    if (l->recurrent)
+        ar__delta_backward(p, l, a, dh, rows);
+    else
+        attention_backward(p, layer, a, dh, rows);
     if (dh && shared) rt->ops->add(rt, dh, p->dh_mlp, rows->count * dim);
     if (dh) enter_backward(p, norm, a->x, a->rstd_attn, rows, below);
 }
@@ -191,7 +230,7 @@ void ar__pass_backward(ar_pass *p, const ar_batch *b) {
             experts_backward(p, layer, a, &b->rows, behind);
         else
             mlp_backward(p, layer, a, &b->rows, behind);
-        attention_backward(p, layer, a, &b->rows, l > p->spec.lowest_layer || p->spec.embed_grad);
+        mixer_backward(p, layer, a, &b->rows, l > p->spec.lowest_layer || p->spec.embed_grad);
         if (p->on_layer) p->on_layer(p->on_layer_user, l);
     }
     ar__ple_end(p, b);

@@ -217,6 +217,28 @@ static bool is_passed_over(const ar_model *m, const char *site) {
            !ar__arch_layer_has(&m->arch, name.layer, name.row->slot);
 }
 
+static ar_status bind_delta(ar_binder *b, int64_t layer, ar_delta_part part) {
+    ar_delta_tensor t = ar__delta_tensor(&b->m->arch, part);
+    ar_buf site = {0};
+    ar__buf_printf(&site, AR_DELTA_PATH "%s", b->m->arch.names->prefix, (long long)layer, t.module);
+    const ar_base_weight *w = site.failed ? NULL : ar__base_find(b->m->base, site.data);
+    ar_status s = site.failed ? ar__fail_memory(b->err, t.module) : w ? AR_OK : ar__bind_missing(b, site.data, t.suffix);
+    if (!s && (w->n_out != t.rows || w->n_in != t.cols || !ar__dtype_is_float(w->type)))
+        s = ar__fail(b->err, AR_ERR_MISMATCH, "%s: tensor '%s' is %lld times %lld of %s, wanted %lld times %lld of f32, f16 or bf16",
+                     path_of(b, w->file), w->tensor, (long long)w->n_out, (long long)w->n_in, w->type_name, (long long)t.rows,
+                     (long long)t.cols);
+    if (!s) s = ar__base_read_rows(ar__model_delta(b->m, layer, part), b->m->base, w, 0, t.rows, b->err);
+    if (!s) ar__bind_mark_used(b, w);
+    ar__buf_release(&site);
+    return s;
+}
+
+static ar_status bind_deltas(ar_binder *b, int64_t layer) {
+    ar_status s = AR_OK;
+    for (ar_delta_part i = AR_DELTA_CONV; !s && b->m->layers[layer].recurrent && i < AR_DELTA_PARTS; i++) s = bind_delta(b, layer, i);
+    return s;
+}
+
 /* Tensors that nothing reads: a sign that configuration and weights belong to different models. */
 static void warn_unused(const ar_binder *b) {
     const ar_model *m = b->m;
@@ -251,6 +273,7 @@ static ar_status bind_all(ar_binder *b) {
     }
     for (int64_t l = 0; !s && m->arch.activation == AR_XIELU && l < m->arch.layers; l++) s = bind_activation(b, l);
     for (int64_t l = 0; !s && m->arch.layer_scalar && l < m->arch.layers; l++) s = bind_scalar(b, l);
+    for (int64_t l = 0; !s && l < m->arch.layers; l++) s = bind_deltas(b, l);
     return s;
 }
 

@@ -105,6 +105,18 @@ static void leave(ar_pass *p, float *y, const ar_norm *norm, float *rstd, const 
     rt->ops->scale(rt, y, p->model->arch.residual_scale, rows * dim);
 }
 
+ar_slot ar__mixer_out(const ar_layer *l) { return l->recurrent ? AR_SLOT_DELTA_OUT : AR_SLOT_O; }
+
+const float *ar__mixer_gated(ar_pass *p, const ar_layer *l, const ar_acts *a, const ar_rows *rows) {
+    static const ar_activation sigmoid = {.kind = AR_SIGMOID};
+    const ar_runtime *rt = p->model->rt;
+    size_t width = l->linear[ar__mixer_out(l)].w.cols;
+    if (l->recurrent) return ar__delta_gated(p, l, a, rows);
+    if (!a->head_gate) return a->att;
+    rt->ops->activation_fwd(rt, &sigmoid, p->attention.gated, a->head_gate, a->att, width, rows->count, width);
+    return p->attention.gated;
+}
+
 /* q, k and v of what the attention reads; a layer may lack the second and the third. */
 static void project(ar_pass *p, const ar_layer *l, ar_acts *a, const float *h, const ar_rows *rows) {
     const ar_runtime *rt = p->model->rt;
@@ -114,12 +126,24 @@ static void project(ar_pass *p, const ar_layer *l, ar_acts *a, const float *h, c
     ar_qkv parts = ar__pass_qkv(p, a->q, a->k, a->v);
     size_t count = 0;
     while (count < 3 && qkv[count].lin->w.data) count++;
+    if (a->head_gate) {
+        ar_qkv halves = ar__pass_gate(p, a->q, a->head_gate);
+        qkv[0].y = p->attention.wide;
+        rt->ops->linears_fwd(rt, qkv, count, h, rows, &p->linear);
+        rt->ops->qkv_split(rt, &halves, p->attention.wide, rows->count);
+        return;
+    }
     if (!p->attention.joined) {
         rt->ops->linears_fwd(rt, qkv, count, h, rows, &p->linear);
         return;
     }
     rt->ops->linear_fwd(rt, p->attention.joined, a->su[AR_SLOT_QKV], &l->linear[AR_SLOT_QKV], h, rows, &p->linear);
     rt->ops->qkv_split(rt, &parts, p->attention.joined, rows->count);
+}
+
+ar_qkv ar__pass_gate(const ar_pass *p, float *q, float *gate) {
+    size_t head = (size_t)p->model->arch.head_dim, width = (size_t)p->model->arch.heads * head;
+    return (ar_qkv){.q = q, .k = gate, .q_width = width, .kv_width = width, .head = head};
 }
 
 ar_qkv ar__pass_qkv(const ar_pass *p, float *q, float *k, float *v) {
@@ -150,6 +174,20 @@ static void narrow(ar_pass *p, const ar_layer *l, ar_acts *a, float *y, const ar
     rt->ops->linear_fwd(rt, y, a->su[AR_SLOT_DOWN], &l->linear[AR_SLOT_DOWN], p->act, rows, &p->linear);
 }
 
+/* What the mixer's last linear reads, from what the layer does. */
+static float *mix(ar_pass *p, size_t layer, ar_acts *a, const float *h, const ar_rows *rows, ar_kv_cache *cache) {
+    const ar_model *m = p->model;
+    const ar_layer *l = &m->layers[layer];
+    if (l->recurrent) {
+        ar__delta_forward(p, layer, a, h, rows, cache);
+    } else {
+        project(p, l, a, h, rows);
+        m->rt->ops->clip(m->rt, a->v, m->arch.clip_qkv, rows->count * (size_t)(m->arch.kv_heads * m->arch.head_dim));
+        attend(p, layer, a, rows, cache);
+    }
+    return ar__mixer_gated(p, l, a, rows) == a->att ? a->att : p->attention.gated;
+}
+
 /* x to the residual in `mid`; what the MLP reads is returned. */
 static const float *attention_forward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows, ar_kv_cache *cache) {
     const ar_model *m = p->model;
@@ -160,16 +198,15 @@ static const float *attention_forward(ar_pass *p, size_t layer, ar_acts *a, cons
     const float *x = a->x;
     const ar_norm *out = &l->norm[AR_SLOT_ATTN_OUT_NORM], *next = &l->norm[AR_SLOT_MLP_NORM];
     const float *h = enter(p, &l->norm[AR_SLOT_ATTN_NORM], a->rstd_attn, x, rows->count);
-    project(p, l, a, h, rows);
-    rt->ops->clip(rt, a->v, m->arch.clip_qkv, rows->count * (size_t)(m->arch.kv_heads * m->arch.head_dim));
-    attend(p, layer, a, rows, cache);
+    float *y = mix(p, layer, a, h, rows, cache);
+    ar_slot last = ar__mixer_out(l);
     if (behind != rows) {
-        rt->ops->rows_take(rt, a->att, a->att, p->tail.row, behind->count, l->linear[AR_SLOT_O].w.cols);
+        rt->ops->rows_take(rt, y, y, p->tail.row, behind->count, l->linear[last].w.cols);
         rt->ops->rows_take(rt, p->h, a->x, p->tail.row, behind->count, dim);
         x = p->h;
     }
     float *raw = out->w ? a->o : a->mid;
-    rt->ops->linear_fwd(rt, raw, a->su[AR_SLOT_O], &l->linear[AR_SLOT_O], a->att, behind, &p->linear);
+    rt->ops->linear_fwd(rt, raw, a->su[last], &l->linear[last], y, behind, &p->linear);
     leave(p, a->mid, out, a->rstd_o, raw, behind->count);
     if (m->arch.parallel) {
         rt->ops->add(rt, a->mid, x, behind->count * dim);

@@ -1,6 +1,8 @@
-/* Keys and values of sequences:
+/* Keys and values of sequences, or states:
  *
- *     k, v of a layer | sequence 0: past rows, room | sequence 1 | …        each of [capacity, kv_heads * head_dim] */
+ *     k, v of a layer | sequence 0: past rows, room | sequence 1 | …        each of [capacity, kv_heads * head_dim]
+ *     state           | sequence 0 | sequence 1 | …                         of any length: a matrix a value head, and the last inputs of
+ *                                                                           the convolution */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -12,58 +14,85 @@ static bool has_own(const ar_model *m, size_t layer) { return m->layers[layer].k
 /* Elements of a token's key in one layer. */
 static size_t width_of(const ar_model *m, size_t layer) { return m->layers[layer].kv_heads * m->layers[layer].head_dim; }
 
+/* Of one sequence in one layer that has a state. */
+static size_t state_floats(const ar_layer *l) { return l->delta.value_heads * l->delta.key_dim * l->delta.value_dim; }
+static size_t conv_floats(const ar_layer *l) { return (l->conv.taps - 1) * l->conv.width; }
+
 size_t ar__kv_bytes(const ar_model *m, size_t capacity) {
-    size_t all = 0, n;
-    for (size_t l = 0; l < (size_t)m->arch.layers; l++) all += has_own(m, l) ? width_of(m, l) : 0;
-    bool fits = ar__mul(&n, capacity, all) && ar__mul(&n, n, 2 * sizeof(float));
-    return fits ? n : SIZE_MAX;
+    size_t sum = 0;
+    for (size_t i = 0; i < (size_t)m->arch.layers; i++) {
+        const ar_layer *l = &m->layers[i];
+        size_t n = l->recurrent ? state_floats(l) + conv_floats(l) : 0;
+        if (!has_own(m, i)) continue;
+        if (!l->recurrent && !ar__mul(&n, capacity, 2 * width_of(m, i))) return SIZE_MAX;
+        if (__builtin_add_overflow(sum, n, &sum)) return SIZE_MAX;
+    }
+    return ar__mul(&sum, sum, sizeof(float)) ? sum : SIZE_MAX;
 }
 
-/* A layer's keys and values, or those of the layer whose it takes. */
+ar_recurrence ar__kv_state(const ar_kv_cache *c, const ar_model *m, size_t layer) {
+    return (ar_recurrence){c->state[layer], state_floats(&m->layers[layer]), c->sequence, c->begin};
+}
+
+ar_recurrence ar__kv_conv(const ar_kv_cache *c, const ar_model *m, size_t layer) {
+    return (ar_recurrence){c->conv[layer], conv_floats(&m->layers[layer]), c->sequence, c->begin};
+}
+
+/* `first` and `second` floats of each sequence. */
+static bool allocate_two(float **a, size_t first, float **b, size_t second, size_t sequences) {
+    size_t n;
+    *a = ar__mul(&n, first, sequences) ? ar__alloc(n, sizeof(float)) : NULL;
+    *b = ar__mul(&n, second, sequences) ? ar__alloc(n + 1, sizeof(float)) : NULL; /* a convolution of one tap keeps nothing */
+    return *a && *b;
+}
+
+/* A layer's keys and values, those of the layer whose it takes, or its states. */
 static bool make_layer(ar_kv_cache *c, const ar_model *m, size_t layer) {
-    size_t count, from = m->layers[layer].kv_layer;
-    if (has_own(m, layer)) {
-        bool fits = ar__mul(&count, c->capacity, c->sequences) && ar__mul(&count, count, width_of(m, layer));
-        c->k[layer] = fits ? ar__alloc(count, sizeof(float)) : NULL;
-        c->v[layer] = fits ? ar__alloc(count, sizeof(float)) : NULL;
-    } else {
-        c->k[layer] = c->k[from];
-        c->v[layer] = c->v[from];
-    }
-    return c->k[layer] && c->v[layer];
+    const ar_layer *l = &m->layers[layer];
+    size_t count;
+    if (l->recurrent) return allocate_two(&c->state[layer], state_floats(l), &c->conv[layer], conv_floats(l), c->sequences);
+    if (has_own(m, layer))
+        return ar__mul(&count, c->capacity, width_of(m, layer)) && allocate_two(&c->k[layer], count, &c->v[layer], count, c->sequences);
+    c->k[layer] = c->k[l->kv_layer];
+    c->v[layer] = c->v[l->kv_layer];
+    return true;
+}
+
+static bool allocate(ar_kv_cache *c, const ar_model *m) {
+    size_t layers = (size_t)m->arch.layers;
+    float ***lists[] = {&c->k, &c->v, &c->state, &c->conv};
+    size_t **numbers[] = {&c->past, &c->begin, &c->reach, &c->keys, &c->sequence};
+    for (size_t i = 0; i < 4; i++)
+        if (!(*lists[i] = ar__alloc(layers, sizeof(float *)))) return false;
+    for (size_t i = 0; i < 5; i++)
+        if (!(*numbers[i] = ar__alloc(c->sequences, sizeof(size_t)))) return false;
+    for (size_t l = 0; l < layers; l++)
+        if (!make_layer(c, m, l)) return false;
+    return true;
 }
 
 ar_status ar__kv_new(ar_kv_cache **out, const ar_model *m, size_t sequences, size_t capacity, ar_error *err) {
-    size_t layers = (size_t)m->arch.layers;
     ar_kv_cache *c = ar__alloc(1, sizeof *c);
     *out = c;
     if (!c) return ar__fail_memory(err, "key/value cache");
     c->sequences = sequences;
     c->capacity = capacity;
-    c->past = ar__alloc(sequences, sizeof *c->past);
-    c->begin = ar__alloc(sequences, sizeof *c->begin);
-    c->reach = ar__alloc(sequences, sizeof *c->reach);
-    c->keys = ar__alloc(sequences, sizeof *c->keys);
-    c->k = ar__alloc(layers, sizeof *c->k);
-    c->v = ar__alloc(layers, sizeof *c->v);
-    bool ok = c->past && c->begin && c->reach && c->keys && c->k && c->v;
-    for (size_t l = 0; ok && l < layers; l++) ok = make_layer(c, m, l);
-    return ok ? AR_OK : ar__fail_memory(err, "key/value cache");
+    return allocate(c, m) ? AR_OK : ar__fail_memory(err, "key/value cache");
 }
 
 void ar__kv_free(ar_kv_cache *c, const ar_model *m) {
     if (!c) return;
-    for (size_t l = 0; c->k && c->v && l < (size_t)m->arch.layers; l++) {
-        if (!has_own(m, l)) continue;
-        free(c->k[l]);
-        free(c->v[l]);
+    float **lists[] = {c->k, c->v, c->state, c->conv};
+    for (size_t i = 0; i < 4; i++) {
+        for (size_t l = 0; lists[i] && l < (size_t)m->arch.layers; l++)
+            if (has_own(m, l)) free(lists[i][l]);
+        free(lists[i]);
     }
     free(c->past);
     free(c->begin);
     free(c->reach);
     free(c->keys);
-    free(c->k);
-    free(c->v);
+    free(c->sequence);
     free(c);
 }
 
@@ -75,6 +104,7 @@ void ar__kv_begin(ar_kv_cache *c, const ar_batch *b) {
         size_t q = sequence_of(b, s);
         assert(q < c->sequences && b->rows.start[s + 1] - b->rows.start[s] <= c->capacity - c->past[q]);
         c->begin[s] = c->past[q];
+        c->sequence[s] = q;
         c->keys[s] = q * c->capacity;
     }
 }

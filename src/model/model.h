@@ -8,6 +8,7 @@
 #include "alphar/model.h"
 #include "arch/arch.h"
 #include "kern/runtime.h"
+#include "ops/delta.h"
 #include "ops/embedding.h"
 #include "ops/norm.h"
 #include "weights/base.h"
@@ -28,6 +29,10 @@ typedef struct ar_layer {
     bool kv_lent;    /* later layers take its */
     bool v_is_k;     /* values are what k gives, before its norm and RoPE */
     float scalar;    /* what it gives is multiplied by */
+    bool recurrent;  /* mixes by the delta rule, whose numbers are its own copies, frozen in every training: */
+    ar_conv conv;
+    ar_delta delta;
+    float *delta_memory; /* | convolution | A_log | dt_bias | exp(A_log) | */
 } ar_layer;
 
 /* Per-layer embeddings (model/ple.h); no data where there are none. */
@@ -69,6 +74,9 @@ struct ar_model {
 
 /* A base from config.json alone: weights ~ N(0, initializer_range), norms 1, biases 0, all owned. */
 ar_status ar__model_init(ar_model **out, const ar_runtime *rt, const char *config_path, uint64_t seed, ar_error *err);
+
+/* Where a layer that mixes by the delta rule has a tensor of arch.h's list. */
+float *ar__model_delta(const ar_model *m, int64_t layer, ar_delta_part part);
 
 /* NULL for modules that are no linear (norms, embedding) or absent. */
 ar_linear *ar__model_linear(ar_model *m, size_t module);

@@ -65,28 +65,68 @@ static float *place_su(ar_pass *p, size_t layer, ar_slot slot) {
     return r ? ar__arena_f32(&p->arena, p->spec.tokens * r) : NULL;
 }
 
-static void place_attention_acts(ar_pass *p, ar_acts *a, size_t layer) {
+/* What a layer with attention keeps; and in its place one that mixes by the delta rule. */
+static void place_attention_own(ar_pass *p, ar_acts *a, size_t layer) {
     const ar_arch *ar = &p->model->arch;
     const ar_layer *l = layer == SIZE_MAX ? NULL : &p->model->layers[layer];
     widths w = widths_of(p, layer);
     bool own = !l || l->kv_layer == layer;
-    size_t t = p->spec.tokens, d = (size_t)ar->dim;
+    size_t t = p->spec.tokens;
     ar_arena *m = &p->arena;
-    a->mid = ar__arena_f32(m, t * d);
     a->q = ar__arena_f32(m, t * w.q);
     a->k = own ? ar__arena_f32(m, t * w.kv) : NULL;
     a->v = own && !(l && l->v_is_k) ? ar__arena_f32(m, t * w.kv) : NULL;
-    a->att = ar__arena_f32(m, t * w.q);
     a->lse = ar__arena_f32(m, t * (size_t)ar->heads);
-    a->rstd_attn = ar__arena_f32(m, t);
-    a->rstd_mlp = ar__arena_f32(m, t);
     a->rstd_q = ar->qk_norm ? ar__arena_f32(m, t * (size_t)ar->heads) : NULL;
     a->rstd_k = ar->qk_norm && own ? ar__arena_f32(m, t * w.kv_heads) : NULL;
     a->rstd_v = ar->v_norm && own ? ar__arena_f32(m, t * w.kv_heads) : NULL;
+    a->head_gate = ar->gated ? ar__arena_f32(m, t * w.q) : NULL;
+}
+
+static void place_delta_own(ar_pass *p, ar_acts *a) {
+    const ar_delta_sizes *d = &p->model->arch.delta;
+    size_t t = p->spec.tokens, heads = (size_t)d->value_heads;
+    ar_arena *m = &p->arena;
+    a->columns = ar__arena_f32(m, t * (size_t)ar__delta_columns(d));
+    a->z = ar__arena_f32(m, t * (size_t)ar__delta_values(d));
+    a->b = ar__arena_f32(m, t * heads);
+    a->a = ar__arena_f32(m, t * heads);
+    a->rstd_delta = ar__arena_f32(m, t * heads);
+}
+
+/* Whether a layer's mixer is the delta rule, or attention; of SIZE_MAX, any layer: whether some layer's is. */
+static bool mixes(const ar_pass *p, size_t layer, bool delta) {
+    const ar_arch *ar = &p->model->arch;
+    for (size_t l = 0; l < (size_t)ar->layers; l++)
+        if ((layer == l || layer == SIZE_MAX) && (ar->recurrent[l] != 0) == delta) return true;
+    return false;
+}
+
+/* Floats that the mixer gives its last linear, of a row. */
+static size_t mixer_width(const ar_pass *p, size_t layer) {
+    const ar_arch *ar = &p->model->arch;
+    size_t attention = mixes(p, layer, false) ? widths_of(p, layer).q : 0;
+    return ar__max(attention, mixes(p, layer, true) ? (size_t)ar__delta_values(&ar->delta) : 0);
+}
+
+static void place_attention_acts(ar_pass *p, ar_acts *a, size_t layer) {
+    const ar_arch *ar = &p->model->arch;
+    size_t t = p->spec.tokens, d = (size_t)ar->dim;
+    ar_arena *m = &p->arena;
+    a->mid = ar__arena_f32(m, t * d);
+    a->att = ar__arena_f32(m, t * mixer_width(p, layer));
+    ar_mark own = ar__arena_mark(m);
+    if (mixes(p, layer, false)) place_attention_own(p, a, layer);
+    ar_mark end = ar__arena_mark(m);
+    ar__arena_reset(m, own);
+    if (mixes(p, layer, true)) place_delta_own(p, a);
+    ar__arena_reset(m, ar__max(end, ar__arena_mark(m)));
+    a->rstd_attn = ar__arena_f32(m, t);
+    a->rstd_mlp = ar__arena_f32(m, t);
     bool out = ar__arch_has(ar, AR_SLOT_ATTN_OUT_NORM);
     a->o = out ? ar__arena_f32(m, t * d) : NULL;
     a->rstd_o = out ? ar__arena_f32(m, t) : NULL;
-    for (int s = AR_SLOT_QKV; s <= AR_SLOT_O; s++) a->su[s] = place_su(p, layer, (ar_slot)s);
+    for (int s = AR_SLOT_QKV; s <= AR_SLOT_DELTA_A; s++) a->su[s] = place_su(p, layer, (ar_slot)s);
 }
 
 static void place_dense_acts(ar_pass *p, ar_acts *a, size_t layer) {
@@ -193,6 +233,18 @@ static void place_lent(ar_pass *p) {
     }
 }
 
+static void place_delta_scratch(ar_pass *p) {
+    const ar_delta_sizes *d = &p->model->arch.delta;
+    const ar_runtime *rt = p->model->rt;
+    const ar_delta delta = {.key_heads = (size_t)d->key_heads,
+                            .value_heads = (size_t)d->value_heads,
+                            .key_dim = (size_t)d->key_dim,
+                            .value_dim = (size_t)d->value_dim};
+    if (!mixes(p, SIZE_MAX, true)) return;
+    size_t each = (rt->ops->delta_scratch(rt, &delta, p->spec.train ? p->spec.longest : 0) + 15) / 16 * 16;
+    p->delta.scratch = ar__arena_f32(&p->arena, each * (size_t)rt->threads);
+}
+
 static void place_common(ar_pass *p) {
     const ar_arch *a = &p->model->arch;
     ar_arena *m = &p->arena;
@@ -220,6 +272,7 @@ static void place_common(ar_pass *p) {
     }
     size_t each = (attention_scratch(p) + 15) / 16 * 16;
     p->attention.scratch = ar__arena_f32(m, each * (size_t)rt->threads);
+    place_delta_scratch(p);
     p->attention.blocks = ar__arena_take(m, (t / AR_ATTENTION_BLOCK + p->spec.samples + 1) * sizeof *p->attention.blocks);
     size_t positions = rank_at(&p->spec, ar__module_positions(a));
     p->su_embed = rank_at(&p->spec, 0) ? ar__arena_f32(m, t * rank_at(&p->spec, 0)) : NULL;
@@ -237,6 +290,7 @@ static void place_attention(ar_pass *p) {
     size_t t = p->spec.tokens, q = t * w.q, kv = t * w.kv;
     ar_arena *m = &p->arena;
     p->attention.joined = ar__arch_has(a, AR_SLOT_QKV) ? ar__arena_f32(m, q + 2 * kv) : NULL;
+    p->attention.wide = a->gated ? ar__arena_f32(m, 2 * q) : NULL;
     p->attention.q_rot = a->qk_norm ? ar__arena_f32(m, q) : NULL;
     p->attention.k_rot = a->qk_norm ? ar__arena_f32(m, kv) : NULL;
     p->attention.v_normed = a->v_norm ? ar__arena_f32(m, kv) : NULL;
@@ -244,8 +298,27 @@ static void place_attention(ar_pass *p) {
     p->attention.dq = ar__arena_f32(m, q);
     p->attention.dk = ar__arena_f32(m, kv);
     p->attention.dv = ar__arena_f32(m, kv);
-    p->attention.dout = ar__arena_f32(m, q);
     p->attention.dsum = ar__arena_f32(m, t * (size_t)a->heads);
+}
+
+static void place_delta(ar_pass *p) {
+    size_t floats = p->spec.tokens * (size_t)ar__delta_columns(&p->model->arch.delta);
+    p->delta.conv = ar__arena_f32(&p->arena, floats);
+    p->delta.d_conv = p->spec.train ? ar__arena_f32(&p->arena, floats) : NULL;
+}
+
+/* Of one layer at a time: what both mixers have, then one of the two. */
+static void place_mixer(ar_pass *p) {
+    size_t floats = p->spec.tokens * mixer_width(p, SIZE_MAX);
+    ar_arena *m = &p->arena;
+    p->attention.gated = p->model->arch.gated ? ar__arena_f32(m, floats) : NULL;
+    p->attention.dout = p->spec.train ? ar__arena_f32(m, floats) : NULL;
+    ar_mark own = ar__arena_mark(m);
+    if (mixes(p, SIZE_MAX, false)) place_attention(p);
+    ar_mark end = ar__arena_mark(m);
+    ar__arena_reset(m, own);
+    if (mixes(p, SIZE_MAX, true)) place_delta(p);
+    ar__arena_reset(m, ar__max(end, ar__arena_mark(m)));
 }
 
 static void place_head(ar_pass *p) {
@@ -276,7 +349,7 @@ static void place(ar_pass *p) {
     ar_mark kept = ar__arena_mark(&p->arena);
     place_shared(p);
     ar_mark shared = ar__arena_mark(&p->arena);
-    place_attention(p);
+    place_mixer(p);
     ar__arena_reset(&p->arena, shared);
     p->act = ar__arena_f32(&p->arena, p->spec.tokens * ar__max(widths_of(p, SIZE_MAX).ff, ar__widest_mlp(&p->model->arch)));
     ar__experts_place(p);

@@ -44,11 +44,14 @@ typedef struct ar_expert_acts {
 
 /* Activations of one layer. */
 typedef struct ar_acts {
-    float *x;         /* [T, dim] its input */
-    float *mid;       /* [T, dim] residual after attention */
-    float *q, *k, *v; /* q, k after RoPE; but raw where the family norms them, whose backward reads them */
-    float *att, *lse; /* attention output, log-sum-exp [T, heads] */
-    float *gate, *up; /* rows ar__mlp_ld apart, of one matrix where one linear gives both; gate NULL: the MLP has none */
+    float *x;                   /* [T, dim] its input */
+    float *mid;                 /* [T, dim] residual after attention */
+    float *q, *k, *v;           /* q, k after RoPE; but raw where the family norms them, whose backward reads them */
+    float *att, *lse;           /* attention output, log-sum-exp [T, heads] */
+    float *gate, *up;           /* rows ar__mlp_ld apart, of one matrix where one linear gives both; gate NULL: the MLP has none */
+    float *head_gate;           /* [T, heads * head_dim] where attention is gated */
+    float *columns, *z, *b, *a; /* of a layer that mixes by the delta rule: what its linears gave; what the rule gave is att, */
+    float *rstd_delta;          /* and this of its norm [T, value_heads]; they lie where q, k, v of other layers do */
     float *rstd_attn, *rstd_mlp, *rstd_q, *rstd_k, *rstd_v;
     float *o, *down;                          /* [T, dim] what the sublayers' last linears gave, where a norm stands behind them */
     float *rstd_o, *rstd_down;                /* of these norms */
@@ -57,13 +60,16 @@ typedef struct ar_acts {
     ar_expert_acts experts;
 } ar_acts;
 
-/* Keys and values of several sequences, per layer, after RoPE.  A sequence begins anew when its past is set to 0. */
+/* Keys and values of several sequences, per layer, after RoPE; of layers that mix by the delta rule their states.  A sequence begins anew
+ * when its past is set to 0. */
 typedef struct ar_kv_cache {
     size_t sequences, capacity;
-    size_t *past;         /* [sequences] tokens that each holds */
-    float **k, **v;       /* [layers] of [sequences, capacity, kv_heads * head_dim]; a layer that takes an earlier one's has that one's */
-    size_t *reach;        /* [sequences] tokens that each will hold, where that is known: longrope turns by it; 0: what it holds */
-    size_t *begin, *keys; /* [sequences] of the batch at work, per sample: position of its first row, row of its first key */
+    size_t *past;          /* [sequences] tokens that each holds */
+    float **k, **v;        /* [layers] of [sequences, capacity, kv_heads * head_dim], or an earlier layer's; NULL where there is a state: */
+    float **state, **conv; /* [layers] of [sequences, …], as ar_recurrence has them; NULL where there are keys */
+    size_t *reach;         /* [sequences] tokens that each will hold, where that is known: longrope turns by it; 0: what it holds */
+    /* [sequences] of the batch at work, per sample: position of its first row, row of its first key, its sequence */
+    size_t *begin, *keys, *sequence;
 } ar_kv_cache;
 
 /* The rows that the last layer needs behind its attention: those with a target.  Keys and values are formed of all. */
@@ -86,9 +92,11 @@ typedef struct ar_ple_memory {
 
 /* Attention's: of one layer at a time. */
 typedef struct ar_attention_memory {
-    float *joined;                     /* q, k, v (and their gradients) as one linear gives them; NULL: three linears do */
-    float *q_rot, *k_rot;              /* NULL unless the family norms q and k, */
-    float *v_normed;                   /* values */
+    float *joined;        /* q, k, v (and their gradients) as one linear gives them; NULL: three linears do */
+    float *q_rot, *k_rot; /* NULL unless the family norms q and k, */
+    float *v_normed;      /* values */
+    float *wide;          /* [T, 2 heads * head_dim] where attention is gated: q and gate of each head, as one linear has them */
+    float *gated;         /* what the mixer's last linear reads where that is not att: att by its gate; NULL: it is */
     float *dq, *dk, *dv, *dout, *dsum; /* its backward's */
     float *scratch;                    /* all threads' */
     ar_block *blocks;
@@ -103,6 +111,12 @@ typedef struct ar_expert_memory {
     float *x, *y, *dh;       /* [T, dim] one expert's rows; the sum of the gradients */
     float *plain;            /* the MLP's product without its weight */
 } ar_expert_memory;
+
+/* Of a layer that mixes by the delta rule, in the place of attention's. */
+typedef struct ar_delta_memory {
+    float *conv, *d_conv; /* [T, columns] behind the convolution, and its gradient */
+    float *scratch;       /* all threads' */
+} ar_delta_memory;
 
 /* The head's: a chunk of supervised rows, in pieces of samples (model/head.c). */
 typedef struct ar_head_memory {
@@ -126,6 +140,7 @@ typedef struct ar_pass {
     float *su_embed, *su_positions; /* [T, r] */
     int32_t *position;              /* [T] where positions have embeddings */
     ar_attention_memory attention;
+    ar_delta_memory delta;
     ar_head_memory head;
     ar_expert_memory experts;
     ar_tail tail;
@@ -180,5 +195,8 @@ void ar__kv_free(ar_kv_cache *c, const ar_model *m);
 /* What ar__pass_forward does to the cache before its layers and behind them. */
 void ar__kv_begin(ar_kv_cache *c, const ar_batch *b);
 void ar__kv_end(ar_kv_cache *c, const ar_batch *b);
+/* What a layer that mixes by the delta rule goes on from: its state, and its convolution's rows. */
+ar_recurrence ar__kv_state(const ar_kv_cache *c, const ar_model *m, size_t layer);
+ar_recurrence ar__kv_conv(const ar_kv_cache *c, const ar_model *m, size_t layer);
 
 #endif

@@ -1,6 +1,7 @@
 /* What stands between an MLP's linears, row by row: y = f(gate) · up, or y = f(x) where there is no gate.
  *
  *     silu(x)        x / (1 + exp(-x))
+ *     sigmoid(x)     1 / (1 + exp(-x)): a gate alone
  *     gelu_tanh(x)   x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x³)))          arXiv 1606.08415
  *     gelu(x)        x/2 (1 + erf(x / sqrt 2))
  *     relu2(x)       max(x, 0)²
@@ -10,7 +11,7 @@
 
 #include "kern/runtime.h"
 
-typedef enum ar_activation_kind { AR_SILU, AR_GELU_TANH, AR_GELU, AR_RELU2, AR_XIELU } ar_activation_kind;
+typedef enum ar_activation_kind { AR_SILU, AR_GELU_TANH, AR_GELU, AR_RELU2, AR_XIELU, AR_SIGMOID } ar_activation_kind;
 
 typedef struct ar_activation {
     ar_activation_kind kind;

@@ -20,7 +20,7 @@ typedef void ar_rows_spread_fn(const ar_runtime *rt, float *x, size_t rows, cons
 
 /* q, k, v [rows, …] that one linear gave side by side, in `joined`; and back. */
 typedef struct ar_qkv {
-    float *q, *k, *v;
+    float *q, *k, *v;         /* v NULL: two parts */
     size_t q_width, kv_width; /* of a row */
     size_t head;              /* elements of one; 0: all of q stands before k and v, else the parts of the first head, of the second, … */
 } ar_qkv;

@@ -14,6 +14,7 @@
 
 #include "ops/activation.h"
 #include "ops/attention.h"
+#include "ops/delta.h"
 #include "ops/embedding.h"
 #include "ops/experts.h"
 #include "ops/linear.h"
@@ -31,6 +32,7 @@
     X(activation_fwd) X(activation_bwd) X(softcap) X(clip) X(clip_bwd) \
     X(rope_fill) X(rope_apply) \
     X(attention_scratch) X(attention_fwd) X(attention_bwd) \
+    X(conv_fwd) X(conv_bwd) X(delta_scratch) X(delta_fwd) X(delta_bwd) \
     X(linear_fwd) X(linears_fwd) X(linear_su) X(linear_bwd) \
     X(embedding_fwd) X(embedding_bwd) \
     X(cross_entropy) \

@@ -44,7 +44,7 @@ static ar_status add_module(ar_storing *st, const ar_base_weight *w, const ar_na
         t->is_other = matrix && to != st->type;
         t->weights = (size_t)w->n_out * (size_t)w->n_in;
         t->shown = ar__dtype(to)->name;
-        t->adds_one = names->gguf_norms_plus_one && row->kind == AR_MODULE_NORM;
+        t->adds_one = ar__names_add_one(names, row);
     }
     ar__buf_release(&name);
     return s || !w->bias ? s : add_bias(st, w, stem, &order, err);

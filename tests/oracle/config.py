@@ -158,6 +158,16 @@ CASES = [
     ("gpt2", dict(add_cross_attention=True), "refused: 'add_cross_attention' is true"),
     ("gpt2", dict(resid_pdrop=0.1), "a dropout of 0.1"),
     ("gpt2", dict(n_positions=32), "refused: is [64, 32], config.json wants [32, 32]"),
+    ("qwen3_5_text", dict(layer_types=None, full_attention_interval=2, attn_output_gate=True, mtp_num_hidden_layers=1), ""),
+    ("qwen3_5_text", dict(rope_parameters=dict(V5, partial_rotary_factor=0.5, mrope_section=[1, 1, 0])), ""),
+    ("qwen3_5_text", dict(attn_output_gate=False), "refused: attn_output_gate is false"),
+    ("qwen3_5_text", dict(hidden_act="gelu"), "refused: wanted silu"),
+    ("qwen3_5_text", dict(linear_num_key_heads=3), "refused: 4 value heads over 3 key heads"),
+    ("qwen3_5_text", dict(linear_conv_kernel_dim=3), "refused: wanted 160 times 3"),
+    ("qwen3_5_text", dict(linear_conv_kernel_dim=17), "refused: 'linear_conv_kernel_dim' is 17"),
+    ("qwen3_5_text", dict(layer_types=["linear_attention", "sliding_attention"] * 2), "refused: layer_types[1] is sliding_attention"),
+    ("qwen3_5_text", dict(layer_types=["linear_attention", "mamba"] * 2), "refused: wanted full_attention or linear_attention"),
+    ("llama", dict(linear_conv_kernel_dim=4), "refused: 'linear_conv_kernel_dim' is 4"),
     ("llama", dict(n_embd=32), "refused: 'n_embd' is 32"),
     ("llama", dict(num_hidden_layers=0), "refused: 'num_hidden_layers' is 0"),
     ("llama", dict(vocab_size="64"), "refused: 'vocab_size': found string, wanted integer"),
@@ -168,13 +178,17 @@ def build(family, folder, tied=False):
     torch.manual_seed(3)
     kind = dict(llama=tf.LlamaConfig, mistral=tf.MistralConfig, qwen2=tf.Qwen2Config, qwen3=tf.Qwen3Config, gemma=tf.GemmaConfig,
                 gemma2=tf.Gemma2Config, gemma3_text=tf.Gemma3TextConfig, olmo3=tf.Olmo3Config, exaone4=tf.Exaone4Config, phi3=tf.Phi3Config,
-                ministral3=tf.Ministral3Config, gemma4_text=tf.Gemma4TextConfig, cohere2=tf.Cohere2Config, gpt2=tf.GPT2Config)[family]
+                ministral3=tf.Ministral3Config, gemma4_text=tf.Gemma4TextConfig, cohere2=tf.Cohere2Config, gpt2=tf.GPT2Config,
+                qwen3_5_text=tf.Qwen3_5TextConfig)[family]
     extra = dict(sliding_window=None) if family == "mistral" else dict(sliding_window=8) if family in ("gemma2", "gemma3_text", "olmo3", "cohere2") else {}
     if family in ("qwen3", "gemma", "gemma2", "gemma3_text", "gemma4_text", "exaone4", "ministral3"):
         extra["head_dim"] = 8
     if family == "gemma4_text":
         extra |= dict(sliding_window=8, layer_types=LISTED[1:] + LISTED[:1], global_head_dim=16, num_kv_shared_layers=2, hidden_size_per_layer_input=6,
                       vocab_size_per_layer_input=64)
+    if family == "qwen3_5_text":
+        extra = dict(head_dim=8, layer_types=["linear_attention", "full_attention"] * 2, linear_key_head_dim=16,
+                     linear_value_head_dim=24, linear_num_key_heads=2, linear_num_value_heads=4)
     if family == "gpt2":
         torch.manual_seed(3)
         model = tf.GPT2LMHeadModel(tf.GPT2Config(n_embd=32, n_layer=3, n_head=4, n_positions=64, vocab_size=64, bos_token_id=1, eos_token_id=2,
@@ -186,6 +200,9 @@ def build(family, folder, tied=False):
     with torch.no_grad():
         for q in model.parameters():
             q.normal_(0, 1.0 / q.shape[-1] ** 0.5) if q.ndim > 1 else q.add_(torch.randn_like(q) * 0.2)
+        for name, q in model.named_parameters():
+            if "A_log" in name:
+                q.uniform_(-4, 1)
     model.save_pretrained(folder)
 
 

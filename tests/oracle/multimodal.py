@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Bases with a vision tower (gemma3, gemma4, mistral3): the language model runs from the whole folder, in both spellings of its
+"""Bases with a vision tower (gemma3, gemma4, mistral3, qwen3_5): the language model runs from the whole folder, in both spellings of its
 tensors, as transformers runs it on text; an adapter trained on it is PEFT's, on the language model's modules alone.
 Bound 2e-5 in log p."""
 import json, os, subprocess, sys, tempfile
@@ -31,6 +31,12 @@ BASES = {
         vision_config=dict(VISION, num_key_value_heads=2, head_dim=16, patch_size=4, position_embedding_size=64), image_token_id=2047)),
     "mistral3": lambda: tf.Mistral3ForConditionalGeneration(tf.Mistral3Config(
         text_config=dict(TEXT, model_type="ministral3"), vision_config=dict(VISION, model_type="pixtral", head_dim=16), image_token_index=2047)),
+    "qwen3_5": lambda: tf.Qwen3_5ForConditionalGeneration(tf.Qwen3_5Config(
+        text_config=dict(TEXT, num_hidden_layers=4, head_dim=16, linear_key_head_dim=16, linear_value_head_dim=24, linear_num_key_heads=2,
+                         linear_num_value_heads=4, rope_parameters=dict(rope_type="default", rope_theta=1e6, partial_rotary_factor=0.25,
+                                                                       mrope_section=[1, 1, 0], mrope_interleaved=True)),
+        vision_config=dict(hidden_size=32, intermediate_size=48, depth=2, num_heads=2, patch_size=14, out_hidden_size=48,
+                           num_position_embeddings=16), image_token_id=2047, video_token_id=2046)),
 }
 
 
@@ -49,6 +55,9 @@ def build(name, folder, old):
             q.normal_(0, 1.0 / q.shape[-1] ** 0.5) if q.ndim > 1 else q.add_(torch.randn_like(q) * 0.2)
         for n, q in [*model.named_parameters(), *model.named_buffers()]:
             q.mul_(0.3 if name == "gemma4" and "q_norm" in n else 1.3 if "layer_scalar" in n else 1)
+        for k, q in model.named_parameters():
+            if "A_log" in k:
+                q.uniform_(-4, 1)
     model.save_pretrained(folder)
     path = os.path.join(folder, "model.safetensors")
     tensors = load_file(path)
@@ -101,7 +110,7 @@ def main():
     failed = 0
     with tempfile.TemporaryDirectory() as work:
         for name in BASES:
-            for old in (False, True)[:1 if name == "gemma4" else 2]:
+            for old in (False, True)[:1 if name in ("gemma4", "qwen3_5") else 2]:  # which came with version 5
                 label = f"multimodal {name}{', tensors as transformers 4 named them' if old else ''}"
                 try:
                     print(f"ok {label}: {check(name, old, work)}", flush=True)

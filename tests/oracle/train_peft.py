@@ -77,10 +77,16 @@ CASES = [
     ("gemma3", [], None),
     ("gemma3", ["--dora"], None),
     ("gemma3", ["--modules-to-save", "lm_head", "--targets", "q_proj,down_proj"], None),
+    ("qwen3_5_text", ["--eps", "1e-5"], None),
+    ("qwen3_5_text", ["--dora", "--eps", "1e-5"], None),
+    ("qwen3_5_text", ["--modules-to-save", "linear_attn.norm", "--targets", "in_proj_qkv,in_proj_b,q_proj", "--eps", "1e-5"], None),
     ("olmo2", ["--dora"], None),
     ("olmo2", ["--modules-to-save", "lm_head", "--targets", "q_proj,down_proj"], None),
     ("granite", ["--modules-to-save", "lm_head", "--targets", "q_proj,down_proj"], None),
 ]
+
+# PEFT's f32 is 1.5e-4 from its own f64 in the norms of qwen3_5's gradients: where q · k is near 0, the norm behind the delta rule makes much of little.
+BOUNDS = {"qwen3_5_text": (2e-3, 1e-4)}
 
 
 def run(*command):
@@ -155,8 +161,8 @@ def compare(case, models, data, work):
     assert wa.keys() == wb.keys(), f"whole tensors differ: {set(wa) ^ set(wb)}"
     update = max([update] + [((wa[k] - wb[k]).norm() / wb[k].norm()).item() for k in wb])
     text = f"loss {loss:.1e}, gradient norm {norm:.1e}, sBA {update:.1e}"
-    bound = 1e-4 if "--eps" in flags else 1e-3
-    assert loss <= 1e-5 and norm <= 1e-4 and update <= bound, text
+    norm_bound, update_bound = BOUNDS.get(family, (1e-4, 1e-4 if "--eps" in flags else 1e-3))
+    assert loss <= 1e-5 and norm <= norm_bound and update <= update_bound, text
     return text
 
 

@@ -1,4 +1,5 @@
 /* Several prompts answered together say what each says alone, to the bit of every logit. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,10 @@ static const struct {
     {"mistral", "\"model_type\":\"mistral\",\"num_key_value_heads\":4,\"sliding_window\":7"},
     {"qwen3", "\"model_type\":\"qwen3\",\"num_key_value_heads\":1,\"head_dim\":10,\"tie_word_embeddings\":true"},
     {"qwen2", "\"model_type\":\"qwen2\",\"num_key_value_heads\":2,\"eos_token_id\":9"},
+    {"qwen3_5_text",
+     "\"model_type\":\"qwen3_5_text\",\"num_key_value_heads\":2,\"head_dim\":10,\"partial_rotary_factor\":0.4,\"eos_token_id\":9,"
+     "\"linear_key_head_dim\":6,\"linear_value_head_dim\":7,\"linear_num_key_heads\":2,\"linear_num_value_heads\":4,"
+     "\"full_attention_interval\":2"},
 };
 enum { BASES = sizeof bases / sizeof *bases };
 
@@ -286,6 +291,37 @@ static void logits_are_the_same(void **state) {
         }
 }
 
+/* A text in three calls and then token by token gives what the whole gives at once, whatever its sequence held before. */
+static void steps_give_what_the_whole_gives(void **state) {
+    enum { TOKENS = 100 };
+    static const size_t first[] = {66}, second[] = {1}, third[] = {9}, one[] = {1};
+    int32_t ids[TOKENS];
+    (void)state;
+    for (size_t i = 0; i < TOKENS; i++) ids[i] = (int32_t)(i * i * 7 % VOCAB);
+    for (int b = 0; b < BASES; b++) {
+        float got[VOCAB], want[VOCAB];
+        ar_runtime *rt;
+        ar_session *s = open_session(&rt, b, 2, b == 0);
+        model m = open_model(s, 1), all = open_model(s, 1);
+        run(&m, got, ids + 3, third, 1, NULL);
+        m.cache->past[0] = 0;
+        for (size_t at = 0; at < TOKENS;) {
+            const size_t *n = at == 0 ? first : at == 66 ? second : at == 67 ? third : one, whole[] = {at + *n};
+            run(&m, got, ids + at, n, 1, NULL);
+            all.cache->past[0] = 0;
+            run(&all, want, ids, whole, 1, NULL);
+            for (size_t i = 0; i < VOCAB; i++)
+                if (!(fabsf(got[i] - want[i]) <= 2e-6f))
+                    fail_msg("%s, %zu tokens: %.8g, at once %.8g", bases[b].name, *whole, got[i], want[i]);
+            at += *n;
+        }
+        close_model(&all);
+        close_model(&m);
+        ar_session_free(s);
+        ar_runtime_free(rt);
+    }
+}
+
 /* ---- the sampler's order: larger logits first, lower ids first among equals, the zeros equal ------------------- */
 
 static void the_likeliest_are_drawn_from(void **state) {
@@ -317,10 +353,10 @@ static void the_likeliest_are_drawn_from(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(greedy_texts_are_the_same),    cmocka_unit_test(drawn_texts_are_the_same),
-        cmocka_unit_test(answers_end_one_by_one),       cmocka_unit_test(the_listener_may_stop),
-        cmocka_unit_test(an_error_names_its_prompt),    cmocka_unit_test(logits_are_the_same),
-        cmocka_unit_test(the_likeliest_are_drawn_from),
+        cmocka_unit_test(greedy_texts_are_the_same),       cmocka_unit_test(drawn_texts_are_the_same),
+        cmocka_unit_test(answers_end_one_by_one),          cmocka_unit_test(the_listener_may_stop),
+        cmocka_unit_test(an_error_names_its_prompt),       cmocka_unit_test(logits_are_the_same),
+        cmocka_unit_test(steps_give_what_the_whole_gives), cmocka_unit_test(the_likeliest_are_drawn_from),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,12 +59,14 @@ static void steps_after_the_first_allocate_nothing(void **state) {
     static const small_case cases[] = {
         {"lora", ",\"model_type\":\"qwen3\",\"head_dim\":10", "all-linear", "lm_head", false, false, 0.1, AR_BIAS_NONE},
         {"dora", ",\"model_type\":\"llama\"", "all-linear,embed_tokens", NULL, true, false, 0.1, AR_BIAS_NONE},
+        {"delta", ",\"model_type\":\"qwen3_5_text\",\"head_dim\":8,\"full_attention_interval\":2", "all-linear", NULL, false, false, 0.1,
+         AR_BIAS_NONE},
         {"full", ",\"model_type\":\"llama\",\"tie_word_embeddings\":true", NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     };
     static const size_t lengths[] = {40, 90, 3, 0};
     (void)state;
 #if COUNTING
-    for (int c = 0; c < 3; c++)
+    for (int c = 0; c < 4; c++)
         for (int recompute = 0; recompute < 2; recompute++) {
             ar_train_options o;
             ar_train_options_init(&o);

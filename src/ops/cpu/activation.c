@@ -12,6 +12,11 @@ static point silu_at(float x) {
     return (point){x * s, s * (1.0f + x * (1.0f - s))};
 }
 
+static point sigmoid_at(float x) {
+    float s = 1.0f / (1.0f + expf(-x));
+    return (point){s, s * (1.0f - s)};
+}
+
 static point gelu_tanh_at(float x) {
     float c = 0.79788456f, t = tanhf(c * (x + 0.044715f * x * x * x)), half = 0.5f * (1.0f + t);
     return (point){x * half, half + 0.5f * x * (1.0f - t * t) * c * (1.0f + 0.134145f * x * x)};
@@ -41,6 +46,7 @@ static point point_at(const ar_activation *f, float x) {
     case AR_GELU: return gelu_at(x);
     case AR_RELU2: return relu2_at(x);
     case AR_XIELU: return xielu_at(f, x);
+    case AR_SIGMOID: return sigmoid_at(x);
     }
     return (point){x, 1.0f};
 }

@@ -60,27 +60,29 @@ static size_t qkv_runs(size_t *q_run, size_t *kv_run, const ar_qkv *x) {
     return x->q_width / *q_run;
 }
 
+static size_t qkv_width(const ar_qkv *x) { return x->q_width + (x->v ? 2 : 1) * x->kv_width; }
+
 void ar__cpu_qkv_split(const ar_runtime *rt, const ar_qkv *to, const float *joined, size_t rows) {
-    size_t width = to->q_width + 2 * to->kv_width, q, kv, count = qkv_runs(&q, &kv, to);
+    size_t width = qkv_width(to), q, kv, count = qkv_runs(&q, &kv, to);
 #pragma omp parallel for num_threads(ar__team(rt, rows *width)) schedule(static)
     for (size_t i = 0; i < rows; i++)
         for (size_t n = 0; n < count; n++) {
-            const float *from = joined + i * width + n * (q + 2 * kv);
+            const float *from = joined + i * width + n * (width / count);
             memcpy(to->q + i * to->q_width + n * q, from, q * sizeof *from);
             memcpy(to->k + i * to->kv_width + n * kv, from + q, kv * sizeof *from);
-            memcpy(to->v + i * to->kv_width + n * kv, from + q + kv, kv * sizeof *from);
+            if (to->v) memcpy(to->v + i * to->kv_width + n * kv, from + q + kv, kv * sizeof *from);
         }
 }
 
 void ar__cpu_qkv_join(const ar_runtime *rt, float *joined, const ar_qkv *from, size_t rows) {
-    size_t width = from->q_width + 2 * from->kv_width, q, kv, count = qkv_runs(&q, &kv, from);
+    size_t width = qkv_width(from), q, kv, count = qkv_runs(&q, &kv, from);
 #pragma omp parallel for num_threads(ar__team(rt, rows *width)) schedule(static)
     for (size_t i = 0; i < rows; i++)
         for (size_t n = 0; n < count; n++) {
-            float *to = joined + i * width + n * (q + 2 * kv);
+            float *to = joined + i * width + n * (width / count);
             memcpy(to, from->q + i * from->q_width + n * q, q * sizeof *to);
             memcpy(to + q, from->k + i * from->kv_width + n * kv, kv * sizeof *to);
-            memcpy(to + q + kv, from->v + i * from->kv_width + n * kv, kv * sizeof *to);
+            if (from->v) memcpy(to + q + kv, from->v + i * from->kv_width + n * kv, kv * sizeof *to);
         }
 }
 

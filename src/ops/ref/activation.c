@@ -18,6 +18,7 @@ static double value(const ar_activation *f, double x) {
     case AR_XIELU:
         if (x > 0.0) return (double)f->positive * x * x + (double)f->beta * x;
         return (double)f->negative * (expm1(fmin(x, e)) - x) + (double)f->beta * x;
+    case AR_SIGMOID: return sigmoid(x);
     }
     return x;
 }
@@ -32,6 +33,7 @@ static double slope(const ar_activation *f, double x) {
     case AR_XIELU:
         if (x > 0.0) return 2.0 * (double)f->positive * x + (double)f->beta;
         return (double)f->negative * ((x <= e ? exp(x) : 0.0) - 1.0) + (double)f->beta;
+    case AR_SIGMOID: return s * (1.0 - s);
     }
     return 1.0;
 }

@@ -60,23 +60,25 @@ void ar__ref_rows_store(const ar_runtime *rt, float *cache, const float *x, cons
 /* Where element j of a row of q (part 0), k (1) or v (2) stands in the joined row. */
 static size_t joined_at(const ar_qkv *x, int part, size_t j) {
     size_t before = part == 0 ? 0 : part == 1 ? x->q_width : x->q_width + x->kv_width;
-    return x->head ? (3 * (j / x->head) + (size_t)part) * x->head + j % x->head : before + j;
+    return x->head ? ((x->v ? 3 : 2) * (j / x->head) + (size_t)part) * x->head + j % x->head : before + j;
 }
+
+static size_t joined_width(const ar_qkv *x) { return x->q_width + (x->v ? 2 : 1) * x->kv_width; }
 
 void ar__ref_qkv_split(const ar_runtime *rt, const ar_qkv *to, const float *joined, size_t rows) {
     (void)rt;
-    for (size_t i = 0; i < rows; i++, joined += to->q_width + 2 * to->kv_width) {
+    for (size_t i = 0; i < rows; i++, joined += joined_width(to)) {
         for (size_t j = 0; j < to->q_width; j++) to->q[i * to->q_width + j] = joined[joined_at(to, 0, j)];
         for (size_t j = 0; j < to->kv_width; j++) to->k[i * to->kv_width + j] = joined[joined_at(to, 1, j)];
-        for (size_t j = 0; j < to->kv_width; j++) to->v[i * to->kv_width + j] = joined[joined_at(to, 2, j)];
+        for (size_t j = 0; to->v && j < to->kv_width; j++) to->v[i * to->kv_width + j] = joined[joined_at(to, 2, j)];
     }
 }
 
 void ar__ref_qkv_join(const ar_runtime *rt, float *joined, const ar_qkv *from, size_t rows) {
     (void)rt;
-    for (size_t i = 0; i < rows; i++, joined += from->q_width + 2 * from->kv_width) {
+    for (size_t i = 0; i < rows; i++, joined += joined_width(from)) {
         for (size_t j = 0; j < from->q_width; j++) joined[joined_at(from, 0, j)] = from->q[i * from->q_width + j];
         for (size_t j = 0; j < from->kv_width; j++) joined[joined_at(from, 1, j)] = from->k[i * from->kv_width + j];
-        for (size_t j = 0; j < from->kv_width; j++) joined[joined_at(from, 2, j)] = from->v[i * from->kv_width + j];
+        for (size_t j = 0; from->v && j < from->kv_width; j++) joined[joined_at(from, 2, j)] = from->v[i * from->kv_width + j];
     }
 }
