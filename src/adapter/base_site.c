@@ -95,6 +95,10 @@ static ar_status need_stack(const ar_base_weight **out, const ar_base *base, con
                         "site '%s': the base %s has its experts packed or under names that are not known here, and no weights as the "
                         "adapter's to work on: give the unquantised model, whose files hold them stacked or as one .weight each",
                         p->site, path);
+    if (!w && ar__base_info(base)->is_gguf)
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "site '%s': the experts of a GGUF file are run and trained on, and no more: give the folder that %s was made from",
+                        p->site, path);
     if (!w)
         return ar__fail(err, AR_ERR_MISMATCH, "site '%s': the base %s has no such experts: the adapter was made for another base", p->site,
                         path);
