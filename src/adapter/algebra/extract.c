@@ -83,9 +83,12 @@ static ar_status add_pair(struct extraction *x, const char *site, const ar_base_
     return s ? s : ar__pair_settle(x->out, p, err);
 }
 
-/* The head's module path where it is the embedding's tensor in the tuned model; NULL where not, or not known. */
-static const char *tied_head(const struct extraction *x) {
+/* The head's module path where it is this embedding's tensor in the tuned model; NULL where not, as positions' never is, or not known. */
+static const char *tied_head(const struct extraction *x, const ar_base_weight *embedding) {
     const ar_base_info *info = ar__base_info(x->tuned);
+    ar_name name;
+    if (info->names && ar__names_find(&name, info->names, embedding->site) && name.row != ar__names_top(info->names, AR_MODULE_EMBEDDING))
+        return NULL;
     for (const ar_name_row *r = info->is_tied && info->names ? info->names->top : NULL; r && r->hf; r++)
         if (r->kind == AR_MODULE_HEAD) return r->hf;
     return NULL;
@@ -95,7 +98,7 @@ static ar_status extract_weight(struct extraction *x, const ar_base_weight *now,
     struct difference d = {x, old, now};
     ar_low_rank best;
     bool is_embedding = now->kind == AR_MODULE_EMBEDDING;
-    const char *head = is_embedding ? tied_head(x) : NULL;
+    const char *head = is_embedding ? tied_head(x, now) : NULL;
     ar_status s =
         ar__top_svd(&best, x->rt, &(ar_dense){.m = (size_t)now->n_out, .n = (size_t)now->n_in, .rows = read_difference, .user = &d},
                     &x->rule, x->o->seed ^ ar__rng_hash(now->site), err);
