@@ -12,7 +12,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 SHARED = os.path.join(ROOT, "..", "shared")
 PROGRAM = os.path.join(os.path.abspath(os.path.join(ROOT, os.environ.get("BUILD", "build"))), "alphar")
 TOKENIZER = os.path.join(SHARED, "material", "models", "stories260k")
-STEPS, BATCH, LENGTH, RATE, EPS = 30, 4, 64, 1e-3, 1e-5
+STEPS, BATCH, LENGTH, RATE, EPS = 30, 2, 64, 1e-3, 1e-5
 
 try:
     import numpy as np, torch, transformers as tf
@@ -26,6 +26,7 @@ if not os.path.isdir(TOKENIZER):
     print("skip train_experts ../shared is not here")
     sys.exit(0)
 tf.logging.set_verbosity_error()
+torch.set_num_threads(1)  # of small matrices
 
 GATE_UP, DOWN, ROUTER = "experts.gate_up_proj", "experts.down_proj", "gate.weight"
 CASES = [
