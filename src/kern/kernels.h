@@ -44,9 +44,9 @@ typedef struct ar_adamw_step {
     float correction2; /* sqrt(1 - beta2^t) */
 } ar_adamw_step;
 
-/* A vector in codes of 16 bits, each 32 with a scale of their own, the largest magnitude / 32767, and scale · Σ q: a 2^15th of that
- * magnitude is the most that a value is off, 1 part in 128 of what bf16 arithmetic leaves.  A scale is NaN where one of the 32 is infinite
- * or NaN. */
+/* A vector in codes of 16 bits, each 32 with a scale of their own, the largest magnitude / 32767, and scale · Σ q.  A value is off by half
+ * a scale at most, 2^-16 of that magnitude, where bf16 arithmetic leaves 2^-9 of its own.  A scale is NaN where one of the 32 is infinite
+ * or NaN; magnitudes below 2^-100 count as 0. */
 typedef struct ar_codes {
     const int16_t *q;
     const float *scale, *sum;

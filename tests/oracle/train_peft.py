@@ -85,7 +85,9 @@ CASES = [
     ("granite", ["--modules-to-save", "lm_head", "--targets", "q_proj,down_proj"], None),
 ]
 
-# PEFT's f32 is 1.5e-4 from its own f64 in the norms of qwen3_5's gradients: where q · k is near 0, the norm behind the delta rule makes much of little.
+# Where q · k is near 0 the norm behind qwen3_5's delta rule makes much of little, and a training goes its own way: over 30 steps the gradients' norms
+# of PEFT in f32 leave those of PEFT in f64 by 1.5e-4, 1.4e-3 and 4.6e-4 in these three cases (ours leave f64's by 2.2e-4, 1.5e-3, 6.4e-4).  The first
+# steps have the bound of all families.
 BOUNDS = {"qwen3_5_text": (2e-3, 1e-4)}
 
 
@@ -153,7 +155,8 @@ def compare(case, models, data, work):
     assert len(got) == STEPS, f"{len(got)} steps"
     assert [g["supervised"] for g in got] == want["supervised"], "supervised tokens differ"
     loss = max(abs(g["loss"] - w) / abs(w) for g, w in zip(got, want["loss"]))
-    norm = max(abs(g["grad_norm"] - w) / abs(w) for g, w in zip(got, want["grad_norm"]))
+    norms = [abs(g["grad_norm"] - w) / abs(w) for g, w in zip(got, want["grad_norm"])]
+    norm = max(norms)
     a, b = updates(os.path.join(out)), updates(os.path.join(oracle, "end"))
     assert a.keys() == b.keys(), "sites differ"
     update = max(((a[k] - b[k]).norm() / b[k].norm()).item() for k in b)
@@ -162,7 +165,7 @@ def compare(case, models, data, work):
     update = max([update] + [((wa[k] - wb[k]).norm() / wb[k].norm()).item() for k in wb])
     text = f"loss {loss:.1e}, gradient norm {norm:.1e}, sBA {update:.1e}"
     norm_bound, update_bound = BOUNDS.get(family, (1e-4, 1e-4 if "--eps" in flags else 1e-3))
-    assert loss <= 1e-5 and norm <= norm_bound and update <= update_bound, text
+    assert loss <= 1e-5 and max(norms[:5]) <= 1e-4 and norm <= norm_bound and update <= update_bound, text
     return text
 
 
