@@ -361,7 +361,13 @@ static ar_status put_experts(const reader *r) {
         return has_experts(r) ? ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: '%s.expert_count': the family %s has no experts here", r->path,
                                          r->architecture, r->family->name)
                               : AR_OK;
-    ar_status s = reads(r, "norm_topk_prob") ? put(r, r->config, "norm_topk_prob", json_boolean(is_architecture(r, "qwen3moe"))) : AR_OK;
+    ar_status s = AR_OK;
+    if (reads(r, "norm_topk_prob")) { /* families whose own code calls the number num_experts */
+        json_t *count = json_object_get(r->config, "num_local_experts");
+        s = put(r, r->config, "norm_topk_prob", json_boolean(is_architecture(r, "qwen3moe")));
+        if (!s && count) s = put(r, r->config, "num_experts", json_incref(count));
+        json_object_del(r->config, "num_local_experts");
+    }
     json_t *dense = s || !reads(r, "mlp_only_layers") ? NULL : json_array();
     for (double l = 0; dense && l < layers; l++) {
         char name[48];

@@ -119,7 +119,7 @@ void ar__names_print(ar_buf *out, const ar_name_map *map, const ar_name *name) {
         ar__buf_puts(out, name->row->hf);
 }
 
-static void print_gguf(ar_buf *out, const ar_name *name) {
+void ar__names_print_gguf(ar_buf *out, const ar_name *name) {
     if (name->layer >= 0) ar__buf_printf(out, "blk.%lld.", (long long)name->layer);
     ar__buf_puts(out, name->row->gguf);
 }
@@ -127,7 +127,7 @@ static void print_gguf(ar_buf *out, const ar_name *name) {
 void ar__names_key(ar_buf *out, const ar_name_map *map, const char *hf_path) {
     ar_name name;
     if (map && ar__names_find(&name, map, hf_path)) {
-        print_gguf(out, &name);
+        ar__names_print_gguf(out, &name);
         return;
     }
     const char *path = ar__names_unwrap(hf_path), *inner = behind(path, "model.");
@@ -139,7 +139,7 @@ ar_status ar__names_to_gguf(ar_buf *out, const ar_name_map *map, const char *hf_
     if (!ar__names_find(&name, map, hf_path))
         return ar__fail(err, AR_ERR_UNSUPPORTED, "'%s': the family %s (GGUF %s) has no GGUF name for such a module", hf_path,
                         map->model_type[0], map->gguf);
-    print_gguf(out, &name);
+    ar__names_print_gguf(out, &name);
     return AR_OK;
 }
 

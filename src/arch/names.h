@@ -49,7 +49,8 @@ typedef struct ar_name_map {
     const ar_name_row *top;
     const ar_name_row *group[AR_NAME_GROUPS]; /* inside, NULL-ended */
     const char *experts;                      /* "mlp.experts": what holds a layer's experts; NULL: the family has none */
-    bool renamed_experts;                     /* files of one tensor for each expert call experts and routers otherwise */
+    bool renamed_experts;                     /* files call experts and routers otherwise than the code of the family */
+    bool stacked_files;                       /* and have the experts of a layer in one tensor */
     bool all_experts;                         /* PEFT's all-linear: routers and experts, but no MLP of layers without */
     bool gguf_norms_plus_one;                 /* GGUF stores 1 + w for norms (gemma) */
     bool mlx_lacks;                           /* mlx-lm has no such model */
@@ -93,6 +94,7 @@ ar_status ar__names_to_gguf(ar_buf *out, const ar_name_map *map, const char *hf_
 ar_status ar__names_from_gguf(ar_buf *out, const ar_name_map *map, const char *stem, ar_error *err);
 /* Full path of a name, `model.layers.3.self_attn.q_proj`. */
 void ar__names_print(ar_buf *out, const ar_name_map *map, const ar_name *name);
+void ar__names_print_gguf(ar_buf *out, const ar_name *name); /* `blk.3.attn_q` */
 /* mlx-lm's module path; what the table does not know, or a map of NULL, keeps its path.  wrapped: the model is multimodal,
  * so mlx-lm puts `language_model.` before all of them, the head too. */
 void ar__names_to_mlx(ar_buf *out, const ar_name_map *map, const char *hf_path, bool wrapped);

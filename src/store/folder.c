@@ -16,19 +16,20 @@ enum { MOST_SHARDS = 1000 };
 /* ---- which tensors -------------------------------------------------------------------------------------------------------------- */
 
 /* Files keep the older name of a head that newer transformers calls otherwise: the last of its rows. */
-static const char *name_in_files(const ar_storing *st, const ar_base_weight *w) {
-    const ar_name_row *own = ar__names_row(st->info->names, w->site);
+static void print_name(ar_buf *out, const ar_storing *st, const ar_base_weight *w) {
+    const ar_name_map *map = st->arch.names;
+    const ar_name_row *own = ar__names_row(map, w->site);
     const char *name = w->site;
-    if (own->kind != AR_MODULE_HEAD) return name;
-    for (const ar_name_row *row = st->info->names->top; row->hf; row++)
+    for (const ar_name_row *row = own->kind == AR_MODULE_HEAD ? map->top : own; row->hf && own->kind == AR_MODULE_HEAD; row++)
         if (!strcmp(row->gguf, own->gguf)) name = row->hf;
-    return name;
+    ar__base_name_in_files(out, map, name);
 }
 
 /* "model.layers.0.self_attn.q_proj" + ".weight" or ".bias" */
 static ar_stored *add(ar_storing *st, const ar_base_weight *w, const char *ending, int dims, const int64_t *shape, ar_error *err) {
     ar_buf name = {0};
-    ar__buf_printf(&name, "%s%s", name_in_files(st, w), ending);
+    print_name(&name, st, w);
+    ar__buf_puts(&name, ending);
     ar_stored *t = name.failed ? NULL : ar__storing_add(st, name.data, st->type, dims, shape, err);
     if (name.failed) ar__fail_memory(err, w->tensor);
     ar__buf_release(&name);
@@ -38,8 +39,9 @@ static ar_stored *add(ar_storing *st, const ar_base_weight *w, const char *endin
 
 static ar_status add_weight(ar_storing *st, const ar_base_weight *w, const ar_name_row *row, ar_error *err) {
     bool turned = row->is_conv1d && w->dims == 2;
-    int64_t shape[2] = {turned ? w->n_in : w->n_out, turned ? w->n_out : w->n_in};
-    ar_stored *t = add(st, w, row->slot == AR_SLOT_SCALAR ? "" : ".weight", w->dims < 2 ? 1 : 2, shape, err);
+    bool mix = row->slot == AR_SLOT_SHARED_MIX; /* a vector in the file, a matrix of one row here */
+    int64_t shape[2] = {mix ? 1 : turned ? w->n_in : w->n_out, mix ? w->n_out * w->n_in : turned ? w->n_out : w->n_in};
+    ar_stored *t = add(st, w, row->slot == AR_SLOT_SCALAR ? "" : ".weight", w->dims < 2 && !mix ? 1 : 2, shape, err);
     if (!t) return AR_ERR_VALUE;
     t->is_turned = turned;
     t->is_matrix = w->dims == 2;
@@ -108,17 +110,21 @@ static ar_status share_out(ar_storing *st, ar_error *err) {
 }
 
 ar_status ar__plan_folder(ar_storing *st, ar_error *err) {
-    ar_status s = add_activation(st, err);
+    bool *of_experts = ar__alloc((size_t)ar__base_count(st->base) + 1, sizeof *of_experts);
+    ar_status s = of_experts ? add_activation(st, err) : ar__fail_memory(err, st->o->model);
+    if (!s) s = ar__plan_experts(of_experts, st, true, err);
     for (int i = 0; !s && i < ar__base_count(st->base); i++) {
         const ar_base_weight *w = ar__base_at(st->base, i);
-        const ar_name_row *row = ar__names_row(st->info->names, w->site);
-        if (is_in_config(w) || (w->kind == AR_MODULE_HEAD && st->info->is_tied)) continue;
+        const ar_name_row *row = ar__names_row(st->arch.names, w->site);
+        if (of_experts[i] || is_in_config(w) || (w->kind == AR_MODULE_HEAD && st->info->is_tied)) continue;
         if (!row || !strcmp(w->site, w->tensor) || w->dims > 2)
-            return ar__fail(err, AR_ERR_UNSUPPORTED,
-                            "%s: tensor '%s' is not one that the family %s has, and leaving it out would change the model", st->o->model,
-                            w->tensor, st->arch.family);
-        s = add_weight(st, w, row, err);
+            s = ar__fail(err, AR_ERR_UNSUPPORTED,
+                         "%s: tensor '%s' is not one that the family %s has, and leaving it out would change the model", st->o->model,
+                         w->tensor, st->arch.family);
+        else
+            s = add_weight(st, w, row, err);
     }
+    free(of_experts);
     return s ? s : share_out(st, err);
 }
 

@@ -68,6 +68,18 @@ static ar_status read_weight(float *x, const ar_stored *t, size_t first, size_t 
     return s;
 }
 
+/* Rows that may belong to several experts. */
+static ar_status read_experts(float *x, const ar_stored *t, size_t first, size_t count, ar_error *err) {
+    size_t each = (size_t)t->expert->rows;
+    ar_status s = AR_OK;
+    for (size_t done = 0, n; !s && done < count; done += n) {
+        size_t at = (first + done) % each;
+        n = count - done < each - at ? count - done : each - at;
+        s = ar__base_read_expert(x + done * t->cols, t->in->base, &t->expert[(first + done) / each], (int64_t)at, (int64_t)n, err);
+    }
+    return s;
+}
+
 /* A vector is one row. */
 static ar_status read_bias(float *x, const ar_stored *t, ar_error *err) {
     float *own = ar__alloc(t->cols, sizeof *own);
@@ -81,9 +93,11 @@ static ar_status read_rows(float *x, const ar_stored *t, size_t first, size_t co
     ar_status s = AR_OK;
     if (t->values) {
         memcpy(x, t->values + first * t->cols, count * t->cols * sizeof *x);
+    } else if (t->expert) {
+        s = read_experts(x, t, first, count, err);
     } else if (t->is_bias) {
         s = read_bias(x, t, err);
-    } else if (t->w && t->w->dims < 2) { /* rows of one value each */
+    } else if (t->w && t->w->dims < 2) { /* one value a row */
         s = ar__base_read_rows(x, t->in->base, t->w, 0, t->w->n_out, err);
     } else if (t->w) {
         s = read_weight(x, t, first, count, err);
@@ -186,6 +200,7 @@ static ar_status copy(const ar_stored *t, ar_writer *w, ar_error *err) {
 
 static void forget(const ar_stored *t) {
     if (t->w && !t->is_bias) ar__base_forget(t->w);
+    for (size_t i = 0; i < t->experts; i++) ar__base_forget(t->expert[i].w);
     if (t->raw) ar__filemap_forget(t->raw->data, t->raw->bytes);
 }
 

@@ -1,4 +1,5 @@
 /* The tensors of a GGUF file: of a folder's weights by the table of names, of another GGUF file as they stand. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "arch/gguf_write.h"
@@ -26,7 +27,8 @@ static ar_status add_bias(ar_storing *st, const ar_base_weight *w, const char *s
 
 static ar_status add_module(ar_storing *st, const ar_base_weight *w, const ar_name_row *row, const char *stem, ar_error *err) {
     const ar_name_map *names = st->info->names;
-    bool positions = row->slot == AR_SLOT_POSITIONS, matrix = w->dims == 2 && !positions;
+    bool routes = row->slot == AR_SLOT_ROUTER || row->slot == AR_SLOT_SHARED_MIX; /* in F32 */
+    bool matrix = w->dims == 2 && row->slot != AR_SLOT_POSITIONS && !routes;
     int64_t shape[2] = {w->n_out, w->n_in};
     ar_row_map order;
     ar_buf name = {0};
@@ -63,7 +65,11 @@ static ar_status add_weight(ar_storing *st, const ar_base_weight *w, size_t *lef
     ar_buf stem = {0};
     if (ar__base_is_buffer(w->tensor)) return AR_OK;
     if (st->arch.activation == AR_XIELU && strstr(w->tensor, ".act_fn.")) return AR_OK; /* keys of the file */
-    bool known = ar__names_find(&name, names, w->site) && (strcmp(w->site, w->tensor) != 0 || name.row->slot == AR_SLOT_SCALAR);
+    ar_buf site = {0};
+    ar__base_name_in_code(&site, names, w->site);
+    if (site.failed) return ar__fail_memory(err, w->tensor);
+    bool known = ar__names_find(&name, names, site.data) && (strcmp(w->site, w->tensor) != 0 || name.row->slot == AR_SLOT_SCALAR);
+    ar__buf_release(&site);
     if (!known && st->arch.wrapped) {
         ++*left;
         return AR_OK;
@@ -72,8 +78,8 @@ static ar_status add_weight(ar_storing *st, const ar_base_weight *w, size_t *lef
     if (name.row->kind == AR_MODULE_HEAD && st->info->is_tied) return AR_OK;
     if (name.row->kind == AR_MODULE_HEAD && names->gguf_norms_plus_one && strncmp(names->gguf, "gemma", 5) == 0)
         return no_place(st, w, err);
-    ar_status s = ar__names_to_gguf(&stem, names, w->site, err);
-    if (!s) s = stem.failed ? ar__fail_memory(err, w->tensor) : add_module(st, w, name.row, stem.data, err);
+    ar__names_print_gguf(&stem, &name);
+    ar_status s = stem.failed ? ar__fail_memory(err, w->tensor) : add_module(st, w, name.row, stem.data, err);
     ar__buf_release(&stem);
     return s;
 }
@@ -95,8 +101,12 @@ static ar_status add_factors(ar_storing *st, ar_error *err) {
 
 static ar_status plan_folder(ar_storing *st, ar_error *err) {
     size_t left = 0;
-    ar_status s = add_factors(st, err);
-    for (int i = 0; !s && i < ar__base_count(st->base); i++) s = add_weight(st, ar__base_at(st->base, i), &left, err);
+    bool *of_experts = ar__alloc((size_t)ar__base_count(st->base) + 1, sizeof *of_experts);
+    ar_status s = of_experts ? add_factors(st, err) : ar__fail_memory(err, st->o->model);
+    if (!s) s = ar__plan_experts(of_experts, st, false, err);
+    for (int i = 0; !s && i < ar__base_count(st->base); i++)
+        if (!of_experts[i]) s = add_weight(st, ar__base_at(st->base, i), &left, err);
+    free(of_experts);
     if (!s && left)
         ar__log_warn(&st->rt->log, "%s: %zu tensors of the multimodal model's other parts are left out: the file holds the language model",
                      st->o->model, left);

@@ -85,6 +85,12 @@ static ar_status to_nf4(ar_storing *st, ar_error *err) {
     if (st->info->is_gguf)
         return ar__fail(err, AR_ERR_UNSUPPORTED,
                         "%s: nf4 is written of a Hugging Face folder: convert the file to one first (convert --to hf)", st->o->model);
+    if (st->info->names && st->info->names->experts)
+        return ar__fail(
+            err, AR_ERR_UNSUPPORTED,
+            "%s: has experts, which transformers 5 holds as no linears and so reads from no folder in 4 bits; wanted a GGUF type, such "
+            "as q4_k",
+            st->o->model);
     ar_status s = check_inputs_of(&output, st, err);
     if (!s) s = ar__output_check_folder(&output, err);
     ar__strings_release(&output.inputs);
@@ -191,7 +197,10 @@ static ar_status report(ar_rewrite_result *r, const ar_storing *st, ar_error *er
 }
 
 static void release(ar_storing *st) {
-    for (size_t i = 0; i < st->count; i++) free(st->list[i].name);
+    for (size_t i = 0; i < st->count; i++) {
+        free(st->list[i].name);
+        free(st->list[i].expert);
+    }
     for (size_t i = 0; i < sizeof st->values / sizeof *st->values; i++) free(st->values[i]);
     free(st->list);
     if (st->has_arch) ar__arch_release(&st->arch);

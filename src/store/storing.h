@@ -10,7 +10,7 @@
 #include "format/tensor.h"
 #include "kern/runtime.h"
 #include "store/output.h"
-#include "weights/base.h"
+#include "weights/experts.h"
 
 /* One tensor that is written.  Its values come from a weight of the base, from its bias, from a tensor as a file has it, or from memory. */
 typedef struct ar_stored {
@@ -21,6 +21,8 @@ typedef struct ar_stored {
     int64_t shape[AR_TENSOR_DIMS]; /* as Hugging Face has it, the dimension that lies together last */
     size_t rows, cols, bytes;
     const ar_base_weight *w;
+    ar_expert_weight *expert; /* owned: matrices of experts, one below the other, in place of w's rows; w is the first one's */
+    size_t experts;
     bool is_bias;
     const ar_tensor *raw; /* whose rows are taken as they lie; w NULL */
     int raw_at;           /* of the base's files */
@@ -71,6 +73,9 @@ ar_status ar__storing_tell(ar_storing *st, uint64_t bytes, ar_error *err);
 
 /* Bytes of a tensor that wait for it to be written. */
 ar_status ar__storing_spool(ar_stored *t, const void *bytes, size_t n, ar_error *err);
+
+/* The stacks of experts of a GGUF file, or their tensors of a folder; used: by index of the base's weights, those that went into them. */
+ar_status ar__plan_experts(bool *used, ar_storing *st, bool folder, ar_error *err);
 
 /* The tensors of a GGUF file. */
 ar_status ar__plan_gguf(ar_storing *st, ar_error *err);

@@ -73,6 +73,9 @@ const ar_base_weight *ar__base_at(const ar_base *base, int i); /* by name of the
  * _exact: without the names that only transformers 5 has for it. */
 const ar_base_weight *ar__base_find(const ar_base *base, const char *site);
 const ar_base_weight *ar__base_find_exact(const ar_base *base, const char *site);
+/* Appends what the files of a family call the module that its code calls `site`, and back; most are called the same. */
+void ar__base_name_in_files(ar_buf *out, const ar_name_map *map, const char *site);
+void ar__base_name_in_code(ar_buf *out, const ar_name_map *map, const char *site);
 
 /* A buffer that older versions saved and the family's code forms itself: masks of positions and what they are filled with, frequencies. */
 bool ar__base_is_buffer(const char *tensor);

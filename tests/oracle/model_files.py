@@ -9,7 +9,7 @@ import torch
 import transformers as tf
 from lib import bases, llama, llama_converter
 from lib.llama_converter import CASES, SIZES, VOCABULARY, convert
-from lib.program import MATERIAL, Skip, ask, check, finish, run, workspace
+from lib.program import MATERIAL, Skip, ask, check, finish, refuses, run, workspace
 
 WORK = workspace()
 path = lambda *names: os.path.join(WORK, *names)
@@ -152,6 +152,33 @@ def typed(kind):
         off = np.abs(judge - score(file))
         assert off.max() <= 0.5, f"llama.cpp differs by {off.max():.1e}"
     return f"{said['bits']:.2f} bits, noise {said['noise']:.4f}, log p moves by {apart:.2g}"
+
+
+CASES["wide experts"] = tf.Qwen2MoeConfig(**dict(SIZES, hidden_size=256, num_hidden_layers=2), num_experts=5, num_experts_per_tok=2, moe_intermediate_size=256, shared_expert_intermediate_size=512)
+
+
+def experts(kind):
+    """Stacks in the type, expert by expert as libggml reads them; routers in F32; answers near llama.cpp's."""
+    folder, file = make("wide experts"), path(f"experts-{kind}.gguf")
+    said = ask("quantize", "--model", folder, "--out", file, "--type", kind)
+    from safetensors.torch import load_file
+    own, found = load_file(os.path.join(folder, "model.safetensors")), tensors(file)
+    for layer in range(2):
+        for name, part in (("gate", "gate_proj"), ("up", "up_proj"), ("down", "down_proj")):
+            t = found[f"blk.{layer}.ffn_{name}_exps.weight"]
+            assert t.tensor_type.name.lower() == kind, t.tensor_type
+            back = gguf.dequantize(t.data, t.tensor_type).reshape(5, 256, 256)
+            w = np.stack([own[f"model.layers.{layer}.mlp.experts.{e}.{part}.weight"].numpy() for e in range(5)])
+            noise, told = np.linalg.norm(w.astype(np.float64) - back) / np.linalg.norm(w), next(m for m in said["matrices"] if m["name"] == t.name)["noise"]
+            assert abs(noise - told) <= 1e-6 * noise and noise < 0.12, f"{t.name}: noise {noise}, told {told}"
+        assert found[f"blk.{layer}.ffn_gate_inp.weight"].tensor_type.name == "F32"
+    if not llama.missing():
+        judge = llama.ask(file, IDS, [(None, 1)])[0]
+        assert not isinstance(judge, str), f"llama.cpp: {judge}"
+        off = np.abs(judge - score(file)).max()
+        assert off <= 0.5, f"llama.cpp differs by {off:.1e}"
+    refuses(path("experts-nf4"), ["has experts", "wanted a GGUF type"], "quantize", "--model", folder, "--out", path("experts-nf4"), "--type", "nf4")
+    return f"noise {said['noise']:.4f}"
 
 
 def fallback():
@@ -333,12 +360,14 @@ def nf4(dtype, kind):
 
 
 for one in CASES:
-    if one not in ("wide", "narrow"):
+    if not one.startswith(("wide", "narrow")):
         check(f"family: {one}", family, one)
         check(f"folder: {one}", back, one)
 check("family: gemma3 with a vision tower", multimodal)
 for one in TYPES:
     check(f"type: {one}", typed, one)
+for one in ("q8_0", "q4_k"):
+    check(f"type: {one} of experts", experts, one)
 check("type: rows of no whole block", fallback)
 check("type: a GGUF file again", again)
 for one in VOCABULARIES:

@@ -1,0 +1,108 @@
+/* The experts of a model that is written anew: of a GGUF file three stacks a layer, of a folder what its family's files have.
+ *
+ *     blk.N.ffn_gate_exps, ffn_up_exps, ffn_down_exps        [experts, rows, cols]
+ *     PATH.E.gate_proj, up_proj, down_proj                   a tensor each
+ *     PATH.gate_up_proj, down_proj                           of stacked files: one for all experts, of each gate above up */
+#include <stdlib.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+#include "store/storing.h"
+#include "store/types.h"
+
+typedef struct planner {
+    ar_storing *st;
+    bool *used;
+    ar_error *err;
+    int64_t layer;
+} planner;
+
+/* Parts first … last of experts from … from + count, in one tensor of `name` with so many dimensions; no tensor where the base has none. */
+static ar_status add(planner *p, ar_buf *name, ar_dtype to, int dims, int64_t from, int64_t count, ar_expert_part first,
+                     ar_expert_part last) {
+    ar_storing *st = p->st;
+    size_t parts = (size_t)(last - first) + 1, n = 0;
+    ar_expert_weight *x = ar__alloc((size_t)count * parts, sizeof *x);
+    ar_status s = x && !name->failed ? AR_OK : ar__fail_memory(p->err, st->o->model);
+    for (int64_t e = from; !s && e < from + count; e++)
+        for (int part = first; !s && part <= (int)last; part++) {
+            s = ar__base_find_expert(&x[n], st->base, &st->arch, p->layer, e, (ar_expert_part)part, p->err);
+            if (!s && !x[n].w)
+                s = ar__fail(p->err, AR_ERR_MISMATCH, "%s: layer %lld has no weight for expert %lld of %lld", st->o->model,
+                             (long long)p->layer, (long long)e, (long long)st->arch.experts);
+            if (!s) p->used[x[n].w - ar__base_at(st->base, 0)] = true;
+            n += !s;
+        }
+    int64_t rows = s ? 0 : x->rows * (int64_t)parts, shape[] = {count, rows, s ? 0 : x->cols};
+    ar_stored *t = s ? NULL : ar__storing_add(st, name->data, to, dims, shape + 3 - dims, p->err);
+    if (!t) {
+        free(x);
+        return s ? s : AR_ERR_VALUE;
+    }
+    t->expert = x;
+    t->experts = n;
+    t->w = x->w;
+    t->is_matrix = true;
+    t->weights = t->rows * t->cols;
+    t->shown = ar__dtype(to)->name;
+    t->is_other = to != st->type;
+    return AR_OK;
+}
+
+static ar_status add_stacks(planner *p) {
+    static const char *const names[AR_EXPERT_PARTS] = {"gate", "up", "down"};
+    const ar_arch *a = &p->st->arch;
+    ar_status s = AR_OK;
+    for (int part = 0; !s && part < AR_EXPERT_PARTS; part++) {
+        ar_expert_weight x;
+        ar_buf name = {0};
+        ar__buf_printf(&name, "blk.%lld.ffn_%s_exps.weight", (long long)p->layer, names[part]);
+        s = ar__base_find_expert(&x, p->st->base, a, p->layer, 0, (ar_expert_part)part, p->err);
+        ar_dtype to = s || !x.w ? AR_F32 : ar__file_type_for(p->st->type, x.w->type, (size_t)x.cols);
+        if (!s) s = add(p, &name, to, 3, 0, a->experts, (ar_expert_part)part, (ar_expert_part)part);
+        ar__buf_release(&name);
+    }
+    return s;
+}
+
+/* The name that the files have for "PATH.what" or, of one expert, "PATH.E.what". */
+static ar_status add_to_folder(planner *p, const char *what, int64_t expert, ar_expert_part first, ar_expert_part last) {
+    const ar_name_map *map = p->st->arch.names;
+    ar_buf site = {0}, name = {0};
+    ar__buf_printf(&site, "%s%s%lld.%s.", map->prefix, map->layers, (long long)p->layer, map->experts);
+    if (expert >= 0) ar__buf_printf(&site, "%lld.", (long long)expert);
+    ar__buf_puts(&site, what);
+    if (!site.failed) ar__base_name_in_files(&name, map, site.data);
+    ar__buf_puts(&name, ".weight");
+    name.failed |= site.failed;
+    ar_status s = expert < 0 ? add(p, &name, p->st->type, 3, 0, p->st->arch.experts, first, last)
+                             : add(p, &name, p->st->type, 2, expert, 1, first, last);
+    ar__buf_release(&site);
+    ar__buf_release(&name);
+    return s;
+}
+
+static ar_status add_own(planner *p, int64_t expert) {
+    static const char *const names[AR_EXPERT_PARTS] = {"gate_proj", "up_proj", "down_proj"};
+    ar_status s = AR_OK;
+    for (int part = 0; !s && part < AR_EXPERT_PARTS; part++)
+        s = add_to_folder(p, names[part], expert, (ar_expert_part)part, (ar_expert_part)part);
+    return s;
+}
+
+ar_status ar__plan_experts(bool *used, ar_storing *st, bool folder, ar_error *err) {
+    planner p = {.st = st, .used = used, .err = err};
+    ar_status s = AR_OK;
+    for (; st->arch.experts && !s && p.layer < st->arch.layers; p.layer++) {
+        if (ar__layer_is_dense(&st->arch, p.layer)) continue;
+        if (!folder) {
+            s = add_stacks(&p);
+        } else if (st->arch.names->stacked_files) {
+            s = add_to_folder(&p, "gate_up_proj", -1, AR_EXPERT_GATE, AR_EXPERT_UP);
+            if (!s) s = add_to_folder(&p, "down_proj", -1, AR_EXPERT_DOWN, AR_EXPERT_DOWN);
+        } else {
+            for (int64_t e = 0; !s && e < st->arch.experts; e++) s = add_own(&p, e);
+        }
+    }
+    return s;
+}
