@@ -39,10 +39,29 @@ static int parse_heads(int *heads, int *kv_heads, cli *c, const char *text) {
     return CLI_OK;
 }
 
+static bool ends_with(const char *text, const char *end) {
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && !strcmp(text + n - m, end);
+}
+
+static const char *format_by_name(const char *path) {
+    return ends_with(path, ".gguf") ? "gguf" : ends_with(path, ".safetensors") ? "kohya" : NULL;
+}
+
+/* What goes back into PEFT's format keeps its stacks of experts, which that has as one pair of tensors. */
+static bool writes_peft(const cli_args *args) {
+    const struct adapter_values *v = args->values;
+    if (cli_option_find(args->command, "to") < 0 || !args->positional_count) return false;
+    int out = strcmp(args->command->name, "combine") != 0 ? args->positional_count - 1 : 0;
+    const char *to = v->to ? v->to : format_by_name(args->positional[out]);
+    return !to || !strcmp(to, "peft");
+}
+
 int cli_adapter_read_options(ar_adapter_options *out, cli *c, const cli_args *args) {
     const struct adapter_values *v = args->values;
     *out = (ar_adapter_options){.trust = (ar_trust)v->trust, .model = v->model, .log = cli_log, .log_user = c};
     out->leaves_base_unsaid = !strcmp(args->command->name, "inspect"); /* one of its own warnings */
+    out->keeps_stacks = writes_peft(args);
     if (cli_option_find(args->command, "alpha") >= 0 && cli_given(args, "alpha")) {
         out->has_alpha = true;
         out->alpha = v->alpha;
@@ -57,15 +76,6 @@ int cli_adapter_open(ar_adapter **out, cli *c, const cli_args *args, const char 
     *out = NULL;
     if (code) return code;
     return ar_adapter_open(out, path, &o, &err) ? cli_fail(c, &err) : CLI_OK;
-}
-
-static bool ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && !strcmp(text + n - m, end);
-}
-
-static const char *format_by_name(const char *path) {
-    return ends_with(path, ".gguf") ? "gguf" : ends_with(path, ".safetensors") ? "kohya" : NULL;
 }
 
 int cli_adapter_check_free(cli *c, const cli_args *args, const char *path) {

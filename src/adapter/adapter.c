@@ -139,6 +139,16 @@ ar_pair_shape ar__pair_shape_of(const ar_pair *p) {
                            .b_bias = p->b_bias != NULL};
 }
 
+size_t ar__stack_length(const ar_adapter *ad, size_t i) {
+    const ar_pair *first = &ad->pair[i];
+    size_t n = (size_t)first->experts;
+    if (!ar__pair_in_stack(first) || first->expert || n > ad->pair_count - i) return 1;
+    size_t stem = (size_t)(strrchr(first->site, '[') - first->site) + 1;
+    for (size_t k = 1; k < n; k++)
+        if (!ar__pair_in_stack(&first[k]) || first[k].expert != (int)k || strncmp(first[k].site, first->site, stem) != 0) return 1;
+    return n;
+}
+
 ar_status ar__adapter_keep(ar_adapter *ad, void *handle, void (*close)(void *handle), ar_error *err) {
     struct ar_kept *list = ar__grow(ad->kept, &ad->kept_cap, ad->kept_count + 1, sizeof *list);
     if (!list) {

@@ -118,6 +118,9 @@ ar_status ar__adapter_load(ar_adapter *ad, ar_error *err); /* all pairs and whol
 ar_status ar__factor_read(float *dst, const ar_adapter *ad, const ar_pair *p, ar_factor which, ar_error *err);
 /* Is its weight one of several in a tensor of three dimensions? */
 static inline bool ar__pair_in_stack(const ar_pair *p) { return p->experts && !p->is_apart; }
+/* Pairs from the i-th on that are one parameter's, whose r and s are one number each: of a stack whose first expert is there all of it,
+ * else 1. */
+size_t ar__stack_length(const ar_adapter *ad, size_t i);
 static inline size_t ar__factor_rows(const ar_pair *p, ar_factor which) {
     return which == AR_FACTOR_A ? (size_t)p->rank : (size_t)p->n_out;
 }

@@ -80,7 +80,30 @@ static ar_status no_weight(const ar_base *base, const ar_pair *p, ar_error *err)
     return s;
 }
 
-/* `PATH.gate_up_proj` of `PATH.gate_up_proj[3]`: E matrices, either way round. */
+const ar_base_weight *ar__base_expert_part(const ar_base *base, const ar_pair *p, int part) {
+    const char *bracket = strrchr(p->site, '['), *dot = bracket;
+    while (dot && dot > p->site && *dot != '.') dot--;
+    bool both = dot && !strncmp(dot, ".gate_up_proj[", 14);
+    if (!dot || (!both && (part || strncmp(dot, ".down_proj[", 11) != 0))) return NULL;
+    ar_buf path = {0};
+    ar__buf_printf(&path, "%.*s.%d.%s", (int)(dot - p->site), p->site, p->expert, !both ? "down_proj" : part ? "up_proj" : "gate_proj");
+    const ar_base_weight *w = path.failed ? NULL : ar__base_find(base, path.data);
+    ar__buf_release(&path);
+    return w && w->dims == 2 ? w : NULL;
+}
+
+/* Of experts apart: one below the other they are the pair's matrix. */
+static ar_status check_apart(const ar_base *base, const ar_pair *p, const ar_base_weight *w, ar_error *err) {
+    const ar_base_weight *more = ar__base_expert_part(base, p, 1);
+    int64_t rows = w->n_out + (more ? more->n_out : 0);
+    bool fits = (rows == p->n_out && w->n_in == p->n_in) || (rows == p->n_in && w->n_in == p->n_out);
+    if (fits && (!more || more->n_in == w->n_in)) return AR_OK;
+    return ar__fail(err, AR_ERR_MISMATCH,
+                    "site '%s': the adapter is for experts of [%lld, %lld], the base's are [%lld, %lld]: it was made for another base",
+                    p->site, (long long)p->n_out, (long long)p->n_in, (long long)rows, (long long)w->n_in);
+}
+
+/* `PATH.gate_up_proj` of `PATH.gate_up_proj[3]`: E matrices, either way round; or the first of those that the expert has apart. */
 static ar_status need_stack(const ar_base_weight **out, const ar_base *base, const ar_pair *p, ar_error *err) {
     const char *bracket = strrchr(p->site, '['), *path = ar__base_info(base)->path;
     char *stem = ar__strndup(p->site, bracket ? (size_t)(bracket - p->site) : strlen(p->site));
@@ -90,6 +113,11 @@ static ar_status need_stack(const ar_base_weight **out, const ar_base *base, con
     if (dot) *dot = '\0';
     bool apart = !w && ar__base_has_parts(base, stem);
     free(stem);
+    const ar_base_weight *own = w ? NULL : ar__base_expert_part(base, p, 0);
+    if (own) {
+        *out = own;
+        return check_apart(base, p, own, err);
+    }
     if (apart)
         return ar__fail(err, AR_ERR_UNSUPPORTED,
                         "site '%s': the base %s has its experts packed or under names that are not known here, and no weights as the "

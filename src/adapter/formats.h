@@ -53,9 +53,13 @@ extern const ar_format ar__format_peft, ar__format_gguf, ar__format_mlx, ar__for
 const ar_format *ar__format_named(const char *name); /* NULL: no such format */
 const ar_format *ar__format_of(const char *path);    /* by what stands there; NULL: none of them */
 
-/* The base's weight at the pair's site.  Errors: AR_ERR_MISMATCH where there is none, or one of another shape;
+/* The base's weight at the pair's site; of one of stacked experts the stack, or where the base has its experts apart the expert's first
+ * matrix.  Errors: AR_ERR_MISMATCH where there is none, or one of another shape;
  * AR_ERR_UNSUPPORTED where the base has it, quantised and packed. */
 ar_status ar__base_need(const struct ar_base_weight **out, const struct ar_base *base, const ar_pair *p, ar_error *err);
+/* Of one of stacked experts, what a base that has them apart has in its place: part 0 of `gate_up_proj[3]` is `3.gate_proj`, part 1
+ * `3.up_proj`; `down_proj[3]` has part 0 alone.  NULL: not there. */
+const struct ar_base_weight *ar__base_expert_part(const struct ar_base *base, const ar_pair *p, int part);
 /* Do the whole tensors fit the pairs beside them and, of a base that is given (else NULL), its tensors?  AR_ERR_UNSUPPORTED: a
  * pair and a whole tensor of one weight; AR_ERR_MISMATCH: the base has no such tensor, or another shape. */
 ar_status ar__wholes_check(const ar_adapter *ad, const struct ar_base *base, const ar_log *log, ar_error *err);

@@ -36,3 +36,13 @@ ar_status ar__pattern_set_find(double *out, const ar_pattern_set *set, const cha
         if (!strcmp(p->at[i].key, path)) *out = p->at[i].value;
     return AR_OK;
 }
+
+ar_status ar__pattern_set_find_site(double *out, const ar_pattern_set *set, const char *site, ar_error *err) {
+    size_t n = strlen(site);
+    const char *bracket = n && site[n - 1] == ']' ? strrchr(site, '[') : NULL;
+    char *parameter = bracket ? ar__strndup(site, (size_t)(bracket - site)) : NULL;
+    ar_status s = bracket && !parameter ? ar__fail_memory(err, site) : AR_OK;
+    if (parameter) s = ar__pattern_set_find(out, set, parameter, err);
+    free(parameter);
+    return s ? s : ar__pattern_set_find(out, set, site, err);
+}

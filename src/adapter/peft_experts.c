@@ -119,6 +119,11 @@ static ar_status find_parameter(const char **out, const ar_adapter *ad, const ar
         return ar__fail(err, AR_ERR_MISMATCH, "%s: site '%s': target_parameters names %s of gate_up_proj and down_proj, the file has %s",
                         x->place, x->path, two ? "one" : "both", two ? "both" : "one");
     }
+    if (ad->settings.parameters.count)
+        return ar__fail(err, AR_ERR_MISMATCH,
+                        "%s: site '%s' adapts stacked experts, and target_parameters ('%s'%s) names none of its parameters, so that PEFT "
+                        "would leave the pair out: correct " AR_PEFT_CONFIG " (\"mlp.experts.gate_up_proj\", \"mlp.experts.down_proj\")",
+                        x->place, x->path, ad->settings.parameters.at[0], ad->settings.parameters.count > 1 ? ", …" : "");
     if (x->other_a) {
         ar_peft_stack turned = *x;
         if (!is_inner) turned = (ar_peft_stack){.a = x->other_a, .b = x->other_b, .other_a = x->a, .other_b = x->b};

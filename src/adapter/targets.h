@@ -52,5 +52,7 @@ ar_status ar__pattern_set_init(ar_pattern_set *out, const ar_patterns *patterns,
 void ar__pattern_set_release(ar_pattern_set *set);
 /* The value of the first pattern that matches the path; *out is left alone where none does. */
 ar_status ar__pattern_set_find(double *out, const ar_pattern_set *set, const char *path, ar_error *err);
+/* Of an adapter's site: of one of stacked experts, `PATH.down_proj[3]`, also by its parameter. */
+ar_status ar__pattern_set_find_site(double *out, const ar_pattern_set *set, const char *site, ar_error *err);
 
 #endif

@@ -8,6 +8,7 @@
 #include "adapter/algebra/compare.h"
 #include "adapter/algebra/fold.h"
 #include "adapter/formats.h"
+#include "adapter/restack.h"
 #include "arch/names.h"
 #include "base/fail.h"
 #include "base/file.h"
@@ -205,15 +206,19 @@ static ar_status open_base(ar_base **out, const ar_adapter *ad, const ar_write_o
 
 static ar_status write_checked(ar_proof *proof, struct stage *st, const ar_runtime *rt, ar_adapter *ad, ar_write_context *c, bool fold,
                                ar_error *err) {
-    ar_adapter *folded = NULL;
-    char *dir = fold ? ar__path_parent(st->path) : NULL;
-    ar_status s = AR_OK;
-    if (fold) s = dir ? ar__adapter_folded(&folded, ad, dir, err) : ar__fail_memory(err, st->path);
+    ar_adapter *folded = NULL, *stacked = NULL;
+    bool restacks = st->format == &ar__format_peft && ar__adapter_has_apart(ad);
+    char *dir = fold || restacks ? ar__path_parent(st->path) : NULL;
+    ar_status s = (fold || restacks) && !dir ? ar__fail_memory(err, st->path) : AR_OK;
+    if (!s && restacks) s = ar__adapter_restacked(&stacked, ad, dir, err);
+    if (stacked) ad = stacked;
+    if (!s && fold) s = ar__adapter_folded(&folded, ad, dir, err);
     const ar_adapter *source = fold ? folded : ad;
     if (!s) s = st->format->check(source, c, err);
     if (!s) s = write_staged(proof, st, rt, ad, source, c, err);
     if (!s && fold) proof->folded = (int)ad->pair_count;
     ar_adapter_free(folded);
+    ar_adapter_free(stacked);
     free(dir);
     return s;
 }

@@ -110,7 +110,7 @@ static ar_status choose(size_t *chosen, const ar_site_figures **order, size_t co
     *chosen = 0;
     for (size_t i = 0; !s && i < count; i++) {
         double hit = 0;
-        s = ar__pattern_set_find(&hit, &set, order[i]->site.name, err);
+        s = ar__pattern_set_find_site(&hit, &set, order[i]->site.name, err);
         if (s || hit == 0) continue;
         const ar_site_figures *it = order[i];
         memmove(order + *chosen + 1, order + *chosen, (i - *chosen) * sizeof(const ar_site_figures *));

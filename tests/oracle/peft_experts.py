@@ -93,6 +93,57 @@ def saved(name, config, changed, sites, **settings):
             print(f"not ok {name}, inspect: {strengths} strengths, wanted {sites}: {run.stderr.strip()}", flush=True)
 
 
+def updates(base, adapter):
+    """What PEFT adds to every parameter, and the parameters; of experts whole stacks, as transformers 5 holds them."""
+    plain, model = (tf.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32) for _ in range(2))
+    merged, before = PeftModel.from_pretrained(model.double(), adapter).merge_and_unload().state_dict(), plain.double().state_dict()
+    return {k: merged[k] - w for k, w in before.items() if (merged[k] != w).any()}, before
+
+
+def written(name, config, rslora):
+    """Adapters that Alphar writes of stacks over a base that has its experts apart, as PEFT reads them."""
+    global failed
+    torch.manual_seed(5)
+    with tempfile.TemporaryDirectory() as tmp:
+        base, adapter, gguf, out = (os.path.join(tmp, x) for x in ("base", "adapter", "adapter.gguf", "out"))
+        tf.AutoModelForCausalLM.from_config(config).float().save_pretrained(base)
+        train(tf.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), adapter, target_modules="all-linear", use_rslora=rslora)
+        old, weights = updates(base, adapter)
+        far = lambda new: max(float((new[k] - old[k]).norm() / old[k].norm()) for k in old) if new.keys() == old.keys() else f"other parameters: {new.keys() ^ old.keys()}"
+        cases = {
+            "rescale to a strength": ["rescale", adapter, out, "--strength", "0.02", "--model", base],
+            "resize to an energy": ["resize", adapter, out, "--energy", "0.9", "--model", base],
+            "convert to PEFT": ["convert", adapter, out, "--to", "peft", "--model", base],
+            "of a GGUF file": ["convert", gguf, out, "--to", "peft", "--model", base],
+            "of a GGUF file alone": ["convert", gguf, out, "--to", "peft"],
+            "combine": ["combine", out, f"{adapter}:0.25", f"{adapter}:0.75", "--model", base],
+            "rescale of one parameter": ["rescale", adapter, out, "--factor", "0", "--sites", "experts.down_proj", "--model", base],
+        }
+        problem = alphar("convert", adapter, gguf, "--to", "gguf", "--model", base)
+        problem = problem.stderr if problem.returncode else None
+        for command, words in cases.items():
+            run = alphar(*words, "--overwrite")
+            if problem or run.returncode:
+                problem = problem or f"{command}: {run.stderr.strip()}"
+                break
+            new, _ = updates(base, out)
+            if command == "rescale to a strength":
+                got = [float(d.norm() / weights[k].norm()) for k, d in new.items()]
+                bad = new.keys() != old.keys() or max(abs(x - 0.02) for x in got) > 1e-7
+            elif command == "rescale of one parameter":
+                bad = {k for k in old if k not in new} != {k for k in old if k.endswith("experts.down_proj")}
+            elif command == "resize to an energy":  # of the experts of a stack the one that needs most
+                kept = {k: 1 - (new[k] - old[k]).pow(2).sum((-2, -1)) / old[k].pow(2).sum((-2, -1)) for k in old}
+                bad = min(float(x.min()) for x in kept.values()) < 0.9
+            else:
+                bad = not isinstance(far(new), float) or far(new) > 1e-6
+            if bad:
+                problem = f"{command}: {far(new)}"
+                break
+        failed |= problem is not None
+        print(f"not ok {name}: {problem}" if problem else f"ok {name}", flush=True)
+
+
 def old(name, config, parts, rslora):
     """An adapter of transformers 4, a pair for each expert's linear: merged, and run as it is."""
     global failed
@@ -158,6 +209,8 @@ for family, config in FAMILIES.items():  # of two layers with four experts, whos
     more = dict(target_modules=["q_proj"], target_parameters=parameters[1:] + [router])
     saved(f"{family} as saved, down and router", config, 2 + 2 + down, 2 + 2 + 8, **more)
 for rslora in (False, True):
+    written(f"mixtral written for PEFT{', rslora' * rslora}", FAMILIES["mixtral"], rslora)
+    written(f"qwen3_moe written for PEFT{', rslora' * rslora}", FAMILIES["qwen3_moe"], rslora)
     old(f"mixtral of transformers 4{', rslora' * rslora}", FAMILIES["mixtral"], ["w1", "w2", "w3"], rslora)
     old(f"qwen3_moe of transformers 4{', rslora' * rslora}", FAMILIES["qwen3_moe"], ["gate_proj", "up_proj", "down_proj"], rslora)
 sys.exit(failed)

@@ -619,6 +619,7 @@ static void a_wrong_reading_of_experts_is_refused(void **state) {
     refuse_experts(CONFIG_R2 ",\"rank_pattern\":{\"experts.down_proj\":6},\"target_parameters\":[\"experts.down_proj\"]}", one, NULL,
                    "makes that 1 of them");
     refuse_experts(CONFIG_R2 ",\"target_parameters\":[\"experts.down_proj\"]}", all, NULL, "names one of gate_up_proj and down_proj");
+    refuse_experts(CONFIG_R2 ",\"target_parameters\":[\"experts.down\"]}", all, NULL, "names none of its parameters");
     refuse_experts(CONFIG_R2 BOTH, one, NULL, "names both of gate_up_proj and down_proj, the file has one");
     refuse_experts("{\"peft_type\":\"LORA\",\"r\":3,\"lora_alpha\":6" BOTH, all, stacked, "which the base has not");
     const char *packed =

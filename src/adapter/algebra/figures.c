@@ -47,8 +47,16 @@ ar_status ar__pair_norms(ar_norms *out, double *singular, const ar_runtime *rt, 
     return s;
 }
 
-/* One matrix of a stack: to the base a row of it. */
+/* Of matrices apart, and of one in a stack: to the base a row of it. */
 static ar_status expert_norm2(double *out, const ar_base *base, const ar_base_weight *w, const ar_pair *p, ar_error *err) {
+    if (w->dims < 3) {
+        const ar_base_weight *more = ar__base_expert_part(base, p, 1);
+        double second = 0;
+        ar_status s = ar__base_norm2(out, base, w, err);
+        if (!s && more) s = ar__base_norm2(&second, base, more, err);
+        *out += second;
+        return s;
+    }
     size_t n = (size_t)w->n_in;
     float *x = ar__alloc(n, sizeof *x);
     ar_status s = x ? ar__base_read_rows(x, base, w, p->expert, 1, err) : ar__fail_memory(err, p->site);

@@ -181,6 +181,11 @@ static ar_status add_expert(ar_merging *m, const ar_adapter *ad, ar_pair *p, ar_
                         p->site);
     ar_status s = ar__base_need(&w, m->base, p, err);
     if (s) return s;
+    if (w->dims < 3)
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "%s: site '%s' is of a stack, and the base has its experts apart: open the adapter with that "
+                        "base, and without keeping its stacks",
+                        place_of(ad), p->site);
     ar_merge_tensor *t = &m->tensor[ar__map_find_str(&m->by_name, w->tensor)];
     if (!ar__dtype_is_float(t->from.dtype)) return quantised(m, w->tensor, w->type_name, err);
     bool plain = w->shape[1] == p->n_out && w->shape[2] == p->n_in, turned = w->shape[1] == p->n_in && w->shape[2] == p->n_out;

@@ -19,26 +19,31 @@ struct rescale {
     size_t matched, changed;
 };
 
-/* ‖W‖ / ‖BA‖ times the strength; the old s where B·A = 0, which no scale can move. */
-static ar_status scale_for_strength(double *out, const struct rescale *x, ar_pair *p, ar_error *err) {
-    ar_norms norms;
-    double weight = 0;
-    ar_status s = ar__pair_norms(&norms, NULL, x->rt, x->ad, p, err);
-    if (!s) s = ar__site_weight_norm(&weight, x->base, p, err);
-    if (s) return s;
-    *out = norms.update > 0 ? x->o->value * weight / norms.update : p->scale;
-    if (norms.update > 0) return AR_OK;
-    ar__log_warn(&x->rt->log, "site '%s': B·A is zero, so it has no strength at any scale; left as it is", p->site);
-    return AR_OK;
+/* ‖W‖ / ‖BA‖ times the strength, both over `count` pairs that have one s; the old s where B·A = 0, which no scale can move. */
+static ar_status scale_for_strength(double *out, const struct rescale *x, ar_pair *p, size_t count, ar_error *err) {
+    double update = 0, whole = 0, weight = 0;
+    ar_status s = AR_OK;
+    for (size_t i = 0; !s && i < count; i++) {
+        ar_norms norms;
+        s = ar__pair_norms(&norms, NULL, x->rt, x->ad, &p[i], err);
+        if (!s) s = ar__site_weight_norm(&weight, x->base, &p[i], err);
+        if (s) return s;
+        update = hypot(update, norms.update);
+        whole = hypot(whole, weight);
+    }
+    *out = update > 0 ? x->o->value * whole / update : p->scale;
+    if (!s && !(update > 0))
+        ar__log_warn(&x->rt->log, "site '%s': B·A is zero, so it has no strength at any scale; left as it is", p->site);
+    return s;
 }
 
-static ar_status new_scale(double *out, const struct rescale *x, ar_pair *p, ar_error *err) {
+static ar_status new_scale(double *out, const struct rescale *x, ar_pair *p, size_t count, ar_error *err) {
     double own = x->ad->settings.alpha, value = x->o->value;
     bool whole_file = !x->o->sites;
     switch (x->o->kind) {
     case AR_RESCALE_SCALE: *out = value; return AR_OK;
     case AR_RESCALE_FACTOR: *out = p->scale * value; return AR_OK;
-    case AR_RESCALE_STRENGTH: return scale_for_strength(out, x, p, err);
+    case AR_RESCALE_STRENGTH: return scale_for_strength(out, x, p, count, err);
     case AR_RESCALE_POLICY: *out = ar__policy_scale(p->policy, p->alpha, p->rank); return AR_OK;
     case AR_RESCALE_ALPHA: break;
     }
@@ -60,11 +65,9 @@ static ar_status absorb(struct rescale *x, ar_pair *p, double factor, ar_error *
     return s;
 }
 
-static ar_status rescale_pair(struct rescale *x, ar_pair *p, ar_error *err) {
-    double scale = p->scale, old = p->scale, alpha = p->alpha;
-    if (x->o->has_policy) p->policy = x->o->policy;
-    ar_status s = new_scale(&scale, x, p, err);
-    if (s) return s;
+static ar_status set_scale(struct rescale *x, ar_pair *p, double scale, ar_error *err) {
+    double old = p->scale, alpha = p->alpha;
+    ar_status s;
     if (!isfinite(scale)) return ar__fail(err, AR_ERR_NUMERIC, "site '%s': s would be %g, wanted a finite number", p->site, scale);
     if (x->o->keep_function && scale == 0 && old != 0)
         return ar__fail(err, AR_ERR_VALUE, "site '%s': with s = 0 no B keeps the function; use another value", p->site);
@@ -78,6 +81,15 @@ static ar_status rescale_pair(struct rescale *x, ar_pair *p, ar_error *err) {
     return AR_OK;
 }
 
+/* Pairs of one parameter together. */
+static ar_status rescale_pairs(struct rescale *x, ar_pair *p, size_t count, ar_error *err) {
+    double scale = p->scale;
+    for (size_t i = 0; i < count && x->o->has_policy; i++) p[i].policy = x->o->policy;
+    ar_status s = new_scale(&scale, x, p, count, err);
+    for (size_t i = 0; !s && i < count; i++) s = set_scale(x, &p[i], scale, err);
+    return s;
+}
+
 /* The file's defaults, which its sites differ from by patterns. */
 static void set_policy(ar_adapter_settings *s, const ar_rescale_options *o) {
     if (o->kind == AR_RESCALE_FACTOR && s->rank)
@@ -86,13 +98,14 @@ static void set_policy(ar_adapter_settings *s, const ar_rescale_options *o) {
 }
 
 static ar_status rescale_all(struct rescale *x, ar_error *err) {
-    for (size_t i = 0; i < x->ad->pair_count; i++) {
+    for (size_t i = 0, n; i < x->ad->pair_count; i += n) {
         double hit = 0;
-        ar_status s = x->o->sites ? ar__pattern_set_find(&hit, &x->sites, x->ad->pair[i].site, err) : AR_OK;
+        n = ar__stack_length(x->ad, i);
+        ar_status s = x->o->sites ? ar__pattern_set_find_site(&hit, &x->sites, x->ad->pair[i].site, err) : AR_OK;
         if (s) return s;
         if (x->o->sites && hit == 0) continue;
         x->matched++;
-        if ((s = rescale_pair(x, &x->ad->pair[i], err))) return s;
+        if ((s = rescale_pairs(x, &x->ad->pair[i], n, err))) return s;
     }
     if (!x->matched)
         return ar__fail(err, AR_ERR_VALUE, "no site matches '%s'; the adapter has %zu, such as '%s'", x->o->sites ? x->o->sites : "",

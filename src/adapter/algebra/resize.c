@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/algebra/figures.h"
 #include "adapter/algebra/fit.h"
 #include "base/fail.h"
 #include "base/mem.h"
@@ -51,9 +52,9 @@ static ar_status grow(struct resize *x, ar_pair *p, ar_error *err) {
 }
 
 /* By the rule; the very pair where that keeps all of its rank. */
-static ar_status cut(struct resize *x, ar_pair *p, bool *changed, ar_error *err) {
+static ar_status cut(struct resize *x, ar_pair *p, const ar_rank_rule *rule, bool *changed, ar_error *err) {
     ar_low_rank best;
-    ar_status s = ar__low_rank_svd(&best, x->rt, p->b, p->a, (size_t)p->n_out, (size_t)p->rank, (size_t)p->n_in, &x->rule, err);
+    ar_status s = ar__low_rank_svd(&best, x->rt, p->b, p->a, (size_t)p->n_out, (size_t)p->rank, (size_t)p->n_in, rule, err);
     if (s) return ar__fail_at(err, s, p->site);
     *changed = best.rank < (size_t)p->rank;
     if (*changed) {
@@ -77,14 +78,30 @@ static ar_status settle(struct resize *x, ar_pair *p, bool same_numbers, ar_erro
     return AR_OK;
 }
 
-static ar_status resize_pair(struct resize *x, ar_pair *p, ar_error *err) {
-    size_t wanted = x->rule.rank, rank = (size_t)p->rank;
+static ar_status resize_pair(struct resize *x, ar_pair *p, const ar_rank_rule *rule, ar_error *err) {
+    size_t wanted = rule->rank, rank = (size_t)p->rank;
     bool changed = wanted > rank;
     if (wanted == rank) return ar__fit_add(x->report, p->site, p->rank, NULL, err);
     ar_status s = ar__pair_load(x->ad, p, err);
-    if (!s) s = changed ? grow(x, p, err) : cut(x, p, &changed, err);
+    if (!s) s = changed ? grow(x, p, err) : cut(x, p, rule, &changed, err);
     if (!s && changed) s = settle(x, p, wanted > rank, err);
     ar__pair_unload(p);
+    return s;
+}
+
+/* Pairs of one parameter have one rank: the largest that the rule asks of any. */
+static ar_status resize_pairs(struct resize *x, ar_pair *p, size_t count, ar_error *err) {
+    ar_rank_rule rule = x->rule;
+    ar_status s = AR_OK;
+    for (size_t i = 0; !s && count > 1 && !x->rule.rank && i < count; i++) {
+        ar_norms norms;
+        double *sigma = ar__alloc((size_t)p[i].rank, sizeof *sigma);
+        s = sigma ? ar__pair_norms(&norms, sigma, x->rt, x->ad, &p[i], err) : ar__fail_memory(err, p[i].site);
+        size_t own = s ? 0 : ar__rank_for(&x->rule, sigma, (size_t)p[i].rank, 0);
+        if (own > rule.rank) rule = (ar_rank_rule){.rank = own};
+        free(sigma);
+    }
+    for (size_t i = 0; !s && i < count; i++) s = resize_pair(x, &p[i], &rule, err);
     return s;
 }
 
@@ -107,7 +124,10 @@ ar_status ar_adapter_resize(ar_fit *report, ar_adapter *ad, const ar_runtime *rt
     AR_ONE_CALL(rt, err);
     ar_status s = read_options(&x.rule, options, err);
     if (!s && options->scratch) s = ar__adapter_use_spool(ad, options->scratch, err);
-    for (size_t i = 0; !s && i < ad->pair_count; i++) s = resize_pair(&x, &ad->pair[i], err);
+    for (size_t i = 0, n; !s && i < ad->pair_count; i += n) {
+        n = ar__stack_length(ad, i);
+        s = resize_pairs(&x, &ad->pair[i], n, err);
+    }
     if (!s) update_settings(&ad->settings, options->to.rank);
     if (!s && x.dora_cut)
         ar__log_warn(&rt->log,
