@@ -16,6 +16,7 @@ enum {
     AR_TILE_MAX_NR = 64,
     AR_TILE_ROWS = 96 /* a multiple of every mr */,
     AR_DOTS = 4,
+    AR_DOTS_AHEAD = 32 << 10, /* bytes of W that dots ask for into L2 before they read them: rows lie together, so that it is one stream */
     AR_OUTER_ROWS = 8,
     AR_OUTER_COLS = 48
 };

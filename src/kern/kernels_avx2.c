@@ -172,7 +172,8 @@ static void copy_f16(float *dst, size_t width, const uint16_t *src, size_t ld, s
 }
 
 /* Four rows at a time hide the latency of the additions; a row that is not there repeats the last.  Four short streams
- * are too much for the hardware's prefetching, so the next four rows are asked for here (a hint: they may not be there). */
+ * are too much for the hardware's prefetching, so what comes later is asked for here, as the one stream that it is (a hint: it may
+ * not be there). */
 static inline __attribute__((always_inline)) void four_dots(float out[AR_DOTS], const void *w, size_t bytes, size_t ld, size_t rows,
                                                             const float *x, size_t n, __m256 (*load)(const void *, size_t),
                                                             float (*one)(const void *, size_t)) {
@@ -186,9 +187,10 @@ static inline __attribute__((always_inline)) void four_dots(float out[AR_DOTS], 
     }
     for (; i + LANES <= n; i += LANES) {
         __m256 a = _mm256_loadu_ps(x + i), b = _mm256_loadu_ps(x + i + 8);
+        for (size_t at = 0; at < AR_DOTS * LANES * bytes; at += 64)
+            _mm_prefetch((const char *)w + AR_DOTS_AHEAD + i * AR_DOTS * bytes + at, _MM_HINT_T1);
 #pragma GCC unroll 4
         for (size_t r = 0; r < AR_DOTS; r++) {
-            _mm_prefetch((const char *)w + (from[r] + AR_DOTS * ld + i) * bytes, _MM_HINT_T0);
             low[r] = _mm256_add_ps(low[r], _mm256_mul_ps(load(w, from[r] + i), a));
             high[r] = _mm256_add_ps(high[r], _mm256_mul_ps(load(w, from[r] + i + 8), b));
         }
@@ -291,7 +293,8 @@ static inline float total256(const __m256 acc[2], float least) {
         for (size_t b = 0; b < n / AR_K_BLOCK; b++)                                                                                        \
             for (size_t r = 0; r < AR_DOTS; r++) {                                                                                         \
                 const unsigned char *p = (const unsigned char *)w + (r < rows ? r : rows - 1) * row_bytes + b * (bytes);                   \
-                for (size_t at = 0; at < (bytes); at += 64) _mm_prefetch((const char *)p + AR_DOTS * row_bytes + at, _MM_HINT_T0);         \
+                const char *later = (const char *)w + AR_DOTS_AHEAD + (b * AR_DOTS + r) * (bytes);                                         \
+                for (size_t at = 0; at < (bytes); at += 64) _mm_prefetch(later + at, _MM_HINT_T1);                                         \
                 row256_##name(&sum[r], p, ar__codes_at(x, b *AR_K_BLOCK));                                                                 \
             }                                                                                                                              \
         for (size_t r = 0; r < rows; r++) out[r] = total256(sum[r].acc, eight_sum(sum[r].least));                                          \
@@ -305,7 +308,7 @@ static inline float total256(const __m256 acc[2], float least) {
         for (size_t b = 0; b < n / 32; b++)                                                                                                \
             for (size_t r = 0; r < AR_DOTS; r++) {                                                                                         \
                 const unsigned char *p = (const unsigned char *)w + (r < rows ? r : rows - 1) * row_bytes + b * (bytes);                   \
-                _mm_prefetch((const char *)p + AR_DOTS * row_bytes, _MM_HINT_T0);                                                          \
+                if (r % 2 == 0) _mm_prefetch((const char *)w + AR_DOTS_AHEAD + (b * AR_DOTS + r) * (bytes), _MM_HINT_T1);                  \
                 run32 run = run_##name(p);                                                                                                 \
                 acc[r][b % 2] = scaled(acc[r][b % 2], run.scale * x.scale[b], signed_run(run.first, run.last, x.q + 32 * b));              \
                 if (has_least) least[r][b % 2] += run.least * x.sum[b];                                                                    \

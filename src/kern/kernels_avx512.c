@@ -90,7 +90,8 @@ static inline __m512 load_bf16(const void *w, size_t at, __mmask16 there) {
 }
 
 /* Four rows at a time hide the latency of the additions; a row that is not there repeats the last.  Four short streams
- * are too much for the hardware's prefetching, so the next four rows are asked for here (a hint: they may not be there). */
+ * are too much for the hardware's prefetching, so what comes later is asked for here, as the one stream that it is (a hint: it may
+ * not be there). */
 static inline __attribute__((always_inline)) void four_dots(float out[AR_DOTS], const void *w, size_t bytes, size_t ld, size_t rows,
                                                             const float *x, size_t n, __m512 (*load)(const void *, size_t, __mmask16)) {
     __m512 acc[AR_DOTS];
@@ -104,11 +105,11 @@ static inline __attribute__((always_inline)) void four_dots(float out[AR_DOTS], 
     for (size_t i = 0; i < n; i += LANES) {
         __mmask16 there = (__mmask16)(n - i < LANES ? (1u << (n - i)) - 1 : 0xffffu);
         __m512 part = _mm512_maskz_loadu_ps(there, x + i);
+        for (size_t at = 0; at < AR_DOTS * LANES * bytes; at += 64)
+            _mm_prefetch((const char *)w + AR_DOTS_AHEAD + i * AR_DOTS * bytes + at, _MM_HINT_T1);
 #pragma GCC unroll 4
-        for (size_t r = 0; r < AR_DOTS; r++) {
-            _mm_prefetch((const char *)w + (from[r] + AR_DOTS * ld + i) * bytes, _MM_HINT_T0);
+        for (size_t r = 0; r < AR_DOTS; r++)
             acc[r] = _mm512_mask_add_ps(acc[r], there, acc[r], _mm512_mul_ps(load(w, from[r] + i, there), part));
-        }
     }
 #pragma GCC unroll 4
     for (size_t r = 0; r < AR_DOTS; r++) _mm512_storeu_ps(lanes[r], acc[r]);
@@ -231,7 +232,8 @@ static inline float total512(__m512 acc, float least) {
             for (size_t j = 0; j < 4; j++) q[j] = load(x.q + i + 64 * j);                                                                  \
             for (size_t r = 0; r < AR_DOTS; r++) {                                                                                         \
                 const unsigned char *p = (const unsigned char *)w + (r < rows ? r : rows - 1) * row_bytes + i / AR_K_BLOCK * (bytes);      \
-                for (size_t at = 0; at < (bytes); at += 64) _mm_prefetch((const char *)p + AR_DOTS * row_bytes + at, _MM_HINT_T0);         \
+                const char *later = (const char *)w + AR_DOTS_AHEAD + (i / AR_K_BLOCK * AR_DOTS + r) * (bytes);                            \
+                for (size_t at = 0; at < (bytes); at += 64) _mm_prefetch(later + at, _MM_HINT_T1);                                         \
                 row512_##name(&sum[r], p, ar__codes_at(x, i), q);                                                                          \
             }                                                                                                                              \
         }                                                                                                                                  \
@@ -250,7 +252,7 @@ static inline float total512(__m512 acc, float least) {
             runs512 q = load_runs(x.q + 32 * b, x.q + 32 * next);                                                                          \
             for (size_t r = 0; r < AR_DOTS; r++) {                                                                                         \
                 const unsigned char *p = (const unsigned char *)w + (r < rows ? r : rows - 1) * row_bytes;                                 \
-                _mm_prefetch((const char *)p + AR_DOTS * row_bytes + b * (bytes), _MM_HINT_T0);                                            \
+                _mm_prefetch((const char *)w + AR_DOTS_AHEAD + (b * AR_DOTS + 2 * r) * (bytes), _MM_HINT_T1);                              \
                 run32 even = run_##name(p + b * (bytes)), odd = run_##name(p + next * (bytes));                                            \
                 __m128 scale = _mm_unpacklo_ps(_mm_set_ss(even.scale * x.scale[b]), _mm_set_ss(odd.scale * last));                         \
                 acc[r] = scaled(acc[r], scales_of(_mm512_castps128_ps512(scale), 0),                                                       \
