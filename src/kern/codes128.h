@@ -52,14 +52,11 @@ static inline run32 run_of_table(__m128i table, const unsigned char *nibbles, fl
     return (run32){_mm_shuffle_epi8(table, low_nibbles(v)), _mm_shuffle_epi8(table, high_nibbles(v)), scale, 0};
 }
 
-static inline run32 run_iq4_nl(const unsigned char *p) {
-    __m128i table = _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113);
-    return run_of_table(table, p + 2, half_at(p));
-}
+static inline __m128i iq4_nl_table(void) { return _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113); }
+static inline __m128i mxfp4_table(void) { return _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12); }
 
-static inline run32 run_mxfp4(const unsigned char *p) {
-    return run_of_table(_mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12), p + 1, e8m0_half(p[0]));
-}
+static inline run32 run_iq4_nl(const unsigned char *p) { return run_of_table(iq4_nl_table(), p + 2, half_at(p)); }
+static inline run32 run_mxfp4(const unsigned char *p) { return run_of_table(mxfp4_table(), p + 1, e8m0_half(p[0])); }
 
 /* The eight scales and mins of a block of q4_K or q5_K at once. */
 static inline void k4_scales(__m256 *scale, __m256 *least, const unsigned char *p) {

@@ -77,6 +77,14 @@ static void axpy(float *restrict y, float a, const float *restrict x, size_t n) 
     for (size_t i = 0; i < n; i++) y[i] += a * x[i];
 }
 
+static void taps(float *restrict y, const float *const *x, const float *const *w, size_t count, size_t n) {
+    for (size_t i = 0; i < n; i++) y[i] = 0.0f;
+    for (size_t t = 0; t < count; t++) {
+        const float *restrict own = x[t], *restrict by = w[t];
+        for (size_t i = 0; i < n; i++) y[i] += by[i] * own[i];
+    }
+}
+
 static float sum_squares(const float *x, size_t n) { return dot(x, x, n); }
 
 static float max_of(const float *x, size_t n) {
@@ -206,6 +214,7 @@ static void elem_fill(ar_kernels *k) {
     k->dots = dots;
     k->dots_bf16 = dots_bf16;
     k->axpy = axpy;
+    k->taps = taps;
     k->sum_squares = sum_squares;
     k->max = max_of;
     k->exp_sum = exp_sum;

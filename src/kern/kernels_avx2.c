@@ -305,14 +305,16 @@ static inline float total256(const __m256 acc[2], float least) {
         __m256 acc[AR_DOTS][2];                                                                                                            \
         float least[AR_DOTS][2] = {{0}};                                                                                                   \
         for (size_t r = 0; r < AR_DOTS; r++) acc[r][0] = acc[r][1] = _mm256_setzero_ps();                                                  \
-        for (size_t b = 0; b < n / 32; b++)                                                                                                \
+        for (size_t b = 0; b < n / 32; b++) {                                                                                              \
+            for (size_t at = 0; at < AR_DOTS * (bytes); at += 64)                                                                          \
+                _mm_prefetch((const char *)w + AR_DOTS_AHEAD + b * AR_DOTS * (bytes) + at, _MM_HINT_T1);                                   \
             for (size_t r = 0; r < AR_DOTS; r++) {                                                                                         \
                 const unsigned char *p = (const unsigned char *)w + (r < rows ? r : rows - 1) * row_bytes + b * (bytes);                   \
-                if (r % 2 == 0) _mm_prefetch((const char *)w + AR_DOTS_AHEAD + (b * AR_DOTS + r) * (bytes), _MM_HINT_T1);                  \
                 run32 run = run_##name(p);                                                                                                 \
                 acc[r][b % 2] = scaled(acc[r][b % 2], run.scale * x.scale[b], signed_run(run.first, run.last, x.q + 32 * b));              \
                 if (has_least) least[r][b % 2] += run.least * x.sum[b];                                                                    \
             }                                                                                                                              \
+        }                                                                                                                                  \
         for (size_t r = 0; r < rows; r++) out[r] = total256(acc[r], least[r][0] + least[r][1]);                                            \
     }
 

@@ -240,6 +240,71 @@ static inline float total512(__m512 acc, float least) {
         for (size_t r = 0; r < rows; r++) out[r] = total512(sum[r].acc, eight_sum(sum[r].least));                                          \
     }
 
+/* Two blocks of 32: the codes of the first below those of the second, in two halves; and both scales. */
+typedef struct pair32 {
+    __m256i first, last;
+    __m128 scale;
+} pair32;
+
+static inline __m128 two_halves(const unsigned char *even, const unsigned char *odd) {
+    uint16_t a, b;
+    memcpy(&a, even, sizeof a);
+    memcpy(&b, odd, sizeof b);
+    return _mm_cvtph_ps(_mm_cvtsi32_si128((int)(a | (uint32_t)b << 16)));
+}
+
+static inline pair32 nibble_pair(const unsigned char *even, const unsigned char *odd, size_t at) {
+    __m256i v = both(load16(even + at), load16(odd + at)), low = _mm256_set1_epi8(15);
+    return (pair32){_mm256_and_si256(v, low), _mm256_and_si256(_mm256_srli_epi16(v, 4), low), two_halves(even, odd)};
+}
+
+static inline pair32 pair_q8_0(const unsigned char *even, const unsigned char *odd) {
+    return (pair32){both(load16(even + 2), load16(odd + 2)), both(load16(even + 18), load16(odd + 18)), two_halves(even, odd)};
+}
+
+static inline pair32 pair_q4_0(const unsigned char *even, const unsigned char *odd) {
+    pair32 p = nibble_pair(even, odd, 2);
+    __m256i eight = _mm256_set1_epi8(8);
+    return (pair32){_mm256_sub_epi8(p.first, eight), _mm256_sub_epi8(p.last, eight), p.scale};
+}
+
+static inline pair32 pair_q4_1(const unsigned char *even, const unsigned char *odd) { return nibble_pair(even, odd, 4); }
+
+/* The fifth bits of both blocks' first halves, and of their last. */
+static inline __mmask32 first_fifths(uint32_t even, uint32_t odd) { return (even & 0xffffu) | odd << 16; }
+static inline __mmask32 last_fifths(uint32_t even, uint32_t odd) { return even >> 16 | (odd & 0xffff0000u); }
+
+static inline pair32 pair_q5_0(const unsigned char *even, const unsigned char *odd) {
+    pair32 p = nibble_pair(even, odd, 6);
+    uint32_t a = word_at(even + 2), b = word_at(odd + 2);
+    __m256i middle = _mm256_set1_epi8(16);
+    return (pair32){_mm256_mask_sub_epi8(p.first, ~first_fifths(a, b), p.first, middle),
+                    _mm256_mask_sub_epi8(p.last, ~last_fifths(a, b), p.last, middle), p.scale};
+}
+
+static inline pair32 pair_q5_1(const unsigned char *even, const unsigned char *odd) {
+    pair32 p = nibble_pair(even, odd, 8);
+    uint32_t a = word_at(even + 4), b = word_at(odd + 4);
+    __m256i fifth = _mm256_set1_epi8(16);
+    return (pair32){_mm256_mask_add_epi8(p.first, first_fifths(a, b), p.first, fifth),
+                    _mm256_mask_add_epi8(p.last, last_fifths(a, b), p.last, fifth), p.scale};
+}
+
+static inline pair32 table_pair(__m128i table, pair32 p) {
+    __m256i t = _mm256_broadcastsi128_si256(table);
+    return (pair32){_mm256_shuffle_epi8(t, p.first), _mm256_shuffle_epi8(t, p.last), p.scale};
+}
+
+static inline pair32 pair_iq4_nl(const unsigned char *even, const unsigned char *odd) {
+    return table_pair(iq4_nl_table(), nibble_pair(even, odd, 2));
+}
+
+static inline pair32 pair_mxfp4(const unsigned char *even, const unsigned char *odd) {
+    pair32 p = table_pair(mxfp4_table(), nibble_pair(even, odd, 1));
+    p.scale = _mm_setr_ps(e8m0_half(even[0]), e8m0_half(odd[0]), 0.0f, 0.0f);
+    return p;
+}
+
 /* Two blocks at a time; where the second is missing it is the first again, with a scale of 0. */
 #define ROWS_OF_32(name, bytes, has_least)                                                                                                 \
     static void dots512_##name(float out[AR_DOTS], const void *w, size_t row_bytes, size_t rows, ar_codes x, size_t n) {                   \
@@ -249,16 +314,18 @@ static inline float total512(__m512 acc, float least) {
         for (size_t b = 0; b < n / 32; b += 2) {                                                                                           \
             size_t next = b + (b + 1 < n / 32);                                                                                            \
             float last = next > b ? x.scale[next] : 0.0f;                                                                                  \
+            __m128 by = _mm_setr_ps(x.scale[b], last, 0.0f, 0.0f);                                                                         \
             runs512 q = load_runs(x.q + 32 * b, x.q + 32 * next);                                                                          \
+            for (size_t at = 0; at < 2 * AR_DOTS * (bytes); at += 64)                                                                      \
+                _mm_prefetch((const char *)w + AR_DOTS_AHEAD + b * AR_DOTS * (bytes) + at, _MM_HINT_T1);                                   \
             for (size_t r = 0; r < AR_DOTS; r++) {                                                                                         \
                 const unsigned char *p = (const unsigned char *)w + (r < rows ? r : rows - 1) * row_bytes;                                 \
-                _mm_prefetch((const char *)w + AR_DOTS_AHEAD + (b * AR_DOTS + 2 * r) * (bytes), _MM_HINT_T1);                              \
-                run32 even = run_##name(p + b * (bytes)), odd = run_##name(p + next * (bytes));                                            \
-                __m128 scale = _mm_unpacklo_ps(_mm_set_ss(even.scale * x.scale[b]), _mm_set_ss(odd.scale * last));                         \
-                acc[r] = scaled(acc[r], scales_of(_mm512_castps128_ps512(scale), 0),                                                       \
-                                signed_runs(both(even.first, odd.first), both(even.last, odd.last), q));                                   \
-                if (has_least) least[r][0] += even.least * x.sum[b];                                                                       \
-                if ((has_least) && next > b) least[r][1] += odd.least * x.sum[next];                                                       \
+                const unsigned char *even = p + b * (bytes), *odd = p + next * (bytes);                                                    \
+                pair32 two = pair_##name(even, odd);                                                                                       \
+                __m512 scale = scales_of(_mm512_castps128_ps512(_mm_mul_ps(two.scale, by)), 0);                                            \
+                acc[r] = scaled(acc[r], scale, signed_runs(two.first, two.last, q));                                                       \
+                if (has_least) least[r][0] += -half_at(even + 2) * x.sum[b];                                                               \
+                if ((has_least) && next > b) least[r][1] += -half_at(odd + 2) * x.sum[next];                                               \
             }                                                                                                                              \
         }                                                                                                                                  \
         for (size_t r = 0; r < rows; r++) out[r] = total512(acc[r], least[r][0] + least[r][1]);                                            \
