@@ -6,6 +6,7 @@
  *     norm, bias          a copy in f32 */
 #include "model/bind_impl.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,6 +161,15 @@ static ar_status check_tie(ar_binder *b) {
     return AR_OK;
 }
 
+/* What no module has is small, and read once: a number that is none is named here. */
+static ar_status check_finite(const ar_binder *b, const ar_base_weight *w, const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return ar__fail(b->err, AR_ERR_NUMERIC, "%s: tensor '%s' holds a NaN or an infinity: the model is damaged", path_of(b, w->file),
+                            w->tensor);
+    return AR_OK;
+}
+
 /* Any number's tensor by its whole name. */
 static ar_status bind_number(float *out, ar_binder *b, const char *name) {
     const ar_base_weight *w = ar__base_find(b->m->base, name);
@@ -169,7 +179,7 @@ static ar_status bind_number(float *out, ar_binder *b, const char *name) {
                         path_of(b, w->file), w->tensor, w->bytes, w->type_name);
     ar__bind_mark_used(b, w);
     ar__dtype(w->type)->to_f32(out, w->data, 1);
-    return AR_OK;
+    return check_finite(b, w, out, 1);
 }
 
 /* A GGUF file has them in lists over the layers, one of each name. */
@@ -228,6 +238,7 @@ static ar_status bind_delta(ar_binder *b, int64_t layer, ar_delta_part part) {
                      path_of(b, w->file), w->tensor, (long long)w->n_out, (long long)w->n_in, w->type_name, (long long)t.rows,
                      (long long)t.cols);
     if (!s) s = ar__base_read_rows(ar__model_delta(b->m, layer, part), b->m->base, w, 0, t.rows, b->err);
+    if (!s) s = check_finite(b, w, ar__model_delta(b->m, layer, part), (size_t)(t.rows * t.cols));
     if (!s) ar__bind_mark_used(b, w);
     ar__buf_release(&site);
     return s;

@@ -3,14 +3,14 @@
 
 #include <string.h>
 
-enum { COLUMNS = 64 };
+enum { COLUMNS = 512 };
 
 static const float zeros[COLUMNS];
 
 /* A block of columns: its weights by tap, so that neighbours lie together. */
 typedef struct block {
     size_t j0, len;
-    float w[AR_CONV_TAPS][COLUMNS];
+    float w[AR_CONV_TAPS][COLUMNS], ones[COLUMNS];
 } block;
 
 static void begin_block(block *b, const ar_conv *c, size_t j0) {
@@ -18,6 +18,7 @@ static void begin_block(block *b, const ar_conv *c, size_t j0) {
     b->len = c->width - j0 < COLUMNS ? c->width - j0 : COLUMNS;
     for (size_t tap = 0; tap < c->taps; tap++)
         for (size_t j = 0; j < b->len; j++) b->w[tap][j] = c->w[(j0 + j) * c->taps + tap];
+    for (size_t j = 0; j < b->len; j++) b->ones[j] = 1.0f;
 }
 
 /* Row `back` rows before row i of the sample, columns from j0 on. */
@@ -27,12 +28,14 @@ static const float *row_before(const ar_conv *c, const float *x, const float *be
 }
 
 /* The sums in front of SiLU, taps in their order. */
-static void sum_taps(float *z, const block *b, const ar_conv *c, const float *x, const float *before, size_t first, size_t i) {
-    for (size_t j = 0; j < b->len; j++) z[j] = 0.0f;
+static void sum_taps(float *z, const ar_runtime *rt, const block *b, const ar_conv *c, const float *x, const float *before, size_t first,
+                     size_t i) {
+    const float *from[AR_CONV_TAPS], *w[AR_CONV_TAPS];
     for (size_t tap = 0; tap < c->taps; tap++) {
-        const float *from = row_before(c, x, before, first, i, c->taps - 1 - tap, b->j0), *w = b->w[tap];
-        for (size_t j = 0; j < b->len; j++) z[j] += w[j] * from[j];
+        from[tap] = row_before(c, x, before, first, i, c->taps - 1 - tap, b->j0);
+        w[tap] = b->w[tap];
     }
+    rt->kern.taps(z, from, w, c->taps, b->len);
 }
 
 /* Rows that a next call reads: the last ones of what was kept and x together.  Ascending, since what is kept moves down. */
@@ -54,16 +57,15 @@ void ar__cpu_conv_fwd(const ar_runtime *rt, float *y, const float *x, const ar_c
 #pragma omp parallel for num_threads(ar__team(rt, rows->count * c->width * 8)) schedule(static)
     for (size_t j0 = 0; j0 < c->width; j0 += COLUMNS) {
         block b;
-        float z[COLUMNS], ones[COLUMNS];
+        float z[COLUMNS];
         begin_block(&b, c, j0);
-        for (size_t j = 0; j < COLUMNS; j++) ones[j] = 1.0f;
         for (size_t s = 0; s < rows->samples; s++) {
             size_t first = rows->start[s], count = rows->start[s + 1] - first;
             float *memory = m ? m->at + m->sequence[s] * m->each : NULL;
             bool began = m && m->past[s];
             for (size_t i = 0; i < count; i++) {
-                sum_taps(z, &b, c, x, began ? memory : NULL, first, i);
-                rt->kern.silu_mul(y + (first + i) * c->width + j0, z, ones, b.len);
+                sum_taps(z, rt, &b, c, x, began ? memory : NULL, first, i);
+                rt->kern.silu_mul(y + (first + i) * c->width + j0, z, b.ones, b.len);
             }
             if (memory) keep_rows(memory, &b, c, x, began, first, count);
         }
@@ -71,13 +73,14 @@ void ar__cpu_conv_fwd(const ar_runtime *rt, float *y, const float *x, const ar_c
 }
 
 /* Each row sends to itself and to the taps - 1 before it. */
-static void spread_taps(float *dx, const float *dy, const block *b, const ar_conv *c, size_t row, size_t end) {
-    float sum[COLUMNS] = {0};
-    for (size_t back = 0; back < c->taps && row + back < end; back++) {
-        const float *from = dy + (row + back) * c->width + b->j0, *w = b->w[c->taps - 1 - back];
-        for (size_t j = 0; j < b->len; j++) sum[j] += w[j] * from[j];
+static void spread_taps(float *dx, const ar_runtime *rt, const float *dy, const block *b, const ar_conv *c, size_t row, size_t end) {
+    const float *from[AR_CONV_TAPS], *w[AR_CONV_TAPS];
+    size_t count = 0;
+    for (; count < c->taps && row + count < end; count++) {
+        from[count] = dy + (row + count) * c->width + b->j0;
+        w[count] = b->w[c->taps - 1 - count];
     }
-    memcpy(dx + row * c->width + b->j0, sum, b->len * sizeof *sum);
+    rt->kern.taps(dx + row * c->width + b->j0, from, w, count, b->len);
 }
 
 void ar__cpu_conv_bwd(const ar_runtime *rt, float *dx, float *dy, const float *x, const ar_conv *c, const ar_rows *rows) {
@@ -89,12 +92,12 @@ void ar__cpu_conv_bwd(const ar_runtime *rt, float *dx, float *dy, const float *x
             size_t first = rows->start[s], end = rows->start[s + 1];
             for (size_t row = first; row < end; row++) {
                 float z[COLUMNS], ones[COLUMNS], *to = dy + row * c->width + j0;
-                for (size_t j = 0; j < b.len; j++) ones[j] = 1.0f;
-                sum_taps(z, &b, c, x, NULL, first, row - first);
+                memcpy(ones, b.ones, b.len * sizeof *ones); /* takes a gradient that nobody reads */
+                sum_taps(z, rt, &b, c, x, NULL, first, row - first);
                 rt->kern.silu_mul_bwd(z, ones, to, b.len);
                 memcpy(to, z, b.len * sizeof *to);
             }
-            for (size_t row = first; row < end; row++) spread_taps(dx, dy, &b, c, row, end);
+            for (size_t row = first; row < end; row++) spread_taps(dx, rt, dy, &b, c, row, end);
         }
     }
 }

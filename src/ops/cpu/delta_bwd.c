@@ -153,23 +153,30 @@ static void chunk_bwd(ar_delta_room *r, const ar_runtime *rt, const bwd_args *a,
     put_keys(r, a, &s, head % (d->value_heads / d->key_heads) == 0);
 }
 
+static void form(ar_delta_room *r, const ar_runtime *rt, const bwd_args *a, size_t c, size_t row, size_t n, size_t head) {
+    ar__delta_use(r, a->in.d, c);
+    ar__delta_load(r, rt, &a->in, row, n, head);
+    ar__delta_solve(r, rt, &a->in, row, n, head);
+}
+
 static void head_bwd(ar_delta_room *r, const ar_runtime *rt, const bwd_args *a, size_t first, size_t end, size_t head) {
     const ar_delta *d = a->in.d;
     size_t state = d->key_dim * d->value_dim, bytes = state * sizeof(float), chunks = (end - first + CHUNK - 1) / CHUNK;
     memset(r->state, 0, bytes);
     memset(r->d_state, 0, bytes);
     for (size_t c = 0; c < chunks; c++) {
+        size_t row = first + c * CHUNK, n = ar__min(CHUNK, end - row);
         memcpy(r->states + c * state, r->state, bytes);
-        if (c + 1 == chunks) break;
-        ar__delta_load(r, rt, &a->in, first + c * CHUNK, CHUNK, head);
-        ar__delta_solve(r, rt, &a->in, first + c * CHUNK, CHUNK, head);
-        ar__delta_advance(r, d, CHUNK);
+        form(r, rt, a, c, row, n, head);
+        if (c + 1 < chunks) ar__delta_advance(r, d, n);
     }
     for (size_t c = chunks; c-- > 0;) {
         size_t row = first + c * CHUNK, n = ar__min(CHUNK, end - row);
         memcpy(r->state, r->states + c * state, bytes);
-        ar__delta_load(r, rt, &a->in, row, n, head);
-        ar__delta_solve(r, rt, &a->in, row, n, head);
+        if (c + 1 < chunks && c >= AR_DELTA_KEPT)
+            form(r, rt, a, c, row, n, head);
+        else
+            ar__delta_use(r, d, c);
         chunk_bwd(r, rt, a, row, n, head);
     }
 }

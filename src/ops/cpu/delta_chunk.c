@@ -20,50 +20,64 @@ static float *take(float **at, size_t n) {
     return p;
 }
 
-/* Cuts memory into a room; memory may be NULL where the size alone is wanted. */
-static size_t cut(ar_delta_room *r, const ar_delta *d, float *memory, size_t longest) {
-    size_t operand = operand_floats(d), keys = CHUNK * d->key_dim, values = CHUNK * d->value_dim, square = CHUNK * CHUNK;
-    size_t state = d->key_dim * d->value_dim, chunks = (longest + CHUNK - 1) / CHUNK;
-    struct {
-        float **to;
-        size_t n;
-    } parts[] = {{&r->left, operand},
-                 {&r->right, operand},
-                 {&r->copy, operand},
-                 {&r->q, keys},
-                 {&r->k, keys},
-                 {&r->keys, keys},
-                 {&r->decay, square},
-                 {&r->kk, square},
-                 {&r->p, square},
-                 {&r->pull, square},
-                 {&r->seen, values},
-                 {&r->u, values},
-                 {&r->state, state},
-                 {&r->states, chunks * state},
-                 {&r->d_state, chunks ? state : 0},
-                 {&r->w, chunks ? values : 0},
-                 {&r->sent, chunks ? values : 0},
-                 {&r->dq, chunks ? keys : 0},
-                 {&r->dk, chunks ? keys : 0},
-                 {&r->part, chunks ? keys : 0},
-                 {&r->product, chunks ? square : 0}};
+typedef struct part {
+    float **to;
+    size_t n;
+} part;
+
+/* Cuts memory into parts; memory may be NULL where the size alone is wanted. */
+static size_t cut(const part *parts, size_t count, float *memory) {
     size_t total = 0;
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (memory) *parts[i].to = take(&memory, parts[i].n);
         total += (parts[i].n + 15) / 16 * 16;
     }
     return total;
 }
 
+static size_t cut_chunk(ar_delta_room *r, const ar_delta *d, float *memory) {
+    size_t keys = CHUNK * d->key_dim, values = CHUNK * d->value_dim, square = CHUNK * CHUNK;
+    const part parts[] = {{&r->q, keys},      {&r->k, keys},           {&r->decay, square}, {&r->kk, square},     {&r->p, square},
+                          {&r->pull, square}, {&r->seen, values},      {&r->u, values},     {&r->q_scale, CHUNK}, {&r->k_scale, CHUNK},
+                          {&r->beta, CHUNK},  {&r->from_start, CHUNK}, {&r->to_end, CHUNK}, {&r->slope, CHUNK}};
+    return cut(parts, sizeof parts / sizeof *parts, memory);
+}
+
+static size_t cut_room(ar_delta_room *r, const ar_delta *d, float *memory, size_t longest) {
+    size_t operand = operand_floats(d), keys = CHUNK * d->key_dim, values = CHUNK * d->value_dim, square = CHUNK * CHUNK;
+    size_t state = d->key_dim * d->value_dim, chunks = (longest + CHUNK - 1) / CHUNK;
+    size_t kept = chunks ? ar__min(chunks, AR_DELTA_KEPT + 1) : 1;
+    r->chunk_floats = cut_chunk(r, d, NULL);
+    const part parts[] = {{&r->left, operand},
+                          {&r->right, operand},
+                          {&r->copy, operand},
+                          {&r->keys, keys},
+                          {&r->state, state},
+                          {&r->chunks, kept * r->chunk_floats},
+                          {&r->states, chunks * state},
+                          {&r->d_state, chunks ? state : 0},
+                          {&r->w, chunks ? values : 0},
+                          {&r->sent, chunks ? values : 0},
+                          {&r->dq, chunks ? keys : 0},
+                          {&r->dk, chunks ? keys : 0},
+                          {&r->part, chunks ? keys : 0},
+                          {&r->product, chunks ? square : 0}};
+    return cut(parts, sizeof parts / sizeof *parts, memory);
+}
+
+void ar__delta_use(ar_delta_room *r, const ar_delta *d, size_t c) {
+    cut_chunk(r, d, r->chunks + ar__min(c, AR_DELTA_KEPT) * r->chunk_floats);
+}
+
 size_t ar__delta_room_floats(const ar_delta *d, size_t longest) {
     ar_delta_room none;
-    return cut(&none, d, NULL, longest);
+    return cut_room(&none, d, NULL, longest);
 }
 
 void ar__delta_room(ar_delta_room *room, const ar_runtime *rt, const ar_delta *d, float *scratch, size_t longest) {
     size_t each = ar__delta_room_floats(d, longest);
-    cut(room, d, scratch + (size_t)omp_get_thread_num() * each, longest);
+    cut_room(room, d, scratch + (size_t)omp_get_thread_num() * each, longest);
+    ar__delta_use(room, d, 0);
     room->panels = ar__panels_f32(&rt->kern, false, false); /* a state sums over the whole sample: never in bf16 */
 }
 

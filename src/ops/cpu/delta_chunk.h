@@ -5,22 +5,29 @@
 #include "kern/panels.h"
 #include "ops/delta.h"
 
-/* A thread's: operands of products, and a chunk's matrices, each row of them one of the chunk's. */
+/* A thread's: operands of products, and matrices of chunks, each row of them one of the chunk's. */
 typedef struct ar_delta_room {
     ar_panels panels;
     float *left, *right, *copy;
-    float *q, *k;          /* [CHUNK, key_dim] the vectors of the rule */
-    float *keys;           /* [CHUNK, key_dim] either, weighed row by row */
-    float *decay, *kk, *p; /* [CHUNK, CHUNK] e^(G_i - G_j) for j <= i, zeros above; that times k_i · k_j, and times q_i · k_j */
-    float *pull;           /* [CHUNK, CHUNK] -M */
-    float *seen;           /* [CHUNK, value_dim] S^T k of the state before the chunk */
-    float *u;              /* [CHUNK, value_dim] */
-    float *state;          /* [key_dim, value_dim] */
-    float *d_state, *w, *sent, *dq, *dk, *part, *product, *states;                  /* backward's (delta_bwd.c) */
-    float q_scale[AR_DELTA_CHUNK], k_scale[AR_DELTA_CHUNK];                         /* to those vectors from x */
-    float beta[AR_DELTA_CHUNK], from_start[AR_DELTA_CHUNK], to_end[AR_DELTA_CHUNK]; /* e^(G_i), e^(G_last - G_i) */
-    float slope[AR_DELTA_CHUNK];                                                    /* of g by a */
+    /* Of the chunk in use: */
+    float *q, *k;             /* [CHUNK, key_dim] the vectors of the rule */
+    float *decay, *kk, *p;    /* [CHUNK, CHUNK] e^(G_i - G_j) for j <= i, zeros above; that times k_i · k_j, and times q_i · k_j */
+    float *pull;              /* [CHUNK, CHUNK] -M */
+    float *seen;              /* [CHUNK, value_dim] S^T k of the state before the chunk */
+    float *u;                 /* [CHUNK, value_dim] */
+    float *q_scale, *k_scale; /* [CHUNK] to those vectors from x */
+    float *beta, *from_start, *to_end, *slope;                     /* [CHUNK] e^(G_i), e^(G_last - G_i); of g by a */
+    float *keys;                                                   /* [CHUNK, key_dim] either of q and k, weighed row by row */
+    float *state;                                                  /* [key_dim, value_dim] */
+    float *d_state, *w, *sent, *dq, *dk, *part, *product, *states; /* backward's (delta_bwd.c) */
+    float *chunks;                                                 /* memory of those that can be in use */
+    size_t chunk_floats;
 } ar_delta_room;
+
+/* Chunks of a head that are kept from backward's way there to its way back; those beyond are formed again. */
+enum { AR_DELTA_KEPT = 32 };
+/* Memory for chunk c, one for each of the first AR_DELTA_KEPT, one for all others. */
+void ar__delta_use(ar_delta_room *room, const ar_delta *d, size_t c);
 
 /* What all chunks of a call read. */
 typedef struct ar_delta_in {
