@@ -309,6 +309,18 @@ ADAPTERS = [[], ["--policy", "rslora", "--alpha", "8", "--dora"], ["--modules-to
             ["--targets", "all-linear", "--exclude", "k_proj", "--dropout", "0.1"], ["--dora", "--targets", "embed_tokens,v_proj"]]
 
 
+def check_damaged(folder, config, tensor):
+    """A number that is none, in what no module has: named before anything runs."""
+    build(case("damaged", config), folder)
+    path = os.path.join(folder, "model.safetensors")
+    tensors = {k: v.clone() for k, v in load_file(path).items()}
+    tensors[tensor].view(-1)[-1] = float("nan")
+    save_file(tensors, path, {"format": "pt"})
+    r = subprocess.run([PROGRAM, "score", "--model", folder, "--ids", "1,2,3"], capture_output=True, text=True)
+    assert r.returncode == 1 and tensor in r.stderr and "NaN" in r.stderr, f"exit {r.returncode}: {r.stderr}"
+    return "refused"
+
+
 def attempt(name, check, *args):
     if len(sys.argv) > 1 and not any(word in name for word in sys.argv[1:]):
         return 0
@@ -338,6 +350,9 @@ def main():
                 failed += attempt(f"cache {name} '{prompt}'", check_cache, folder, prompt)
         for name, sizes in (("shared", dict(GEMMA4_SHARED, vocab_size_per_layer_input=2048)), ("values are keys", GEMMA4_KV)):
             failed += attempt(f"greedy and cache gemma4_text, {name}", check_seeded, os.path.join(work, f"gemma4 {name}"), sizes)
+        for config, tensor in ((tf.Gemma4TextConfig(**GEMMA4_KV), "model.layers.1.layer_scalar"), (tf.Qwen3_5TextConfig(**DELTA), "model.layers.0.linear_attn.A_log"),
+                               (tf.Qwen3_5TextConfig(**DELTA), "model.layers.1.linear_attn.conv1d.weight")):
+            failed += attempt(f"damaged {tensor}", check_damaged, os.path.join(work, tensor), config, tensor)
     return 1 if failed else 0
 
 
