@@ -77,12 +77,29 @@ static void axpy(float *restrict y, float a, const float *restrict x, size_t n) 
     for (size_t i = 0; i < n; i++) y[i] += a * x[i];
 }
 
-static void taps(float *restrict y, const float *const *x, const float *const *w, size_t count, size_t n) {
-    for (size_t i = 0; i < n; i++) y[i] = 0.0f;
-    for (size_t t = 0; t < count; t++) {
-        const float *restrict own = x[t], *restrict by = w[t];
-        for (size_t i = 0; i < n; i++) y[i] += by[i] * own[i];
+/* y may be x. */
+static void multiple(float *y, float a, const float *x, size_t n) {
+#pragma GCC ivdep
+    for (size_t i = 0; i < n; i++) y[i] = a * x[i];
+}
+
+static void four_taps(float *restrict y, const float *restrict a, const float *restrict b, const float *restrict c, const float *restrict d,
+                      const float *const *w, size_t n) {
+    const float *wa = w[0], *wb = w[1], *wc = w[2], *wd = w[3];
+#pragma GCC ivdep
+    for (size_t i = 0; i < n; i++) y[i] = ((wa[i] * a[i] + wb[i] * b[i]) + wc[i] * c[i]) + wd[i] * d[i];
+}
+
+static void one_tap(float *restrict y, const float *restrict x, const float *restrict w, size_t n, int add) {
+    for (size_t i = 0; i < n; i++) y[i] = (add ? y[i] : 0.0f) + w[i] * x[i];
+}
+
+static void taps(float *y, const float *const *x, const float *const *w, size_t count, size_t n) {
+    if (count == 4) {
+        four_taps(y, x[0], x[1], x[2], x[3], w, n);
+        return;
     }
+    for (size_t t = 0; t < count; t++) one_tap(y, x[t], w[t], n, t > 0);
 }
 
 static float sum_squares(const float *x, size_t n) { return dot(x, x, n); }
@@ -215,6 +232,7 @@ static void elem_fill(ar_kernels *k) {
     k->dots_bf16 = dots_bf16;
     k->axpy = axpy;
     k->taps = taps;
+    k->multiple = multiple;
     k->sum_squares = sum_squares;
     k->max = max_of;
     k->exp_sum = exp_sum;

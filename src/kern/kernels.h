@@ -103,7 +103,9 @@ typedef struct ar_kernels {
 
     /* y += a x */
     void (*axpy)(float *y, float a, const float *x, size_t n);
-    /* y = sum over t, in order, of w[t] x[t], element by element */
+    /* y = a x; y may be x */
+    void (*multiple)(float *y, float a, const float *x, size_t n);
+    /* y = sum over t, in order, of w[t] x[t], element by element; y is none of them */
     void (*taps)(float *y, const float *const *x, const float *const *w, size_t count, size_t n);
     /* sum of squares, 16 lanes, then lanes in order */
     float (*sum_squares)(const float *x, size_t n);

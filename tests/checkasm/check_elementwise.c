@@ -139,6 +139,49 @@ static void check_axpy(const ar_kernels *k, const ar_kernels *c) {
     check_result(k->isa, "axpy", check_text(&f));
 }
 
+static void check_multiple(const ar_kernels *k, const ar_kernels *c) {
+    check_failure f = {0};
+    for (size_t s = 0; s < SIZES; s++) {
+        operands o = operands_new(size_of(s), true);
+        float a;
+        check_fill(&a, 1);
+        k->multiple(check_f32(&o.got[0]), a, check_f32(&o.in[1]), o.n);
+        c->multiple(check_f32(&o.wanted[0]), a, check_f32(&o.in[1]), o.n);
+        k->multiple(check_f32(&o.got[1]), a, check_f32(&o.got[1]), o.n); /* in place */
+        for (size_t i = 0; i < o.n; i++) check_f32(&o.wanted[1])[i] = a * check_f32(&o.in[1])[i];
+        compare(&f, &o, 2);
+        operands_free(&o);
+    }
+    check_result(k->isa, "multiple", check_text(&f));
+}
+
+static void check_taps(const ar_kernels *k, const ar_kernels *c) {
+    check_failure f = {0};
+    for (size_t s = 0; s < SIZES; s++) {
+        operands o = operands_new(size_of(s), true);
+        size_t count = 1 + s % 6;
+        const float *x[6], *w[6];
+        for (size_t t = 0; t < count; t++) {
+            x[t] = check_f32(&o.in[t % 4]);
+            w[t] = check_f32(&o.in[(t + 1) % 4]);
+        }
+        k->taps(check_f32(&o.got[0]), x, w, count, o.n);
+        c->taps(check_f32(&o.wanted[0]), x, w, count, o.n);
+        compare(&f, &o, 1);
+        for (size_t i = 0; i < o.n; i++) {
+            double exact = 0, size = 0;
+            for (size_t t = 0; t < count; t++) {
+                exact += (double)x[t][i] * (double)w[t][i];
+                size += fabs((double)x[t][i] * (double)w[t][i]);
+            }
+            double off = (double)check_f32(&o.wanted[0])[i] - exact;
+            if (!(fabs(off) <= check_gamma(count + 1) * size)) check_fail(&f, "n %zu, %zu taps [%zu]: off by %g", o.n, count, i, off);
+        }
+        operands_free(&o);
+    }
+    check_result(k->isa, "taps", check_text(&f));
+}
+
 /* exp: arguments from far below -87 up to 78 (so that the sum stays finite), infinities, every part of the reduction. */
 static void check_exp(const ar_kernels *k, const ar_kernels *c) {
     check_failure f = {0};
@@ -357,6 +400,8 @@ void check_elementwise(const ar_runtime *rt) {
     ar__kernels_c(&c);
     check_dots(&rt->kern, &c);
     check_axpy(&rt->kern, &c);
+    check_multiple(&rt->kern, &c);
+    check_taps(&rt->kern, &c);
     check_exp(&rt->kern, &c);
     check_silu(&rt->kern, &c);
     check_silu_bwd(&rt->kern, &c);

@@ -21,10 +21,9 @@ static float *state_of(const ar_recurrence *m, const ar_delta *d, size_t sample,
 }
 
 /* o = e^G S^T q + P u */
-static void chunk_out(ar_delta_room *r, float *o, const ar_delta *d, size_t n) {
+static void chunk_out(ar_delta_room *r, const ar_runtime *rt, float *o, const ar_delta *d, size_t n) {
     size_t e = d->value_dim, ld = d->value_heads * e;
-    ar__delta_weigh(r->keys, r->q, r->from_start, n, d->key_dim);
-    ar__delta_product(r, o, ld, (ar_delta_operand){r->keys, d->key_dim, 1}, r->state, e, false, n, e, d->key_dim, false);
+    for (size_t i = 0; i < n; i++) rt->kern.multiple(o + i * ld, r->from_start[i], r->out + i * e, e);
     ar__delta_product(r, o, ld, (ar_delta_operand){r->p, CHUNK, 1}, r->u, e, false, n, e, n, true);
 }
 
@@ -39,9 +38,9 @@ static void head_fwd(ar_delta_room *r, const ar_runtime *rt, float *o, const ar_
     for (size_t row = first; row < end; row += CHUNK) {
         size_t n = ar__min(CHUNK, end - row);
         ar__delta_load(r, rt, in, row, n, head);
-        ar__delta_solve(r, rt, in, row, n, head);
-        chunk_out(r, o + (row * d->value_heads + head) * d->value_dim, d, n);
-        if (memory || row + n < end) ar__delta_advance(r, d, n);
+        ar__delta_solve(r, rt, in, row, n, head, true);
+        chunk_out(r, rt, o + (row * d->value_heads + head) * d->value_dim, d, n);
+        if (memory || row + n < end) ar__delta_advance(r, rt, d, n);
     }
     if (memory) memcpy(memory, r->state, state * sizeof *memory);
 }
@@ -61,10 +60,11 @@ static void row_fwd(ar_delta_room *r, const ar_runtime *rt, float *o, const ar_d
     memset(u, 0, e * sizeof *u);
     memset(o, 0, e * sizeof *o);
     for (size_t i = 0; i < d->key_dim; i++) rt->kern.axpy(u, k_scale * k[i], s + i * e, e);
-    for (size_t j = 0; j < e; j++) u[j] = beta * (v[j] - decay * u[j]);
+    rt->kern.multiple(u, -beta * decay, u, e);
+    rt->kern.axpy(u, beta, v, e);
     for (size_t i = 0; i < d->key_dim; i++) {
         float *si = s + i * e;
-        for (size_t j = 0; j < e; j++) si[j] *= decay;
+        rt->kern.multiple(si, decay, si, e);
         rt->kern.axpy(si, k_scale * k[i], u, e);
         rt->kern.axpy(o, q_scale * q[i], si, e);
     }

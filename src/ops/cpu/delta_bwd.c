@@ -31,93 +31,95 @@ static double dot(const ar_runtime *rt, const float *x, const float *y, size_t n
 
 /* w: first the gradient of u, from o and from the state behind, then that of what the system is solved for. */
 static void solve_bwd(ar_delta_room *r, const ar_runtime *rt, span *s) {
-    size_t e = s->value_dim, state = s->key_dim * e, last = s->n - 1;
-    ar__delta_product(r, r->sent, e, rows_of(r->k, s->key_dim), r->d_state, e, false, s->n, e, s->key_dim, false);
-    ar__delta_weigh(r->w, r->sent, r->to_end, s->n, e);
+    size_t e = s->value_dim, last = s->n - 1;
+    for (size_t i = 0; i < s->n; i++) memcpy(r->sent + i * e, s->d_o + i * s->ld, e * sizeof(float));
+    ar__delta_product(r, r->w, e, rows_of(r->k, s->key_dim), r->d_state, e, false, s->n, e, s->key_dim, false);
+    ar__delta_weigh(rt, r->w, r->w, 1.0f, r->to_end, s->n, e);
     for (size_t i = 0; i < s->n; i++) {
         double f = dot(rt, r->w + i * e, r->u + i * e, e);
         s->dg[i] -= f;
         s->dg[last] += f;
     }
-    s->dg[last] += (double)r->from_start[last] * dot(rt, r->d_state, r->state, state);
-    ar__delta_product(r, r->w, e, columns_of(r->p, CHUNK), s->d_o, s->ld, false, s->n, e, s->n, true);
+    s->dg[last] += (double)r->from_start[last] * dot(rt, r->d_state, r->state, s->key_dim * e);
+    ar__delta_product(r, r->w, e, columns_of(r->p, CHUNK), r->sent, e, false, s->n, e, s->n, true);
     ar__delta_substitute(r, rt, r->w, s->n, e, true);
+    ar__delta_end(r->w, s->n, e);
 }
 
-/* What the right side, beta (v - e^G S^T k), sends: to beta, v, and w := beta w. */
+/* product = dM (by sign), d_weight = dP: w u^T and do u^T. */
+static void squares_bwd(ar_delta_room *r, const span *s) {
+    size_t e = s->value_dim;
+    ar__delta_product(r, r->product, CHUNK, rows_of(r->w, e), r->u, e, true, CHUNK + s->n, s->n, e, false);
+}
+
+/* What the right side, beta (v - e^G S^T k), sends: to beta, v, and w := beta w; and M = -product's part by k · k, symmetric. */
 static void right_side_bwd(ar_delta_room *r, const ar_runtime *rt, span *s, const float *v, float *dv, size_t width) {
     size_t e = s->value_dim;
     for (size_t i = 0; i < s->n; i++) {
-        float *w = r->w + i * e;
-        s->dbeta[i] = (float)(dot(rt, w, v + i * width, e) - (double)r->from_start[i] * dot(rt, w, r->seen + i * e, e));
-    }
-    /* M's own, while w is not yet multiplied: dM = -w u^T, kept in product */
-    ar__delta_product(r, r->product, CHUNK, rows_of(r->w, e), r->u, e, true, s->n, s->n, e, false);
-    for (size_t i = 0; i < s->n; i++) {
-        float *row = r->product + i * CHUNK;
+        float *w = r->w + i * e, *row = r->product + i * CHUNK;
+        const float *kk = r->kk + i * CHUNK, *decay = r->decay + i * CHUNK;
+        double beta = 0.0;
         for (size_t j = 0; j < i; j++) {
-            double by_beta = -(double)row[j] * (double)r->kk[i * CHUNK + j], by_g = by_beta * (double)r->beta[i];
-            s->dbeta[i] += (float)by_beta;
+            double by_beta = -(double)row[j] * (double)kk[j], by_g = by_beta * (double)r->beta[i];
+            beta += by_beta;
             s->dg[i] += by_g;
             s->dg[j] -= by_g;
-            row[j] *= -r->beta[i] * r->decay[i * CHUNK + j];
+            r->product[j * CHUNK + i] = row[j] *= -r->beta[i] * decay[j];
         }
-        memset(row + i, 0, (s->n - i) * sizeof *row);
-        for (size_t j = 0; j < e; j++) dv[i * width + j] = r->w[i * e + j] *= r->beta[i];
+        row[i] = 0.0f;
+        s->dbeta[i] = (float)(beta + dot(rt, w, v + i * width, e) - (double)r->from_start[i] * dot(rt, w, r->seen + i * e, e));
+        rt->kern.multiple(w, r->beta[i], w, e);
+        memcpy(dv + i * width, w, e * sizeof *w);
     }
 }
 
-/* dk: through M, whose gradient by k · k is in product. */
+/* dP's part by q · k. */
+static void weights_bwd(ar_delta_room *r, span *s) {
+    for (size_t i = 0; i < s->n; i++) {
+        float *row = r->d_weight + i * CHUNK;
+        const float *p = r->p + i * CHUNK, *decay = r->decay + i * CHUNK;
+        for (size_t j = 0; j <= i; j++) {
+            double by_g = (double)row[j] * (double)p[j];
+            s->dg[i] += by_g;
+            s->dg[j] -= by_g;
+            row[j] *= decay[j];
+        }
+        memset(row + i + 1, 0, (s->n - i - 1) * sizeof *row);
+    }
+}
+
+/* dk and dq through M and P. */
 static void keys_bwd(ar_delta_room *r, const span *s) {
     size_t d = s->key_dim, n = s->n;
-    ar__delta_product(r, r->dk, d, rows_of(r->product, CHUNK), r->k, d, false, n, d, n, false);
-    ar__delta_product(r, r->dk, d, columns_of(r->product, CHUNK), r->k, d, false, n, d, n, true);
+    ar__delta_end(r->product, n, CHUNK);
+    ar__delta_product(r, r->dk, d, rows_of(r->product, CHUNK), r->k, d, false, CHUNK + n, d, n, false);
+    ar__delta_product(r, r->dk, d, columns_of(r->d_weight, CHUNK), r->q, d, false, n, d, n, true);
 }
 
-/* dq and dk through P. */
-static void weights_bwd(ar_delta_room *r, span *s) {
-    size_t d = s->key_dim, n = s->n;
-    for (size_t i = 0; i < n; i++) memcpy(r->sent + i * s->value_dim, s->d_o + i * s->ld, s->value_dim * sizeof(float));
-    ar__delta_product(r, r->product, CHUNK, rows_of(r->sent, s->value_dim), r->u, s->value_dim, true, n, n, s->value_dim, false);
-    for (size_t i = 0; i < n; i++) {
-        float *row = r->product + i * CHUNK;
-        for (size_t j = 0; j <= i; j++) {
-            double by_g = (double)row[j] * (double)r->p[i * CHUNK + j];
-            s->dg[i] += by_g;
-            s->dg[j] -= by_g;
-            row[j] *= r->decay[i * CHUNK + j];
-        }
-        memset(row + i + 1, 0, (n - i - 1) * sizeof *row);
-    }
-    ar__delta_product(r, r->dq, d, rows_of(r->product, CHUNK), r->k, d, false, n, d, n, false);
-    ar__delta_product(r, r->dk, d, columns_of(r->product, CHUNK), r->q, d, false, n, d, n, true);
-}
-
-/* to += by[i] part, sign times; the sum of that and `with` over a row is what G gets, where it is told. */
-static void add_weighed(ar_delta_room *r, const ar_runtime *rt, float *to, const float *by, float sign, const float *with, double *dg,
+/* to += sign by[i] part; the sum of that and `with` over a row is what G gets, where it is told. */
+static void add_weighed(const ar_runtime *rt, float *to, const float *part, const float *by, float sign, const float *with, double *dg,
                         const span *s) {
+    size_t d = s->key_dim;
     for (size_t i = 0; i < s->n; i++) {
-        const float *part = r->part + i * s->key_dim;
-        rt->kern.axpy(to + i * s->key_dim, sign * by[i], part, s->key_dim);
-        if (dg) dg[i] += (double)(sign * by[i]) * dot(rt, part, with + i * s->key_dim, s->key_dim);
+        rt->kern.axpy(to + i * d, sign * by[i], part + i * d, d);
+        if (dg) dg[i] += (double)(sign * by[i]) * dot(rt, part + i * d, with + i * d, d);
     }
 }
 
 /* Through the states: the one before, which o and the right side read, and the one behind, to which k and u go. */
 static void states_bwd(ar_delta_room *r, const ar_runtime *rt, span *s) {
     size_t d = s->key_dim, e = s->value_dim, n = s->n;
-    ar__delta_product(r, r->part, d, rows_of(r->sent, e), r->state, e, true, n, d, e, false);
-    add_weighed(r, rt, r->dq, r->from_start, 1.0f, r->q, s->dg, s);
-    ar__delta_product(r, r->part, d, rows_of(r->w, e), r->state, e, true, n, d, e, false);
-    add_weighed(r, rt, r->dk, r->from_start, -1.0f, r->k, s->dg, s);
-    ar__delta_product(r, r->part, d, rows_of(r->u, e), r->d_state, e, true, n, d, e, false);
-    add_weighed(r, rt, r->dk, r->to_end, 1.0f, NULL, NULL, s);
-    for (size_t i = 0; i < d * e; i++) r->d_state[i] *= r->from_start[n - 1];
-    ar__delta_weigh(r->keys, r->q, r->from_start, n, d);
-    ar__delta_product(r, r->d_state, e, columns_of(r->keys, d), r->sent, e, false, d, e, n, true);
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < d; j++) r->keys[i * d + j] = -r->from_start[i] * r->k[i * d + j];
-    ar__delta_product(r, r->d_state, e, columns_of(r->keys, d), r->w, e, false, d, e, n, true);
+    float *weighed_k = r->keys, *weighed_q = r->keys + CHUNK * d;
+    ar__delta_product(r, r->part_w, d, rows_of(r->w, e), r->state, e, true, CHUNK + n, d, e, false);
+    add_weighed(rt, r->dq, r->part_sent, r->from_start, 1.0f, r->q, s->dg, s);
+    add_weighed(rt, r->dk, r->part_w, r->from_start, -1.0f, r->k, s->dg, s);
+    ar__delta_product(r, r->part_w, d, rows_of(r->u, e), r->d_state, e, true, n, d, e, false);
+    add_weighed(rt, r->dk, r->part_w, r->to_end, 1.0f, NULL, NULL, s);
+    ar__delta_weigh(rt, weighed_k, r->k, -1.0f, r->from_start, n, d);
+    ar__delta_end(weighed_k, n, d);
+    ar__delta_weigh(rt, weighed_q, r->q, 1.0f, r->from_start, n, d);
+    rt->kern.multiple(r->d_state, r->from_start[n - 1], r->d_state, d * e);
+    ar__delta_product(r, r->d_state, e, columns_of(r->keys, d), r->w, e, false, d, e, CHUNK + n, true);
 }
 
 /* The gradients of the chunk's vectors to dx, added to those of the key head's value heads before. */
@@ -139,9 +141,10 @@ static void chunk_bwd(ar_delta_room *r, const ar_runtime *rt, const bwd_args *a,
     span s = {.row = row, .n = n, .head = head, .key_dim = d->key_dim, .value_dim = d->value_dim, .ld = ld};
     s.d_o = a->d_o + row * ld + head * d->value_dim;
     solve_bwd(r, rt, &s);
+    squares_bwd(r, &s);
     right_side_bwd(r, rt, &s, a->in.x + row * width + values, a->dx + row * width + values, width);
-    keys_bwd(r, &s);
     weights_bwd(r, &s);
+    keys_bwd(r, &s);
     states_bwd(r, rt, &s);
     double later = 0.0;
     for (size_t i = n; i-- > 0;) {
@@ -156,7 +159,7 @@ static void chunk_bwd(ar_delta_room *r, const ar_runtime *rt, const bwd_args *a,
 static void form(ar_delta_room *r, const ar_runtime *rt, const bwd_args *a, size_t c, size_t row, size_t n, size_t head) {
     ar__delta_use(r, a->in.d, c);
     ar__delta_load(r, rt, &a->in, row, n, head);
-    ar__delta_solve(r, rt, &a->in, row, n, head);
+    ar__delta_solve(r, rt, &a->in, row, n, head, false);
 }
 
 static void head_bwd(ar_delta_room *r, const ar_runtime *rt, const bwd_args *a, size_t first, size_t end, size_t head) {
@@ -168,7 +171,7 @@ static void head_bwd(ar_delta_room *r, const ar_runtime *rt, const bwd_args *a, 
         size_t row = first + c * CHUNK, n = ar__min(CHUNK, end - row);
         memcpy(r->states + c * state, r->state, bytes);
         form(r, rt, a, c, row, n, head);
-        if (c + 1 < chunks) ar__delta_advance(r, d, n);
+        if (c + 1 < chunks) ar__delta_advance(r, rt, d, n);
     }
     for (size_t c = chunks; c-- > 0;) {
         size_t row = first + c * CHUNK, n = ar__min(CHUNK, end - row);
@@ -184,7 +187,8 @@ static void head_bwd(ar_delta_room *r, const ar_runtime *rt, const bwd_args *a, 
 /* dx = r (dy - y (y · dy)) by the unit vector y = r x, in place; `root` is what y was multiplied by besides. */
 static void unit_bwd(const ar_runtime *rt, float *dy, const float *x, float root, size_t n) {
     float r = 1.0f / sqrtf(rt->kern.sum_squares(x, n) + (float)AR_DELTA_EPS), along = r * r * rt->kern.dot(x, dy, n);
-    for (size_t j = 0; j < n; j++) dy[j] = root * r * (dy[j] - along * x[j]);
+    rt->kern.axpy(dy, -along, x, n);
+    rt->kern.multiple(dy, root * r, dy, n);
 }
 
 static void units_bwd(const ar_runtime *rt, const bwd_args *a, size_t first, size_t end, size_t key_head) {

@@ -10,7 +10,7 @@ enum { CHUNK = AR_DELTA_CHUNK, STEP = 16 }; /* rows that are substituted one by 
 
 /* Of a packed operand, with room for the tile's padding. */
 static size_t operand_floats(const ar_delta *d) {
-    size_t wide = ar__max(CHUNK, ar__max(d->key_dim, d->value_dim));
+    size_t wide = ar__max(2 * CHUNK, ar__max(d->key_dim, d->value_dim));
     return (wide + AR_TILE_MAX_NR) * wide;
 }
 
@@ -37,31 +37,23 @@ static size_t cut(const part *parts, size_t count, float *memory) {
 
 static size_t cut_chunk(ar_delta_room *r, const ar_delta *d, float *memory) {
     size_t keys = CHUNK * d->key_dim, values = CHUNK * d->value_dim, square = CHUNK * CHUNK;
-    const part parts[] = {{&r->q, keys},      {&r->k, keys},           {&r->decay, square}, {&r->kk, square},     {&r->p, square},
-                          {&r->pull, square}, {&r->seen, values},      {&r->u, values},     {&r->q_scale, CHUNK}, {&r->k_scale, CHUNK},
-                          {&r->beta, CHUNK},  {&r->from_start, CHUNK}, {&r->to_end, CHUNK}, {&r->slope, CHUNK}};
+    const part parts[] = {{&r->q, keys},           {&r->k, keys},       {&r->p, square},    {&r->kk, square}, {&r->decay, square},
+                          {&r->pull, square},      {&r->out, values},   {&r->seen, values}, {&r->u, values},  {&r->beta, CHUNK},
+                          {&r->from_start, CHUNK}, {&r->to_end, CHUNK}, {&r->slope, CHUNK}};
     return cut(parts, sizeof parts / sizeof *parts, memory);
 }
 
 static size_t cut_room(ar_delta_room *r, const ar_delta *d, float *memory, size_t longest) {
     size_t operand = operand_floats(d), keys = CHUNK * d->key_dim, values = CHUNK * d->value_dim, square = CHUNK * CHUNK;
-    size_t state = d->key_dim * d->value_dim, chunks = (longest + CHUNK - 1) / CHUNK;
+    size_t state = d->key_dim * d->value_dim, chunks = (longest + CHUNK - 1) / CHUNK, back = chunks != 0;
     size_t kept = chunks ? ar__min(chunks, AR_DELTA_KEPT + 1) : 1;
     r->chunk_floats = cut_chunk(r, d, NULL);
-    const part parts[] = {{&r->left, operand},
-                          {&r->right, operand},
-                          {&r->copy, operand},
-                          {&r->keys, keys},
-                          {&r->state, state},
-                          {&r->chunks, kept * r->chunk_floats},
-                          {&r->states, chunks * state},
-                          {&r->d_state, chunks ? state : 0},
-                          {&r->w, chunks ? values : 0},
-                          {&r->sent, chunks ? values : 0},
-                          {&r->dq, chunks ? keys : 0},
-                          {&r->dk, chunks ? keys : 0},
-                          {&r->part, chunks ? keys : 0},
-                          {&r->product, chunks ? square : 0}};
+    const part parts[] = {{&r->left, operand},           {&r->right, operand},         {&r->copy, operand},
+                          {&r->keys, (1 + back) * keys}, {&r->state, state},           {&r->chunks, kept * r->chunk_floats},
+                          {&r->states, chunks * state},  {&r->d_state, back * state},  {&r->w, back * values},
+                          {&r->sent, back * values},     {&r->product, back * square}, {&r->d_weight, back * square},
+                          {&r->dk, back * keys},         {&r->dq, back * keys},        {&r->part_w, back * keys},
+                          {&r->part_sent, back * keys}};
     return cut(parts, sizeof parts / sizeof *parts, memory);
 }
 
@@ -88,16 +80,15 @@ void ar__delta_product(const ar_delta_room *r, float *c, size_t ld, ar_delta_ope
     ar__gemm_packed(&r->panels, c, ld, r->left, r->right, m, n, k, accumulate);
 }
 
-void ar__delta_weigh(float *to, const float *from, const float *by, size_t n, size_t width) {
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < width; j++) to[i * width + j] = by[i] * from[i * width + j];
+void ar__delta_weigh(const ar_runtime *rt, float *to, const float *from, float sign, const float *by, size_t n, size_t width) {
+    for (size_t i = 0; i < n; i++) rt->kern.multiple(to + i * width, sign * by[i], from + i * width, width);
 }
 
-/* The unit vector's row, times `by`; what x was multiplied by. */
-static float unit(const ar_runtime *rt, float *to, const float *x, float by, size_t n) {
-    float scale = by / sqrtf(rt->kern.sum_squares(x, n) + (float)AR_DELTA_EPS);
-    for (size_t j = 0; j < n; j++) to[j] = scale * x[j];
-    return scale;
+void ar__delta_end(float *rows, size_t n, size_t width) { memset(rows + n * width, 0, (CHUNK - n) * width * sizeof *rows); }
+
+/* The unit vector's row, times `by`. */
+static void unit(const ar_runtime *rt, float *to, const float *x, float by, size_t n) {
+    rt->kern.multiple(to, by / sqrtf(rt->kern.sum_squares(x, n) + (float)AR_DELTA_EPS), x, n);
 }
 
 /* decay, and the two weights of a row by its place, from the sums of g. */
@@ -123,21 +114,24 @@ void ar__delta_load(ar_delta_room *r, const ar_runtime *rt, const ar_delta_in *i
         size_t at = (row + i) * d->value_heads + head;
         const float *q = in->x + (row + i) * width + key_head * d->key_dim;
         double t = (double)in->a[at] + (double)d->shift[head], rate = (double)d->rate[head];
-        r->q_scale[i] = unit(rt, r->q + i * d->key_dim, q, root, d->key_dim);
-        r->k_scale[i] = unit(rt, r->k + i * d->key_dim, q + keys, 1.0f, d->key_dim);
+        unit(rt, r->q + i * d->key_dim, q, root, d->key_dim);
+        unit(rt, r->k + i * d->key_dim, q + keys, 1.0f, d->key_dim);
         r->beta[i] = (float)(1.0 / (1.0 + exp(-(double)in->b[at])));
         r->slope[i] = (float)(-rate / (1.0 + exp(-t)));
         sum[i] = total -= rate * (fmax(t, 0.0) + log1p(exp(-fabs(t))));
     }
     load_decays(r, rt, sum, n);
-    ar__delta_product(r, r->kk, CHUNK, (ar_delta_operand){r->k, d->key_dim, 1}, r->k, d->key_dim, true, n, n, d->key_dim, false);
-    ar__delta_product(r, r->p, CHUNK, (ar_delta_operand){r->q, d->key_dim, 1}, r->k, d->key_dim, true, n, n, d->key_dim, false);
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < n; j++) {
-            r->kk[i * CHUNK + j] *= j < i ? r->decay[i * CHUNK + j] : 0.0f;
-            r->p[i * CHUNK + j] *= r->decay[i * CHUNK + j];
-            r->pull[i * CHUNK + j] = -r->beta[i] * r->kk[i * CHUNK + j];
-        }
+    ar__delta_end(r->q, n, d->key_dim);
+    ar__delta_product(r, r->p, CHUNK, (ar_delta_operand){r->q, d->key_dim, 1}, r->k, d->key_dim, true, CHUNK + n, n, d->key_dim, false);
+    for (size_t i = 0; i < n; i++) {
+        const float *decay = r->decay + i * CHUNK;
+        float *p = r->p + i * CHUNK, *kk = r->kk + i * CHUNK;
+        for (size_t j = 0; j <= i; j++) p[j] *= decay[j];
+        for (size_t j = 0; j < i; j++) kk[j] *= decay[j];
+        memset(p + i + 1, 0, (n - i - 1) * sizeof *p);
+        memset(kk + i, 0, (n - i) * sizeof *kk);
+        rt->kern.multiple(r->pull + i * CHUNK, -r->beta[i], kk, n);
+    }
 }
 
 /* Steps of rows: first what all steps before (behind) sent, as a product, then row by row. */
@@ -159,21 +153,24 @@ void ar__delta_substitute(const ar_delta_room *r, const ar_runtime *rt, float *y
     }
 }
 
-void ar__delta_solve(ar_delta_room *r, const ar_runtime *rt, const ar_delta_in *in, size_t row, size_t n, size_t head) {
+void ar__delta_solve(ar_delta_room *r, const ar_runtime *rt, const ar_delta_in *in, size_t row, size_t n, size_t head, bool with_out) {
     const ar_delta *d = in->d;
     size_t width = ar__delta_width(d), values = 2 * d->key_heads * d->key_dim + head * d->value_dim, e = d->value_dim;
-    ar__delta_product(r, r->seen, e, (ar_delta_operand){r->k, d->key_dim, 1}, r->state, e, false, n, e, d->key_dim, false);
+    if (with_out)
+        ar__delta_product(r, r->out, e, (ar_delta_operand){r->q, d->key_dim, 1}, r->state, e, false, CHUNK + n, e, d->key_dim, false);
+    else
+        ar__delta_product(r, r->seen, e, (ar_delta_operand){r->k, d->key_dim, 1}, r->state, e, false, n, e, d->key_dim, false);
     for (size_t i = 0; i < n; i++) {
-        const float *v = in->x + (row + i) * width + values, *seen = r->seen + i * e;
-        for (size_t j = 0; j < e; j++) r->u[i * e + j] = r->beta[i] * (v[j] - r->from_start[i] * seen[j]);
+        float *u = r->u + i * e;
+        rt->kern.multiple(u, r->beta[i], in->x + (row + i) * width + values, e);
+        rt->kern.axpy(u, -r->beta[i] * r->from_start[i], r->seen + i * e, e);
     }
     ar__delta_substitute(r, rt, r->u, n, e, false);
 }
 
-void ar__delta_advance(ar_delta_room *r, const ar_delta *d, size_t n) {
-    size_t state = d->key_dim * d->value_dim;
-    ar__delta_weigh(r->keys, r->k, r->to_end, n, d->key_dim);
-    for (size_t i = 0; i < state; i++) r->state[i] *= r->from_start[n - 1];
+void ar__delta_advance(ar_delta_room *r, const ar_runtime *rt, const ar_delta *d, size_t n) {
+    ar__delta_weigh(rt, r->keys, r->k, 1.0f, r->to_end, n, d->key_dim);
+    rt->kern.multiple(r->state, r->from_start[n - 1], r->state, d->key_dim * d->value_dim);
     ar__delta_product(r, r->state, d->value_dim, (ar_delta_operand){r->keys, 1, d->key_dim}, r->u, d->value_dim, false, d->key_dim,
                       d->value_dim, n, true);
 }

@@ -5,22 +5,28 @@
 #include "kern/panels.h"
 #include "ops/delta.h"
 
-/* A thread's: operands of products, and matrices of chunks, each row of them one of the chunk's. */
+/* A thread's: operands of products, and matrices of chunks, each row of them one of the chunk's.  Two that stand on a line
+ * lie together, room for CHUNK rows each, so that one product serves both; rows beyond the chunk's own are zeros there. */
 typedef struct ar_delta_room {
     ar_panels panels;
     float *left, *right, *copy;
     /* Of the chunk in use: */
-    float *q, *k;             /* [CHUNK, key_dim] the vectors of the rule */
-    float *decay, *kk, *p;    /* [CHUNK, CHUNK] e^(G_i - G_j) for j <= i, zeros above; that times k_i · k_j, and times q_i · k_j */
-    float *pull;              /* [CHUNK, CHUNK] -M */
-    float *seen;              /* [CHUNK, value_dim] S^T k of the state before the chunk */
-    float *u;                 /* [CHUNK, value_dim] */
-    float *q_scale, *k_scale; /* [CHUNK] to those vectors from x */
-    float *beta, *from_start, *to_end, *slope;                     /* [CHUNK] e^(G_i), e^(G_last - G_i); of g by a */
-    float *keys;                                                   /* [CHUNK, key_dim] either of q and k, weighed row by row */
-    float *state;                                                  /* [key_dim, value_dim] */
-    float *d_state, *w, *sent, *dq, *dk, *part, *product, *states; /* backward's (delta_bwd.c) */
-    float *chunks;                                                 /* memory of those that can be in use */
+    float *q, *k;                              /* [CHUNK, key_dim] the vectors of the rule */
+    float *p, *kk;                             /* [CHUNK, CHUNK] q_i · k_j and k_i · k_j, times */
+    float *decay;                              /* e^(G_i - G_j) for j <= i, zeros above */
+    float *pull;                               /* [CHUNK, CHUNK] -M */
+    float *out, *seen;                         /* [CHUNK, value_dim] S^T q and S^T k of the state before the chunk */
+    float *u;                                  /* [CHUNK, value_dim] */
+    float *beta, *from_start, *to_end, *slope; /* [CHUNK] e^(G_i), e^(G_last - G_i); of g by a */
+    float *keys;                               /* [CHUNK, key_dim], in backward twice: vectors weighed row by row */
+    float *state;                              /* [key_dim, value_dim] */
+    /* Backward's (delta_bwd.c): */
+    float *d_state, *states;
+    float *w, *sent;           /* [CHUNK, value_dim] */
+    float *product, *d_weight; /* [CHUNK, CHUNK] */
+    float *dk, *dq;            /* [CHUNK, key_dim] */
+    float *part_w, *part_sent; /* the same */
+    float *chunks;             /* memory of those that can be in use */
     size_t chunk_floats;
 } ar_delta_room;
 
@@ -50,13 +56,15 @@ void ar__delta_product(const ar_delta_room *room, float *c, size_t ld, ar_delta_
 
 /* q, k, beta, decays, kk and p of a value head's rows [row, row + n). */
 void ar__delta_load(ar_delta_room *room, const ar_runtime *rt, const ar_delta_in *in, size_t row, size_t n, size_t head);
-/* seen and u, from room->state. */
-void ar__delta_solve(ar_delta_room *room, const ar_runtime *rt, const ar_delta_in *in, size_t row, size_t n, size_t head);
+/* seen and u, from room->state; with_out: out too. */
+void ar__delta_solve(ar_delta_room *room, const ar_runtime *rt, const ar_delta_in *in, size_t row, size_t n, size_t head, bool with_out);
 /* y := (1 - pull)^-1 y, or with its transpose; y [n, value_dim]. */
 void ar__delta_substitute(const ar_delta_room *room, const ar_runtime *rt, float *y, size_t n, size_t width, bool transposed);
 /* room->state behind the chunk. */
-void ar__delta_advance(ar_delta_room *room, const ar_delta *d, size_t n);
-/* to[i] = by[i] * from[i], rows of `width`. */
-void ar__delta_weigh(float *to, const float *from, const float *by, size_t n, size_t width);
+void ar__delta_advance(ar_delta_room *room, const ar_runtime *rt, const ar_delta *d, size_t n);
+/* to[i] = sign by[i] from[i], rows of `width`; in place is fine. */
+void ar__delta_weigh(const ar_runtime *rt, float *to, const float *from, float sign, const float *by, size_t n, size_t width);
+/* Rows n to CHUNK are zeros from now on. */
+void ar__delta_end(float *rows, size_t n, size_t width);
 
 #endif
