@@ -60,8 +60,9 @@ static void row_fwd(ar_delta_room *r, const ar_runtime *rt, float *o, const ar_d
     memset(u, 0, e * sizeof *u);
     memset(o, 0, e * sizeof *o);
     for (size_t i = 0; i < d->key_dim; i++) rt->kern.axpy(u, k_scale * k[i], s + i * e, e);
-    rt->kern.multiple(u, -beta * decay, u, e);
-    rt->kern.axpy(u, beta, v, e);
+    rt->kern.multiple(u, -decay, u, e);
+    rt->kern.axpy(u, 1.0f, v, e);
+    rt->kern.multiple(u, beta, u, e);
     for (size_t i = 0; i < d->key_dim; i++) {
         float *si = s + i * e;
         rt->kern.multiple(si, decay, si, e);

@@ -162,8 +162,9 @@ void ar__delta_solve(ar_delta_room *r, const ar_runtime *rt, const ar_delta_in *
         ar__delta_product(r, r->seen, e, (ar_delta_operand){r->k, d->key_dim, 1}, r->state, e, false, n, e, d->key_dim, false);
     for (size_t i = 0; i < n; i++) {
         float *u = r->u + i * e;
-        rt->kern.multiple(u, r->beta[i], in->x + (row + i) * width + values, e);
-        rt->kern.axpy(u, -r->beta[i] * r->from_start[i], r->seen + i * e, e);
+        memcpy(u, in->x + (row + i) * width + values, e * sizeof *u);
+        rt->kern.axpy(u, -r->from_start[i], r->seen + i * e, e);
+        rt->kern.multiple(u, r->beta[i], u, e);
     }
     ar__delta_substitute(r, rt, r->u, n, e, false);
 }
