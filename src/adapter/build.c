@@ -21,11 +21,13 @@ static ar_status check_settings(const ar_adapter_settings *s, ar_error *err) {
 /* What PEFT adapts as a parameter has no input that could be dropped. */
 static ar_status check_parameter(const ar_adapter_settings *s, const ar_module *mod, ar_error *err) {
     const char *what = s->dropout > 0 ? "dropout" : s->dora ? "DoRA" : s->lora_bias ? "lora_bias" : NULL;
+    const char *own = strrchr(mod->path, '.');
+    bool router = mod->kind != AR_MODULE_EXPERTS && own;
     if (!what) return AR_OK;
     return ar__fail(err, AR_ERR_UNSUPPORTED,
-                    "%s: not on '%s', which PEFT adapts as a parameter (target_parameters) and refuses too; leave "
-                    "%s out, or the router and the experts with --targets or --exclude",
-                    what, mod->path, what);
+                    "%s: not on '%s', which PEFT adapts as a parameter (target_parameters) and refuses too; leave %s out, or router and "
+                    "experts: --exclude %s%sgate_up_proj,down_proj",
+                    what, mod->path, what, router ? own + 1 : "", router ? "," : "");
 }
 
 /* One pair for each expert. */

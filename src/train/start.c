@@ -114,8 +114,9 @@ static ar_status start_one(ar_learner *l, size_t i, tally *t, ar_error *err) {
     source x = {m->base, ar__base_find(m->base, m->modules[module].path), pissa ? NULL : &quantised, p->site};
     if (!pissa && noise <= 0.0) return AR_OK; /* kept its type */
     if (ar__pair_in_stack(p))
-        return ar__fail(err, AR_ERR_UNSUPPORTED, "init %s: '%s': not on the experts of a layer; leave them out with --exclude or --targets",
-                        l->o.course.init, p->site);
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "init %s: '%s': not on the experts of a layer; leave them out: --exclude gate_up_proj,down_proj", l->o.course.init,
+                        p->site);
     ar_low_rank best;
     ar_status s = check_site(l, p, &x, rule.rank, err);
     if (s) return s;
