@@ -99,10 +99,29 @@ static bool add_target(ar_strings *list, const ar_pair *p) {
     return ok;
 }
 
+/* Of transformers 4: a pair for each linear of each expert, which PEFT adapts in stacks since. */
+static ar_status refuse_single_experts(const ar_adapter *from, const ar_train_options *o, ar_error *err) {
+    for (size_t i = 0; i < from->pair_count; i++) {
+        const char *site = from->pair[i].site, *at = strstr(site, ".experts."), *number = at ? at + 9 : "";
+        size_t digits = strspn(number, "0123456789");
+        if (from->pair[i].experts || !digits || number[digits] != '.') continue;
+        return ar__fail(
+            err, AR_ERR_UNSUPPORTED,
+            "%s: has a pair on one expert, '%s', as transformers 4 trained them; experts train in stacks, as PEFT has them since: "
+            "merge it (alphar merge) and train on the result",
+            o->course.init_adapter, site);
+    }
+    return AR_OK;
+}
+
 ar_status ar__init_adapter_settings(ar_adapter_settings *s, const ar_train_options *o, bool own_strengths, ar_error *err) {
     ar_adapter *from = NULL;
     ar_status st = open_source(&from, &o->course, NULL, err);
-    if (st) return st;
+    if (!st) st = refuse_single_experts(from, o, err);
+    if (st) {
+        ar_adapter_free(from);
+        return st;
+    }
     bool ok = true;
     if (!o->learner.targets) { /* exact paths, which are sites whatever the layers */
         free(s->targets.regex);
