@@ -114,6 +114,7 @@ static void keep_type(ar_pair *to, const ar_pair *from, ar_factor f) {
 static ar_status add_expert(const restacker *r, const stack *st, int e) {
     const ar_pair *of[2] = {find(r, st, e, st->part), st->part == GATE ? find(r, st, e, UP) : NULL}, *one = of[0] ? of[0] : of[1];
     bool beside = of[0] && of[1] && !st->shared;
+    if (!one) return unlike(st->first, r->err);
     ar_buf site = {0};
     ar__buf_printf(&site, "%.*s.%s[%d]", (int)st->path, st->first->site, st->part == DOWN ? "down_proj" : "gate_up_proj", e);
     ar_pair_shape shape = {.site = site.data, .n_in = one->n_in, .n_out = one->n_out * (st->part == DOWN ? 1 : 2), .expert = e};

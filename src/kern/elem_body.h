@@ -79,14 +79,14 @@ static void axpy(float *restrict y, float a, const float *restrict x, size_t n) 
 
 /* y may be x. */
 static void multiple(float *y, float a, const float *x, size_t n) {
-#pragma GCC ivdep
+#pragma omp simd
     for (size_t i = 0; i < n; i++) y[i] = a * x[i];
 }
 
 static void four_taps(float *restrict y, const float *restrict a, const float *restrict b, const float *restrict c, const float *restrict d,
                       const float *const *w, size_t n) {
     const float *wa = w[0], *wb = w[1], *wc = w[2], *wd = w[3];
-#pragma GCC ivdep
+#pragma omp simd
     for (size_t i = 0; i < n; i++) y[i] = ((wa[i] * a[i] + wb[i] * b[i]) + wc[i] * c[i]) + wd[i] * d[i];
 }
 

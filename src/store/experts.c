@@ -25,7 +25,7 @@ static ar_status add(planner *p, ar_buf *name, ar_dtype to, int dims, int64_t fr
     ar_expert_weight *x = ar__alloc((size_t)count * parts, sizeof *x);
     ar_status s = x && !name->failed ? AR_OK : ar__fail_memory(p->err, st->o->model);
     for (int64_t e = from; !s && e < from + count; e++)
-        for (int part = first; !s && part <= (int)last; part++) {
+        for (int part = (int)first; !s && part <= (int)last; part++) {
             s = ar__base_find_expert(&x[n], st->base, &st->arch, p->layer, e, (ar_expert_part)part, p->err);
             if (!s && !x[n].w)
                 s = ar__fail(p->err, AR_ERR_MISMATCH, "%s: layer %lld has no weight for expert %lld of %lld", st->o->model,
