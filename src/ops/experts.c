@@ -30,6 +30,6 @@ ar_rows ar__routes_rows(const ar_routes *routes, size_t expert, const ar_rows *r
     own.count = routes->first[expert + 1] - routes->first[expert];
     own.start = routes->start + expert * (rows->samples + 1);
     own.position = routes->position + routes->first[expert];
-    own.some = rows->decoding && rows->count == rows->samples;
+    own.decoding = own.some = rows->decoding && rows->count == rows->samples; /* an expert's rows of a prompt may be as many as samples */
     return own;
 }
