@@ -38,6 +38,9 @@ typedef struct ar_rope_config {
 
 enum { AR_MAX_EOS = 8, AR_ROPES = 2 };
 
+/* By what a layer mixes its rows. */
+typedef enum ar_mixer { AR_MIX_ATTENTION, AR_MIX_DELTA, AR_MIX_CONV } ar_mixer;
+
 /* Of layers that mix by the delta rule (ops/delta.h); taps: of their convolution. */
 typedef struct ar_delta_sizes {
     int64_t key_heads, value_heads, key_dim, value_dim, taps;
@@ -72,9 +75,11 @@ typedef struct ar_arch {
     int64_t window;               /* 0: none */
     uint8_t *windowed, *unturned; /* per layer: has the window; has no rotary embedding; owned */
     uint8_t *dense;               /* per layer: its MLP is no experts; NULL: all are dense; owned */
-    uint8_t *recurrent;           /* per layer: mixes by the delta rule, not by attention; owned */
+    uint8_t *mixer;               /* per layer: an ar_mixer; owned */
     ar_delta_sizes delta;
-    bool gated; /* q's linear gives q and a gate of each head, by whose sigmoid what attention gives is multiplied */
+    int64_t conv_taps; /* of layers that mix by a short convolution, of dim columns, */
+    bool conv_bias;    /* whose linears and convolution have biases */
+    bool gated;        /* q's linear gives q and a gate of each head, by whose sigmoid what attention gives is multiplied */
     /* factors of the embedding's output, of what a sublayer adds to the residual stream, of q · k, of the logits */
     double embed_scale, residual_scale, attention_scale, logit_scale;
     double score_cap, logit_cap; /* of attention's scores, of the logits; 0: none */
@@ -138,13 +143,20 @@ void ar__modules_free(ar_module *m, size_t count);
 ar_status ar__arch_targets(ar_module **out, int *count, const ar_module *modules, const ar_arch *a, bool apart, ar_error *err);
 void ar__targets_free(ar_module *m, int count);
 
-/* What a layer that mixes by the delta rule has beside its modules, under AR_DELTA_PATH (arch/names.h); frozen in every training. */
-typedef enum ar_delta_part { AR_DELTA_CONV, AR_DELTA_RATE, AR_DELTA_SHIFT, AR_DELTA_PARTS } ar_delta_part;
-typedef struct ar_delta_tensor {
-    const char *module, *suffix; /* "conv1d", ".weight"; "A_log", "" */
-    int64_t rows, cols;          /* the convolution is stored as [rows, 1, cols]; others are vectors */
-} ar_delta_tensor;
-ar_delta_tensor ar__delta_tensor(const ar_arch *a, ar_delta_part part);
+/* What a layer's mixer has beside its modules, under AR_MIXER_PATH (arch/names.h); frozen in every training. */
+typedef enum ar_mixer_part {
+    AR_PART_KERNEL, /* of the convolution */
+    AR_PART_RATE,   /* of the delta rule, */
+    AR_PART_SHIFT,
+    AR_PART_BIAS = AR_PART_RATE, /* or of the convolution */
+    AR_MIXER_PARTS = 3           /* at most */
+} ar_mixer_part;
+typedef struct ar_mixer_tensor {
+    const char *module, *suffix; /* "linear_attn.conv1d", ".weight"; "linear_attn.A_log", "" */
+    int64_t rows, cols;          /* the kernel is stored as [rows, 1, cols]; others are vectors */
+} ar_mixer_tensor;
+int ar__mixer_tensor_count(const ar_arch *a, int64_t layer);
+ar_mixer_tensor ar__mixer_tensor(const ar_arch *a, int64_t layer, int part);
 
 /* Which part of config.json's rotary embedding is read. */
 typedef struct ar_rope_source {

@@ -151,6 +151,18 @@ const ar_field ar__fields_delta[] = {
     OTHER("attn_output_gate", AR_FIELD_BOOL, output_gate),
     END};
 
+/* Its MLP is as wide as block_ff_dim says before intermediate_size, or about two thirds of that. */
+const ar_field ar__fields_lfm2[] = {
+    NUMBER("conv_L_cache", AR_FIELD_WHOLE, conv_taps, 1, AR_CONV_TAPS),
+    OTHER("conv_bias", AR_FIELD_BOOL, conv_bias),
+    OTHER("block_auto_adjust_ff_dim", AR_FIELD_BOOL, two_thirds_ff),
+    NUMBER("block_multiple_of", AR_FIELD_WHOLE, ff_multiple, 1, MAX_DIM),
+    NULLABLE("block_ffn_dim_multiplier", AR_FIELD_REAL, ff_multiplier, 1e-3, 1e3),
+    NUMBER("block_ff_dim", AR_FIELD_WHOLE, block_ff, 1, MAX_DIM),
+    OTHER("tie_embedding", AR_FIELD_BOOL, tie_embedding),
+    OTHER("full_attn_idxs", AR_FIELD_LIST, full_layers), /* where there are no layer_types */
+    END};
+
 const ar_field ar__fields_gemma4[] = {
     ELSEWHERE("rope_parameters", AR_FIELD_OBJECT, 0, 0),
     NUMBER("hidden_size_per_layer_input", AR_FIELD_WHOLE, ple_dim, 0, MAX_DIM),
@@ -188,17 +200,47 @@ static const char *const foreign[] = {"hidden_dropout_prob", "neftune_noise_alph
                                       "output_router_logits", "use_qk_norm", "add_cross_attention", "logits_soft_cap", "num_nextn_predict_layers"};
 /* clang-format on */
 
-static const ar_field *const all_groups[] = {
-    ar__fields_decoder,      ar__fields_rope,         ar__fields_window,     ar__fields_attention_bias,
-    ar__fields_mlp_bias,     ar__fields_multipliers,  ar__fields_no_rope,    ar__fields_out_bias,
-    ar__fields_all_bias,     ar__fields_act,          ar__fields_activation, ar__fields_sliding,
-    ar__fields_pattern,      ar__fields_query_scalar, ar__fields_score_cap,  ar__fields_logit_cap,
-    ar__fields_local_theta,  ar__fields_dropouts,     ar__fields_rms,        ar__fields_layer_norm,
-    ar__fields_norm_epsilon, ar__fields_norm_eps,     ar__fields_gpt2,       ar__fields_gpt_neox,
-    ar__fields_qk_norm,      ar__fields_parallel,     ar__fields_qkv_bias,   ar__fields_hidden_dropout,
-    ar__fields_starcoder2,   ar__fields_logit_scale,  ar__fields_gemma4,     ar__fields_experts,
-    ar__fields_expert_ff,    ar__fields_renormalised, ar__fields_some_dense, ar__fields_shared,
-    ar__fields_jitter,       ar__fields_clip_qkv,     ar__fields_delta,      NULL};
+static const ar_field *const all_groups[] = {ar__fields_decoder,
+                                             ar__fields_rope,
+                                             ar__fields_window,
+                                             ar__fields_attention_bias,
+                                             ar__fields_mlp_bias,
+                                             ar__fields_multipliers,
+                                             ar__fields_no_rope,
+                                             ar__fields_out_bias,
+                                             ar__fields_all_bias,
+                                             ar__fields_act,
+                                             ar__fields_activation,
+                                             ar__fields_sliding,
+                                             ar__fields_pattern,
+                                             ar__fields_query_scalar,
+                                             ar__fields_score_cap,
+                                             ar__fields_logit_cap,
+                                             ar__fields_local_theta,
+                                             ar__fields_dropouts,
+                                             ar__fields_rms,
+                                             ar__fields_layer_norm,
+                                             ar__fields_norm_epsilon,
+                                             ar__fields_norm_eps,
+                                             ar__fields_gpt2,
+                                             ar__fields_gpt_neox,
+                                             ar__fields_qk_norm,
+                                             ar__fields_parallel,
+                                             ar__fields_qkv_bias,
+                                             ar__fields_hidden_dropout,
+                                             ar__fields_starcoder2,
+                                             ar__fields_logit_scale,
+                                             ar__fields_gemma4,
+                                             ar__fields_experts,
+                                             ar__fields_expert_ff,
+                                             ar__fields_renormalised,
+                                             ar__fields_some_dense,
+                                             ar__fields_shared,
+                                             ar__fields_jitter,
+                                             ar__fields_clip_qkv,
+                                             ar__fields_delta,
+                                             ar__fields_lfm2,
+                                             NULL};
 
 /* Without effect on the forward pass of any family, whatever they hold. */
 static const char *const harmless_fields[] = {

@@ -30,6 +30,11 @@ typedef struct ar_config {
     double score_cap, logit_cap, logit_scale, clip_qkv;
     int64_t delta_taps, delta_key_dim, delta_value_dim, delta_key_heads, delta_value_heads, attention_every; /* delta: linear attention's */
     bool output_gate;
+    int64_t conv_taps, ff_multiple,
+        block_ff; /* block_ff 0: ff; ff_multiple: of two thirds of it, times ff_multiplier; that 0: these alone */
+    double ff_multiplier;
+    bool conv_bias, two_thirds_ff, tie_embedding; /* tie_embedding counts before tied where it is there */
+    const json_t *full_layers;
     bool tied, attention_bias, out_bias, mlp_bias, all_bias, use_window;  /* all_bias: of every linear */
     bool qkv_bias, qk_norm, parallel, scaled, layer_scaled, renormalised; /* scaled: attention's scores, by 1 / sqrt(head_dim) */
     const char *act, *bidirectional;
@@ -68,7 +73,7 @@ extern const ar_field ar__fields_decoder[], ar__fields_rope[], ar__fields_window
     ar__fields_norm_eps[], ar__fields_gpt2[], ar__fields_gpt_neox[], ar__fields_qk_norm[], ar__fields_parallel[], ar__fields_qkv_bias[],
     ar__fields_hidden_dropout[], ar__fields_starcoder2[], ar__fields_logit_scale[], ar__fields_experts[], ar__fields_expert_ff[],
     ar__fields_renormalised[], ar__fields_some_dense[], ar__fields_shared[], ar__fields_jitter[], ar__fields_clip_qkv[],
-    ar__fields_window_or_0[], ar__fields_gemma4[], ar__fields_delta[];
+    ar__fields_window_or_0[], ar__fields_gemma4[], ar__fields_delta[], ar__fields_lfm2[];
 
 enum { AR_FIELD_GROUPS = 12, AR_FIELD_SILENT = 16 };
 

@@ -395,6 +395,22 @@ static const ar_family families[] = {
      .partial = true,
      .delta = true,
      .eos = -1},
+    {.name = "lfm2", /* some layers mix by a gated short convolution; q and k normed by head */
+     .fields = {{ar__fields_decoder, ar__fields_norm_eps, ar__fields_rope, ar__fields_lfm2},
+                {"hidden_act", "block_dim", "block_mlp_init_scale", "block_norm_eps", "block_out_init_scale", "block_use_swiglu",
+                 "block_use_xavier_init", "conv_dim", "conv_dim_out", "conv_use_xavier_init", "num_heads", "theta", "use_pos_enc"}},
+     .initial = {.ff = 12288,
+                 .kv_heads = 8,
+                 .max_positions = 128000,
+                 .bos = 1,
+                 .tied = true,
+                 .conv_taps = 3,
+                 .ff_multiple = 256,
+                 .ff_multiplier = 1,
+                 .two_thirds_ff = true,
+                 USUAL(1e6, 1e-5)},
+     .short_conv = true,
+     .eos = 2},
 };
 
 enum { FAMILIES = sizeof families / sizeof *families };

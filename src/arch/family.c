@@ -115,13 +115,29 @@ typedef struct reader {
     ar_error *err;
 } reader;
 
+/* lfm2's rule, in doubles as its code has it. */
+static ar_status take_width(ar_arch *a, const reader *r) {
+    const ar_config *c = &r->c;
+    int64_t ff = c->block_ff ? c->block_ff : c->ff ? c->ff : 4 * c->dim;
+    a->ff = ff;
+    if (!c->two_thirds_ff) return AR_OK;
+    ff = (int64_t)(2.0 * (double)ff / 3.0);
+    if (c->ff_multiplier != 0.0) {
+        ff = (int64_t)(c->ff_multiplier * (double)ff);
+        ff = (ff + c->ff_multiple - 1) / c->ff_multiple * c->ff_multiple;
+    }
+    a->ff = ff;
+    if (ff >= 1 && ff <= 1 << 22) return AR_OK;
+    return ar__fail(r->err, AR_ERR_VALUE, "%s: intermediate_size as adjusted by block_auto_adjust_ff_dim is %lld, wanted 1 to %d", r->place,
+                    (long long)ff, 1 << 22);
+}
+
 static ar_status take_sizes(ar_arch *a, const reader *r) {
     const ar_config *c = &r->c;
     /* null is not silence: it has always meant one key/value head a head */
     bool null = json_is_null(json_object_get(r->config, "num_key_value_heads"));
     a->vocab = c->vocab;
     a->dim = c->dim;
-    a->ff = c->ff ? c->ff : 4 * c->dim;
     a->layers = c->layers;
     a->heads = c->heads;
     a->max_positions = c->max_positions;
@@ -135,7 +151,7 @@ static ar_status take_sizes(ar_arch *a, const reader *r) {
                         (long long)a->heads, (long long)a->kv_heads);
     if (a->head_dim < 2 || a->head_dim % 2)
         return ar__fail(r->err, AR_ERR_VALUE, "%s: head size %lld, wanted an even number", r->place, (long long)a->head_dim);
-    return AR_OK;
+    return take_width(a, r);
 }
 
 static ar_status take_activation(ar_arch *a, const reader *r) {
@@ -161,7 +177,7 @@ static ar_status take_flags(ar_arch *a, const reader *r) {
                      r->place, fmax(c->residual_dropout, c->embed_dropout));
     a->norm_eps = (float)c->norm_eps;
     a->norm_offset = r->family->norm_plus_one ? 1.0f : 0.0f;
-    a->tied = c->tied;
+    a->tied = ar__fields_have(&r->family->fields, "tie_embedding") && ar__json_has(r->config, "tie_embedding") ? c->tie_embedding : c->tied;
     bool all = c->all_bias || r->family->bias_all;
     a->bias_qkv = r->family->bias_qkv || c->attention_bias || c->qkv_bias || all;
     a->bias_o = (r->family->out_bias ? c->out_bias : c->attention_bias) || all;
@@ -243,17 +259,18 @@ static ar_status take_turns(ar_arch *a, const reader *r) {
 /* A list counts before every rule, also for mistral, which transformers then opens as ministral. */
 static ar_status read_layer_types(ar_arch *a, const reader *r) {
     const json_t *types = r->c.layer_types;
+    const char *other = r->family->delta ? "linear_attention" : r->family->short_conv ? "conv" : NULL; /* what mixes otherwise */
     if (!types) return AR_OK;
     if ((int64_t)json_array_size(types) != a->layers)
         return ar__fail(r->err, AR_ERR_MISMATCH, "%s: layer_types names %zu layers, num_hidden_layers is %lld", r->place,
                         json_array_size(types), (long long)a->layers);
     for (size_t i = 0; i < json_array_size(types); i++) {
         const char *t = json_string_value(json_array_get(types, i));
-        if (r->family->delta && t && !strcmp(t, "linear_attention")) continue; /* take_mixers reads it */
+        if (other && t && !strcmp(t, other)) continue; /* take_mixers reads it */
         bool slides = t && !strcmp(t, "sliding_attention"), full = t && (!strcmp(t, "full_attention") || !strcmp(t, "attention"));
         if (!slides && !full)
             return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: layer_types[%zu] is '%s', wanted full_attention or %s", r->place, i,
-                            t ? t : "no string", r->family->delta ? "linear_attention" : "sliding_attention");
+                            t ? t : "no string", other ? other : "sliding_attention");
         if (slides && !a->window)
             return ar__fail(r->err, AR_ERR_UNSUPPORTED,
                             "%s: layer_types[%zu] is sliding_attention, but there is no window: the %s family %s; write full_attention if "
@@ -340,12 +357,8 @@ static ar_status take_window(ar_arch *a, const reader *r) {
     return s;
 }
 
-/* 1 for each layer that mixes by the delta rule. */
-static ar_status take_mixers(ar_arch *a, const reader *r) {
+static ar_status take_delta(ar_arch *a, const reader *r) {
     const ar_config *c = &r->c;
-    a->recurrent = ar__alloc((size_t)a->layers, 1);
-    if (!a->recurrent) return ar__fail_memory(r->err, "layer list");
-    if (!r->family->delta) return AR_OK;
     if (!c->output_gate)
         return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: attn_output_gate is false, but attention of the %s family is gated", r->place,
                         r->family->name);
@@ -359,9 +372,36 @@ static ar_status take_mixers(ar_arch *a, const reader *r) {
     a->delta = (ar_delta_sizes){c->delta_key_heads, c->delta_value_heads, c->delta_key_dim, c->delta_value_dim, c->delta_taps};
     for (int64_t l = 0; l < a->layers; l++) {
         const char *type = json_string_value(json_array_get(c->layer_types, (size_t)l));
-        a->recurrent[l] = c->layer_types ? !strcmp(type, "linear_attention") : (l + 1) % c->attention_every != 0;
+        bool delta = c->layer_types ? !strcmp(type, "linear_attention") : (l + 1) % c->attention_every != 0;
+        a->mixer[l] = delta ? AR_MIX_DELTA : AR_MIX_ATTENTION;
     }
     return AR_OK;
+}
+
+/* Without layer_types a list says which layers have attention; without either all have. */
+static ar_status take_conv(ar_arch *a, const reader *r) {
+    const ar_config *c = &r->c;
+    a->conv_taps = c->conv_taps;
+    a->conv_bias = c->conv_bias;
+    for (int64_t l = 0; l < a->layers; l++) {
+        const char *type = json_string_value(json_array_get(c->layer_types, (size_t)l));
+        bool conv = c->layer_types ? !strcmp(type, "conv") : c->full_layers != NULL;
+        a->mixer[l] = conv ? AR_MIX_CONV : AR_MIX_ATTENTION;
+    }
+    for (size_t i = 0; !c->layer_types && i < json_array_size(c->full_layers); i++) {
+        int64_t layer;
+        if (!ar__json_as_int(&layer, json_array_get(c->full_layers, i)) || layer < 0 || layer >= a->layers)
+            return ar__fail(r->err, AR_ERR_VALUE, "%s: full_attn_idxs[%zu] is no layer, wanted a number from 0 to %lld", r->place, i,
+                            (long long)a->layers - 1);
+        a->mixer[layer] = AR_MIX_ATTENTION;
+    }
+    return AR_OK;
+}
+
+static ar_status take_mixers(ar_arch *a, const reader *r) {
+    a->mixer = ar__alloc((size_t)a->layers, 1); /* all attention */
+    if (!a->mixer) return ar__fail_memory(r->err, "layer list");
+    return r->family->delta ? take_delta(a, r) : r->family->short_conv ? take_conv(a, r) : AR_OK;
 }
 
 /* What a rotary embedding asks for and the family does not do. */
@@ -466,6 +506,6 @@ void ar__arch_release(ar_arch *a) {
     free(a->windowed);
     free(a->unturned);
     free(a->dense);
-    free(a->recurrent);
+    free(a->mixer);
     *a = (ar_arch){0};
 }

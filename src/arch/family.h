@@ -38,6 +38,7 @@ typedef struct ar_family {
     bool qk_turned, xielu;
     bool route_of_all;         /* experts' weights are shares of all, unless norm_topk_prob says otherwise */
     bool delta;                /* layers but each so many-th mix by the delta rule; the others' attention is gated */
+    bool short_conv;           /* layers that layer_types (or full_attn_idxs) says mix by a short convolution */
     bool partial;              /* a head may be turned in part */
     bool long_rope;            /* scaled by longrope or not at all, with an original_max_position_embeddings of its own */
     bool types_unread;         /* its code knows no layer_types */

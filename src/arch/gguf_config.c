@@ -76,16 +76,21 @@ static ar_status bad_value(const reader *r, const ar_gguf_kv *kv, const char *wa
     return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: '%s': found %s, wanted %s", r->path, kv->key, ar__gguf_type_name(kv), wanted);
 }
 
-/* The number of a key; of a list, one for each layer, that which all have. */
+/* The number of a key; of a list, one for each layer, that which all have.  Layers of other mixers have no key/value heads. */
 static ar_status read_number(double *out, const reader *r, const ar_gguf_kv *kv) {
+    const char *end = strstr(kv->key, ".attention.head_count_kv");
+    bool skips = r->family->short_conv && end && kv->is_array, first = true;
+    if (skips) *out = 1.0; /* where none has any */
     for (size_t i = 0; i < kv->count; i++) {
         double x;
         if (!ar__gguf_double_at(&x, kv, i)) return bad_value(r, kv, "a number");
         if (!isfinite(x)) return ar__fail(r->err, AR_ERR_VALUE, "%s: '%s' is %g, wanted a finite number", r->path, kv->key, x);
-        if (i > 0 && x != *out)
+        if (skips && x == 0.0) continue;
+        if (!first && x != *out)
             return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: '%s' differs from layer to layer, which no family that runs does", r->path,
                             kv->key);
         *out = x;
+        first = false;
     }
     return kv->count ? AR_OK : bad_value(r, kv, "a number");
 }
@@ -105,7 +110,7 @@ static json_t *number_of(const ar_gguf_kv *kv, double x) {
     int64_t whole;
     bool flag;
     if (!kv->is_array && ar__gguf_bool_at(&flag, kv, 0)) return json_boolean(flag);
-    if (ar__gguf_int_at(&whole, kv, 0)) return json_integer(whole);
+    if (ar__gguf_int_at(&whole, kv, 0)) return json_integer((json_int_t)x); /* of a list not always the first */
     for (int digits = 6; kv->type == AR_GGUF_F32 && digits < 10; digits++) {
         char text[32];
         snprintf(text, sizeof text, "%.*g", digits, x);
@@ -123,6 +128,7 @@ static ar_status put_key(const reader *r, const char *key, const char *const *fi
     double x = 0;
     bool flag;
     if (!kv || (kv->is_array && ar__gguf_is_layered(r->family))) return AR_OK; /* gguf_layers.c */
+    if (ar__gguf_is_of_other_norms(key, r->family->layer_norm)) return AR_OK;
     bool is_flag = !kv->is_array && ar__gguf_bool_at(&flag, kv, 0);
     ar_status s = is_flag ? AR_OK : read_number(&x, r, kv);
     if (s) return s;
@@ -424,6 +430,7 @@ static ar_status build(reader *r) {
     if (!s) s = put_windows(r);
     if (!s) s = put_query_scalar(r, head);
     if (!s) s = put_experts(r);
+    if (!s && r->family->short_conv) s = ar__gguf_put_mixers(r->config, r->files, r->architecture, r->err);
     return s ? s : put_tokens(r);
 }
 

@@ -200,6 +200,25 @@ ar_status ar__gguf_put_layers(json_t *config, const ar_tensors *files, const cha
     return s;
 }
 
+ar_status ar__gguf_put_mixers(json_t *config, const ar_tensors *files, const char *architecture, ar_error *err) {
+    reader r = {.g = ar__tensors_gguf(files),
+                .config = config,
+                .architecture = architecture,
+                .path = ar__tensors_path(files, 0),
+                .layers = json_integer_value(json_object_get(config, "num_hidden_layers")),
+                .err = err};
+    const ar_gguf_kv *kv = find(&r, "attention.head_count_kv");
+    ar_status s = put(&r, config, "block_auto_adjust_ff_dim", json_false());
+    json_t *types = s || !kv || !kv->is_array ? NULL : json_array();
+    if (!types) return s; /* all have attention */
+    s = put(&r, config, "layer_types", types);
+    for (int64_t l = 0, n; !s && l < r.layers; l++)
+        if (!(s = whole_of(&n, &r, "attention.head_count_kv", l)) &&
+            json_array_append_new(types, json_string(n ? "full_attention" : "conv")))
+            s = ar__fail_memory(err, r.path);
+    return s;
+}
+
 /* ---- writing ---------------------------------------------------------------------------------------------------------------- */
 
 /* A whole number, "gemma4.rope.dimension_count", or a list over the layers. */
@@ -245,6 +264,12 @@ ar_status ar__gguf_write_layers(ar_gguf_writer *w, const ar_arch *a, ar_error *e
     if (!s && a->shared_wide && a->kv_shared) s = write_list(w, a, "feed_forward_length", ar__arch_ff, err);
     if (!s) s = write_real(w, a, "rope.freq_base", a->rope[0].theta, err);
     return s ? s : write_real(w, a, "rope.freq_base_swa", a->rope[1].theta, err);
+}
+
+static int64_t kv_heads_or_none(const ar_arch *a, int64_t layer) { return a->mixer[layer] == AR_MIX_ATTENTION ? a->kv_heads : 0; }
+
+ar_status ar__gguf_write_mixers(ar_gguf_writer *w, const ar_arch *a, ar_error *err) {
+    return write_list(w, a, "attention.head_count_kv", kv_heads_or_none, err);
 }
 
 void ar__gguf_proportional(float *factors, const ar_arch *a) {

@@ -6,6 +6,9 @@
  *     feed_forward_length, attention.head_count_kv                      a number, or a list over the layers
  *     attention.sliding_window_pattern                                  a list: true has the window
  *
+ * Of an architecture with short convolutions attention.head_count_kv is 0 for the layers that have one in place of attention, and
+ * feed_forward_length is what the rule of config.json made.
+ *
  * Whether values are keys is not said: then layers without the window have no attn_v.  How much of their heads turns is a tensor,
  * rope_freqs: a frequency that is divided by 1e30 is none. */
 #ifndef AR_ARCH_GGUF_LAYERS_H
@@ -20,6 +23,9 @@ bool ar__gguf_is_layered(const ar_family *f);
 ar_status ar__gguf_put_layers(json_t *config, const ar_tensors *files, const char *architecture, ar_error *err);
 /* And the keys of a record. */
 ar_status ar__gguf_write_layers(ar_gguf_writer *w, const ar_arch *a, ar_error *err);
+/* Which layers have a short convolution in place of attention: to config, and of a record. */
+ar_status ar__gguf_put_mixers(json_t *config, const ar_tensors *files, const char *architecture, ar_error *err);
+ar_status ar__gguf_write_mixers(ar_gguf_writer *w, const ar_arch *a, ar_error *err);
 /* rope_freqs of proportional rotary embeddings. */
 void ar__gguf_proportional(float *factors, const ar_arch *a);
 

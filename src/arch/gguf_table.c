@@ -1,6 +1,7 @@
 #include "arch/gguf_table.h"
 
 #include <stddef.h>
+#include <string.h>
 
 const ar_gguf_field ar__gguf_fields[] = {
     {"context_length", {"max_position_embeddings", "n_positions"}},
@@ -10,7 +11,7 @@ const ar_gguf_field ar__gguf_fields[] = {
     {"attention.head_count", {"num_attention_heads", "n_head"}},
     {"attention.head_count_kv", {"num_key_value_heads"}},
     {"attention.key_length", {"head_dim"}},
-    {"attention.layer_norm_rms_epsilon", {"rms_norm_eps"}},
+    {"attention.layer_norm_rms_epsilon", {"rms_norm_eps", "norm_eps"}},
     {"attention.layer_norm_epsilon", {"layer_norm_eps", "norm_epsilon", "norm_eps", "layer_norm_epsilon"}},
     {"attention.sliding_window", {"sliding_window"}},
     {"attention.scale", {"attention_multiplier"}},
@@ -24,6 +25,7 @@ const ar_gguf_field ar__gguf_fields[] = {
     {"use_parallel_residual", {"use_parallel_residual"}},
     {"attention.shared_kv_layers", {"num_kv_shared_layers"}},
     {"embedding_length_per_layer_input", {"hidden_size_per_layer_input"}},
+    {"shortconv.l_cache", {"conv_L_cache"}},
     {"expert_count", {"num_local_experts"}},
     {"expert_used_count", {"num_experts_per_tok"}},
     {"expert_feed_forward_length", {"moe_intermediate_size"}},
@@ -39,3 +41,7 @@ const ar_gguf_field ar__gguf_yarn[] = {
     {"attention.temperature_scale", {"llama_4_scaling_beta"}},
     {NULL, {NULL}},
 };
+
+bool ar__gguf_is_of_other_norms(const char *key, bool layer_norm) {
+    return !strcmp(key, layer_norm ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon");
+}

@@ -2,6 +2,8 @@
 #ifndef AR_ARCH_GGUF_TABLE_H
 #define AR_ARCH_GGUF_TABLE_H
 
+#include <stdbool.h>
+
 enum { AR_GGUF_FIELDS = 5 };
 
 /* ARCHITECTURE.key: the first of its fields that the family reads. */
@@ -10,6 +12,8 @@ typedef struct ar_gguf_field {
 } ar_gguf_field;
 
 extern const ar_gguf_field ar__gguf_fields[]; /* ends with key NULL */
+/* Whether it is the epsilon of the norms that the family has not: in config.json both kinds may have one name. */
+bool ar__gguf_is_of_other_norms(const char *key, bool layer_norm);
 /* The same of a rope block of kind yarn; one field each. */
 extern const ar_gguf_field ar__gguf_yarn[];
 

@@ -58,7 +58,7 @@ static int place_of(const ar_field *f) { return !strcmp(f->key, "rope_theta") ? 
 static ar_status put_field(writer *r, const ar_gguf_field *row) {
     const ar_field *f = NULL;
     for (int i = 0; !f && i < AR_GGUF_FIELDS && row->field[i]; i++) f = field_of(r, row->field[i]);
-    if (!f || place_of(f) < 0) return AR_OK;
+    if (!f || place_of(f) < 0 || ar__gguf_is_of_other_norms(row->key, r->family->layer_norm)) return AR_OK;
     const char *at = (const char *)&r->c + place_of(f);
     int64_t whole;
     double real;
@@ -135,6 +135,7 @@ static ar_status put_all(writer *r) {
     if (!s && r->a->ropes > 1 && !field_of(r, "rope_local_base_freq")) s = put_real(r, "rope.freq_base_swa", r->a->rope[1].theta);
     if (!s) s = put_windows(r);
     if (!s) s = put_rope(r);
+    if (!s && r->family->short_conv) s = ar__gguf_write_mixers(r->w, r->a, r->err);
     return s || !ar__gguf_is_layered(r->family) ? s : ar__gguf_write_layers(r->w, r->a, r->err);
 }
 

@@ -27,12 +27,15 @@ int64_t ar__arch_kv_layer(const ar_arch *a, int64_t layer) {
     return from;
 }
 
+static ar_mixer mixer_of(ar_slot slot) {
+    return slot < AR_SLOT_DELTA_NORM ? AR_MIX_ATTENTION : slot <= AR_SLOT_DELTA_A ? AR_MIX_DELTA : AR_MIX_CONV;
+}
+
 bool ar__arch_layer_has(const ar_arch *a, int64_t layer, ar_slot slot) {
     bool of_kv = slot == AR_SLOT_K || slot == AR_SLOT_V || slot == AR_SLOT_K_NORM;
     bool dense = slot >= AR_SLOT_GATE_UP && slot <= AR_SLOT_DOWN, sparse = slot >= AR_SLOT_ROUTER && slot <= AR_SLOT_SHARED_MIX;
-    bool mixer = slot <= AR_SLOT_DELTA_A, delta = slot >= AR_SLOT_DELTA_NORM;
     if (!ar__arch_has(a, slot) || (of_kv && shares(a, layer))) return false;
-    if (mixer && delta != (a->recurrent[layer] != 0)) return false;
+    if (slot <= AR_SLOT_CONV_OUT && mixer_of(slot) != (ar_mixer)a->mixer[layer]) return false;
     if ((dense || sparse) && dense != ar__layer_is_dense(a, layer)) return false;
     if (sparse && slot != AR_SLOT_ROUTER && !a->shared_ff) return false;
     return slot != AR_SLOT_V || !a->full_k_is_v || a->windowed[layer];

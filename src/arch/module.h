@@ -29,6 +29,8 @@ typedef enum ar_slot {
     AR_SLOT_DELTA_Z, /* that norm's gate, */
     AR_SLOT_DELTA_B, /* and the rule's own: how much a row writes, */
     AR_SLOT_DELTA_A, /* and how much is forgotten */
+    AR_SLOT_CONV_IN, /* of a layer that mixes by a short convolution, in place of those: what goes through and its two gates, as one, */
+    AR_SLOT_CONV_OUT,
     AR_SLOT_GATE_UP,
     AR_SLOT_GATE,
     AR_SLOT_UP,
@@ -51,8 +53,9 @@ typedef enum ar_slot {
     AR_SLOT_PLE_TABLE,
     AR_SLOT_PLE_MIX,
     AR_SLOT_PLE_MIX_NORM,
-    /* Of a layer, but no module: the factor of its output, a tensor of one number. */
-    AR_SLOT_SCALAR
+    /* Of a layer, but no module: the factor of its output, a tensor of one number; the kernel of its short convolution. */
+    AR_SLOT_SCALAR,
+    AR_SLOT_CONV_KERNEL
 } ar_slot;
 
 typedef struct ar_module {

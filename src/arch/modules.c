@@ -28,6 +28,8 @@ static void slot_shape(ar_module *m, const ar_arch *a, int64_t layer, ar_slot sl
         [AR_SLOT_DELTA_Z] = {ar__delta_values(&a->delta), a->dim, false},
         [AR_SLOT_DELTA_B] = {a->delta.value_heads, a->dim, false},
         [AR_SLOT_DELTA_A] = {a->delta.value_heads, a->dim, false},
+        [AR_SLOT_CONV_IN] = {3 * a->dim, a->dim, a->conv_bias},
+        [AR_SLOT_CONV_OUT] = {a->dim, a->dim, a->conv_bias},
         [AR_SLOT_GATE] = {ff, a->dim, a->bias_mlp},
         [AR_SLOT_UP] = {ff, a->dim, a->bias_mlp},
         [AR_SLOT_DOWN] = {a->dim, ff, a->bias_mlp},
@@ -190,15 +192,23 @@ void ar__targets_free(ar_module *m, int count) {
 
 bool ar__arch_has(const ar_arch *a, ar_slot slot) { return !(a->absent & ar__slot_bit(slot)) && ar__names_slot(a->names, slot) != NULL; }
 
-ar_delta_tensor ar__delta_tensor(const ar_arch *a, ar_delta_part part) {
-    const ar_delta_sizes *d = &a->delta;
-    switch (part) {
-    case AR_DELTA_CONV: return (ar_delta_tensor){"conv1d", ".weight", ar__delta_columns(d), d->taps};
-    case AR_DELTA_RATE: return (ar_delta_tensor){"A_log", "", d->value_heads, 1};
-    case AR_DELTA_SHIFT: return (ar_delta_tensor){"dt_bias", "", d->value_heads, 1};
-    case AR_DELTA_PARTS: break;
+int ar__mixer_tensor_count(const ar_arch *a, int64_t layer) {
+    switch ((ar_mixer)a->mixer[layer]) {
+    case AR_MIX_ATTENTION: return 0;
+    case AR_MIX_DELTA: return AR_PART_SHIFT + 1;
+    case AR_MIX_CONV: return a->conv_bias ? AR_PART_BIAS + 1 : AR_PART_KERNEL + 1;
     }
-    return (ar_delta_tensor){0};
+    return 0;
+}
+
+ar_mixer_tensor ar__mixer_tensor(const ar_arch *a, int64_t layer, int part) {
+    const ar_delta_sizes *d = &a->delta;
+    const ar_mixer_tensor
+        delta[] = {[AR_PART_KERNEL] = {"linear_attn.conv1d", ".weight", ar__delta_columns(d), d->taps},
+                   [AR_PART_RATE] = {"linear_attn.A_log", "", d->value_heads, 1},
+                   [AR_PART_SHIFT] = {"linear_attn.dt_bias", "", d->value_heads, 1}},
+        conv[] = {[AR_PART_KERNEL] = {"conv.conv", ".weight", a->dim, a->conv_taps}, [AR_PART_BIAS] = {"conv.conv", ".bias", a->dim, 1}};
+    return a->mixer[layer] == AR_MIX_DELTA ? delta[part] : conv[part];
 }
 
 void ar__modules_free(ar_module *m, size_t count) {

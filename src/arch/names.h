@@ -113,8 +113,8 @@ extern const char *const ar__xielu_names[AR_XIELU_NUMBERS];
 /* Where a layer's output has its factor (gemma 4), in Hugging Face's files, prefix and layer: the whole name of a tensor. */
 #define AR_SCALAR_PATH "%slayers.%lld.layer_scalar"
 
-/* Where a layer that mixes by the delta rule has what is no module's weight: prefix and layer; then "conv1d", "A_log", "dt_bias". */
-#define AR_DELTA_PATH "%slayers.%lld.linear_attn."
+/* Where a layer has what is no module's weight: prefix and layer; then a path of ar__mixer_tensor (arch/arch.h). */
+#define AR_MIXER_PATH "%slayers.%lld."
 
 /* A row order for one weight, checked against its shape. */
 typedef struct ar_row_map {

@@ -34,6 +34,8 @@ static const ar_name_row top_gemma4[] = {EMBEDDING("model.embed_tokens", "token_
                                          OUTSIDE(PLE_MIX, LINEAR, "model.per_layer_model_projection", "per_layer_model_proj"),
                                          OUTSIDE(PLE_MIX_NORM, NORM, "model.per_layer_projection_norm", "per_layer_proj_norm"),
                                          END};
+static const ar_name_row top_lfm2[] = {EMBEDDING("model.embed_tokens", "token_embd"), NORM(NONE, "model.embedding_norm", "token_embd_norm"),
+                                       HEAD("lm_head", "output"), END};
 static const ar_name_row top_olmo[] = {EMBEDDING("model.embed_tokens", "token_embd"), HEAD("lm_head", "output"), END};
 static const ar_name_row top_phi[] = {EMBEDDING("model.embed_tokens", "token_embd"), NORM(NONE, "model.final_layernorm", "output_norm"),
                                       HEAD("lm_head", "output"), END};
@@ -56,6 +58,11 @@ static const ar_name_row delta[] = {ORDERED(DELTA_QKV, "linear_attn.in_proj_qkv"
                                     ORDERED(DELTA_OUT, "linear_attn.out_proj", "ssm_out", AR_ROWS_VALUE_HEADS),
                                     NORM(DELTA_NORM, "linear_attn.norm", "ssm_norm"),
                                     END};
+static const ar_name_row short_conv[] = {LINEAR(CONV_IN, "conv.in_proj", "shortconv.in_proj"),
+                                         LINEAR(CONV_OUT, "conv.out_proj", "shortconv.out_proj"),
+                                         NORM(CONV_KERNEL, "conv.conv", "shortconv.conv"), END};
+static const ar_name_row attention_lfm2[] = {LINEAR(Q, "self_attn.q_proj", "attn_q"), LINEAR(K, "self_attn.k_proj", "attn_k"),
+                                             LINEAR(V, "self_attn.v_proj", "attn_v"), LINEAR(O, "self_attn.out_proj", "attn_output"), END};
 static const ar_name_row attention_llama[] = {ORDERED(Q, "self_attn.q_proj", "attn_q", AR_ROWS_LLAMA_Q),
                                               ORDERED(K, "self_attn.k_proj", "attn_k", AR_ROWS_LLAMA_K),
                                               LINEAR(V, "self_attn.v_proj", "attn_v"), LINEAR(O, "self_attn.o_proj", "attn_output"), END};
@@ -71,6 +78,8 @@ static const ar_name_row attention_bloom[] = {ORDERED(QKV, "self_attention.query
 
 static const ar_name_row mlp_gated[] = {LINEAR(GATE, "mlp.gate_proj", "ffn_gate"), LINEAR(UP, "mlp.up_proj", "ffn_up"),
                                         LINEAR(DOWN, "mlp.down_proj", "ffn_down"), END};
+static const ar_name_row mlp_lfm2[] = {LINEAR(GATE, "feed_forward.w1", "ffn_gate"), LINEAR(UP, "feed_forward.w3", "ffn_up"),
+                                       LINEAR(DOWN, "feed_forward.w2", "ffn_down"), END};
 static const ar_name_row mlp_phi[] = {LINEAR(UP, "mlp.fc1", "ffn_up"), LINEAR(DOWN, "mlp.fc2", "ffn_down"), END};
 static const ar_name_row mlp_plain[] = {LINEAR(UP, "mlp.up_proj", "ffn_up"), LINEAR(DOWN, "mlp.down_proj", "ffn_down"), END};
 static const ar_name_row mlp_phi3[] = {LINEAR(GATE_UP, "mlp.gate_up_proj", "ffn_up"), LINEAR(DOWN, "mlp.down_proj", "ffn_down"), END};
@@ -94,6 +103,7 @@ static const ar_name_row norms_qk[] = {NORM(Q_NORM, "self_attn.q_norm", "attn_q_
                                        END};
 static const ar_name_row norms_apertus[] = {NORM(ATTN_NORM, "attention_layernorm", "attn_norm"),
                                             NORM(MLP_NORM, "feedforward_layernorm", "ffn_norm"), END};
+static const ar_name_row norms_lfm2[] = {NORM(ATTN_NORM, "operator_norm", "attn_norm"), NORM(MLP_NORM, "ffn_norm", "ffn_norm"), END};
 static const ar_name_row norms_hunyuan[] = {NORM(Q_NORM, "self_attn.query_layernorm", "attn_q_norm"),
                                             NORM(K_NORM, "self_attn.key_layernorm", "attn_k_norm"), END};
 static const ar_name_row norms_phi_qk[] = {NORM(Q_NORM, "self_attn.q_layernorm", "attn_q_norm"),
@@ -199,6 +209,12 @@ static const ar_name_map table[] = {
     {.gguf = "cohere2", .model_type = {"cohere2"}, LLAMA_NAMES, .group = {attention, mlp_gated, norm_input}},
     {.gguf = "apertus", .model_type = {"apertus"}, LLAMA_NAMES, .group = {attention, mlp_plain, norms_qk, norms_apertus}},
     {.gguf = "hunyuan-dense", .model_type = {"hunyuan_v1_dense"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms_hunyuan, norms}},
+    {.gguf = "lfm2",
+     .model_type = {"lfm2"},
+     .prefix = "model.",
+     .layers = "layers.",
+     .top = top_lfm2,
+     .group = {attention_lfm2, short_conv, mlp_lfm2, norms_phi_qk, norms_lfm2}},
     {.gguf = "gpt2",
      .model_type = {"gpt2"},
      .prefix = "transformer.",

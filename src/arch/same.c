@@ -15,13 +15,14 @@ static const struct {
     size_t at;
 } wholes[] = {{AT(vocab)},    {AT(dim)},           {AT(ff)},         {AT(layers)},        {AT(heads)},         {AT(kv_heads)},
               {AT(head_dim)}, {AT(max_positions)}, {AT(rotary_dim)}, {AT(full_head_dim)}, {AT(full_kv_heads)}, {AT(kv_shared)},
-              {AT(ple_dim)},  {AT(ple_vocab)},     {AT(experts)},    {AT(expert_ff)},     {AT(shared_ff)},     {AT(experts_used)}},
+              {AT(ple_dim)},  {AT(ple_vocab)},     {AT(experts)},    {AT(expert_ff)},     {AT(shared_ff)},     {AT(experts_used)},
+              {AT(conv_taps)}},
   reals[] = {{AT(embed_scale)}, {AT(residual_scale)}, {AT(attention_scale)}, {AT(logit_scale)},
              {AT(score_cap)},   {AT(logit_cap)},      {AT(clip_qkv)}},
   flags[] = {{AT(norm_centred)},    {AT(norm_bias)},    {AT(qk_turned)}, {AT(bias_head)}, {AT(parallel)},    {AT(qkv_by_head)},
              {AT(layer_scaled)},    {AT(learned)},      {AT(tied)},      {AT(bias_qkv)},  {AT(full_k_is_v)}, {AT(shared_wide)},
              {AT(v_norm)},          {AT(layer_scalar)}, {AT(bias_o)},    {AT(bias_mlp)},  {AT(qk_norm)},     {AT(qk_wide)},
-             {AT(rope_neighbours)}, {AT(route_of_all)}};
+             {AT(rope_neighbours)}, {AT(route_of_all)}, {AT(conv_bias)}};
 
 /* Numbers of a GGUF file are f32. */
 static bool close_to(double a, double b) { return fabs(a - b) <= 1e-6 * fmax(fabs(a), fabs(b)); }
@@ -60,6 +61,7 @@ static ar_status check_layers(bool *windowless, const ar_arch *a, const ar_arch 
     for (int64_t l = 0; l < a->layers; l++) {
         if (ar__layer_is_dense(a, l) != ar__layer_is_dense(b, l))
             return differs(place, "layers without experts", ar__layer_is_dense(a, l), ar__layer_is_dense(b, l), err);
+        if (a->mixer[l] != b->mixer[l]) return differs(place, "layers without attention", a->mixer[l], b->mixer[l], err);
         if (a->unturned[l] != b->unturned[l]) return differs(place, "layers without rotary embedding", a->unturned[l], b->unturned[l], err);
         if (a->window && b->window && a->windowed[l] != b->windowed[l])
             return differs(place, "layers with a window", a->windowed[l], b->windowed[l], err);

@@ -69,20 +69,18 @@ static ar_status add_scalar(ar_st_writer *w, filling *f, const ar_arch *a, int64
     return s;
 }
 
-/* The tensors that a layer which mixes by the delta rule has beside its modules: a mean of a few rows, and slow forgetting. */
-static ar_status add_deltas(ar_st_writer *w, filling *f, const ar_arch *a, int64_t layer, ar_error *err) {
+/* The tensors that a layer's mixer has beside its modules: a mean of a few rows, slow forgetting, no bias. */
+static ar_status add_mixer(ar_st_writer *w, filling *f, const ar_arch *a, int64_t layer, ar_error *err) {
     ar_status s = AR_OK;
-    for (ar_delta_part i = AR_DELTA_CONV; !s && a->recurrent[layer] && i < AR_DELTA_PARTS; i++) {
-        ar_delta_tensor t = ar__delta_tensor(a, i);
+    for (int i = 0; !s && i < ar__mixer_tensor_count(a, layer); i++) {
+        ar_mixer_tensor t = ar__mixer_tensor(a, layer, i);
+        bool rate = a->mixer[layer] == AR_MIX_DELTA && i == AR_PART_RATE;
         const int64_t shape[] = {t.rows, 1, t.cols};
         ar_buf name = {0};
-        ar__buf_printf(&name, AR_DELTA_PATH "%s%s", a->names->prefix, (long long)layer, t.module, t.suffix);
-        f[i] = (filling){.fixed = i == AR_DELTA_CONV   ? 1.0f / (float)t.cols
-                                  : i == AR_DELTA_RATE ? -3.0f
-                                                       : 0.0f,
-                         .count = (size_t)(t.rows * t.cols)};
+        ar__buf_printf(&name, AR_MIXER_PATH "%s%s", a->names->prefix, (long long)layer, t.module, t.suffix);
+        f[i] = (filling){.fixed = i == AR_PART_KERNEL ? 1.0f / (float)t.cols : rate ? -3.0f : 0.0f, .count = (size_t)(t.rows * t.cols)};
         s = name.failed ? ar__fail_memory(err, t.module)
-                        : ar__st_writer_add_stream(w, name.data, AR_BF16, i == AR_DELTA_CONV ? 3 : 1, shape, stream, &f[i], err);
+                        : ar__st_writer_add_stream(w, name.data, AR_BF16, i == AR_PART_KERNEL ? 3 : 1, shape, stream, &f[i], err);
         ar__buf_release(&name);
     }
     return s;
@@ -91,7 +89,7 @@ static ar_status add_deltas(ar_st_writer *w, filling *f, const ar_arch *a, int64
 static ar_status write_weights(const char *path, const ar_arch *arch, const ar_module *modules, uint64_t seed, ar_error *err) {
     size_t count = ar__module_count(arch), layers = (size_t)arch->layers;
     ar_st_writer *w = NULL;
-    filling *f = ar__alloc(2 * count + (1 + AR_DELTA_PARTS) * layers, sizeof *f);
+    filling *f = ar__alloc(2 * count + (1 + AR_MIXER_PARTS) * layers, sizeof *f);
     ar_status s = f ? ar__st_writer_new(&w, err) : ar__fail_memory(err, path);
     for (size_t i = 0; !s && i < count; i++) {
         if (!modules[i].path || (i == ar__module_head(arch) && arch->tied)) continue;
@@ -99,7 +97,7 @@ static ar_status write_weights(const char *path, const ar_arch *arch, const ar_m
         if (!s && modules[i].has_bias) s = add(w, &f[2 * i + 1], &modules[i], ".bias", seed, err);
     }
     for (size_t l = 0; !s && arch->layer_scalar && l < layers; l++) s = add_scalar(w, &f[2 * count + l], arch, (int64_t)l, err);
-    for (size_t l = 0; !s && l < layers; l++) s = add_deltas(w, &f[2 * count + layers + AR_DELTA_PARTS * l], arch, (int64_t)l, err);
+    for (size_t l = 0; !s && l < layers; l++) s = add_mixer(w, &f[2 * count + layers + AR_MIXER_PARTS * l], arch, (int64_t)l, err);
     if (!s) s = ar__st_writer_meta(w, "format", "pt", err);
     if (!s) s = ar__st_writer_save(w, path, err);
     ar__st_writer_free(w);

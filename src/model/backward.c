@@ -179,7 +179,7 @@ static void mixer_out_backward(ar_pass *p, const ar_layer *l, ar_acts *a, const 
     const ar_runtime *rt = p->model->rt;
     ar_slot last = ar__mixer_out(l);
     const ar_linear *out = &l->linear[last];
-    float *y = a->att, *gated = p->attention.gated;
+    float *y = a->att, *gated = ar__mixer_has_gate(l, a) ? p->attention.gated : NULL;
     if (gated && ar__linear_needs_input(out, behind)) {
         ar__mixer_gated(p, l, a, rows);
         if (behind != rows) rt->ops->rows_take(rt, gated, gated, p->tail.row, behind->count, out->w.cols);
@@ -208,8 +208,10 @@ static void mixer_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *
         if (shared) rt->ops->rows_spread(rt, p->dh_mlp, rows->count, p->tail.row, behind->count, dim);
     }
     float *dh = below || norm->dw || norm->db ? p->dh : NULL;
-    if (l->recurrent)
+    if (l->mixer == AR_MIX_DELTA)
         ar__delta_backward(p, l, a, dh, rows);
+    else if (l->mixer == AR_MIX_CONV)
+        ar__conv_backward(p, l, a, dh, rows);
     else
         attention_backward(p, layer, a, dh, rows);
     if (dh && shared) rt->ops->add(rt, dh, p->dh_mlp, rows->count * dim);

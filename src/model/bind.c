@@ -162,11 +162,11 @@ static ar_status check_tie(ar_binder *b) {
 }
 
 /* What no module has is small, and read once: a number that is none is named here. */
-static ar_status check_finite(const ar_binder *b, const ar_base_weight *w, const float *x, size_t n) {
+static ar_status check_finite(const ar_binder *b, const ar_base_weight *w, const char *tensor, const float *x, size_t n) {
     for (size_t i = 0; i < n; i++)
         if (!isfinite(x[i]))
             return ar__fail(b->err, AR_ERR_NUMERIC, "%s: tensor '%s' holds a NaN or an infinity: the model is damaged", path_of(b, w->file),
-                            w->tensor);
+                            tensor);
     return AR_OK;
 }
 
@@ -179,7 +179,7 @@ static ar_status bind_number(float *out, ar_binder *b, const char *name) {
                         path_of(b, w->file), w->tensor, w->bytes, w->type_name);
     ar__bind_mark_used(b, w);
     ar__dtype(w->type)->to_f32(out, w->data, 1);
-    return check_finite(b, w, out, 1);
+    return check_finite(b, w, w->tensor, out, 1);
 }
 
 /* A GGUF file has them in lists over the layers, one of each name. */
@@ -227,26 +227,37 @@ static bool is_passed_over(const ar_model *m, const char *site) {
            !ar__arch_layer_has(&m->arch, name.layer, name.row->slot);
 }
 
-static ar_status bind_delta(ar_binder *b, int64_t layer, ar_delta_part part) {
-    ar_delta_tensor t = ar__delta_tensor(&b->m->arch, part);
+static ar_status check_mixer(const ar_binder *b, const ar_base_weight *w, const ar_mixer_tensor *t, bool bias) {
+    const ar_model *m = b->m;
+    if (w->n_out != t->rows || (!bias && w->n_in != t->cols) || !ar__dtype_is_float(bias ? w->bias_type : w->type))
+        return ar__fail(b->err, AR_ERR_MISMATCH, "%s: tensor '%s' is %lld times %lld of %s, wanted %lld times %lld of f32, f16 or bf16",
+                        path_of(b, w->file), bias ? w->bias_tensor : w->tensor, (long long)w->n_out, (long long)w->n_in, w->type_name,
+                        (long long)t->rows, (long long)t->cols);
+    if (w->bias && !bias && !m->arch.conv_bias)
+        ar__log_warn(&m->rt->log, "%s: tensor '%s' is not used: config.json says that there is no such bias", m->path, w->bias_tensor);
+    return AR_OK;
+}
+
+static ar_status bind_mixer(ar_binder *b, int64_t layer, int part) {
+    ar_mixer_tensor t = ar__mixer_tensor(&b->m->arch, layer, part);
+    bool bias = !strcmp(t.suffix, ".bias"); /* which comes with its weight */
+    float *to = ar__model_mixer(b->m, layer, part);
     ar_buf site = {0};
-    ar__buf_printf(&site, AR_DELTA_PATH "%s", b->m->arch.names->prefix, (long long)layer, t.module);
+    ar__buf_printf(&site, AR_MIXER_PATH "%s", b->m->arch.names->prefix, (long long)layer, t.module);
     const ar_base_weight *w = site.failed ? NULL : ar__base_find(b->m->base, site.data);
-    ar_status s = site.failed ? ar__fail_memory(b->err, t.module) : w ? AR_OK : ar__bind_missing(b, site.data, t.suffix);
-    if (!s && (w->n_out != t.rows || w->n_in != t.cols || !ar__dtype_is_float(w->type)))
-        s = ar__fail(b->err, AR_ERR_MISMATCH, "%s: tensor '%s' is %lld times %lld of %s, wanted %lld times %lld of f32, f16 or bf16",
-                     path_of(b, w->file), w->tensor, (long long)w->n_out, (long long)w->n_in, w->type_name, (long long)t.rows,
-                     (long long)t.cols);
-    if (!s) s = ar__base_read_rows(ar__model_delta(b->m, layer, part), b->m->base, w, 0, t.rows, b->err);
-    if (!s) s = check_finite(b, w, ar__model_delta(b->m, layer, part), (size_t)(t.rows * t.cols));
+    ar_status s = site.failed               ? ar__fail_memory(b->err, t.module)
+                  : w && (!bias || w->bias) ? check_mixer(b, w, &t, bias)
+                                            : ar__bind_missing(b, site.data, t.suffix);
+    if (!s) s = bias ? ar__base_read_bias(to, b->m->base, w, b->err) : ar__base_read_rows(to, b->m->base, w, 0, t.rows, b->err);
+    if (!s) s = check_finite(b, w, bias ? w->bias_tensor : w->tensor, to, (size_t)(t.rows * t.cols));
     if (!s) ar__bind_mark_used(b, w);
     ar__buf_release(&site);
     return s;
 }
 
-static ar_status bind_deltas(ar_binder *b, int64_t layer) {
+static ar_status bind_mixers(ar_binder *b, int64_t layer) {
     ar_status s = AR_OK;
-    for (ar_delta_part i = AR_DELTA_CONV; !s && b->m->layers[layer].recurrent && i < AR_DELTA_PARTS; i++) s = bind_delta(b, layer, i);
+    for (int i = 0; !s && i < ar__mixer_tensor_count(&b->m->arch, layer); i++) s = bind_mixer(b, layer, i);
     return s;
 }
 
@@ -284,7 +295,7 @@ static ar_status bind_all(ar_binder *b) {
     }
     for (int64_t l = 0; !s && m->arch.activation == AR_XIELU && l < m->arch.layers; l++) s = bind_activation(b, l);
     for (int64_t l = 0; !s && m->arch.layer_scalar && l < m->arch.layers; l++) s = bind_scalar(b, l);
-    for (int64_t l = 0; !s && l < m->arch.layers; l++) s = bind_deltas(b, l);
+    for (int64_t l = 0; !s && l < m->arch.layers; l++) s = bind_mixers(b, l);
     return s;
 }
 

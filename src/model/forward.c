@@ -105,13 +105,17 @@ static void leave(ar_pass *p, float *y, const ar_norm *norm, float *rstd, const 
     rt->ops->scale(rt, y, p->model->arch.residual_scale, rows * dim);
 }
 
-ar_slot ar__mixer_out(const ar_layer *l) { return l->recurrent ? AR_SLOT_DELTA_OUT : AR_SLOT_O; }
+ar_slot ar__mixer_out(const ar_layer *l) {
+    static const ar_slot last[] = {AR_SLOT_O, AR_SLOT_DELTA_OUT, AR_SLOT_CONV_OUT};
+    return last[l->mixer];
+}
 
 const float *ar__mixer_gated(ar_pass *p, const ar_layer *l, const ar_acts *a, const ar_rows *rows) {
     static const ar_activation sigmoid = {.kind = AR_SIGMOID};
     const ar_runtime *rt = p->model->rt;
     size_t width = l->linear[ar__mixer_out(l)].w.cols;
-    if (l->recurrent) return ar__delta_gated(p, l, a, rows);
+    if (l->mixer == AR_MIX_DELTA) return ar__delta_gated(p, l, a, rows);
+    if (l->mixer == AR_MIX_CONV) return ar__conv_gated(p, l, a, rows);
     if (!a->head_gate) return a->att;
     rt->ops->activation_fwd(rt, &sigmoid, p->attention.gated, a->head_gate, a->att, width, rows->count, width);
     return p->attention.gated;
@@ -178,8 +182,10 @@ static void narrow(ar_pass *p, const ar_layer *l, ar_acts *a, float *y, const ar
 static float *mix(ar_pass *p, size_t layer, ar_acts *a, const float *h, const ar_rows *rows, ar_kv_cache *cache) {
     const ar_model *m = p->model;
     const ar_layer *l = &m->layers[layer];
-    if (l->recurrent) {
+    if (l->mixer == AR_MIX_DELTA) {
         ar__delta_forward(p, layer, a, h, rows, cache);
+    } else if (l->mixer == AR_MIX_CONV) {
+        ar__conv_forward(p, layer, a, h, rows, cache);
     } else {
         project(p, l, a, h, rows);
         m->rt->ops->clip(m->rt, a->v, m->arch.clip_qkv, rows->count * (size_t)(m->arch.kv_heads * m->arch.head_dim));

@@ -22,8 +22,9 @@ const ar_norm *ar__mlp_norm(const ar_model *m, const ar_layer *l);
 const float *ar__mlp_reads(ar_pass *p, const ar_acts *a, const ar_rows *rows, const ar_rows *behind);
 /* The rows behind the layer's attention: all of them, or the tail. */
 const ar_rows *ar__rows_behind(const ar_pass *p, size_t layer, const ar_rows *rows);
-/* What the mixer's last linear is, and what it reads of all rows: att, or that by its gate, formed in p->attention.gated. */
+/* What the mixer's last linear is, and what it reads of all rows: att, or where that has a gate, the two formed in p->attention.gated. */
 ar_slot ar__mixer_out(const ar_layer *l);
+static inline bool ar__mixer_has_gate(const ar_layer *l, const ar_acts *a) { return l->mixer != AR_MIX_ATTENTION || a->head_gate; }
 const float *ar__mixer_gated(ar_pass *p, const ar_layer *l, const ar_acts *a, const ar_rows *rows);
 
 /* A layer that mixes by the delta rule (model/delta.c): from what it reads, h, to what ar__mixer_gated takes; and from the gradient of
@@ -31,6 +32,10 @@ const float *ar__mixer_gated(ar_pass *p, const ar_layer *l, const ar_acts *a, co
 void ar__delta_forward(ar_pass *p, size_t layer, ar_acts *a, const float *h, const ar_rows *rows, ar_kv_cache *cache);
 void ar__delta_backward(ar_pass *p, const ar_layer *l, ar_acts *a, float *dh, const ar_rows *rows);
 const float *ar__delta_gated(ar_pass *p, const ar_layer *l, const ar_acts *a, const ar_rows *rows);
+/* And one that mixes by a short convolution (model/conv.c). */
+void ar__conv_forward(ar_pass *p, size_t layer, ar_acts *a, const float *h, const ar_rows *rows, ar_kv_cache *cache);
+void ar__conv_backward(ar_pass *p, const ar_layer *l, ar_acts *a, float *dh, const ar_rows *rows);
+const float *ar__conv_gated(ar_pass *p, const ar_layer *l, const ar_acts *a, const ar_rows *rows);
 
 /* q, k and v as attention takes them. */
 typedef struct ar_attended {

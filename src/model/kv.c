@@ -1,8 +1,8 @@
 /* Keys and values of sequences, or states:
  *
  *     k, v of a layer | sequence 0: past rows, room | sequence 1 | …        each of [capacity, kv_heads * head_dim]
- *     state           | sequence 0 | sequence 1 | …                         of any length: a matrix a value head, and the last inputs of
- *                                                                           the convolution */
+ *     state           | sequence 0 | sequence 1 | …                         of any length: a matrix a value head of the delta rule, and
+ *                                                                           the last inputs of a convolution */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -14,7 +14,9 @@ static bool has_own(const ar_model *m, size_t layer) { return m->layers[layer].k
 /* Elements of a token's key in one layer. */
 static size_t width_of(const ar_model *m, size_t layer) { return m->layers[layer].kv_heads * m->layers[layer].head_dim; }
 
-/* Of one sequence in one layer that has a state. */
+static bool has_state(const ar_layer *l) { return l->mixer != AR_MIX_ATTENTION; }
+
+/* Of one sequence in one layer that has a state: none of the rule's where the convolution is all. */
 static size_t state_floats(const ar_layer *l) { return l->delta.value_heads * l->delta.key_dim * l->delta.value_dim; }
 static size_t conv_floats(const ar_layer *l) { return (l->conv.taps - 1) * l->conv.width; }
 
@@ -22,9 +24,9 @@ size_t ar__kv_bytes(const ar_model *m, size_t capacity) {
     size_t sum = 0;
     for (size_t i = 0; i < (size_t)m->arch.layers; i++) {
         const ar_layer *l = &m->layers[i];
-        size_t n = l->recurrent ? state_floats(l) + conv_floats(l) : 0;
+        size_t n = has_state(l) ? state_floats(l) + conv_floats(l) : 0;
         if (!has_own(m, i)) continue;
-        if (!l->recurrent && !ar__mul(&n, capacity, 2 * width_of(m, i))) return SIZE_MAX;
+        if (!has_state(l) && !ar__mul(&n, capacity, 2 * width_of(m, i))) return SIZE_MAX;
         if (__builtin_add_overflow(sum, n, &sum)) return SIZE_MAX;
     }
     return ar__mul(&sum, sum, sizeof(float)) ? sum : SIZE_MAX;
@@ -50,7 +52,7 @@ static bool allocate_two(float **a, size_t first, float **b, size_t second, size
 static bool make_layer(ar_kv_cache *c, const ar_model *m, size_t layer) {
     const ar_layer *l = &m->layers[layer];
     size_t count;
-    if (l->recurrent) return allocate_two(&c->state[layer], state_floats(l), &c->conv[layer], conv_floats(l), c->sequences);
+    if (has_state(l)) return allocate_two(&c->state[layer], state_floats(l), &c->conv[layer], conv_floats(l), c->sequences);
     if (has_own(m, layer))
         return ar__mul(&count, c->capacity, width_of(m, layer)) && allocate_two(&c->k[layer], count, &c->v[layer], count, c->sequences);
     c->k[layer] = c->k[l->kv_layer];

@@ -74,8 +74,8 @@ static ar_activation activation_of(const ar_arch *a, const float xielu[4]) {
 static void set_layer(ar_model *m, int64_t l) {
     const ar_arch *a = &m->arch;
     ar_layer *to = &m->layers[l];
-    size_t heads = to->recurrent ? to->delta.value_heads : 0;
-    for (size_t h = 0; h < heads; h++) ar__model_delta(m, l, AR_DELTA_PARTS)[h] = expf(ar__model_delta(m, l, AR_DELTA_RATE)[h]);
+    size_t heads = to->mixer == AR_MIX_DELTA ? to->delta.value_heads : 0;
+    for (size_t h = 0; h < heads; h++) ar__model_mixer(m, l, AR_MIXER_PARTS)[h] = expf(ar__model_mixer(m, l, AR_PART_RATE)[h]);
     to->expert = ar__layer_is_dense(a, l) ? NULL : m->experts + l * a->experts * AR_EXPERT_PARTS;
     to->window = a->windowed[l] ? (size_t)a->window : 0;
     to->turns = !a->unturned[l];
@@ -121,7 +121,7 @@ void ar__model_rebind(ar_model *m) {
         }
     }
     if (m->tied) m->head.w = m->embed.w;
-    assert(m->layers && m->arch.windowed && m->arch.unturned && m->arch.recurrent);
+    assert(m->layers && m->arch.windowed && m->arch.unturned && m->arch.mixer);
     for (int64_t l = 0; l < m->arch.layers; l++) set_layer(m, l);
     if (m->ones) m->v_norm = (ar_norm){.w = m->ones, .eps = m->arch.norm_eps};
 }
@@ -181,30 +181,47 @@ const char *ar__model_find_nonfinite(const ar_model *m) {
     return NULL;
 }
 
-float *ar__model_delta(const ar_model *m, int64_t layer, ar_delta_part part) {
+float *ar__model_mixer(const ar_model *m, int64_t layer, int part) {
     size_t before = 0;
-    for (ar_delta_part i = AR_DELTA_CONV; i < part; i++) {
-        ar_delta_tensor t = ar__delta_tensor(&m->arch, i);
+    for (int i = 0; i < part; i++) {
+        ar_mixer_tensor t = ar__mixer_tensor(&m->arch, layer, i);
         before += (size_t)(t.rows * t.cols);
     }
-    return m->layers[layer].delta_memory + before;
+    return m->layers[layer].mixer_memory + before;
 }
 
-static bool allocate_deltas(ar_model *m) {
+static void set_delta(ar_model *m, int64_t layer) {
     const ar_delta_sizes *d = &m->arch.delta;
-    size_t heads = (size_t)d->value_heads, columns = (size_t)ar__delta_columns(d), taps = (size_t)d->taps, floats;
+    ar_layer *l = &m->layers[layer];
+    l->conv = (ar_conv){.w = l->mixer_memory, .width = (size_t)ar__delta_columns(d), .taps = (size_t)d->taps, .silu = true};
+    l->delta = (ar_delta){.key_heads = (size_t)d->key_heads,
+                          .value_heads = (size_t)d->value_heads,
+                          .key_dim = (size_t)d->key_dim,
+                          .value_dim = (size_t)d->value_dim,
+                          .rate = ar__model_mixer(m, layer, AR_MIXER_PARTS),
+                          .shift = ar__model_mixer(m, layer, AR_PART_SHIFT)};
+}
+
+static void set_conv(ar_model *m, int64_t layer) {
+    const ar_arch *a = &m->arch;
+    ar_layer *l = &m->layers[layer];
+    const float *bias = a->conv_bias ? ar__model_mixer(m, layer, AR_PART_BIAS) : NULL;
+    l->conv = (ar_conv){.w = l->mixer_memory, .bias = bias, .width = (size_t)a->dim, .taps = (size_t)a->conv_taps};
+}
+
+static bool allocate_mixers(ar_model *m) {
     for (int64_t i = 0; i < m->arch.layers; i++) {
         ar_layer *l = &m->layers[i];
-        l->recurrent = m->arch.recurrent[i];
-        if (!l->recurrent) continue;
-        if (!ar__mul(&floats, columns, taps) || !(l->delta_memory = ar__alloc(floats + 3 * heads, sizeof(float)))) return false;
-        l->conv = (ar_conv){l->delta_memory, columns, taps};
-        l->delta = (ar_delta){.key_heads = (size_t)d->key_heads,
-                              .value_heads = heads,
-                              .key_dim = (size_t)d->key_dim,
-                              .value_dim = (size_t)d->value_dim,
-                              .rate = ar__model_delta(m, i, AR_DELTA_PARTS),
-                              .shift = ar__model_delta(m, i, AR_DELTA_SHIFT)};
+        size_t floats = 0, more;
+        l->mixer = (ar_mixer)m->arch.mixer[i];
+        for (int part = 0; part < ar__mixer_tensor_count(&m->arch, i); part++) {
+            ar_mixer_tensor t = ar__mixer_tensor(&m->arch, i, part);
+            if (!ar__mul(&more, (size_t)t.rows, (size_t)t.cols) || __builtin_add_overflow(floats, more, &floats)) return false;
+        }
+        if (l->mixer == AR_MIX_DELTA) floats += (size_t)m->arch.delta.value_heads;
+        if (l->mixer != AR_MIX_ATTENTION && !(l->mixer_memory = ar__alloc(floats, sizeof(float)))) return false;
+        if (l->mixer == AR_MIX_DELTA) set_delta(m, i);
+        if (l->mixer == AR_MIX_CONV) set_conv(m, i);
     }
     return true;
 }
@@ -220,7 +237,7 @@ static ar_status start(ar_model *m, const ar_runtime *rt, const json_t *config, 
     m->layers = ar__alloc((size_t)m->arch.layers, sizeof *m->layers);
     m->experts = ar__alloc((size_t)(m->arch.layers * m->arch.experts) * AR_EXPERT_PARTS, sizeof *m->experts);
     if (!m->owned || !m->layers || !m->experts) return ar__fail_memory(err, place);
-    if (!allocate_deltas(m)) return ar__fail_memory(err, place);
+    if (!allocate_mixers(m)) return ar__fail_memory(err, place);
     static const float xielu[] = {0.20329f, -1.05004f, 0.5f, -1e-6f}; /* of alphas 0.8 and 0.8 */
     for (int64_t l = 0; l < m->arch.layers; l++) {
         memcpy(m->layers[l].xielu, xielu, sizeof xielu);
@@ -294,16 +311,16 @@ static void draw_weights(ar_model *m, size_t i, uint64_t seed, double deviation)
         m->owned[i].weight[j] = mod->kind == AR_MODULE_NORM ? 1.0f - norm_offset(m, i) : (float)(deviation * ar__rng_normal(&g, j));
 }
 
-/* As the families begin: rates spread over 0 to 16, dt_bias 1. */
-static void draw_deltas(ar_model *m, int64_t layer, uint64_t seed, double deviation) {
+/* As the families begin: rates spread over 0 to 16, dt_bias 1, the convolution's own bias 0. */
+static void draw_mixer(ar_model *m, int64_t layer, uint64_t seed, double deviation) {
     const ar_layer *l = &m->layers[layer];
-    if (!l->recurrent) return;
-    ar_rng g = ar__rng_stream(seed, AR_RNG_INIT, ar__rng_hash("linear_attn") + (uint64_t)layer, 2);
+    if (l->mixer == AR_MIX_ATTENTION) return;
+    ar_rng g = ar__rng_stream(seed, AR_RNG_INIT, ar__rng_hash(l->mixer == AR_MIX_DELTA ? "linear_attn" : "conv") + (uint64_t)layer, 2);
     for (size_t i = 0; i < l->conv.width * l->conv.taps; i++)
-        ar__model_delta(m, layer, AR_DELTA_CONV)[i] = (float)(deviation * ar__rng_normal(&g, i));
-    for (size_t h = 0; h < l->delta.value_heads; h++) {
-        ar__model_delta(m, layer, AR_DELTA_RATE)[h] = logf(16.0f * ((float)h + 0.5f) / (float)l->delta.value_heads);
-        ar__model_delta(m, layer, AR_DELTA_SHIFT)[h] = 1.0f;
+        ar__model_mixer(m, layer, AR_PART_KERNEL)[i] = (float)(deviation * ar__rng_normal(&g, i));
+    for (size_t h = 0; l->mixer == AR_MIX_DELTA && h < l->delta.value_heads; h++) {
+        ar__model_mixer(m, layer, AR_PART_RATE)[h] = logf(16.0f * ((float)h + 0.5f) / (float)l->delta.value_heads);
+        ar__model_mixer(m, layer, AR_PART_SHIFT)[h] = 1.0f;
     }
 }
 
@@ -317,7 +334,7 @@ static ar_status allocate_random(ar_model *m, uint64_t seed, double deviation, a
         if ((!tied && !m->owned[i].weight) || (mod->has_bias && !m->owned[i].bias)) return ar__fail_memory(err, mod->path);
         if (!tied) draw_weights(m, i, seed, deviation);
     }
-    for (int64_t l = 0; l < m->arch.layers; l++) draw_deltas(m, l, seed, deviation);
+    for (int64_t l = 0; l < m->arch.layers; l++) draw_mixer(m, l, seed, deviation);
     ar__model_rebind(m);
     return AR_OK;
 }
@@ -363,7 +380,7 @@ void ar_model_free(ar_model *m) {
         free(m->owned[i].turned);
     }
     free(m->owned);
-    for (int64_t l = 0; m->layers && l < m->arch.layers; l++) free(m->layers[l].delta_memory);
+    for (int64_t l = 0; m->layers && l < m->arch.layers; l++) free(m->layers[l].mixer_memory);
     free(m->layers);
     free(m->experts);
     ar__modules_free(m->modules, m->module_count);
@@ -396,6 +413,9 @@ int64_t ar_model_parameters(const ar_model *m) {
         n += mod->n_out * mod->n_in + (mod->has_bias ? mod->n_out : 0);
     }
     for (int64_t l = 0; l < m->arch.layers; l++)
-        if (m->layers[l].recurrent) n += ar__delta_columns(&m->arch.delta) * m->arch.delta.taps + 2 * m->arch.delta.value_heads;
+        for (int part = 0; part < ar__mixer_tensor_count(&m->arch, l); part++) {
+            ar_mixer_tensor t = ar__mixer_tensor(&m->arch, l, part);
+            n += t.rows * t.cols;
+        }
     return n;
 }

@@ -29,10 +29,10 @@ typedef struct ar_layer {
     bool kv_lent;    /* later layers take its */
     bool v_is_k;     /* values are what k gives, before its norm and RoPE */
     float scalar;    /* what it gives is multiplied by */
-    bool recurrent;  /* mixes by the delta rule, whose numbers are its own copies, frozen in every training: */
+    ar_mixer mixer;  /* what it mixes by; the numbers of other mixers than attention are its own copies, frozen in every training: */
     ar_conv conv;
     ar_delta delta;
-    float *delta_memory; /* | convolution | A_log | dt_bias | exp(A_log) | */
+    float *mixer_memory; /* the tensors of ar__mixer_tensor, one behind the other; of the delta rule then exp(A_log) */
 } ar_layer;
 
 /* Per-layer embeddings (model/ple.h); no data where there are none. */
@@ -75,8 +75,8 @@ struct ar_model {
 /* A base from config.json alone: weights ~ N(0, initializer_range), norms 1, biases 0, all owned. */
 ar_status ar__model_init(ar_model **out, const ar_runtime *rt, const char *config_path, uint64_t seed, ar_error *err);
 
-/* Where a layer that mixes by the delta rule has a tensor of arch.h's list. */
-float *ar__model_delta(const ar_model *m, int64_t layer, ar_delta_part part);
+/* Where a layer has a tensor of arch.h's list of what mixers have; part past the last: what is behind them. */
+float *ar__model_mixer(const ar_model *m, int64_t layer, int part);
 
 /* NULL for modules that are no linear (norms, embedding) or absent. */
 ar_linear *ar__model_linear(ar_model *m, size_t module);

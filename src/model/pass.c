@@ -65,7 +65,7 @@ static float *place_su(ar_pass *p, size_t layer, ar_slot slot) {
     return r ? ar__arena_f32(&p->arena, p->spec.tokens * r) : NULL;
 }
 
-/* What a layer with attention keeps; and in its place one that mixes by the delta rule. */
+/* What a layer with attention keeps; and in its place one that mixes otherwise. */
 static void place_attention_own(ar_pass *p, ar_acts *a, size_t layer) {
     const ar_arch *ar = &p->model->arch;
     const ar_layer *l = layer == SIZE_MAX ? NULL : &p->model->layers[layer];
@@ -94,19 +94,36 @@ static void place_delta_own(ar_pass *p, ar_acts *a) {
     a->rstd_delta = ar__arena_f32(m, t * heads);
 }
 
-/* Whether a layer's mixer is the delta rule, or attention; of SIZE_MAX, any layer: whether some layer's is. */
-static bool mixes(const ar_pass *p, size_t layer, bool delta) {
+static void place_conv_own(ar_pass *p, ar_acts *a) {
+    size_t floats = p->spec.tokens * (size_t)p->model->arch.dim;
+    ar_arena *m = &p->arena;
+    a->gate_front = ar__arena_f32(m, floats);
+    a->gate_behind = ar__arena_f32(m, floats);
+    a->through = ar__arena_f32(m, floats);
+}
+
+/* Whether a layer mixes so; of SIZE_MAX, any layer: whether some layer does. */
+static bool mixes(const ar_pass *p, size_t layer, ar_mixer mixer) {
     const ar_arch *ar = &p->model->arch;
     for (size_t l = 0; l < (size_t)ar->layers; l++)
-        if ((layer == l || layer == SIZE_MAX) && (ar->recurrent[l] != 0) == delta) return true;
+        if ((layer == l || layer == SIZE_MAX) && (ar_mixer)ar->mixer[l] == mixer) return true;
     return false;
 }
 
 /* Floats that the mixer gives its last linear, of a row. */
 static size_t mixer_width(const ar_pass *p, size_t layer) {
     const ar_arch *ar = &p->model->arch;
-    size_t attention = mixes(p, layer, false) ? widths_of(p, layer).q : 0;
-    return ar__max(attention, mixes(p, layer, true) ? (size_t)ar__delta_values(&ar->delta) : 0);
+    size_t attention = mixes(p, layer, AR_MIX_ATTENTION) ? widths_of(p, layer).q : 0;
+    size_t conv = mixes(p, layer, AR_MIX_CONV) ? (size_t)ar->dim : 0;
+    return ar__max(ar__max(attention, conv), mixes(p, layer, AR_MIX_DELTA) ? (size_t)ar__delta_values(&ar->delta) : 0);
+}
+
+static void place_own(ar_pass *p, ar_acts *a, size_t layer, ar_mixer mixer) {
+    switch (mixer) {
+    case AR_MIX_ATTENTION: place_attention_own(p, a, layer); return;
+    case AR_MIX_DELTA: place_delta_own(p, a); return;
+    case AR_MIX_CONV: place_conv_own(p, a); return;
+    }
 }
 
 static void place_attention_acts(ar_pass *p, ar_acts *a, size_t layer) {
@@ -115,18 +132,19 @@ static void place_attention_acts(ar_pass *p, ar_acts *a, size_t layer) {
     ar_arena *m = &p->arena;
     a->mid = ar__arena_f32(m, t * d);
     a->att = ar__arena_f32(m, t * mixer_width(p, layer));
-    ar_mark own = ar__arena_mark(m);
-    if (mixes(p, layer, false)) place_attention_own(p, a, layer);
-    ar_mark end = ar__arena_mark(m);
-    ar__arena_reset(m, own);
-    if (mixes(p, layer, true)) place_delta_own(p, a);
-    ar__arena_reset(m, ar__max(end, ar__arena_mark(m)));
+    ar_mark own = ar__arena_mark(m), end = own;
+    for (ar_mixer mixer = AR_MIX_ATTENTION; mixer <= AR_MIX_CONV; mixer++) {
+        ar__arena_reset(m, own);
+        if (mixes(p, layer, mixer)) place_own(p, a, layer, mixer);
+        end = ar__max(end, ar__arena_mark(m));
+    }
+    ar__arena_reset(m, end);
     a->rstd_attn = ar__arena_f32(m, t);
     a->rstd_mlp = ar__arena_f32(m, t);
     bool out = ar__arch_has(ar, AR_SLOT_ATTN_OUT_NORM);
     a->o = out ? ar__arena_f32(m, t * d) : NULL;
     a->rstd_o = out ? ar__arena_f32(m, t) : NULL;
-    for (int s = AR_SLOT_QKV; s <= AR_SLOT_DELTA_A; s++) a->su[s] = place_su(p, layer, (ar_slot)s);
+    for (int s = AR_SLOT_QKV; s <= AR_SLOT_CONV_OUT; s++) a->su[s] = place_su(p, layer, (ar_slot)s);
 }
 
 static void place_dense_acts(ar_pass *p, ar_acts *a, size_t layer) {
@@ -240,7 +258,7 @@ static void place_delta_scratch(ar_pass *p) {
                             .value_heads = (size_t)d->value_heads,
                             .key_dim = (size_t)d->key_dim,
                             .value_dim = (size_t)d->value_dim};
-    if (!mixes(p, SIZE_MAX, true)) return;
+    if (!mixes(p, SIZE_MAX, AR_MIX_DELTA)) return;
     size_t each = (rt->ops->delta_scratch(rt, &delta, p->spec.train ? p->spec.longest : 0) + 15) / 16 * 16;
     p->delta.scratch = ar__arena_f32(&p->arena, each * (size_t)rt->threads);
 }
@@ -307,18 +325,22 @@ static void place_delta(ar_pass *p) {
     p->delta.d_conv = p->spec.train ? ar__arena_f32(&p->arena, floats) : NULL;
 }
 
-/* Of one layer at a time: what both mixers have, then one of the two. */
+static void place_conv(ar_pass *p) { p->conv.joined = ar__arena_f32(&p->arena, 3 * p->spec.tokens * (size_t)p->model->arch.dim); }
+
+/* Of one layer at a time: what all mixers have, then one of them. */
 static void place_mixer(ar_pass *p) {
+    static void (*const place_one[])(ar_pass *) = {place_attention, place_delta, place_conv};
     size_t floats = p->spec.tokens * mixer_width(p, SIZE_MAX);
     ar_arena *m = &p->arena;
-    p->attention.gated = p->model->arch.gated ? ar__arena_f32(m, floats) : NULL;
+    p->attention.gated = p->model->arch.gated || mixes(p, SIZE_MAX, AR_MIX_CONV) ? ar__arena_f32(m, floats) : NULL;
     p->attention.dout = p->spec.train ? ar__arena_f32(m, floats) : NULL;
-    ar_mark own = ar__arena_mark(m);
-    if (mixes(p, SIZE_MAX, false)) place_attention(p);
-    ar_mark end = ar__arena_mark(m);
-    ar__arena_reset(m, own);
-    if (mixes(p, SIZE_MAX, true)) place_delta(p);
-    ar__arena_reset(m, ar__max(end, ar__arena_mark(m)));
+    ar_mark own = ar__arena_mark(m), end = own;
+    for (ar_mixer mixer = AR_MIX_ATTENTION; mixer <= AR_MIX_CONV; mixer++) {
+        ar__arena_reset(m, own);
+        if (mixes(p, SIZE_MAX, mixer)) place_one[mixer](p);
+        end = ar__max(end, ar__arena_mark(m));
+    }
+    ar__arena_reset(m, end);
 }
 
 static void place_head(ar_pass *p) {

@@ -52,6 +52,9 @@ typedef struct ar_acts {
     float *head_gate;           /* [T, heads * head_dim] where attention is gated */
     float *columns, *z, *b, *a; /* of a layer that mixes by the delta rule: what its linears gave; what the rule gave is att, */
     float *rstd_delta;          /* and this of its norm [T, value_heads]; they lie where q, k, v of other layers do */
+    /* Of a layer that mixes by a short convolution, in the same place: what goes through, its gates in front and behind; what the
+     * convolution gave is att. */
+    float *through, *gate_front, *gate_behind;
     float *rstd_attn, *rstd_mlp, *rstd_q, *rstd_k, *rstd_v;
     float *o, *down;                          /* [T, dim] what the sublayers' last linears gave, where a norm stands behind them */
     float *rstd_o, *rstd_down;                /* of these norms */
@@ -60,8 +63,8 @@ typedef struct ar_acts {
     ar_expert_acts experts;
 } ar_acts;
 
-/* Keys and values of several sequences, per layer, after RoPE; of layers that mix by the delta rule their states.  A sequence begins anew
- * when its past is set to 0. */
+/* Keys and values of several sequences, per layer, after RoPE; of layers that mix otherwise than by attention their states.  A sequence
+ * begins anew when its past is set to 0. */
 typedef struct ar_kv_cache {
     size_t sequences, capacity;
     size_t *past;          /* [sequences] tokens that each holds */
@@ -96,7 +99,7 @@ typedef struct ar_attention_memory {
     float *q_rot, *k_rot; /* NULL unless the family norms q and k, */
     float *v_normed;      /* values */
     float *wide;          /* [T, 2 heads * head_dim] where attention is gated: q and gate of each head, as one linear has them */
-    float *gated;         /* what the mixer's last linear reads where that is not att: att by its gate; NULL: it is */
+    float *gated;         /* what the mixer's last linear reads where that is not att: att by its gate; NULL: it is in every layer */
     float *dq, *dk, *dv, *dout, *dsum; /* its backward's */
     float *scratch;                    /* all threads' */
     ar_block *blocks;
@@ -117,6 +120,11 @@ typedef struct ar_delta_memory {
     float *conv, *d_conv; /* [T, columns] behind the convolution, and its gradient */
     float *scratch;       /* all threads' */
 } ar_delta_memory;
+
+/* Of a layer that mixes by a short convolution, in the same place. */
+typedef struct ar_conv_memory {
+    float *joined; /* [T, 3 dim] as its first linear gives them; then [T, dim] what the convolution reads, or the gradient of that */
+} ar_conv_memory;
 
 /* The head's: a chunk of supervised rows, in pieces of samples (model/head.c). */
 typedef struct ar_head_memory {
@@ -141,6 +149,7 @@ typedef struct ar_pass {
     int32_t *position;              /* [T] where positions have embeddings */
     ar_attention_memory attention;
     ar_delta_memory delta;
+    ar_conv_memory conv;
     ar_head_memory head;
     ar_expert_memory experts;
     ar_tail tail;
@@ -195,7 +204,7 @@ void ar__kv_free(ar_kv_cache *c, const ar_model *m);
 /* What ar__pass_forward does to the cache before its layers and behind them. */
 void ar__kv_begin(ar_kv_cache *c, const ar_batch *b);
 void ar__kv_end(ar_kv_cache *c, const ar_batch *b);
-/* What a layer that mixes by the delta rule goes on from: its state, and its convolution's rows. */
+/* What a layer that mixes otherwise than by attention goes on from: the delta rule's state, and its convolution's rows. */
 ar_recurrence ar__kv_state(const ar_kv_cache *c, const ar_model *m, size_t layer);
 ar_recurrence ar__kv_conv(const ar_kv_cache *c, const ar_model *m, size_t layer);
 

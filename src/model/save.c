@@ -76,15 +76,15 @@ static ar_status add_scalar(ar_st_writer *w, const ar_model *m, int64_t layer, a
     return s;
 }
 
-static ar_status add_deltas(ar_st_writer *w, const ar_model *m, int64_t layer, ar_error *err) {
+static ar_status add_mixer(ar_st_writer *w, const ar_model *m, int64_t layer, ar_error *err) {
     ar_status s = AR_OK;
-    for (ar_delta_part i = AR_DELTA_CONV; !s && m->layers[layer].recurrent && i < AR_DELTA_PARTS; i++) {
-        ar_delta_tensor t = ar__delta_tensor(&m->arch, i);
+    for (int i = 0; !s && i < ar__mixer_tensor_count(&m->arch, layer); i++) {
+        ar_mixer_tensor t = ar__mixer_tensor(&m->arch, layer, i);
         const int64_t shape[] = {t.rows, 1, t.cols};
         ar_buf name = {0};
-        ar__buf_printf(&name, AR_DELTA_PATH "%s%s", m->arch.names->prefix, (long long)layer, t.module, t.suffix);
+        ar__buf_printf(&name, AR_MIXER_PATH "%s%s", m->arch.names->prefix, (long long)layer, t.module, t.suffix);
         s = name.failed ? ar__fail_memory(err, t.module)
-                        : ar__st_writer_add(w, name.data, AR_F32, i == AR_DELTA_CONV ? 3 : 1, shape, ar__model_delta(m, layer, i), err);
+                        : ar__st_writer_add(w, name.data, AR_F32, i == AR_PART_KERNEL ? 3 : 1, shape, ar__model_mixer(m, layer, i), err);
         ar__buf_release(&name);
     }
     return s;
@@ -104,7 +104,7 @@ static ar_status save_weights(const ar_model *m, const char *path, ar_error *err
     }
     for (int64_t l = 0; !s && m->arch.activation == AR_XIELU && l < m->arch.layers; l++) s = add_activation(w, m, l, err);
     for (int64_t l = 0; !s && m->arch.layer_scalar && l < m->arch.layers; l++) s = add_scalar(w, m, l, err);
-    for (int64_t l = 0; !s && l < m->arch.layers; l++) s = add_deltas(w, m, l, err);
+    for (int64_t l = 0; !s && l < m->arch.layers; l++) s = add_mixer(w, m, l, err);
     if (!s) s = ar__st_writer_meta(w, "format", "pt", err);
     if (!s) s = ar__st_writer_save(w, path, err);
     ar__st_writer_free(w);

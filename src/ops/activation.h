@@ -2,6 +2,7 @@
  *
  *     silu(x)        x / (1 + exp(-x))
  *     sigmoid(x)     1 / (1 + exp(-x)): a gate alone
+ *     identity(x)    x: a gate alone, so that y is a product
  *     gelu_tanh(x)   x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x³)))          arXiv 1606.08415
  *     gelu(x)        x/2 (1 + erf(x / sqrt 2))
  *     relu2(x)       max(x, 0)²
@@ -11,7 +12,7 @@
 
 #include "kern/runtime.h"
 
-typedef enum ar_activation_kind { AR_SILU, AR_GELU_TANH, AR_GELU, AR_RELU2, AR_XIELU, AR_SIGMOID } ar_activation_kind;
+typedef enum ar_activation_kind { AR_SILU, AR_GELU_TANH, AR_GELU, AR_RELU2, AR_XIELU, AR_SIGMOID, AR_IDENTITY } ar_activation_kind;
 
 typedef struct ar_activation {
     ar_activation_kind kind;

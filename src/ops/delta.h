@@ -1,7 +1,8 @@
-/* Gated DeltaNet (arXiv 2412.06464): a state in place of keys and values, behind a short convolution.
+/* Gated DeltaNet (arXiv 2412.06464): a state in place of keys and values, behind a short convolution, which other mixers have too.
  *
  *     x [rows, width]      | q: key_heads * key_dim | k: the same | v: value_heads * value_dim |
- *     convolution          y_t = silu(sum_i w_i x_{t - taps + 1 + i}), each column by itself; rows before the sample's first are zeros
+ *     convolution          y_t = f(bias + sum_i w_i x_{t - taps + 1 + i}), each column by itself; rows before the sample's first are zeros;
+ *                          f: silu, or none
  *
  * Per value head, with the q and k of its key head (value_heads / key_heads neighbours share one) and S [key_dim, value_dim], which
  * begins as zeros; q and k first become unit vectors, |x|² = sum of squares + 1e-6, and q is divided by sqrt(key_dim):
@@ -26,8 +27,9 @@ enum { AR_DELTA_CHUNK = 64, AR_CONV_TAPS = 16 /* at most */ };
 #define AR_DELTA_EPS 1e-6
 
 typedef struct ar_conv {
-    const float *w; /* [width, taps] */
+    const float *w, *bias; /* [width, taps]; [width], NULL: none */
     size_t width, taps;
+    bool silu; /* behind the sum; else nothing is */
 } ar_conv;
 
 typedef struct ar_delta {
@@ -48,7 +50,7 @@ typedef struct ar_recurrence {
 /* memory NULL: samples are whole. */
 typedef void ar_conv_fwd_fn(const ar_runtime *rt, float *y, const float *x, const ar_conv *conv, const ar_rows *rows,
                             const ar_recurrence *memory);
-/* dx may be x; dy becomes the gradient in front of SiLU. */
+/* dx may be x; dy becomes the gradient in front of SiLU.  Without it x is not read, and may be NULL. */
 typedef void ar_conv_bwd_fn(const ar_runtime *rt, float *dx, float *dy, const float *x, const ar_conv *conv, const ar_rows *rows);
 
 /* Floats of scratch that one thread needs; longest: rows of a sample in backward, 0: forward alone. */

@@ -40,11 +40,17 @@ static ar_stored *add(ar_storing *st, const ar_base_weight *w, const char *endin
 static ar_status add_weight(ar_storing *st, const ar_base_weight *w, const ar_name_row *row, ar_error *err) {
     bool turned = row->is_conv1d && w->dims == 2;
     bool mix = row->slot == AR_SLOT_SHARED_MIX; /* a vector in the file, a matrix of one row here */
-    int64_t shape[2] = {mix ? 1 : turned ? w->n_in : w->n_out, mix ? w->n_out * w->n_in : turned ? w->n_out : w->n_in};
-    ar_stored *t = add(st, w, row->slot == AR_SLOT_SCALAR ? "" : ".weight", w->dims < 2 && !mix ? 1 : 2, shape, err);
+    bool kernel = row->slot == AR_SLOT_CONV_KERNEL;
+    int64_t shape[3] = {mix ? 1 : turned ? w->n_in : w->n_out, mix ? w->n_out * w->n_in : turned ? w->n_out : w->n_in};
+    if (kernel) { /* [width, 1, taps] */
+        shape[1] = 1;
+        shape[2] = w->n_in;
+    }
+    int dims = kernel ? 3 : w->dims < 2 && !mix ? 1 : 2;
+    ar_stored *t = add(st, w, row->slot == AR_SLOT_SCALAR ? "" : ".weight", dims, shape, err);
     if (!t) return AR_ERR_VALUE;
     t->is_turned = turned;
-    t->is_matrix = w->dims == 2;
+    t->is_matrix = w->dims == 2 && !kernel;
     t->weights = (size_t)w->n_out * (size_t)w->n_in;
     t->shown = ar__dtype(st->type)->name;
     if (!w->bias) return AR_OK;

@@ -28,7 +28,7 @@ static ar_status add_bias(ar_storing *st, const ar_base_weight *w, const char *s
 static ar_status add_module(ar_storing *st, const ar_base_weight *w, const ar_name_row *row, const char *stem, ar_error *err) {
     const ar_name_map *names = st->info->names;
     bool routes = row->slot == AR_SLOT_ROUTER || row->slot == AR_SLOT_SHARED_MIX; /* in F32 */
-    bool matrix = w->dims == 2 && row->slot != AR_SLOT_POSITIONS && !routes;
+    bool matrix = w->dims == 2 && row->kind != AR_MODULE_NORM && row->slot != AR_SLOT_POSITIONS && !routes;
     int64_t shape[2] = {w->n_out, w->n_in};
     ar_row_map order;
     ar_buf name = {0};
@@ -74,7 +74,8 @@ static ar_status add_weight(ar_storing *st, const ar_base_weight *w, size_t *lef
         ++*left;
         return AR_OK;
     }
-    if (!known || w->dims > 2) return no_place(st, w, err);
+    bool kernel = known && name.row->slot == AR_SLOT_CONV_KERNEL && w->dims == 3 && w->shape[1] == 1;
+    if (!known || (w->dims > 2 && !kernel)) return no_place(st, w, err);
     if (name.row->kind == AR_MODULE_HEAD && st->info->is_tied) return AR_OK;
     if (name.row->kind == AR_MODULE_HEAD && names->gguf_norms_plus_one && strncmp(names->gguf, "gemma", 5) == 0)
         return no_place(st, w, err);
@@ -117,7 +118,7 @@ static ar_status plan_folder(ar_storing *st, ar_error *err) {
 
 /* Of another file: matrices of linears, embeddings and stacked experts; what llama.cpp wants in F32 stays as it is. */
 static bool is_matrix(const ar_tensor *t) {
-    static const char *const kept[] = {"_norm", "position_embd", "token_types", "ffn_gate_inp", "ssm_conv1d", "rope_"};
+    static const char *const kept[] = {"_norm", "position_embd", "token_types", "ffn_gate_inp", "ssm_conv1d", "shortconv.conv", "rope_"};
     size_t n = strlen(t->name);
     if (t->dims < 2 || n < 7 || strcmp(t->name + n - 7, ".weight") != 0) return false;
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)

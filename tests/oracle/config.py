@@ -167,6 +167,22 @@ CASES = [
     ("qwen3_5_text", dict(linear_conv_kernel_dim=17), "refused: 'linear_conv_kernel_dim' is 17"),
     ("qwen3_5_text", dict(layer_types=["linear_attention", "sliding_attention"] * 2), "refused: layer_types[1] is sliding_attention"),
     ("qwen3_5_text", dict(layer_types=["linear_attention", "mamba"] * 2), "refused: wanted full_attention or linear_attention"),
+    ("lfm2", dict(layer_types=None, full_attn_idxs=[1, 3]), ""),
+    ("lfm2", dict(intermediate_size=7, block_ff_dim=48, hidden_act="gelu", conv_dim=7, num_heads=7, theta=7.0, use_pos_enc=False), ""),  # the first counts
+    ("lfm2", dict(tie_embedding=False, tie_word_embeddings=True), ""),
+    ("lfm2", dict(block_multiple_of=1, intermediate_size=49), ""),
+    ("lfm2", dict(block_ffn_dim_multiplier=None, intermediate_size=50), "refused: config.json wants [33, 32]"),  # not rounded up: newer code takes no null
+    ("lfm2", dict(block_auto_adjust_ff_dim=False), "refused: is [32, 32], config.json wants [48, 32]"),
+    ("lfm2", dict(block_ffn_dim_multiplier=1e5), "refused: 'block_ffn_dim_multiplier' is 100000"),
+    ("lfm2", dict(block_multiple_of=0), "refused: 'block_multiple_of' is 0"),
+    ("lfm2", dict(conv_L_cache=4), "refused: wanted 32 times 4"),
+    ("lfm2", dict(conv_L_cache=17), "refused: 'conv_L_cache' is 17"),
+    ("lfm2", dict(conv_bias=True), "refused: tensor 'model.layers.0.conv.in_proj.bias' is not there"),
+    ("lfm2", dict(layer_types=["conv", "linear_attention"] * 2), "refused: wanted full_attention or conv"),
+    ("lfm2", dict(layer_types=None, full_attn_idxs=[1, 4]), "refused: full_attn_idxs[1] is no layer"),
+    ("lfm2", dict(layer_types=["full_attention", "conv"] * 2), "refused: tensor 'model.layers.0.self_attn.q_proj.weight' is not there"),
+    ("lfm2_moe", dict(), "refused: model_type 'lfm2_moe', wanted one of"),
+    ("llama", dict(conv_L_cache=3), "refused: 'conv_L_cache' is 3"),
     ("llama", dict(linear_conv_kernel_dim=4), "refused: 'linear_conv_kernel_dim' is 4"),
     ("llama", dict(n_embd=32), "refused: 'n_embd' is 32"),
     ("llama", dict(num_hidden_layers=0), "refused: 'num_hidden_layers' is 0"),
@@ -179,7 +195,7 @@ def build(family, folder, tied=False):
     kind = dict(llama=tf.LlamaConfig, mistral=tf.MistralConfig, qwen2=tf.Qwen2Config, qwen3=tf.Qwen3Config, gemma=tf.GemmaConfig,
                 gemma2=tf.Gemma2Config, gemma3_text=tf.Gemma3TextConfig, olmo3=tf.Olmo3Config, exaone4=tf.Exaone4Config, phi3=tf.Phi3Config,
                 ministral3=tf.Ministral3Config, gemma4_text=tf.Gemma4TextConfig, cohere2=tf.Cohere2Config, gpt2=tf.GPT2Config,
-                qwen3_5_text=tf.Qwen3_5TextConfig)[family]
+                qwen3_5_text=tf.Qwen3_5TextConfig, lfm2=tf.Lfm2Config, lfm2_moe=tf.Lfm2MoeConfig)[family]
     extra = dict(sliding_window=None) if family == "mistral" else dict(sliding_window=8) if family in ("gemma2", "gemma3_text", "olmo3", "cohere2") else {}
     if family in ("qwen3", "gemma", "gemma2", "gemma3_text", "gemma4_text", "exaone4", "ministral3"):
         extra["head_dim"] = 8
@@ -189,13 +205,17 @@ def build(family, folder, tied=False):
     if family == "qwen3_5_text":
         extra = dict(head_dim=8, layer_types=["linear_attention", "full_attention"] * 2, linear_key_head_dim=16,
                      linear_value_head_dim=24, linear_num_key_heads=2, linear_num_value_heads=4)
+    if family.startswith("lfm2"):
+        extra = dict(layer_types=["conv", "full_attention"] * 2, block_multiple_of=4)
+    if family == "lfm2_moe":
+        extra |= dict(num_experts=4, moe_intermediate_size=16, num_dense_layers=0)
     if family == "gpt2":
         torch.manual_seed(3)
         model = tf.GPT2LMHeadModel(tf.GPT2Config(n_embd=32, n_layer=3, n_head=4, n_positions=64, vocab_size=64, bos_token_id=1, eos_token_id=2,
                                                  attn_pdrop=0, resid_pdrop=0, embd_pdrop=0))
         model.save_pretrained(folder)
         return
-    sizes = {k: v for k, v in SIZES.items() if family != "cohere2" or k != "rms_norm_eps"}
+    sizes = {k: v for k, v in SIZES.items() if family not in ("cohere2", "lfm2", "lfm2_moe") or k != "rms_norm_eps"}
     model = tf.AutoModelForCausalLM.from_config(kind(**sizes, **extra, pad_token_id=0, tie_word_embeddings=tied))
     with torch.no_grad():
         for q in model.parameters():

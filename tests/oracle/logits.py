@@ -33,14 +33,16 @@ GEMMA4_SHARED = dict(GEMMA4, hidden_size_per_layer_input=12, vocab_size_per_laye
 GEMMA4_KV = dict(GEMMA4, hidden_size_per_layer_input=0, attention_k_eq_v=True, num_global_key_value_heads=1)
 DELTA = dict(dict(SIZES, num_hidden_layers=4, hidden_size=64), head_dim=16, linear_key_head_dim=16, linear_value_head_dim=24,
              linear_num_key_heads=2, linear_num_value_heads=4)
+LFM2 = dict(SIZES, num_hidden_layers=4, layer_types=["conv", "full_attention"] * 2, block_multiple_of=12)
+del LFM2["rms_norm_eps"]
 MROPE = dict(rope_type="default", rope_theta=1e4, partial_rotary_factor=0.25, mrope_section=[1, 1, 0], mrope_interleaved=True)
 GPT2 = dict(n_embd=48, n_layer=3, n_head=4, n_positions=64, vocab_size=300, bos_token_id=1, eos_token_id=2)
 
 
-def case(name, config, dtype="float32", length=50, old=False, sharded=False, bare=False, hub=False, stacked=False):
+def case(name, config, dtype="float32", length=50, old=False, sharded=False, bare=False, hub=False, stacked=False, published=None):
     """bare: the file leaves out what has a default; hub: gemma 4 as it is published, not as transformers saves it; stacked: the file holds the experts
-    as the model does."""
-    return dict(name=name, config=config, dtype=dtype, length=length, old=old, sharded=sharded, bare=bare, hub=hub, stacked=stacked)
+    as the model does; published: fields of files on the hub, null: left out."""
+    return dict(name=name, config=config, dtype=dtype, length=length, old=old, sharded=sharded, bare=bare, hub=hub, stacked=stacked, published=published)
 
 
 CASES = [
@@ -151,6 +153,14 @@ CASES = [
     case("qwen3_5_text, 512 steps", tf.Qwen3_5TextConfig(**dict(DELTA, max_position_embeddings=600)), length=520),
     case("qwen3_5_text, the rule last, bfloat16", tf.Qwen3_5TextConfig(**dict(DELTA, linear_num_value_heads=2), layer_types=[
         "full_attention", "linear_attention", "full_attention", "linear_attention"]), dtype="bfloat16"),
+    case("lfm2", tf.Lfm2Config(**LFM2)),
+    case("lfm2, as published", tf.Lfm2Config(**LFM2), published=dict(intermediate_size=None, block_ff_dim=96, layer_types=None, full_attn_idxs=[1, 3],
+         tie_word_embeddings=None, conv_dim=48, block_use_swiglu=True, theta=1e6, use_pos_enc=True)),
+    case("lfm2, defaults left out", tf.Lfm2Config(**LFM2), published=dict(norm_eps=None, rope_parameters=None, conv_L_cache=None, conv_bias=None,
+         tie_word_embeddings=None, block_ffn_dim_multiplier=None, block_auto_adjust_ff_dim=None)),
+    case("lfm2, biases, five taps, untied, bfloat16", tf.Lfm2Config(**dict(LFM2, conv_bias=True, conv_L_cache=5, tie_word_embeddings=False)), dtype="bfloat16", length=100),
+    case("lfm2, attention alone, its width as it is", tf.Lfm2Config(**dict(LFM2, layer_types=None, block_auto_adjust_ff_dim=False))),
+    case("lfm2, a width of its own, sharded", tf.Lfm2Config(**dict(LFM2, block_ffn_dim_multiplier=1.3, block_multiple_of=7, head_dim=10)), sharded=True),
     *(case(f"{c.model_type}, defaults left out", c, bare=True) for c in (
         tf.LlamaConfig(**SIZES), tf.MistralConfig(**SIZES), tf.Qwen2Config(**SIZES), tf.Qwen3Config(**SIZES, head_dim=8), tf.GraniteConfig(**SIZES),
         tf.SmolLM3Config(**dict(SIZES, num_hidden_layers=5), pad_token_id=0), tf.Olmo2Config(**SIZES, pad_token_id=0),
@@ -222,6 +232,8 @@ def build(c, folder):
             rope["type"] = rope.pop("rope_type")
         j["rope_scaling"], j["torch_dtype"] = rope, j.pop("dtype", "float32")
         json.dump(j, open(path, "w"))
+    if c["published"]:
+        json.dump({k: v for k, v in (j | c["published"]).items() if v is not None}, open(path, "w"))
     if c["bare"]:
         json.dump({k: v for k, v in j.items() if k not in ("rms_norm_eps", "layer_norm_eps", "norm_eps", "norm_epsilon", "layer_norm_epsilon", "n_inner", "activation_function", "rope_parameters", "hidden_act", "hidden_activation", "attention_dropout", "layer_types", "no_rope_layers")}, open(path, "w"))
     with open(os.path.join(folder, "tokenizer.json"), "w") as f:

@@ -68,7 +68,7 @@ def module_kind(module):
         return "linear"
     if isinstance(module, torch.nn.Embedding) or "Embedding" in name:
         return "embedding"
-    return "norm" if "Norm" in name else None
+    return "norm" if "Norm" in name or name == "Conv1d" else None  # a kernel is no module that may carry a pair
 
 
 def text_modules(model_type):
@@ -79,7 +79,9 @@ def text_modules(model_type):
     if model_type in ("mistral3", "gemma3", "gemma4", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "mixtral", "qwen3_5"):
         return None  # wrappers, whose text model has the names; mixtral's experts have no rows
     mixers = ["linear_attention", "full_attention"]  # layer 1 is either
-    orders = [dict(layer_types=mixers), dict(layer_types=mixers[::-1])] if model_type == "qwen3_5_text" else [{}]
+    if model_type == "lfm2":
+        mixers[0] = "conv"
+    orders = [dict(layer_types=mixers), dict(layer_types=mixers[::-1])] if model_type in ("qwen3_5_text", "lfm2") else [{}]
     try:
         configs = [AutoConfig.for_model(model_type, **kw, **order) for order in orders]
         if hasattr(configs[0], "mlp_only_layers"):  # and layers without experts

@@ -31,17 +31,20 @@ static const struct {
      "\"model_type\":\"qwen3_5_text\",\"num_key_value_heads\":2,\"head_dim\":10,\"partial_rotary_factor\":0.4,\"eos_token_id\":9,"
      "\"linear_key_head_dim\":6,\"linear_value_head_dim\":7,\"linear_num_key_heads\":2,\"linear_num_value_heads\":4,"
      "\"full_attention_interval\":2"},
+    {"qwen3_moe", "\"model_type\":\"qwen3_moe\",\"num_key_value_heads\":2,\"head_dim\":10,\"num_experts\":5,\"num_experts_per_tok\":2,"
+                  "\"moe_intermediate_size\":12"},
+    {"lfm2", "\"model_type\":\"lfm2\",\"num_key_value_heads\":2,\"eos_token_id\":9,\"full_attn_idxs\":[1],\"block_multiple_of\":8"},
 };
 enum { BASES = sizeof bases / sizeof *bases };
 
 /* A folder with the base; made once. */
 static const char *base(int which) {
-    char name[64], config[600];
+    char name[64], config[800];
     ar_error err;
     snprintf(name, sizeof name, "%s/config.json", bases[which].name);
     snprintf(config, sizeof config,
              "{%s,\"vocab_size\":%d,\"hidden_size\":24,\"intermediate_size\":40,\"num_hidden_layers\":2,\"num_attention_heads\":4,"
-             "\"max_position_embeddings\":256,\"rms_norm_eps\":1e-5,\"hidden_act\":\"silu\"}",
+             "\"max_position_embeddings\":256,\"hidden_act\":\"silu\"}",
              bases[which].config, VOCAB);
     snprintf(name, sizeof name, "%s.json", bases[which].name);
     const char *bare = temp_text(name, config), *dir = temp_path(bases[which].name);

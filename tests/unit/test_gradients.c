@@ -76,10 +76,13 @@
     ",\"model_type\":\"granitemoe\",\"num_local_experts\":4,\"num_experts_per_tok\":2,\"embedding_multiplier\":3,"                         \
     "\"residual_multiplier\":0.6,\"attention_multiplier\":0.2"
 /* The rule gives its norm little in the first rows of a sample, which turn over with the sign of q · k: eps keeps that smooth. */
-#define QWEN35(first, second)                                                                                                              \
-    ",\"model_type\":\"qwen3_5_text\",\"head_dim\":8,\"linear_key_head_dim\":6,\"linear_value_head_dim\":5,"                               \
+#define DELTA(type, first, second)                                                                                                         \
+    ",\"model_type\":\"" type "\",\"head_dim\":8,\"linear_key_head_dim\":6,\"linear_value_head_dim\":5,"                                   \
     "\"rms_norm_eps\":1e-2,\"linear_num_key_heads\":2,\"linear_num_value_heads\":4,\"layer_types\":[\"" first "_attention\",\"" second     \
     "_attention\"]"
+#define QWEN35(first, second) DELTA("qwen3_5_text", first, second)
+#define LFM2(first, second)                                                                                                                \
+    ",\"model_type\":\"lfm2\",\"block_multiple_of\":5,\"conv_bias\":true,\"layer_types\":[\"" first "\",\"" second "\"]"
 #define ROPE3                                                                                                                              \
     ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,\"original_max_position_"       \
     "embeddings\":32}"
@@ -167,6 +170,12 @@ static const small_case cases[] = {
     {"qwen3_5_text, the rule alone, dropout", QWEN35("linear", "linear"), "all-linear", NULL, false, false, 0.25, AR_BIAS_NONE},
     {"qwen3_5_text, gates alone", QWEN35("linear", "full"), "in_proj_b,in_proj_a", "linear_attn.norm", false, false, 0.0, AR_BIAS_NONE},
     {"qwen3_5_text, everything", QWEN35("linear", "full") ",\"attention_bias\":true", NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"lfm2", LFM2("conv", "full_attention"), "all-linear", NULL, false, false, 0.0, AR_BIAS_LORA_ONLY},
+    {"lfm2, the convolution last", LFM2("full_attention", "conv"), "all-linear", "operator_norm,q_layernorm", true, false, 0.0,
+     AR_BIAS_NONE},
+    {"lfm2, convolutions alone, dropout", LFM2("conv", "conv"), "all-linear", NULL, false, false, 0.25, AR_BIAS_NONE},
+    {"lfm2, five taps", LFM2("conv", "conv") ",\"conv_L_cache\":5", "in_proj", "embedding_norm", false, false, 0.0, AR_BIAS_NONE},
+    {"lfm2, everything", LFM2("conv", "full_attention"), NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"llama, gelu", LLAMA ",\"hidden_act\":\"gelu\"", "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
     {"llama, everything", BIASED, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"qwen3, everything", QWEN3, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},

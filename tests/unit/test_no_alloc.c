@@ -61,12 +61,13 @@ static void steps_after_the_first_allocate_nothing(void **state) {
         {"dora", ",\"model_type\":\"llama\"", "all-linear,embed_tokens", NULL, true, false, 0.1, AR_BIAS_NONE},
         {"delta", ",\"model_type\":\"qwen3_5_text\",\"head_dim\":8,\"full_attention_interval\":2", "all-linear", NULL, false, false, 0.1,
          AR_BIAS_NONE},
+        {"short convolution", ",\"model_type\":\"lfm2\",\"full_attn_idxs\":[1]", "all-linear", NULL, false, false, 0.1, AR_BIAS_NONE},
         {"full", ",\"model_type\":\"llama\",\"tie_word_embeddings\":true", NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     };
     static const size_t lengths[] = {40, 90, 3, 0};
     (void)state;
 #if COUNTING
-    for (int c = 0; c < 4; c++)
+    for (int c = 0; c < 5; c++)
         for (int recompute = 0; recompute < 2; recompute++) {
             ar_train_options o;
             ar_train_options_init(&o);

@@ -162,9 +162,9 @@ typedef struct conv_bench {
     float *x, *y, *weight, *dx, *dy;
 } conv_bench;
 
-static void make_conv(conv_bench *b, size_t count, size_t width, size_t taps) {
+static void make_conv(conv_bench *b, size_t count, size_t width, size_t taps, bool silu, bool bias) {
     *b = (conv_bench){.count = count};
-    b->c = (ar_conv){.w = ops_random(width * taps), .width = width, .taps = taps};
+    b->c = (ar_conv){.w = ops_random(width * taps), .bias = bias ? ops_random(width) : NULL, .width = width, .taps = taps, .silu = silu};
     size_t samples = count < 4 ? 1 : 3;
     b->start[1] = samples == 1 ? count : 1;
     b->start[2] = count / 3 + 1;
@@ -183,30 +183,29 @@ static ops_sum conv_value(void *user) {
 static void convolution_agrees_and_its_backward_is_the_slope(void **state) {
     static const size_t widths[] = {1, 7, 64, 150}, taps[] = {1, 2, 4, 5}, rows[] = {1, 3, 17, 40};
     (void)state;
-    for (size_t i = 0; i < 4; i++)
-        for (size_t k = 0; k < 4; k++) {
-            conv_bench b;
-            make_conv(&b, rows[k], widths[i], taps[k]);
-            size_t n = rows[k] * widths[i];
-            float *y = ops_zeros(n), *dx = ops_zeros(n), *dy = ops_copy(b.weight, n);
-            conv_value(&b);
-            ops_cpu->ops->conv_fwd(ops_cpu, y, b.x, &b.c, &b.rows, NULL);
-            ops_assert_within(y, b.y, 8.0 * ops_largest(b.x, n), n, 16.0, "conv_fwd");
-            ops_ref->ops->conv_bwd(ops_ref, b.dx, b.dy, b.x, &b.c, &b.rows);
-            memcpy(dx, b.x, n * sizeof *dx);
-            ops_cpu->ops->conv_bwd(ops_cpu, dx, dy, dx, &b.c, &b.rows); /* in x's memory */
-            ops_assert_within(dx, b.dx, 8.0 * ops_largest(b.weight, n) + ops_largest(b.dx, n), n, 64.0, "conv_bwd");
-            ops_assert_slope(conv_value, &b, b.x, b.dx, n, "convolution by x");
-        }
+    for (size_t i = 0; i < 64; i++) {
+        size_t n = rows[i / 4 % 4] * widths[i / 16];
+        conv_bench b;
+        make_conv(&b, rows[i / 4 % 4], widths[i / 16], taps[i / 4 % 4], i % 2 == 0, i / 2 % 2 != 0);
+        float *y = ops_zeros(n), *dx = ops_zeros(n), *dy = ops_copy(b.weight, n);
+        conv_value(&b);
+        ops_cpu->ops->conv_fwd(ops_cpu, y, b.x, &b.c, &b.rows, NULL);
+        ops_assert_within(y, b.y, 8.0 * ops_largest(b.x, n), n, 16.0, "conv_fwd");
+        ops_ref->ops->conv_bwd(ops_ref, b.dx, b.dy, b.x, &b.c, &b.rows);
+        memcpy(dx, b.x, n * sizeof *dx);
+        ops_cpu->ops->conv_bwd(ops_cpu, dx, dy, b.c.silu ? dx : NULL, &b.c, &b.rows); /* in x's memory, where it is read */
+        ops_assert_within(dx, b.dx, 8.0 * ops_largest(b.weight, n) + ops_largest(b.dx, n), n, 64.0, "conv_bwd");
+        ops_assert_slope(conv_value, &b, b.x, b.dx, n, "convolution by x");
+    }
 }
 
 static void a_convolution_goes_on(void **state) {
     static const size_t parts[] = {2, 1, 1, 5, 1};
     (void)state;
-    for (size_t taps = 1; taps <= 5; taps++) {
+    for (size_t i = 0; i < 10; i++) {
+        size_t taps = 1 + i / 2, start[2] = {0, 10}, sequence = 1, past = 0, each = (taps - 1) * 9;
         conv_bench b;
-        make_conv(&b, 10, 9, taps);
-        size_t start[2] = {0, 10}, sequence = 1, past = 0, each = (taps - 1) * 9;
+        make_conv(&b, 10, 9, taps, i % 2 == 0, i % 2 != 0);
         b.rows = (ar_rows){.count = 10, .samples = 1, .start = start};
         ops_cpu->ops->conv_fwd(ops_cpu, b.y, b.x, &b.c, &b.rows, NULL);
         for (int which = 0; which < 2; which++) {
@@ -214,9 +213,9 @@ static void a_convolution_goes_on(void **state) {
             ar_recurrence memory = {.at = ops_random(2 * each + 1), .each = each, .sequence = &sequence, .past = &past};
             float *got = ops_zeros(90);
             past = 0;
-            for (size_t i = 0; i < 5; past += parts[i++]) {
-                start[1] = parts[i];
-                b.rows.count = parts[i];
+            for (size_t k = 0; k < 5; past += parts[k++]) {
+                start[1] = parts[k];
+                b.rows.count = parts[k];
                 rt->ops->conv_fwd(rt, got + past * 9, b.x + past * 9, &b.c, &b.rows, &memory);
             }
             ops_assert_within(got, b.y, 8.0 * ops_largest(b.x, 90), 90, 16.0, "convolution over what was kept");

@@ -143,9 +143,13 @@ static void norms_agree(void **state) {
 }
 
 /* ---- activations ------------------------------------------------------------------------------------------------- */
-static const ar_activation kinds[] = {
-    {.kind = AR_SILU},  {.kind = AR_GELU_TANH}, {.kind = AR_GELU},
-    {.kind = AR_RELU2}, {.kind = AR_SIGMOID},   {.kind = AR_XIELU, .positive = 0.8f, .negative = 0.7f, .beta = 0.5f, .eps = -1e-6f}};
+static const ar_activation kinds[] = {{.kind = AR_SILU},
+                                      {.kind = AR_GELU_TANH},
+                                      {.kind = AR_GELU},
+                                      {.kind = AR_IDENTITY},
+                                      {.kind = AR_RELU2},
+                                      {.kind = AR_SIGMOID},
+                                      {.kind = AR_XIELU, .positive = 0.8f, .negative = 0.7f, .beta = 0.5f, .eps = -1e-6f}};
 
 typedef struct points {
     const ar_activation *f;

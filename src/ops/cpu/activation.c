@@ -47,6 +47,7 @@ static point point_at(const ar_activation *f, float x) {
     case AR_RELU2: return relu2_at(x);
     case AR_XIELU: return xielu_at(f, x);
     case AR_SIGMOID: return sigmoid_at(x);
+    case AR_IDENTITY: break;
     }
     return (point){x, 1.0f};
 }

@@ -27,7 +27,7 @@ static const float *row_before(const ar_conv *c, const float *x, const float *be
     return before ? before + (c->taps - 1 + i - back) * c->width + j0 : zeros;
 }
 
-/* The sums in front of SiLU, taps in their order. */
+/* The sums, taps in their order, and the bias. */
 static void sum_taps(float *z, const ar_runtime *rt, const block *b, const ar_conv *c, const float *x, const float *before, size_t first,
                      size_t i) {
     const float *from[AR_CONV_TAPS], *w[AR_CONV_TAPS];
@@ -36,6 +36,7 @@ static void sum_taps(float *z, const ar_runtime *rt, const block *b, const ar_co
         w[tap] = b->w[tap];
     }
     rt->kern.taps(z, from, w, c->taps, b->len);
+    for (size_t j = 0; c->bias && j < b->len; j++) z[j] += c->bias[b->j0 + j];
 }
 
 /* Rows that a next call reads: the last ones of what was kept and x together.  Ascending, since what is kept moves down. */
@@ -64,8 +65,9 @@ void ar__cpu_conv_fwd(const ar_runtime *rt, float *y, const float *x, const ar_c
             float *memory = m ? m->at + m->sequence[s] * m->each : NULL;
             bool began = m && m->past[s];
             for (size_t i = 0; i < count; i++) {
-                sum_taps(z, rt, &b, c, x, began ? memory : NULL, first, i);
-                rt->kern.silu_mul(y + (first + i) * c->width + j0, z, b.ones, b.len);
+                float *to = y + (first + i) * c->width + j0;
+                sum_taps(c->silu ? z : to, rt, &b, c, x, began ? memory : NULL, first, i);
+                if (c->silu) rt->kern.silu_mul(to, z, b.ones, b.len);
             }
             if (memory) keep_rows(memory, &b, c, x, began, first, count);
         }
@@ -90,7 +92,7 @@ void ar__cpu_conv_bwd(const ar_runtime *rt, float *dx, float *dy, const float *x
         begin_block(&b, c, j0);
         for (size_t s = 0; s < rows->samples; s++) {
             size_t first = rows->start[s], end = rows->start[s + 1];
-            for (size_t row = first; row < end; row++) {
+            for (size_t row = first; c->silu && row < end; row++) {
                 float z[COLUMNS], ones[COLUMNS], *to = dy + row * c->width + j0;
                 memcpy(ones, b.ones, b.len * sizeof *ones); /* takes a gradient that nobody reads */
                 sum_taps(z, rt, &b, c, x, NULL, first, row - first);

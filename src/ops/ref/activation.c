@@ -19,6 +19,7 @@ static double value(const ar_activation *f, double x) {
         if (x > 0.0) return (double)f->positive * x * x + (double)f->beta * x;
         return (double)f->negative * (expm1(fmin(x, e)) - x) + (double)f->beta * x;
     case AR_SIGMOID: return sigmoid(x);
+    case AR_IDENTITY: break;
     }
     return x;
 }
@@ -34,6 +35,7 @@ static double slope(const ar_activation *f, double x) {
         if (x > 0.0) return 2.0 * (double)f->positive * x + (double)f->beta;
         return (double)f->negative * ((x <= e ? exp(x) : 0.0) - 1.0) + (double)f->beta;
     case AR_SIGMOID: return s * (1.0 - s);
+    case AR_IDENTITY: break;
     }
     return 1.0;
 }

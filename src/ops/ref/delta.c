@@ -4,9 +4,9 @@
 #include <math.h>
 #include <string.h>
 
-/* The sum in front of SiLU, of row i of a sample that begins at `first`; before: the rows of a cache, NULL: zeros. */
+/* The sum, in front of what may stand behind it, of row i of a sample that begins at `first`; before: the rows of a cache, NULL: zeros. */
 static double taps_sum(const ar_conv *c, const float *x, const float *before, size_t first, size_t i, size_t column) {
-    double sum = 0.0;
+    double sum = c->bias ? (double)c->bias[column] : 0.0;
     for (size_t tap = 0; tap < c->taps; tap++) {
         size_t back = c->taps - 1 - tap;
         double value = 0.0;
@@ -37,7 +37,7 @@ void ar__ref_conv_fwd(const ar_runtime *rt, float *y, const float *x, const ar_c
         for (size_t i = 0; i < count; i++)
             for (size_t column = 0; column < c->width; column++) {
                 double sum = taps_sum(c, x, before, first, i, column);
-                y[(first + i) * c->width + column] = (float)(sum / (1.0 + exp(-sum)));
+                y[(first + i) * c->width + column] = (float)(c->silu ? sum / (1.0 + exp(-sum)) : sum);
             }
         if (memory) keep_rows(memory, c, x, before, first, count);
     }
@@ -46,7 +46,7 @@ void ar__ref_conv_fwd(const ar_runtime *rt, float *y, const float *x, const ar_c
 void ar__ref_conv_bwd(const ar_runtime *rt, float *dx, float *dy, const float *x, const ar_conv *c, const ar_rows *rows) {
     (void)rt;
     for (size_t s = 0; s < rows->samples; s++)
-        for (size_t i = 0; i < rows->start[s + 1] - rows->start[s]; i++)
+        for (size_t i = 0; c->silu && i < rows->start[s + 1] - rows->start[s]; i++)
             for (size_t column = 0; column < c->width; column++) {
                 double z = taps_sum(c, x, NULL, rows->start[s], i, column), sigma = 1.0 / (1.0 + exp(-z));
                 float *slope = dy + (rows->start[s] + i) * c->width + column;

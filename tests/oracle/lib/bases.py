@@ -42,6 +42,7 @@ CONFIGS = {
     "ernie4_5": lambda: tf.Ernie4_5Config(**WIDE),
     "phi": lambda: tf.PhiConfig(**LLAMA_LIKE),
     "phi3": lambda: tf.Phi3Config(**LLAMA_LIKE, sliding_window=None),
+    "lfm2": lambda: tf.Lfm2Config(**WIDE, layer_types=["conv", "full_attention", "conv"], block_multiple_of=10),
     "gpt2": lambda: tf.GPT2Config(vocab_size=60, n_positions=64, n_embd=32, n_layer=3, n_head=4, bos_token_id=1, eos_token_id=2),
     "gpt-neox": lambda: tf.GPTNeoXConfig(vocab_size=60, hidden_size=32, intermediate_size=40, num_hidden_layers=3, num_attention_heads=4,
                                          max_position_embeddings=64, bos_token_id=1, eos_token_id=2),
@@ -80,7 +81,7 @@ class Base:
         self.folder = folder
         self.config = json.load(open(os.path.join(folder, "config.json")))
         self.type = self.config["model_type"]
-        self.tied = bool(self.config.get("tie_word_embeddings", self.type in ("gemma", "gemma2", "gemma3_text", "gemma4_text", "gpt2", "bloom", "smollm3", "cohere2", "starcoder2", "ernie4_5")))
+        self.tied = bool(self.config.get("tie_word_embeddings", self.type in ("gemma", "gemma2", "gemma3_text", "gemma4_text", "gpt2", "bloom", "smollm3", "cohere2", "starcoder2", "ernie4_5", "lfm2")))
         pick = lambda *names: next((self.config[n] for n in names if self.config.get(n)), None)
         self.heads = pick("num_attention_heads", "n_head")
         self.kv_heads = pick("num_key_value_heads") or self.heads

@@ -74,6 +74,9 @@ CASES = {
                                        use_double_wide_mlp=True),
     "gemma4_text, values are keys": tf.Gemma4TextConfig(**GEMMA4, hidden_size_per_layer_input=0, attention_k_eq_v=True,
                                                         num_global_key_value_heads=1),
+    "lfm2": tf.Lfm2Config(**dict(SIZES, num_hidden_layers=5), layer_types=["conv", "full_attention", "conv", "conv", "full_attention"], block_multiple_of=32),
+    "lfm2, four taps, untied, its width as it is": tf.Lfm2Config(**SIZES, layer_types=["full_attention", "conv", "conv"], tie_word_embeddings=False,
+                                                                 conv_L_cache=4, block_auto_adjust_ff_dim=False),
     "gpt2": tf.GPT2Config(vocab_size=512, n_positions=128, n_embd=64, n_layer=3, n_head=4, bos_token_id=1, eos_token_id=2),
     "gpt_neox": tf.GPTNeoXConfig(**PLAIN),
     "phi": tf.PhiConfig(**dict(PLAIN, intermediate_size=256)),  # the converter writes 4 · 64 whatever it is
