@@ -190,8 +190,8 @@ const ar_field ar__fields_some_dense[] = {
     END};
 const ar_field ar__fields_shared[] = {
     NUMBER("shared_expert_intermediate_size", AR_FIELD_WHOLE, shared_ff, 1, MAX_DIM),
-    OTHER("qkv_bias", AR_FIELD_BOOL, qkv_bias),
     END};
+const ar_field ar__fields_qwen_bias[] = {OTHER("qkv_bias", AR_FIELD_BOOL, qkv_bias), END};
 const ar_field ar__fields_jitter[] = {ELSEWHERE("router_jitter_noise", AR_FIELD_REAL, 0, 0), END};
 const ar_field ar__fields_clip_qkv[] = {NULLABLE("clip_qkv", AR_FIELD_REAL, clip_qkv, 1e-6, 1e9), END};
 
@@ -200,47 +200,27 @@ static const char *const foreign[] = {"hidden_dropout_prob", "neftune_noise_alph
                                       "output_router_logits", "use_qk_norm", "add_cross_attention", "logits_soft_cap", "num_nextn_predict_layers"};
 /* clang-format on */
 
-static const ar_field *const all_groups[] = {ar__fields_decoder,
-                                             ar__fields_rope,
-                                             ar__fields_window,
-                                             ar__fields_attention_bias,
-                                             ar__fields_mlp_bias,
-                                             ar__fields_multipliers,
-                                             ar__fields_no_rope,
-                                             ar__fields_out_bias,
-                                             ar__fields_all_bias,
-                                             ar__fields_act,
-                                             ar__fields_activation,
-                                             ar__fields_sliding,
-                                             ar__fields_pattern,
-                                             ar__fields_query_scalar,
-                                             ar__fields_score_cap,
-                                             ar__fields_logit_cap,
-                                             ar__fields_local_theta,
-                                             ar__fields_dropouts,
-                                             ar__fields_rms,
-                                             ar__fields_layer_norm,
-                                             ar__fields_norm_epsilon,
-                                             ar__fields_norm_eps,
-                                             ar__fields_gpt2,
-                                             ar__fields_gpt_neox,
-                                             ar__fields_qk_norm,
-                                             ar__fields_parallel,
-                                             ar__fields_qkv_bias,
-                                             ar__fields_hidden_dropout,
-                                             ar__fields_starcoder2,
-                                             ar__fields_logit_scale,
-                                             ar__fields_gemma4,
-                                             ar__fields_experts,
-                                             ar__fields_expert_ff,
-                                             ar__fields_renormalised,
-                                             ar__fields_some_dense,
-                                             ar__fields_shared,
-                                             ar__fields_jitter,
-                                             ar__fields_clip_qkv,
-                                             ar__fields_delta,
-                                             ar__fields_lfm2,
-                                             NULL};
+static const ar_field *const all_groups[] = {ar__fields_decoder,      ar__fields_rope,
+                                             ar__fields_window,       ar__fields_attention_bias,
+                                             ar__fields_mlp_bias,     ar__fields_multipliers,
+                                             ar__fields_no_rope,      ar__fields_out_bias,
+                                             ar__fields_all_bias,     ar__fields_act,
+                                             ar__fields_activation,   ar__fields_sliding,
+                                             ar__fields_pattern,      ar__fields_query_scalar,
+                                             ar__fields_score_cap,    ar__fields_logit_cap,
+                                             ar__fields_local_theta,  ar__fields_dropouts,
+                                             ar__fields_rms,          ar__fields_layer_norm,
+                                             ar__fields_norm_epsilon, ar__fields_norm_eps,
+                                             ar__fields_gpt2,         ar__fields_gpt_neox,
+                                             ar__fields_qk_norm,      ar__fields_parallel,
+                                             ar__fields_qkv_bias,     ar__fields_hidden_dropout,
+                                             ar__fields_starcoder2,   ar__fields_logit_scale,
+                                             ar__fields_gemma4,       ar__fields_experts,
+                                             ar__fields_expert_ff,    ar__fields_renormalised,
+                                             ar__fields_some_dense,   ar__fields_shared,
+                                             ar__fields_jitter,       ar__fields_clip_qkv,
+                                             ar__fields_delta,        ar__fields_qwen_bias,
+                                             ar__fields_lfm2,         NULL};
 
 /* Without effect on the forward pass of any family, whatever they hold. */
 static const char *const harmless_fields[] = {

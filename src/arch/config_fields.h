@@ -73,7 +73,7 @@ extern const ar_field ar__fields_decoder[], ar__fields_rope[], ar__fields_window
     ar__fields_norm_eps[], ar__fields_gpt2[], ar__fields_gpt_neox[], ar__fields_qk_norm[], ar__fields_parallel[], ar__fields_qkv_bias[],
     ar__fields_hidden_dropout[], ar__fields_starcoder2[], ar__fields_logit_scale[], ar__fields_experts[], ar__fields_expert_ff[],
     ar__fields_renormalised[], ar__fields_some_dense[], ar__fields_shared[], ar__fields_jitter[], ar__fields_clip_qkv[],
-    ar__fields_window_or_0[], ar__fields_gemma4[], ar__fields_delta[], ar__fields_lfm2[];
+    ar__fields_window_or_0[], ar__fields_gemma4[], ar__fields_delta[], ar__fields_qwen_bias[], ar__fields_lfm2[];
 
 enum { AR_FIELD_GROUPS = 12, AR_FIELD_SILENT = 16 };
 

@@ -214,7 +214,7 @@ static const ar_family families[] = {
      .eos = 2},
     {.name = "qwen2_moe", /* experts and one that all tokens take */
      .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_window_or_0, ar__fields_experts,
-                 ar__fields_expert_ff, ar__fields_renormalised, ar__fields_some_dense, ar__fields_shared},
+                 ar__fields_expert_ff, ar__fields_renormalised, ar__fields_some_dense, ar__fields_shared, ar__fields_qwen_bias},
                 {0}},
      .initial = {.kv_heads = 16,
                  .max_positions = 32768,
@@ -411,6 +411,34 @@ static const ar_family families[] = {
                  USUAL(1e6, 1e-5)},
      .short_conv = true,
      .eos = 2},
+    {.name = "qwen3_5_moe_text", /* qwen3_5_text with experts, and one that all tokens take, in every layer; weights are shares of those
+                                    taken */
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_delta,
+                 ar__fields_experts, ar__fields_expert_ff, ar__fields_shared},
+                {"mamba_ssm_dtype", "mtp_num_hidden_layers", "mtp_use_dedicated_embeddings", "norm_topk_prob", "decoder_sparse_step",
+                 "mlp_only_layers"}},
+     .initial = {.ff = 512, /* not read: no layer is dense */
+                 .kv_heads = 2,
+                 .head_dim = 256,
+                 .max_positions = 32768,
+                 .bos = -1,
+                 .partial = 0.25,
+                 .delta_taps = 4,
+                 .delta_key_dim = 128,
+                 .delta_value_dim = 128,
+                 .delta_key_heads = 16,
+                 .delta_value_heads = 32,
+                 .attention_every = 4,
+                 .output_gate = true,
+                 .experts = 256,
+                 .experts_used = 8,
+                 .expert_ff = 512,
+                 .shared_ff = 512,
+                 USUAL(1e4, 1e-6)},
+     .norm_plus_one = true,
+     .partial = true,
+     .delta = true,
+     .eos = -1},
 };
 
 enum { FAMILIES = sizeof families / sizeof *families };

@@ -22,7 +22,7 @@ static const struct {
 };
 
 /* Multimodal bases whose language model runs: their model_type, and what else stands beside it in config.json. */
-static const char *const wrappers[] = {"gemma3", "gemma4", "mistral3", "qwen3_5"};
+static const char *const wrappers[] = {"gemma3", "gemma4", "mistral3", "qwen3_5", "qwen3_5_moe"};
 static const char *const beside[] = {"model_type",
                                      "text_config",
                                      "vision_config",
@@ -85,7 +85,7 @@ static ar_status unwrap(json_t **out, const json_t *config, const char *place, a
         if (value && !json_is_null(value)) ok = json_object_set(text, shared[i], value) == 0;
     }
     const char *whole = json_string_value(json_object_get(config, "model_type"));
-    if (ok && !ar__json_has(text, "model_type") && strcmp(whole, "mistral3") != 0) /* gemma3, gemma4, qwen3_5 */
+    if (ok && !ar__json_has(text, "model_type") && strcmp(whole, "mistral3") != 0) /* gemma3, gemma4, qwen3_5, qwen3_5_moe */
         ok = json_object_set_new(text, "model_type", json_sprintf("%s_text", whole)) == 0;
     if (!ok) json_decref(text);
     *out = ok ? text : NULL;
@@ -225,6 +225,7 @@ static ar_status take_experts(ar_arch *a, const reader *r) {
     a->experts = c->experts;
     a->experts_used = c->experts_used;
     a->expert_ff = c->expert_ff ? c->expert_ff : a->ff;
+    if (!ar__arch_has(a, AR_SLOT_UP)) a->ff = a->expert_ff; /* no layer is dense */
     a->shared_ff = c->shared_ff;
     a->route_of_all = r->family->route_of_all && !c->renormalised;
     if (a->experts_used > a->experts)

@@ -167,6 +167,12 @@ CASES = [
     ("qwen3_5_text", dict(linear_conv_kernel_dim=17), "refused: 'linear_conv_kernel_dim' is 17"),
     ("qwen3_5_text", dict(layer_types=["linear_attention", "sliding_attention"] * 2), "refused: layer_types[1] is sliding_attention"),
     ("qwen3_5_text", dict(layer_types=["linear_attention", "mamba"] * 2), "refused: wanted full_attention or linear_attention"),
+    ("qwen3_5_moe_text", dict(norm_topk_prob=True, decoder_sparse_step=1, mlp_only_layers=[], intermediate_size=7, mtp_num_hidden_layers=1), ""),
+    ("qwen3_5_moe_text", dict(layer_types=None, full_attention_interval=2), ""),
+    ("qwen3_5_moe_text", dict(num_experts_per_tok=9), "refused: num_experts_per_tok is 9, but there are 4 experts"),
+    ("qwen3_5_moe_text", dict(moe_intermediate_size=24), "refused: config.json wants [24, 32]"),
+    ("qwen3_5_moe_text", dict(output_router_logits=True), "refused: 'output_router_logits' is true"),
+    ("qwen3_5_moe_text", dict(linear_num_key_heads=3), "refused: 4 value heads over 3 key heads"),
     ("lfm2", dict(layer_types=None, full_attn_idxs=[1, 3]), ""),
     ("lfm2", dict(intermediate_size=7, block_ff_dim=48, hidden_act="gelu", conv_dim=7, num_heads=7, theta=7.0, use_pos_enc=False), ""),  # the first counts
     ("lfm2", dict(tie_embedding=False, tie_word_embeddings=True), ""),
@@ -195,16 +201,18 @@ def build(family, folder, tied=False):
     kind = dict(llama=tf.LlamaConfig, mistral=tf.MistralConfig, qwen2=tf.Qwen2Config, qwen3=tf.Qwen3Config, gemma=tf.GemmaConfig,
                 gemma2=tf.Gemma2Config, gemma3_text=tf.Gemma3TextConfig, olmo3=tf.Olmo3Config, exaone4=tf.Exaone4Config, phi3=tf.Phi3Config,
                 ministral3=tf.Ministral3Config, gemma4_text=tf.Gemma4TextConfig, cohere2=tf.Cohere2Config, gpt2=tf.GPT2Config,
-                qwen3_5_text=tf.Qwen3_5TextConfig, lfm2=tf.Lfm2Config, lfm2_moe=tf.Lfm2MoeConfig)[family]
+                qwen3_5_text=tf.Qwen3_5TextConfig, qwen3_5_moe_text=tf.Qwen3_5MoeTextConfig, lfm2=tf.Lfm2Config, lfm2_moe=tf.Lfm2MoeConfig)[family]
     extra = dict(sliding_window=None) if family == "mistral" else dict(sliding_window=8) if family in ("gemma2", "gemma3_text", "olmo3", "cohere2") else {}
     if family in ("qwen3", "gemma", "gemma2", "gemma3_text", "gemma4_text", "exaone4", "ministral3"):
         extra["head_dim"] = 8
     if family == "gemma4_text":
         extra |= dict(sliding_window=8, layer_types=LISTED[1:] + LISTED[:1], global_head_dim=16, num_kv_shared_layers=2, hidden_size_per_layer_input=6,
                       vocab_size_per_layer_input=64)
-    if family == "qwen3_5_text":
+    if family.startswith("qwen3_5"):
         extra = dict(head_dim=8, layer_types=["linear_attention", "full_attention"] * 2, linear_key_head_dim=16,
                      linear_value_head_dim=24, linear_num_key_heads=2, linear_num_value_heads=4)
+    if family == "qwen3_5_moe_text":
+        extra |= dict(num_experts=4, num_experts_per_tok=2, moe_intermediate_size=20, shared_expert_intermediate_size=36)
     if family.startswith("lfm2"):
         extra = dict(layer_types=["conv", "full_attention"] * 2, block_multiple_of=4)
     if family == "lfm2_moe":

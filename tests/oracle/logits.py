@@ -35,6 +35,7 @@ DELTA = dict(dict(SIZES, num_hidden_layers=4, hidden_size=64), head_dim=16, line
              linear_num_key_heads=2, linear_num_value_heads=4)
 LFM2 = dict(SIZES, num_hidden_layers=4, layer_types=["conv", "full_attention"] * 2, block_multiple_of=12)
 del LFM2["rms_norm_eps"]
+DELTA_MOE = dict(num_experts=6, num_experts_per_tok=2, moe_intermediate_size=20, shared_expert_intermediate_size=36)
 MROPE = dict(rope_type="default", rope_theta=1e4, partial_rotary_factor=0.25, mrope_section=[1, 1, 0], mrope_interleaved=True)
 GPT2 = dict(n_embd=48, n_layer=3, n_head=4, n_positions=64, vocab_size=300, bos_token_id=1, eos_token_id=2)
 
@@ -161,6 +162,12 @@ CASES = [
     case("lfm2, biases, five taps, untied, bfloat16", tf.Lfm2Config(**dict(LFM2, conv_bias=True, conv_L_cache=5, tie_word_embeddings=False)), dtype="bfloat16", length=100),
     case("lfm2, attention alone, its width as it is", tf.Lfm2Config(**dict(LFM2, layer_types=None, block_auto_adjust_ff_dim=False))),
     case("lfm2, a width of its own, sharded", tf.Lfm2Config(**dict(LFM2, block_ffn_dim_multiplier=1.3, block_multiple_of=7, head_dim=10)), sharded=True),
+    case("qwen3_5_moe_text", tf.Qwen3_5MoeTextConfig(**DELTA, **DELTA_MOE, rope_parameters=MROPE)),
+    case("qwen3_5_moe_text, stacked, past the chunks", tf.Qwen3_5MoeTextConfig(**DELTA, **dict(DELTA_MOE, num_experts_per_tok=1), tie_word_embeddings=True,
+         attention_bias=True), length=200, stacked=True),
+    case("qwen3_5_moe_text, 512 steps", tf.Qwen3_5MoeTextConfig(**dict(DELTA, max_position_embeddings=600), **DELTA_MOE), length=520),
+    case("qwen3_5_moe_text, the rule last, sharded, bfloat16", tf.Qwen3_5MoeTextConfig(**dict(DELTA, linear_num_value_heads=2), **DELTA_MOE, layer_types=[
+        "full_attention", "linear_attention", "full_attention", "linear_attention"]), dtype="bfloat16", sharded=True),
     *(case(f"{c.model_type}, defaults left out", c, bare=True) for c in (
         tf.LlamaConfig(**SIZES), tf.MistralConfig(**SIZES), tf.Qwen2Config(**SIZES), tf.Qwen3Config(**SIZES, head_dim=8), tf.GraniteConfig(**SIZES),
         tf.SmolLM3Config(**dict(SIZES, num_hidden_layers=5), pad_token_id=0), tf.Olmo2Config(**SIZES, pad_token_id=0),
@@ -174,7 +181,7 @@ CASES = [
         tf.Gemma4TextConfig(**dict(SIZES, num_hidden_layers=7), pad_token_id=0, hidden_size_per_layer_input=8, vocab_size_per_layer_input=300),
         tf.MixtralConfig(**SIZES), tf.OlmoeConfig(**SIZES, num_experts=8), tf.GraniteMoeConfig(**SIZES),
         tf.Gemma2Config(**SIZES, head_dim=8), tf.Gemma3TextConfig(**dict(SIZES, num_hidden_layers=7), head_dim=8),
-        tf.Qwen3_5TextConfig(**DELTA))),
+        tf.Qwen3_5TextConfig(**DELTA), tf.Qwen3_5MoeTextConfig(**DELTA, **DELTA_MOE))),
     case("qwen3, bfloat16", tf.Qwen3Config(**SIZES, head_dim=8), dtype="bfloat16"),
 ]
 
@@ -244,7 +251,7 @@ def build(c, folder):
 
 def spread(folder, ids, lp):
     """By how much transformers' own f32 differs in log p: the delta rule's norm makes much of little where q · k is near 0."""
-    model = tf.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    model = tf.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").eval()
     with torch.no_grad():
         own = torch.log_softmax(model(input_ids=ids).logits[0].double(), -1)
     return max(abs(own[i, ids[0, i + 1]] - lp[i, ids[0, i + 1]]).item() for i in range(len(lp) - 1))
@@ -260,7 +267,7 @@ def check_scores(c, folder):
     got = json.loads(run(PROGRAM, "score", "--model", folder, "--ids", ",".join(map(str, ids[0].tolist())), "--logits", logits, "--json"))["logprobs"]
     worst = max(abs(a - b) for a, b in zip(got, want))
     full = (torch.log_softmax(load_file(logits)["logits"].double(), -1) - lp).abs().max().item()
-    own = spread(folder, ids, lp) if c["config"].model_type == "qwen3_5_text" else 0.0
+    own = spread(folder, ids, lp) if c["config"].model_type.startswith("qwen3_5") else 0.0
     said = f"log p {worst:.1e}, all logits {full:.1e}" + (f", transformers' own f32 {own:.1e}" if own else "")
     assert len(got) == len(want) and worst <= max(2e-5, 2 * own) and full <= max(5e-5, 4 * own), said
     return said if own else f"log p {worst:.1e}"

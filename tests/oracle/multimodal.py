@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Bases with a vision tower (gemma3, gemma4, mistral3, qwen3_5): the language model runs from the whole folder, in both spellings of its
+"""Bases with a vision tower (gemma3, gemma4, mistral3, qwen3_5, qwen3_5_moe): the language model runs from the whole folder, in both spellings of its
 tensors, as transformers runs it on text; an adapter trained on it is PEFT's, on the language model's modules alone.
 Bound 2e-5 in log p."""
 import json, os, subprocess, sys, tempfile
@@ -21,6 +21,9 @@ TEXT = dict(hidden_size=48, intermediate_size=96, num_hidden_layers=3, num_atten
             max_position_embeddings=128, bos_token_id=1, eos_token_id=2)
 PER_LAYER = ",per_layer_input_gate,per_layer_projection,per_layer_model_projection"
 VISION = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14)
+DELTA = dict(TEXT, num_hidden_layers=4, head_dim=16, linear_key_head_dim=16, linear_value_head_dim=24, linear_num_key_heads=2, linear_num_value_heads=4,
+             rope_parameters=dict(rope_type="default", rope_theta=1e6, partial_rotary_factor=0.25, mrope_section=[1, 1, 0], mrope_interleaved=True))
+QWEN_VISION = dict(hidden_size=32, intermediate_size=48, depth=2, num_heads=2, patch_size=14, out_hidden_size=48, num_position_embeddings=16)
 BASES = {
     "gemma3": lambda: tf.Gemma3ForConditionalGeneration(tf.Gemma3Config(
         text_config=dict(TEXT, sliding_window=9, layer_types=["sliding_attention", "full_attention", "sliding_attention"]),
@@ -31,12 +34,10 @@ BASES = {
         vision_config=dict(VISION, num_key_value_heads=2, head_dim=16, patch_size=4, position_embedding_size=64), image_token_id=2047)),
     "mistral3": lambda: tf.Mistral3ForConditionalGeneration(tf.Mistral3Config(
         text_config=dict(TEXT, model_type="ministral3"), vision_config=dict(VISION, model_type="pixtral", head_dim=16), image_token_index=2047)),
-    "qwen3_5": lambda: tf.Qwen3_5ForConditionalGeneration(tf.Qwen3_5Config(
-        text_config=dict(TEXT, num_hidden_layers=4, head_dim=16, linear_key_head_dim=16, linear_value_head_dim=24, linear_num_key_heads=2,
-                         linear_num_value_heads=4, rope_parameters=dict(rope_type="default", rope_theta=1e6, partial_rotary_factor=0.25,
-                                                                       mrope_section=[1, 1, 0], mrope_interleaved=True)),
-        vision_config=dict(hidden_size=32, intermediate_size=48, depth=2, num_heads=2, patch_size=14, out_hidden_size=48,
-                           num_position_embeddings=16), image_token_id=2047, video_token_id=2046)),
+    "qwen3_5": lambda: tf.Qwen3_5ForConditionalGeneration(tf.Qwen3_5Config(text_config=DELTA, vision_config=QWEN_VISION, image_token_id=2047, video_token_id=2046)),
+    "qwen3_5_moe": lambda: tf.Qwen3_5MoeForConditionalGeneration(tf.Qwen3_5MoeConfig(
+        text_config=dict(DELTA, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=20, shared_expert_intermediate_size=36),
+        vision_config=QWEN_VISION, image_token_id=2047, video_token_id=2046)),
 }
 
 
@@ -72,7 +73,8 @@ def build(name, folder, old):
     save_file(renamed, path, metadata={"format": "pt"})
     with open(os.path.join(folder, "tokenizer.json"), "w") as f:
         f.write(open(os.path.join(BASE, "tokenizer.json")).read())
-    return tf.AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval().double()
+    experts = dict(experts_implementation="eager") if "moe" in name else {}
+    return tf.AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", **experts).eval().double()
 
 
 def compare(model, folder, ids, *more):
@@ -110,7 +112,7 @@ def main():
     failed = 0
     with tempfile.TemporaryDirectory() as work:
         for name in BASES:
-            for old in (False, True)[:1 if name in ("gemma4", "qwen3_5") else 2]:  # which came with version 5
+            for old in (False, True)[:1 if name in ("gemma4", "qwen3_5", "qwen3_5_moe") else 2]:  # which came with version 5
                 label = f"multimodal {name}{', tensors as transformers 4 named them' if old else ''}"
                 try:
                     print(f"ok {label}: {check(name, old, work)}", flush=True)

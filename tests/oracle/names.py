@@ -76,12 +76,12 @@ def text_modules(model_type):
     import transformers
     from transformers import AutoConfig, AutoModelForCausalLM
     kw = dict(SIZES, head_dim=4) if model_type in ("ministral", "hunyuan_v1_dense") else dict(SIZES)  # whose code has no default
-    if model_type in ("mistral3", "gemma3", "gemma4", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "mixtral", "qwen3_5"):
+    if model_type in ("mistral3", "gemma3", "gemma4", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "mixtral", "qwen3_5", "qwen3_5_moe"):
         return None  # wrappers, whose text model has the names; mixtral's experts have no rows
     mixers = ["linear_attention", "full_attention"]  # layer 1 is either
     if model_type == "lfm2":
         mixers[0] = "conv"
-    orders = [dict(layer_types=mixers), dict(layer_types=mixers[::-1])] if model_type in ("qwen3_5_text", "lfm2") else [{}]
+    orders = [dict(layer_types=mixers), dict(layer_types=mixers[::-1])] if model_type in ("qwen3_5_text", "qwen3_5_moe_text", "lfm2") else [{}]
     try:
         configs = [AutoConfig.for_model(model_type, **kw, **order) for order in orders]
         if hasattr(configs[0], "mlp_only_layers"):  # and layers without experts

@@ -39,6 +39,8 @@ CASES = [
     ("qwen3_moe", dict(target_modules="all-linear")),
     ("qwen3_moe", dict(target_modules=["o_proj"], target_parameters=[GATE_UP], use_rslora=True)),
     ("olmoe", dict(target_modules="all-linear")),
+    ("qwen3_5_moe", dict(target_modules="all-linear")),
+    ("qwen3_5_moe", dict(target_modules=["q_proj", "in_proj_qkv", "in_proj_b", "shared_expert_gate"], target_parameters=[GATE_UP, DOWN, ROUTER])),
     ("granitemoe", dict(target_modules="all-linear")),
     ("granitemoe", dict(target_modules=["k_proj"], target_parameters=[GATE_UP, DOWN, "router.weight"])),
 ]

@@ -34,6 +34,11 @@ static const struct {
     {"qwen3_moe", "\"model_type\":\"qwen3_moe\",\"num_key_value_heads\":2,\"head_dim\":10,\"num_experts\":5,\"num_experts_per_tok\":2,"
                   "\"moe_intermediate_size\":12"},
     {"lfm2", "\"model_type\":\"lfm2\",\"num_key_value_heads\":2,\"eos_token_id\":9,\"full_attn_idxs\":[1],\"block_multiple_of\":8"},
+    {"qwen3_5_moe_text",
+     "\"model_type\":\"qwen3_5_moe_text\",\"num_key_value_heads\":2,\"head_dim\":10,\"partial_rotary_factor\":0.4,\"eos_token_id\":9,"
+     "\"linear_key_head_dim\":6,\"linear_value_head_dim\":7,\"linear_num_key_heads\":2,\"linear_num_value_heads\":4,"
+     "\"full_attention_interval\":2,\"num_experts\":5,\"num_experts_per_tok\":2,\"moe_intermediate_size\":12,"
+     "\"shared_expert_intermediate_size\":20"},
 };
 enum { BASES = sizeof bases / sizeof *bases };
 

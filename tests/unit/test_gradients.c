@@ -81,6 +81,9 @@
     "\"rms_norm_eps\":1e-2,\"linear_num_key_heads\":2,\"linear_num_value_heads\":4,\"layer_types\":[\"" first "_attention\",\"" second     \
     "_attention\"]"
 #define QWEN35(first, second) DELTA("qwen3_5_text", first, second)
+#define QWEN35_MOE(first, second)                                                                                                          \
+    DELTA("qwen3_5_moe_text", first, second)                                                                                               \
+    ",\"num_experts\":4,\"num_experts_per_tok\":2,\"moe_intermediate_size\":10,\"shared_expert_intermediate_size\":18"
 #define LFM2(first, second)                                                                                                                \
     ",\"model_type\":\"lfm2\",\"block_multiple_of\":5,\"conv_bias\":true,\"layer_types\":[\"" first "\",\"" second "\"]"
 #define ROPE3                                                                                                                              \
@@ -170,6 +173,12 @@ static const small_case cases[] = {
     {"qwen3_5_text, the rule alone, dropout", QWEN35("linear", "linear"), "all-linear", NULL, false, false, 0.25, AR_BIAS_NONE},
     {"qwen3_5_text, gates alone", QWEN35("linear", "full"), "in_proj_b,in_proj_a", "linear_attn.norm", false, false, 0.0, AR_BIAS_NONE},
     {"qwen3_5_text, everything", QWEN35("linear", "full") ",\"attention_bias\":true", NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"qwen3_5_moe_text", QWEN35_MOE("linear", "full"), "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
+    {"qwen3_5_moe_text, router and experts", QWEN35_MOE("full", "linear"), "mlp.gate,gate_proj,up_proj,down_proj,in_proj_qkv",
+     "linear_attn.norm", false, false, 0.0, AR_BIAS_NONE},
+    {"qwen3_5_moe_text, dora and dropout", QWEN35_MOE("linear", "full"), "gate_proj,up_proj,down_proj,out_proj,shared_expert_gate", NULL,
+     true, false, 0.25, AR_BIAS_NONE},
+    {"qwen3_5_moe_text, everything", QWEN35_MOE("linear", "full"), NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"lfm2", LFM2("conv", "full_attention"), "all-linear", NULL, false, false, 0.0, AR_BIAS_LORA_ONLY},
     {"lfm2, the convolution last", LFM2("full_attention", "conv"), "all-linear", "operator_norm,q_layernorm", true, false, 0.0,
      AR_BIAS_NONE},
