@@ -106,7 +106,7 @@ static void leave(ar_pass *p, float *y, const ar_norm *norm, float *rstd, const 
 }
 
 ar_slot ar__mixer_out(const ar_layer *l) {
-    static const ar_slot last[] = {AR_SLOT_O, AR_SLOT_DELTA_OUT, AR_SLOT_CONV_OUT};
+    static const ar_slot last[] = {[AR_MIX_ATTENTION] = AR_SLOT_O, [AR_MIX_DELTA] = AR_SLOT_DELTA_OUT, [AR_MIX_CONV] = AR_SLOT_CONV_OUT};
     return last[l->mixer];
 }
 

@@ -329,7 +329,8 @@ static void place_conv(ar_pass *p) { p->conv.joined = ar__arena_f32(&p->arena, 3
 
 /* Of one layer at a time: what all mixers have, then one of them. */
 static void place_mixer(ar_pass *p) {
-    static void (*const place_one[])(ar_pass *) = {place_attention, place_delta, place_conv};
+    static void (*const place_one[])(ar_pass *) = {
+        [AR_MIX_ATTENTION] = place_attention, [AR_MIX_DELTA] = place_delta, [AR_MIX_CONV] = place_conv};
     size_t floats = p->spec.tokens * mixer_width(p, SIZE_MAX);
     ar_arena *m = &p->arena;
     p->attention.gated = p->model->arch.gated || mixes(p, SIZE_MAX, AR_MIX_CONV) ? ar__arena_f32(m, floats) : NULL;

@@ -83,6 +83,13 @@ static ar_status check_patterns(const char *option, const ar_patterns *patterns,
     return s;
 }
 
+/* Those of convolutions are frozen; PEFT would train them, and find them in the file. */
+static ar_status check_biases(const ar_adapter_settings *s, const ar_arch *a, ar_error *err) {
+    if (s->bias != AR_BIAS_ALL || !a->conv_bias) return AR_OK;
+    return ar__fail(err, AR_ERR_UNSUPPORTED,
+                    "bias: found all, but the biases of the %s family's convolutions do not train; wanted none or lora_only", a->family);
+}
+
 static ar_status make_adapter(ar_learner *l, ar_error *err) {
     static const char *const defaults[] = {"q_proj", "v_proj"};
     ar_adapter_settings settings;
@@ -96,6 +103,7 @@ static ar_status make_adapter(ar_learner *l, ar_error *err) {
     const ar_model *m = l->course->model;
     ar_module *modules = NULL;
     s = check_layers(&settings, &m->arch, err);
+    if (!s) s = check_biases(&settings, &m->arch, err);
     if (!s) s = ar__arch_targets(&modules, &count, m->modules, &m->arch, l->o.course.init_adapter && !l->o.learner.targets, err);
     if (!s) s = ar__targets_check_names(&settings, &(ar_module_list){modules, count, NULL, 0}, err);
     if (!s) s = ar__adapter_build(&l->adapter, &settings, modules, count, defaults, 2, l->o.learner.seed, l->course->rt->threads, err);

@@ -201,14 +201,18 @@ def merged():
     return f"F32 {apart['f32']:.1e}, Q2_K {apart['plain']:.1e}, rescued {apart['rescued']:.1e}"
 
 
+LENT = {"gemma4_text": ("q_proj", "k_proj", "per_layer_input_gate", "per_layer_projection", "per_layer_model_projection"),
+        "lfm2": ("in_proj", "out_proj", "q_proj", "w1", "w2")}
+
+
 def lent(name):
-    """Adapters on gemma 4's own linears, run by llama.cpp: all but the pair of per_layer_model_projection, which it loads and leaves out."""
+    """Adapters on a family's own linears, run by llama.cpp: all but the pair of gemma 4's per_layer_model_projection, which it loads and leaves out."""
     folder, file, said = path(name), path(name + ".gguf"), []
     base = bases.make(name, folder, config=CASES[name])
     shutil.copy(os.path.join(os.path.dirname(VOCABULARY), "tokenizer.json"), folder)
     convert(name, folder, file)
     plain = score(folder)
-    for target in ("q_proj", "k_proj", "per_layer_input_gate", "per_layer_projection", "per_layer_model_projection"):
+    for target in LENT[name]:
         adapter, out = path(f"lent-{target}"), path(f"lent-{target}.gguf")
         makers.make_peft(base, adapter, moved=0.2, target_modules=[target])
         warned = "does not run it" in run("convert", adapter, out, "--to", "gguf", "--model", folder).stderr
@@ -229,7 +233,8 @@ for one in TYPES if len(sys.argv) < 2 else []:
 if len(sys.argv) < 2:
     check("gguf base merged", merged)
     check("gguf base in Q4_K and Q6_K: trained, and run by llama.cpp", trained_quantised)
-    check("gguf adapters on gemma4_text", lent, "gemma4_text")
+for one in [x for x in LENT if x in (sys.argv[1:] or LENT)]:
+    check(f"gguf adapters on {one}", lent, one)
 for one in [x for x in ("mixtral", "qwen3_moe", "olmoe") if x in (sys.argv[1:] or CASES)]:
     check(f"gguf base: {one}, pairs on experts", experts, one)
 for one in sys.argv[1:] or CASES:

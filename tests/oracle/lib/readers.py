@@ -87,7 +87,7 @@ class Sites(dict):
 GGUF_ARCH = dict(llama="LLAMA", mistral="LLAMA", qwen2="QWEN2", qwen3="QWEN3", gemma="GEMMA", gemma2="GEMMA2", gemma3_text="GEMMA3", gemma4_text="GEMMA4", phi3="PHI3",
                  gpt2="GPT2", gpt_neox="GPTNEOX", bloom="BLOOM", ministral3="MISTRAL3", smollm3="SMOLLM3", granite="GRANITE", olmo2="OLMO2", olmo3="OLMO2",
                  exaone4="EXAONE4", glm4="GLM4", cohere2="COHERE2", stablelm="STABLELM", starcoder2="STARCODER2", nemotron="NEMOTRON", apertus="APERTUS",
-                 hunyuan_v1_dense="HUNYUAN_DENSE", seed_oss="SEED_OSS", ernie4_5="ERNIE4_5", phi="PHI2")
+                 hunyuan_v1_dense="HUNYUAN_DENSE", seed_oss="SEED_OSS", ernie4_5="ERNIE4_5", phi="PHI2", lfm2="LFM2")
 
 
 def gguf_names(base):
