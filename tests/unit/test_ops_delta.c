@@ -181,7 +181,7 @@ static ops_sum conv_value(void *user) {
 }
 
 static void convolution_agrees_and_its_backward_is_the_slope(void **state) {
-    static const size_t widths[] = {1, 7, 64, 150}, taps[] = {1, 2, 4, 5}, rows[] = {1, 3, 17, 40};
+    static const size_t widths[] = {1, 7, 64, 600}, taps[] = {1, 2, 4, 5}, rows[] = {1, 3, 17, 40};
     (void)state;
     for (size_t i = 0; i < 64; i++) {
         size_t n = rows[i / 4 % 4] * widths[i / 16];
