@@ -192,6 +192,8 @@ FAMILIES = {
     "phimoe": tf.PhimoeConfig(**S, intermediate_size=48, num_local_experts=4),
     "lfm2_moe": tf.Lfm2MoeConfig(**S, intermediate_size=48, moe_intermediate_size=16, num_experts=4, num_dense_layers=0,
                                  layer_types=["full_attention"] * 2),
+    "qwen3_5_moe": tf.Qwen3_5MoeTextConfig(**S, moe_intermediate_size=16, shared_expert_intermediate_size=24, num_experts=4,
+                                           layer_types=["full_attention"] * 2),
     "granitemoe": tf.GraniteMoeConfig(**S, intermediate_size=48, num_local_experts=4),
 }
 ROUTERS = {"phimoe": "mlp.router.weight", "granitemoe": "block_sparse_moe.router.weight", "lfm2_moe": "feed_forward.gate.weight"}
@@ -212,5 +214,6 @@ for rslora in (False, True):
     written(f"mixtral written for PEFT{', rslora' * rslora}", FAMILIES["mixtral"], rslora)
     written(f"qwen3_moe written for PEFT{', rslora' * rslora}", FAMILIES["qwen3_moe"], rslora)
     old(f"mixtral of transformers 4{', rslora' * rslora}", FAMILIES["mixtral"], ["w1", "w2", "w3"], rslora)
+    old(f"qwen3_5_moe of single experts{', rslora' * rslora}", FAMILIES["qwen3_5_moe"], ["gate_proj", "up_proj", "down_proj"], rslora)
     old(f"qwen3_moe of transformers 4{', rslora' * rslora}", FAMILIES["qwen3_moe"], ["gate_proj", "up_proj", "down_proj"], rslora)
 sys.exit(failed)

@@ -59,6 +59,8 @@ static void row_fwd(const ar_kernels *kn, const ar_activation *f, float *y, cons
         kn->gelu_mul(y, gate, up, n);
     else if (f->kind == AR_GELU_TANH)
         kn->gelu(y, up, n);
+    else if (f->kind == AR_IDENTITY && gate)
+        for (size_t i = 0; i < n; i++) y[i] = gate[i] * up[i];
     else
         for (size_t i = 0; i < n; i++) y[i] = gate ? point_at(f, gate[i]).value * up[i] : point_at(f, up[i]).value;
 }
@@ -70,6 +72,14 @@ static void point_bwd(const ar_activation *f, float *gate, float *up, float dy) 
     *up = gate ? dy * p.value : slope;
 }
 
+static void product_bwd(float *restrict gate, float *restrict up, const float *restrict dy, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        float g = gate[i];
+        gate[i] = dy[i] * up[i];
+        up[i] = dy[i] * g;
+    }
+}
+
 static void row_bwd(const ar_kernels *kn, const ar_activation *f, float *gate, float *up, const float *dy, size_t n) {
     if (f->kind == AR_SILU && gate)
         kn->silu_mul_bwd(gate, up, dy, n);
@@ -77,6 +87,8 @@ static void row_bwd(const ar_kernels *kn, const ar_activation *f, float *gate, f
         kn->gelu_mul_bwd(gate, up, dy, n);
     else if (f->kind == AR_GELU_TANH)
         kn->gelu_bwd(up, dy, n);
+    else if (f->kind == AR_IDENTITY && gate)
+        product_bwd(gate, up, dy, n);
     else
         for (size_t i = 0; i < n; i++) point_bwd(f, gate ? gate + i : NULL, up + i, dy[i]);
 }
