@@ -129,15 +129,34 @@ def updates(folder, experts):
     return out
 
 
+def logprobs(model, ids):
+    with torch.no_grad():
+        lp = torch.log_softmax(model(input_ids=torch.tensor([ids])).logits[0], -1)
+    return lp[range(len(ids) - 1), ids[1:]]
+
+
+def spread(model, ids, want):
+    """By how much a rounding to f32 of each weight moves each log p: where q · k of the delta rule is near 0, its norm makes much of little."""
+    kept, g, most = [q.clone() for q in model.parameters()], torch.Generator().manual_seed(4), torch.zeros_like(want)
+    for _ in range(4):
+        with torch.no_grad():
+            for q, w in zip(model.parameters(), kept):
+                q.copy_(w * (1 + torch.randn(w.shape, generator=g, dtype=w.dtype) * 2**-24))
+        most = most.maximum((logprobs(model, ids) - want).abs())
+    return most
+
+
 def check_score(folder, adapter):
     ids = list(range(5, 60))
     model = PeftModel.from_pretrained(base(folder), adapter).eval().double()
-    with torch.no_grad():
-        lp = torch.log_softmax(model(input_ids=torch.tensor([ids])).logits[0], -1)
+    want = logprobs(model, ids)
     got = json.loads(run(PROGRAM, "score", "--model", folder, "--adapter", adapter, "--ids", ",".join(map(str, ids)), "--json"))["logprobs"]
-    worst = max(abs(g - lp[i, ids[i + 1]].item()) for i, g in enumerate(got))
-    assert worst <= 2e-5, f"log p {worst:.1e} from PEFT's"
-    return worst
+    off, bound = (torch.tensor(got, dtype=torch.float64) - want).abs(), torch.full_like(want, 2e-5)
+    if "qwen3_5" in folder:  # some forty operators round, and not only the weights
+        bound = bound.maximum(4 * spread(model, ids, want))
+    worst = (off / bound).argmax()
+    assert (off <= bound).all(), f"log p {off[worst]:.1e} from PEFT's, bound {bound[worst]:.1e}"
+    return off.max().item()
 
 
 def check_cache(folder, adapter, work):
