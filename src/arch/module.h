@@ -51,8 +51,9 @@ typedef enum ar_slot {
     AR_SLOT_PLE_TABLE,
     AR_SLOT_PLE_MIX,
     AR_SLOT_PLE_MIX_NORM,
-    /* Of a layer, but no module: the factor of its output, a tensor of one number. */
-    AR_SLOT_SCALAR
+    /* Of a layer, but no module: the factor of its output, a tensor of one number; attention's sinks, one a head. */
+    AR_SLOT_SCALAR,
+    AR_SLOT_SINKS
 } ar_slot;
 
 typedef struct ar_module {

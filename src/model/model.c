@@ -68,7 +68,9 @@ static ar_activation activation_of(const ar_arch *a, const float xielu[4]) {
                            .positive = softplus(xielu[0]),
                            .negative = xielu[2] + softplus(xielu[1]),
                            .beta = xielu[2],
-                           .eps = xielu[3]};
+                           .eps = xielu[3],
+                           .alpha = (float)a->swiglu_alpha,
+                           .limit = (float)a->swiglu_limit};
 }
 
 static void set_layer(ar_model *m, int64_t l) {
@@ -106,7 +108,7 @@ void ar__model_rebind(ar_model *m) {
         ar_norm *norm = ar__model_norm(m, i);
         if (lin) {
             if (own->weight) lin->w = w;
-            lin->bias = own->bias;
+            lin->bias = ar__module_is_down(&m->arch, i) ? NULL : own->bias; /* model/experts.c adds it by weight */
             lin->site = (int)i;
         } else if (norm) {
             norm->w = own->weight;
@@ -225,6 +227,7 @@ static ar_status start(ar_model *m, const ar_runtime *rt, const json_t *config, 
     for (int64_t l = 0; l < m->arch.layers; l++) {
         memcpy(m->layers[l].xielu, xielu, sizeof xielu);
         m->layers[l].scalar = 1.0f;
+        if (m->arch.sinks && !(m->layers[l].sinks = ar__alloc((size_t)m->arch.heads, sizeof(float)))) return ar__fail_memory(err, place);
     }
     if (!m->arch.v_norm) return AR_OK;
     size_t widest = ar__max((size_t)m->arch.head_dim, (size_t)m->arch.full_head_dim);
@@ -294,6 +297,12 @@ static void draw_weights(ar_model *m, size_t i, uint64_t seed, double deviation)
         m->owned[i].weight[j] = mod->kind == AR_MODULE_NORM ? 1.0f - norm_offset(m, i) : (float)(deviation * ar__rng_normal(&g, j));
 }
 
+static void draw_sinks(ar_model *m, int64_t layer, uint64_t seed, double deviation) {
+    ar_rng g = ar__rng_stream(seed, AR_RNG_INIT, ar__rng_hash("sinks") + (uint64_t)layer, 2);
+    for (size_t h = 0; m->arch.sinks && h < (size_t)m->arch.heads; h++)
+        m->layers[layer].sinks[h] = (float)(deviation * ar__rng_normal(&g, h));
+}
+
 /* As the families begin: rates spread over 0 to 16, dt_bias 1. */
 static void draw_deltas(ar_model *m, int64_t layer, uint64_t seed, double deviation) {
     const ar_layer *l = &m->layers[layer];
@@ -318,6 +327,7 @@ static ar_status allocate_random(ar_model *m, uint64_t seed, double deviation, a
         if (!tied) draw_weights(m, i, seed, deviation);
     }
     for (int64_t l = 0; l < m->arch.layers; l++) draw_deltas(m, l, seed, deviation);
+    for (int64_t l = 0; l < m->arch.layers; l++) draw_sinks(m, l, seed, deviation);
     ar__model_rebind(m);
     return AR_OK;
 }
@@ -363,7 +373,10 @@ void ar_model_free(ar_model *m) {
         free(m->owned[i].turned);
     }
     free(m->owned);
-    for (int64_t l = 0; m->layers && l < m->arch.layers; l++) free(m->layers[l].delta_memory);
+    for (int64_t l = 0; m->layers && l < m->arch.layers; l++) {
+        free(m->layers[l].delta_memory);
+        free(m->layers[l].sinks);
+    }
     free(m->layers);
     free(m->experts);
     ar__modules_free(m->modules, m->module_count);
@@ -397,5 +410,5 @@ int64_t ar_model_parameters(const ar_model *m) {
     }
     for (int64_t l = 0; l < m->arch.layers; l++)
         if (m->layers[l].recurrent) n += ar__delta_columns(&m->arch.delta) * m->arch.delta.taps + 2 * m->arch.delta.value_heads;
-    return n;
+    return m->arch.sinks ? n + m->arch.layers * m->arch.heads : n;
 }

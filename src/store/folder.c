@@ -41,7 +41,7 @@ static ar_status add_weight(ar_storing *st, const ar_base_weight *w, const ar_na
     bool turned = row->is_conv1d && w->dims == 2;
     bool mix = row->slot == AR_SLOT_SHARED_MIX; /* a vector in the file, a matrix of one row here */
     int64_t shape[2] = {mix ? 1 : turned ? w->n_in : w->n_out, mix ? w->n_out * w->n_in : turned ? w->n_out : w->n_in};
-    ar_stored *t = add(st, w, row->slot == AR_SLOT_SCALAR ? "" : ".weight", w->dims < 2 && !mix ? 1 : 2, shape, err);
+    ar_stored *t = add(st, w, row->slot >= AR_SLOT_SCALAR ? "" : ".weight", w->dims < 2 && !mix ? 1 : 2, shape, err);
     if (!t) return AR_ERR_VALUE;
     t->is_turned = turned;
     t->is_matrix = w->dims == 2;
