@@ -41,6 +41,10 @@ CASES = [
     ("olmoe", dict(target_modules="all-linear")),
     ("granitemoe", dict(target_modules="all-linear")),
     ("granitemoe", dict(target_modules=["k_proj"], target_parameters=[GATE_UP, DOWN, "router.weight"])),
+    ("gpt_oss", dict(target_modules="all-linear")),
+    ("gpt_oss", dict(target_modules=["q_proj", "o_proj"], target_parameters=[GATE_UP, DOWN])),
+    ("gpt_oss", dict(target_modules=["v_proj"], target_parameters=[GATE_UP], use_rslora=True)),
+    ("gpt_oss", dict(target_modules=["k_proj"], target_parameters=[DOWN, "router.weight"])),
 ]
 
 
@@ -164,6 +168,8 @@ def merged(weights, change):
                         w += x
                 if name.endswith(("input_linear.weight" if "gate_up" in rest else "output_linear.weight")):
                     w[e] += d
+                if name.endswith(rest):  # gpt_oss: [experts, in, out]
+                    w[e] += d.T
             elif name.split(f"layers.{layer}.")[1] in (rest.removesuffix(".weight") + ".weight", rest.replace("mlp.gate.weight", "block_sparse_moe.gate.weight"),
                                                        rest.replace("router.weight", "router.layer.weight")):
                 w += d
