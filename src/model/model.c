@@ -13,6 +13,7 @@
 #include "base/size.h"
 #include "format/json.h"
 #include "model/bind.h"
+#include "weights/experts.h"
 
 enum { MAX_CONFIG_BYTES = 16 << 20 };
 
@@ -388,11 +389,24 @@ void ar_model_free(ar_model *m) {
     free(m);
 }
 
+/* Of a module's weight, a tensor or one of several matrices in one. */
+static size_t bytes_in_files(const ar_model *m, size_t i) {
+    const ar_arch *a = &m->arch;
+    const ar_base_weight *w = ar__base_find(m->base, m->modules[i].path);
+    size_t at = i - ar__module_experts(a), bytes = 0;
+    if (w || i < ar__module_experts(a)) return w ? w->bytes : 0;
+    ar_expert_weight x;
+    ar_expert_part part = (ar_expert_part)(at % AR_EXPERT_PARTS);
+    int64_t expert = (int64_t)(at / AR_EXPERT_PARTS % (size_t)a->experts);
+    if (ar__base_find_expert(&x, m->base, a, m->modules[i].layer, expert, part, NULL) || !x.w) return 0;
+    return ar__dtype_bytes(&bytes, x.type, (size_t)(x.rows * x.cols)) ? bytes : 0;
+}
+
 size_t ar__model_file_bytes(const ar_model *m) {
     size_t bytes = m->base ? ar__tensors_bytes(ar__base_files(m->base)) : 0;
     for (size_t i = 0; m->base && i < m->module_count; i++) {
-        const ar_base_weight *w = m->owned[i].turned ? ar__base_find(m->base, m->modules[i].path) : NULL;
-        if (w) bytes -= w->bytes < bytes ? w->bytes : bytes;
+        size_t own = m->owned[i].turned ? bytes_in_files(m, i) : 0;
+        bytes -= own < bytes ? own : bytes;
     }
     return bytes;
 }
