@@ -131,12 +131,12 @@ def types(name):
     return f"{apart:.1e} from F32{said}"
 
 
-def train(base, out):
+def train(base, out, targets="all-linear"):
     rows = [{"text": "Once upon a time there was a little fox who could not sleep."}, {"text": "The cat sat on the mat, and so did the dog."}]
     data = path("rows.jsonl")
     pathlib.Path(data).write_text("".join(json.dumps(r) + "\n" for r in rows * 4))
     ask("train", "--model", base, "--data", data, "--out", out, "--steps", "6", "--rank", "4", "--alpha", "8", "--lr", "1e-2", "--targets",
-        "all-linear", "--compute", "f32")
+        targets, "--compute", "f32")
     return score(base, "--adapter", out)
 
 
@@ -165,6 +165,10 @@ def trained_quantised():
     return f"moved {moved:.1e}, llama.cpp differs by {off:.1e}, without adapter by {base:.1e}"
 
 
+# What PEFT's all-linear leaves out; routers, which llama.cpp adapts too.
+TARGETS = {name: "q_proj,v_proj,o_proj,router,experts.gate_up_proj,experts.down_proj" for name in ("gpt_oss", "granitemoe")}
+
+
 def experts(name):
     """Pairs on experts and routers, trained on the folder: run over the file, and as a GGUF adapter by llama.cpp."""
     folder, file, out, lent = path(name), path(name + ".gguf"), path(name + "-a"), path(name + "-a.gguf")
@@ -172,7 +176,7 @@ def experts(name):
         bases.make(name, folder, config=CASES[name])
         shutil.copy(os.path.join(os.path.dirname(VOCABULARY), "tokenizer.json"), folder)
         convert(name, folder, file)
-    plain, ours = score(folder), train(folder, out)
+    plain, ours = score(folder), train(folder, out, TARGETS.get(name, "all-linear"))
     ask("convert", out, lent, "--to", "gguf", "--model", folder)
     same = max(np.abs(score(b, "--adapter", a) - ours).max() for b in (folder, file) for a in (out, lent))
     moved = np.abs(ours - plain).max()
@@ -230,7 +234,7 @@ if len(sys.argv) < 2:
     check("gguf base merged", merged)
     check("gguf base in Q4_K and Q6_K: trained, and run by llama.cpp", trained_quantised)
     check("gguf adapters on gemma4_text", lent, "gemma4_text")
-for one in [x for x in ("mixtral", "qwen3_moe", "olmoe") if x in (sys.argv[1:] or CASES)]:
+for one in [x for x in ("mixtral", "qwen3_moe", "olmoe", "granitemoe", "gpt_oss") if x in (sys.argv[1:] or CASES)]:
     check(f"gguf base: {one}, pairs on experts", experts, one)
 for one in sys.argv[1:] or CASES:
     check(f"gguf base: {one}", compare, one)
