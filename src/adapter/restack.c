@@ -116,6 +116,7 @@ static void keep_type(ar_pair *to, const ar_pair *from, ar_factor f) {
 
 static ar_status add_expert(const restacker *r, const stack *st, int e) {
     const ar_pair *of[2] = {find(r, st, e, st->part), st->part == GATE ? find(r, st, e, UP) : NULL}, *one = of[0] ? of[0] : of[1];
+    if (!one) return unlike(st->first, r->err);
     bool beside = of[0] && of[1] && !st->shared;
     if (!one) return unlike(st->first, r->err);
     ar_buf site = {0};

@@ -230,7 +230,8 @@ static ar_status bind_sinks(ar_binder *b, int64_t layer) {
     ar__buf_release(&name);
     if (s) return s;
     ar__bind_mark_used(b, w);
-    return ar__base_read_rows(m->layers[layer].sinks, m->base, w, 0, m->arch.heads, b->err);
+    s = ar__base_read_rows(m->layers[layer].sinks, m->base, w, 0, m->arch.heads, b->err);
+    return s ? s : check_finite(b, w, m->layers[layer].sinks, (size_t)m->arch.heads);
 }
 
 /* Of a layer that takes another's keys and values, but has some in the file all the same, as published ones do. */

@@ -64,7 +64,7 @@ static ar_status add_biases(planner *p, const char *name, ar_dtype to, ar_expert
     const ar_base_weight *from = NULL;
     float *probe = ar__alloc((size_t)each, sizeof *probe);
     ar_status s = AR_OK;
-    for (int part = first; !s && part <= (int)last; part++) {
+    for (int part = (int)first; !s && part <= (int)last; part++) {
         s = probe ? ar__base_read_expert_bias(probe, &from, p->st->base, a, p->layer, 0, (ar_expert_part)part, p->err)
                   : ar__fail_memory(p->err, name);
         if (!s && !from)

@@ -190,6 +190,37 @@ def experts(name):
     return f"moved {moved:.1e}, llama.cpp differs by {off:.1e}"
 
 
+def published():
+    """gpt_oss's experts in MXFP4, as a folder has them and as the converter repacks them: one model."""
+    import torch
+    from safetensors.torch import load_file, save_file
+    folder, file, tensors, g = path("published"), path("published.gguf"), {}, torch.Generator().manual_seed(3)
+    bases.make("gpt_oss", folder, config=tf.GptOssConfig(**dict(CASES["gpt_oss"].to_dict(), intermediate_size=32, dtype="bfloat16")))
+    shutil.copy(os.path.join(os.path.dirname(VOCABULARY), "tokenizer.json"), folder)
+    for k, w in load_file(os.path.join(folder, "model.safetensors")).items():
+        if not k.endswith(("experts.gate_up_proj", "experts.down_proj")):
+            tensors[k] = w.to(torch.bfloat16)
+            continue
+        experts, n_in, n_out = w.shape
+        tensors[k + "_blocks"] = torch.randint(0, 256, (experts, n_out, n_in // 32, 16), generator=g, dtype=torch.uint8)
+        tensors[k + "_scales"] = torch.randint(118, 124, (experts, n_out, n_in // 32), generator=g, dtype=torch.uint8)
+    save_file(tensors, os.path.join(folder, "model.safetensors"), {"format": "pt"})
+    config = json.load(open(os.path.join(folder, "config.json")))
+    json.dump(dict(config, quantization_config=dict(quant_method="mxfp4")), open(os.path.join(folder, "config.json"), "w"))
+    convert("gpt_oss", folder, file)
+    kinds = {t.tensor_type.name for t in gguf.GGUFReader(file).tensors if "_exps.weight" in t.name}
+    assert kinds == {"MXFP4"}, f"{kinds}"
+    ours, theirs = score(file), score(folder)
+    assert (ours == theirs).all(), f"GGUF and folder differ by {np.abs(ours - theirs).max():.1e} in log p"
+    if llama.missing():
+        return "the folder's bits"
+    judge = llama.ask(file, IDS, [(None, 1)])[0]
+    assert not isinstance(judge, str), f"llama.cpp: {judge}"
+    off = np.abs(ours - judge)
+    assert off.max() <= 0.3 and off.mean() <= 0.06, f"llama.cpp differs by {off.max():.1e}, {off.mean():.1e} in the mean"
+    return f"the folder's bits; llama.cpp differs by {off.max():.1e}"
+
+
 def merged():
     """merge --check runs both GGUF files: in F32 they agree; in Q8_0 a rescued file is nearer than one without."""
     source, small, adapter = wide()[1], path("wide-Q8_0.gguf"), path("to-merge")
@@ -230,6 +261,8 @@ def lent(name):
 
 for one in TYPES if len(sys.argv) < 2 else []:
     check(f"gguf base in {one}", types, one)
+if len(sys.argv) < 2 or "gpt_oss" in sys.argv:
+    check("gguf base: gpt_oss in MXFP4", published)
 if len(sys.argv) < 2:
     check("gguf base merged", merged)
     check("gguf base in Q4_K and Q6_K: trained, and run by llama.cpp", trained_quantised)

@@ -359,7 +359,8 @@ def main():
         for name, sizes in (("shared", dict(GEMMA4_SHARED, vocab_size_per_layer_input=2048)), ("values are keys", GEMMA4_KV)):
             failed += attempt(f"greedy and cache gemma4_text, {name}", check_seeded, os.path.join(work, f"gemma4 {name}"), sizes)
         for config, tensor in ((tf.Gemma4TextConfig(**GEMMA4_KV), "model.layers.1.layer_scalar"), (tf.Qwen3_5TextConfig(**DELTA), "model.layers.0.linear_attn.A_log"),
-                               (tf.Qwen3_5TextConfig(**DELTA), "model.layers.1.linear_attn.conv1d.weight")):
+                               (tf.Qwen3_5TextConfig(**DELTA), "model.layers.1.linear_attn.conv1d.weight"),
+                               (tf.GptOssConfig(**GPT_OSS), "model.layers.1.self_attn.sinks")):
             failed += attempt(f"damaged {tensor}", check_damaged, os.path.join(work, tensor), config, tensor)
     return 1 if failed else 0
 
