@@ -217,7 +217,7 @@ static ar_status copy(const ar_stored *t, ar_writer *w, ar_error *err) {
 
 static void forget(const ar_stored *t) {
     if (t->w && !t->is_bias) ar__base_forget(t->w);
-    for (size_t i = 0; i < t->experts; i++) ar__base_forget(t->expert[i].w);
+    for (size_t i = 0; t->expert && i < t->experts; i++) ar__base_forget(t->expert[i].w);
     if (t->raw) ar__filemap_forget(t->raw->data, t->raw->bytes);
 }
 
