@@ -41,6 +41,7 @@ typedef struct ar_pair {
     bool has_gguf_rows;  /* rows of B stand in llama.cpp's order, because nobody said how many heads there are */
     float *a;            /* [rank, n_in]; NULL while not loaded */
     float *b;            /* [n_out, rank] */
+    bool is_parted;      /* b has the even rows before the odd ones, as ar__pair_part leaves it */
     float *magnitude;    /* [n_out], NULL without DoRA; these two are always in memory */
     float *b_bias;       /* [n_out], NULL without lora_bias */
     ar_stored stored[2]; /* by ar_factor */
@@ -108,6 +109,9 @@ ar_status ar__adapter_use_spool(ar_adapter *ad, const char *dir, ar_error *err);
  * memory, without one it stays and is no longer what the file has. */
 ar_status ar__factor_settle(ar_adapter *ad, ar_pair *p, ar_factor which, ar_error *err);
 ar_status ar__pair_settle(ar_adapter *ad, ar_pair *p, ar_error *err);
+/* Rows of gate and up that take turns in files, as gpt_oss has them, apart in b: gate's, then up's.  Whoever reads the factor gets them in
+ * the files' order all the same.  Nothing where it is done already. */
+ar_status ar__pair_part(ar_pair *p, ar_error *err);
 /* The factors in memory, in Alphar's orientation and row order.  Errors: AR_ERR_NUMERIC for NaN or infinity. */
 ar_status ar__pair_load(const ar_adapter *ad, ar_pair *p, ar_error *err);
 void ar__pair_unload(ar_pair *p); /* frees factors that are stored elsewhere too */

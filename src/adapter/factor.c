@@ -52,11 +52,16 @@ static void copy_stored(float *dst, const ar_stored *from, size_t rows, size_t c
     if (ar__dtype_bytes(&bytes, from->type, n)) ar__filemap_forget(from->bytes, bytes);
 }
 
+/* Where row i of the files stands in a parted B. */
+static size_t parted_row(size_t rows, size_t i) { return i % 2 * (rows / 2) + i / 2; }
+
 ar_status ar__factor_read(float *dst, const ar_adapter *ad, const ar_pair *p, ar_factor which, ar_error *err) {
     const ar_stored *from = &p->stored[which];
     const float *here = which == AR_FACTOR_A ? p->a : p->b;
     size_t rows = ar__factor_rows(p, which), columns = ar__factor_columns(p, which), n = rows * columns;
-    if (here) {
+    if (here && which == AR_FACTOR_B && p->is_parted) {
+        for (size_t i = 0; i < rows; i++) memcpy(dst + i * columns, here + parted_row(rows, i) * columns, columns * sizeof *dst);
+    } else if (here) {
         memcpy(dst, here, n * sizeof *dst);
     } else if (from->bytes && from->row_step) {
         copy_part(dst, from, rows, columns);
@@ -89,12 +94,25 @@ ar_status ar__pair_load(const ar_adapter *ad, ar_pair *p, ar_error *err) {
     return s ? s : load(&p->b, ad, p, AR_FACTOR_B, err);
 }
 
+ar_status ar__pair_part(ar_pair *p, ar_error *err) {
+    size_t rows = (size_t)p->n_out, columns = (size_t)p->rank, n = rows * columns;
+    if (p->is_parted) return AR_OK;
+    float *files = ar__alloc(n, sizeof *files);
+    if (!files) return ar__fail_memory(err, p->site);
+    memcpy(files, p->b, n * sizeof *files);
+    for (size_t i = 0; i < rows; i++) memcpy(p->b + parted_row(rows, i) * columns, files + i * columns, columns * sizeof *files);
+    free(files);
+    p->is_parted = true;
+    return AR_OK;
+}
+
 void ar__pair_unload(ar_pair *p) {
     float **const here[] = {&p->a, &p->b};
     for (int i = 0; i < 2; i++) {
         if (!p->stored[i].is_there) continue;
         free(*here[i]);
         *here[i] = NULL;
+        if (i == AR_FACTOR_B) p->is_parted = false;
     }
 }
 

@@ -74,7 +74,7 @@ static bool counts(const ar_base *base, const ar_base_weight *w) {
     if (n < 7 || strcmp(w->tensor + n - 7, ".weight") != 0) return false;
     if (info->is_tied && w->kind == AR_MODULE_HEAD) return false;
     const ar_name_row *row = info->names ? ar__names_row(info->names, w->site) : NULL;
-    return !info->names || (row && row->slot != AR_SLOT_SCALAR);
+    return !info->names || (row && row->slot < AR_SLOT_SCALAR);
 }
 
 ar_status ar__base_fingerprint(char architecture[AR_FINGERPRINT_CHARS], ar_buf *weights, const ar_base *base, ar_error *err) {

@@ -4,6 +4,8 @@
  *     PATH.gate_up_proj[e]    A = A_gate = A_up,    B = [B_gate ; B_up]            where gate and up share A, as PEFT's do
  *                             A = [A_gate ; A_up],  B = [B_gate, 0 ; 0, B_up]      otherwise
  *
+ * (of gpt_oss gate's and up's rows in turn) and the other way round, where A is both's and B is parted.
+ *
  * One pair of tensors holds a stack, so all of its experts have one rank and one s; where gate's and up's differ, B of the
  * other takes the quotient. */
 #include "adapter/restack.h"
@@ -31,6 +33,7 @@ typedef struct restacker {
     ar_adapter *out;
     ar_map by_site; /* place among ad's pairs */
     ar_map done;    /* "PATH.part" of stacks */
+    bool in_turn;   /* rows of gate and up take turns in stacks */
     ar_error *err;
 } restacker;
 
@@ -61,13 +64,13 @@ static ar_status compare_a(bool *same, const restacker *r, const ar_pair *gate, 
     return s;
 }
 
-/* B of `from` times the factor into rows from `row` and columns from `column` on of p's. */
-static ar_status put_b(ar_pair *p, const restacker *r, const ar_pair *from, size_t row, size_t column, double factor) {
+/* B of `from` times the factor into each step-th row from `row` and columns from `column` on of p's. */
+static ar_status put_b(ar_pair *p, const restacker *r, const ar_pair *from, size_t row, size_t step, size_t column, double factor) {
     size_t rows = (size_t)from->n_out, rank = (size_t)from->rank, all = (size_t)p->rank;
     float *x = ar__alloc(rows * rank, sizeof *x);
     ar_status s = x ? ar__factor_read(x, r->ad, from, AR_FACTOR_B, r->err) : ar__fail_memory(r->err, from->site);
     for (size_t i = 0; !s && i < rows; i++)
-        for (size_t k = 0; k < rank; k++) p->b[(row + i) * all + column + k] = (float)(factor * (double)x[i * rank + k]);
+        for (size_t k = 0; k < rank; k++) p->b[(row + i * step) * all + column + k] = (float)(factor * (double)x[i * rank + k]);
     free(x);
     return s;
 }
@@ -113,6 +116,7 @@ static void keep_type(ar_pair *to, const ar_pair *from, ar_factor f) {
 
 static ar_status add_expert(const restacker *r, const stack *st, int e) {
     const ar_pair *of[2] = {find(r, st, e, st->part), st->part == GATE ? find(r, st, e, UP) : NULL}, *one = of[0] ? of[0] : of[1];
+    if (!one) return unlike(st->first, r->err);
     bool beside = of[0] && of[1] && !st->shared;
     if (!one) return unlike(st->first, r->err);
     ar_buf site = {0};
@@ -131,7 +135,9 @@ static ar_status add_expert(const restacker *r, const stack *st, int e) {
     if (!s && beside) s = ar__factor_read(p->a + (size_t)one->rank * (size_t)one->n_in, r->ad, of[1], AR_FACTOR_A, r->err);
     for (int i = 0; !s && i < 2; i++) {
         double factor = of[i] && st->scale != 0 ? of[i]->scale / st->scale : 1;
-        if (of[i]) s = put_b(p, r, of[i], i ? (size_t)one->n_out : 0, i && beside ? (size_t)one->rank : 0, factor);
+        bool turns = r->in_turn && st->part != DOWN;
+        size_t row = turns ? (size_t)i : i ? (size_t)one->n_out : 0;
+        if (of[i]) s = put_b(p, r, of[i], row, turns ? 2 : 1, i && beside ? (size_t)one->rank : 0, factor);
     }
     if (!s) s = ar__pair_settle(r->out, p, r->err);
     if (!s) keep_type(p, one, AR_FACTOR_A);
@@ -187,8 +193,62 @@ bool ar__adapter_has_apart(const ar_adapter *ad) {
     return false;
 }
 
-ar_status ar__adapter_restacked(ar_adapter **out, const ar_adapter *ad, const char *dir, ar_error *err) {
-    restacker r = {.ad = ad, .err = err};
+/* PATH.gate_up_proj[3] → PATH.3.gate_proj with the rows of B that are its own. */
+static ar_status add_apart(const restacker *r, const ar_pair *p, int part) {
+    const char *bracket = strrchr(p->site, '['), *dot = bracket;
+    while (dot > p->site && *dot != '.') dot--;
+    size_t whole = (size_t)p->n_out, rows = part == DOWN ? whole : whole / 2, rank = (size_t)p->rank;
+    size_t first = part != UP ? 0 : r->in_turn ? 1 : rows, step = part != DOWN && r->in_turn ? 2 : 1;
+    ar_buf site = {0};
+    ar__buf_printf(&site, "%.*s.%d.%s", (int)(dot - p->site), p->site, p->expert, parts[part]);
+    ar_pair_shape shape = ar__pair_shape_of(p);
+    shape.site = site.data;
+    shape.n_out = (int64_t)rows;
+    shape.is_apart = true;
+    ar_pair *q = NULL;
+    float *b = ar__alloc(whole * rank, sizeof *b);
+    ar_status s = site.failed || !b ? ar__fail_memory(r->err, p->site) : ar__adapter_add_pair(&q, r->out, &shape, r->err);
+    ar__buf_release(&site);
+    if (!s) q->scale = p->scale;
+    if (!s) s = ar__factor_read(q->a, r->ad, p, AR_FACTOR_A, r->err);
+    if (!s) s = ar__factor_read(b, r->ad, p, AR_FACTOR_B, r->err);
+    for (size_t i = 0; !s && i < rows; i++) memcpy(q->b + i * rank, b + (first + i * step) * rank, rank * sizeof *b);
+    free(b);
+    if (!s) s = ar__pair_settle(r->out, q, r->err);
+    if (!s) keep_type(q, p, AR_FACTOR_A);
+    if (!s) keep_type(q, p, AR_FACTOR_B);
+    return s;
+}
+
+static ar_status unstack(restacker *r, const char *dir) {
+    ar_status s = ar__adapter_copy_settings(r->out, r->ad, r->err);
+    if (!s) s = ar__adapter_use_spool(r->out, dir, r->err);
+    for (size_t i = 0; !s && i < r->ad->pair_count; i++) {
+        const ar_pair *p = &r->ad->pair[i];
+        bool stacked = ar__pair_in_stack(p), both = stacked && strstr(p->site, ".gate_up_proj[");
+        if (!stacked) s = copy_pair(r, p);
+        for (int part = both ? GATE : DOWN; !s && stacked && part <= (both ? UP : DOWN); part++) s = add_apart(r, p, part);
+    }
+    return s ? s : ar__adapter_copy_wholes(r->out, r->ad, r->err);
+}
+
+bool ar__adapter_has_stacks(const ar_adapter *ad) {
+    for (size_t i = 0; i < ad->pair_count; i++)
+        if (ar__pair_in_stack(&ad->pair[i])) return true;
+    return false;
+}
+
+ar_status ar__adapter_unstacked(ar_adapter **out, const ar_adapter *ad, bool in_turn, const char *dir, ar_error *err) {
+    restacker r = {.ad = ad, .in_turn = in_turn, .err = err};
+    *out = NULL;
+    ar_status s = ar__adapter_new(&r.out, err);
+    if (!s && (s = unstack(&r, dir))) ar_adapter_free(r.out);
+    if (!s) *out = r.out;
+    return s;
+}
+
+ar_status ar__adapter_restacked(ar_adapter **out, const ar_adapter *ad, bool in_turn, const char *dir, ar_error *err) {
+    restacker r = {.ad = ad, .in_turn = in_turn, .err = err};
     *out = NULL;
     ar_status s = ar__adapter_new(&r.out, err);
     if (!s && (s = fill(&r, dir))) ar_adapter_free(r.out);

@@ -204,13 +204,28 @@ static ar_status open_base(ar_base **out, const ar_adapter *ad, const ar_write_o
     return AR_OK;
 }
 
+/* Whether gate and up take turns in the stacks of the base's family, or of that which a GGUF adapter remembers. */
+static bool takes_turns(const ar_adapter *ad, const ar_base *base) {
+    const char *note = ar__adapter_note(ad, AR_NOTE_ARCHITECTURE);
+    const ar_name_map *names = base ? ar__base_info(base)->names : note ? ar__names_for_gguf(note) : NULL;
+    return names && names->turned_stacks;
+}
+
+/* A GGUF file's experts are apart whatever the base's files hold; of PEFT's format they are stacks. */
+static ar_status stack_as_format(ar_adapter **out, const struct stage *st, const ar_adapter *ad, const ar_base *base, const char *dir,
+                                 ar_error *err) {
+    bool turns = takes_turns(ad, base);
+    *out = NULL;
+    if (st->format == &ar__format_peft && ar__adapter_has_apart(ad)) return ar__adapter_restacked(out, ad, turns, dir, err);
+    if (st->format == &ar__format_gguf && base && ar__adapter_has_stacks(ad)) return ar__adapter_unstacked(out, ad, turns, dir, err);
+    return AR_OK;
+}
+
 static ar_status write_checked(ar_proof *proof, struct stage *st, const ar_runtime *rt, ar_adapter *ad, ar_write_context *c, bool fold,
                                ar_error *err) {
     ar_adapter *folded = NULL, *stacked = NULL;
-    bool restacks = st->format == &ar__format_peft && ar__adapter_has_apart(ad);
-    char *dir = fold || restacks ? ar__path_parent(st->path) : NULL;
-    ar_status s = (fold || restacks) && !dir ? ar__fail_memory(err, st->path) : AR_OK;
-    if (!s && restacks) s = ar__adapter_restacked(&stacked, ad, dir, err);
+    char *dir = ar__path_parent(st->path);
+    ar_status s = dir ? stack_as_format(&stacked, st, ad, c->base, dir, err) : ar__fail_memory(err, st->path);
     if (stacked) ad = stacked;
     if (!s && fold) s = ar__adapter_folded(&folded, ad, dir, err);
     const ar_adapter *source = fold ? folded : ad;

@@ -93,6 +93,9 @@ typedef struct ar_arch {
     bool shared_wide;                     /* and their MLP is twice as wide */
     bool layer_scalar;                    /* what a layer gives is multiplied by a number of its own, in the files */
     int64_t ple_dim, ple_vocab;           /* of per-layer embeddings (model/ple.h); 0: none */
+    double swiglu_alpha, swiglu_limit;    /* of AR_SWIGLU */
+    bool sinks;                           /* attention has them, a number a head, in the files */
+    bool bias_experts;                    /* their linears have biases, and their router */
 } ar_arch;
 
 /* Of a layer: sizes, and whose keys and values it takes: its own, or those of an earlier one. */
@@ -122,6 +125,10 @@ static inline size_t ar__module_ple_norm(const ar_arch *a) { return ar__module_n
 static inline size_t ar__module_experts(const ar_arch *a) { return ar__module_norm(a) + 6; }
 static inline size_t ar__module_expert(const ar_arch *a, int64_t layer, int64_t expert, ar_expert_part part) {
     return ar__module_experts(a) + (size_t)(layer * a->experts + expert) * AR_EXPERT_PARTS + (size_t)part;
+}
+/* Whether it is the last linear of an expert. */
+static inline bool ar__module_is_down(const ar_arch *a, size_t module) {
+    return module >= ar__module_experts(a) && (module - ar__module_experts(a)) % AR_EXPERT_PARTS == AR_EXPERT_DOWN;
 }
 static inline size_t ar__module_count(const ar_arch *a) { return ar__module_expert(a, a->layers, 0, AR_EXPERT_GATE); }
 static inline bool ar__layer_is_dense(const ar_arch *a, int64_t layer) { return !a->dense || a->dense[layer]; }

@@ -183,6 +183,11 @@ const ar_field ar__fields_experts[] = {
     NUMBER("num_experts_per_tok", AR_FIELD_WHOLE, experts_used, 1, AR_MOST_EXPERTS),
     END};
 const ar_field ar__fields_expert_ff[] = {NUMBER("moe_intermediate_size", AR_FIELD_WHOLE, expert_ff, 1, MAX_DIM), END};
+const ar_field ar__fields_swiglu[] = {
+    NUMBER("swiglu_alpha", AR_FIELD_REAL, swiglu_alpha, 1e-6, 1e6),
+    NUMBER("swiglu_limit", AR_FIELD_REAL, swiglu_limit, 1e-6, 1e6),
+    NUMBER("experts_per_token", AR_FIELD_WHOLE, experts_per_token, 1, AR_MOST_EXPERTS),
+    END};
 const ar_field ar__fields_renormalised[] = {OTHER("norm_topk_prob", AR_FIELD_BOOL, renormalised), END};
 const ar_field ar__fields_some_dense[] = {
     NUMBER("decoder_sparse_step", AR_FIELD_WHOLE, sparse_every, 1, INT32_MAX),
@@ -198,29 +203,20 @@ const ar_field ar__fields_clip_qkv[] = {NULLABLE("clip_qkv", AR_FIELD_REAL, clip
 /* Of families that do not run: known to change the maths; and of those whose loss would have another part. */
 static const char *const foreign[] = {"hidden_dropout_prob", "neftune_noise_alpha",
                                       "output_router_logits", "use_qk_norm", "add_cross_attention", "logits_soft_cap", "num_nextn_predict_layers"};
-/* clang-format on */
 
-static const ar_field *const all_groups[] = {ar__fields_decoder,      ar__fields_rope,
-                                             ar__fields_window,       ar__fields_attention_bias,
-                                             ar__fields_mlp_bias,     ar__fields_multipliers,
-                                             ar__fields_no_rope,      ar__fields_out_bias,
-                                             ar__fields_all_bias,     ar__fields_act,
-                                             ar__fields_activation,   ar__fields_sliding,
-                                             ar__fields_pattern,      ar__fields_query_scalar,
-                                             ar__fields_score_cap,    ar__fields_logit_cap,
-                                             ar__fields_local_theta,  ar__fields_dropouts,
-                                             ar__fields_rms,          ar__fields_layer_norm,
-                                             ar__fields_norm_epsilon, ar__fields_norm_eps,
-                                             ar__fields_gpt2,         ar__fields_gpt_neox,
-                                             ar__fields_qk_norm,      ar__fields_parallel,
-                                             ar__fields_qkv_bias,     ar__fields_hidden_dropout,
-                                             ar__fields_starcoder2,   ar__fields_logit_scale,
-                                             ar__fields_gemma4,       ar__fields_experts,
-                                             ar__fields_expert_ff,    ar__fields_renormalised,
-                                             ar__fields_some_dense,   ar__fields_shared,
-                                             ar__fields_jitter,       ar__fields_clip_qkv,
-                                             ar__fields_delta,        ar__fields_qwen_bias,
-                                             ar__fields_lfm2,         NULL};
+static const ar_field *const all_groups[] = {
+    ar__fields_decoder,      ar__fields_rope,         ar__fields_window,     ar__fields_attention_bias,
+    ar__fields_mlp_bias,     ar__fields_multipliers,  ar__fields_no_rope,    ar__fields_out_bias,
+    ar__fields_all_bias,     ar__fields_act,          ar__fields_activation, ar__fields_sliding,
+    ar__fields_pattern,      ar__fields_query_scalar, ar__fields_score_cap,  ar__fields_logit_cap,
+    ar__fields_local_theta,  ar__fields_dropouts,     ar__fields_rms,        ar__fields_layer_norm,
+    ar__fields_norm_epsilon, ar__fields_norm_eps,     ar__fields_gpt2,       ar__fields_gpt_neox,
+    ar__fields_qk_norm,      ar__fields_parallel,     ar__fields_qkv_bias,   ar__fields_hidden_dropout,
+    ar__fields_starcoder2,   ar__fields_logit_scale,  ar__fields_gemma4,     ar__fields_experts,
+    ar__fields_expert_ff,    ar__fields_renormalised, ar__fields_some_dense, ar__fields_shared,
+    ar__fields_jitter,       ar__fields_clip_qkv,     ar__fields_delta,      ar__fields_swiglu,
+    ar__fields_qwen_bias,    ar__fields_lfm2,         NULL};
+/* clang-format on */
 
 /* Without effect on the forward pass of any family, whatever they hold. */
 static const char *const harmless_fields[] = {
@@ -377,13 +373,13 @@ static ar_status refuse(const char *key, const json_t *value, const char *name, 
 
 /* Those that weights/packed.h reads. */
 static ar_status check_packing(const char *key, const json_t *value, const char *place, ar_error *err) {
-    static const char *const methods[] = {"bitsandbytes", "gptq", "awq", "fp8", "compressed-tensors"};
+    static const char *const methods[] = {"bitsandbytes", "gptq", "awq", "fp8", "compressed-tensors", "mxfp4"};
     const json_t *method = json_object_get(value, "quant_method");
     if (json_is_string(method) && is_one_of(json_string_value(method), methods, COUNT(methods))) return AR_OK;
     if (!method && json_object_get(value, "group_size") && json_object_get(value, "bits")) return AR_OK; /* MLX */
     return ar__fail(err, AR_ERR_UNSUPPORTED,
-                    "%s: the weights are quantised (%s: %.40s), wanted bitsandbytes, gptq, awq, fp8, compressed-tensors or MLX; use the "
-                    "unquantised base",
+                    "%s: the weights are quantised (%s: %.40s), wanted bitsandbytes, gptq, awq, fp8, compressed-tensors, mxfp4 or MLX; "
+                    "use the unquantised base",
                     place, key, json_is_string(method) ? json_string_value(method) : "no quant_method");
 }
 

@@ -23,6 +23,10 @@ static const ar_rope_config ministral3_rope = {.kind = AR_ROPE_YARN,
                                                .truncate = true,
                                                .query_beta = 0.1};
 
+/* Its theta is the file's. */
+static const ar_rope_config gpt_oss_rope = {
+    .kind = AR_ROPE_YARN, .factor = 32, .original_max = 4096, .beta_fast = 32, .beta_slow = 1, .truncate = false};
+
 static const ar_family families[] = {
     {.name = "llama",
      .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_mlp_bias},
@@ -262,6 +266,32 @@ static const ar_family families[] = {
                 {0}},
      .initial = {.max_positions = 2048, .bos = 1, .experts = 8, .experts_used = 2, USUAL(1e4, 1e-6), .attention_scale = 1},
      .eos = 2},
+    {.name = "gpt_oss", /* sinks; its activation is clamped, experts have biases; initial_context_length is the rope block's to say */
+     .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_sliding,
+                 ar__fields_experts, ar__fields_swiglu},
+                {"initial_context_length"}},
+     .initial = {.vocab = 201088,
+                 .dim = 2880,
+                 .ff = 2880,
+                 .layers = 36,
+                 .heads = 64,
+                 .kv_heads = 8,
+                 .head_dim = 64,
+                 .max_positions = 131072,
+                 .bos = -1,
+                 .attention_bias = true,
+                 .window = 128,
+                 .full_every = 2,
+                 .experts = 128,
+                 .experts_used = 4,
+                 .swiglu_alpha = 1.702,
+                 .swiglu_limit = 7,
+                 USUAL(1.5e5, 1e-5)},
+     .rope = &gpt_oss_rope,
+     .sinks = true,
+     .swiglu = true,
+     .window = AR_WINDOW_PATTERN,
+     .eos = -1},
     {.name = "cohere2", /* side by side behind one centred norm without bias; RoPE in layers with a window alone; neighbours turned */
      .fields = {{ar__fields_decoder, ar__fields_layer_norm, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_sliding,
                  ar__fields_pattern, ar__fields_logit_scale},

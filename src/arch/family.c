@@ -157,11 +157,16 @@ static ar_status take_sizes(ar_arch *a, const reader *r) {
 static ar_status take_activation(ar_arch *a, const reader *r) {
     for (size_t i = 0; i < sizeof activations / sizeof *activations; i++) {
         if (strcmp(r->c.act, activations[i].name) != 0 || (activations[i].f == AR_XIELU) != r->family->xielu) continue;
-        a->activation = r->family->gelu_is_tanh && activations[i].f == AR_GELU ? AR_GELU_TANH : activations[i].f;
+        if (r->family->swiglu && activations[i].f != AR_SILU) break;
+        a->activation = r->family->swiglu                                        ? AR_SWIGLU
+                        : r->family->gelu_is_tanh && activations[i].f == AR_GELU ? AR_GELU_TANH
+                                                                                 : activations[i].f;
         return AR_OK;
     }
     return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: activation '%s', wanted %s", r->place, r->c.act,
-                    r->family->xielu ? "xielu" : "silu, gelu, gelu_pytorch_tanh or relu2");
+                    r->family->xielu    ? "xielu"
+                    : r->family->swiglu ? "silu"
+                                        : "silu, gelu, gelu_pytorch_tanh or relu2");
 }
 
 static ar_status take_flags(ar_arch *a, const reader *r) {
@@ -183,6 +188,10 @@ static ar_status take_flags(ar_arch *a, const reader *r) {
     a->bias_o = (r->family->out_bias ? c->out_bias : c->attention_bias) || all;
     a->bias_mlp = c->mlp_bias || all;
     a->bias_head = r->family->bias_head;
+    a->bias_experts = r->family->swiglu;
+    a->sinks = r->family->sinks;
+    a->swiglu_alpha = c->swiglu_alpha;
+    a->swiglu_limit = c->swiglu_limit;
     a->norm_centred = r->family->layer_norm;
     a->norm_bias = r->family->norm_bias;
     a->qk_turned = r->family->qk_turned;
@@ -231,6 +240,10 @@ static ar_status take_experts(ar_arch *a, const reader *r) {
     if (a->experts_used > a->experts)
         return ar__fail(r->err, AR_ERR_VALUE, "%s: num_experts_per_tok is %lld, but there are %lld experts", r->place,
                         (long long)a->experts_used, (long long)a->experts);
+    if (c->experts_per_token && c->experts_per_token != a->experts_used)
+        return ar__fail(r->err, AR_ERR_UNSUPPORTED,
+                        "%s: experts_per_token is %lld, but the %s family's code reads num_experts_per_tok, %lld; make them agree",
+                        r->place, (long long)c->experts_per_token, r->family->name, (long long)a->experts_used);
     a->dense = ar__alloc((size_t)a->layers, 1);
     if (!a->dense) return ar__fail_memory(r->err, "layer list");
     for (int64_t l = 0; c->sparse_every && l < a->layers; l++) a->dense[l] = (l + 1) % c->sparse_every != 0;
@@ -451,7 +464,11 @@ static ar_status take_ropes(ar_arch *a, const reader *r) {
     ar_status s = ar__rope_read(&a->rope[0], &full, r->config, a->max_positions, r->place, r->log, r->err);
     bool silent =
         ar__json_is_off(json_object_get(r->config, "rope_scaling")) && ar__json_is_off(json_object_get(r->config, "rope_parameters"));
-    if (!s && silent && r->family->rope) a->rope[0] = *r->family->rope;
+    if (!s && silent && r->family->rope) {
+        double theta = a->rope[0].theta;
+        a->rope[0] = *r->family->rope;
+        if (a->rope[0].theta == 0.0) a->rope[0].theta = theta;
+    }
     if (!s && two) s = ar__rope_read(&a->rope[1], &sliding, r->config, a->max_positions, r->place, r->log, r->err);
     a->ropes = two ? 2 : 1;
     if (!s) s = take_rotary(a, r);

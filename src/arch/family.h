@@ -44,6 +44,7 @@ typedef struct ar_family {
     bool types_unread;         /* its code knows no layer_types */
     bool v_norm, layer_scalar; /* as ar_arch has them */
     bool last_full;            /* the last layer never has the window */
+    bool sinks, swiglu;        /* attention's sinks; experts' activation is swiglu, with biases around it and at the router */
     ar_window_rule window;
     int32_t eos; /* -1: none */
 } ar_family;

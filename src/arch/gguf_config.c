@@ -278,6 +278,8 @@ static ar_status put_scaling(const reader *r, json_t *rope, const char *type) {
         if (!(s = read_number(&x, r, kv))) s = put(r, rope, f->field[0], number_of(kv, x));
         if (!s && !strcmp(f->field[0], "mscale_all_dim")) s = put(r, rope, "mscale", json_real(1));
     }
+    /* no key says so; llama.cpp rounds the bounds all the same */
+    if (!s && is_architecture(r, "gpt-oss") && !strcmp(type, "yarn")) s = put(r, rope, "truncate", json_false());
     return s;
 }
 

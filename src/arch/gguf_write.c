@@ -17,7 +17,7 @@ static const struct {
     const char *architecture;
     bool lists_layers, writes_none; /* attention.sliding_window_pattern; 0 where there is no window */
 } windows[] = {{"gemma2", false, false}, {"gemma3", false, false}, {"cohere2", false, false}, {"olmo2", true, false},
-               {"gemma4", true, false},  {"exaone4", true, false}, {"phi3", false, true}};
+               {"gemma4", true, false},  {"exaone4", true, false}, {"phi3", false, true},     {"gpt-oss", false, false}};
 
 typedef struct writer {
     ar_gguf_writer *w;
@@ -133,6 +133,7 @@ static ar_status put_all(writer *r) {
     if (!s && field_of(r, "head_dim")) s = put_whole(r, "attention.value_length", r->a->head_dim);
     if (!s) s = put_whole(r, "vocab_size", r->a->vocab);
     if (!s && r->a->ropes > 1 && !field_of(r, "rope_local_base_freq")) s = put_real(r, "rope.freq_base_swa", r->a->rope[1].theta);
+    if (!s && r->a->names->turned_stacks) s = put_whole(r, "expert_feed_forward_length", r->a->expert_ff);
     if (!s) s = put_windows(r);
     if (!s) s = put_rope(r);
     if (!s && r->family->short_conv) s = ar__gguf_write_mixers(r->w, r->a, r->err);

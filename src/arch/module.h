@@ -53,8 +53,10 @@ typedef enum ar_slot {
     AR_SLOT_PLE_TABLE,
     AR_SLOT_PLE_MIX,
     AR_SLOT_PLE_MIX_NORM,
-    /* Of a layer, but no module: the factor of its output, a tensor of one number; the kernel of its short convolution. */
+    /* Of a layer, but no module: the factor of its output, a tensor of one number; attention's sinks, one a head; the kernel of its short
+     * convolution. */
     AR_SLOT_SCALAR,
+    AR_SLOT_SINKS,
     AR_SLOT_CONV_KERNEL
 } ar_slot;
 

@@ -33,7 +33,7 @@ static void slot_shape(ar_module *m, const ar_arch *a, int64_t layer, ar_slot sl
         [AR_SLOT_GATE] = {ff, a->dim, a->bias_mlp},
         [AR_SLOT_UP] = {ff, a->dim, a->bias_mlp},
         [AR_SLOT_DOWN] = {a->dim, ff, a->bias_mlp},
-        [AR_SLOT_ROUTER] = {a->experts, a->dim, false},
+        [AR_SLOT_ROUTER] = {a->experts, a->dim, a->bias_experts},
         [AR_SLOT_SHARED_GATE] = {a->shared_ff, a->dim, a->bias_mlp},
         [AR_SLOT_SHARED_UP] = {a->shared_ff, a->dim, a->bias_mlp},
         [AR_SLOT_SHARED_DOWN] = {a->dim, a->shared_ff, a->bias_mlp},
@@ -90,6 +90,7 @@ static bool fill_experts(ar_module *m, const ar_arch *a, int64_t layer) {
         ok = take_path(&m[i], a, &own, layer);
         m[i].n_out = down ? a->dim : a->expert_ff;
         m[i].n_in = down ? a->expert_ff : a->dim;
+        m[i].has_bias = a->bias_experts;
     }
     return ok;
 }

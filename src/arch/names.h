@@ -50,7 +50,8 @@ typedef struct ar_name_map {
     const ar_name_row *group[AR_NAME_GROUPS]; /* inside, NULL-ended */
     const char *experts;                      /* "mlp.experts": what holds a layer's experts; NULL: the family has none */
     bool renamed_experts;                     /* files call experts and routers otherwise than the code of the family */
-    bool stacked_files;                       /* and have the experts of a layer in one tensor */
+    bool stacked_files;                       /* and have the experts of a layer in one tensor, */
+    bool turned_stacks;                       /* of [experts, in, out], gate's and up's columns in turn */
     bool all_experts;                         /* PEFT's all-linear: routers and experts, but no MLP of layers without */
     bool gguf_norms_plus_one;                 /* GGUF stores 1 + w for norms (gemma) */
     bool mlx_lacks;                           /* mlx-lm has no such model */
@@ -112,6 +113,9 @@ extern const char *const ar__xielu_names[AR_XIELU_NUMBERS];
 
 /* Where a layer's output has its factor (gemma 4), in Hugging Face's files, prefix and layer: the whole name of a tensor. */
 #define AR_SCALAR_PATH "%slayers.%lld.layer_scalar"
+
+/* Where attention has its sinks (gpt_oss), as above. */
+#define AR_SINKS_PATH "%slayers.%lld.self_attn.sinks"
 
 /* Where a layer has what is no module's weight: prefix and layer; then a path of ar__mixer_tensor (arch/arch.h). */
 #define AR_MIXER_PATH "%slayers.%lld."

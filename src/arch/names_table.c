@@ -89,6 +89,7 @@ static const ar_name_row mlp_megatron[] = {LINEAR(UP, "mlp.dense_h_to_4h", "ffn_
 
 static const ar_name_row router[] = {LINEAR(ROUTER, "mlp.gate", "ffn_gate_inp"), END};
 static const ar_name_row router_granite[] = {LINEAR(ROUTER, "block_sparse_moe.router", "ffn_gate_inp"), END};
+static const ar_name_row router_gpt_oss[] = {LINEAR(ROUTER, "mlp.router", "ffn_gate_inp"), END};
 static const ar_name_row shared_qwen2[] = {LINEAR(SHARED_GATE, "mlp.shared_expert.gate_proj", "ffn_gate_shexp"),
                                            LINEAR(SHARED_UP, "mlp.shared_expert.up_proj", "ffn_up_shexp"),
                                            LINEAR(SHARED_DOWN, "mlp.shared_expert.down_proj", "ffn_down_shexp"),
@@ -112,6 +113,7 @@ static const ar_name_row norms_gemma2[] = {
     NORM(ATTN_NORM, "input_layernorm", "attn_norm"), NORM(ATTN_OUT_NORM, "post_attention_layernorm", "post_attention_norm"),
     NORM(MLP_NORM, "pre_feedforward_layernorm", "ffn_norm"), NORM(MLP_OUT_NORM, "post_feedforward_layernorm", "post_ffw_norm"), END};
 static const ar_name_row layer_scalar[] = {NORM(SCALAR, "layer_scalar", "layer_output_scale"), END};
+static const ar_name_row sinks[] = {NORM(SINKS, "self_attn.sinks", "attn_sinks"), END};
 static const ar_name_row per_layer_embeddings[] = {LINEAR(PLE_GATE, "per_layer_input_gate", "inp_gate"),
                                                    LINEAR(PLE_PROJECTION, "per_layer_projection", "proj"),
                                                    NORM(PLE_NORM, "post_per_layer_input_norm", "post_norm"), END};
@@ -170,6 +172,13 @@ static const ar_name_map table[] = {
      .experts = "block_sparse_moe.experts",
      .renamed_experts = true,
      .stacked_files = true},
+    {.gguf = "gpt-oss",
+     .model_type = {"gpt_oss"},
+     LLAMA_NAMES,
+     .group = {attention, router_gpt_oss, sinks, norms_seed_oss},
+     .experts = "mlp.experts",
+     .stacked_files = true,
+     .turned_stacks = true},
     {.gguf = "qwen2", .model_type = {"qwen2"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms}},
     {.gguf = "qwen2vl",
      .model_type = {"qwen2_vl", "qwen2_vl_text", "qwen2_5_vl", "qwen2_5_vl_text"},

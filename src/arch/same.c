@@ -17,12 +17,12 @@ static const struct {
               {AT(head_dim)}, {AT(max_positions)}, {AT(rotary_dim)}, {AT(full_head_dim)}, {AT(full_kv_heads)}, {AT(kv_shared)},
               {AT(ple_dim)},  {AT(ple_vocab)},     {AT(experts)},    {AT(expert_ff)},     {AT(shared_ff)},     {AT(experts_used)},
               {AT(conv_taps)}},
-  reals[] = {{AT(embed_scale)}, {AT(residual_scale)}, {AT(attention_scale)}, {AT(logit_scale)},
-             {AT(score_cap)},   {AT(logit_cap)},      {AT(clip_qkv)}},
-  flags[] = {{AT(norm_centred)},    {AT(norm_bias)},    {AT(qk_turned)}, {AT(bias_head)}, {AT(parallel)},    {AT(qkv_by_head)},
-             {AT(layer_scaled)},    {AT(learned)},      {AT(tied)},      {AT(bias_qkv)},  {AT(full_k_is_v)}, {AT(shared_wide)},
-             {AT(v_norm)},          {AT(layer_scalar)}, {AT(bias_o)},    {AT(bias_mlp)},  {AT(qk_norm)},     {AT(qk_wide)},
-             {AT(rope_neighbours)}, {AT(route_of_all)}, {AT(conv_bias)}};
+  reals[] = {{AT(embed_scale)}, {AT(residual_scale)}, {AT(attention_scale)}, {AT(logit_scale)}, {AT(score_cap)},
+             {AT(logit_cap)},   {AT(clip_qkv)},       {AT(swiglu_alpha)},    {AT(swiglu_limit)}},
+  flags[] = {{AT(norm_centred)},    {AT(norm_bias)},    {AT(qk_turned)}, {AT(bias_head)},    {AT(parallel)},    {AT(qkv_by_head)},
+             {AT(layer_scaled)},    {AT(learned)},      {AT(tied)},      {AT(bias_qkv)},     {AT(full_k_is_v)}, {AT(shared_wide)},
+             {AT(v_norm)},          {AT(layer_scalar)}, {AT(bias_o)},    {AT(bias_mlp)},     {AT(qk_norm)},     {AT(qk_wide)},
+             {AT(rope_neighbours)}, {AT(route_of_all)}, {AT(sinks)},     {AT(bias_experts)}, {AT(conv_bias)}};
 
 /* Numbers of a GGUF file are f32. */
 static bool close_to(double a, double b) { return fabs(a - b) <= 1e-6 * fmax(fabs(a), fabs(b)); }

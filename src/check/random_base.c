@@ -69,6 +69,16 @@ static ar_status add_scalar(ar_st_writer *w, filling *f, const ar_arch *a, int64
     return s;
 }
 
+static ar_status add_sinks(ar_st_writer *w, filling *f, const ar_arch *a, int64_t layer, ar_error *err) {
+    ar_buf name = {0};
+    ar__buf_printf(&name, AR_SINKS_PATH, a->names->prefix, (long long)layer);
+    *f = (filling){.fixed = 0.0f, .count = (size_t)a->heads};
+    ar_status s =
+        name.failed ? ar__fail_memory(err, "sinks") : ar__st_writer_add_stream(w, name.data, AR_BF16, 1, &a->heads, stream, f, err);
+    ar__buf_release(&name);
+    return s;
+}
+
 /* The tensors that a layer's mixer has beside its modules: a mean of a few rows, slow forgetting, no bias. */
 static ar_status add_mixer(ar_st_writer *w, filling *f, const ar_arch *a, int64_t layer, ar_error *err) {
     ar_status s = AR_OK;
@@ -97,6 +107,7 @@ static ar_status write_weights(const char *path, const ar_arch *arch, const ar_m
         if (!s && modules[i].has_bias) s = add(w, &f[2 * i + 1], &modules[i], ".bias", seed, err);
     }
     for (size_t l = 0; !s && arch->layer_scalar && l < layers; l++) s = add_scalar(w, &f[2 * count + l], arch, (int64_t)l, err);
+    for (size_t l = 0; !s && arch->sinks && l < layers; l++) s = add_sinks(w, &f[2 * count + l], arch, (int64_t)l, err);
     for (size_t l = 0; !s && l < layers; l++) s = add_mixer(w, &f[2 * count + layers + AR_MIXER_PARTS * l], arch, (int64_t)l, err);
     if (!s) s = ar__st_writer_meta(w, "format", "pt", err);
     if (!s) s = ar__st_writer_save(w, path, err);

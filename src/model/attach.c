@@ -83,6 +83,8 @@ static ar_status bind_pair(ar_attachment *at, const ar_map *names, ar_pair *pair
         return ar__fail(err, AR_ERR_MISMATCH, "adapter site '%s': made for %lld inputs and %lld outputs, the base has %lld and %lld",
                         pair->site, (long long)pair->n_in, (long long)pair->n_out, (long long)in, (long long)out);
     if (pair->b_bias) return ar__fail(err, AR_ERR_UNSUPPORTED, "adapter site '%s': a bias on B (lora_bias) cannot be run", pair->site);
+    ar_status s = second != SIZE_MAX && at->model->arch.names->turned_stacks ? ar__pair_part(pair, err) : AR_OK;
+    if (s) return s;
     at->ops[i] =
         (ar_pair_op){.rank = pair->rank, .scale = pair->scale * factor, .a = pair->a, .b = pair->b, .site_hash = ar__rng_hash(pair->site)};
     at->ranks[i] = pair->rank;

@@ -220,6 +220,20 @@ static ar_status bind_scalar(ar_binder *b, int64_t layer) {
     return s;
 }
 
+static ar_status bind_sinks(ar_binder *b, int64_t layer) {
+    const ar_model *m = b->m;
+    ar_buf name = {0};
+    ar__buf_printf(&name, AR_SINKS_PATH, m->arch.names->prefix, (long long)layer);
+    const ar_base_weight *w = name.failed ? NULL : ar__base_find(m->base, name.data);
+    ar_status s = name.failed ? ar__fail_memory(b->err, "sinks") : w ? check_shape(b, w, m->arch.heads, 1) : AR_OK;
+    if (!s && !w) s = ar__bind_missing(b, name.data, "");
+    ar__buf_release(&name);
+    if (s) return s;
+    ar__bind_mark_used(b, w);
+    s = ar__base_read_rows(m->layers[layer].sinks, m->base, w, 0, m->arch.heads, b->err);
+    return s ? s : check_finite(b, w, w->tensor, m->layers[layer].sinks, (size_t)m->arch.heads);
+}
+
 /* Of a layer that takes another's keys and values, but has some in the file all the same, as published ones do. */
 static bool is_passed_over(const ar_model *m, const char *site) {
     ar_name name;
@@ -295,6 +309,7 @@ static ar_status bind_all(ar_binder *b) {
     }
     for (int64_t l = 0; !s && m->arch.activation == AR_XIELU && l < m->arch.layers; l++) s = bind_activation(b, l);
     for (int64_t l = 0; !s && m->arch.layer_scalar && l < m->arch.layers; l++) s = bind_scalar(b, l);
+    for (int64_t l = 0; !s && m->arch.sinks && l < m->arch.layers; l++) s = bind_sinks(b, l);
     for (int64_t l = 0; !s && l < m->arch.layers; l++) s = bind_mixers(b, l);
     return s;
 }

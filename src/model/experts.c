@@ -67,8 +67,8 @@ void ar__experts_place(ar_pass *p) {
 typedef struct expert {
     const ar_linear *gate, *up, *down;
     ar_rows rows;
-    const size_t *row; /* of the batch */
-    const float *weight;
+    const size_t *row;          /* of the batch */
+    const float *weight, *bias; /* bias: of down, or NULL */
     float *dweight, *g, *u, *su[AR_EXPERT_PARTS];
 } expert;
 
@@ -82,6 +82,7 @@ static expert expert_at(ar_pass *p, size_t layer, const ar_acts *a, size_t e, co
                   .rows = ar__routes_rows(&p->experts.routes, e, rows),
                   .row = p->experts.routes.row + first,
                   .weight = p->experts.weight + first,
+                  .bias = p->model->owned[ar__module_expert(&p->model->arch, (int64_t)layer, (int64_t)e, AR_EXPERT_DOWN)].bias,
                   .dweight = p->experts.dweight ? p->experts.dweight + first : NULL,
                   .g = x->gate + at,
                   .u = x->up + at};
@@ -133,6 +134,7 @@ void ar__experts_down(ar_pass *p, size_t layer, ar_acts *a, float *y, const ar_r
         rt->ops->activation_fwd(rt, &l->activation, p->act, own.g, own.u, ff, own.rows.count, ff);
         rt->ops->rows_weigh(rt, p->act, own.weight, own.rows.count, ff);
         rt->ops->linear_fwd(rt, p->experts.y, own.su[AR_EXPERT_DOWN], own.down, p->act, &own.rows, &p->linear);
+        if (own.bias) rt->ops->rows_bias(rt, p->experts.y, own.weight, own.bias, own.rows.count, dim);
         rt->ops->rows_add(rt, y, p->experts.y, own.row, own.rows.count, dim);
     }
     if (!shared) return;
@@ -170,6 +172,7 @@ static void one_backward(ar_pass *p, size_t layer, const expert *own, const floa
     const ar_arch *ar = &p->model->arch;
     size_t dim = (size_t)ar->dim, n = own->rows.count;
     rt->ops->rows_take(rt, p->experts.y, dy, own->row, n, dim);
+    if (own->bias) rt->ops->rows_bias_bwd(rt, own->dweight, p->experts.y, own->bias, n, dim);
     down_backward(p, layer, own, p->experts.y, (size_t)ar->expert_ff);
     if (ar__linear_needs_input(own->gate, &own->rows) || ar__linear_needs_input(own->up, &own->rows))
         rt->ops->rows_take(rt, p->experts.x, h, own->row, n, dim);

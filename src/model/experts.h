@@ -1,9 +1,10 @@
 /* The MLP of a layer whose MLP is experts (ops/experts.h), and what its backward runs again.
  *
- *   l = router(h)      chosen, w = route(l)      of each expert's rows:  g, u = gate(h), up(h)      y += down(w · f(g) · u)
+ *   l = router(h)      chosen, w = route(l)      of each expert's rows:  g, u = gate(h), up(h)      y += down(w · f(g) · u) + w · b
  *                                      of all rows, where there is one:  g, u = gate(h), up(h)      y += down(sigmoid(mix(h)) · f(g) · u)
  *
- * The weight multiplies what the last linear reads, not what it gives: so its gradient asks for nothing that is not there.
+ * The weight multiplies what the last linear reads, not what it gives: so its gradient asks for nothing that is not there.  The bias b of
+ * that linear, where it has one, is added by itself for that.
  *
  * Kept for backward: l, the choice, w, and g and u of the rows of the first expert, then the second, …  Rows of one expert at a time are
  * gathered into memory that is shared, room for all rows, since all may choose the same. */

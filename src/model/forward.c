@@ -15,7 +15,8 @@ ar_attention ar__layer_attention(const ar_model *m, const ar_layer *l) {
                           .head_dim = l->head_dim,
                           .window = l->window,
                           .scale = l->scale,
-                          .cap = (float)a->score_cap};
+                          .cap = (float)a->score_cap,
+                          .sinks = l->sinks};
 }
 
 static void norm_heads(ar_pass *p, float *to, float *rstd, const ar_norm *norm, const float *from, size_t rows, size_t heads, size_t d) {

@@ -13,6 +13,7 @@
 #include "base/size.h"
 #include "format/json.h"
 #include "model/bind.h"
+#include "weights/experts.h"
 
 enum { MAX_CONFIG_BYTES = 16 << 20 };
 
@@ -68,7 +69,9 @@ static ar_activation activation_of(const ar_arch *a, const float xielu[4]) {
                            .positive = softplus(xielu[0]),
                            .negative = xielu[2] + softplus(xielu[1]),
                            .beta = xielu[2],
-                           .eps = xielu[3]};
+                           .eps = xielu[3],
+                           .alpha = (float)a->swiglu_alpha,
+                           .limit = (float)a->swiglu_limit};
 }
 
 static void set_layer(ar_model *m, int64_t l) {
@@ -106,7 +109,7 @@ void ar__model_rebind(ar_model *m) {
         ar_norm *norm = ar__model_norm(m, i);
         if (lin) {
             if (own->weight) lin->w = w;
-            lin->bias = own->bias;
+            lin->bias = ar__module_is_down(&m->arch, i) ? NULL : own->bias; /* model/experts.c adds it by weight */
             lin->site = (int)i;
         } else if (norm) {
             norm->w = own->weight;
@@ -242,6 +245,7 @@ static ar_status start(ar_model *m, const ar_runtime *rt, const json_t *config, 
     for (int64_t l = 0; l < m->arch.layers; l++) {
         memcpy(m->layers[l].xielu, xielu, sizeof xielu);
         m->layers[l].scalar = 1.0f;
+        if (m->arch.sinks && !(m->layers[l].sinks = ar__alloc((size_t)m->arch.heads, sizeof(float)))) return ar__fail_memory(err, place);
     }
     if (!m->arch.v_norm) return AR_OK;
     size_t widest = ar__max((size_t)m->arch.head_dim, (size_t)m->arch.full_head_dim);
@@ -311,6 +315,12 @@ static void draw_weights(ar_model *m, size_t i, uint64_t seed, double deviation)
         m->owned[i].weight[j] = mod->kind == AR_MODULE_NORM ? 1.0f - norm_offset(m, i) : (float)(deviation * ar__rng_normal(&g, j));
 }
 
+static void draw_sinks(ar_model *m, int64_t layer, uint64_t seed, double deviation) {
+    ar_rng g = ar__rng_stream(seed, AR_RNG_INIT, ar__rng_hash("sinks") + (uint64_t)layer, 2);
+    for (size_t h = 0; m->arch.sinks && h < (size_t)m->arch.heads; h++)
+        m->layers[layer].sinks[h] = (float)(deviation * ar__rng_normal(&g, h));
+}
+
 /* As the families begin: rates spread over 0 to 16, dt_bias 1, the convolution's own bias 0. */
 static void draw_mixer(ar_model *m, int64_t layer, uint64_t seed, double deviation) {
     const ar_layer *l = &m->layers[layer];
@@ -335,6 +345,7 @@ static ar_status allocate_random(ar_model *m, uint64_t seed, double deviation, a
         if (!tied) draw_weights(m, i, seed, deviation);
     }
     for (int64_t l = 0; l < m->arch.layers; l++) draw_mixer(m, l, seed, deviation);
+    for (int64_t l = 0; l < m->arch.layers; l++) draw_sinks(m, l, seed, deviation);
     ar__model_rebind(m);
     return AR_OK;
 }
@@ -380,7 +391,10 @@ void ar_model_free(ar_model *m) {
         free(m->owned[i].turned);
     }
     free(m->owned);
-    for (int64_t l = 0; m->layers && l < m->arch.layers; l++) free(m->layers[l].mixer_memory);
+    for (int64_t l = 0; m->layers && l < m->arch.layers; l++) {
+        free(m->layers[l].mixer_memory);
+        free(m->layers[l].sinks);
+    }
     free(m->layers);
     free(m->experts);
     ar__modules_free(m->modules, m->module_count);
@@ -392,11 +406,24 @@ void ar_model_free(ar_model *m) {
     free(m);
 }
 
+/* Of a module's weight, a tensor or one of several matrices in one. */
+static size_t bytes_in_files(const ar_model *m, size_t i) {
+    const ar_arch *a = &m->arch;
+    const ar_base_weight *w = ar__base_find(m->base, m->modules[i].path);
+    size_t at = i - ar__module_experts(a), bytes = 0;
+    if (w || i < ar__module_experts(a)) return w ? w->bytes : 0;
+    ar_expert_weight x;
+    ar_expert_part part = (ar_expert_part)(at % AR_EXPERT_PARTS);
+    int64_t expert = (int64_t)(at / AR_EXPERT_PARTS % (size_t)a->experts);
+    if (ar__base_find_expert(&x, m->base, a, m->modules[i].layer, expert, part, NULL) || !x.w) return 0;
+    return ar__dtype_bytes(&bytes, x.type, (size_t)(x.rows * x.cols)) ? bytes : 0;
+}
+
 size_t ar__model_file_bytes(const ar_model *m) {
     size_t bytes = m->base ? ar__tensors_bytes(ar__base_files(m->base)) : 0;
     for (size_t i = 0; m->base && i < m->module_count; i++) {
-        const ar_base_weight *w = m->owned[i].turned ? ar__base_find(m->base, m->modules[i].path) : NULL;
-        if (w) bytes -= w->bytes < bytes ? w->bytes : bytes;
+        size_t own = m->owned[i].turned ? bytes_in_files(m, i) : 0;
+        bytes -= own < bytes ? own : bytes;
     }
     return bytes;
 }
@@ -417,5 +444,5 @@ int64_t ar_model_parameters(const ar_model *m) {
             ar_mixer_tensor t = ar__mixer_tensor(&m->arch, l, part);
             n += t.rows * t.cols;
         }
-    return n;
+    return m->arch.sinks ? n + m->arch.layers * m->arch.heads : n;
 }

@@ -28,6 +28,7 @@ typedef struct ar_layer {
     size_t kv_layer; /* whose keys and values it takes: its own, or an earlier one's of the same kind */
     bool kv_lent;    /* later layers take its */
     bool v_is_k;     /* values are what k gives, before its norm and RoPE */
+    float *sinks;    /* of attention, [heads]; the layer's own, frozen in every training; NULL: none */
     float scalar;    /* what it gives is multiplied by */
     ar_mixer mixer;  /* what it mixes by; the numbers of other mixers than attention are its own copies, frozen in every training: */
     ar_conv conv;

@@ -25,7 +25,7 @@ const char *ar__model_file_name(const ar_model *m, size_t module) {
     bool expert = module >= ar__module_experts(&m->arch), router = m->modules[module].is_parameter;
     if (!path || (!expert && !router)) return path;
     const ar_base_weight *w = m->base ? ar__base_find(m->base, path) : NULL;
-    if (!m->base) return m->arch.names->renamed_experts ? NULL : path;
+    if (!m->base) return m->arch.names->renamed_experts || m->arch.names->turned_stacks ? NULL : path;
     return w && w->dims == 2 ? w->site : NULL;
 }
 
@@ -76,6 +76,15 @@ static ar_status add_scalar(ar_st_writer *w, const ar_model *m, int64_t layer, a
     return s;
 }
 
+static ar_status add_sinks(ar_st_writer *w, const ar_model *m, int64_t layer, ar_error *err) {
+    ar_buf name = {0};
+    ar__buf_printf(&name, AR_SINKS_PATH, m->arch.names->prefix, (long long)layer);
+    ar_status s = name.failed ? ar__fail_memory(err, "sinks")
+                              : ar__st_writer_add(w, name.data, AR_F32, 1, &m->arch.heads, m->layers[layer].sinks, err);
+    ar__buf_release(&name);
+    return s;
+}
+
 static ar_status add_mixer(ar_st_writer *w, const ar_model *m, int64_t layer, ar_error *err) {
     ar_status s = AR_OK;
     for (int i = 0; !s && i < ar__mixer_tensor_count(&m->arch, layer); i++) {
@@ -104,6 +113,7 @@ static ar_status save_weights(const ar_model *m, const char *path, ar_error *err
     }
     for (int64_t l = 0; !s && m->arch.activation == AR_XIELU && l < m->arch.layers; l++) s = add_activation(w, m, l, err);
     for (int64_t l = 0; !s && m->arch.layer_scalar && l < m->arch.layers; l++) s = add_scalar(w, m, l, err);
+    for (int64_t l = 0; !s && m->arch.sinks && l < m->arch.layers; l++) s = add_sinks(w, m, l, err);
     for (int64_t l = 0; !s && l < m->arch.layers; l++) s = add_mixer(w, m, l, err);
     if (!s) s = ar__st_writer_meta(w, "format", "pt", err);
     if (!s) s = ar__st_writer_save(w, path, err);

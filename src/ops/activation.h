@@ -6,17 +6,19 @@
  *     gelu_tanh(x)   x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x³)))          arXiv 1606.08415
  *     gelu(x)        x/2 (1 + erf(x / sqrt 2))
  *     relu2(x)       max(x, 0)²
- *     xielu(x)       x > 0: p x² + b x;  else n (exp(min(x, e)) - 1 - x) + b x     arXiv 2411.13010 */
+ *     xielu(x)       x > 0: p x² + b x;  else n (exp(min(x, e)) - 1 - x) + b x     arXiv 2411.13010
+ *     swiglu(x)      c / (1 + exp(-a c)), c = min(x, l), and of up max(min(up, l), -l) + 1 is taken: gpt_oss */
 #ifndef AR_OPS_ACTIVATION_H
 #define AR_OPS_ACTIVATION_H
 
 #include "kern/runtime.h"
 
-typedef enum ar_activation_kind { AR_SILU, AR_GELU_TANH, AR_GELU, AR_RELU2, AR_XIELU, AR_SIGMOID, AR_IDENTITY } ar_activation_kind;
+typedef enum ar_activation_kind { AR_SILU, AR_GELU_TANH, AR_GELU, AR_RELU2, AR_XIELU, AR_SIGMOID, AR_IDENTITY, AR_SWIGLU } ar_activation_kind;
 
 typedef struct ar_activation {
     ar_activation_kind kind;
     float positive, negative, beta, eps; /* xielu's p, n, b, e */
+    float alpha, limit;                  /* swiglu's a, l */
 } ar_activation;
 
 /* y [rows, n]; gate, up: rows of n, ld elements apart.  Without a gate (NULL) f is taken of up. */

@@ -2,7 +2,8 @@
  *
  *     p_ij = softmax_j(s_ij),  s_ij = scale q_i · k_j,  j <= i and i - j < window;     o_i = sum_j p_ij v_j
  *
- * and with a cap on the scores (gemma 2) cap tanh(s_ij / cap) for s_ij.  Kept for backward: o and lse_i = log sum_j exp(s_ij).  Backward,
+ * and with a cap on the scores (gemma 2) cap tanh(s_ij / cap) for s_ij; with a sink z (gpt_oss) exp(z) stands in the denominator too, as if
+ * one key more were seen whose value is 0.  Kept for backward: o and lse_i = log sum_j exp(s_ij), the sink among them.  Backward,
  * with D_i = do_i · o_i: dv_j = sum_i p_ij do_i     ds_ij = p_ij (do_i · v_j - D_i) scale     dq_i = sum_j ds_ij k_j     dk_j = sum_i ds_ij
  * q_i An element of dq sums over blocks of keys, of dk and dv over blocks of queries, in their order, whether a thread takes all of a
  * sample or a block of it; blocks count from the start of their sample, so a sample's bits do not depend on its neighbours. */
@@ -16,8 +17,9 @@ enum { AR_ATTENTION_BLOCK = 64 };
 
 typedef struct ar_attention {
     size_t heads, kv_heads, head_dim;
-    size_t window;    /* 0: none */
-    float scale, cap; /* cap 0: none */
+    size_t window;      /* 0: none */
+    float scale, cap;   /* cap 0: none */
+    const float *sinks; /* [heads], frozen; NULL: none */
 } ar_attention;
 
 /* Queries of one sample, and where its keys lie:

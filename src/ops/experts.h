@@ -39,6 +39,9 @@ typedef void ar_rows_weigh_fn(const ar_runtime *rt, float *x, const float *weigh
 /* dweight[i] += dx[i] · x[i], x as it was before; then dx[i] *= weight[i] */
 typedef void ar_rows_weigh_bwd_fn(const ar_runtime *rt, float *dweight, float *dx, const float *x, const float *weight, size_t rows,
                                   size_t width);
+/* y[i] += weight[i] bias; and dweight[i] += dy[i] · bias: of a linear's bias where the weight stands in what the linear reads */
+typedef void ar_rows_bias_fn(const ar_runtime *rt, float *y, const float *weight, const float *bias, size_t rows, size_t width);
+typedef void ar_rows_bias_bwd_fn(const ar_runtime *rt, float *dweight, const float *dy, const float *bias, size_t rows, size_t width);
 /* y = 1 / (1 + exp(-x)); and dx = dy y (1 - y).  In place is fine. */
 typedef void ar_sigmoid_fwd_fn(const ar_runtime *rt, float *y, const float *x, size_t n);
 typedef void ar_sigmoid_bwd_fn(const ar_runtime *rt, float *dx, const float *y, const float *dy, size_t n);

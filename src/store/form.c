@@ -80,6 +80,21 @@ static ar_status read_experts(float *x, const ar_stored *t, size_t first, size_t
     return s;
 }
 
+/* One expert's a row; gate's and up's in turn, where both are asked for. */
+static ar_status read_expert_biases(float *x, const ar_stored *t, size_t first, size_t count, ar_error *err) {
+    size_t parts = (size_t)(t->last - t->first) + 1, each = t->cols / parts;
+    float *own = ar__alloc(each, sizeof *own);
+    ar_status s = own ? AR_OK : ar__fail_memory(err, t->name);
+    for (size_t i = 0; !s && i < count * parts; i++) {
+        ar_expert_part part = t->first + (ar_expert_part)(i % parts);
+        const ar_base_weight *from;
+        s = ar__base_read_expert_bias(own, &from, t->in->base, &t->in->arch, t->layer, (int64_t)(first + i / parts), part, err);
+        for (size_t k = 0; !s && k < each; k++) x[i / parts * t->cols + k * parts + i % parts] = own[k];
+    }
+    free(own);
+    return s;
+}
+
 /* A vector is one row. */
 static ar_status read_bias(float *x, const ar_stored *t, ar_error *err) {
     float *own = ar__alloc(t->cols, sizeof *own);
@@ -92,7 +107,9 @@ static ar_status read_bias(float *x, const ar_stored *t, ar_error *err) {
 static ar_status read_rows(float *x, const ar_stored *t, size_t first, size_t count, ar_error *err) {
     ar_status s = AR_OK;
     if (t->values) {
-        memcpy(x, t->values + first * t->cols, count * t->cols * sizeof *x);
+        memcpy(x, t->values + (first - t->values_from) * t->cols, count * t->cols * sizeof *x);
+    } else if (t->is_bias && !t->w) {
+        s = read_expert_biases(x, t, first, count, err);
     } else if (t->expert) {
         s = read_experts(x, t, first, count, err);
     } else if (t->is_bias) {
@@ -200,22 +217,45 @@ static ar_status copy(const ar_stored *t, ar_writer *w, ar_error *err) {
 
 static void forget(const ar_stored *t) {
     if (t->w && !t->is_bias) ar__base_forget(t->w);
-    for (size_t i = 0; i < t->experts; i++) ar__base_forget(t->expert[i].w);
+    for (size_t i = 0; t->expert && i < t->experts; i++) ar__base_forget(t->expert[i].w);
     if (t->raw) ar__filemap_forget(t->raw->data, t->raw->bytes);
 }
 
-static ar_status put_formed(ar_stored *t, ar_writer *w, ar_error *err) {
+/* Rows from … to. */
+static ar_status put_formed(ar_stored *t, ar_writer *w, size_t from, size_t end, ar_error *err) {
     const ar_dtype_info *to = ar__dtype(t->to);
     size_t row = t->cols / to->block * to->bytes, block = t->cols && t->cols < BLOCK ? BLOCK / t->cols : 1;
     if (block > t->rows) block = t->rows;
     char *bytes = ar__alloc(block ? block : 1, row ? row : 1);
     ar_status s = bytes ? AR_OK : ar__fail_memory(err, t->name);
-    for (size_t first = 0; !s && row && first < t->rows; first += block) {
-        size_t n = t->rows - first < block ? t->rows - first : block;
+    for (size_t first = from; !s && row && first < end; first += block) {
+        size_t n = end - first < block ? end - first : block;
         if ((s = ar__stored_form(bytes, t, first, n, err)) || (s = ar__writer_put(w, bytes, n * row, err))) break;
         s = ar__storing_tell(t->in, n * row, err);
     }
     free(bytes);
+    return s;
+}
+
+/* One expert after the other: [cols of its matrices, their rows in turn]. */
+static ar_status put_turned_experts(ar_stored *t, ar_writer *w, ar_error *err) {
+    size_t parts = (size_t)(t->last - t->first) + 1, cols = (size_t)t->expert->cols, rows = (size_t)t->expert->rows;
+    float *own = ar__alloc(rows * cols, sizeof *own), *x = ar__alloc(t->cols * cols, sizeof *x);
+    ar_status s = own && x ? AR_OK : ar__fail_memory(err, t->name);
+    for (size_t e = 0; !s && e < t->experts; e += parts) {
+        for (size_t p = 0; !s && p < parts; p++) {
+            s = ar__base_read_expert(own, t->in->base, &t->expert[e + p], 0, (int64_t)rows, err);
+            for (size_t c = 0; !s && c < cols; c++)
+                for (size_t r = 0; r < rows; r++) x[c * t->cols + r * parts + p] = own[r * cols + c];
+        }
+        t->values = x;
+        t->values_from = e / parts * cols;
+        if (!s) s = put_formed(t, w, t->values_from, t->values_from + cols, err);
+    }
+    t->values = NULL;
+    t->values_from = 0;
+    free(own);
+    free(x);
     return s;
 }
 
@@ -224,9 +264,14 @@ ar_status ar__stored_stream(void *tensor, ar_writer *w, ar_error *err) {
     float *turned = NULL;
     if (t->is_spooled) return put_spooled(t, w, err);
     if (t->is_copied) return copy(t, w, err);
+    if (t->is_turned && t->expert) {
+        ar_status s = put_turned_experts(t, w, err);
+        forget(t);
+        return s;
+    }
     ar_status s = t->is_turned ? turn(&turned, t, err) : AR_OK;
     if (turned) t->values = turned;
-    if (!s) s = put_formed(t, w, err);
+    if (!s) s = put_formed(t, w, 0, t->rows, err);
     if (turned) t->values = NULL;
     free(turned);
     forget(t);

@@ -68,7 +68,7 @@ static ar_status add_weight(ar_storing *st, const ar_base_weight *w, size_t *lef
     ar_buf site = {0};
     ar__base_name_in_code(&site, names, w->site);
     if (site.failed) return ar__fail_memory(err, w->tensor);
-    bool known = ar__names_find(&name, names, site.data) && (strcmp(w->site, w->tensor) != 0 || name.row->slot == AR_SLOT_SCALAR);
+    bool known = ar__names_find(&name, names, site.data) && (strcmp(w->site, w->tensor) != 0 || name.row->slot >= AR_SLOT_SCALAR);
     ar__buf_release(&site);
     if (!known && st->arch.wrapped) {
         ++*left;

@@ -103,8 +103,13 @@ static ar_status make_adapter(ar_learner *l, ar_error *err) {
     const ar_model *m = l->course->model;
     ar_module *modules = NULL;
     s = check_layers(&settings, &m->arch, err);
+    bool apart = l->o.course.init_adapter && !l->o.learner.targets;
     if (!s) s = check_biases(&settings, &m->arch, err);
-    if (!s) s = ar__arch_targets(&modules, &count, m->modules, &m->arch, l->o.course.init_adapter && !l->o.learner.targets, err);
+    if (!s && m->arch.bias_experts && (settings.bias == AR_BIAS_ALL || (apart && settings.bias != AR_BIAS_NONE)))
+        s = ar__fail(err, AR_ERR_UNSUPPORTED,
+                     "bias %s: the %s family's experts have biases, which PEFT would train too and Alphar does not; use none",
+                     settings.bias == AR_BIAS_ALL ? "all" : "lora_only", m->arch.family);
+    if (!s) s = ar__arch_targets(&modules, &count, m->modules, &m->arch, apart, err);
     if (!s) s = ar__targets_check_names(&settings, &(ar_module_list){modules, count, NULL, 0}, err);
     if (!s) s = ar__adapter_build(&l->adapter, &settings, modules, count, defaults, 2, l->o.learner.seed, l->course->rt->threads, err);
     ar__targets_free(modules, count);

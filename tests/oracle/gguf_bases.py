@@ -131,12 +131,12 @@ def types(name):
     return f"{apart:.1e} from F32{said}"
 
 
-def train(base, out):
+def train(base, out, targets="all-linear"):
     rows = [{"text": "Once upon a time there was a little fox who could not sleep."}, {"text": "The cat sat on the mat, and so did the dog."}]
     data = path("rows.jsonl")
     pathlib.Path(data).write_text("".join(json.dumps(r) + "\n" for r in rows * 4))
     ask("train", "--model", base, "--data", data, "--out", out, "--steps", "6", "--rank", "4", "--alpha", "8", "--lr", "1e-2", "--targets",
-        "all-linear", "--compute", "f32")
+        targets, "--compute", "f32")
     return score(base, "--adapter", out)
 
 
@@ -165,6 +165,10 @@ def trained_quantised():
     return f"moved {moved:.1e}, llama.cpp differs by {off:.1e}, without adapter by {base:.1e}"
 
 
+# What PEFT's all-linear leaves out; routers, which llama.cpp adapts too.
+TARGETS = {name: "q_proj,v_proj,o_proj,router,experts.gate_up_proj,experts.down_proj" for name in ("gpt_oss", "granitemoe")}
+
+
 def experts(name):
     """Pairs on experts and routers, trained on the folder: run over the file, and as a GGUF adapter by llama.cpp."""
     folder, file, out, lent = path(name), path(name + ".gguf"), path(name + "-a"), path(name + "-a.gguf")
@@ -172,7 +176,7 @@ def experts(name):
         bases.make(name, folder, config=CASES[name])
         shutil.copy(os.path.join(os.path.dirname(VOCABULARY), "tokenizer.json"), folder)
         convert(name, folder, file)
-    plain, ours = score(folder), train(folder, out)
+    plain, ours = score(folder), train(folder, out, TARGETS.get(name, "all-linear"))
     ask("convert", out, lent, "--to", "gguf", "--model", folder)
     same = max(np.abs(score(b, "--adapter", a) - ours).max() for b in (folder, file) for a in (out, lent))
     moved = np.abs(ours - plain).max()
@@ -184,6 +188,37 @@ def experts(name):
     off = np.abs(judge - ours).max()
     assert off <= 1e-3, f"moved {moved:.1e}, llama.cpp differs by {off:.1e}"
     return f"moved {moved:.1e}, llama.cpp differs by {off:.1e}"
+
+
+def published():
+    """gpt_oss's experts in MXFP4, as a folder has them and as the converter repacks them: one model."""
+    import torch
+    from safetensors.torch import load_file, save_file
+    folder, file, tensors, g = path("published"), path("published.gguf"), {}, torch.Generator().manual_seed(3)
+    bases.make("gpt_oss", folder, config=tf.GptOssConfig(**dict(CASES["gpt_oss"].to_dict(), intermediate_size=32, dtype="bfloat16")))
+    shutil.copy(os.path.join(os.path.dirname(VOCABULARY), "tokenizer.json"), folder)
+    for k, w in load_file(os.path.join(folder, "model.safetensors")).items():
+        if not k.endswith(("experts.gate_up_proj", "experts.down_proj")):
+            tensors[k] = w.to(torch.bfloat16)
+            continue
+        experts, n_in, n_out = w.shape
+        tensors[k + "_blocks"] = torch.randint(0, 256, (experts, n_out, n_in // 32, 16), generator=g, dtype=torch.uint8)
+        tensors[k + "_scales"] = torch.randint(118, 124, (experts, n_out, n_in // 32), generator=g, dtype=torch.uint8)
+    save_file(tensors, os.path.join(folder, "model.safetensors"), {"format": "pt"})
+    config = json.load(open(os.path.join(folder, "config.json")))
+    json.dump(dict(config, quantization_config=dict(quant_method="mxfp4")), open(os.path.join(folder, "config.json"), "w"))
+    convert("gpt_oss", folder, file)
+    kinds = {t.tensor_type.name for t in gguf.GGUFReader(file).tensors if "_exps.weight" in t.name}
+    assert kinds == {"MXFP4"}, f"{kinds}"
+    ours, theirs = score(file), score(folder)
+    assert (ours == theirs).all(), f"GGUF and folder differ by {np.abs(ours - theirs).max():.1e} in log p"
+    if llama.missing():
+        return "the folder's bits"
+    judge = llama.ask(file, IDS, [(None, 1)])[0]
+    assert not isinstance(judge, str), f"llama.cpp: {judge}"
+    off = np.abs(ours - judge)
+    assert off.max() <= 0.3 and off.mean() <= 0.06, f"llama.cpp differs by {off.max():.1e}, {off.mean():.1e} in the mean"
+    return f"the folder's bits; llama.cpp differs by {off.max():.1e}"
 
 
 def merged():
@@ -230,12 +265,14 @@ def lent(name):
 
 for one in TYPES if len(sys.argv) < 2 else []:
     check(f"gguf base in {one}", types, one)
+if len(sys.argv) < 2 or "gpt_oss" in sys.argv:
+    check("gguf base: gpt_oss in MXFP4", published)
 if len(sys.argv) < 2:
     check("gguf base merged", merged)
     check("gguf base in Q4_K and Q6_K: trained, and run by llama.cpp", trained_quantised)
 for one in [x for x in LENT if x in (sys.argv[1:] or LENT)]:
     check(f"gguf adapters on {one}", lent, one)
-for one in [x for x in ("mixtral", "qwen3_moe", "olmoe") if x in (sys.argv[1:] or CASES)]:
+for one in [x for x in ("mixtral", "qwen3_moe", "olmoe", "granitemoe", "gpt_oss") if x in (sys.argv[1:] or CASES)]:
     check(f"gguf base: {one}, pairs on experts", experts, one)
 for one in sys.argv[1:] or CASES:
     check(f"gguf base: {one}", compare, one)

@@ -37,6 +37,8 @@ LFM2 = dict(SIZES, num_hidden_layers=4, layer_types=["conv", "full_attention"] *
 del LFM2["rms_norm_eps"]
 DELTA_MOE = dict(num_experts=6, num_experts_per_tok=2, moe_intermediate_size=20, shared_expert_intermediate_size=36)
 MROPE = dict(rope_type="default", rope_theta=1e4, partial_rotary_factor=0.25, mrope_section=[1, 1, 0], mrope_interleaved=True)
+GPT_OSS = dict(SIZES, head_dim=10, num_local_experts=5, num_experts_per_tok=3, sliding_window=9, swiglu_limit=1.5, pad_token_id=0,
+               rope_parameters=dict(YARN, rope_theta=150000.0, truncate=False))
 GPT2 = dict(n_embd=48, n_layer=3, n_head=4, n_positions=64, vocab_size=300, bos_token_id=1, eos_token_id=2)
 
 
@@ -149,6 +151,11 @@ CASES = [
     case("granitemoe", tf.GraniteMoeConfig(**SIZES, num_local_experts=6, num_experts_per_tok=3, embedding_multiplier=3.0, residual_multiplier=0.4,
          attention_multiplier=0.2, logits_scaling=2.5)),
     case("granitemoe, stacked, biases", tf.GraniteMoeConfig(**SIZES, num_local_experts=3, num_experts_per_tok=1, attention_bias=True), stacked=True),
+    case("gpt_oss", tf.GptOssConfig(**GPT_OSS)),
+    case("gpt_oss, window past the blocks, one limit, no biases, sharded", tf.GptOssConfig(**dict(GPT_OSS, sliding_window=70, attention_bias=False, swiglu_alpha=1.3,
+         swiglu_limit=0.7, max_position_embeddings=256, num_experts_per_tok=1, tie_word_embeddings=True)), length=200, sharded=True),
+    case("gpt_oss, windows by layer, bfloat16", tf.GptOssConfig(**dict(GPT_OSS, layer_types=["full_attention", "sliding_attention", "sliding_attention"])), dtype="bfloat16"),
+    case("gpt_oss, old spelling", tf.GptOssConfig(**GPT_OSS), old=True),
     case("qwen3_5_text", tf.Qwen3_5TextConfig(**DELTA, rope_parameters=MROPE, tie_word_embeddings=True)),
     case("qwen3_5_text, past the chunks", tf.Qwen3_5TextConfig(**DELTA, attention_bias=True, linear_conv_kernel_dim=3), length=200),
     case("qwen3_5_text, 512 steps", tf.Qwen3_5TextConfig(**dict(DELTA, max_position_embeddings=600)), length=520),
@@ -179,6 +186,7 @@ CASES = [
         tf.ApertusConfig(**SIZES, pad_token_id=0), tf.HunYuanDenseV1Config(**SIZES, head_dim=8, pad_token_id=0),
         tf.Ministral3Config(**SIZES, head_dim=8), tf.Phi3Config(**SIZES, pad_token_id=0), tf.Glm4Config(**SIZES, head_dim=8, pad_token_id=0),
         tf.Gemma4TextConfig(**dict(SIZES, num_hidden_layers=7), pad_token_id=0, hidden_size_per_layer_input=8, vocab_size_per_layer_input=300),
+        tf.GptOssConfig(**{k: v for k, v in GPT_OSS.items() if k != "rope_parameters"}),
         tf.MixtralConfig(**SIZES), tf.OlmoeConfig(**SIZES, num_experts=8), tf.GraniteMoeConfig(**SIZES),
         tf.Gemma2Config(**SIZES, head_dim=8), tf.Gemma3TextConfig(**dict(SIZES, num_hidden_layers=7), head_dim=8),
         tf.Qwen3_5TextConfig(**DELTA), tf.Qwen3_5MoeTextConfig(**DELTA, **DELTA_MOE))),
@@ -370,7 +378,8 @@ def main():
         for name, sizes in (("shared", dict(GEMMA4_SHARED, vocab_size_per_layer_input=2048)), ("values are keys", GEMMA4_KV)):
             failed += attempt(f"greedy and cache gemma4_text, {name}", check_seeded, os.path.join(work, f"gemma4 {name}"), sizes)
         for config, tensor in ((tf.Gemma4TextConfig(**GEMMA4_KV), "model.layers.1.layer_scalar"), (tf.Qwen3_5TextConfig(**DELTA), "model.layers.0.linear_attn.A_log"),
-                               (tf.Qwen3_5TextConfig(**DELTA), "model.layers.1.linear_attn.conv1d.weight")):
+                               (tf.Qwen3_5TextConfig(**DELTA), "model.layers.1.linear_attn.conv1d.weight"),
+                               (tf.GptOssConfig(**GPT_OSS), "model.layers.1.self_attn.sinks")):
             failed += attempt(f"damaged {tensor}", check_damaged, os.path.join(work, tensor), config, tensor)
     return 1 if failed else 0
 

@@ -90,7 +90,8 @@ def text_modules(model_type):
             models = [AutoModelForCausalLM.from_config(config) for config in configs]
     except (ValueError, KeyError):
         return None
-    scalars = {n: "norm" for model in models for n, _ in model.named_buffers() if n.endswith("layer_scalar")}  # no module, but a name of the table
+    tensors = [n for model in models for n, _ in (*model.named_buffers(), *model.named_parameters())]
+    scalars = {n: "norm" for n in tensors if n.endswith(("layer_scalar", ".sinks"))}  # no module, but a name of the table
     return {n: k for model in models for n, m in model.named_modules() if (k := module_kind(m)) and "rotary" not in n} | scalars
 
 

@@ -193,6 +193,63 @@ def compressed_tensors(bits, group, symmetric):
     return compare(f"ct-{bits}-{group}-{symmetric}", "bfloat16", quantise, config)
 
 
+GPT_OSS = tf.GptOssConfig(vocab_size=512, hidden_size=96, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16,
+                          max_position_embeddings=128, num_local_experts=4, num_experts_per_tok=2, sliding_window=8, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+
+
+def mxfp4_folders():
+    """Two folders, as OpenAI publishes it and as transformers unpacks that."""
+    from transformers.integrations.mxfp4 import convert_moe_packed_tensors
+    like, g = path("gpt-oss"), torch.Generator().manual_seed(5)
+    if not os.path.exists(like):
+        bases.make("gpt_oss", like, config=GPT_OSS)
+        config = json.load(open(os.path.join(like, "config.json")))
+        json.dump(dict(config, dtype="bfloat16"), open(os.path.join(like, "config.json"), "w"))
+    packed, exact = {}, {}
+    for k, w in load_file(os.path.join(like, "model.safetensors")).items():
+        w = w.to(torch.bfloat16)
+        if not k.endswith(("experts.gate_up_proj", "experts.down_proj")):
+            packed[k] = exact[k] = w
+            continue
+        experts, n_in, n_out = w.shape
+        blocks = torch.randint(0, 256, (experts, n_out, n_in // 32, 16), generator=g, dtype=torch.uint8)
+        scales = torch.randint(117, 125, (experts, n_out, n_in // 32), generator=g, dtype=torch.uint8)
+        scales[0, 0, 0], scales[1, 0, 0] = 0, 90
+        packed[k + "_blocks"], packed[k + "_scales"] = blocks, scales
+        exact[k] = convert_moe_packed_tensors(blocks, scales)
+    return like, packed, exact
+
+
+MXFP4 = dict(quant_method="mxfp4", modules_to_not_convert=["model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"])
+
+
+def mxfp4():
+    like, packed, exact = mxfp4_folders()
+    a, b = write("mxfp4", like, packed, MXFP4), write("mxfp4-exact", like, exact)
+    ours, wanted = score(a), score(b)
+    assert ours == wanted, f"log p differ by {np.abs(np.array(ours) - wanted).max():.1e}"
+    model = tf.AutoModelForCausalLM.from_pretrained(b, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").double()
+    ids = [int(i) for i in IDS.split(",")]
+    with torch.no_grad():
+        lp = torch.log_softmax(model(input_ids=torch.tensor([ids])).logits[0], -1)
+    far = max(abs(w - lp[i, ids[i + 1]].item()) for i, w in enumerate(ours))
+    assert far <= 2e-5, f"{far:.1e} from transformers"
+    return f"the bits of what transformers unpacks; {far:.1e} from its log p"
+
+
+def mxfp4_damaged():
+    like, packed, _ = mxfp4_folders()
+    scales = next(k for k in packed if k.endswith("gate_up_proj_scales"))
+    blocks = scales.replace("_scales", "_blocks")
+    wrong = {"none": {scales: None}, "shape": {scales: packed[scales][:, :-1]}, "type": {blocks: packed[blocks].to(torch.int32)},
+             "nan": {scales: torch.full_like(packed[scales], 255)}, "few": {blocks: packed[blocks][:-1]}}
+    for name, change in wrong.items():
+        tensors = {k: v for k, v in {**packed, **change}.items() if v is not None}
+        r = run("score", "--model", write(f"mxfp4-{name}", like, tensors, MXFP4), "--ids", IDS, status=None)
+        assert r.returncode in range(1, 100) and "gate_up_proj" in r.stderr, f"{name}: {r.returncode} {r.stderr[-300:]}"
+    return ", ".join(wrong)
+
+
 def damaged():
     """A part that is missing, or of another size, is an error that names the matrix."""
     folder = path("gptq-4-32-False-gptq")
@@ -224,5 +281,7 @@ check("packed base: FP8, tiles of 48", fp8, 48)
 check("packed base: FP8, a scale a row", fp8, 0)
 for bits, group, symmetric in ((4, 64, True), (4, 32, False), (8, 128, True)):
     check(f"packed base: compressed-tensors {bits} bits, {'symmetric' if symmetric else 'with zero points'}", compressed_tensors, bits, group, symmetric)
+check("packed base: mxfp4, gpt_oss's experts", mxfp4)
+check("packed base: mxfp4, damaged", mxfp4_damaged)
 check("packed base: damaged parts", damaged)
 finish(WORK)

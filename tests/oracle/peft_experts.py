@@ -100,14 +100,14 @@ def updates(base, adapter):
     return {k: merged[k] - w for k, w in before.items() if (merged[k] != w).any()}, before
 
 
-def written(name, config, rslora):
-    """Adapters that Alphar writes of stacks over a base that has its experts apart, as PEFT reads them."""
+def written(name, config, rslora, **targets):
+    """Adapters that Alphar writes of stacks over a base that has its experts apart, or turned, as PEFT reads them."""
     global failed
     torch.manual_seed(5)
     with tempfile.TemporaryDirectory() as tmp:
         base, adapter, gguf, out = (os.path.join(tmp, x) for x in ("base", "adapter", "adapter.gguf", "out"))
         tf.AutoModelForCausalLM.from_config(config).float().save_pretrained(base)
-        train(tf.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), adapter, target_modules="all-linear", use_rslora=rslora)
+        train(tf.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), adapter, use_rslora=rslora, **(targets or dict(target_modules="all-linear")))
         old, weights = updates(base, adapter)
         far = lambda new: max(float((new[k] - old[k]).norm() / old[k].norm()) for k in old) if new.keys() == old.keys() else f"other parameters: {new.keys() ^ old.keys()}"
         cases = {
@@ -212,6 +212,7 @@ for family, config in FAMILIES.items():  # of two layers with four experts, whos
     saved(f"{family} as saved, down and router", config, 2 + 2 + down, 2 + 2 + 8, **more)
 for rslora in (False, True):
     written(f"mixtral written for PEFT{', rslora' * rslora}", FAMILIES["mixtral"], rslora)
+    written(f"gpt_oss written for PEFT{', rslora' * rslora}", gpt_oss(24), rslora, target_modules=["q_proj", "o_proj"], target_parameters=BOTH)
     written(f"qwen3_moe written for PEFT{', rslora' * rslora}", FAMILIES["qwen3_moe"], rslora)
     old(f"mixtral of transformers 4{', rslora' * rslora}", FAMILIES["mixtral"], ["w1", "w2", "w3"], rslora)
     old(f"qwen3_5_moe of single experts{', rslora' * rslora}", FAMILIES["qwen3_5_moe"], ["gate_proj", "up_proj", "down_proj"], rslora)

@@ -81,7 +81,7 @@ static void every_row_goes_there_and_back(void **state) {
         if (!second) assert_ptr_equal(ar__names_for_gguf(map->gguf), map);
         for (int k = 0; k < AR_NAME_TYPES && map->model_type[k]; k++) assert_ptr_equal(ar__names_for_model_type(map->model_type[k]), map);
     }
-    assert_int_equal(families, 37);
+    assert_int_equal(families, 38);
     assert_null(ar__names_at(-1));
     assert_null(ar__names_for_gguf("rwkv7"));
     assert_null(ar__names_for_model_type("gpt5"));

@@ -75,6 +75,10 @@
 #define GRANITEMOE                                                                                                                         \
     ",\"model_type\":\"granitemoe\",\"num_local_experts\":4,\"num_experts_per_tok\":2,\"embedding_multiplier\":3,"                         \
     "\"residual_multiplier\":0.6,\"attention_multiplier\":0.2"
+/* A limit that hardly bites: at its corners there is no slope. */
+#define GPT_OSS                                                                                                                            \
+    ",\"model_type\":\"gpt_oss\",\"head_dim\":8,\"num_local_experts\":4,\"num_experts_per_tok\":2,\"sliding_window\":5,"                   \
+    "\"swiglu_limit\":7"
 /* The rule gives its norm little in the first rows of a sample, which turn over with the sign of q · k: eps keeps that smooth. */
 #define DELTA(type, first, second)                                                                                                         \
     ",\"model_type\":\"" type "\",\"head_dim\":8,\"linear_key_head_dim\":6,\"linear_value_head_dim\":5,"                                   \
@@ -168,6 +172,9 @@ static const small_case cases[] = {
     {"granitemoe", GRANITEMOE, "q_proj,v_proj,gate_proj,up_proj,down_proj", NULL, true, false, 0.0, AR_BIAS_NONE},
     {"granitemoe, router", GRANITEMOE, "router,o_proj", NULL, false, false, 0.0, AR_BIAS_NONE},
     {"granitemoe, everything", GRANITEMOE, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"gpt_oss", GPT_OSS, "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
+    {"gpt_oss, routers, norms", GPT_OSS, "mlp.router,v_proj,experts.1.up_proj,experts.2.down_proj", "input_layernorm,norm", false, false,
+     0.0, AR_BIAS_NONE},
     {"qwen3_5_text", QWEN35("linear", "full"), "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
     {"qwen3_5_text, the rule last", QWEN35("full", "linear"), "all-linear", "linear_attn.norm,q_norm", true, false, 0.0, AR_BIAS_NONE},
     {"qwen3_5_text, the rule alone, dropout", QWEN35("linear", "linear"), "all-linear", NULL, false, false, 0.25, AR_BIAS_NONE},

@@ -100,12 +100,15 @@ static ops_sum value(void *user) {
     return ops_weigh(b->weight, b->o, q_floats(b));
 }
 
+static const float sinks[] = {0.7f, -1.3f, 4.0f, -30.0f};
 static const ar_attention shapes[] = {
     {.heads = 1, .kv_heads = 1, .head_dim = 1, .scale = 1.0f},
     {.heads = 2, .kv_heads = 1, .head_dim = 3, .scale = 0.6f},
     {.heads = 3, .kv_heads = 3, .head_dim = 7, .scale = 0.4f, .window = 5},
     {.heads = 4, .kv_heads = 2, .head_dim = 17, .scale = 0.25f, .cap = 1.5f},
     {.heads = 2, .kv_heads = 2, .head_dim = 10, .scale = 0.3f, .window = 70, .cap = 2.0f},
+    {.heads = 4, .kv_heads = 2, .head_dim = 6, .scale = 0.5f, .sinks = sinks},
+    {.heads = 3, .kv_heads = 3, .head_dim = 8, .scale = 0.4f, .window = 5, .sinks = sinks},
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 

@@ -118,6 +118,27 @@ static ops_sum sigmoid_value(void *user) {
     return ops_weigh(x[2], y, 17);
 }
 
+static ops_sum biased_value(void *user) {
+    float **x = user; /* what there is, weight, by, bias */
+    float *y = ops_copy(x[0], 17 * 9);
+    ops_ref->ops->rows_bias(ops_ref, y, x[1], x[3], 17, 9);
+    return ops_weigh(x[2], y, 17 * 9);
+}
+
+static void weighed_biases_agree(void **state) {
+    (void)state;
+    enum { R = 17, N = 9 };
+    float *x[] = {ops_random(R * N), ops_random(R), ops_random(R * N), ops_random(N)};
+    float *y[] = {ops_copy(x[0], R * N), ops_copy(x[0], R * N)}, *dw[] = {ops_zeros(R), ops_zeros(R)};
+    ops_cpu->ops->rows_bias(ops_cpu, y[0], x[1], x[3], R, N);
+    ops_ref->ops->rows_bias(ops_ref, y[1], x[1], x[3], R, N);
+    ops_assert_within(y[0], y[1], ops_largest(x[0], R * N) + ops_largest(x[1], R) * ops_largest(x[3], N), R * N, 3.0, "rows_bias");
+    ops_cpu->ops->rows_bias_bwd(ops_cpu, dw[0], x[2], x[3], R, N);
+    ops_ref->ops->rows_bias_bwd(ops_ref, dw[1], x[2], x[3], R, N);
+    ops_assert_within(dw[0], dw[1], ops_largest(x[2], R * N) * ops_largest(x[3], N) * N, R, 20.0, "rows_bias_bwd");
+    ops_assert_slope(biased_value, x, x[1], dw[1], R, "weighed bias by weight");
+}
+
 static void weighing_agrees(void **state) {
     (void)state;
     enum { R = 17, N = 9 };
@@ -147,10 +168,8 @@ static void weighing_agrees(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(routing_agrees),
-        cmocka_unit_test(hard_routings_are_taken),
-        cmocka_unit_test(rows_are_sorted_by_expert),
-        cmocka_unit_test(weighing_agrees),
+        cmocka_unit_test(routing_agrees),  cmocka_unit_test(hard_routings_are_taken), cmocka_unit_test(rows_are_sorted_by_expert),
+        cmocka_unit_test(weighing_agrees), cmocka_unit_test(weighed_biases_agree),
     };
     return cmocka_run_group_tests_name("ops_experts", tests, ops_start, ops_stop);
 }

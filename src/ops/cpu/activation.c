@@ -39,6 +39,12 @@ static point xielu_at(const ar_activation *f, float x) {
     return (point){(expm1f(inner) - x) * f->negative + f->beta * x, (slope - 1.0f) * f->negative + f->beta};
 }
 
+/* As torch.clamp: the slope at the limit is that within, NaN stays. */
+static point swiglu_at(const ar_activation *f, float x) {
+    float c = x > f->limit ? f->limit : x, s = 1.0f / (1.0f + expf(-f->alpha * c));
+    return (point){c * s, x > f->limit ? 0.0f : s * (1.0f + f->alpha * c * (1.0f - s))};
+}
+
 static point point_at(const ar_activation *f, float x) {
     switch (f->kind) {
     case AR_SILU: return silu_at(x);
@@ -47,9 +53,17 @@ static point point_at(const ar_activation *f, float x) {
     case AR_RELU2: return relu2_at(x);
     case AR_XIELU: return xielu_at(f, x);
     case AR_SIGMOID: return sigmoid_at(x);
+    case AR_SWIGLU: return swiglu_at(f, x);
     case AR_IDENTITY: break;
     }
     return (point){x, 1.0f};
+}
+
+/* What f(gate) is multiplied by. */
+static point factor_at(const ar_activation *f, float up) {
+    if (f->kind != AR_SWIGLU) return (point){up, 1.0f};
+    if (fabsf(up) > f->limit) return (point){copysignf(f->limit, up) + 1.0f, 0.0f};
+    return (point){up + 1.0f, 1.0f};
 }
 
 static void row_fwd(const ar_kernels *kn, const ar_activation *f, float *y, const float *gate, const float *up, size_t n) {
@@ -62,14 +76,15 @@ static void row_fwd(const ar_kernels *kn, const ar_activation *f, float *y, cons
     else if (f->kind == AR_IDENTITY && gate)
         for (size_t i = 0; i < n; i++) y[i] = gate[i] * up[i];
     else
-        for (size_t i = 0; i < n; i++) y[i] = gate ? point_at(f, gate[i]).value * up[i] : point_at(f, up[i]).value;
+        for (size_t i = 0; i < n; i++) y[i] = gate ? point_at(f, gate[i]).value * factor_at(f, up[i]).value : point_at(f, up[i]).value;
 }
 
 static void point_bwd(const ar_activation *f, float *gate, float *up, float dy) {
     point p = point_at(f, gate ? *gate : *up);
     float slope = dy * p.slope;
-    if (gate) *gate = slope * *up;
-    *up = gate ? dy * p.value : slope;
+    point by = factor_at(f, *up);
+    if (gate) *gate = slope * by.value;
+    *up = gate ? dy * p.value * by.slope : slope;
 }
 
 static void product_bwd(float *restrict gate, float *restrict up, const float *restrict dy, size_t n) {

@@ -133,9 +133,9 @@ static void fwd_block(const ar_runtime *rt, float *o, float *lse, const float *q
     const ar_kernels *kn = &rt->kern;
     size_t group = at->heads / at->kv_heads, d = at->head_dim, ld = at->heads * d, kv_ld = at->kv_heads * d;
     size_t q0 = b->position, keys = q0 + b->count;
-    for (size_t i = 0; i < group * BLOCK; i++) {
-        sc->m[i] = -INFINITY;
-        sc->l[i] = 0.0f;
+    for (size_t i = 0; i < group * BLOCK; i++) { /* a sink is a key that is seen first */
+        sc->m[i] = at->sinks ? at->sinks[kv_head * group + i / BLOCK] : -INFINITY;
+        sc->l[i] = at->sinks ? 1.0f : 0.0f;
     }
     memset(sc->acc, 0, group * BLOCK * d * sizeof(float));
     for (size_t k0 = first_key(at, q0); k0 < keys; k0 += BLOCK) {

@@ -77,6 +77,17 @@ void ar__cpu_rows_weigh_bwd(const ar_runtime *rt, float *dweight, float *dx, con
     }
 }
 
+void ar__cpu_rows_bias(const ar_runtime *rt, float *y, const float *weight, const float *bias, size_t rows, size_t width) {
+#pragma omp parallel for num_threads(ar__team(rt, rows *width)) schedule(static)
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < width; j++) y[i * width + j] += weight[i] * bias[j];
+}
+
+void ar__cpu_rows_bias_bwd(const ar_runtime *rt, float *dweight, const float *dy, const float *bias, size_t rows, size_t width) {
+#pragma omp parallel for num_threads(ar__team(rt, rows *width)) schedule(static)
+    for (size_t i = 0; i < rows; i++) dweight[i] += rt->kern.dot(dy + i * width, bias, width);
+}
+
 void ar__cpu_sigmoid_fwd(const ar_runtime *rt, float *y, const float *x, size_t n) {
     (void)rt;
     for (size_t i = 0; i < n; i++) y[i] = 1.0f / (1.0f + expf(-x[i]));

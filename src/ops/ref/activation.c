@@ -6,6 +6,7 @@
 static const double half_root = 0.70710678118654752440, bell = 0.39894228040143267794, tanh_root = 0.79788456080286535588;
 
 static double sigmoid(double x) { return 1.0 / (1.0 + exp(-x)); }
+static double below(double x, double most) { return x > most ? most : x; } /* NaN stays */
 static double inner(double x) { return tanh(tanh_root * (x + 0.044715 * x * x * x)); }
 
 static double value(const ar_activation *f, double x) {
@@ -19,13 +20,22 @@ static double value(const ar_activation *f, double x) {
         if (x > 0.0) return (double)f->positive * x * x + (double)f->beta * x;
         return (double)f->negative * (expm1(fmin(x, e)) - x) + (double)f->beta * x;
     case AR_SIGMOID: return sigmoid(x);
+    case AR_SWIGLU: return below(x, (double)f->limit) * sigmoid((double)f->alpha * below(x, (double)f->limit));
     case AR_IDENTITY: break;
     }
     return x;
 }
 
+/* What f(gate) is multiplied by, and its slope. */
+static double factor(const ar_activation *f, double up) {
+    double most = (double)f->limit;
+    return f->kind == AR_SWIGLU ? -below(-below(up, most), most) + 1.0 : up;
+}
+
+static double factor_slope(const ar_activation *f, double up) { return f->kind == AR_SWIGLU && fabs(up) > (double)f->limit ? 0.0 : 1.0; }
+
 static double slope(const ar_activation *f, double x) {
-    double e = (double)f->eps, s = sigmoid(x), t = inner(x);
+    double e = (double)f->eps, s = sigmoid(x), t = inner(x), a = (double)f->alpha;
     switch (f->kind) {
     case AR_SILU: return s + x * s * (1.0 - s);
     case AR_GELU_TANH: return 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * tanh_root * (1.0 + 3.0 * 0.044715 * x * x);
@@ -35,6 +45,7 @@ static double slope(const ar_activation *f, double x) {
         if (x > 0.0) return 2.0 * (double)f->positive * x + (double)f->beta;
         return (double)f->negative * ((x <= e ? exp(x) : 0.0) - 1.0) + (double)f->beta;
     case AR_SIGMOID: return s * (1.0 - s);
+    case AR_SWIGLU: return x > (double)f->limit ? 0.0 : sigmoid(a * x) * (1.0 + a * x * (1.0 - sigmoid(a * x)));
     case AR_IDENTITY: break;
     }
     return 1.0;
@@ -46,7 +57,7 @@ void ar__ref_activation_fwd(const ar_runtime *rt, const ar_activation *f, float 
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < n; j++) {
             double u = (double)up[i * ld + j];
-            y[i * n + j] = (float)(gate ? value(f, (double)gate[i * ld + j]) * u : value(f, u));
+            y[i * n + j] = (float)(gate ? value(f, (double)gate[i * ld + j]) * factor(f, u) : value(f, u));
         }
 }
 
@@ -56,8 +67,8 @@ void ar__ref_activation_bwd(const ar_runtime *rt, const ar_activation *f, float 
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < n; j++) {
             double d = (double)dy[i * n + j], u = (double)up[i * ld + j], g = gate ? (double)gate[i * ld + j] : 0.0;
-            up[i * ld + j] = (float)(gate ? d * value(f, g) : d * slope(f, u));
-            if (gate) gate[i * ld + j] = (float)(d * slope(f, g) * u);
+            up[i * ld + j] = (float)(gate ? d * value(f, g) * factor_slope(f, u) : d * slope(f, u));
+            if (gate) gate[i * ld + j] = (float)(d * slope(f, g) * factor(f, u));
         }
 }
 

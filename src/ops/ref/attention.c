@@ -8,11 +8,13 @@ typedef struct query {
     const ar_attention *at;
     const float *q, *k, *v; /* of the head */
     size_t position, kv_ld;
+    double sink; /* -INFINITY: none */
 } query;
 
 static query query_at(const ar_attention *at, const float *q, const float *k, const float *v, const ar_block *b, size_t i, size_t head) {
     size_t d = at->head_dim, kv_ld = at->kv_heads * d, kv = b->keys * kv_ld + head / (at->heads / at->kv_heads) * d;
-    return (query){at, q + ((b->row + i) * at->heads + head) * d, k + kv, v + kv, b->position + i, kv_ld};
+    double sink = at->sinks ? (double)at->sinks[head] : -INFINITY;
+    return (query){at, q + ((b->row + i) * at->heads + head) * d, k + kv, v + kv, b->position + i, kv_ld, sink};
 }
 
 static double dot(const float *x, const float *y, size_t n) {
@@ -35,12 +37,12 @@ static double score_slope(const query *q, size_t j) {
 }
 
 static double log_sum_exp(const query *q) {
-    double top = -INFINITY, sum = 0.0;
+    double top = q->sink, sum = 0.0;
     for (size_t j = 0; j <= q->position; j++)
         if (sees(q, j)) top = fmax(top, score(q, j));
     for (size_t j = 0; j <= q->position; j++)
         if (sees(q, j)) sum += exp(score(q, j) - top);
-    return top + log(sum);
+    return top + log(sum + exp(q->sink - top));
 }
 
 size_t ar__ref_attention_scratch(const ar_runtime *rt, const ar_attention *at) {

@@ -79,6 +79,21 @@ void ar__ref_rows_weigh_bwd(const ar_runtime *rt, float *dweight, float *dx, con
     ar__ref_rows_weigh(rt, dx, weight, rows, width);
 }
 
+void ar__ref_rows_bias(const ar_runtime *rt, float *y, const float *weight, const float *bias, size_t rows, size_t width) {
+    (void)rt;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < width; j++) y[i * width + j] = (float)((double)y[i * width + j] + (double)weight[i] * (double)bias[j]);
+}
+
+void ar__ref_rows_bias_bwd(const ar_runtime *rt, float *dweight, const float *dy, const float *bias, size_t rows, size_t width) {
+    (void)rt;
+    for (size_t i = 0; i < rows; i++) {
+        double sum = 0.0;
+        for (size_t j = 0; j < width; j++) sum += (double)dy[i * width + j] * (double)bias[j];
+        dweight[i] = (float)((double)dweight[i] + sum);
+    }
+}
+
 void ar__ref_sigmoid_fwd(const ar_runtime *rt, float *y, const float *x, size_t n) {
     (void)rt;
     for (size_t i = 0; i < n; i++) y[i] = (float)(1.0 / (1.0 + exp(-(double)x[i])));

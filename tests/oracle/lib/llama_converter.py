@@ -33,6 +33,7 @@ SIZES = dict(vocab_size=512, hidden_size=64, intermediate_size=96, num_hidden_la
 PLAIN = {k: v for k, v in SIZES.items() if k != "num_key_value_heads"}
 DEEP = dict(SIZES, num_hidden_layers=6)
 YARN = dict(rope_type="yarn", rope_theta=1e4, factor=4.0, original_max_position_embeddings=32)
+GPT_OSS_ROPE = dict(rope_type="yarn", rope_theta=150000.0, factor=4.0, original_max_position_embeddings=32, truncate=False)
 LLAMA3 = dict(rope_type="llama3", rope_theta=5e5, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32)
 LONG = dict(rope_type="longrope", rope_theta=1e4, short_factor=[1.0 + 0.1 * i for i in range(8)], long_factor=[2.0 + i for i in range(8)])
 # llama.cpp takes the keys of the last layer, and of the one before it, ahead of those that share: a pair of both kinds.
@@ -52,6 +53,9 @@ CASES = {
     "qwen3_moe": tf.Qwen3MoeConfig(**SIZES, head_dim=24, num_experts=5, num_experts_per_tok=2, moe_intermediate_size=32, norm_topk_prob=True),
     "olmoe": tf.OlmoeConfig(**dict(SIZES, num_key_value_heads=4), num_experts=4, num_experts_per_tok=2),
     "granitemoe": tf.GraniteMoeConfig(**SIZES, num_local_experts=4, num_experts_per_tok=2, embedding_multiplier=3.0, residual_multiplier=0.4, attention_multiplier=0.2, logits_scaling=2.5),
+    # of the frequencies of a head of 8 llama.cpp rounds YaRN's bounds to the ones that they are cut to anyway
+    "gpt_oss": tf.GptOssConfig(**dict(SIZES, num_hidden_layers=4), head_dim=8, num_local_experts=5, num_experts_per_tok=2, sliding_window=16,
+                               rope_parameters=GPT_OSS_ROPE),
     "granite": tf.GraniteConfig(**SIZES, embedding_multiplier=3.0, residual_multiplier=0.4, attention_multiplier=0.2, logits_scaling=2.5),
     "olmo2": tf.Olmo2Config(**SIZES),
     "olmo3": tf.Olmo3Config(**DEEP, sliding_window=16),
