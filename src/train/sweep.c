@@ -67,7 +67,7 @@ static ar_status check(const ar_sweep_options *o, ar_error *err) {
     ar_status s = AR_OK;
     if (!o->common.run.out) return ar__fail(err, AR_ERR_VALUE, "out: not given");
     if (o->count < 1) return ar__fail(err, AR_ERR_VALUE, "candidates: none are given");
-    if (o->count > 99) return ar__fail(err, AR_ERR_USAGE, "candidates: found %d, wanted at most 99", o->count);
+    if (o->count > AR_CANDIDATES) return ar__fail(err, AR_ERR_USAGE, "candidates: found %d, wanted at most %d", o->count, AR_CANDIDATES);
     if (!ar__has_samples(&o->common.course.eval_data))
         return ar__fail(err, AR_ERR_USAGE, "eval-data: is not given; candidates are compared by their loss there");
     for (int i = 0; !s && i < o->count; i++) {

@@ -7,6 +7,8 @@
 #include "alphar/sweep.h"
 #include "train/run.h"
 
+enum { AR_CANDIDATES = 99 }; /* at most */
+
 /* Where a candidate stands, beside what is said of it outside. */
 typedef struct ar_stand {
     int64_t step, steps; /* done; in all */

@@ -70,7 +70,13 @@ static ar_status gather(const ar_sweep_ranks *r, double *list, const size_t *bou
 }
 
 ar_status ar__sweep_gather(const ar_sweep_state *s, double *loss, ar_error *err) {
-    return s->over_ranks ? gather(s->over_ranks, loss, s->over_ranks->bound, 1, err) : AR_OK;
+    const ar_sweep_ranks *r = s->over_ranks;
+    double list[AR_CANDIDATES];
+    if (!r) return AR_OK;
+    for (int i = 0; i < s->count; i++) list[r->place[i]] = loss[i];
+    ar_status st = gather(r, list, r->bound, 1, err);
+    for (int i = 0; !st && i < s->count; i++) loss[i] = list[r->place[i]];
+    return st;
 }
 
 /* ---- letters ---------------------------------------------------------------------------------------------------------*/
@@ -138,7 +144,7 @@ static ar_status take_letter(ar_sweep_state *s, int from, size_t bytes, ar_error
     json_object_foreach(json_object_get(letter, "runs"), dir, list) {
         int i = find(s, dir);
         const char *error = json_string_value(json_object_get(json_object_get(letter, "errors"), dir));
-        bool theirs = i >= 0 && (size_t)i >= r->bound[from] && (size_t)i < r->bound[from + 1];
+        bool theirs = i >= 0 && r->owner[i] == from;
         if (!st && !theirs) st = ar__fail(err, AR_ERR_FORMAT, "rank %d: sent news of '%.20s', which is not its own", from, dir);
         if (!st) st = ar__parcel_take(r->ranks, from, s->path[i], list, err);
         if (!st && error) snprintf(s->candidate[i].error, sizeof s->candidate[i].error, "%s", error);
@@ -188,7 +194,7 @@ static ar_status exchange(ar_sweep_state *s, size_t letter, bool more, ar_error 
     ar_sweep_ranks *r = s->over_ranks;
     const double own[OF_RANK] = {[LETTER] = (double)letter, [TOKENS] = s->tokens, [SECONDS] = r->step_seconds, [MORE] = more};
     memcpy(of_rank(s, r->ranks->index), own, sizeof own);
-    for (int i = 0; i < s->count; i++) say(r->said + i * OF_CANDIDATE, &s->candidate[i], &s->stand[i]);
+    for (int i = 0; i < s->count; i++) say(r->said + r->place[i] * OF_CANDIDATE, &s->candidate[i], &s->stand[i]);
     ar_status st = gather(r, r->said, r->bound, OF_CANDIDATE, err);
     return st ? st : gather(r, of_rank(s, 0), NULL, OF_RANK, err);
 }
@@ -199,7 +205,7 @@ static ar_status take_note(ar_sweep_state *s, ar_error *err) {
     for (int i = 0; i < s->count; i++) {
         ar_candidate before = s->candidate[i];
         if (ar__sweep_owns(s, i)) continue;
-        hear(&s->candidate[i], &s->stand[i], s->over_ranks->said + i * OF_CANDIDATE);
+        hear(&s->candidate[i], &s->stand[i], s->over_ranks->said + s->over_ranks->place[i] * OF_CANDIDATE);
         changed = changed || before.state != s->candidate[i].state || before.rank != s->candidate[i].rank;
         if (!ar__sweep_is_running(s, i)) ar__sweep_close_run(&s->run[i]);
     }
@@ -223,6 +229,7 @@ ar_status ar__sweep_meet(bool *more, ar_sweep_state *s, ar_error *err) {
         *more = *more || of_rank(s, k)[MORE] > 0.0;
     }
     if (!st && first) ar__sweep_report(s, r->tokens);
+    if (!st) ar__sweep_tell_idle(s);
     free(text);
     json_decref(letter);
     return st;

@@ -1,6 +1,7 @@
 #include "train/sweep_ranks.h"
 
 #include <dirent.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,12 +11,10 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/file.h"
-#include "base/size.h"
 #include "train/agree.h"
 #include "train/parcel.h"
 #include "train/settings.h"
 #include "train/share_agree.h"
-#include "train/share_cut.h"
 #include "train/sweep_meet.h"
 
 /* ---- who has what ----------------------------------------------------------------------------------------------------*/
@@ -24,7 +23,13 @@ bool ar__sweep_is_first(const ar_sweep_state *s) { return !s->over_ranks || ar__
 
 bool ar__sweep_owns(const ar_sweep_state *s, int i) {
     const ar_sweep_ranks *r = s->over_ranks;
-    return !r || ((size_t)i >= r->bound[r->ranks->index] && (size_t)i < r->bound[r->ranks->index + 1]);
+    return !r || r->owner[i] == r->ranks->index;
+}
+
+static int running_on(const ar_sweep_state *s, int rank) {
+    int n = 0;
+    for (int i = 0; i < s->count; i++) n += s->over_ranks->owner[i] == rank && ar__sweep_is_running(s, i);
+    return n;
 }
 
 bool ar__sweep_has_work(const ar_sweep_state *s) {
@@ -33,18 +38,47 @@ bool ar__sweep_has_work(const ar_sweep_state *s) {
     return false;
 }
 
-/* By the samples of its steps; of epochs all have the same. */
-static double cost_of(const ar_learner_options *l) { return l->steps ? (double)l->steps * l->batch : l->epochs * 1000.0; }
+void ar__sweep_tell_idle(const ar_sweep_state *s) {
+    ar_sweep_ranks *r = s->over_ranks;
+    int idle = 0;
+    for (int k = 0; k < r->ranks->count; k++) idle += !running_on(s, k);
+    if (idle > r->idle && idle < r->ranks->count)
+        ar__log_info(&r->rt->log, "%d of %d ranks have no candidate to train, and are idle", idle, r->ranks->count);
+    r->idle = idle;
+}
 
-/* Rank 0 has one in any case, and a rank that has none is one of the last. */
+/* By the samples of its steps; of epochs all have the same. */
+static double cost_of(const ar_sweep_state *s, int i) {
+    const ar_learner_options *l = &s->o->candidates[i];
+    if (!ar__sweep_is_running(s, i)) return 0.0;
+    return l->steps ? (double)l->steps * l->batch : fmax(1000.0 * l->epochs, 1.0);
+}
+
+/* The costliest first, each to the rank that has the least; so that neighbours in the list, of which a rung leaves the better ones, are on
+ * different ranks, and one without any is one of the last. */
 void ar__sweep_share(ar_sweep_state *s) {
     ar_sweep_ranks *r = s->over_ranks;
-    size_t n = (size_t)s->count, none[99] = {0};
-    double cost[99];
+    double cost[AR_CANDIDATES];
     if (!r) return;
-    for (int i = 0; i < s->count; i++) cost[i] = ar__sweep_is_running(s, i) ? cost_of(&s->o->candidates[i]) : 0.0;
-    ar__cut(r->bound, &(ar_cut){cost, none, n, 1, 0}, r->ranks->count);
-    for (size_t i = 0; i <= (size_t)r->ranks->count; i++) r->bound[i] = ar__max(r->bound[i], ar__min(i, n));
+    for (int i = 0; i < s->count; i++) cost[i] = cost_of(s, i);
+    for (int k = 0; k < r->ranks->count; k++) r->load[k] = 0.0;
+    for (int n = 0; n < s->count; n++) {
+        int next = 0, to = 0;
+        for (int i = 1; i < s->count; i++)
+            if (cost[i] > cost[next]) next = i;
+        for (int k = 1; k < r->ranks->count; k++)
+            if (r->load[k] < r->load[to]) to = k;
+        r->owner[next] = to;
+        r->load[to] += cost[next];
+        cost[next] = -1.0;
+    }
+    size_t place = 0;
+    for (int k = 0; k < r->ranks->count; k++) {
+        r->bound[k] = place;
+        for (int i = 0; i < s->count; i++)
+            if (r->owner[i] == k) r->place[i] = (int)place++;
+    }
+    r->bound[r->ranks->count] = place;
 }
 
 /* ---- agreeing --------------------------------------------------------------------------------------------------------*/
@@ -78,7 +112,6 @@ ar_status ar__sweep_agree(const ar_sweep_options *o, const ar_runtime *rt, ar_er
 ar_status ar__sweep_agree_on_course(const ar_sweep_state *s, const ar_runtime *rt, ar_error *err) {
     const ar_sweep_ranks *r = s->over_ranks;
     ar_buf each = {0};
-    int idle = 0;
     if (!r) return AR_OK;
     json_t *card = ar__agree_card();
     ar_status st = ar__sweep_has_work(s) ? ar__agree_course(card, &s->course, err) : AR_OK;
@@ -89,14 +122,9 @@ ar_status ar__sweep_agree_on_course(const ar_sweep_state *s, const ar_runtime *r
     st = ar__agree(r->ranks, rt, card, err);
     if (st) return st;
     ar__buf_puts(&each, "; candidates of each: ");
-    for (int k = 0; k < r->ranks->count; k++) {
-        int own = 0;
-        for (size_t i = r->bound[k]; i < r->bound[k + 1]; i++) own += ar__sweep_is_running(s, (int)i);
-        idle += !own;
-        ar__buf_printf(&each, "%s%d", k ? ", " : "", own);
-    }
+    for (int k = 0; k < r->ranks->count; k++) ar__buf_printf(&each, "%s%d", k ? ", " : "", running_on(s, k));
     ar__agree_tell(r->ranks, rt, each.data ? each.data : "");
-    if (idle) ar__log_warn(&rt->log, "%d of the ranks have no candidate, and are idle", idle);
+    ar__sweep_tell_idle(s);
     ar__buf_release(&each);
     return AR_OK;
 }
@@ -155,7 +183,8 @@ ar_status ar__sweep_ranks_open(ar_sweep_state *s, const ar_runtime *rt, ar_error
     r->bound = ar__alloc((size_t)ranks->count + 1, sizeof *r->bound);
     r->said = ar__alloc(ar__sweep_numbers(s->count, ranks->count), sizeof *r->said);
     r->lines = json_array();
-    if (!r->bound || !r->said || !r->lines) return ar__fail_memory(err, "ranks");
+    r->load = ar__alloc((size_t)ranks->count, sizeof *r->load);
+    if (!r->bound || !r->said || !r->lines || !r->load) return ar__fail_memory(err, "ranks");
     if (ar__is_first(ranks)) return AR_OK;
     ar_status st = make_folder(r, err);
     if (!st) ((ar_runtime *)(uintptr_t)rt)->log = (ar_log){keep_line, s};
@@ -172,6 +201,7 @@ void ar__sweep_ranks_close(ar_sweep_state *s) {
     free(r->folder);
     free(r->bound);
     free(r->said);
+    free(r->load);
     free(r);
     s->over_ranks = NULL;
 }
@@ -182,8 +212,7 @@ ar_status ar__sweep_hand_out(const ar_sweep_state *s, ar_error *err) {
     const ar_sweep_ranks *r = s->over_ranks;
     ar_status st = AR_OK;
     if (!r || !s->o->common.run.resume) return AR_OK;
-    for (int to = 1; !st && to < r->ranks->count; to++)
-        for (size_t i = r->bound[to]; !st && i < r->bound[to + 1]; i++)
-            if (ar__sweep_is_running(s, (int)i)) st = ar__sweep_hand_folder(s, (int)i, to, err);
+    for (int i = 0; !st && i < s->count; i++)
+        if (r->owner[i] && ar__sweep_is_running(s, i)) st = ar__sweep_hand_folder(s, i, r->owner[i], err);
     return st;
 }

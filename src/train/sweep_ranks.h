@@ -1,7 +1,7 @@
-/* A sweep over ranks: each trains a run of the candidates over a base of its own, and no gradient travels.
+/* A sweep over ranks: each trains some of the candidates over a base of its own, and no gradient travels.
  *
- *     rank 0   run-01 run-02 | ~~~ | ~~~ | ~~~ |     writes --out; its own candidates' folders are there
- *     rank 1   run-03 run-04 | ~~~ | ~~~ | ~~~ |     folders in a private one, whose news go to rank 0 (train/parcel.h)
+ *     rank 0   run-01 run-03 | ~~~ | ~~~ | ~~~ |     writes --out; its own candidates' folders are there
+ *     rank 1   run-02 run-04 | ~~~ | ~~~ | ~~~ |     folders in a private one, whose news go to rank 0 (train/parcel.h)
  *                            ^     ^     ^     ^     the ranks meet: where all stand, what is new on disks, what follows
  *
  * Between two meetings a rank computes alone.  When the next is due rank 0 says: after so many of the slowest rank's steps that waiting for
@@ -13,16 +13,20 @@
 
 typedef struct ar_sweep_ranks {
     ar_ranks *ranks;
-    size_t *bound;        /* [ranks + 1] rank i has the candidates bound[i] .. bound[i + 1) */
-    double *said;         /* [count, numbers of a candidate], and behind that [ranks, numbers of a rank]: scratch of a meeting */
-    double due;           /* of the next meeting, by the clock */
-    double step_seconds;  /* of this rank's last step */
-    double tokens;        /* of all ranks' candidates, as of the last meeting */
-    char *folder;         /* the private one; NULL: of rank 0 */
-    ar_lock lock;         /* on it */
-    json_t *lines;        /* what this rank's log says of its candidates, until it is sent: [[level, line], …] */
-    const ar_runtime *rt; /* whose log is */
-    ar_log log;           /* this one, when the sweep is over */
+    int owner[AR_CANDIDATES]; /* [count] the rank that has each candidate, */
+    int place[AR_CANDIDATES]; /* and where it is in lists of which each rank says a run: */
+    size_t *bound;            /* [ranks + 1] rank i has the places bound[i] .. bound[i + 1) */
+    double *said;             /* [count, numbers of a candidate], and behind that [ranks, numbers of a rank]: scratch of a meeting */
+    double *load;             /* [ranks] scratch of sharing out */
+    double due;               /* of the next meeting, by the clock */
+    double step_seconds;      /* of this rank's last step */
+    int idle;                 /* ranks that have no candidate, as far as was said */
+    double tokens;            /* of all ranks' candidates, as of the last meeting */
+    char *folder;             /* the private one; NULL: of rank 0 */
+    ar_lock lock;             /* on it */
+    json_t *lines;            /* what this rank's log says of its candidates, until it is sent: [[level, line], …] */
+    const ar_runtime *rt;     /* whose log is */
+    ar_log log;               /* this one, when the sweep is over */
 } ar_sweep_ranks;
 
 /* Before anything is written: all have the same settings and candidates.  Nothing happens on one rank, also in the next two. */
