@@ -50,7 +50,5 @@ ar_status ar__sweep_clear(const char *dir, ar_error *err);
 
 /* To the sweep's on_progress; tokens: of all candidates. */
 void ar__sweep_report(const ar_sweep_state *s, double tokens);
-/* Gives up the folder of a candidate, and what was open of it. */
-void ar__sweep_close_run(ar_run *r);
 
 #endif

@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "train/checkpoint.h"
 #include "train/parcel.h"
+#include "train/sweep_runs.h"
 
 enum { STEPS_BETWEEN = 50, LEAST_SECONDS = 2, MOST_SECONDS = 60 }; /* meetings: a step of fifty is two in a hundred */
 

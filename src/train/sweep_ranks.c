@@ -34,7 +34,7 @@ static int running_on(const ar_sweep_state *s, int rank) {
 
 bool ar__sweep_has_work(const ar_sweep_state *s) {
     for (int i = 0; i < s->count; i++)
-        if (ar__sweep_owns(s, i) && ar__sweep_is_running(s, i)) return true;
+        if (ar__sweep_is_here(s, i)) return true;
     return false;
 }
 

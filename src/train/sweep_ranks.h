@@ -37,8 +37,9 @@ void ar__sweep_ranks_close(ar_sweep_state *s);
 
 /* Who has which candidates, once it is known which are running. */
 void ar__sweep_share(ar_sweep_state *s);
-/* Whether a candidate is this rank's; whether this rank has one that is running; whether it writes. */
+/* Whether a candidate is this rank's, and whether it is running here; whether this rank has such a one; whether it writes. */
 bool ar__sweep_owns(const ar_sweep_state *s, int i);
+static inline bool ar__sweep_is_here(const ar_sweep_state *s, int i) { return ar__sweep_is_running(s, i) && ar__sweep_owns(s, i); }
 bool ar__sweep_has_work(const ar_sweep_state *s);
 bool ar__sweep_is_first(const ar_sweep_state *s);
 
