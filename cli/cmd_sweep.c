@@ -371,6 +371,7 @@ static int open_runtime(ar_runtime **rt, cli *c, const cli_args *args, const ar_
     char *text = strdup(names[ar_train_compute(first)]);
     ar_error err;
     ar_compute compute = AR_COMPUTE_F32;
+    *rt = NULL;
     if (!text) return cli_fail_memory(c);
     int code = ar_ranks_text(c->ranks, &text, &err) ? cli_fail(c, &err) : CLI_OK;
     for (int i = 0; !code && text && i < (int)(sizeof names / sizeof *names); i++)

@@ -147,6 +147,7 @@ void ar__sweep_report(const ar_sweep_state *s, double tokens) {
 static ar_status stop(ar_sweep_state *s, ar_error *err) {
     const char *out = ar__sweep_is_first(s) ? s->dir : s->o->common.run.out;
     ar_status st = AR_OK;
+    ar_turn turn = AR_TURN_STOP;
     bool more = false;
     for (int i = 0; !st && i < s->count; i++) {
         if (!ar__sweep_is_here(s, i)) continue;
@@ -155,6 +156,7 @@ static ar_status stop(ar_sweep_state *s, ar_error *err) {
     }
     if (!st) st = ar__sweep_meet(&more, s, err); /* so that rank 0 has what was saved */
     if (!st) st = ar__sweep_record_write(s, err);
+    if (!st) st = ar__sweep_take_turn(&turn, s, err); /* nobody goes before it has all */
     return st ? st : ar__fail(err, AR_ERR_INTERRUPTED, "%s: stopped; to go on: alphar sweep --resume %s", out, out);
 }
 
