@@ -29,15 +29,16 @@ ar_status ar__sweep_allocate(ar_sweep_state *s, ar_error *err) {
     for (int i = 0; s->run && i < s->count; i++) s->run[i] = AR_RUN_NONE;
     if (!s->run || !s->path || !s->named || !s->candidate || !s->stand || !s->rungs) return ar__fail_memory(err, "sweep");
     char *out = ar__output_name(s->o->common.run.out);
-    for (int i = 0; out && i < s->count; i++) {
+    bool all = out != NULL;
+    for (int i = 0; all && i < s->count; i++) {
         ar_candidate *c = &s->candidate[i];
         *c = (ar_candidate){.loss = -1.0, .eval_loss = -1.0};
         s->stand[i] = (ar_stand){.eval_loss = -1.0, .saved = -1, .published = -1, .sent = -1};
         snprintf(c->dir, sizeof c->dir, "run-%02d", i + 1);
         s->path[i] = ar__path_join(s->dir, c->dir);
         s->named[i] = ar__path_join(out, c->dir);
+        all = s->path[i] && s->named[i];
     }
-    bool all = out && s->path[n - 1] && s->named[n - 1];
     free(out);
     return all ? AR_OK : ar__fail_memory(err, "sweep");
 }
@@ -59,11 +60,10 @@ static ar_status open_run(ar_sweep_state *s, int i, ar_error *err) {
     ar_run *r = &s->run[i];
     ar_candidate *c = &s->candidate[i];
     ar_train_options o = options_of(s, i);
-    ar_status st;
     r->began = ar__clock_seconds();
     r->pace.told = true; /* one run's time says little of many */
     snprintf(r->label, sizeof r->label, "%.20s: ", c->dir);
-    st = ar__learner_open(&r->learner, &s->course, &o, err);
+    ar_status st = ar__learner_open(&r->learner, &s->course, &o, err);
     if (st) return st;
     c->rank = r->learner.o.learner.rank;
     c->alpha = r->learner.o.learner.alpha;
