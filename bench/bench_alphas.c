@@ -115,8 +115,8 @@ int main(int argc, char **argv) {
     ar_eval_options eo;
     ar_eval_options_init(&eo);
     eo.data = o.course.data;
-    must(ar__evaluation_open(&e, &session, &eo, count, &err), &err);
-    must(ar__evaluation_open(&single, &session, &eo, 1, &err), &err);
+    must(ar__evaluation_open(&e, &session, &eo, "data", count, &err), &err);
+    must(ar__evaluation_open(&single, &session, &eo, "data", 1, &err), &err);
     while (fgets(line, sizeof line, stdin)) {
         time_eval(&e, &single, count);
         time_steps(&c, all, count, &wide);

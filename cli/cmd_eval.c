@@ -6,6 +6,7 @@
 #include "alphar/tune.h"
 #include "commands.h"
 #include "lists.h"
+#include "ranks.h"
 #include "session.h"
 
 struct values {
@@ -108,6 +109,7 @@ static int one(cli *c, ar_session *session, const ar_eval_options *o) {
     ar_eval_result r;
     ar_error err;
     if (ar_eval(&r, session, o, &err)) return cli_fail(c, &err);
+    if (cli_helps(c)) return CLI_OK;
     bool more;
     int code = cli_keep_result(&more, c, json_pack("{s:[o]}", "results", result_json(&r)));
     if (!more) return code;
@@ -232,6 +234,10 @@ static int many(cli *c, ar_session *session, const ar_eval_options *o, const str
     ar_error err;
     int code = ar_eval_strengths(&s, session, &so, &err) ? cli_fail(c, &err) : CLI_OK;
     bool more = false, none = v->write_best && s.best < 0;
+    if (cli_helps(c)) {
+        ar_strengths_release(&s);
+        return code;
+    }
     if (!code && none && !c->json) code = print_list(c, &s); /* what there was to choose from, before the error */
     if (!code && v->write_best) code = write_best(c, session, &s, v);
     if (!code) code = cli_keep_result(&more, c, list_json(&s, v, bounded));
@@ -249,7 +255,7 @@ static int check_list(cli *c, const cli_args *args, const struct values *v, bool
     if (v->overwrite && !v->write_best) return cli_fail_usage(c, "--overwrite: wanted --write-best with it");
     if (cli_given(args, "max-forgetting") && !v->retention.count) return cli_fail_usage(c, "--max-forgetting: wanted --retention with it");
     ar_error err;
-    if (v->write_best && ar_session_check_folder(v->write_best, v->overwrite, &err)) return cli_fail(c, &err);
+    if (v->write_best && !cli_helps(c) && ar_session_check_folder(v->write_best, v->overwrite, &err)) return cli_fail(c, &err);
     if (list && !v->session.adapter.count) return cli_fail_usage(c, "%s: wanted --adapter with it", v->alpha ? "--alpha" : "--scale");
     return CLI_OK;
 }
@@ -291,6 +297,7 @@ static int run(cli *c, const cli_args *args) {
     o.alphas = v->alpha ? numbers : NULL;
     o.scales = v->scale ? numbers : NULL;
     o.count = (int)count;
+    o.ranks = c->ranks;
     code = evaluate(c, args, &o);
     free(numbers);
     return code;
@@ -305,5 +312,6 @@ const cli_command cli_eval = {
     .borrows = options,
     .shared = cli_session_options,
     .values_size = sizeof(struct values),
+    .shares = true,
     .run = run,
 };

@@ -1,6 +1,7 @@
 /* alphar sweep: many candidates trained at once, and the best of them.
  *
  *     --rank 8,16 --lr 1e-4,3e-4,1e-3      a candidate for every combination, at most 99 */
+#include "alphar/ranks.h"
 #include "alphar/sweep.h"
 
 #include <assert.h>
@@ -8,11 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "commands.h"
 #include "interrupt.h"
 #include "lists.h"
+#include "ranks.h"
 #include "resume.h"
 #include "session.h"
 #include "settings.h"
@@ -198,12 +199,12 @@ static int prepare(cli_args *args) {
     int code = v->grid ? cli_config_read(args, v->grid) : CLI_OK;
     if (!code) code = cli_resume_folder(&dir, args);
     if (!code && dir) {
-        snprintf(path, sizeof path,
-                 "%.4000s/"
-                 "sweep.json",
-                 dir);
-        if (!access(path, F_OK) && !(v->stored = json_load_file(path, 0, &error)))
+        snprintf(path, sizeof path, "%.4000s/sweep.json", dir);
+        char *text = NULL;
+        code = cli_resume_read(&text, args, path);
+        if (!code && text && !(v->stored = json_loads(text, 0, &error)))
             code = cli_args_fail(args, CLI_FAILED, "%s:%d: %s; give the options again", path, error.line, error.text);
+        free(text);
         if (!code && v->stored) {
             int halving = cli_option_find(args->command, "halving");
             code = cli_resume_take(args, json_object_get(v->stored, "settings"), none, path);
@@ -364,6 +365,21 @@ static int print_table(cli *c, const char *out, const ar_sweep_result *r, const 
 
 /* ---- the command -----------------------------------------------------------------------------------------------------*/
 
+/* With the arithmetic that the sweep had before, which is in rank 0's folder. */
+static int open_runtime(ar_runtime **rt, cli *c, const cli_args *args, const ar_train_options *first) {
+    static const char *const names[] = {[AR_COMPUTE_F32] = "f32", [AR_COMPUTE_BF16] = "bf16", [AR_COMPUTE_AUTO] = "auto"};
+    char *text = strdup(names[ar_train_compute(first)]);
+    ar_error err;
+    ar_compute compute = AR_COMPUTE_F32;
+    *rt = NULL;
+    if (!text) return cli_fail_memory(c);
+    int code = ar_ranks_text(c->ranks, &text, &err) ? cli_fail(c, &err) : CLI_OK;
+    for (int i = 0; !code && text && i < (int)(sizeof names / sizeof *names); i++)
+        if (!strcmp(names[i], text)) compute = (ar_compute)i;
+    free(text);
+    return code ? code : cli_runtime_open(rt, c, args, compute);
+}
+
 static int sweep(cli *c, const cli_args *args, const ar_train_options *common, const struct grid *g) {
     const struct sweep_values *v = args->values;
     ar_train_options first = *common;
@@ -373,15 +389,16 @@ static int sweep(cli *c, const cli_args *args, const ar_train_options *common, c
     char run[4400];
     snprintf(run, sizeof run, "%.4000s/run-01", common->run.out);
     first.run.out = run;
-    int code = cli_runtime_open(&rt, c, args, ar_train_compute(&first));
+    int code = open_runtime(&rt, c, args, &first);
     if (code) return code;
     ar_sweep_options o = {
         .common = *common, .candidates = g->candidates, .count = g->count, .halving = v->halving, .on_progress = show, .user = c};
     o.common.should_stop = cli_interrupted;
     o.common.user = c;
+    o.common.ranks = c->ranks;
     code = ar_sweep(&r, rt, &o, &err) ? cli_fail(c, &err) : CLI_OK;
     bool more = false;
-    if (!code) code = cli_keep_result(&more, c, result_json(common->run.out, &r, g));
+    if (!code && !cli_helps(c)) code = cli_keep_result(&more, c, result_json(common->run.out, &r, g));
     if (more) code = print_table(c, common->run.out, &r, g);
     ar_sweep_result_release(&r);
     ar_runtime_free(rt);
@@ -433,6 +450,7 @@ const cli_command cli_sweep = {
     .shared = cli_sweep_options,
     .values_size = sizeof(struct sweep_values),
     .positional_count = 1,
+    .shares = true,
     .finishes_step = true,
     .prepare = prepare,
     .run = run,

@@ -82,13 +82,17 @@ static char *read_file(const char *path) {
     return text;
 }
 
+int cli_resume_read(char **text, cli_args *args, const char *path) {
+    ar_error err;
+    *text = ar_ranks_index(args->ranks) == 0 ? read_file(path) : NULL;
+    return ar_ranks_text(args->ranks, text, &err) ? cli_args_fail(args, CLI_FAILED, "%s", err.message) : CLI_OK;
+}
+
 static int read_run(cli_args *args, const char *dir) {
-    char path[4400];
+    char path[4400], *text;
     json_error_t error;
     snprintf(path, sizeof path, "%.4000s/run.json", dir);
-    char *text = ar_ranks_index(args->ranks) == 0 ? read_file(path) : NULL; /* only rank 0 needs to see the folder */
-    ar_error err;
-    if (ar_ranks_text(args->ranks, &text, &err)) return cli_args_fail(args, CLI_FAILED, "%s", err.message);
+    if (cli_resume_read(&text, args, path)) return CLI_FAILED;
     if (!text) return CLI_OK; /* a run that never began: what is typed has to do */
     json_t *run = json_loads(text, 0, &error);
     free(text);

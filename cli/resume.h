@@ -11,6 +11,9 @@ int cli_resume_take(cli_args *args, const json_t *settings, const json_t *given,
 /* The folder of --resume, which may stand behind it or be named by --out; NULL: nothing is resumed. */
 int cli_resume_folder(const char **dir, cli_args *args);
 
+/* The text of a file in the folder, which only rank 0 needs to see, in all ranks; NULL: there is none.  Caller frees. */
+int cli_resume_read(char **text, cli_args *args, const char *path);
+
 /* The cli_command's prepare: reads run.json where --resume is given and its folder holds one. */
 int cli_resume_prepare(cli_args *args);
 

@@ -11,6 +11,7 @@
 #include "alphar/error.h"
 #include "alphar/model.h"
 #include "alphar/preference.h"
+#include "alphar/ranks.h"
 #include "alphar/runtime.h"
 #include "alphar/tokenizer.h"
 
@@ -71,6 +72,7 @@ typedef struct ar_eval_options {
     bool own_fields;                 /* but with this neither: rows are read by their own fields */
     ar_preference preference;        /* data are pairs, loss is the objective's */
     const char *reference;           /* of DPO: an adapter, as the session takes it; NULL: the base alone */
+    ar_ranks *ranks;                 /* that share the samples out, each with the same options; NULL: this process is alone */
 } ar_eval_options;
 
 typedef struct ar_eval_result {

@@ -22,7 +22,8 @@ typedef struct ar_sweep_progress {
 } ar_sweep_progress;
 
 typedef struct ar_sweep_options {
-    ar_train_options common;              /* run.out is the sweep's folder; its learner is not looked at, but for the seed */
+    ar_train_options common;              /* run.out is the sweep's folder; its learner is not looked at, but for the seed; with
+                                             ranks the candidates are shared out among them */
     const ar_learner_options *candidates; /* [count]; methods other than lora, whole tensors and biases change the shared base: refused */
     int count;
     bool halving;

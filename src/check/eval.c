@@ -6,8 +6,10 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/size.h"
+#include "check/agreement.h"
 #include "check/evaluation.h"
 #include "check/losses.h"
+#include "train/agree.h"
 
 enum { TOKENS = 1024 };
 
@@ -131,13 +133,21 @@ static ar_status ask_reference(double *nll, const ar_session *s, ar_batcher *b, 
     ar_session *other;
     ar_session_options so = {
         .model = s->model->path, .adapters = &o->reference, .adapter_count = o->reference != NULL, .quantize = s->model->quantised};
-    size_t tokens, supervised;
     ar_status st = ar_session_open(&other, s->rt, &so, err);
     if (st) return st;
     const ar_pair_op *pairs = other->attachment ? other->attachment->ops : NULL;
-    st = ar__losses(nll, &tokens, &supervised, other, b, &pairs, 1, err);
+    st = ar__session_agree(other, "the reference, by its fingerprint", o->ranks, err);
+    if (!st) st = ar__losses(nll, other, b, &pairs, 1, o->ranks, err);
     ar_session_free(other);
     return st;
+}
+
+static void count_tokens(ar_eval_result *r, const ar_dataset *data) {
+    for (size_t i = 0; i < ar__dataset_count(data); i++) {
+        ar_sample s = ar__dataset_at(data, i);
+        r->tokens += s.count;
+        r->supervised += s.supervised;
+    }
 }
 
 static void sum_up(ar_eval_result *r, const double *nll, size_t n) {
@@ -166,13 +176,12 @@ static void judge(ar_eval_result *r, const double *nll, const double *reference,
 /* The adapter's values, and behind them the reference where that is the base under the pairs. */
 static ar_status measure(ar_eval_result *r, double *nll, ar_session *s, ar_batcher *b, const ar_eval_options *o,
                          const ar_pair_op *const *pairs, size_t count, ar_error *err) {
-    size_t n = ar__dataset_count(b->data), tokens, supervised;
+    size_t n = ar__dataset_count(b->data);
     bool asked = ar__has_reference(&o->preference), apart = asked && (o->reference || (s->adapter && s->adapter->whole_count));
-    ar_status st = ar__losses(nll, &tokens, &supervised, s, b, pairs, count + (asked && !apart), err);
+    ar_status st = ar__losses(nll, s, b, pairs, count + (asked && !apart), o->ranks, err);
     if (!st && apart) st = ask_reference(nll + count * n, s, b, o, err);
     for (size_t i = 0; !st && i < count; i++) {
-        r[i].tokens = (int64_t)tokens;
-        r[i].supervised = (int64_t)supervised;
+        count_tokens(&r[i], b->data);
         if (o->preference.objective)
             judge(&r[i], nll + i * n, asked ? nll + count * n : NULL, b->data, &o->preference);
         else
@@ -196,12 +205,13 @@ ar_status ar__evaluation_run(ar_evaluation *e, ar_eval_result *r, const ar_stren
     return st;
 }
 
-ar_status ar__evaluation_open(ar_evaluation *e, ar_session *s, const ar_eval_options *o, size_t lists, ar_error *err) {
+ar_status ar__evaluation_open(ar_evaluation *e, ar_session *s, const ar_eval_options *o, const char *name, size_t lists, ar_error *err) {
     *e = (ar_evaluation){.session = s, .o = *o};
     ar_status st = check(s, o, err);
     if (!st) st = ar__preference_resolve(&e->o.preference, err);
     if (!st) e->o.max_length = choose_length(s, o);
     if (!st) st = load(&e->data, s, &e->o, err);
+    if (!st) st = ar__evaluation_agree(e, name, err);
     if (st) return st;
     warn_length(s, e->data);
     return init_batcher(&e->batcher, s, e->data, &e->o, lists + ar__has_reference(&e->o.preference), err);
@@ -221,7 +231,8 @@ ar_status ar_eval(ar_eval_result *results, ar_session *s, const ar_eval_options 
     ar_evaluation e;
     ar_strength_list list = ar__strength_list(o);
     AR_ONE_CALL(s->rt, err);
-    ar_status st = ar__evaluation_open(&e, s, o, list.values ? list.count : 1, err);
+    ar_status st = ar__evaluation_open(&e, s, o, "data", list.values ? list.count : 1, err);
+    if (!st && ar__is_shared(o->ranks)) ar__agree_tell(o->ranks, s->rt, "");
     if (!st) st = ar__evaluation_run(&e, results, &list, err);
     ar__evaluation_close(&e);
     return st;

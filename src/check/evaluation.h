@@ -22,8 +22,9 @@ typedef struct ar_strength_list {
 
 ar_strength_list ar__strength_list(const ar_eval_options *o);
 
-/* Batches are made for `lists` strengths at a time.  Close in any case. */
-ar_status ar__evaluation_open(ar_evaluation *e, ar_session *s, const ar_eval_options *o, size_t lists, ar_error *err);
+/* Batches are made for `lists` strengths at a time; name is the data's, in messages.  Over ranks all have to open the same.  Close in any
+ * case. */
+ar_status ar__evaluation_open(ar_evaluation *e, ar_session *s, const ar_eval_options *o, const char *name, size_t lists, ar_error *err);
 void ar__evaluation_close(ar_evaluation *e);
 /* results [max(1, list->count)], in its order, of one pass over the data for as many as it was opened for.  The session's adapter is
  * left at the last strength. */

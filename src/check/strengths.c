@@ -9,7 +9,9 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "check/agreement.h"
 #include "check/evaluation.h"
+#include "train/comm.h"
 
 #define NARROW 1e-3 /* of the values around it: closer no evaluation can tell */
 
@@ -94,18 +96,36 @@ static bool is_known(const ar_strengths *out, double x) {
     return false;
 }
 
+/* What a round tries. */
+typedef struct trial {
+    double values[AR_REFINE_POINTS];
+    size_t count;
+    bool last; /* there is nothing left to look for */
+} trial;
+
+static trial next_trial(const ar_strengths *out) {
+    trial t = {0};
+    double low, high;
+    t.last = out->best < 0;
+    if (t.last) return t;
+    neighbours(&low, &high, out);
+    t.last = high - low <= NARROW * fmax(fabs(low), fabs(high));
+    for (int i = 1; !t.last && i <= AR_REFINE_POINTS; i++) {
+        double step = (high - low) / (AR_REFINE_POINTS + 1), x = rounded(low + step * i, step);
+        if (!is_known(out, x)) t.values[t.count++] = x;
+    }
+    return t;
+}
+
+/* Over ranks rank 0 says what is tried: log10 of another machine may round otherwise. */
 static ar_status refine(search *f, ar_error *err) {
+    ar_ranks *ranks = f->o->eval.ranks;
     ar_status s = AR_OK;
-    for (int round = 0; !s && round < AR_REFINE_ROUNDS && f->out->best >= 0; round++) {
-        double low, high, values[AR_REFINE_POINTS];
-        size_t n = 0;
-        neighbours(&low, &high, f->out);
-        if (high - low <= NARROW * fmax(fabs(low), fabs(high))) break;
-        for (int i = 1; i <= AR_REFINE_POINTS; i++) {
-            double step = (high - low) / (AR_REFINE_POINTS + 1), x = rounded(low + step * i, step);
-            if (!is_known(f->out, x)) values[n++] = x;
-        }
-        if (n) s = measure(f, values, n, err);
+    for (int round = 0; !s && round < AR_REFINE_ROUNDS; round++) {
+        trial t = next_trial(f->out);
+        if (ar__is_shared(ranks)) s = ar__comm_broadcast(ranks, &t, sizeof t, err);
+        if (t.last) break;
+        if (!s && t.count) s = measure(f, t.values, t.count, err);
     }
     return s;
 }
@@ -125,7 +145,8 @@ static ar_status run(search *f, ar_session *s, ar_error *err) {
     const ar_strengths_options *o = f->o;
     ar_strength_list list = ar__strength_list(&o->eval);
     f->has_kept = o->retention.files.count || o->retention.sample_count;
-    ar_status st = ar__evaluation_open(&f->task, s, &o->eval, list.count, err);
+    ar_status st = ar__search_agree(o, s->rt, err);
+    if (!st) st = ar__evaluation_open(&f->task, s, &o->eval, "data", list.count, err);
     if (!st && f->has_kept) {
         ar_eval_options kept = o->eval;
         kept.data = o->retention;
@@ -134,7 +155,7 @@ static ar_status run(search *f, ar_session *s, ar_error *err) {
         kept.map = kept.ignore_fields = NULL;
         kept.preference = (ar_preference){0};
         kept.reference = NULL;
-        st = ar__evaluation_open(&f->kept, s, &kept, list.count, err);
+        st = ar__evaluation_open(&f->kept, s, &kept, "retention", list.count, err);
         if (!st) st = measure_zero(f, err);
     }
     if (!st) st = measure(f, list.values, list.count, err);

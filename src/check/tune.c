@@ -53,8 +53,8 @@ static ar_status open_data(tuning *t, ar_error *err) {
     ar_eval_options test = o->eval;
     test.data = o->test_data;
     bool apart = o->test_data.files.count || o->test_data.sample_count;
-    ar_status s = ar__evaluation_open(&t->data, t->session, &o->eval, 1, err);
-    if (!s && apart) s = ar__evaluation_open(&t->test, t->session, &test, TRIES, err);
+    ar_status s = ar__evaluation_open(&t->data, t->session, &o->eval, "data", 1, err);
+    if (!s && apart) s = ar__evaluation_open(&t->test, t->session, &test, "test-data", TRIES, err);
     if (s || apart) {
         t->fit = t->data.data;
         t->held = t->test.data;

@@ -108,6 +108,13 @@ static size_t list_steps(int64_t **out, const char *dir) {
 /* A state that does not open, or is that of another step, is no checkpoint, whatever its folder's name says. */
 bool ar__checkpoint_is_whole(const char *dir, int64_t step) { return (int64_t)ar__checkpoint_number(dir, step, "step", -1) == step; }
 
+size_t ar__checkpoint_list(int64_t **out, const char *dir) {
+    size_t n = list_steps(out, dir), whole = 0;
+    for (size_t i = 0; i < n; i++)
+        if (ar__checkpoint_is_whole(dir, (*out)[i])) (*out)[whole++] = (*out)[i];
+    return whole;
+}
+
 int64_t ar__checkpoint_newest(const char *dir) {
     int64_t *steps, newest = -1;
     size_t n = list_steps(&steps, dir);
@@ -130,7 +137,7 @@ void ar__checkpoint_sweep(const char *dir) {
 }
 
 /* Another name first: a checkpoint is whole as long as it has its own. */
-static ar_status drop(const char *dir, int64_t step, ar_error *err) {
+ar_status ar__checkpoint_drop(const char *dir, int64_t step, ar_error *err) {
     char *path = step_path(dir, step, NULL), *half = half_path(dir, "old");
     ar_status s = path && half ? AR_OK : ar__fail_memory(err, dir);
     if (!s) s = ar__dir_remove(half, err);
@@ -155,7 +162,7 @@ static ar_status prune(size_t *dropped, const ar_learner *l, const char *dir, si
         kept += best ? newest : 1; /* the best counts among the newest where it is the newest */
         newest = false;
         if (best || kept <= keep) continue;
-        s = drop(dir, steps[i], err);
+        s = ar__checkpoint_drop(dir, steps[i], err);
         *dropped += !s;
     }
     free(steps);
@@ -197,8 +204,25 @@ static ar_status write_files(ar_learner *l, const char *folder, ar_error *err) {
     if (!s && l->adapter) s = ar__record_provenance(l, err);
     if (!s && l->adapter) s = ar_adapter_save(l->adapter, folder, false, err);
     if (!s) s = write_state(l, state, err);
-    if (!s) s = ar__dir_sync(folder, err);
     free(state);
+    return s;
+}
+
+char *ar__checkpoint_folder(const char *dir, int64_t step) { return step_path(dir, step, NULL); }
+
+ar_status ar__checkpoint_receive(char **half, const char *dir, ar_error *err) {
+    *half = half_path(dir, "new");
+    ar_status s = *half ? ar__dir_remove(*half, err) : ar__fail_memory(err, dir);
+    return s ? s : ar__dir_make(*half, err);
+}
+
+ar_status ar__checkpoint_adopt(const char *dir, int64_t step, ar_error *err) {
+    char *folder = step_path(dir, step, NULL), *half = half_path(dir, "new");
+    ar_status s = folder && half ? ar__dir_sync(half, err) : ar__fail_memory(err, dir);
+    if (!s && ar__path_exists(folder)) s = ar__checkpoint_drop(dir, step, err); /* one that did not open */
+    if (!s) s = ar__path_rename(half, folder, err);
+    free(folder);
+    free(half);
     return s;
 }
 
@@ -206,9 +230,7 @@ ar_status ar__checkpoint_save(ar_learner *l, const char *dir, ar_error *err) {
     char *folder = step_path(dir, l->step, NULL), *half = half_path(dir, "new");
     size_t dropped;
     ar_status s = folder && half ? ar__dir_remove(half, err) : ar__fail_memory(err, dir);
-    if (!s && (s = write_files(l, half, err))) ar__fail_rename(err, half, folder);
-    if (!s && ar__path_exists(folder)) s = drop(dir, l->step, err); /* one that did not open */
-    if (!s) s = ar__path_rename(half, folder, err);
+    if (!s && ((s = write_files(l, half, err)) || (s = ar__checkpoint_adopt(dir, l->step, err)))) ar__fail_rename(err, half, folder);
     if (s && half) ar__dir_remove(half, NULL);
     if (!s && l->adapter) s = ar__checkpoint_publish(dir, l->step, err);
     if (!s) s = prune(&dropped, l, dir, (size_t)l->o.run.keep, err);

@@ -24,6 +24,14 @@ ar_status ar__checkpoint_load(ar_learner *l, const char *dir, int64_t step, ar_e
 ar_status ar__checkpoint_load_values(ar_learner *l, const char *dir, int64_t step, ar_error *err);
 /* A number of the counters in checkpoint `step`, by its key; `otherwise` where it is not there. */
 double ar__checkpoint_number(const char *dir, int64_t step, const char *key, double otherwise);
+/* Steps of the whole checkpoints, newest first; their number.  *out is malloc'ed. */
+size_t ar__checkpoint_list(int64_t **out, const char *dir);
+/* The folder of checkpoint `step`, malloc'ed; NULL when memory runs out. */
+char *ar__checkpoint_folder(const char *dir, int64_t step);
+/* One that comes from elsewhere: an empty folder for its files, malloc'ed; what stands there becomes checkpoint `step`. */
+ar_status ar__checkpoint_receive(char **half, const char *dir, ar_error *err);
+ar_status ar__checkpoint_adopt(const char *dir, int64_t step, ar_error *err);
+ar_status ar__checkpoint_drop(const char *dir, int64_t step, ar_error *err);
 /* Makes room on a full disk: removes all checkpoints but the newest and the best.  Whether there were any. */
 bool ar__checkpoint_thin(const ar_learner *l, const char *dir);
 /* Removes what a killed process left half done. */

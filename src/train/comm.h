@@ -65,11 +65,15 @@ ar_status ar__comm_open(ar_ranks *r, const ar_place *mine, ar_ranks_end_fn on_en
 void ar__comm_close(ar_ranks *r);
 void ar__comm_fail(ar_ranks *r, ar_status status, const char *message);
 bool ar__comm_is_lost(const ar_ranks *r);
+/* Whether a rank has failed or is lost, so that the next call will. */
+bool ar__comm_is_over(const ar_ranks *r);
 
 /* Rank 0's bytes to all. */
 ar_status ar__comm_broadcast(ar_ranks *r, void *data, size_t bytes, ar_error *err);
 /* list[bound[i] .. bound[i + 1]) is rank i's, and in all of them afterwards.  bound: count + 1. */
 ar_status ar__comm_gather(ar_ranks *r, double *list, const size_t *bound, ar_error *err);
+/* Rank `from`'s bytes to rank `to`; the others do nothing. */
+ar_status ar__comm_hand(ar_ranks *r, int from, int to, void *data, size_t bytes, ar_error *err);
 /* Begins; says that the first `chunks` of it are formed here; waits until all is there.  No other call in between. */
 ar_status ar__comm_carry_begin(ar_ranks *r, const ar_carry *carry, ar_error *err);
 void ar__comm_carry_ready(ar_ranks *r, size_t chunks);

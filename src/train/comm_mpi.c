@@ -1,6 +1,6 @@
 /* The seam over Open MPI.  A thread, the clerk, makes all calls of MPI, in a loop that never blocks:
  *
- *     job of the caller (broadcast, gather, carry, leave) begun without waiting  ->  look whether it is done  ->  nap  ->  look …
+ *     job of the caller (broadcast, gather, hand, carry, leave) begun without waiting  ->  look whether it is done  ->  nap  ->  look …
  *     every BEAT seconds a note to its peers that it is there; from a peer nothing for PATIENCE seconds: lost
  *
  * A failure ends the job at hand and every later one with its message.  A caller that computes on and does not ask is told through on_end;
@@ -18,7 +18,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 
-enum { BEAT = 2, PATIENCE = 20, GRACE = 20, NAP_NANOSECONDS = 100000, IDLE_NANOSECONDS = 200000000, PIECE = 1 << 30 };
+enum { BEAT = 2, PATIENCE = 20, GRACE = 20, NAP_NANOSECONDS = 100000, IDLE_NANOSECONDS = 200000000, PIECE = 1 << 30, HAND = 3 };
 
 const char *ar_ranks_engine(void) {
     static char line[32];
@@ -173,6 +173,20 @@ static bool gather(ar_clerk *c, double *list, const size_t *bound) {
     return ok;
 }
 
+/* Of the two whom it concerns. */
+static bool hand(ar_clerk *c, const ar_job *job) {
+    bool gives = c->ranks->index == job->from;
+    for (size_t at = 0; at < job->bytes; at += PIECE) {
+        MPI_Request r;
+        char *data = (char *)job->data + at;
+        int n = (int)(job->bytes - at < PIECE ? job->bytes - at : PIECE);
+        int code =
+            gives ? MPI_Isend(data, n, MPI_BYTE, job->to, HAND, c->work, &r) : MPI_Irecv(data, n, MPI_BYTE, job->from, HAND, c->work, &r);
+        if (!ar__clerk_check(c, code) || !ar__clerk_wait(c, &r, 1)) return false;
+    }
+    return true;
+}
+
 /* Those who fail together still meet here, for a while; rank 0 is the first to lose patience. */
 static void leave(ar_clerk *c) {
     MPI_Request r;
@@ -194,6 +208,7 @@ static void run(ar_clerk *c, const ar_job *job) {
     switch (job->kind) {
     case AR_JOB_BROADCAST: broadcast(c, job->data, job->bytes); break;
     case AR_JOB_GATHER: gather(c, job->data, job->bound); break;
+    case AR_JOB_HAND: hand(c, job); break;
     case AR_JOB_CARRY: ar__clerk_carry(c, job->carry); break;
     case AR_JOB_LEAVE: leave(c); break;
     }
@@ -355,6 +370,8 @@ bool ar__comm_is_lost(const ar_ranks *r) {
     return lost;
 }
 
+bool ar__comm_is_over(const ar_ranks *r) { return has_failed(r->own); }
+
 ar_status ar__comm_broadcast(ar_ranks *r, void *data, size_t bytes, ar_error *err) {
     return call(r, &(ar_job){.kind = AR_JOB_BROADCAST, .data = data, .bytes = bytes}, err);
 }
@@ -362,6 +379,11 @@ ar_status ar__comm_broadcast(ar_ranks *r, void *data, size_t bytes, ar_error *er
 ar_status ar__comm_gather(ar_ranks *r, double *list, const size_t *bound, ar_error *err) {
     if (bound[r->count] > INT_MAX) return ar__fail(err, AR_ERR_UNSUPPORTED, "ranks: a list of %zu numbers", bound[r->count]);
     return call(r, &(ar_job){.kind = AR_JOB_GATHER, .data = list, .bound = bound}, err);
+}
+
+ar_status ar__comm_hand(ar_ranks *r, int from, int to, void *data, size_t bytes, ar_error *err) {
+    if (r->index != from && r->index != to) return AR_OK;
+    return call(r, &(ar_job){.kind = AR_JOB_HAND, .data = data, .bytes = bytes, .from = from, .to = to}, err);
 }
 
 ar_status ar__comm_carry_begin(ar_ranks *r, const ar_carry *carry, ar_error *err) {

@@ -22,13 +22,14 @@ typedef struct ar_peer {
     MPI_Request coming, going;
 } ar_peer;
 
-typedef enum ar_job_kind { AR_JOB_BROADCAST, AR_JOB_GATHER, AR_JOB_CARRY, AR_JOB_LEAVE } ar_job_kind;
+typedef enum ar_job_kind { AR_JOB_BROADCAST, AR_JOB_GATHER, AR_JOB_HAND, AR_JOB_CARRY, AR_JOB_LEAVE } ar_job_kind;
 
 typedef struct ar_job {
     ar_job_kind kind;
     void *data;
     size_t bytes;
     const size_t *bound;
+    int from, to;
     const ar_carry *carry;
 } ar_job;
 

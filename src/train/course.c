@@ -104,7 +104,7 @@ static ar_status begin(ar_course *c, ar_error *err) {
 }
 
 ar_status ar__course_open(ar_course *c, const ar_runtime *rt, const ar_train_options *o, ar_data_when data, ar_error *err) {
-    *c = (ar_course){.rt = rt, .o = o->course, .pairs = ar__has_objective(o), .seed = o->learner.seed};
+    *c = (ar_course){.rt = rt, .o = o->course, .pairs = ar__has_objective(o), .seed = o->learner.seed, .beside = ar__ranks_here(o->ranks)};
     c->o.compute = ar_runtime_compute(rt);
     if (c->o.compute == AR_COMPUTE_BF16) ar__log_info(&rt->log, "compute bf16: products with the base's weights on %s", rt->gemm[0]->name);
     ar_status s = ar_train_options_check(o, err);
@@ -124,7 +124,7 @@ ar_status ar__course_open(ar_course *c, const ar_runtime *rt, const ar_train_opt
 
 ar_status ar__course_borrow(ar_course *c, const ar_runtime *rt, const ar_course_options *o, ar_model *model, ar_dataset *data,
                             ar_dataset *eval_data, ar_error *err) {
-    *c = (ar_course){.rt = rt, .o = *o, .model = model, .data = data, .eval_data = eval_data, .borrows = true};
+    *c = (ar_course){.rt = rt, .o = *o, .model = model, .data = data, .eval_data = eval_data, .beside = 1, .borrows = true};
     c->o.compute = ar_runtime_compute(rt);
     return begin(c, err);
 }
@@ -133,8 +133,8 @@ ar_status ar__course_borrow(ar_course *c, const ar_runtime *rt, const ar_course_
 void ar__course_set_budget(ar_course *c) {
     int64_t base = (int64_t)ar__model_file_bytes(c->model), available = ar__memory_available();
     int64_t now = ar__memory_anonymous(), to_come = c->data ? (int64_t)ar__dataset_bytes_to_come(c->data) : 0;
-    int64_t room = (available / 10 * 9 - base) / ar__ranks_here(c->share.ranks) - to_come; /* the base is there once */
-    c->fixed_bytes = (now > 0 ? now : 0) + to_come; /* ar__alloc touches what it gives, so the state counts already */
+    int64_t room = (available / 10 * 9 - base) / c->beside - to_come; /* the base is there once */
+    c->fixed_bytes = (now > 0 ? now : 0) + to_come;                   /* ar__alloc touches what it gives, so the state counts already */
     if (c->o.memory) room = c->o.memory - c->fixed_bytes;
     c->budget = !c->o.memory && available <= 0 ? 0 : room > 1 ? room : 1;
 }

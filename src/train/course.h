@@ -50,6 +50,7 @@ typedef struct ar_course {
     double *nll;
     float *weight;
     ar_share share; /* of the steps over ranks */
+    int beside;     /* ranks on this machine, this one too: memory is shared out among them */
     bool borrows;   /* model and datasets are another's */
 } ar_course;
 

@@ -131,8 +131,7 @@ static size_t kept_length(const ar_buf *b, int64_t step) {
 
 /* ---- the file --------------------------------------------------------------------------------------------------------*/
 
-/* The file that an earlier part of the run left; NULL: none. */
-static char *find_file(const char *dir) {
+char *ar__events_find(const char *dir) {
     DIR *d = opendir(dir);
     char *found = NULL;
     for (struct dirent *e; d && !found && (e = readdir(d));) {
@@ -166,7 +165,7 @@ static ar_status cut_file(const char *path, int64_t step, ar_error *err) {
 }
 
 ar_status ar__events_open(ar_events *out, const char *dir, int64_t step, ar_error *err) {
-    char name[64], *old = find_file(dir);
+    char name[64], *old = ar__events_find(dir);
     *out = AR_EVENTS_NONE;
     if (old && step > 0) {
         out->path = old;
@@ -185,7 +184,7 @@ ar_status ar__events_open(ar_events *out, const char *dir, int64_t step, ar_erro
 }
 
 void ar__events_remove(const char *dir) {
-    char *old = find_file(dir);
+    char *old = ar__events_find(dir);
     if (old) unlink(old);
     free(old);
 }

@@ -22,7 +22,9 @@ typedef struct ar_events {
 /* DIR's one file, made anew, or (step > 0) the one that is there with its events up to that step. */
 ar_status ar__events_open(ar_events *out, const char *dir, int64_t step, ar_error *err);
 void ar__events_close(ar_events *e); /* safe on AR_EVENTS_NONE */
-/* The file that an earlier run left in DIR. */
+/* The file that a run left in DIR, malloc'ed; NULL: none. */
+char *ar__events_find(const char *dir);
+/* Removes it. */
 void ar__events_remove(const char *dir);
 
 typedef struct ar_event_value {

@@ -143,9 +143,13 @@ static ar_status make_locked(ar_output *out, const char *record, ar_error *err) 
     return s;
 }
 
+char *ar__output_name(const char *out) {
+    size_t n = strlen(out);
+    while (n > 1 && out[n - 1] == '/') n--;
+    return ar__strndup(out, n);
+}
+
 ar_status ar__output_take(ar_output *out, const ar_train_options *o, const char *record, ar_error *err) {
-    size_t n = strlen(o->run.out);
-    while (n > 1 && o->run.out[n - 1] == '/') n--;
     *out = AR_OUTPUT_NONE;
     bool there = ar__path_exists(o->run.out);
     if (there && !o->run.resume && !o->run.overwrite) return fail_taken(o->run.out, record, err);
@@ -153,7 +157,7 @@ ar_status ar__output_take(ar_output *out, const ar_train_options *o, const char 
     if (!s && there) s = check_left_by_us(o, record, err);
     if (s) return s;
 
-    out->dir = ar__strndup(o->run.out, n);
+    out->dir = ar__output_name(o->run.out);
     out->found = nearest_folder(o->run.out);
     if (!out->found || !out->dir)
         s = ar__fail_memory(err, o->run.out);

@@ -26,6 +26,9 @@ ar_status ar__output_take(ar_output *out, const ar_train_options *o, const char 
 /* Gives the folder up, and removes those that this run made and left empty.  Safe on AR_OUTPUT_NONE. */
 void ar__output_drop(ar_output *out);
 
+/* A folder's name without slashes at its end; malloc'ed, NULL when memory runs out. */
+char *ar__output_name(const char *out);
+
 /* Removes the files that an earlier run left in o->run.out, and nothing else: what a method does not write, its run is not
  * allowed to remove either. */
 ar_status ar__output_clear(const ar_train_options *o, ar_error *err);

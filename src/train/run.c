@@ -43,12 +43,13 @@ ar_status ar__run_prepare(ar_run *r, ar_error *err) {
     const ar_train_options *o = &r->learner.o;
     ar_status s = o->run.resume ? ar__record_check(&r->learner, r->dir, err) : AR_OK;
     if (!s) s = ar__pairs_begin(&r->learner, err); /* as long as the run is where it began */
-    if (!s && !o->run.resume) ar__changes_warn_of_run(o, &r->learner.course->rt->log);
-    if (!s && !o->run.resume) s = ar__output_clear(o, err);
+    bool fresh = !o->run.resume && r->output.dir;  /* another rank's folder was cleared there */
+    if (!s && fresh) ar__changes_warn_of_run(o, &r->learner.course->rt->log);
+    if (!s && fresh) s = ar__output_clear(o, err);
     ar__checkpoint_sweep(r->dir);
     int64_t newest = o->run.resume && !s ? ar__checkpoint_newest(r->dir) : -1;
     if (!s && newest >= 0) s = go_on(r, newest, err);
-    if (!s && newest < 0 && o->run.resume && strcmp(r->output.found, r->dir) == 0)
+    if (!s && newest < 0 && o->run.resume && r->output.found && strcmp(r->output.found, r->dir) == 0)
         ar__log_info(&r->learner.course->rt->log, "%s: no checkpoint yet, starting anew", r->dir);
     if (!s) s = ar__record_write(&r->learner, r->dir, NULL, err); /* first: it makes the folder one of a run */
     if (!s && newest < 0) s = ar__start_save(&r->learner, r->dir, err);

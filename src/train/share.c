@@ -135,15 +135,12 @@ void ar__share_close(ar_share *s) {
 
 /* ---- a list ----------------------------------------------------------------------------------------------------------*/
 
-/* Of a sample's work in a layer the products grow with its tokens, attention with their square: 12 dim² against 1/2 · 2 dim tokens. */
-static double cost_of(const ar_arch *a, int tokens) { return (double)tokens * (1.0 + (double)tokens / (12.0 * (double)a->dim)); }
-
 void ar__share_cut(ar_course *c, const ar_dataset *data, const uint32_t *sample, size_t count, bool training) {
     ar_share *s = &c->share;
     if (!s->ranks) return;
     for (size_t i = 0; i < count; i++) {
         int tokens = ar__dataset_at(data, sample[i]).count;
-        s->cost[i] = cost_of(&c->model->arch, tokens);
+        s->cost[i] = ar__cut_cost(&c->model->arch, tokens);
         s->need[i] = training ? slices(tokens) : 0;
     }
     ar__cut(s->bound, &(ar_cut){s->cost, s->need, count, c->pairs ? 2 : 1, s->slot_cap}, s->ranks->count);

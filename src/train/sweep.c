@@ -8,7 +8,6 @@
  * same bits: runs may be at different steps then, and those that are behind catch up. */
 #include "train/sweep.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,8 +16,10 @@
 #include "base/file.h"
 #include "data/lines.h"
 #include "format/json.h"
-#include "train/checkpoint.h"
 #include "train/settings.h"
+#include "train/sweep_ranks.h"
+#include "train/sweep_rung.h"
+#include "train/sweep_runs.h"
 
 const char *ar_candidate_state_name(ar_candidate_state s) {
     static const char *const names[] = {"running", "done", "halved", "failed"};
@@ -26,15 +27,6 @@ const char *ar_candidate_state_name(ar_candidate_state s) {
 }
 
 /* ---- before ----------------------------------------------------------------------------------------------------------*/
-
-static ar_train_options options_of(const ar_sweep_state *s, int i) {
-    ar_train_options o = s->o->common;
-    o.learner = s->o->candidates[i];
-    o.run.out = s->path[i];
-    o.on_progress = NULL;
-    o.should_stop = NULL;
-    return o;
-}
 
 /* What several learners over one base cannot have. */
 static ar_status check_candidate(const ar_learner_options *l, ar_error *err) {
@@ -65,7 +57,7 @@ static ar_status check(const ar_sweep_options *o, ar_error *err) {
     ar_status s = AR_OK;
     if (!o->common.run.out) return ar__fail(err, AR_ERR_VALUE, "out: not given");
     if (o->count < 1) return ar__fail(err, AR_ERR_VALUE, "candidates: none are given");
-    if (o->count > 99) return ar__fail(err, AR_ERR_USAGE, "candidates: found %d, wanted at most 99", o->count);
+    if (o->count > AR_CANDIDATES) return ar__fail(err, AR_ERR_USAGE, "candidates: found %d, wanted at most %d", o->count, AR_CANDIDATES);
     if (!ar__has_samples(&o->common.course.eval_data))
         return ar__fail(err, AR_ERR_USAGE, "eval-data: is not given; candidates are compared by their loss there");
     for (int i = 0; !s && i < o->count; i++) {
@@ -77,74 +69,6 @@ static ar_status check(const ar_sweep_options *o, ar_error *err) {
             s = ar__fail(err, AR_ERR_USAGE, "objective: found candidates with one and without, whose samples are not the same");
     }
     return s ? s : check_seeds(o, err);
-}
-
-static ar_status allocate(ar_sweep_state *s, ar_error *err) {
-    size_t n = (size_t)s->count;
-    s->run = ar__alloc(n, sizeof *s->run);
-    s->path = ar__alloc(n, sizeof *s->path);
-    s->candidate = ar__alloc(n, sizeof *s->candidate);
-    s->rungs = json_array();
-    for (int i = 0; s->run && i < s->count; i++) s->run[i] = AR_RUN_NONE;
-    if (!s->run || !s->path || !s->candidate || !s->rungs) return ar__fail_memory(err, "sweep");
-    for (int i = 0; i < s->count; i++) {
-        ar_candidate *c = &s->candidate[i];
-        *c = (ar_candidate){.loss = -1.0, .eval_loss = -1.0};
-        snprintf(c->dir, sizeof c->dir, "run-%02d", i + 1);
-        s->path[i] = ar__path_join(s->dir, c->dir);
-        if (!s->path[i]) return ar__fail_memory(err, "sweep");
-    }
-    return AR_OK;
-}
-
-static bool is_running(const ar_sweep_state *s, int i) { return s->candidate[i].state == AR_CANDIDATE_RUNNING; }
-
-static ar_status open_run(ar_sweep_state *s, int i, ar_error *err) {
-    ar_run *r = &s->run[i];
-    ar_candidate *c = &s->candidate[i];
-    ar_train_options o = options_of(s, i);
-    ar_status st = ar__output_take(&r->output, &o, AR_RUN_RECORD, err);
-    if (st) return st;
-    r->dir = r->output.dir;
-    r->began = ar__clock_seconds();
-    r->pace.told = true; /* one run's time says little of many */
-    snprintf(r->label, sizeof r->label, "%.20s: ", c->dir);
-    st = ar__learner_open(&r->learner, &s->course, &o, err);
-    if (st) return st;
-    c->rank = r->learner.o.learner.rank;
-    c->alpha = r->learner.o.learner.alpha;
-    c->scale = r->learner.adapter->pair_count ? r->learner.adapter->pair[0].scale : 0.0;
-    return AR_OK;
-}
-
-static void close_run(ar_run *r) {
-    ar__metrics_close(&r->metrics);
-    ar__events_close(&r->events);
-    ar__output_drop(&r->output);
-    ar__learner_close(&r->learner);
-}
-
-static ar_status open_all(ar_sweep_state *s, const ar_runtime *rt, ar_error *err) {
-    ar_train_options first = s->o->common;
-    first.learner = s->o->candidates[0];
-    int running = 0;
-    for (int i = 0; i < s->count; i++) running += is_running(s, i);
-    if (!running) return AR_OK;
-    ar_status st = ar__course_open(&s->course, rt, &first, AR_DATA_FIRST, err);
-    for (int i = 0; !st && i < s->count; i++)
-        if (is_running(s, i)) st = open_run(s, i, err);
-    if (!st) ar__course_set_budget(&s->course);
-    if (!st) st = ar__course_allocate(&s->course, err);
-    if (!st)
-        ar__log_info(&rt->log, "%d candidates over one base, %zu %s, up to %zu tokens at a time", running,
-                     ar__dataset_count(s->course.data) / (s->course.pairs ? 2 : 1), s->course.pairs ? "pairs" : "samples",
-                     s->course.choice.tokens);
-    for (int i = 0; !st && i < s->count; i++) {
-        if (!is_running(s, i)) continue;
-        ar__run_say_what_to_expect(&s->run[i]);
-        st = ar__run_prepare(&s->run[i], err);
-    }
-    return st;
 }
 
 /* ---- ends of candidates ----------------------------------------------------------------------------------------------*/
@@ -191,112 +115,27 @@ static ar_status end_candidate(ar_sweep_state *s, int i, ar_candidate_state stat
     }
     c->steps = r->learner.step;
     c->state = state;
-    close_run(r);
+    ar__sweep_note(s, i);
+    if (state == AR_CANDIDATE_DONE && r->learner.o.run.early_stop && r->learner.best_step > 0) s->stand[i].published = r->learner.best_step;
+    s->stand[i].news = true;
+    ar__sweep_close_run(r);
     return ar__sweep_record_write(s, err);
-}
-
-/* ---- rungs -----------------------------------------------------------------------------------------------------------*/
-
-/* As often as the candidates can be halved. */
-static int rungs_of(const ar_sweep_state *s) {
-    int n = 0;
-    for (int left = s->count; s->o->halving && left > 1; left = (left + 1) / 2) n++;
-    return n;
-}
-
-/* The step at which a decided rung left the candidate behind; −1: none did. */
-static int64_t left_at(const ar_sweep_state *s, int i) {
-    for (int k = 0; k < s->rung_count; k++) {
-        const json_t *rung = json_array_get(s->rungs, (size_t)k);
-        if (ar__json_holds(json_object_get(rung, "left"), s->candidate[i].dir))
-            return json_integer_value(json_array_get(json_object_get(rung, "step"), (size_t)i));
-    }
-    return -1;
-}
-
-/* The step of a run at the next rung, or its last. */
-static int64_t limit_of(const ar_sweep_state *s, int i) {
-    const ar_learner *l = &s->run[i].learner;
-    int left = rungs_of(s) - s->rung_count;
-    if (left_at(s, i) >= 0) return left_at(s, i);
-    if (left <= 0) return l->steps;
-    int64_t at = (int64_t)ceil((double)l->steps * ldexp(1.0, -left));
-    return at < l->steps ? at : l->steps;
-}
-
-/* Losses of the running candidates on the evaluation data; what their own evaluations found stays. */
-static ar_status measure(double *loss, ar_sweep_state *s, ar_learner **list, ar_error *err) {
-    size_t n = 0;
-    for (int i = 0; i < s->count; i++)
-        if (is_running(s, i)) list[n++] = &s->run[i].learner;
-    double *before = ar__alloc(n, sizeof *before);
-    for (size_t k = 0; before && k < n; k++) before[k] = list[k]->eval_loss;
-    ar_status st = ar__learners_evaluate(&s->course, list, n, err);
-    n = 0;
-    for (int i = 0; !st && i < s->count; i++) {
-        loss[i] = s->candidate[i].state == AR_CANDIDATE_DONE ? s->candidate[i].eval_loss : INFINITY;
-        if (!is_running(s, i)) continue;
-        ar_learner *l = &s->run[i].learner;
-        loss[i] = isfinite(l->eval_loss) ? l->eval_loss : INFINITY;
-        s->candidate[i].eval_loss = isfinite(l->eval_loss) ? l->eval_loss : -1.0;
-        if (before) l->eval_loss = before[n];
-        n++;
-    }
-    free(before);
-    return st;
-}
-
-/* How many of the others are better, earlier ones among equals. */
-static int place_of(const double *loss, int count, int i) {
-    int better = 0;
-    for (int k = 0; k < count; k++) better += loss[k] < loss[i] || (loss[k] == loss[i] && k < i);
-    return better;
-}
-
-static ar_status decide(ar_sweep_state *s, ar_learner **list, ar_error *err) {
-    double *loss = ar__alloc((size_t)s->count, sizeof *loss);
-    json_t *rung = json_pack("{s:[], s:[], s:[]}", "step", "loss", "left");
-    if (!loss || !rung) {
-        free(loss);
-        json_decref(rung);
-        return ar__fail_memory(err, "sweep");
-    }
-    int keep = s->count;
-    for (int k = 0; k <= s->rung_count; k++) keep = (keep + 1) / 2;
-    ar_status st = measure(loss, s, list, err);
-    s->rung_count++;
-    for (int i = 0; !st && i < s->count; i++) {
-        bool out = is_running(s, i) && place_of(loss, s->count, i) >= keep;
-        json_array_append_new(json_object_get(rung, "step"),
-                              json_integer(is_running(s, i) ? s->run[i].learner.step : s->candidate[i].steps));
-        json_array_append_new(json_object_get(rung, "loss"), isfinite(loss[i]) ? json_real(loss[i]) : json_null());
-        if (out) json_array_append_new(json_object_get(rung, "left"), json_string(s->candidate[i].dir));
-    }
-    json_array_append_new(s->rungs, rung);
-    free(loss);
-    if (!st) st = ar__sweep_record_write(s, err); /* before anyone is left behind: a kill in between changes nothing */
-    for (int i = 0; !st && i < s->count; i++) {
-        if (!is_running(s, i) || left_at(s, i) >= 0 || ar__run_is_done(&s->run[i])) continue;
-        st = ar__run_save_now(&s->run[i], err);
-        if (st == AR_ERR_NUMERIC) st = AR_OK; /* that candidate's own end will say so */
-    }
-    return st;
 }
 
 /* ---- the loop --------------------------------------------------------------------------------------------------------*/
 
-static void report(const ar_sweep_state *s, double tokens) {
+void ar__sweep_report(const ar_sweep_state *s, double tokens) {
     if (!s->o->on_progress) return;
     ar_sweep_progress p = {.candidates = s->count, .best_loss = -1.0};
     int64_t left = 0;
     double seconds = ar__clock_seconds() - s->began;
     for (int i = 0; i < s->count; i++) {
-        const ar_learner *l = &s->run[i].learner;
-        double loss = is_running(s, i) && l->eval_loss >= 0.0 ? l->eval_loss : s->candidate[i].eval_loss;
+        const ar_stand *at = &s->stand[i];
+        double loss = ar__sweep_is_running(s, i) && at->eval_loss >= 0.0 ? at->eval_loss : s->candidate[i].eval_loss;
         if (s->candidate[i].state == AR_CANDIDATE_HALVED) loss = -1.0;
-        p.active += is_running(s, i);
-        p.done += is_running(s, i) ? l->step : s->candidate[i].steps;
-        if (is_running(s, i)) left += l->steps - l->step;
+        p.active += ar__sweep_is_running(s, i);
+        p.done += ar__sweep_is_running(s, i) ? at->step : s->candidate[i].steps;
+        if (ar__sweep_is_running(s, i)) left += at->steps - at->step;
         if (loss >= 0.0 && (p.best_loss < 0.0 || loss < p.best_loss)) p.best_loss = loss;
     }
     p.steps = p.done + left;
@@ -306,27 +145,35 @@ static void report(const ar_sweep_state *s, double tokens) {
 }
 
 static ar_status stop(ar_sweep_state *s, ar_error *err) {
+    const char *out = ar__sweep_is_first(s) ? s->dir : s->o->common.run.out;
     ar_status st = AR_OK;
-    for (int i = 0; !st && i < s->count; i++)
-        if (is_running(s, i)) st = ar__run_save_now(&s->run[i], err);
+    ar_turn turn = AR_TURN_STOP;
+    bool more = false;
+    for (int i = 0; !st && i < s->count; i++) {
+        if (!ar__sweep_is_here(s, i)) continue;
+        st = ar__run_save_now(&s->run[i], err);
+        ar__sweep_note(s, i);
+    }
+    if (!st) st = ar__sweep_meet(&more, s, err); /* so that rank 0 has what was saved */
     if (!st) st = ar__sweep_record_write(s, err);
-    return st ? st : ar__fail(err, AR_ERR_INTERRUPTED, "%s: stopped; to go on: alphar sweep --resume %s", s->dir, s->dir);
+    if (!st) st = ar__sweep_take_turn(&turn, s, err); /* nobody goes before it has all */
+    return st ? st : ar__fail(err, AR_ERR_INTERRUPTED, "%s: stopped; to go on: alphar sweep --resume %s", out, out);
 }
 
-/* Those that have a step to take before the next rung; ends others that are done. */
+/* Those of this rank that have a step to take before the next rung; ends others that are done. */
 static ar_status gather(ar_runs *all, ar_sweep_state *s, ar_error *err) {
     ar_status st = AR_OK;
     all->active = 0;
     for (int i = 0; !st && i < s->count; i++) {
         ar_run *r = &s->run[i];
-        if (!is_running(s, i)) continue;
+        if (!ar__sweep_is_here(s, i)) continue;
         if (r->learner.status)
             st = end_candidate(s, i, AR_CANDIDATE_FAILED, err);
-        else if (left_at(s, i) >= 0 && r->learner.step >= left_at(s, i))
+        else if (ar__sweep_left_at(s, i) >= 0 && r->learner.step >= ar__sweep_left_at(s, i))
             st = end_candidate(s, i, AR_CANDIDATE_HALVED, err);
         else if (ar__run_is_done(r))
             st = end_candidate(s, i, AR_CANDIDATE_DONE, err);
-        else if (r->learner.step < limit_of(s, i))
+        else if (r->learner.step < ar__sweep_limit(s, i))
             all->run[all->active++] = r;
     }
     return st;
@@ -334,32 +181,66 @@ static ar_status gather(ar_runs *all, ar_sweep_state *s, ar_error *err) {
 
 static bool any_running(const ar_sweep_state *s) {
     for (int i = 0; i < s->count; i++)
-        if (is_running(s, i)) return true;
+        if (ar__sweep_is_running(s, i)) return true;
     return false;
 }
 
-static ar_status loop(ar_sweep_state *s, ar_error *err) {
+/* A step of each of this rank's. */
+static ar_status step(ar_sweep_state *s, ar_runs *all, ar_error *err) {
+    double began = ar__clock_seconds();
+    ar_status st = ar__runs_step(all, err);
+    for (size_t i = 0; i < all->active; i++) s->tokens += (double)all->run[i]->learner.step_tokens;
+    for (int i = 0; i < s->count; i++)
+        if (ar__sweep_is_here(s, i)) ar__sweep_note(s, i);
+    if (s->over_ranks) s->over_ranks->step_seconds = ar__clock_seconds() - began;
+    if (ar__sweep_is_first(s)) ar__sweep_report(s, s->tokens);
+    return st;
+}
+
+/* What follows, as far as is known here.  more: there are steps to take before a rung. */
+static ar_turn choose(const ar_sweep_state *s, bool more) {
     const ar_train_options *o = &s->o->common;
+    if (!any_running(s)) return AR_TURN_DONE;
+    if (o->should_stop && o->should_stop(o->user)) return AR_TURN_STOP;
+    return more ? AR_TURN_STEP : AR_TURN_RUNG;
+}
+
+/* Ranks meet only now and then: in between each takes its own steps. */
+static ar_status next_turn(ar_turn *turn, ar_sweep_state *s, bool more, ar_error *err) {
+    *turn = AR_TURN_STEP;
+    if (more && !ar__sweep_is_due(s)) return AR_OK;
+    ar_status st = ar__sweep_meet(&more, s, err);
+    if (st) return st;
+    *turn = choose(s, more);
+    return ar__sweep_take_turn(turn, s, err);
+}
+
+/* Of ranks of which one was lost: what this one's candidates have learned is in memory. */
+static void save_what_is_done(ar_sweep_state *s) {
+    if (!s->over_ranks || !ar__sweep_is_first(s)) return;
+    for (int i = 0; i < s->count; i++) {
+        ar_run *r = &s->run[i];
+        if (ar__sweep_is_here(s, i) && r->learner.step > r->saved && !r->learner.status) ar__run_save(r, NULL);
+    }
+}
+
+static ar_status loop(ar_sweep_state *s, ar_error *err) {
     ar_runs all = {.course = &s->course,
                    .run = ar__alloc((size_t)s->count, sizeof(ar_run *)),
                    .learner = ar__alloc((size_t)s->count, sizeof(ar_learner *))};
     ar_status st = all.run && all.learner ? AR_OK : ar__fail_memory(err, "sweep");
-    double tokens = 0.0;
-    while (!st && any_running(s)) {
-        if (o->should_stop && o->should_stop(o->user)) {
-            st = stop(s, err);
-            break;
-        }
+    ar_turn turn = AR_TURN_STEP;
+    while (!st && (turn == AR_TURN_STEP || turn == AR_TURN_RUNG)) {
         st = gather(&all, s, err);
+        if (!st) st = next_turn(&turn, s, all.active > 0, err);
         if (st) break;
-        if (all.active) {
-            st = ar__runs_step(&all, err);
-            for (size_t i = 0; i < all.active; i++) tokens += (double)all.run[i]->learner.step_tokens;
-            report(s, tokens);
-        } else if (any_running(s)) {
-            st = decide(s, all.learner, err);
-        }
+        if (turn == AR_TURN_STEP && all.active) st = step(s, &all, err);
+        if (turn == AR_TURN_RUNG) st = ar__sweep_decide(s, all.learner, err);
     }
+    if (!st && turn == AR_TURN_STOP)
+        st = stop(s, err);
+    else if (st)
+        save_what_is_done(s);
     free(all.run);
     free(all.learner);
     return st;
@@ -394,13 +275,30 @@ static ar_status finish(ar_sweep_state *s, ar_sweep_result *out, ar_error *err) 
 }
 
 static ar_status run(ar_sweep_state *s, const ar_runtime *rt, ar_sweep_result *out, ar_error *err) {
-    ar_status st = allocate(s, err);
+    ar_status st = ar__sweep_allocate(s, err);
     if (!st && s->o->common.run.resume) st = ar__sweep_record_read(s, err);
-    if (!st && !s->o->common.run.resume) st = ar__sweep_clear(s->dir, err);
-    if (!st) st = open_all(s, rt, err);
+    if (!st && !s->o->common.run.resume && ar__sweep_is_first(s)) st = ar__sweep_clear(s->dir, err);
+    if (!st) ar__sweep_share(s);
+    if (!st) st = ar__sweep_open_runs(s, rt, err);
     if (!st) st = ar__sweep_record_write(s, err);
     if (!st) st = loop(s, err);
-    return st ? st : finish(s, out, err);
+    return st || !ar__sweep_is_first(s) ? st : finish(s, out, err);
+}
+
+static void close_all(ar_sweep_state *s) {
+    for (int i = 0; s->run && i < s->count; i++) ar__sweep_close_run(&s->run[i]);
+    ar__course_close(&s->course);
+    ar__output_drop(&s->output);
+    for (int i = 0; s->path && s->named && i < s->count; i++) {
+        free(s->path[i]);
+        free(s->named[i]);
+    }
+    free(s->path);
+    free(s->named);
+    free(s->stand);
+    free(s->run);
+    json_decref(s->rungs);
+    ar__sweep_ranks_close(s);
 }
 
 ar_status ar_sweep(ar_sweep_result *out, const ar_runtime *rt, const ar_sweep_options *o, ar_error *err) {
@@ -408,17 +306,13 @@ ar_status ar_sweep(ar_sweep_result *out, const ar_runtime *rt, const ar_sweep_op
     *out = (ar_sweep_result){.best = -1};
     AR_ONE_CALL(rt, err);
     ar_status st = check(o, err);
-    if (!st) st = ar__output_take(&s.output, &o->common, AR_SWEEP_RECORD, err);
+    if (!st) st = ar__sweep_agree(o, rt, err);
     if (st) return st;
-    s.dir = s.output.dir;
-    st = run(&s, rt, out, err);
-    for (int i = 0; s.run && i < s.count; i++) close_run(&s.run[i]);
-    ar__course_close(&s.course);
-    ar__output_drop(&s.output);
-    for (int i = 0; s.path && i < s.count; i++) free(s.path[i]);
-    free(s.path);
-    free(s.run);
-    json_decref(s.rungs);
+    st = ar__sweep_ranks_open(&s, rt, err);
+    if (!st && ar__sweep_is_first(&s)) st = ar__output_take(&s.output, &o->common, AR_SWEEP_RECORD, err);
+    s.dir = ar__sweep_is_first(&s) ? s.output.dir : s.over_ranks->folder;
+    if (!st) st = run(&s, rt, out, err);
+    close_all(&s);
     out->candidates = s.candidate;
     out->count = s.candidate ? s.count : 0;
     out->seconds = ar__clock_seconds() - s.began;

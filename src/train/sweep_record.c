@@ -12,7 +12,7 @@
 #include "base/file.h"
 #include "format/json.h"
 #include "train/settings.h"
-#include "train/sweep.h"
+#include "train/sweep_ranks.h"
 
 static json_t *real_or_null(double x) { return isfinite(x) && x >= 0.0 ? json_real(x) : json_null(); }
 
@@ -65,6 +65,7 @@ static int best_of(const ar_sweep_state *s) {
 }
 
 ar_status ar__sweep_record_write(const ar_sweep_state *s, ar_error *err) {
+    if (!ar__sweep_is_first(s)) return AR_OK;
     json_t **settings = ar__alloc((size_t)s->count, sizeof(json_t *)), *list = json_array();
     char *path = ar__path_join(s->dir, AR_SWEEP_RECORD);
     for (int i = 0; settings && i < s->count; i++) settings[i] = settings_of(s, i);
@@ -139,17 +140,25 @@ static ar_status take_candidate(ar_sweep_state *s, int i, const json_t *old, con
     return AR_OK;
 }
 
-ar_status ar__sweep_record_read(ar_sweep_state *s, ar_error *err) {
-    char *path = ar__path_join(s->dir, AR_SWEEP_RECORD);
-    json_t *old = NULL;
-    if (!path) return ar__fail_memory(err, s->dir);
-    if (!ar__path_exists(path)) {
-        free(path);
-        return AR_OK;
-    }
-    ar_status st = ar__json_load_object(&old, path, 1 << 26, err);
+/* What the disk has; NULL: nothing. */
+static ar_status load(json_t **out, const char *path, ar_error *err) {
+    *out = NULL;
+    return ar__path_exists(path) ? ar__json_load_object(out, path, 1 << 26, err) : AR_OK;
+}
+
+/* The same in all ranks. */
+static ar_status spread(json_t **old, ar_ranks *ranks, ar_error *err) {
+    char *text = *old ? json_dumps(*old, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+    ar_status st = *old && !text ? ar__fail_memory(err, AR_SWEEP_RECORD) : ar_ranks_text(ranks, &text, err);
+    if (!st && !*old && text && !(*old = json_loads(text, 0, NULL))) st = ar__fail_memory(err, AR_SWEEP_RECORD);
+    free(text);
+    return st;
+}
+
+static ar_status take(ar_sweep_state *s, const json_t *old, const char *path, ar_error *err) {
     const json_t *list = json_object_get(old, "candidates"), *rungs = json_object_get(old, "rungs");
-    if (!st && (int)json_array_size(list) != s->count) st = differs(path, "candidates", err);
+    ar_status st = AR_OK;
+    if ((int)json_array_size(list) != s->count) st = differs(path, "candidates", err);
     if (!st && json_is_true(json_object_get(old, "halving")) != s->o->halving) st = differs(path, "halving", err);
     if (!st) st = check_settings(json_object_get(old, "settings"), s, path, err);
     for (int i = 0; !st && i < s->count; i++) st = take_candidate(s, i, json_array_get(list, (size_t)i), path, err);
@@ -158,6 +167,16 @@ ar_status ar__sweep_record_read(ar_sweep_state *s, ar_error *err) {
         s->rungs = json_incref((json_t *)(uintptr_t)rungs);
         s->rung_count = (int)json_array_size(rungs);
     }
+    return st;
+}
+
+ar_status ar__sweep_record_read(ar_sweep_state *s, ar_error *err) {
+    char *path = ar__path_join(s->dir, AR_SWEEP_RECORD);
+    json_t *old = NULL;
+    ar_status st = path ? AR_OK : ar__fail_memory(err, s->dir);
+    if (!st && ar__sweep_is_first(s)) st = load(&old, path, err);
+    if (!st && s->over_ranks) st = spread(&old, s->over_ranks->ranks, err);
+    if (!st && old) st = take(s, old, path, err);
     json_decref(old);
     free(path);
     return st;
