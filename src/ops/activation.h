@@ -13,7 +13,16 @@
 
 #include "kern/runtime.h"
 
-typedef enum ar_activation_kind { AR_SILU, AR_GELU_TANH, AR_GELU, AR_RELU2, AR_XIELU, AR_SIGMOID, AR_IDENTITY, AR_SWIGLU } ar_activation_kind;
+typedef enum ar_activation_kind {
+    AR_SILU,
+    AR_GELU_TANH,
+    AR_GELU,
+    AR_RELU2,
+    AR_XIELU,
+    AR_SIGMOID,
+    AR_IDENTITY,
+    AR_SWIGLU
+} ar_activation_kind;
 
 typedef struct ar_activation {
     ar_activation_kind kind;

@@ -248,7 +248,7 @@ def lent(name):
     convert(name, folder, file)
     plain = score(folder)
     for target in LENT[name]:
-        adapter, out = path(f"lent-{target}"), path(f"lent-{target}.gguf")
+        adapter, out = path(f"{name}-lent-{target}"), path(f"{name}-lent-{target}.gguf")
         makers.make_peft(base, adapter, moved=0.2, target_modules=[target])
         warned = "does not run it" in run("convert", adapter, out, "--to", "gguf", "--model", folder).stderr
         assert warned == (target == "per_layer_model_projection"), f"{target}: warned {warned}"
