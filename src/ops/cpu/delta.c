@@ -23,7 +23,8 @@ static float *state_of(const ar_recurrence *m, const ar_delta *d, size_t sample,
 /* o = e^G S^T q + P u */
 static void chunk_out(ar_delta_room *r, const ar_runtime *rt, float *o, const ar_delta *d, size_t n) {
     size_t e = d->value_dim, ld = d->value_heads * e;
-    for (size_t i = 0; i < n; i++) rt->kern.multiple(o + i * ld, r->from_start[i], r->out + i * e, e);
+    ar__delta_weigh(rt, r->keys, r->q, 1.0f, r->from_start, n, d->key_dim);
+    ar__delta_product(r, o, ld, (ar_delta_operand){r->keys, d->key_dim, 1}, r->state, e, false, n, e, d->key_dim, false);
     ar__delta_product(r, o, ld, (ar_delta_operand){r->p, CHUNK, 1}, r->u, e, false, n, e, n, true);
 }
 
@@ -38,7 +39,7 @@ static void head_fwd(ar_delta_room *r, const ar_runtime *rt, float *o, const ar_
     for (size_t row = first; row < end; row += CHUNK) {
         size_t n = ar__min(CHUNK, end - row);
         ar__delta_load(r, rt, in, row, n, head);
-        ar__delta_solve(r, rt, in, row, n, head, true);
+        ar__delta_solve(r, rt, in, row, n, head);
         chunk_out(r, rt, o + (row * d->value_heads + head) * d->value_dim, d, n);
         if (memory || row + n < end) ar__delta_advance(r, rt, d, n);
     }

@@ -52,7 +52,7 @@ static void squares_bwd(ar_delta_room *r, const span *s) {
     ar__delta_product(r, r->product, CHUNK, rows_of(r->w, e), r->u, e, true, CHUNK + s->n, s->n, e, false);
 }
 
-/* What the right side, beta (v - e^G S^T k), sends: to beta, v, and w := beta w; and M = -product's part by k · k, symmetric. */
+/* What the right side, beta (v - e^G S^T k), sends: to beta, v, and w := beta w; and product becomes M's part by k · k. */
 static void right_side_bwd(ar_delta_room *r, const ar_runtime *rt, span *s, const float *v, float *dv, size_t width) {
     size_t e = s->value_dim;
     for (size_t i = 0; i < s->n; i++) {
@@ -64,9 +64,9 @@ static void right_side_bwd(ar_delta_room *r, const ar_runtime *rt, span *s, cons
             beta += by_beta;
             s->dg[i] += by_g;
             s->dg[j] -= by_g;
-            r->product[j * CHUNK + i] = row[j] *= -r->beta[i] * decay[j];
+            row[j] *= -r->beta[i] * decay[j];
         }
-        row[i] = 0.0f;
+        memset(row + i, 0, (s->n - i) * sizeof *row);
         s->dbeta[i] = (float)(beta + dot(rt, w, v + i * width, e) - (double)r->from_start[i] * dot(rt, w, r->seen + i * e, e));
         rt->kern.multiple(w, r->beta[i], w, e);
         memcpy(dv + i * width, w, e * sizeof *w);
@@ -93,6 +93,7 @@ static void keys_bwd(ar_delta_room *r, const span *s) {
     size_t d = s->key_dim, n = s->n;
     ar__delta_end(r->product, n, CHUNK);
     ar__delta_product(r, r->dk, d, rows_of(r->product, CHUNK), r->k, d, false, CHUNK + n, d, n, false);
+    ar__delta_product(r, r->dk, d, columns_of(r->product, CHUNK), r->k, d, false, n, d, n, true);
     ar__delta_product(r, r->dk, d, columns_of(r->d_weight, CHUNK), r->q, d, false, n, d, n, true);
 }
 
@@ -109,17 +110,16 @@ static void add_weighed(const ar_runtime *rt, float *to, const float *part, cons
 /* Through the states: the one before, which o and the right side read, and the one behind, to which k and u go. */
 static void states_bwd(ar_delta_room *r, const ar_runtime *rt, span *s) {
     size_t d = s->key_dim, e = s->value_dim, n = s->n;
-    float *weighed_k = r->keys, *weighed_q = r->keys + CHUNK * d;
     ar__delta_product(r, r->part_w, d, rows_of(r->w, e), r->state, e, true, CHUNK + n, d, e, false);
     add_weighed(rt, r->dq, r->part_sent, r->from_start, 1.0f, r->q, s->dg, s);
     add_weighed(rt, r->dk, r->part_w, r->from_start, -1.0f, r->k, s->dg, s);
     ar__delta_product(r, r->part_w, d, rows_of(r->u, e), r->d_state, e, true, n, d, e, false);
     add_weighed(rt, r->dk, r->part_w, r->to_end, 1.0f, NULL, NULL, s);
-    ar__delta_weigh(rt, weighed_k, r->k, -1.0f, r->from_start, n, d);
-    ar__delta_end(weighed_k, n, d);
-    ar__delta_weigh(rt, weighed_q, r->q, 1.0f, r->from_start, n, d);
     rt->kern.multiple(r->d_state, r->from_start[n - 1], r->d_state, d * e);
-    ar__delta_product(r, r->d_state, e, columns_of(r->keys, d), r->w, e, false, d, e, CHUNK + n, true);
+    ar__delta_weigh(rt, r->keys, r->q, 1.0f, r->from_start, n, d);
+    ar__delta_product(r, r->d_state, e, columns_of(r->keys, d), r->sent, e, false, d, e, n, true);
+    ar__delta_weigh(rt, r->keys, r->k, -1.0f, r->from_start, n, d);
+    ar__delta_product(r, r->d_state, e, columns_of(r->keys, d), r->w, e, false, d, e, n, true);
 }
 
 /* The gradients of the chunk's vectors to dx, added to those of the key head's value heads before. */
@@ -159,7 +159,7 @@ static void chunk_bwd(ar_delta_room *r, const ar_runtime *rt, const bwd_args *a,
 static void form(ar_delta_room *r, const ar_runtime *rt, const bwd_args *a, size_t c, size_t row, size_t n, size_t head) {
     ar__delta_use(r, a->in.d, c);
     ar__delta_load(r, rt, &a->in, row, n, head);
-    ar__delta_solve(r, rt, &a->in, row, n, head, false);
+    ar__delta_solve(r, rt, &a->in, row, n, head);
 }
 
 static void head_bwd(ar_delta_room *r, const ar_runtime *rt, const bwd_args *a, size_t first, size_t end, size_t head) {

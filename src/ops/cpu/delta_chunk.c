@@ -37,9 +37,9 @@ static size_t cut(const part *parts, size_t count, float *memory) {
 
 static size_t cut_chunk(ar_delta_room *r, const ar_delta *d, float *memory) {
     size_t keys = CHUNK * d->key_dim, values = CHUNK * d->value_dim, square = CHUNK * CHUNK;
-    const part parts[] = {{&r->q, keys},           {&r->k, keys},       {&r->p, square},    {&r->kk, square}, {&r->decay, square},
-                          {&r->pull, square},      {&r->out, values},   {&r->seen, values}, {&r->u, values},  {&r->beta, CHUNK},
-                          {&r->from_start, CHUNK}, {&r->to_end, CHUNK}, {&r->slope, CHUNK}};
+    const part parts[] = {{&r->q, keys},       {&r->k, keys},           {&r->p, square},     {&r->kk, square},
+                          {&r->decay, square}, {&r->pull, square},      {&r->seen, values},  {&r->u, values},
+                          {&r->beta, CHUNK},   {&r->from_start, CHUNK}, {&r->to_end, CHUNK}, {&r->slope, CHUNK}};
     return cut(parts, sizeof parts / sizeof *parts, memory);
 }
 
@@ -48,12 +48,14 @@ static size_t cut_room(ar_delta_room *r, const ar_delta *d, float *memory, size_
     size_t state = d->key_dim * d->value_dim, chunks = (longest + CHUNK - 1) / CHUNK, back = chunks != 0;
     size_t kept = chunks ? ar__min(chunks, AR_DELTA_KEPT + 1) : 1;
     r->chunk_floats = cut_chunk(r, d, NULL);
-    const part parts[] = {{&r->left, operand},           {&r->right, operand},         {&r->copy, operand},
-                          {&r->keys, (1 + back) * keys}, {&r->state, state},           {&r->chunks, kept * r->chunk_floats},
-                          {&r->states, chunks * state},  {&r->d_state, back * state},  {&r->w, back * values},
-                          {&r->sent, back * values},     {&r->product, back * square}, {&r->d_weight, back * square},
-                          {&r->dk, back * keys},         {&r->dq, back * keys},        {&r->part_w, back * keys},
-                          {&r->part_sent, back * keys}};
+    const part parts[] = {{&r->left, operand},          {&r->right, operand},
+                          {&r->copy, operand},          {&r->keys, keys},
+                          {&r->state, state},           {&r->chunks, kept * r->chunk_floats},
+                          {&r->states, chunks * state}, {&r->d_state, back * state},
+                          {&r->w, back * values},       {&r->sent, back * values},
+                          {&r->product, back * square}, {&r->d_weight, back * square},
+                          {&r->dk, back * keys},        {&r->dq, back * keys},
+                          {&r->part_w, back * keys},    {&r->part_sent, back * keys}};
     return cut(parts, sizeof parts / sizeof *parts, memory);
 }
 
@@ -153,13 +155,10 @@ void ar__delta_substitute(const ar_delta_room *r, const ar_runtime *rt, float *y
     }
 }
 
-void ar__delta_solve(ar_delta_room *r, const ar_runtime *rt, const ar_delta_in *in, size_t row, size_t n, size_t head, bool with_out) {
+void ar__delta_solve(ar_delta_room *r, const ar_runtime *rt, const ar_delta_in *in, size_t row, size_t n, size_t head) {
     const ar_delta *d = in->d;
     size_t width = ar__delta_width(d), values = 2 * d->key_heads * d->key_dim + head * d->value_dim, e = d->value_dim;
-    if (with_out)
-        ar__delta_product(r, r->out, e, (ar_delta_operand){r->q, d->key_dim, 1}, r->state, e, false, CHUNK + n, e, d->key_dim, false);
-    else
-        ar__delta_product(r, r->seen, e, (ar_delta_operand){r->k, d->key_dim, 1}, r->state, e, false, n, e, d->key_dim, false);
+    ar__delta_product(r, r->seen, e, (ar_delta_operand){r->k, d->key_dim, 1}, r->state, e, false, n, e, d->key_dim, false);
     for (size_t i = 0; i < n; i++) {
         float *u = r->u + i * e;
         memcpy(u, in->x + (row + i) * width + values, e * sizeof *u);

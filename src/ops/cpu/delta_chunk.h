@@ -15,10 +15,10 @@ typedef struct ar_delta_room {
     float *p, *kk;                             /* [CHUNK, CHUNK] q_i · k_j and k_i · k_j, times */
     float *decay;                              /* e^(G_i - G_j) for j <= i, zeros above */
     float *pull;                               /* [CHUNK, CHUNK] -M */
-    float *out, *seen;                         /* [CHUNK, value_dim] S^T q and S^T k of the state before the chunk */
+    float *seen;                               /* [CHUNK, value_dim] S^T k of the state before the chunk */
     float *u;                                  /* [CHUNK, value_dim] */
     float *beta, *from_start, *to_end, *slope; /* [CHUNK] e^(G_i), e^(G_last - G_i); of g by a */
-    float *keys;                               /* [CHUNK, key_dim], in backward twice: vectors weighed row by row */
+    float *keys;                               /* [CHUNK, key_dim] vectors weighed row by row */
     float *state;                              /* [key_dim, value_dim] */
     /* Backward's (delta_bwd.c): */
     float *d_state, *states;
@@ -56,8 +56,8 @@ void ar__delta_product(const ar_delta_room *room, float *c, size_t ld, ar_delta_
 
 /* q, k, beta, decays, kk and p of a value head's rows [row, row + n). */
 void ar__delta_load(ar_delta_room *room, const ar_runtime *rt, const ar_delta_in *in, size_t row, size_t n, size_t head);
-/* seen and u, from room->state; with_out: out too. */
-void ar__delta_solve(ar_delta_room *room, const ar_runtime *rt, const ar_delta_in *in, size_t row, size_t n, size_t head, bool with_out);
+/* seen and u, from room->state. */
+void ar__delta_solve(ar_delta_room *room, const ar_runtime *rt, const ar_delta_in *in, size_t row, size_t n, size_t head);
 /* y := (1 - pull)^-1 y, or with its transpose; y [n, value_dim]. */
 void ar__delta_substitute(const ar_delta_room *room, const ar_runtime *rt, float *y, size_t n, size_t width, bool transposed);
 /* room->state behind the chunk. */
