@@ -118,7 +118,6 @@ static ar_status add_expert(const restacker *r, const stack *st, int e) {
     const ar_pair *of[2] = {find(r, st, e, st->part), st->part == GATE ? find(r, st, e, UP) : NULL}, *one = of[0] ? of[0] : of[1];
     if (!one) return unlike(st->first, r->err);
     bool beside = of[0] && of[1] && !st->shared;
-    if (!one) return unlike(st->first, r->err);
     ar_buf site = {0};
     ar__buf_printf(&site, "%.*s.%s[%d]", (int)st->path, st->first->site, st->part == DOWN ? "down_proj" : "gate_up_proj", e);
     ar_pair_shape shape = {.site = site.data, .n_in = one->n_in, .n_out = one->n_out * (st->part == DOWN ? 1 : 2), .expert = e};
@@ -177,14 +176,13 @@ static ar_status add_stack(restacker *r, const ar_pair *p) {
     return s;
 }
 
-static ar_status fill(restacker *r, const char *dir) {
+static ar_status restack(restacker *r) {
     const ar_adapter *ad = r->ad;
-    ar_status s = ar__adapter_copy_settings(r->out, ad, r->err);
-    if (!s) s = ar__adapter_use_spool(r->out, dir, r->err);
+    ar_status s = AR_OK;
     for (size_t i = 0; !s && i < ad->pair_count; i++)
         if (!ar__map_put(&r->by_site, ad->pair[i].site, strlen(ad->pair[i].site), i)) s = ar__fail_memory(r->err, ad->pair[i].site);
     for (size_t i = 0; !s && i < ad->pair_count; i++) s = ad->pair[i].is_apart ? add_stack(r, &ad->pair[i]) : copy_pair(r, &ad->pair[i]);
-    return s ? s : ar__adapter_copy_wholes(r->out, ad, r->err);
+    return s;
 }
 
 bool ar__adapter_has_apart(const ar_adapter *ad) {
@@ -220,16 +218,15 @@ static ar_status add_apart(const restacker *r, const ar_pair *p, int part) {
     return s;
 }
 
-static ar_status unstack(restacker *r, const char *dir) {
-    ar_status s = ar__adapter_copy_settings(r->out, r->ad, r->err);
-    if (!s) s = ar__adapter_use_spool(r->out, dir, r->err);
+static ar_status unstack(restacker *r) {
+    ar_status s = AR_OK;
     for (size_t i = 0; !s && i < r->ad->pair_count; i++) {
         const ar_pair *p = &r->ad->pair[i];
         bool stacked = ar__pair_in_stack(p), both = stacked && strstr(p->site, ".gate_up_proj[");
         if (!stacked) s = copy_pair(r, p);
         for (int part = both ? GATE : DOWN; !s && stacked && part <= (both ? UP : DOWN); part++) s = add_apart(r, p, part);
     }
-    return s ? s : ar__adapter_copy_wholes(r->out, r->ad, r->err);
+    return s;
 }
 
 bool ar__adapter_has_stacks(const ar_adapter *ad) {
@@ -238,22 +235,26 @@ bool ar__adapter_has_stacks(const ar_adapter *ad) {
     return false;
 }
 
-ar_status ar__adapter_unstacked(ar_adapter **out, const ar_adapter *ad, bool in_turn, const char *dir, ar_error *err) {
-    restacker r = {.ad = ad, .in_turn = in_turn, .err = err};
+static ar_status make(ar_adapter **out, ar_status (*fill)(restacker *), restacker r, const char *dir) {
     *out = NULL;
-    ar_status s = ar__adapter_new(&r.out, err);
-    if (!s && (s = unstack(&r, dir))) ar_adapter_free(r.out);
-    if (!s) *out = r.out;
+    ar_status s = ar__adapter_new(&r.out, r.err);
+    if (!s) s = ar__adapter_copy_settings(r.out, r.ad, r.err);
+    if (!s) s = ar__adapter_use_spool(r.out, dir, r.err);
+    if (!s) s = fill(&r);
+    if (!s) s = ar__adapter_copy_wholes(r.out, r.ad, r.err);
+    ar__map_release(&r.by_site);
+    ar__map_release(&r.done);
+    if (s)
+        ar_adapter_free(r.out);
+    else
+        *out = r.out;
     return s;
 }
 
+ar_status ar__adapter_unstacked(ar_adapter **out, const ar_adapter *ad, bool in_turn, const char *dir, ar_error *err) {
+    return make(out, unstack, (restacker){.ad = ad, .in_turn = in_turn, .err = err}, dir);
+}
+
 ar_status ar__adapter_restacked(ar_adapter **out, const ar_adapter *ad, bool in_turn, const char *dir, ar_error *err) {
-    restacker r = {.ad = ad, .in_turn = in_turn, .err = err};
-    *out = NULL;
-    ar_status s = ar__adapter_new(&r.out, err);
-    if (!s && (s = fill(&r, dir))) ar_adapter_free(r.out);
-    if (!s) *out = r.out;
-    ar__map_release(&r.by_site);
-    ar__map_release(&r.done);
-    return s;
+    return make(out, restack, (restacker){.ad = ad, .in_turn = in_turn, .err = err}, dir);
 }

@@ -2,9 +2,11 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/fail.h"
+#include "base/file.h"
 #include "base/mem.h"
 
 struct ar_spool {
@@ -25,12 +27,23 @@ static ar_status open_unlinked(ar_spool *spool, ar_error *err) {
     return s;
 }
 
+/* An output's folder may come later: what of the path is there is on the same disk. */
+static char *nearest_folder(const char *dir) {
+    char *at = ar__strdup(dir);
+    while (at && !ar__path_exists(at) && strcmp(at, ".") != 0) {
+        char *above = ar__path_parent(at);
+        free(at);
+        at = above;
+    }
+    return at;
+}
+
 ar_status ar__spool_new(ar_spool **out, const char *dir, ar_error *err) {
     ar_spool *spool = ar__alloc(1, sizeof *spool);
     *out = NULL;
     if (!spool) return ar__fail_memory(err, dir);
     spool->fd = -1;
-    spool->dir = ar__strdup(dir);
+    spool->dir = nearest_folder(dir);
     ar_status s = spool->dir ? open_unlinked(spool, err) : ar__fail_memory(err, dir);
     if (s)
         ar__spool_free(spool);

@@ -10,6 +10,7 @@
 
 typedef struct ar_spool ar_spool;
 
+/* In dir, or in the nearest folder above it that is there. */
 ar_status ar__spool_new(ar_spool **out, const char *dir, ar_error *err);
 void ar__spool_free(ar_spool *spool); /* NULL is fine */
 /* Appends n bytes; *at says where they are. */

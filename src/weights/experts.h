@@ -9,9 +9,12 @@
  *
  *     PATH.gate_up_proj [experts, dim, 2 ff]           columns of gate and up in turn
  *     PATH.down_proj    [experts, ff, dim]
- *     PATH.gate_up_proj_blocks U8 [experts, 2 ff, dim / 32, 16], _scales U8 [experts, 2 ff, dim / 32]    MXFP4: rows in turn; of a block
- *     PATH.down_proj_blocks    U8 [experts, dim, ff / 32, 16],   _scales U8 [experts, dim, ff / 32]      value 2j low in byte j, 2j + 1
- * high PATH.gate_up_proj_bias [experts, 2 ff], PATH.down_proj_bias [experts, dim]                         in turn, too
+ *     PATH.gate_up_proj_blocks U8 [experts, 2 ff, dim / 32, 16]     MXFP4, rows in turn: of a block value 2j is low in
+ *     PATH.gate_up_proj_scales U8 [experts, 2 ff, dim / 32]         byte j, value 2j + 1 high
+ *     PATH.down_proj_blocks    U8 [experts, dim, ff / 32, 16]
+ *     PATH.down_proj_scales    U8 [experts, dim, ff / 32]
+ *     PATH.gate_up_proj_bias   [experts, 2 ff]                      in turn, too
+ *     PATH.down_proj_bias      [experts, dim]
  *
  * PATH by any of the names that ar__base_find knows. */
 #ifndef AR_WEIGHTS_EXPERTS_H

@@ -1,5 +1,6 @@
 /* Backward of the delta rule.  A thread takes a key head of a sample, its value heads one after the other: each once forward for the
- * states before its chunks, then from the last chunk to the first.  docs/backward.md has the formulas, with the names used here. */
+ * states before its chunks (and the first AR_DELTA_KEPT chunks themselves), then from the last chunk to the first.  docs/backward.md has
+ * the formulas, with the names used here. */
 #include "ops/cpu/cpu.h"
 
 #include <math.h>

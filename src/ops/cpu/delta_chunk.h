@@ -5,15 +5,15 @@
 #include "kern/panels.h"
 #include "ops/delta.h"
 
-/* A thread's: operands of products, and matrices of chunks, each row of them one of the chunk's.  Two that stand on a line
- * lie together, room for CHUNK rows each, so that one product serves both; rows beyond the chunk's own are zeros there. */
+/* A thread's: operands of products, and matrices of chunks, each row of them one of the chunk's.  Where two matrices stand
+ * on a line the second follows the first, CHUNK rows each, so that one product serves both; rows beyond the chunk's are zeros. */
 typedef struct ar_delta_room {
     ar_panels panels;
     float *left, *right, *copy;
     /* Of the chunk in use: */
     float *q, *k;                              /* [CHUNK, key_dim] the vectors of the rule */
     float *p, *kk;                             /* [CHUNK, CHUNK] q_i · k_j and k_i · k_j, times */
-    float *decay;                              /* e^(G_i - G_j) for j <= i, zeros above */
+    float *decay;                              /* [CHUNK, CHUNK] e^(G_i - G_j) for j <= i, zeros above */
     float *pull;                               /* [CHUNK, CHUNK] -M */
     float *seen;                               /* [CHUNK, value_dim] S^T k of the state before the chunk */
     float *u;                                  /* [CHUNK, value_dim] */
