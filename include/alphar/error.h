@@ -30,7 +30,8 @@ typedef enum ar_status {
     AR_ERR_MEMORY,
     AR_ERR_NUMERIC,     /* NaN or infinity where a number was needed */
     AR_ERR_INTERRUPTED, /* stopped by the caller's request; what was saved is whole */
-    AR_ERR_BUSY         /* the runtime is in a call of another thread */
+    AR_ERR_BUSY,        /* the runtime is in a call of another thread */
+    AR_ERR_DEVICE       /* the device that computes failed; what was saved before is whole */
 } ar_status;
 
 /* One failure.  The message reads `place: found, wanted, what to do`.

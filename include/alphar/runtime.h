@@ -21,6 +21,7 @@ typedef struct ar_runtime_options {
     const char
         *backend; /* "own", "openblas", "reference", "bf16", "bf16-matrix"; NULL: environment ALPHAR_GEMM, else the first that accepts */
     ar_compute compute; /* default f32 */
+    const char *device; /* "cpu", "cuda", "cuda:N"; "auto": cuda where there is one, else the CPU; NULL: the CPU */
     ar_log_fn log;      /* NULL: silence */
     void *log_user;
 } ar_runtime_options;
@@ -40,6 +41,10 @@ AR_API void ar_process_settle(char **argv);
 AR_API void ar_runtime_free(ar_runtime *rt); /* NULL is fine */
 AR_API int ar_runtime_threads(const ar_runtime *rt);
 AR_API ar_compute ar_runtime_compute(const ar_runtime *rt); /* f32 or bf16: what auto became */
+AR_API const char *ar_runtime_device(const ar_runtime *rt); /* "cpu", "cuda:0" */
+/* What a device is and holds, for people: "cuda:0  NVIDIA H100 80GB HBM3, 79.2 GiB, products by cublas"; or why there is none.  Opens it.
+ */
+AR_API void ar_device_describe(char *out, size_t size);
 /* One line each for `--version`: the ISA in use with the CPU's features; the backends in order of preference. */
 AR_API const char *ar_runtime_isa(const ar_runtime *rt);
 AR_API const char *ar_runtime_backends(const ar_runtime *rt);

@@ -66,6 +66,7 @@ const char *ar_status_name(ar_status status) {
     case AR_ERR_NUMERIC: return "numeric";
     case AR_ERR_INTERRUPTED: return "interrupted";
     case AR_ERR_BUSY: return "busy";
+    case AR_ERR_DEVICE: return "device";
     }
     return "unknown";
 }

@@ -38,3 +38,5 @@ void ar_process_settle(char **argv) {
     if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || setenv("GOMP_SPINCOUNT", "2000", 1)) return;
     execv("/proc/self/exe", argv);
 }
+
+char *ar__program_path(void) { return realpath("/proc/self/exe", NULL); }

@@ -11,5 +11,7 @@ int64_t ar__proc_bytes(const char *path, const char *key);
 int64_t ar__memory_available(void);
 /* Lets the peak of resident memory (VmHWM) start again from what is resident now; does nothing where that is refused. */
 void ar__proc_reset_peak(void);
+/* Where the program that runs lies, links followed; malloc'ed; NULL where that is not known. */
+char *ar__program_path(void);
 
 #endif

@@ -122,7 +122,7 @@ ar_status ar__runtime_new(ar_runtime **out, const ar_runtime_options *options, a
     rt->bf16 = o->compute == AR_COMPUTE_BF16 || (o->compute == AR_COMPUTE_AUTO && bf16_pays(rt));
     if (!s) s = choose_backends(rt, o->backend ? o->backend : getenv("ALPHAR_GEMM"), err);
     if (s) {
-        ar_runtime_free(rt);
+        ar__runtime_free(rt);
         return s;
     }
     ar__openblas_prepare();
@@ -130,7 +130,7 @@ ar_status ar__runtime_new(ar_runtime **out, const ar_runtime_options *options, a
     return AR_OK;
 }
 
-void ar_runtime_free(ar_runtime *rt) {
+void ar__runtime_free(ar_runtime *rt) {
     if (!rt) return;
     ar__arena_release(&rt->scratch);
     free(rt->busy);

@@ -13,6 +13,8 @@ struct ar_runtime {
     ar_kernels kern;
     const ar_gemm_backend *gemm[AR_GEMM_BACKENDS]; /* in order of preference, NULL-terminated unless full */
     const struct ar_ops *ops;                      /* ops/ops.h, whose ar_runtime_new sets them */
+    struct ar_device *device;                      /* ops/device.h; NULL: the CPU computes */
+    void *device_state;                            /* what its operators find themselves by */
     bool bf16;                                     /* products with weights of the base round their operands to bf16 */
     /* For one product at a time: panels of the left operand, shared; a block of the right one and a copy per thread. */
     ar_arena scratch;
@@ -25,6 +27,7 @@ struct ar_runtime {
 
 /* As ar_runtime_new, but without operators: what kern/ can build, and its own tests need. */
 ar_status ar__runtime_new(ar_runtime **out, const ar_runtime_options *options, ar_error *err);
+void ar__runtime_free(ar_runtime *rt);
 
 /* Scratch serves one product at a time, so a runtime serves one thread at a time.  A public call that computes begins with
  * AR_ONE_CALL, behind the reset of its outputs: while another thread is in such a call it returns AR_ERR_BUSY.  Calls from

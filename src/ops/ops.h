@@ -8,7 +8,7 @@
  *     ar__ops_cpu   ops/cpu/   blocks, kernels, threads: what a runtime begins with
  *     ar__ops_ref   ops/ref/   the definition: the formulas as plain loops in double, each result rounded to f32 once
  *
- * All memory is the host's. */
+ * Where their memory is, and who may look into it, is ops/memory.h's to say. */
 #ifndef AR_OPS_OPS_H
 #define AR_OPS_OPS_H
 
@@ -20,6 +20,7 @@
 #include "ops/linear.h"
 #include "ops/loss.h"
 #include "ops/magnitude.h"
+#include "ops/memory.h"
 #include "ops/move.h"
 #include "ops/norm.h"
 #include "ops/optim.h"
@@ -44,6 +45,7 @@
 
 typedef struct ar_ops {
     const char *name;
+    const ar_memory *memory;
 #define AR_OP_ENTRY(op) ar_##op##_fn *op;
     AR_EACH_OP(AR_OP_ENTRY)
 #undef AR_OP_ENTRY

@@ -1,10 +1,34 @@
-/* A runtime with its operators, which kern/ does not know. */
-#include "ops/ops.h"
+/* A runtime with its operators, which kern/ does not know, and the device that it computes on. */
+#include <string.h>
+
+#include "ops/device.h"
+
+/* Where a device was not asked for by name, its absence is no error. */
+static ar_status choose_device(ar_runtime *rt, const char *name, ar_error *err) {
+    if (!name || !strcmp(name, "cpu")) return AR_OK;
+    if (strcmp(name, "auto") != 0) return ar__device_open(rt, name, err);
+    ar_error why;
+    ar_status s = ar__device_open(rt, "cuda", &why);
+    if (s == AR_ERR_NOT_FOUND) return AR_OK;
+    if (s) ar__log_warn(&rt->log, "%s; the CPU computes", why.message);
+    return AR_OK;
+}
 
 ar_status ar_runtime_new(ar_runtime **out, const ar_runtime_options *options, ar_error *err) {
     ar_status s = ar__runtime_new(out, options, err);
-    if (!s) ar__runtime_use_ops(*out, &ar__ops_cpu);
+    if (s) return s;
+    ar__runtime_use_ops(*out, &ar__ops_cpu);
+    s = choose_device(*out, options ? options->device : NULL, err);
+    if (!s) return AR_OK;
+    ar_runtime_free(*out);
+    *out = NULL;
     return s;
+}
+
+void ar_runtime_free(ar_runtime *rt) {
+    if (!rt) return;
+    ar__device_close(rt);
+    ar__runtime_free(rt);
 }
 
 void ar__runtime_use_ops(ar_runtime *rt, const ar_ops *ops) { rt->ops = ops; }

@@ -157,6 +157,6 @@ void bench_all(const char *isa, int threads) {
                 bench_shape(isa, f32, bf16, &r, j, threads);
             }
     for (size_t m = 0; m < 2; m++) bench_group(f32, rows[m], threads);
-    ar_runtime_free(bf16);
-    ar_runtime_free(f32);
+    ar__runtime_free(bf16);
+    ar__runtime_free(f32);
 }

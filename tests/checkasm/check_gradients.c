@@ -114,7 +114,7 @@ static void check_whole(const ar_runtime *of) {
     for (int t = 0; ok && t < THREADS; t++)
         ok = !ar__runtime_new(&rt[t], &(ar_runtime_options){.isa = of->kern.isa, .threads = t + 1}, &err);
     for (size_t i = 0; ok && i < sizeof shapes / sizeof *shapes; i++) one_gradient(&f, rt, shapes[i][0], shapes[i][1], shapes[i][2]);
-    for (int t = 0; t < THREADS; t++) ar_runtime_free(rt[t]);
+    for (int t = 0; t < THREADS; t++) ar__runtime_free(rt[t]);
     check_result(of->kern.isa, "gradients", ok ? check_text(&f) : err.message);
 }
 

@@ -98,7 +98,7 @@ static void check_isa(const char *isa) {
     check_gradients(rt);
     check_products(rt);
     check_groups(rt);
-    ar_runtime_free(rt);
+    ar__runtime_free(rt);
 }
 
 int main(int argc, char **argv) {

@@ -34,7 +34,7 @@ bool product_setup_open(product_setup *s, const char *isa, const char *backend, 
 }
 
 void product_setup_close(product_setup *s) {
-    for (int i = 0; i < PRODUCT_THREADS; i++) ar_runtime_free(s->rt[i]);
+    for (int i = 0; i < PRODUCT_THREADS; i++) ar__runtime_free(s->rt[i]);
 }
 
 bool product_tries_reference(const char *isa) { return !strcmp(isa, "c"); }
