@@ -108,7 +108,9 @@ static ar_status begin(ar_course *c, ar_error *err) {
 ar_status ar__course_open(ar_course *c, const ar_runtime *rt, const ar_train_options *o, ar_data_when data, ar_error *err) {
     *c = (ar_course){.rt = rt, .o = o->course, .pairs = ar__has_objective(o), .seed = o->learner.seed, .beside = ar__ranks_here(o->ranks)};
     c->o.compute = ar_runtime_compute(rt);
-    if (c->o.compute == AR_COMPUTE_BF16) ar__log_info(&rt->log, "compute bf16: products with the base's weights on %s", rt->gemm[0]->name);
+    c->o.device = ar_runtime_device(rt);
+    const char *product = rt->device ? ar__device_info(rt).product : rt->gemm[0]->name;
+    if (c->o.compute == AR_COMPUTE_BF16) ar__log_info(&rt->log, "compute bf16: products with the base's weights on %s", product);
     ar_status s = ar_train_options_check(o, err);
     if (!s) s = ar__init_read(&c->init, o->course.init, err);
     if (!s && data && !ar__has_samples(&c->o.data)) s = ar__fail(err, AR_ERR_VALUE, "data: not given");

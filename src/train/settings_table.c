@@ -119,6 +119,8 @@ static const ar_setting table[] = {
      .about = "the layers' matrices of a folder in fewer bits, in memory: nf4, nf4-dq, q8_0, q6_k, q5_k, q4_k, q4_0, …"},
     {"compute", AR_SETTING_CHOICE, COURSE(compute), .initial = "auto", .choices = "f32|bf16|auto", .value = "auto|f32|bf16",
      .help = "matrices in nf4, q4_k …; arithmetic"},
+    {"device", AR_SETTING_TEXT, COURSE(device), .value = "auto|cpu|cuda:N", .initial = "auto", .shown = "auto|cpu|cuda:N",
+     .flags = AR_SETTING_RESUME, .help = "what computes: a GPU where there is one"},
 
     {.name = "On the way", .type = AR_SETTING_SECTION},
     {"eval-data", AR_SETTING_FILES, COURSE(eval_data.files), .value = "FILE", .flags = AR_SETTING_RESUME,
