@@ -148,7 +148,7 @@ int cli_with_adapter(cli *c, const cli_args *args, int (*work)(cli *c, const cli
     bool writes = cli_option_find(args->command, "overwrite") >= 0;
     int code = writes ? cli_adapter_check_free(c, args, args->positional[1]) : CLI_OK;
     if (!code) code = cli_adapter_open(&ad, c, args, args->positional[0]);
-    if (!code) code = cli_runtime_open(&rt, c, args, AR_COMPUTE_F32);
+    if (!code) code = cli_runtime_open(&rt, c, args, AR_COMPUTE_F32, NULL);
     if (!code) code = work(c, args, ad, rt);
     ar_adapter_free(ad);
     ar_runtime_free(rt);

@@ -117,7 +117,7 @@ static int run(cli *c, const cli_args *args) {
     ar_runtime *rt;
     ar_error err;
     static const ar_compute computes[] = {AR_COMPUTE_AUTO, AR_COMPUTE_F32, AR_COMPUTE_BF16};
-    int code = cli_runtime_open(&rt, c, args, computes[v->compute]);
+    int code = cli_runtime_open(&rt, c, args, computes[v->compute], NULL);
     if (code) return code;
     ar_bench_options_init(&o);
     o.model = v->model;

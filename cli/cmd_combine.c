@@ -111,7 +111,7 @@ static int run(cli *c, const cli_args *args) {
     int code = check_usage(c, args);
     if (!code) code = cli_adapter_check_free(c, args, args->positional[0]);
     for (int i = 1; !code && i < args->positional_count; i++) code = open_source(&s, c, args, args->positional[i]);
-    if (!code) code = cli_runtime_open(&rt, c, args, AR_COMPUTE_F32);
+    if (!code) code = cli_runtime_open(&rt, c, args, AR_COMPUTE_F32, NULL);
     if (!code) code = combine(c, args, &s, rt);
     for (size_t i = 0; i < s.count; i++) ar_adapter_free(s.adapter[i]);
     ar_runtime_free(rt);

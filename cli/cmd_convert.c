@@ -92,7 +92,7 @@ static int convert_model(cli *c, const cli_args *args, bool to_folder) {
     for (size_t i = 0; i < sizeof of_adapters / sizeof *of_adapters; i++)
         if (cli_given(args, of_adapters[i]))
             return cli_fail_usage(c, "--%s is about adapters, and %s is a whole model", of_adapters[i], args->positional[0]);
-    int code = cli_runtime_open(&rt, c, args, AR_COMPUTE_F32);
+    int code = cli_runtime_open(&rt, c, args, AR_COMPUTE_F32, NULL);
     if (code) return code;
     code = ar_convert_model(&r, rt, &o, &err) ? cli_fail(c, &err) : cli_rewrite_tell(c, out, type, &r, false);
     ar_rewrite_result_release(&r);

@@ -70,7 +70,7 @@ static int run(cli *c, const cli_args *args) {
     if (!code && !cli_given(args, "rank") && !cli_given(args, "energy"))
         code = cli_fail_usage(c, "found neither --rank nor --energy, wanted one: %s", args->command->usage);
     if (!code) code = cli_adapter_check_free(c, args, v->out);
-    if (!code) code = cli_runtime_open(&rt, c, args, AR_COMPUTE_F32);
+    if (!code) code = cli_runtime_open(&rt, c, args, AR_COMPUTE_F32, NULL);
     if (!code) code = extract(c, args, rt);
     ar_runtime_free(rt);
     return code;

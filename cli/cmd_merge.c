@@ -152,7 +152,7 @@ static int run(cli *c, const cli_args *args) {
     if (o.has_alpha && o.has_scale) return cli_fail_usage(c, "found --alpha and --scale, wanted one of them");
     if (o.has_alpha) o.adapter_options.has_alpha = true;
     o.adapter_options.alpha = o.alpha;
-    int code = v->check ? cli_session_open(&before, &rt, c, args, &so) : cli_runtime_open(&rt, c, args, AR_COMPUTE_F32);
+    int code = v->check ? cli_session_open(&before, &rt, c, args, &so) : cli_runtime_open(&rt, c, args, AR_COMPUTE_F32, NULL);
     if (code) return code;
     code = merge(c, v, &o, rt, before, (uint64_t)cli_common_of(args)->seed);
     cli_session_close(before, rt);

@@ -1,5 +1,6 @@
 /* alphar plan: what a training would need, and whether it fits. */
 #include <stdio.h>
+#include <string.h>
 
 #include "alphar/ranks.h"
 #include "commands.h"
@@ -55,14 +56,14 @@ static json_t *ranks_json(const ar_ranks_plan *r) {
                      "step_seconds", step);
 }
 
-static json_t *to_json(const ar_plan *p, const ar_ranks_plan *ranks) {
-    json_t *all =
-        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:i, s:b, s:i, s:I, s:b}", "base_bytes", (json_int_t)p->base_bytes,
-                  "adapter_bytes", (json_int_t)p->adapter_bytes, "activation_bytes", (json_int_t)p->activation_bytes, "other_bytes",
-                  (json_int_t)p->other_bytes, "anonymous_bytes", (json_int_t)p->anonymous_bytes, "trainable", (json_int_t)p->trainable,
-                  "parameters", (json_int_t)p->parameters, "flops_per_token", cli_json_real(p->flops_per_token), "tokens_per_second",
-                  p->tokens_per_second > 0 ? cli_json_real(p->tokens_per_second) : json_null(), "micro_batch", p->micro_batch,
-                  "checkpoint_layers", p->checkpoint_layers, "max_length", p->max_length, "memory", (json_int_t)p->memory, "fits", p->fits);
+static json_t *to_json(const ar_plan *p, const ar_ranks_plan *ranks, const char *device) {
+    json_t *all = json_pack(
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:i, s:b, s:i, s:I, s:b}", "device", device, "base_bytes",
+        (json_int_t)p->base_bytes, "adapter_bytes", (json_int_t)p->adapter_bytes, "activation_bytes", (json_int_t)p->activation_bytes,
+        "other_bytes", (json_int_t)p->other_bytes, "anonymous_bytes", (json_int_t)p->anonymous_bytes, "trainable", (json_int_t)p->trainable,
+        "parameters", (json_int_t)p->parameters, "flops_per_token", cli_json_real(p->flops_per_token), "tokens_per_second",
+        p->tokens_per_second > 0 ? cli_json_real(p->tokens_per_second) : json_null(), "micro_batch", p->micro_batch, "checkpoint_layers",
+        p->checkpoint_layers, "max_length", p->max_length, "memory", (json_int_t)p->memory, "fits", p->fits);
     json_t *outlook = outlook_json(&p->outlook);
     bool ok = all && outlook && !json_object_update(all, outlook);
     if (ok && ranks->ranks) ok = !json_object_set_new(all, "over_ranks", ranks_json(ranks));
@@ -85,15 +86,20 @@ static void print_bytes(const char *what, int64_t bytes, const char *note) {
     printf("%-22s %9.1f %s%s%s\n", what, (double)bytes / (large ? 1 << 30 : 1 << 20), large ? "GiB" : "MiB", *note ? "  " : "", note);
 }
 
-static void print_table(const ar_plan *p) {
+/* On a device the base is there too, and what is said is its memory. */
+static void print_table(const ar_plan *p, const char *device) {
+    bool cpu = !strcmp(device, "cpu");
+    char note[64];
+    snprintf(note, sizeof note, "on %s, as all that follows", device);
     print_outlook(&p->outlook);
     printf("parameters %lld; trained: %lld numbers, %.3g %% of that\n", (long long)p->parameters, (long long)p->trainable,
            p->parameters ? 100.0 * (double)p->trainable / (double)p->parameters : 0);
-    print_bytes("base", p->base_bytes, "mapped from its files, shared by processes");
+    print_bytes("base", p->base_bytes, cpu ? "mapped from its files, shared by processes" : note);
     print_bytes("adapter", p->adapter_bytes, "parameters, gradients, optimizer state");
     print_bytes("activations", p->activation_bytes, p->checkpoint_layers ? "layers are computed again in backward" : "all layers are kept");
-    print_bytes("other", p->other_bytes, "scratch, libraries, data");
+    if (cpu) print_bytes("other", p->other_bytes, "scratch, libraries, data");
     print_bytes("needed beside the base", p->anonymous_bytes, "");
+    if (!cpu) print_bytes("needed in all", p->base_bytes + p->anonymous_bytes, "");
     if (p->memory > 0) print_bytes("limit", p->memory, p->fits ? "it fits" : "does not fit: lower --max-length or --rank");
     printf("rows at a time %d, of up to %d tokens\n%.3g FLOP a token", p->micro_batch, p->max_length, p->flops_per_token);
     if (p->tokens_per_second > 0) printf(", about %.0f tokens/s here", p->tokens_per_second);
@@ -121,10 +127,10 @@ static int plan_ranks(ar_ranks_plan *out, cli *c, const struct values *v, const 
     return CLI_OK;
 }
 
-static int print(cli *c, const ar_plan *plan, const ar_ranks_plan *ranks) {
+static int print(cli *c, const ar_plan *plan, const ar_ranks_plan *ranks, const char *device) {
     if (cli_helps(c)) return CLI_OK;
-    if (c->json) return cli_print_json(c, to_json(plan, ranks));
-    print_table(plan);
+    if (c->json) return cli_print_json(c, to_json(plan, ranks, device));
+    print_table(plan, device);
     if (ranks->ranks) print_ranks(ranks);
     return cli_finish(c);
 }
@@ -137,12 +143,12 @@ static int run(cli *c, const cli_args *args) {
     ar_runtime *rt;
     ar_error err;
     int code = cli_train_take(&o, c, args);
-    if (code || (code = cli_runtime_open(&rt, c, args, ar_train_compute(&o)))) return code;
+    if (code || (code = cli_runtime_open(&rt, c, args, ar_train_compute(&o), o.course.device))) return code;
     if (ar_plan_training(&plan, rt, &o, v->measure, &err)) {
         code = cli_fail(c, &err);
     } else {
         code = plan_ranks(&ranks, c, v, &plan);
-        if (code == CLI_OK) code = print(c, &plan, &ranks);
+        if (code == CLI_OK) code = print(c, &plan, &ranks, ar_runtime_device(rt));
     }
     ar_runtime_free(rt);
     return code;

@@ -42,7 +42,7 @@ static int run(cli *c, const cli_args *args) {
     ar_rewrite_result r;
     ar_runtime *rt;
     ar_error err;
-    int code = cli_runtime_open(&rt, c, args, AR_COMPUTE_F32);
+    int code = cli_runtime_open(&rt, c, args, AR_COMPUTE_F32, NULL);
     if (code) return code;
     code = ar_quantize(&r, rt, &o, &err) ? cli_fail(c, &err) : cli_rewrite_tell(c, v->out, v->type, &r, v->all);
     ar_rewrite_result_release(&r);

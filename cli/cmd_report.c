@@ -30,7 +30,7 @@ static int run(cli *c, const cli_args *args) {
     ar_runtime *rt;
     ar_error err;
     if (!args->positional_count) return cli_fail_usage(c, "wanted a run, a sweep, an adapter, or the JSON of eval or tune");
-    int code = cli_runtime_open(&rt, c, args, AR_COMPUTE_F32);
+    int code = cli_runtime_open(&rt, c, args, AR_COMPUTE_F32, NULL);
     if (code) return code;
     const ar_report_options o = {.paths = args->positional,
                                  .count = (size_t)args->positional_count,

@@ -377,7 +377,7 @@ static int open_runtime(ar_runtime **rt, cli *c, const cli_args *args, const ar_
     for (int i = 0; !code && text && i < (int)(sizeof names / sizeof *names); i++)
         if (!strcmp(names[i], text)) compute = (ar_compute)i;
     free(text);
-    return code ? code : cli_runtime_open(rt, c, args, compute);
+    return code ? code : cli_runtime_open(rt, c, args, compute, first->course.device);
 }
 
 static int sweep(cli *c, const cli_args *args, const ar_train_options *common, const struct grid *g) {

@@ -79,7 +79,7 @@ static int finish(cli *c, const cli_args *args, const char *dir) {
         for (size_t k = 0; !fine && k < sizeof allowed / sizeof *allowed; k++) fine = !strcmp(o->name, allowed[k]);
         if (!fine) return cli_fail_usage(c, "found --finish and --%s, wanted --finish alone: the run's own settings hold", o->name);
     }
-    int code = cli_runtime_open(&rt, c, args, AR_COMPUTE_F32);
+    int code = cli_runtime_open(&rt, c, args, AR_COMPUTE_F32, NULL);
     if (code) return code;
     code = ar_train_finish(&result, rt, dir, &err) ? cli_fail(c, &err) : CLI_OK;
     snprintf(did, sizeof did, "the result of step %lld", (long long)result.steps);
@@ -93,7 +93,7 @@ static int train(cli *c, const cli_args *args, ar_train_options *o) {
     ar_runtime *rt;
     ar_error err;
     char time[40], did[120];
-    int code = cli_runtime_open(&rt, c, args, ar_train_compute(o));
+    int code = cli_runtime_open(&rt, c, args, ar_train_compute(o), o->course.device);
     if (code) return code;
     o->on_progress = show;
     o->should_stop = cli_interrupted;

@@ -34,13 +34,17 @@ static int print_version(cli *c) {
     ar_runtime *rt;
     ar_error err;
     if (ar_runtime_new(&rt, NULL, &err)) return cli_fail(c, &err);
+    char device[256];
     int code;
+    ar_device_describe(device, sizeof device);
     if (c->json) {
-        code = cli_print_json(c, json_pack("{s:s, s:s, s:s, s:i, s:s?}", "version", ar_version(), "cpu", ar_runtime_isa(rt), "backends",
-                                           ar_runtime_backends(rt), "threads", ar_runtime_threads(rt), "ranks", ar_ranks_engine()));
+        code = cli_print_json(c, json_pack("{s:s, s:s, s:s, s:i, s:s?, s:s}", "version", ar_version(), "cpu", ar_runtime_isa(rt),
+                                           "backends", ar_runtime_backends(rt), "threads", ar_runtime_threads(rt), "ranks",
+                                           ar_ranks_engine(), "devices", device));
     } else {
         printf("alphar %s\ncpu: %s\nproducts: %s\nthreads: %d\n", ar_version(), ar_runtime_isa(rt), ar_runtime_backends(rt),
                ar_runtime_threads(rt));
+        printf("devices: %s\n", device);
         printf("ranks: %s\n", ar_ranks_engine() ? ar_ranks_engine() : "none (a build with make MPI=1 has them)");
         code = cli_finish(c);
     }

@@ -22,6 +22,13 @@ const cli_option cli_session_options[] = {
      .value = "neither|config|metadata",
      .help = "where an adapter's files disagree on s"},
     {.name = "compute", .kind = CLI_CHOICE, .at = AT(compute), .value = "f32|bf16|auto", .help = "arithmetic of the products"},
+    {.name = "device",
+     .kind = CLI_STRING,
+     .at = AT(device),
+     .value = "auto|cpu|cuda:N",
+     .initial = "auto",
+     .shown = "auto|cpu|cuda:N",
+     .help = "what computes; auto: a GPU where there is one"},
     {.name = "template",
      .kind = CLI_STRING,
      .at = AT(chat_template),
@@ -31,10 +38,11 @@ const cli_option cli_session_options[] = {
     {0},
 };
 
-int cli_runtime_open(ar_runtime **out, cli *c, const cli_args *args, ar_compute compute) {
+int cli_runtime_open(ar_runtime **out, cli *c, const cli_args *args, ar_compute compute, const char *device) {
     ar_error err;
     int threads = (int)cli_common_of(args)->threads;
-    ar_runtime_options o = {.threads = threads ? threads : ar_ranks_threads(c->ranks), .compute = compute, .log = cli_log, .log_user = c};
+    ar_runtime_options o = {
+        .threads = threads ? threads : ar_ranks_threads(c->ranks), .compute = compute, .device = device, .log = cli_log, .log_user = c};
     return ar_runtime_new(out, &o, &err) ? cli_fail(c, &err) : CLI_OK;
 }
 
@@ -45,7 +53,7 @@ int cli_session_open(ar_session **out, ar_runtime **rt, cli *c, const cli_args *
     *rt = NULL;
     if ((o->has_scale || o->has_alpha) && !v->adapter.count)
         return cli_fail_usage(c, "--%s: wanted --adapter with it", o->has_scale ? "scale" : "alpha");
-    int code = cli_runtime_open(rt, c, args, (ar_compute)v->compute);
+    int code = cli_runtime_open(rt, c, args, (ar_compute)v->compute, v->device);
     if (code) return code;
     o->model = v->model;
     o->chat_template = v->chat_template;

@@ -12,18 +12,18 @@ struct session_values {
     const char *model;
     ar_texts adapter;
     int trust, compute;
-    const char *chat_template, *quantize;
+    const char *chat_template, *quantize, *device;
 };
 
 /* --quantize as train has it, a row of `borrows` of the commands that ask the base as it was trained on; at: session.quantize. */
 #define CLI_SESSION_QUANTIZE(place)                                                                                                        \
     { .name = "quantize", .kind = CLI_SETTING, .at = place, .help = "matrices in nf4, q4_k …, as in training" }
 
-/* --model, --adapter, --trust and --compute; `shared` of the commands that ask a model. */
+/* --model, --adapter, --trust, --compute and --device; `shared` of the commands that ask a model. */
 extern const cli_option cli_session_options[];
 
-/* With --threads, logging to stderr.  Returns the exit status, told already; *out is NULL unless CLI_OK. */
-int cli_runtime_open(ar_runtime **out, cli *c, const cli_args *args, ar_compute compute);
+/* With --threads, logging to stderr; device NULL: the CPU.  Returns the exit status, told already; *out is NULL unless CLI_OK. */
+int cli_runtime_open(ar_runtime **out, cli *c, const cli_args *args, ar_compute compute, const char *device);
 /* Fills model and adapter of *o, which the caller may have given a scale or alpha, and opens runtime and session.  An
  * alpha also stands in for one that the adapter's file lacks. */
 int cli_session_open(ar_session **out, ar_runtime **rt, cli *c, const cli_args *args, ar_session_options *o);

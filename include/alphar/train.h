@@ -64,6 +64,7 @@ typedef struct ar_course_options {
     ar_switch checkpoint_layers;
     int64_t memory;     /* bytes for everything but the mapped base; 0: what the machine has free */
     ar_compute compute; /* what the runtime was made for; training takes the runtime's (ar_runtime_compute) */
+    const char *device; /* likewise (ar_runtime_device): "auto", "cpu", "cuda:N" */
 } ar_course_options;
 
 /* What learns, and how. */

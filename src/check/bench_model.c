@@ -112,7 +112,7 @@ static ar_status decode(ar_bench_round *r, ar_session *s, ar_pass **prefill, ar_
     }
     r->decode = (done - 1) / seconds;
     r->weight_bytes = weight_bytes(s->model);
-    return AR_OK;
+    return s->rt->ops->memory->settle(s->rt, err);
 }
 
 ar_status ar__bench_decode(ar_bench_round *r, const ar_runtime *rt, const char *model, ar_error *err) {

@@ -55,6 +55,7 @@ static ar_status measure_run(double *nll, const ar_session *s, ar_batcher *b, co
         for (size_t i = 0; i < count; i++) parts[i] = (ar_part){.sample = list, .count = (int)take, .pairs = pairs[i]};
         for (size_t i = 0; i < count; i += at_once) measure(nll + i * n, pass, b, batch_nll, parts + i, ar__min(count - i, at_once), at);
     }
+    if (!st) st = s->rt->ops->memory->settle(s->rt, err);
     ar__pass_free(pass);
     free(parts);
     free(batch_nll);

@@ -93,7 +93,7 @@ static ar_status open_learner(tuning *t, ar_error *err) {
 
 static double test_loss(tuning *t) {
     ar_learner *l = &t->learner;
-    (void)ar__learners_evaluate(&t->course, &l, 1, NULL); /* fails over ranks alone */
+    (void)ar__learners_evaluate(&t->course, &l, 1, NULL); /* fails over ranks, or with a device, which ar_tune looks at last */
     return t->learner.eval_loss;
 }
 
@@ -137,6 +137,7 @@ static ar_status fit(tuning *t, ar_tune_result *out, ar_error *err) {
     if (s) return s;
     if (l->status) ar__log_warn(&t->session->rt->log, "%s; the best scales before that are taken", l->error.message);
     memcpy(l->scales.delta, t->best, l->scales.count * sizeof *t->best);
+    ar__scales_put(&l->scales);
     ar__learner_refresh(l);
     out->data_after = data_loss(t);
     return AR_OK;
@@ -235,6 +236,7 @@ ar_status ar_tune(ar_tune_result *out, ar_session *s, const ar_tune_options *o, 
     AR_ONE_CALL(s->rt, err);
     ar_status st = check(s, o, err);
     if (!st) st = run(&t, out, err);
+    if (!st) st = s->rt->ops->memory->settle(s->rt, err);
     ar__learner_close(&t.learner);
     ar__course_close(&t.course);
     if (t.parted) {

@@ -18,6 +18,8 @@
 #include "data/parts.h"
 #include "data/wrap.h"
 #include "gen/answer.h"
+#include "model/mirror.h"
+#include "ops/device.h"
 
 enum { MAX_TOGETHER = 16, PREFILL = 512 }; /* prompts at work; tokens of several prompts in one pass */
 
@@ -237,9 +239,16 @@ static void warn_limit(const generation *g, size_t fewer, int least) {
                      fewer, fewer == 1 ? "" : "s", least);
 }
 
+/* Bytes that a cache may be of; negative: not known. */
+static int64_t memory_left(const ar_runtime *rt) {
+    if (rt->ops->memory->is_host) return ar__memory_available();
+    ar_device_info info = ar__device_info(rt);
+    return info.memory_bytes ? (int64_t)info.free_bytes : -1;
+}
+
 /* As many sequences as have room in half of the memory that there is; what they say does not depend on it. */
 static size_t choose_together(const generation *g, size_t length) {
-    int64_t available = ar__memory_available();
+    int64_t available = memory_left(g->s->rt);
     size_t most = g->count < MAX_TOGETHER ? g->count : MAX_TOGETHER, bytes = ar__kv_bytes(g->s->model, length);
     if (available < 0) return most;
     size_t fit = (size_t)available / 2 / bytes;
@@ -250,6 +259,8 @@ static ar_status prepare(generation *g, ar_error *err) {
     ar_session *s = g->s;
     size_t vocab = (size_t)s->model->arch.vocab, longest = 0, length = 0, sum = 0, fewer = 0;
     int least = g->o.max_tokens;
+    ar_status mirrored = ar__model_mirror(s->model, err);
+    if (mirrored) return mirrored;
     for (size_t i = 0; i < g->count; i++) {
         size_t n = g->results[i].prompt_ids.count;
         int limit = ar__answer_limit(s, &g->o, n);
@@ -280,7 +291,7 @@ static ar_status prepare(generation *g, ar_error *err) {
 }
 
 /* The samples through the model, each behind what its sequence holds; logits of the last row of each. */
-static void advance(generation *g, ar_pass *p, const size_t *start, size_t samples, const size_t *sequence) {
+static ar_status advance(generation *g, ar_pass *p, const size_t *start, size_t samples, const size_t *sequence, ar_error *err) {
     size_t last[MAX_TOGETHER];
     ar_segment seg = ar__session_segment(g->s, samples);
     if (g->o.base_alone) seg.pairs = NULL;
@@ -292,6 +303,7 @@ static void advance(generation *g, ar_pass *p, const size_t *start, size_t sampl
     for (size_t i = 0; i < samples; i++) last[i] = start[i + 1] - 1;
     ar__pass_forward(p, &b, g->cache);
     ar__pass_logits(p, g->logits, &b, last, samples);
+    return g->s->rt->ops->memory->settle(g->s->rt, err);
 }
 
 static void tell(generation *g) {
@@ -355,12 +367,12 @@ static ar_status take_up(generation *g, ar_error *err) {
         st = begin_next(g, start[samples], err);
     }
     if (st) return st;
-    advance(g, g->prefill, start, samples, g->order + first);
+    st = advance(g, g->prefill, start, samples, g->order + first, err);
     if (g->begun == g->count) {
         ar__pass_free(g->prefill);
         g->prefill = NULL;
     }
-    return draw(g, first, samples, err);
+    return st ? st : draw(g, first, samples, err);
 }
 
 static ar_status step(generation *g, ar_error *err) {
@@ -370,8 +382,8 @@ static ar_status step(generation *g, ar_error *err) {
         const ar_ids *ids = &g->answer[g->order[i]].r->ids;
         g->ids[i] = ids->id[ids->count - 1];
     }
-    advance(g, g->pass, start, g->active, g->order);
-    return draw(g, 0, g->active, err);
+    ar_status st = advance(g, g->pass, start, g->active, g->order, err);
+    return st ? st : draw(g, 0, g->active, err);
 }
 
 static ar_status run(generation *g, ar_error *err) {

@@ -15,7 +15,8 @@ static ar_status write_logits(ar_pass *p, const ar_batch *b, const char *path, a
     for (size_t i = 0; rows && i < t; i++) rows[i] = i;
     if (!s) {
         ar__pass_logits(p, logits, b, rows, t);
-        s = ar__st_writer_add(w, "logits", AR_F32, 2, (const int64_t[]){(int64_t)t, (int64_t)vocab}, logits, err);
+        s = p->model->rt->ops->memory->settle(p->model->rt, err);
+        if (!s) s = ar__st_writer_add(w, "logits", AR_F32, 2, (const int64_t[]){(int64_t)t, (int64_t)vocab}, logits, err);
     }
     if (!s) s = ar__st_writer_save(w, path, err);
     ar__st_writer_free(w);
@@ -46,6 +47,7 @@ ar_status ar_score(double *logprobs, ar_session *s, const int32_t *ids, size_t c
         for (size_t i = 0; i < count; i++) targets[i] = i + 1 < count ? ids[i + 1] : -1;
         ar__pass_forward(p, &b, NULL);
         ar__pass_loss(p, &b, &sum, nll, 0.0f);
+        st = s->rt->ops->memory->settle(s->rt, err);
         for (size_t i = 0; i + 1 < count; i++) logprobs[i] = -(double)nll[i];
         for (size_t i = 0; !st && i + 1 < count; i++)
             if (!isfinite(nll[i])) st = ar__session_not_finite(s, "the log-probabilities", err);

@@ -8,6 +8,34 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "model/mirror.h"
+
+enum { MIRRORS = 6 }; /* at most, of a pair: A, B, magnitude; aw, gain, inv_norm */
+
+/* Until the attachment ends; another one on the same adapter tells of the same memory. */
+static ar_status mirror(ar_attachment *at, const float *data, size_t count, const char *site, ar_error *err) {
+    const ar_runtime *rt = at->model->rt;
+    if (!data || rt->ops->memory->is_host) return AR_OK;
+    if (!rt->ops->memory->mirror(rt, data, count * sizeof *data))
+        return ar__fail(err, AR_ERR_MEMORY, "adapter site '%s': no memory is left on %s; use a smaller --rank, or --device cpu", site,
+                        ar_runtime_device(rt));
+    at->mirrored[at->mirrored_count++] = data;
+    return AR_OK;
+}
+
+static ar_status mirror_pair(ar_attachment *at, const ar_pair *p, ar_error *err) {
+    size_t r = (size_t)p->rank;
+    ar_status s = mirror(at, p->a, r * (size_t)p->n_in, p->site, err);
+    if (!s) s = mirror(at, p->b, r * (size_t)p->n_out, p->site, err);
+    return s ? s : mirror(at, p->magnitude, (size_t)p->n_out, p->site, err);
+}
+
+static ar_status mirror_dora(ar_attachment *at, const ar_dora_site *d, ar_error *err) {
+    size_t n = (size_t)d->pair->n_out;
+    ar_status s = mirror(at, d->rows.aw, n * (size_t)d->pair->rank, d->pair->site, err);
+    if (!s) s = mirror(at, d->gain, n, d->pair->site, err);
+    return s ? s : mirror(at, d->inv_norm, n, d->pair->site, err);
+}
 
 static ar_status add_dora(ar_attachment *at, size_t module, ar_pair *pair, ar_error *err) {
     const ar_runtime *rt = at->model->rt;
@@ -22,6 +50,8 @@ static ar_status add_dora(ar_attachment *at, size_t module, ar_pair *pair, ar_er
     d->gain = ar__alloc(n, sizeof(float));
     d->inv_norm = ar__alloc(n, sizeof(float));
     if (!rows->weight2 || !rows->cross || !rows->update2 || !rows->aw || !d->gain || !d->inv_norm) return ar__fail_memory(err, pair->site);
+    ar_status s = mirror_dora(at, d, err);
+    if (s) return s;
     ar_weight w = ar__model_weight(at->model, module);
     if (rt->ops->row_squares(rt, rows->weight2, &w, pair->is_embedding)) return ar__fail_memory(err, pair->site);
     at->ops[module].gain = d->gain;
@@ -84,6 +114,7 @@ static ar_status bind_pair(ar_attachment *at, const ar_map *names, ar_pair *pair
                         pair->site, (long long)pair->n_in, (long long)pair->n_out, (long long)in, (long long)out);
     if (pair->b_bias) return ar__fail(err, AR_ERR_UNSUPPORTED, "adapter site '%s': a bias on B (lora_bias) cannot be run", pair->site);
     ar_status s = second != SIZE_MAX && at->model->arch.names->turned_stacks ? ar__pair_part(pair, err) : AR_OK;
+    if (!s) s = mirror_pair(at, pair, err);
     if (s) return s;
     at->ops[i] =
         (ar_pair_op){.rank = pair->rank, .scale = pair->scale * factor, .a = pair->a, .b = pair->b, .site_hash = ar__rng_hash(pair->site)};
@@ -98,6 +129,12 @@ static ar_status bind_pair(ar_attachment *at, const ar_map *names, ar_pair *pair
     return pair->magnitude ? add_dora(at, i, pair, err) : AR_OK;
 }
 
+static bool has_dora(const ar_adapter *ad) {
+    for (size_t i = 0; i < ad->pair_count; i++)
+        if (ad->pair[i].magnitude) return true;
+    return false;
+}
+
 ar_status ar__attach_new(ar_attachment **out, const ar_model *m, ar_adapter *ad, double factor, ar_error *err) {
     ar_attachment *at = ar__alloc(1, sizeof *at);
     *out = NULL;
@@ -109,7 +146,9 @@ ar_status ar__attach_new(ar_attachment **out, const ar_model *m, ar_adapter *ad,
     at->module = ar__alloc(ad->pair_count, sizeof *at->module);
     at->second = ar__alloc(ad->pair_count, sizeof *at->second);
     at->dora = ar__alloc(ad->pair_count, sizeof *at->dora);
-    ar_status s = at->ops && at->ranks && at->module && at->second && at->dora ? AR_OK : ar__fail_memory(err, "adapter");
+    at->mirrored = ar__alloc(ad->pair_count * MIRRORS, sizeof *at->mirrored);
+    ar_status s = at->ops && at->ranks && at->module && at->second && at->dora && at->mirrored ? AR_OK : ar__fail_memory(err, "adapter");
+    if (!s && has_dora(ad)) s = ar__model_mirror(m, err); /* it measures W */
     ar_map names = {0};
     if (!s) s = list_names(&names, m, err);
     for (size_t i = 0; !s && i < ad->pair_count; i++) s = bind_pair(at, &names, &ad->pair[i], factor, err);
@@ -130,6 +169,8 @@ void ar__attach_set_scale(const ar_attachment *at, ar_pair_op *ops, size_t pair,
 
 void ar__attach_free(ar_attachment *at) {
     if (!at) return;
+    for (size_t i = 0; i < at->mirrored_count; i++) at->model->rt->ops->memory->unmirror(at->model->rt, at->mirrored[i]);
+    free(at->mirrored);
     for (size_t i = 0; i < at->dora_count; i++) {
         ar_dora_site *d = &at->dora[i];
         free(d->rows.weight2);
@@ -146,6 +187,23 @@ void ar__attach_free(ar_attachment *at) {
     free(at->second);
     free(at);
 }
+
+/* All that the host and the operators both have of an adapter. */
+static void copy_all(const ar_attachment *at, void (*copy)(const ar_runtime *rt, float *data, size_t count)) {
+    const ar_runtime *rt = at->model->rt;
+    for (size_t i = 0; !rt->ops->memory->is_host && i < at->adapter->pair_count; i++) {
+        const ar_pair *p = &at->adapter->pair[i];
+        copy(rt, p->a, (size_t)p->rank * (size_t)p->n_in);
+        copy(rt, p->b, (size_t)p->rank * (size_t)p->n_out);
+        if (p->magnitude) copy(rt, p->magnitude, (size_t)p->n_out);
+    }
+}
+
+static void put(const ar_runtime *rt, float *data, size_t count) { rt->ops->memory->put(rt, data, count * sizeof *data); }
+static void get(const ar_runtime *rt, float *data, size_t count) { rt->ops->memory->get(rt, data, count * sizeof *data); }
+
+void ar__attach_put(const ar_attachment *at) { copy_all(at, put); }
+void ar__attach_get(const ar_attachment *at) { copy_all(at, get); }
 
 static void measure(const ar_attachment *at, ar_dora_site *d) {
     const ar_runtime *rt = at->model->rt;
@@ -170,6 +228,7 @@ void ar__attach_init_magnitudes(ar_attachment *at) {
         measure(at, d);
         for (size_t j = 0; j < (size_t)d->pair->n_out; j++)
             d->pair->magnitude[j] = (float)ar__row_norm(&d->rows, j, at->ops[d->module].scale);
+        at->model->rt->ops->memory->put(at->model->rt, d->pair->magnitude, (size_t)d->pair->n_out * sizeof *d->pair->magnitude);
     }
     ar__attach_refresh(at);
 }

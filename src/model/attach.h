@@ -24,12 +24,17 @@ typedef struct ar_attachment {
     size_t *second;  /* and of experts' gate and up together, up: the pair's B has gate's rows first; SIZE_MAX: nowhere else */
     ar_dora_site *dora;
     size_t dora_count;
+    const void **mirrored; /* [mirrored_count] what operators were told of: the pairs' values, and what DoRA has */
+    size_t mirrored_count;
 } ar_attachment;
 
 /* Binds the adapter's pairs to the base (both must outlive the attachment).  factor multiplies every s.  Shapes and
  * names must fit: AR_ERR_MISMATCH otherwise. */
 ar_status ar__attach_new(ar_attachment **out, const ar_model *m, ar_adapter *ad, double factor, ar_error *err);
 void ar__attach_free(ar_attachment *at);
+/* To the operators what the host wrote to the pairs' values; and to the host what operators made of them. */
+void ar__attach_put(const ar_attachment *at);
+void ar__attach_get(const ar_attachment *at);
 
 /* s of a pair in `ops`, those of the attachment or a copy. */
 void ar__attach_set_scale(const ar_attachment *at, ar_pair_op *ops, size_t pair, double scale);

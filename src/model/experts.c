@@ -30,7 +30,7 @@ void ar__experts_place_acts(ar_pass *p, ar_acts *a, size_t layer) {
     ar_expert_acts *x = &a->experts;
     x->logits = ar__arena_f32(m, t * (size_t)ar->experts);
     x->weight = ar__arena_f32(m, t * used);
-    x->chosen = ar__arena_take(m, t * used * sizeof *x->chosen);
+    x->chosen = ar__arena_take(p->index, t * used * sizeof *x->chosen);
     x->gate = ar__arena_f32(m, t * used * (size_t)ar->expert_ff);
     x->up = ar__arena_f32(m, t * used * (size_t)ar->expert_ff);
     x->shared_gate = ar->shared_ff ? ar__arena_f32(m, t * (size_t)ar->shared_ff) : NULL;
@@ -48,11 +48,11 @@ void ar__experts_place(ar_pass *p) {
     ar_arena *m = &p->arena;
     ar_expert_memory *x = &p->experts;
     if (!experts) return;
-    x->routes.first = ar__arena_take(m, (experts + 1) * sizeof *x->routes.first);
-    x->routes.row = ar__arena_take(m, picks * sizeof *x->routes.row);
-    x->routes.pick = ar__arena_take(m, picks * sizeof *x->routes.pick);
-    x->routes.position = ar__arena_take(m, picks * sizeof *x->routes.position);
-    x->routes.start = ar__arena_take(m, experts * (p->spec.samples + 1) * sizeof *x->routes.start);
+    x->routes.first = ar__arena_take(p->index, (experts + 1) * sizeof *x->routes.first);
+    x->routes.row = ar__arena_take(p->index, picks * sizeof *x->routes.row);
+    x->routes.pick = ar__arena_take(p->index, picks * sizeof *x->routes.pick);
+    x->routes.position = ar__arena_take(p->index, picks * sizeof *x->routes.position);
+    x->routes.start = ar__arena_take(p->index, experts * (p->spec.samples + 1) * sizeof *x->routes.start);
     x->weight = ar__arena_f32(m, picks);
     x->x = ar__arena_f32(m, t * dim);
     x->y = ar__arena_f32(m, t * dim);

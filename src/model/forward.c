@@ -263,6 +263,15 @@ static void choose_far(ar_pass *p, const ar_batch *b, const ar_kv_cache *cache) 
     }
 }
 
+static void fill_gain(const ar_runtime *rt, const ar_rope *rope, const ar_arch *a) {
+    float part[512];
+    for (size_t at = 0; at < rope->positions; at += sizeof part / sizeof *part) {
+        size_t n = ar__min(rope->positions - at, sizeof part / sizeof *part);
+        for (size_t i = 0; i < n; i++) part[i] = (float)ar__rope_query_gain(a, at + i);
+        rt->ops->memory->write(rt, rope->gain + at, part, n * sizeof *part);
+    }
+}
+
 /* Frequencies depend on the length of the whole batch only under dynamic scaling past the original maximum. */
 static void prepare_rope(ar_pass *p, const ar_rows *rows, const size_t *past) {
     const ar_arch *a = &p->model->arch;
@@ -285,7 +294,7 @@ static void prepare_rope(ar_pass *p, const ar_rows *rows, const size_t *past) {
             ar__rope_frequencies(inv_freq, &scale, a, i, far.positions);
             rt->ops->rope_fill(rt, &far, inv_freq, scale);
         }
-        for (size_t at = 0; p->rope[i].gain && at < p->rope[i].positions; at++) p->rope[i].gain[at] = (float)ar__rope_query_gain(a, at);
+        if (p->rope[i].gain) fill_gain(rt, &p->rope[i], a);
     }
     p->rope_length = length;
 }

@@ -139,9 +139,10 @@ void ar__pass_logits(ar_pass *p, float *logits, const ar_batch *b, const size_t 
                         .decoding = b->rows.decoding};
         for (size_t i = 0; i < n; i++) p->head.at[i] = final_row(&p->tail, row[at + i]);
         gather(p, p->head.at, n);
-        float *to = logits + at * vocab;
+        float *to = rt->ops->memory->is_host ? logits + at * vocab : p->head.logits;
         rt->ops->linear_fwd(rt, to, p->head.su, &m->head, p->head.h, &rows, &p->linear);
         rt->ops->scale(rt, to, m->arch.logit_scale, n * vocab);
         rt->ops->softcap(rt, to, m->arch.logit_cap, n, vocab);
+        if (to == p->head.logits) rt->ops->memory->read(rt, logits + at * vocab, to, n * vocab * sizeof *to);
     }
 }

@@ -8,6 +8,9 @@
 
 #include "base/fail.h"
 #include "model/pass.h"
+#include "ops/arena.h"
+
+#define FLOATS_MOST (SIZE_MAX / 64) /* of an array, so that nothing overflows: there is no such memory */
 
 static bool has_own(const ar_model *m, size_t layer) { return m->layers[layer].kv_layer == layer; }
 
@@ -41,22 +44,31 @@ ar_recurrence ar__kv_conv(const ar_kv_cache *c, const ar_model *m, size_t layer)
 }
 
 /* `first` and `second` floats of each sequence. */
-static bool allocate_two(float **a, size_t first, float **b, size_t second, size_t sequences) {
-    size_t n;
-    *a = ar__mul(&n, first, sequences) ? ar__alloc(n, sizeof(float)) : NULL;
-    *b = ar__mul(&n, second, sequences) ? ar__alloc(n + 1, sizeof(float)) : NULL; /* a convolution of one tap keeps nothing */
-    return *a && *b;
+static bool place_two(ar_arena *a, float **x, size_t first, float **y, size_t second, size_t sequences) {
+    size_t n, more;
+    if (!ar__mul(&n, first, sequences) || !ar__mul(&more, second, sequences)) return false;
+    if (n > FLOATS_MOST || more > FLOATS_MOST || a->used > FLOATS_MOST) return false;
+    *x = ar__arena_f32(a, n);
+    *y = ar__arena_f32(a, more);
+    return true;
 }
 
 /* A layer's keys and values, those of the layer whose it takes, or its states. */
-static bool make_layer(ar_kv_cache *c, const ar_model *m, size_t layer) {
+static bool place_layer(ar_kv_cache *c, const ar_model *m, size_t layer) {
     const ar_layer *l = &m->layers[layer];
+    ar_arena *a = &c->arena;
     size_t count;
-    if (has_state(l)) return allocate_two(&c->state[layer], state_floats(l), &c->conv[layer], conv_floats(l), c->sequences);
+    if (has_state(l)) return place_two(a, &c->state[layer], state_floats(l), &c->conv[layer], conv_floats(l), c->sequences);
     if (has_own(m, layer))
-        return ar__mul(&count, c->capacity, width_of(m, layer)) && allocate_two(&c->k[layer], count, &c->v[layer], count, c->sequences);
+        return ar__mul(&count, c->capacity, width_of(m, layer)) && place_two(a, &c->k[layer], count, &c->v[layer], count, c->sequences);
     c->k[layer] = c->k[l->kv_layer];
     c->v[layer] = c->v[l->kv_layer];
+    return true;
+}
+
+static bool place(ar_kv_cache *c, const ar_model *m) {
+    for (size_t l = 0; l < (size_t)m->arch.layers; l++)
+        if (!place_layer(c, m, l)) return false;
     return true;
 }
 
@@ -68,9 +80,11 @@ static bool allocate(ar_kv_cache *c, const ar_model *m) {
         if (!(*lists[i] = ar__alloc(layers, sizeof(float *)))) return false;
     for (size_t i = 0; i < 5; i++)
         if (!(*numbers[i] = ar__alloc(c->sequences, sizeof(size_t)))) return false;
-    for (size_t l = 0; l < layers; l++)
-        if (!make_layer(c, m, l)) return false;
-    return true;
+    if (!place(c, m)) return false;
+    size_t bytes = c->arena.peak;
+    if (!ar__own_arena_init(&c->arena, m->rt, bytes)) return false;
+    if (bytes) m->rt->ops->zero_bytes(m->rt, c->arena.base, bytes);
+    return place(c, m);
 }
 
 ar_status ar__kv_new(ar_kv_cache **out, const ar_model *m, size_t sequences, size_t capacity, ar_error *err) {
@@ -84,12 +98,9 @@ ar_status ar__kv_new(ar_kv_cache **out, const ar_model *m, size_t sequences, siz
 
 void ar__kv_free(ar_kv_cache *c, const ar_model *m) {
     if (!c) return;
-    float **lists[] = {c->k, c->v, c->state, c->conv};
-    for (size_t i = 0; i < 4; i++) {
-        for (size_t l = 0; lists[i] && l < (size_t)m->arch.layers; l++)
-            if (has_own(m, l)) free(lists[i][l]);
-        free(lists[i]);
-    }
+    float **const lists[] = {c->k, c->v, c->state, c->conv};
+    for (size_t i = 0; i < 4; i++) free(lists[i]);
+    ar__own_arena_release(&c->arena, m->rt);
     free(c->past);
     free(c->begin);
     free(c->reach);

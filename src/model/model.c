@@ -13,6 +13,7 @@
 #include "base/size.h"
 #include "format/json.h"
 #include "model/bind.h"
+#include "model/mirror.h"
 #include "weights/experts.h"
 
 enum { MAX_CONFIG_BYTES = 16 << 20 };
@@ -155,6 +156,7 @@ void ar__model_borrow(ar_model *m, size_t module, bool bias, float *data) {
         own->weight = NULL;
     }
     if (shared) m->tied = false;
+    ar__model_unmirror(m, bias ? own->bias : own->weight);
     release_owned(own, bias);
     if (bias) {
         own->bias = data;
@@ -238,8 +240,9 @@ static ar_status start(ar_model *m, const ar_runtime *rt, const json_t *config, 
     m->tied = m->arch.tied;
     m->owned = ar__alloc(m->module_count, sizeof *m->owned);
     m->layers = ar__alloc((size_t)m->arch.layers, sizeof *m->layers);
+    m->mirrors = ar__mirrors_new();
     m->experts = ar__alloc((size_t)(m->arch.layers * m->arch.experts) * AR_EXPERT_PARTS, sizeof *m->experts);
-    if (!m->owned || !m->layers || !m->experts) return ar__fail_memory(err, place);
+    if (!m->owned || !m->layers || !m->experts || !m->mirrors) return ar__fail_memory(err, place);
     if (!allocate_mixers(m)) return ar__fail_memory(err, place);
     static const float xielu[] = {0.20329f, -1.05004f, 0.5f, -1e-6f}; /* of alphas 0.8 and 0.8 */
     for (int64_t l = 0; l < m->arch.layers; l++) {
@@ -251,6 +254,7 @@ static ar_status start(ar_model *m, const ar_runtime *rt, const json_t *config, 
     size_t widest = ar__max((size_t)m->arch.head_dim, (size_t)m->arch.full_head_dim);
     m->ones = ar__alloc(widest, sizeof *m->ones);
     if (!m->ones) return ar__fail_memory(err, place);
+    m->ones_count = widest;
     for (size_t i = 0; i < widest; i++) m->ones[i] = 1.0f;
     return AR_OK;
 }
@@ -385,6 +389,7 @@ ar_status ar__model_init(ar_model **out, const ar_runtime *rt, const char *confi
 
 void ar_model_free(ar_model *m) {
     if (!m) return;
+    ar__mirrors_free(m);
     for (size_t i = 0; m->owned && i < m->module_count; i++) {
         release_owned(&m->owned[i], false);
         release_owned(&m->owned[i], true);

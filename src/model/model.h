@@ -65,12 +65,14 @@ struct ar_model {
     bool own_head;          /* config.json ties it, but the files bring another one, which counts */
     ar_embedding embed, positions; /* positions: no data where there are none */
     ar_ple ple;
-    float *ones;    /* the widest head of them, */
+    float *ones; /* the widest head of them, */
+    size_t ones_count;
     ar_norm v_norm; /* which is this norm's weight; none where values are not normed */
     ar_layer *layers;
     ar_linear *experts; /* of all layers */
     ar_norm norm;
     ar_linear head;
+    struct ar_mirrors *mirrors; /* what operators know of it: model/mirror.h */
 };
 
 /* A base from config.json alone: weights ~ N(0, initializer_range), norms 1, biases 0, all owned. */

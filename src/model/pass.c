@@ -8,7 +8,9 @@
 #include "base/size.h"
 #include "model/experts.h"
 #include "model/forward.h"
+#include "model/mirror.h"
 #include "model/ple.h"
+#include "ops/arena.h"
 
 /* Floats of a piece's logits: enough rows to feed the product, never the whole matrix. */
 enum { PIECE_FLOATS = 16 << 20, PIECE_MIN = 24, PIECE_MAX = 504 };
@@ -271,9 +273,9 @@ static void place_common(ar_pass *p) {
     p->h = ar__arena_f32(m, floats);
     p->dx = p->spec.train ? ar__arena_f32(m, floats) : NULL;
     p->dh = ar__arena_f32(m, floats);
-    p->tail.row = ar__arena_take(m, t * sizeof *p->tail.row);
-    p->tail.position = ar__arena_take(m, t * sizeof *p->tail.position);
-    p->tail.start = ar__arena_take(m, (p->spec.samples + 1) * sizeof *p->tail.start);
+    p->tail.row = ar__arena_take(p->index, t * sizeof *p->tail.row);
+    p->tail.position = ar__arena_take(p->index, t * sizeof *p->tail.position);
+    p->tail.start = ar__arena_take(p->index, (p->spec.samples + 1) * sizeof *p->tail.start);
     for (int i = 0; i < a->ropes; i++) {
         ar_rope *rope = &p->rope[i];
         *rope = (ar_rope){
@@ -282,7 +284,7 @@ static void place_common(ar_pass *p) {
         rope->cos = ar__arena_f32(m, entries);
         rope->sin = ar__arena_f32(m, entries);
         bool far = ar__rope_is_long(&a->rope[i], p->spec.longest);
-        if (far) p->far = ar__arena_take(m, p->spec.samples * sizeof *p->far);
+        if (far) p->far = ar__arena_take(p->index, p->spec.samples * sizeof *p->far);
         rope->far = far ? p->far : NULL;
         rope->far_cos = far ? ar__arena_f32(m, entries) : NULL;
         rope->far_sin = far ? ar__arena_f32(m, entries) : NULL;
@@ -291,11 +293,11 @@ static void place_common(ar_pass *p) {
     size_t each = (attention_scratch(p) + 15) / 16 * 16;
     p->attention.scratch = ar__arena_f32(m, each * (size_t)rt->threads);
     place_delta_scratch(p);
-    p->attention.blocks = ar__arena_take(m, (t / AR_ATTENTION_BLOCK + p->spec.samples + 1) * sizeof *p->attention.blocks);
+    p->attention.blocks = ar__arena_take(p->index, (t / AR_ATTENTION_BLOCK + p->spec.samples + 1) * sizeof *p->attention.blocks);
     size_t positions = rank_at(&p->spec, ar__module_positions(a));
     p->su_embed = rank_at(&p->spec, 0) ? ar__arena_f32(m, t * rank_at(&p->spec, 0)) : NULL;
     p->su_positions = positions ? ar__arena_f32(m, t * positions) : NULL;
-    p->position = a->learned ? ar__arena_take(m, t * sizeof *p->position) : NULL;
+    p->position = a->learned ? ar__arena_take(p->index, t * sizeof *p->position) : NULL;
     place_lent(p);
     ar__ple_place(p);
     p->dh_mlp = a->parallel && p->spec.train ? ar__arena_f32(m, floats) : NULL;
@@ -348,19 +350,19 @@ static void place_head(ar_pass *p) {
     const ar_arch *a = &p->model->arch;
     ar_arena *m = &p->arena;
     size_t c = p->head.most, d = (size_t)a->dim;
-    p->head.row = ar__arena_take(m, c * sizeof *p->head.row);
-    p->head.at = ar__arena_take(m, c * sizeof *p->head.at);
-    p->head.target = ar__arena_take(m, c * sizeof *p->head.target);
-    p->head.start = ar__arena_take(m, (c + 1) * sizeof *p->head.start);
-    p->head.key = ar__arena_take(m, c * sizeof *p->head.key);
-    p->head.sample = ar__arena_take(m, c * sizeof *p->head.sample);
-    p->head.segments = ar__arena_take(m, c * sizeof *p->head.segments);
+    p->head.row = ar__arena_take(p->index, c * sizeof *p->head.row);
+    p->head.at = ar__arena_take(p->index, c * sizeof *p->head.at);
+    p->head.target = ar__arena_take(p->index, c * sizeof *p->head.target);
+    p->head.start = ar__arena_take(p->index, (c + 1) * sizeof *p->head.start);
+    p->head.key = ar__arena_take(p->index, c * sizeof *p->head.key);
+    p->head.sample = ar__arena_take(p->index, c * sizeof *p->head.sample);
+    p->head.segments = ar__arena_take(p->index, c * sizeof *p->head.segments);
     p->head.x = ar__arena_f32(m, c * d);
     p->head.h = ar__arena_f32(m, c * d);
     p->head.dh = p->spec.train ? ar__arena_f32(m, c * d) : NULL;
     p->head.rstd = ar__arena_f32(m, c);
-    p->head.nll = ar__arena_f32(m, c);
-    p->head.scale = ar__arena_f32(m, c);
+    p->head.nll = ar__arena_f32(p->index, c);
+    p->head.scale = ar__arena_f32(p->index, c);
     p->head.logits = ar__arena_f32(m, c * (size_t)a->vocab);
     size_t r = rank_at(&p->spec, ar__module_head(a));
     p->head.su = r ? ar__arena_f32(m, c * r) : NULL;
@@ -387,6 +389,7 @@ static ar_pass *measured(const ar_model *m, const ar_pass_spec *spec) {
     p->spec = *spec;
     p->head.piece = ar__head_piece(m);
     p->head.most = p->head.piece * ar__max(spec->head_pieces, 1);
+    p->index = m->rt->ops->memory->is_host ? &p->arena : &p->own_index;
     p->acts = ar__alloc((size_t)m->arch.layers + 1, sizeof *p->acts);
     if (!p->acts) {
         free(p);
@@ -403,11 +406,20 @@ size_t ar__pass_bytes(const ar_model *m, const ar_pass_spec *spec) {
     return bytes;
 }
 
+/* What the operators have in their own memory, and, where that is apart, the index arrays in the host's. */
+static bool allocate(ar_pass *p) {
+    size_t bytes = p->arena.peak, index = p->own_index.peak;
+    if (!ar__own_arena_init(&p->arena, p->model->rt, bytes)) return false;
+    return ar__arena_init(&p->own_index, index);
+}
+
 ar_status ar__pass_new(ar_pass **out, const ar_model *m, const ar_pass_spec *spec, ar_error *err) {
-    ar_pass *p = measured(m, spec);
     *out = NULL;
+    ar_status s = ar__model_mirror(m, err);
+    if (s) return s;
+    ar_pass *p = measured(m, spec);
     size_t bytes = p ? p->arena.peak : 0;
-    if (!p || !ar__arena_init(&p->arena, bytes)) {
+    if (!p || !allocate(p)) {
         ar__pass_free(p);
         return ar__fail(err, AR_ERR_MEMORY,
                         "activations: %zu MiB could not be had; use a smaller --micro-batch or --max-length, or --checkpoint-layers on",
@@ -420,7 +432,8 @@ ar_status ar__pass_new(ar_pass **out, const ar_model *m, const ar_pass_spec *spe
 
 void ar__pass_free(ar_pass *p) {
     if (!p) return;
-    ar__arena_release(&p->arena);
+    ar__own_arena_release(&p->arena, p->model->rt);
+    ar__arena_release(&p->own_index);
     free(p->acts);
     free(p);
 }

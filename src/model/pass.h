@@ -8,7 +8,9 @@
  *         | the larger of { one set of what is not kept, attention's or the MLP's buffers } { the head's chunk }
  *
  * The set of what is not kept is the top layer's own where that layer is kept: forward writes it last, backward is done
- * with it first.  Nothing is allocated after ar__pass_new. */
+ * with it first.  Nothing is allocated after ar__pass_new.
+ *
+ * Where operators' memory is not the host's, what tells them what to do (lists of rows, blocks, targets) lies in an arena of its own. */
 #ifndef AR_MODEL_PASS_H
 #define AR_MODEL_PASS_H
 
@@ -67,6 +69,7 @@ typedef struct ar_acts {
  * begins anew when its past is set to 0. */
 typedef struct ar_kv_cache {
     size_t sequences, capacity;
+    ar_arena arena;        /* the operators' own memory: of k, v, state, conv */
     size_t *past;          /* [sequences] tokens that each holds */
     float **k, **v;        /* [layers] of [sequences, capacity, kv_heads * head_dim], or an earlier layer's; NULL where there is a state: */
     float **state, **conv; /* [layers] of [sequences, …], as ar_recurrence has them; NULL where there are keys */
@@ -140,7 +143,9 @@ typedef struct ar_head_memory {
 typedef struct ar_pass {
     const ar_model *model;
     ar_pass_spec spec;
-    ar_arena arena;
+    ar_arena arena;                 /* the operators' own memory (ops/memory.h) */
+    ar_arena *index;                /* index arrays: there too where that is the host's, else */
+    ar_arena own_index;             /* here */
     ar_acts *acts;                  /* [layers + 1]; the last holds only x: the final hidden states */
     float *h, *dx, *dh;             /* [T, dim] */
     float *act;                     /* the MLP's product, then its gradient */
@@ -176,7 +181,7 @@ typedef struct ar_batch {
 ar_status ar__pass_new(ar_pass **out, const ar_model *m, const ar_pass_spec *spec, ar_error *err);
 void ar__pass_free(ar_pass *p);
 ar_level ar__pass_level(const ar_pass *p, size_t layer);
-/* Bytes of the arena that ar__pass_new would allocate. */
+/* Bytes of the operators' memory that ar__pass_new would take. */
 size_t ar__pass_bytes(const ar_model *m, const ar_pass_spec *spec);
 /* Rows of logits in a piece: the fewest that are formed at a time. */
 size_t ar__head_piece(const ar_model *m);
@@ -194,7 +199,7 @@ void ar__pass_loss(ar_pass *p, const ar_batch *b, double *sample_nll, float *tok
 /* Continues from ar__pass_loss down to the lowest layer that trains. */
 void ar__pass_backward(ar_pass *p, const ar_batch *b);
 
-/* Logits [count, vocab] of given rows after forward, rows with a target unless all were wanted. */
+/* Logits [count, vocab], in the host's memory, of given rows after forward, rows with a target unless all were wanted. */
 void ar__pass_logits(ar_pass *p, float *logits, const ar_batch *b, const size_t *row, size_t count);
 
 /* Memory for `sequences` of up to `capacity` tokens; ar__kv_bytes: of one, SIZE_MAX where it cannot be counted. */

@@ -116,7 +116,9 @@ void ar_device_describe(char *out, size_t size) {
     ar_runtime rt = {.ops = &ar__ops_cpu};
     ar_error why;
     if (ar__device_open(&rt, "cuda", &why)) {
-        snprintf(out, size, "none: %s", why.message);
+        static const char place[] = "device cuda: ";
+        bool said = !strncmp(why.message, place, sizeof place - 1);
+        snprintf(out, size, "none: %s", why.message + (said ? sizeof place - 1 : 0));
         return;
     }
     ar_device_info info = ar__device_info(&rt);

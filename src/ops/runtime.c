@@ -3,6 +3,12 @@
 
 #include "ops/device.h"
 
+static void say_device(const ar_runtime *rt) {
+    ar_device_info info = ar__device_info(rt);
+    ar__log_info(&rt->log, "device %s: %s, %.1f of %.1f GiB free, products by %s", ar_runtime_device(rt), info.name,
+                 (double)info.free_bytes / 0x1p30, (double)info.memory_bytes / 0x1p30, info.product);
+}
+
 /* Where a device was not asked for by name, its absence is no error. */
 static ar_status choose_device(ar_runtime *rt, const char *name, ar_error *err) {
     if (!name || !strcmp(name, "cpu")) return AR_OK;
@@ -19,6 +25,7 @@ ar_status ar_runtime_new(ar_runtime **out, const ar_runtime_options *options, ar
     if (s) return s;
     ar__runtime_use_ops(*out, &ar__ops_cpu);
     s = choose_device(*out, options ? options->device : NULL, err);
+    if (!s && (*out)->device) say_device(*out);
     if (!s) return AR_OK;
     ar_runtime_free(*out);
     *out = NULL;

@@ -8,6 +8,8 @@
 #include "adapter/peft.h"
 #include "base/fail.h"
 #include "base/file.h"
+#include "base/size.h"
+#include "model/mirror.h"
 #include "train/record.h"
 
 #define STATE "state.safetensors"
@@ -55,14 +57,51 @@ static ar_status add_number(ar_st_writer *w, const char *key, double value, ar_e
     return ar__st_writer_meta(w, key, text, err);
 }
 
+/* A moment, which is the operators' own: read a piece at a time, as the file is written. */
+typedef struct moment {
+    const ar_runtime *rt;
+    const float *from;
+    size_t count;
+} moment;
+
+static ar_status write_moment(void *user, ar_writer *file, ar_error *err) {
+    enum { PIECE = 1 << 18 };
+    const moment *x = user;
+    float *piece = ar__alloc(PIECE, sizeof *piece);
+    ar_status s = piece ? AR_OK : ar__fail_memory(err, STATE);
+    for (size_t at = 0; !s && at < x->count; at += PIECE) {
+        size_t n = ar__min(x->count - at, PIECE);
+        x->rt->ops->memory->read(x->rt, piece, x->from + at, n * sizeof *piece);
+        s = ar__writer_put(file, piece, n * sizeof *piece, err);
+    }
+    free(piece);
+    return s;
+}
+
+static ar_status add_moment(ar_st_writer *w, const char *name, const char *suffix, moment *x, ar_error *err) {
+    if (!x->from) return AR_OK;
+    if (x->rt->ops->memory->is_host) return add(w, name, suffix, x->from, x->count, err);
+    ar_buf full = {0};
+    ar__buf_printf(&full, "%s%s", name, suffix);
+    ar_status s = full.failed
+                      ? ar__fail_memory(err, name)
+                      : ar__st_writer_add_stream(w, full.data, AR_F32, 1, (const int64_t[]){(int64_t)x->count}, write_moment, x, err);
+    ar__buf_release(&full);
+    return s;
+}
+
 static ar_status write_state(const ar_learner *l, const char *path, ar_error *err) {
+    const ar_runtime *rt = l->course->rt;
     ar_st_writer *w = NULL;
-    ar_status s = ar__st_writer_new(&w, err);
+    moment *moments = ar__alloc(2 * l->list.count, sizeof *moments);
+    ar_status s = moments ? ar__st_writer_new(&w, err) : ar__fail_memory(err, path);
     for (size_t i = 0; !s && i < l->list.count; i++) {
         const ar_trainable *x = &l->list.at[i];
+        moments[2 * i] = (moment){rt, x->m, x->count};
+        moments[2 * i + 1] = (moment){rt, x->v, x->count};
         s = add(w, x->name, "", x->value, x->count, err);
-        if (!s && x->m) s = add(w, x->name, "#m", x->m, x->count, err);
-        if (!s && x->v) s = add(w, x->name, "#v", x->v, x->count, err);
+        if (!s) s = add_moment(w, x->name, "#m", &moments[2 * i], err);
+        if (!s) s = add_moment(w, x->name, "#v", &moments[2 * i + 1], err);
     }
     if (!s) s = add_frozen(w, l, err);
     if (!s) s = add_number(w, "step", (double)l->step, err);
@@ -73,7 +112,9 @@ static ar_status write_state(const ar_learner *l, const char *path, ar_error *er
     if (!s) s = add_number(w, "best_step", (double)l->best_step, err);
     if (!s) s = add_number(w, "evals_since_best", (double)l->evals_since_best, err);
     if (!s) s = ar__st_writer_save(w, path, err);
+    if (!s) s = rt->ops->memory->settle(rt, err);
     ar__st_writer_free(w);
+    free(moments);
     return s;
 }
 
@@ -200,7 +241,9 @@ int64_t ar__checkpoint_room(const ar_learner *l) {
 
 static ar_status write_files(ar_learner *l, const char *folder, ar_error *err) {
     char *state = ar__path_join(folder, STATE);
-    ar_status s = state ? ar__dir_make(folder, err) : ar__fail_memory(err, folder);
+    ar__trainables_get(&l->list);
+    ar_status s = state ? l->course->rt->ops->memory->settle(l->course->rt, err) : ar__fail_memory(err, folder);
+    if (!s) s = ar__dir_make(folder, err);
     if (!s && l->adapter) s = ar__record_provenance(l, err);
     if (!s && l->adapter) s = ar_adapter_save(l->adapter, folder, false, err);
     if (!s) s = write_state(l, state, err);
@@ -255,9 +298,8 @@ ar_status ar__checkpoint_publish(const char *dir, int64_t step, ar_error *err) {
     return s ? s : publish_file(dir, step, AR_PEFT_CONFIG, false, err);
 }
 
-static ar_status take(float *out, size_t count, const ar_st_set *st, const char *path, const char *name, const char *suffix,
+static ar_status find(const ar_tensor **out, size_t count, const ar_st_set *st, const char *path, const char *name, const char *suffix,
                       ar_error *err) {
-    if (!out) return AR_OK;
     ar_buf full = {0};
     ar__buf_printf(&full, "%s%s", name, suffix);
     const ar_tensor *x = full.failed ? NULL : ar__st_find(st, full.data);
@@ -265,8 +307,26 @@ static ar_status take(float *out, size_t count, const ar_st_set *st, const char 
     if (!x || x->dtype != AR_F32 || x->count != count)
         return ar__fail(err, AR_ERR_MISMATCH, "%s: holds no '%s%s' of %zu numbers; the checkpoint belongs to another run", path, name,
                         suffix, count);
-    memcpy(out, x->data, count * sizeof *out);
+    *out = x;
     return AR_OK;
+}
+
+static ar_status take(float *out, size_t count, const ar_st_set *st, const char *path, const char *name, const char *suffix,
+                      ar_error *err) {
+    const ar_tensor *x;
+    ar_status s = find(&x, count, st, path, name, suffix, err);
+    if (!s) memcpy(out, x->data, count * sizeof *out);
+    return s;
+}
+
+/* To memory that is the operators' own; NULL: there is none. */
+static ar_status take_moment(const ar_runtime *rt, float *to, size_t count, const ar_st_set *st, const char *path, const char *name,
+                             const char *suffix, ar_error *err) {
+    const ar_tensor *x;
+    if (!to) return AR_OK;
+    ar_status s = find(&x, count, st, path, name, suffix, err);
+    if (!s) rt->ops->memory->write(rt, to, x->data, count * sizeof *to);
+    return s;
 }
 
 static ar_status take_frozen(const ar_learner *l, const ar_st_set *st, const char *path, ar_error *err) {
@@ -302,10 +362,13 @@ static ar_status load(ar_learner *l, const char *dir, int64_t step, bool values_
     for (size_t i = 0; !s && i < l->list.count; i++) {
         ar_trainable *x = &l->list.at[i];
         s = take(x->value, x->count, st, path, x->name, "", err);
-        if (!s && !values_only) s = take(x->m, x->count, st, path, x->name, "#m", err);
-        if (!s && !values_only) s = take(x->v, x->count, st, path, x->name, "#v", err);
+        if (!s && !values_only) s = take_moment(l->course->rt, x->m, x->count, st, path, x->name, "#m", err);
+        if (!s && !values_only) s = take_moment(l->course->rt, x->v, x->count, st, path, x->name, "#v", err);
     }
     if (!s) s = take_frozen(l, st, path, err);
+    if (!s) s = ar__model_mirror(l->course->model, err); /* of which values may be */
+    if (!s && l->attachment) ar__attach_put(l->attachment);
+    if (!s) ar__trainables_put(&l->list);
     if (!s && !values_only) {
         l->step = step;
         l->loss = number(st, "loss", 0.0);

@@ -6,6 +6,8 @@
 #include "base/file.h"
 #include "base/proc.h"
 #include "base/size.h"
+#include "model/mirror.h"
+#include "ops/device.h"
 #include "train/course.h"
 #include "train/init_adapter.h"
 #include "train/objective.h"
@@ -106,7 +108,9 @@ static ar_status begin(ar_course *c, ar_error *err) {
 ar_status ar__course_open(ar_course *c, const ar_runtime *rt, const ar_train_options *o, ar_data_when data, ar_error *err) {
     *c = (ar_course){.rt = rt, .o = o->course, .pairs = ar__has_objective(o), .seed = o->learner.seed, .beside = ar__ranks_here(o->ranks)};
     c->o.compute = ar_runtime_compute(rt);
-    if (c->o.compute == AR_COMPUTE_BF16) ar__log_info(&rt->log, "compute bf16: products with the base's weights on %s", rt->gemm[0]->name);
+    c->o.device = ar_runtime_device(rt);
+    const char *product = rt->device ? ar__device_info(rt).product : rt->gemm[0]->name;
+    if (c->o.compute == AR_COMPUTE_BF16) ar__log_info(&rt->log, "compute bf16: products with the base's weights on %s", product);
     ar_status s = ar_train_options_check(o, err);
     if (!s) s = ar__init_read(&c->init, o->course.init, err);
     if (!s && data && !ar__has_samples(&c->o.data)) s = ar__fail(err, AR_ERR_VALUE, "data: not given");
@@ -129,8 +133,23 @@ ar_status ar__course_borrow(ar_course *c, const ar_runtime *rt, const ar_course_
     return begin(c, err);
 }
 
+/* Of a device: what it has left beside the base, which need not be there yet, less a little for what its library takes; the learners have
+ * taken theirs already. */
+static void set_device_budget(ar_course *c) {
+    ar_device_info info = ar__device_info(c->rt);
+    size_t known, base = ar__model_mirror_bytes(c->model, &known);
+    int64_t room = (int64_t)(info.free_bytes - info.free_bytes / 32) + (int64_t)known - (int64_t)base;
+    c->fixed_bytes = (int64_t)base + c->state_bytes;
+    if (c->o.memory && c->o.memory - c->fixed_bytes < room) room = c->o.memory - c->fixed_bytes;
+    c->budget = !info.memory_bytes && !c->o.memory ? 0 : room > 1 ? room : 1;
+}
+
 /* The given limit, or nine tenths of what the machine has left beside the base. */
 void ar__course_set_budget(ar_course *c) {
+    if (!c->rt->ops->memory->is_host) {
+        set_device_budget(c);
+        return;
+    }
     int64_t base = (int64_t)ar__model_file_bytes(c->model), available = ar__memory_available();
     int64_t now = ar__memory_anonymous(), to_come = c->data ? (int64_t)ar__dataset_bytes_to_come(c->data) : 0;
     int64_t room = (available / 10 * 9 - base) / c->beside - to_come; /* the base is there once */
@@ -145,10 +164,21 @@ static ar_status init_batcher(ar_batcher *out, const ar_course *c, const ar_data
     return s;
 }
 
+static ar_status device_too_small(const ar_course *c, ar_error *err) {
+    const double mib = 0x1p20;
+    return ar__fail(
+        err, AR_ERR_MEMORY,
+        "%s: the smallest plan needs %.0f MiB there, the base %.0f and the adapter with its state %.0f of them, and %.0f are to "
+        "be had; use a smaller --max-length or --rank, --quantize nf4, or --device cpu",
+        ar_runtime_device(c->rt), (double)((int64_t)c->choice.bytes + c->fixed_bytes) / mib,
+        (double)(c->fixed_bytes - c->state_bytes) / mib, (double)c->state_bytes / mib, (double)(c->budget + c->fixed_bytes) / mib);
+}
+
 ar_status ar__course_allocate(ar_course *c, ar_error *err) {
     size_t longest = (size_t)ar__dataset_longest(c->data);
     if (c->eval_data && (size_t)ar__dataset_longest(c->eval_data) > longest) longest = (size_t)ar__dataset_longest(c->eval_data);
     c->choice = ar__plan_choose(c, longest);
+    if (!c->choice.fits && !c->rt->ops->memory->is_host) return device_too_small(c, err);
     if (!c->choice.fits && c->o.memory)
         return ar__fail(err, AR_ERR_MEMORY,
                         "memory: the smallest plan needs %zu MiB, the limit is %lld MiB; use a smaller --max-length or more --memory",

@@ -40,8 +40,10 @@ typedef struct ar_course {
         need;        /* what the learners need of a pass, all together: samples, ranks, dora, dropout, lowest_layer, embed_grad, ple_grad */
     int *ranks;      /* of it: the largest by module */
     size_t learners; /* that joined */
-    int64_t fixed_bytes; /* anonymous memory before the pass: parameters, state, tokenizer, data, libraries */
-    int64_t budget;      /* what is left for the pass; 0: unknown */
+    int64_t state_bytes; /* of the learners' parameters, gradients and moments */
+    int64_t
+        fixed_bytes; /* anonymous memory before the pass: parameters, state, tokenizer, data, libraries; on a device the base, and theirs */
+    int64_t budget;  /* what is left for the pass; 0: unknown */
     ar_choice choice;
     ar_pass *pass;
     ar_batcher batcher, eval_batcher;

@@ -81,6 +81,7 @@ static double time_round(const trial *r, ar_learner *l, size_t length, size_t sa
     ar__pass_forward(l->course->pass, &b, NULL);
     ar__pass_loss(l->course->pass, &b, nll, NULL, 1.0f / (float)b.rows.count);
     ar__pass_backward(l->course->pass, &b);
+    l->course->rt->ops->memory->settle(l->course->rt, NULL); /* only then it is done; asked for again when all is measured */
     free(nll);
     return ar__clock_seconds() - began;
 }
@@ -106,6 +107,7 @@ static ar_status measure(double *rate, ar_learner *l, size_t longest, size_t mea
         tokens += (double)(length * samples);
         last = length * samples;
     }
+    if (!s) s = l->course->rt->ops->memory->settle(l->course->rt, err);
     *rate = spent > 0 ? tokens / spent : 0;
     trial_release(&r);
     return s;
@@ -121,8 +123,9 @@ static ar_outlook look_out(const ar_learner *l, const ar_plan *plan) {
 
 static void fill(ar_plan *plan, const ar_learner *l, size_t longest) {
     const ar_course *c = l->course;
-    int64_t state = (int64_t)l->list.total * (l->o.learner.optimizer == AR_OPTIMIZER_SGD ? 8 : 16);
-    plan->base_bytes = (int64_t)ar__model_file_bytes(c->model);
+    int64_t state = ar__learner_state_bytes(l);
+    bool device = !c->rt->ops->memory->is_host;
+    plan->base_bytes = device ? c->fixed_bytes - c->state_bytes : (int64_t)ar__model_file_bytes(c->model);
     plan->adapter_bytes = state;
     plan->activation_bytes = (int64_t)c->choice.bytes;
     plan->trainable = (int64_t)l->list.total;
@@ -133,7 +136,7 @@ static void fill(ar_plan *plan, const ar_learner *l, size_t longest) {
     plan->max_length = c->o.max_length;
     plan->fits = c->choice.fits;
     plan->memory = c->o.memory ? c->o.memory : c->budget > 0 ? c->budget + c->fixed_bytes : 0;
-    plan->other_bytes = c->fixed_bytes - state + (int64_t)c->choice.packing;
+    plan->other_bytes = device ? 0 : c->fixed_bytes - state + (int64_t)c->choice.packing;
     plan->anonymous_bytes = plan->adapter_bytes + plan->activation_bytes + plan->other_bytes;
 }
 

@@ -8,6 +8,7 @@
 
 #include "adapter/targets.h"
 #include "base/fail.h"
+#include "model/mirror.h"
 #include "train/init_adapter.h"
 #include "train/pairs.h"
 #include "train/settings.h"
@@ -170,6 +171,7 @@ static ar_status open_trainables(ar_learner *l, ar_error *err) {
     if (!s && l->o.course.init_adapter) s = ar__init_adapter(l->adapter, &l->o, &l->course->rt->log, err);
     if (!s) s = attach(l, !l->o.course.init_adapter, err);
     if (!s) s = ar__start_pairs(l, err);
+    if (!s) ar__attach_put(l->attachment);
     if (!s && l->o.learner.train_scale) s = ar__scales_open(&l->scales, l->attachment, AR_SCALES_BY_SITE, err);
     ar_training what = {true, l->scales.count ? &l->scales : NULL, l->o.learner.lr_ratio, moments};
     if (!s) s = ar__trainables_from_adapter(&l->list, l->course->model, l->attachment, &what, err);
@@ -187,12 +189,17 @@ static ar_status open_stream(ar_learner *l, ar_error *err) {
     return s ? s : ar__stream_init(&l->stream, n, batch, samples, l->o.learner.seed, l->o.learner.shuffle, err);
 }
 
+int64_t ar__learner_state_bytes(const ar_learner *l) {
+    return (int64_t)l->list.total * (l->o.learner.optimizer == AR_OPTIMIZER_SGD ? 8 : 16);
+}
+
 /* What this one needs of a pass, beside the others. */
 static void join(const ar_learner *l) {
     ar_course *c = l->course;
     ar_pass_spec *need = &c->need;
     const ar_attachment *at = l->attachment;
     c->learners++;
+    c->state_bytes += ar__learner_state_bytes(l);
     need->samples += ar__step_samples(&l->o);
     need->dropout = need->dropout || l->o.learner.dropout > 0.0;
     need->embed_grad = need->embed_grad || l->list.embed;
@@ -246,6 +253,8 @@ void ar__learner_close(ar_learner *l) {
     ar__trainables_release(&l->list);
     ar__scales_release(&l->scales);
     ar__attach_free(l->attachment);
+    for (size_t i = 0; l->adapter && i < l->adapter->whole_count; i++) /* which the model has borrowed */
+        ar__model_unmirror(l->course->model, l->adapter->whole[i].data);
     ar_adapter_free(l->adapter);
     ar__stream_release(&l->stream);
     free(l->eval_ops);

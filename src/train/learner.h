@@ -51,6 +51,8 @@ static inline bool ar__begins_with_pairs(const ar_learner *l) { return l->o.cour
 /* On an open course, which then knows what this learner needs of a pass.  Nothing is written.  Close in any case. */
 ar_status ar__learner_open(ar_learner *l, ar_course *c, const ar_train_options *o, ar_error *err);
 void ar__learner_close(ar_learner *l);
+/* Parameters, gradients, moments. */
+int64_t ar__learner_state_bytes(const ar_learner *l);
 /* One that learns the scales of an adapter alone, which stays the caller's, as its attachment does. */
 ar_status ar__learner_open_scales(ar_learner *l, ar_course *c, const ar_train_options *o, ar_attachment *at, ar_scale_groups groups,
                                   ar_error *err);

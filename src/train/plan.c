@@ -2,6 +2,7 @@
 #include "base/proc.h"
 #include "base/size.h"
 #include "kern/gemm.h"
+#include "ops/ops.h"
 #include "train/course.h"
 
 enum {
@@ -26,6 +27,7 @@ ar_pass_spec ar__plan_spec(const ar_course *c, const ar_choice *choice, size_t l
 static size_t packing_bytes(const ar_course *c, const ar_choice *choice) {
     const ar_model *m = c->model;
     size_t widest = 0;
+    if (!c->rt->ops->memory->is_host) return 0; /* a device has its own ways */
     for (size_t i = 0; i < m->module_count; i++)
         if (m->modules[i].path && m->modules[i].kind == AR_MODULE_LINEAR)
             widest = ar__max(widest, (size_t)(m->modules[i].n_out > m->modules[i].n_in ? m->modules[i].n_out : m->modules[i].n_in));

@@ -248,6 +248,7 @@ ar_status ar__run_finish(ar_run *r, ar_train_result *result, ar_error *err) {
         if (!s && l->adapter) s = ar__checkpoint_publish(r->dir, l->best_step, err);
         l->eval_loss = l->best_eval;
     }
+    ar__trainables_get(&l->list);
     if (!s && !l->adapter) s = ar__model_save(l->course->model, r->dir, l->course->tokenizer_path, err);
     if (!s) ar__learner_measure_rank(l);
     if (!s) s = ar__run_card(r, &curve, &remarks, err);

@@ -35,12 +35,14 @@ ar_status ar__scales_open(ar_scales *out, ar_attachment *at, ar_scale_groups gro
     const ar_adapter *ad = at->adapter;
     size_t n = ad->pair_count;
     *out = (ar_scales){.delta = ar__alloc(n, sizeof *out->delta),
+                       .gradient = ar__alloc(n, sizeof *out->gradient),
+                       .rt = at->model->rt,
                        .name = ar__alloc(n, sizeof *out->name),
                        .group = ar__alloc(n, sizeof *out->group),
                        .start = ar__alloc(n, sizeof *out->start),
                        .slope = ar__alloc(n, sizeof *out->slope),
                        .second = ar__alloc(n, sizeof *out->second)};
-    bool ok = out->delta && out->name && out->group && out->start && out->slope && out->second;
+    bool ok = out->delta && out->gradient && out->name && out->group && out->start && out->slope && out->second;
     for (size_t i = 0; ok && i < n; i++) {
         char name[512];
         name_group(name, sizeof name, ad->pair[i].site, groups);
@@ -51,6 +53,8 @@ ar_status ar__scales_open(ar_scales *out, ar_attachment *at, ar_scale_groups gro
         at->ops[at->module[i]].dscale = &out->slope[i];
         if (at->second[i] != SIZE_MAX) at->ops[at->second[i]].dscale = &out->second[i];
     }
+    if (ok) ok = out->rt->ops->memory->mirror(out->rt, out->delta, n * sizeof *out->delta);
+    if (ok) out->known = n;
     if (ok) return AR_OK;
     ar__scales_release(out);
     return ar__fail_memory(err, "scales");
@@ -59,7 +63,9 @@ ar_status ar__scales_open(ar_scales *out, ar_attachment *at, ar_scale_groups gro
 void ar__scales_release(ar_scales *s) {
     for (size_t g = 0; s->name && g < s->count; g++) free(s->name[g]);
     free(s->name);
+    if (s->known) s->rt->ops->memory->unmirror(s->rt, s->delta);
     free(s->delta);
+    free(s->gradient);
     free(s->group);
     free(s->start);
     free(s->slope);
@@ -73,15 +79,21 @@ void ar__scales_zero(ar_scales *s, const ar_attachment *at) {
 }
 
 void ar__scales_gather(float *grad, const ar_scales *s, const ar_attachment *at) {
+    const ar_memory *memory = s->rt->ops->memory;
+    memory->read(s->rt, s->gradient, grad, s->count * sizeof *grad);
     for (size_t g = 0; g < s->count; g++) {
         double sum = 0.0;
         for (size_t i = 0; i < at->adapter->pair_count; i++)
             if (s->group[i] == g) sum += s->start[i] * (s->slope[i] + s->second[i]);
-        grad[g] += (float)sum;
+        s->gradient[g] += (float)sum;
     }
+    memory->write(s->rt, grad, s->gradient, s->count * sizeof *grad);
 }
 
+void ar__scales_put(const ar_scales *s) { s->rt->ops->memory->put(s->rt, s->delta, s->count * sizeof *s->delta); }
+
 void ar__scales_apply(const ar_scales *s, ar_attachment *at, ar_pair_op *others) {
+    s->rt->ops->memory->get(s->rt, s->delta, s->count * sizeof *s->delta);
     for (size_t i = 0; i < at->adapter->pair_count; i++) {
         ar_pair *p = &at->adapter->pair[i];
         double scale = s->start[i] * (1.0 + (double)s->delta[s->group[i]]);

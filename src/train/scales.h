@@ -12,7 +12,10 @@ typedef enum ar_scale_groups { AR_SCALES_BY_SITE, AR_SCALES_BY_ROLE, AR_SCALES_B
 
 typedef struct ar_scales {
     size_t count;    /* of groups */
-    float *delta;    /* [count] */
+    float *delta;    /* [count], which operators know of (ops/memory.h) */
+    float *gradient; /* [count] scratch */
+    size_t known;    /* floats of delta that they were told of; 0: none */
+    const ar_runtime *rt;
     char **name;     /* [count]: "model.layers.0.self_attn.q_proj", "q_proj", "layer 0", "all" */
     uint32_t *group; /* [pairs] */
     double *start;   /* [pairs] */
@@ -24,9 +27,11 @@ typedef struct ar_scales {
 ar_status ar__scales_open(ar_scales *out, ar_attachment *at, ar_scale_groups groups, ar_error *err);
 void ar__scales_release(ar_scales *s); /* safe on a zeroed one */
 void ar__scales_zero(ar_scales *s, const ar_attachment *at);
-/* From slopes to the groups' gradients, added to grad [count]. */
+/* From slopes to the groups' gradients, added to grad [count], which is the operators'. */
 void ar__scales_gather(float *grad, const ar_scales *s, const ar_attachment *at);
-/* From δ to the adapter's s and alpha, and to the ops, and those of others that have none of their own. */
+/* To the operators a δ that the host wrote. */
+void ar__scales_put(const ar_scales *s);
+/* From δ, as operators left it, to the adapter's s and alpha, and to the ops, and those of others that have none of their own. */
 void ar__scales_apply(const ar_scales *s, ar_attachment *at, ar_pair_op *others);
 
 #endif

@@ -106,6 +106,10 @@ static ar_status allocate(ar_learner *l, ar_error *err) {
 ar_status ar__share_open(ar_learner *l, ar_error *err) {
     ar_course *c = l->course;
     if (!ar__is_shared(l->o.ranks)) return AR_OK;
+    if (!c->rt->ops->memory->is_host)
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "ranks: a step over several is formed in the host's memory, found --device %s; use --device cpu",
+                        ar_runtime_device(c->rt));
     ar_status s = check_learner(l, err);
     if (!s) s = ar__share_agree(l, l->o.ranks, err);
     if (s) return s;

@@ -7,18 +7,29 @@
 #include "train/pairs.h"
 #include "train/schedule.h"
 
+static bool has_finite_gradient(const ar_runtime *rt, const ar_trainable *x) {
+    float part[1024];
+    for (size_t at = 0; at < x->count; at += sizeof part / sizeof *part) {
+        size_t n = ar__min(x->count - at, sizeof part / sizeof *part);
+        rt->ops->memory->read(rt, part, x->grad + at, n * sizeof *part);
+        for (size_t j = 0; j < n; j++)
+            if (!isfinite(part[j])) return false;
+    }
+    return true;
+}
+
 /* Names what is to blame for a loss or gradient that is no number. */
 static ar_status not_finite(const ar_learner *l, int64_t step, const char *what, double value, ar_error *err) {
+    ar__trainables_get(&l->list);
     const char *tensor = ar__model_find_nonfinite(l->course->model);
     if (tensor)
         return ar__fail(err, AR_ERR_NUMERIC, "step %lld: %s is %g because base tensor '%s' holds NaN or infinity; the file is damaged",
                         (long long)step, what, value, tensor);
     for (size_t i = 0; i < l->list.count; i++)
-        for (size_t j = 0; j < l->list.at[i].count; j++)
-            if (!isfinite(l->list.at[i].grad[j]))
-                return ar__fail(err, AR_ERR_NUMERIC,
-                                "step %lld: %s is %g, the first gradient that is no number is that of '%s'; use a smaller --lr or --alpha",
-                                (long long)step, what, value, l->list.at[i].name);
+        if (!has_finite_gradient(l->course->rt, &l->list.at[i]))
+            return ar__fail(err, AR_ERR_NUMERIC,
+                            "step %lld: %s is %g, the first gradient that is no number is that of '%s'; use a smaller --lr or --alpha",
+                            (long long)step, what, value, l->list.at[i].name);
     return ar__fail(err, AR_ERR_NUMERIC, "step %lld: %s is %g; use a smaller --lr or --alpha", (long long)step, what, value);
 }
 
@@ -135,7 +146,9 @@ ar_status ar__learners_gradients(ar_course *c, ar_learner *const *learners, size
         warm_up(learners[i]);
         if (learners[i]->scales.count) ar__scales_zero(&learners[i]->scales, learners[i]->attachment);
     }
-    if ((s = learn(c, learners, count, err))) return s;
+    s = learn(c, learners, count, err);
+    if (!s) s = c->rt->ops->memory->settle(c->rt, err);
+    if (s) return s;
     for (size_t i = 0; i < count; i++) {
         ar_learner *l = learners[i];
         c->rt->ops->join_grads(c->rt, l->list.at, l->list.count);
@@ -149,7 +162,7 @@ ar_status ar__learners_gradients(ar_course *c, ar_learner *const *learners, size
 /* ---- the step --------------------------------------------------------------------------------------------------------*/
 
 void ar__learner_refresh(ar_learner *l) {
-    ar__trainables_spread(&l->list, l->course->rt);
+    ar__trainables_spread(&l->list);
     if (l->scales.count) ar__scales_apply(&l->scales, l->attachment, l->eval_ops);
     if (l->attachment) ar__attach_refresh(l->attachment);
 }
@@ -172,7 +185,7 @@ ar_status ar__learners_step(ar_course *c, ar_learner *const *learners, size_t co
     ar_status s = ar__learners_gradients(c, learners, count, err);
     for (size_t i = 0; !s && i < count; i++)
         if (!learners[i]->status) update(learners[i]);
-    return s;
+    return s ? s : c->rt->ops->memory->settle(c->rt, err);
 }
 
 /* ---- evaluation ------------------------------------------------------------------------------------------------------*/
@@ -227,6 +240,7 @@ ar_status ar__learners_evaluate(ar_course *c, ar_learner *const *learners, size_
         measure_block(c, learners, count, 0, n);
         for (size_t i = 0; i < count; i++) add_block(learners[i], c, &c->parts[i], n);
     }
+    if (!s) s = c->rt->ops->memory->settle(c->rt, err);
     if (s) return s;
     for (size_t i = 0; i < count; i++) {
         ar_learner *l = learners[i];

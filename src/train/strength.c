@@ -16,6 +16,7 @@ void ar__learner_scales(double *least, double *most, const ar_learner *l) {
 void ar__learner_measure_rank(ar_learner *l) {
     ar_norms n;
     l->rank_used = 0;
+    ar__trainables_get(&l->list);
     for (size_t i = 0; l->adapter && i < l->adapter->pair_count; i++) {
         if (ar__pair_norms(&n, NULL, l->course->rt, l->adapter, &l->adapter->pair[i], NULL)) {
             l->rank_used = 0;

@@ -5,20 +5,32 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "ops/arena.h"
 
 /* What one tensor of `count` numbers takes of the state, in bytes: `copies` of them. */
 static size_t state_bytes(size_t count, size_t copies) { return (count * sizeof(float) + 63) / 64 * 64 * copies; }
 
 static ar_status reserve_one(ar_arena *a, const ar_runtime *rt, size_t bytes, ar_error *err) {
-    if (!ar__arena_init(a, bytes)) return ar__fail_memory(err, "gradients and optimizer state");
+    if (!ar__own_arena_init(a, rt, bytes)) return ar__fail_memory(err, "gradients and optimizer state");
     rt->ops->zero_bytes(rt, a->base, bytes);
     return AR_OK;
 }
 
 /* grads: bytes of the gradients; all: with moments, and what is held beside. */
 static ar_status reserve(ar_trainables *t, const ar_runtime *rt, size_t grads, size_t all, ar_error *err) {
+    t->rt = rt;
     ar_status s = reserve_one(&t->grads, rt, grads, err);
     return s ? s : reserve_one(&t->state, rt, all - grads, err);
+}
+
+/* Values that are the list's own; the others' are the attachment's, the model's or the scales' to tell operators of. */
+static ar_status reserve_values(ar_trainables *t, size_t bytes, ar_error *err) {
+    if (!bytes) return AR_OK;
+    if (!ar__arena_init(&t->values, bytes)) return ar__fail_memory(err, "adapter");
+    memset(t->values.base, 0, bytes);
+    if (t->rt->ops->memory->mirror(t->rt, t->values.base, bytes)) return AR_OK;
+    ar__arena_release(&t->values);
+    return ar__fail_memory(err, "adapter");
 }
 
 static ar_status add(ar_trainables *t, const char *path, const char *suffix, ar_role role, float *value, size_t count, double factor,
@@ -53,8 +65,9 @@ static int reach(ar_trainables *t, const ar_model *m, size_t module) {
 /* The columns of B that learn lie among those that are frozen: they are learned close together, and put there. */
 static ar_status add_columns(ar_trainables *t, const ar_pair *p, size_t learned, double lr_ratio, bool moments, ar_error *err) {
     size_t n = (size_t)p->n_out, r = (size_t)p->rank;
-    float *own = ar__arena_f32(&t->state, n * learned);
+    float *own = ar__arena_f32(&t->values, n * learned);
     for (size_t i = 0; i < n; i++) memcpy(own + i * learned, p->b + i * r, learned * sizeof *own);
+    t->rt->ops->memory->put(t->rt, own, n * learned * sizeof *own);
     ar_status s = add(t, p->site, ".lora_B", AR_ROLE_B, own, n * learned, lr_ratio, moments, err);
     if (s) return s;
     ar_trainable *x = &t->at[t->count - 1];
@@ -142,10 +155,20 @@ static size_t adapter_state(const ar_attachment *at, size_t copies, bool held) {
         const ar_pair_op *op = &at->ops[at->module[i]];
         size_t learned = ar__pair_learned(op);
         bytes += state_bytes(learned * (size_t)p->n_in, copies + (held && at->second[i] != SIZE_MAX)) +
-                 state_bytes(learned * (size_t)p->n_out, copies + (held && op->frozen));
+                 state_bytes(learned * (size_t)p->n_out, copies);
         if (p->magnitude) bytes += state_bytes((size_t)p->n_out, copies);
     }
     for (size_t i = 0; i < ad->whole_count; i++) bytes += state_bytes(ad->whole[i].count, copies);
+    return bytes;
+}
+
+/* Of columns of B that learn among frozen ones. */
+static size_t column_values(const ar_attachment *at) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < at->adapter->pair_count; i++) {
+        const ar_pair_op *op = &at->ops[at->module[i]];
+        if (op->frozen) bytes += state_bytes(ar__pair_learned(op) * (size_t)at->adapter->pair[i].n_out, 1);
+    }
     return bytes;
 }
 
@@ -173,6 +196,7 @@ ar_status ar__trainables_from_adapter(ar_trainables *out, ar_model *m, ar_attach
     *out = (ar_trainables){.lowest_layer = (int)m->arch.layers};
     size_t grads = (what->pairs ? adapter_state(at, 1, false) : 0) + scales / copies;
     ar_status s = reserve(out, m->rt, grads, (what->pairs ? adapter_state(at, copies, true) : 0) + scales, err);
+    if (!s && what->pairs) s = reserve_values(out, column_values(at), err);
     for (size_t i = 0; !s && what->pairs && i < ad->pair_count; i++) s = add_pair(out, at, i, what->lr_ratio, what->moments, err);
     for (size_t i = 0; !s && what->pairs && i < ad->whole_count; i++) s = add_whole(out, m, &ad->whole[i], what->moments, err);
     if (!s && what->scales) s = add_scales(out, at, what->scales, what->moments, err);
@@ -180,10 +204,23 @@ ar_status ar__trainables_from_adapter(ar_trainables *out, ar_model *m, ar_attach
     return s;
 }
 
-void ar__trainables_spread(const ar_trainables *t, const ar_runtime *rt) {
+void ar__trainables_spread(const ar_trainables *t) {
+    const ar_runtime *rt = t->rt;
     for (size_t i = 0; i < t->count; i++) {
         const ar_trainable *x = &t->at[i];
         if (x->columns) rt->ops->columns_put(rt, x->columns, x->stride, x->value, x->count / x->width, x->width);
+    }
+}
+
+void ar__trainables_put(const ar_trainables *t) {
+    for (size_t i = 0; i < t->count; i++) t->rt->ops->memory->put(t->rt, t->at[i].value, t->at[i].count * sizeof(float));
+}
+
+void ar__trainables_get(const ar_trainables *t) {
+    for (size_t i = 0; i < t->count; i++) {
+        const ar_trainable *x = &t->at[i];
+        t->rt->ops->memory->get(t->rt, x->value, x->count * sizeof(float));
+        if (x->columns) t->rt->ops->memory->get(t->rt, x->columns, x->count / x->width * x->stride * sizeof(float));
     }
 }
 
@@ -222,7 +259,11 @@ ar_status ar__trainables_from_model(ar_trainables *out, ar_model *m, bool moment
 void ar__trainables_release(ar_trainables *t) {
     for (size_t i = 0; i < t->count; i++) free(t->at[i].name);
     free(t->at);
-    ar__arena_release(&t->grads);
-    ar__arena_release(&t->state);
+    if (t->rt) {
+        t->rt->ops->memory->unmirror(t->rt, t->values.base);
+        ar__own_arena_release(&t->grads, t->rt);
+        ar__own_arena_release(&t->state, t->rt);
+    }
+    ar__arena_release(&t->values);
     *t = (ar_trainables){0};
 }

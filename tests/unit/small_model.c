@@ -69,6 +69,7 @@ static void make_adapter(small *s, const small_case *c) {
     ar__attach_init_magnitudes(s->at);
     for (size_t i = 0; i < s->at->dora_count; i++)
         jitter(s->at->dora[i].pair->magnitude, (size_t)s->at->dora[i].pair->n_out, 2000 + i, 0.1);
+    ar__attach_put(s->at);
     ar__attach_refresh(s->at);
     for (size_t i = 1; i < s->model->module_count; i++) s->at->ops[i].dropout = (float)c->dropout;
     must(ar__trainables_from_adapter(&s->list, s->model, s->at, &(ar_training){.pairs = true, .lr_ratio = 1.0}, &err), &err);
@@ -112,11 +113,16 @@ static void make_gentle(ar_model *m) {
     }
 }
 
+static const ar_ops *operators;
+
+void small_use(const ar_ops *ops) { operators = ops; }
+
 small small_open(const small_case *c, const size_t *lengths, int threads, const char *isa, const char *backend, bool recompute) {
     small s = {0};
     ar_error err;
     char path[] = "/tmp/alphar-config-XXXXXX";
     must(ar_runtime_new(&s.rt, &(ar_runtime_options){.threads = threads, .isa = isa, .backend = backend}, &err), &err);
+    if (operators) ar__runtime_use_ops(s.rt, operators);
     write_config(path, c->config);
     must(ar__model_init(&s.model, s.rt, path, 1, &err), &err);
     unlink(path);

@@ -33,6 +33,8 @@ enum { SMALL_VOCAB = 61 };
 /* lengths: zero-terminated sample lengths. */
 small small_open(const small_case *c, const size_t *lengths, int threads, const char *isa, const char *backend, bool recompute);
 void small_close(small *s);
+/* Whose operators the next ones have; NULL: the CPU's. */
+void small_use(const ar_ops *ops);
 /* A new pass that forms these layers again (struct ar_pass_spec). */
 void small_keep(small *s, size_t again, size_t mlp_again);
 void small_keep_pieces(small *s, size_t head_pieces); /* the same for the head's chunk */

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "apart.h"
 #include "small_model.h"
 
 #define LLAMA ",\"model_type\":\"llama\""
@@ -336,6 +337,30 @@ static void definitions_give_the_same_within_rounding(void **state) {
     (void)state;
 }
 
+/* Every family with memory that is not the host's (apart.h), everything kept and everything formed again. */
+static void memory_apart_changes_no_bit(void **state) {
+    (void)state;
+    if (!apart_ops()) skip();
+    for (int c = 0; c < CASES; c++) {
+        small a = small_open(&cases[c], lengths, 2, NULL, NULL, c % 2);
+        small_use(apart_ops());
+        small b = small_open(&cases[c], lengths, 2, NULL, NULL, c % 2);
+        small_use(NULL);
+        if (small_loss(&a, true) != small_loss(&b, true)) fail_msg("%s: memory apart changes the loss", cases[c].name);
+        for (size_t i = 0; i < b.list.count; i++) {
+            size_t bytes = b.list.at[i].count * sizeof(float);
+            void *grad = malloc(bytes);
+            b.rt->ops->memory->read(b.rt, grad, b.list.at[i].grad, bytes);
+            if (memcmp(a.list.at[i].grad, grad, bytes))
+                fail_msg("%s: memory apart changes the gradient of %s", cases[c].name, b.list.at[i].name);
+            free(grad);
+        }
+        small_close(&a);
+        small_close(&b);
+        assert_int_equal(apart_held(), 0);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradient_is_the_slope),
@@ -344,6 +369,7 @@ int main(void) {
         cmocka_unit_test(the_size_of_the_heads_chunk_changes_no_bit),
         cmocka_unit_test(every_kernel_gives_the_same_within_rounding),
         cmocka_unit_test(definitions_give_the_same_within_rounding),
+        cmocka_unit_test(memory_apart_changes_no_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
