@@ -17,7 +17,7 @@ dim3 threadIdx, blockIdx, blockDim, gridDim;
 /* ---- device memory: one stretch of addresses, closed while no kernel runs ---- */
 
 namespace {
-const size_t pool_bytes = (size_t)1 << 38, page = 4096;
+const size_t pool_bytes = (size_t)1 << 38, page = 4096, huge_page = (size_t)2 << 20;
 unsigned char *pool;
 size_t pool_used, device_bytes, in_use;
 cudaError_t last_error;
@@ -38,11 +38,13 @@ void make_pool() {
     if (pool) return;
     pool = (unsigned char *)mmap(nullptr, pool_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (pool == MAP_FAILED) die("no addresses for device memory", nullptr);
+    pool += (huge_page - (size_t)pool % huge_page) % huge_page;
+    madvise(pool, pool_bytes - huge_page, MADV_HUGEPAGE); /* opening and closing costs by the page */
     device_bytes = limit();
 }
 
 void open_pool(bool open) {
-    if (pool_used) mprotect(pool, pool_used, open ? PROT_READ | PROT_WRITE : PROT_NONE);
+    if (pool_used) mprotect(pool, (pool_used + huge_page - 1) / huge_page * huge_page, open ? PROT_READ | PROT_WRITE : PROT_NONE);
 }
 
 bool in_pool(const void *p) { return pool && (const unsigned char *)p >= pool && (const unsigned char *)p < pool + pool_used; }
@@ -242,7 +244,7 @@ cudaError_t cudaMalloc(void **out, size_t bytes) {
     drain();
     size_t need = (bytes + page - 1) / page * page;
     *out = nullptr;
-    if (in_use + need > device_bytes || pool_used + need > pool_bytes) return last_error = cudaErrorMemoryAllocation;
+    if (in_use + need > device_bytes || pool_used + need > pool_bytes - 2 * huge_page) return last_error = cudaErrorMemoryAllocation;
     in_use += need;
     for (block &b : blocks)
         if (!b.used && b.bytes == need) {

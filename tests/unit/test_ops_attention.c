@@ -21,12 +21,15 @@ typedef struct bench {
     double coarse; /* what bf16 adds to the roundings */
 } bench;
 
+static const float sinks[] = {0.7f, -1.3f, 4.0f, -30.0f};
+
 static size_t q_floats(const bench *b) { return b->count * b->at.heads * b->at.head_dim; }
 static size_t k_floats(const bench *b) { return b->count * b->at.kv_heads * b->at.head_dim; }
 
 /* Made in place.  Samples of 1, a third and the rest of the rows. */
 static void make_bench(bench *b, size_t count, const ar_attention *at) {
     *b = (bench){.at = *at, .count = count};
+    if (at->sinks) b->at.sinks = ops_copy(sinks, sizeof sinks / sizeof *sinks);
     size_t samples = count < 4 ? 1 : 3;
     b->start[1] = samples == 1 ? count : 1;
     b->start[2] = count / 3 + 1;
@@ -100,7 +103,6 @@ static ops_sum value(void *user) {
     return ops_weigh(b->weight, b->o, q_floats(b));
 }
 
-static const float sinks[] = {0.7f, -1.3f, 4.0f, -30.0f};
 static const ar_attention shapes[] = {
     {.heads = 1, .kv_heads = 1, .head_dim = 1, .scale = 1.0f},
     {.heads = 2, .kv_heads = 1, .head_dim = 3, .scale = 0.6f},
@@ -142,28 +144,50 @@ static void both_ways_of_backward_agree(void **state) {
     ar_runtime_free(four);
 }
 
+static void check_bf16(const ar_attention *at) {
+    bench b;
+    make_bench(&b, 150, at);
+    b.coarse = 0x1p16;
+    ar__round_to_bf16(b.q, q_floats(&b));
+    ar__round_to_bf16(b.k, k_floats(&b));
+    ar__round_to_bf16(b.v, k_floats(&b));
+    ar__round_to_bf16(b.weight, q_floats(&b));
+    forward(ops_ref, &b);
+    check_forward(&b);
+    check_backward(&b);
+    ops_forget();
+}
+
 /* Once and twice through a sample. */
 static void attention_agrees_in_bf16(void **state) {
     ar_runtime *f32 = ops_cpu;
     ar_error err;
     (void)state;
     for (int threads = 1; threads <= 4; threads += 3) {
+        if (ops_on_device()) break;
         assert_ok(ar_runtime_new(&ops_cpu, &(ar_runtime_options){.threads = threads, .compute = AR_COMPUTE_BF16}, &err), err);
-        for (size_t i = 0; i < SHAPES; i++) {
-            bench b;
-            make_bench(&b, 150, &shapes[i]);
-            b.coarse = 0x1p16;
-            ar__round_to_bf16(b.q, q_floats(&b));
-            ar__round_to_bf16(b.k, k_floats(&b));
-            ar__round_to_bf16(b.v, k_floats(&b));
-            ar__round_to_bf16(b.weight, q_floats(&b));
-            forward(ops_ref, &b);
-            check_forward(&b);
-            check_backward(&b);
-        }
+        for (size_t i = 0; i < SHAPES; i++) check_bf16(&shapes[i]);
         ar_runtime_free(ops_cpu);
     }
     ops_cpu = f32;
+}
+
+/* Heads of the sizes that tensor cores take, and one that fills none of them. */
+static void attention_agrees_on_tensor_cores(void **state) {
+    static const ar_attention heads[] = {
+        {.heads = 4, .kv_heads = 2, .head_dim = 8, .scale = 0.5f, .sinks = sinks},
+        {.heads = 2, .kv_heads = 1, .head_dim = 32, .scale = 0.2f, .window = 70},
+        {.heads = 2, .kv_heads = 2, .head_dim = 40, .scale = 0.2f, .cap = 2.0f},
+        {.heads = 4, .kv_heads = 2, .head_dim = 64, .scale = 0.125f},
+        {.heads = 2, .kv_heads = 1, .head_dim = 128, .scale = 0.09f, .window = 5},
+        {.heads = 2, .kv_heads = 2, .head_dim = 256, .scale = 0.0625f},
+    };
+    (void)state;
+    if (!ops_on_device()) skip();
+    ops_cpu->bf16 = true;
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) check_bf16(&heads[i]);
+    for (size_t i = 0; i < SHAPES; i++) check_bf16(&shapes[i]);
+    ops_cpu->bf16 = false;
 }
 
 static void attention_backward_is_the_slope(void **state) {
@@ -214,7 +238,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attention_agrees),         cmocka_unit_test(both_ways_of_backward_agree),
         cmocka_unit_test(attention_agrees_in_bf16), cmocka_unit_test(attention_backward_is_the_slope),
-        cmocka_unit_test(a_cache_changes_nothing),
+        cmocka_unit_test(a_cache_changes_nothing),  cmocka_unit_test(attention_agrees_on_tensor_cores),
     };
     return cmocka_run_group_tests(tests, ops_start, ops_stop);
 }

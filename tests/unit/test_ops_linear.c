@@ -370,10 +370,49 @@ static void frozen_parts_have_no_gradient(void **state) {
     check_frozen(&some[0], true);
 }
 
+/* x W^T, dy W and dy^T x of numbers that bf16 holds, so that nothing is rounded but sums. */
+static void check_product(size_t m, size_t n, size_t k) {
+    float *x = ops_random(m * k), *w = ops_random(n * k), *dy = ops_random(m * n), *y[3], *dx[3], *dw[3];
+    size_t start[] = {0, m};
+    ar_rows rows = {.count = m, .samples = 1, .start = start};
+    ar__round_to_bf16(x, m * k);
+    ar__round_to_bf16(dy, m * n);
+    ar_weight weight = make_weight(AR_BF16, w, n, k), size = abs_weight(&weight);
+    for (int i = 0; i < 3; i++) {
+        const ar_runtime *rt = i ? ops_ref : ops_cpu;
+        y[i] = ops_zeros(m * n), dx[i] = ops_zeros(m * k), dw[i] = ops_zeros(n * k);
+        ar_linear lin = {.w = i == 2 ? size : weight, .dw = dw[i], .site = -1};
+        const float *in = i == 2 ? ops_abs(x, m * k) : x, *slope = i == 2 ? ops_abs(dy, m * n) : dy;
+        rt->ops->linear_fwd(rt, y[i], NULL, &lin, in, &rows, &(ar_linear_scratch){0});
+        rt->ops->linear_bwd(rt, dx[i], false, slope, &lin, in, NULL, &rows, &(ar_linear_scratch){0});
+    }
+    ops_assert_rounding(y[0], y[1], y[2], m * n, (double)k + 8.0, "x W^T");
+    ops_assert_rounding(dx[0], dx[1], dx[2], m * k, (double)n + 8.0, "dy W");
+    ops_assert_rounding(dw[0], dw[1], dw[2], n * k, (double)m + 8.0, "dy^T x");
+    ops_forget();
+}
+
+static void products_on_tensor_cores_agree(void **state) {
+    (void)state;
+    if (!ops_on_device()) skip();
+    ops_cpu->bf16 = true;
+    check_product(1, 1, 1);
+    check_product(17, 300, 70);   /* few rows; rows that do not begin at 16 bytes */
+    check_product(300, 17, 136);  /* few columns */
+    check_product(70, 90, 40);    /* few tiles */
+    check_product(270, 390, 130); /* many, and none whole */
+    check_product(900, 16, 264);  /* a long sum in parts: dW */
+    ops_cpu->bf16 = false;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(linears_agree),    cmocka_unit_test(linear_backward_is_the_slope),  cmocka_unit_test(groups_and_decoding_agree),
-        cmocka_unit_test(embeddings_agree), cmocka_unit_test(frozen_parts_have_no_gradient),
+        cmocka_unit_test(products_on_tensor_cores_agree),
+        cmocka_unit_test(linears_agree),
+        cmocka_unit_test(linear_backward_is_the_slope),
+        cmocka_unit_test(groups_and_decoding_agree),
+        cmocka_unit_test(embeddings_agree),
+        cmocka_unit_test(frozen_parts_have_no_gradient),
     };
     return cmocka_run_group_tests(tests, ops_start, ops_stop);
 }

@@ -135,6 +135,7 @@ void cu_gemm(cu_device *d, float *c, size_t ldc, bool accumulate, float alpha, c
 
 /* f32 numbers [rows, n], ld apart, as a product takes them: themselves, or in the slot rounded to bf16. */
 cu_operand cu_ready(const ar_runtime *rt, cu_slot slot, const float *x, size_t ld, size_t rows, size_t n);
+void cu_round(cu_device *d, uint16_t *to, const float *x, size_t n); /* to bf16, nearest even */
 /* Rows first … last - 1 of a weight as a product takes them, [rows, cols] without gaps. */
 cu_operand cu_weight_rows(const ar_runtime *rt, const ar_weight *w, size_t first, size_t last);
 /* How many rows cu_weight_rows should be asked for at once. */

@@ -24,6 +24,10 @@ cu_operand cu_ready(const ar_runtime *rt, cu_slot slot, const float *x, size_t l
     return cu_operand{to, true, to_ld, false};
 }
 
+void cu_round(cu_device *d, uint16_t *to, const float *x, size_t n) {
+    if (n) CU_LAUNCH_FLAT(d, round_rows, cu_grid(n), CU_THREADS, to, n, x, n, (size_t)1, n);
+}
+
 /* ---- weights ---- */
 
 CU_FN float number_at(const void *at, int type, size_t i) {

@@ -10,7 +10,7 @@ extern "C" {
 #include "base/mem.h"
 }
 
-static const size_t ring_bytes = (size_t)64 << 20;
+static const size_t ring_bytes = (size_t)16 << 20;
 
 bool cu_check(cu_device *d, cudaError_t e, const char *what) {
     if (e == cudaSuccess) return true;
