@@ -26,7 +26,7 @@ static const ar_memory_sample pairs[] = {{.prompt = "Once upon", .chosen = " a t
 static ar_runtime *runtime(bool apart) {
     ar_runtime *rt;
     ar_error err;
-    assert_ok(ar_runtime_new(&rt, &(ar_runtime_options){.threads = 2}, &err), err);
+    assert_ok(ar_runtime_new(&rt, &(ar_runtime_options){.threads = 1}, &err), err);
     if (apart) ar__runtime_use_ops(rt, apart_ops());
     return rt;
 }
