@@ -85,11 +85,29 @@ endif
 CHECKASM := $(CHECKASM_SRC:%.c=$(BUILD)/%.o)
 BENCH_BIN := $(patsubst bench/%.c,$(BUILD)/bench/%,$(sort $(wildcard bench/bench_*.c)))
 
-.PHONY: all help deps deps-check test-deps-check fortran-check demo demo-alpha test fresh unit checkasm-arm64 checkasm-arm64-ready lint format asan fuzz fuzz-programs bench static install uninstall clean
+# ---- a device ------------------------------------------------------------------------------------------------
+# src/ops/cuda is a library of its own, opened at run time: built with CUDA=1 by nvcc; for tests by a C++ compiler with tests/emulator in
+# the toolkit's place.  It brings what it needs of the library, so that whoever opens it need not export anything.
+CUDA      ?=
+NVCC      ?= nvcc
+CXX       ?= c++
+CUDA_SRC  := $(sort $(wildcard src/ops/cuda/*.cu))
+CUDA_WITH := $(patsubst %,$(BUILD)/src/%.o,base/fail base/mem base/rng kern/dtype kern/grids kern/grids_table kern/pack_k kern/pack_nf4 \
+               kern/pack_simple ops/shapes)
+# Machine code for these, of those that this nvcc knows, and intermediate code of the last for what comes later.
+CUDA_ARCHS ?= 80 86 89 90a 120
+cuda_known  = $(eval cuda_known := $$(filter $$(CUDA_ARCHS:%=compute_%),$$(shell $(NVCC) --list-gpu-arch) compute_90a))$(cuda_known)
+cuda_codes  = $(foreach a,$(cuda_known),-gencode arch=$(a),code=$(a:compute_%=sm_%)) -gencode arch=$(lastword $(cuda_known)),code=$(lastword $(cuda_known))
+NVCCFLAGS  ?= -O3
+CUDA_LIBRARY := $(BUILD)/libalphar-cuda.so
+
+comma := ,
+
+.PHONY: all help emulated deps deps-check test-deps-check fortran-check demo demo-alpha test fresh unit checkasm-arm64 checkasm-arm64-ready lint format asan fuzz fuzz-programs bench static install uninstall clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: deps-check $(BUILD)/alphar $(BUILD)/libalphar.a $(BUILD)/libalphar.so $(BUILD)/share/done
+all: deps-check $(BUILD)/alphar $(BUILD)/libalphar.a $(BUILD)/libalphar.so $(BUILD)/share/done $(if $(CUDA),$(CUDA_LIBRARY))
 
 help:
 	@echo 'make            build the program and the library into $(BUILD)/'
@@ -103,6 +121,7 @@ help:
 	@echo 'make lint       layers, formatting, clang-tidy, warnings'
 	@echo 'make fuzz       libFuzzer on every reader, FUZZ_SECONDS=$(FUZZ_SECONDS) each (needs clang)'
 	@echo 'make bench      paired benchmarks; PARTS="products machine …" for some of them'
+	@echo 'make CUDA=1     and $(BUILD)/libalphar-cuda.so, for NVIDIA GPUs, by nvcc (docs/cuda.md)'
 	@echo 'make MPI=1      with Open MPI, for several machines, into $(BUILD)/mpi/ (docs/machines.md)'
 	@echo 'make install    PREFIX=$(PREFIX) DESTDIR=$(DESTDIR); LIBDIR, MANDIR … as in the Makefile; make uninstall takes it away'
 	@echo 'make static     $(BUILD)/alphar-static, one file without shared libraries (needs gfortran)'
@@ -151,6 +170,37 @@ $(BUILD)/libalphar.so: $(BUILD)/$(SO)
 $(BUILD)/alphar: $(CLI_OBJ) $(BUILD)/libalphar.a
 	$(call note,LINK)
 	$(Q)$(CC) -o $@ $(CLI_OBJ) $(BUILD)/libalphar.a $(LDLIBS_)
+
+$(BUILD)/cuda/%.o: %.cu Makefile
+	$(call note,NVCC)
+	@mkdir -p $(@D)
+	$(Q)$(NVCC) -std=c++20 $(NVCCFLAGS) $(cuda_codes) -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra$(if $(WERROR),$(comma)-Werror) $(if $(WERROR),-Werror all-warnings) \
+	  -Iinclude -Isrc -MMD -MP -c -o $@ $<
+
+$(CUDA_LIBRARY): $(CUDA_SRC:%.cu=$(BUILD)/cuda/%.o) $(CUDA_WITH)
+	$(call note,LINK)
+	$(Q)$(NVCC) -shared -cudart static -o $@ $^ -Xlinker -z,defs -ldl -lm
+
+$(BUILD)/emulated/%.o: %.cu Makefile
+	$(call note,CXX)
+	@mkdir -p $(@D)
+	$(Q)$(CXX) -x c++ -std=c++20 $(OPT) -Wall -Wextra $(if $(WERROR),-Werror) $(SANITIZE) -fPIC -fvisibility=hidden -Itests/emulator -Iinclude -Isrc -MMD -MP -c -o $@ $<
+
+$(BUILD)/emulated/%.o: %.cc Makefile
+	$(call note,CXX)
+	@mkdir -p $(@D)
+	$(Q)$(CXX) -std=c++20 $(OPT) -Wall -Wextra $(if $(WERROR),-Werror) $(SANITIZE) -fPIC -fvisibility=hidden -Iinclude -Isrc -MMD -MP -c -o $@ $<
+
+$(BUILD)/emulated/libalphar-cuda.so: $(CUDA_SRC:%.cu=$(BUILD)/emulated/%.o) $(BUILD)/emulated/tests/emulator/emulator.o $(CUDA_WITH)
+	$(call note,LINK)
+	$(Q)$(CXX) -shared $(SANITIZE) $(NO_GAPS) -o $@ $^ -ldl -lm
+
+$(BUILD)/emulated/around.so: $(BUILD)/emulated/tests/emulator/around.o
+	$(call note,LINK)
+	$(Q)$(CXX) -shared $(SANITIZE) -o $@ $^
+
+# What tests of the device run on: the emulated library, and the table around it.
+emulated: $(BUILD)/emulated/libalphar-cuda.so $(BUILD)/emulated/around.so
 
 # Man pages and completion, which the program makes from its own option tables.
 COMMANDS := $(CLI:cli/cmd_%.c=%)
@@ -310,4 +360,5 @@ uninstall:
 clean:
 	rm -rf $(BUILD)
 
+-include $(CUDA_SRC:%.cu=$(BUILD)/cuda/%.d) $(CUDA_SRC:%.cu=$(BUILD)/emulated/%.d) $(wildcard $(BUILD)/emulated/tests/emulator/*.d)
 -include $(CHECKASM:.o=.d) $(ARM64_OBJ:.o=.d) $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(UNIT_BIN:$(BUILD)/tests/%=$(BUILD)/tests/unit/%.d) $(wildcard $(BUILD)/fuzz/*.d) $(wildcard $(BUILD)/bench/*.d)

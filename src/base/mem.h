@@ -50,7 +50,7 @@ typedef size_t ar_mark;
 bool ar__arena_init(ar_arena *a, size_t size); /* false when memory runs out; size 0 makes a measuring arena */
 void ar__arena_release(ar_arena *a);
 void *ar__arena_take(ar_arena *a, size_t bytes); /* 64-byte aligned, not zeroed; asserts that it fits */
-static inline float *ar__arena_f32(ar_arena *a, size_t count) { return ar__arena_take(a, count * sizeof(float)); }
+static inline float *ar__arena_f32(ar_arena *a, size_t count) { return (float *)ar__arena_take(a, count * sizeof(float)); }
 static inline ar_mark ar__arena_mark(const ar_arena *a) { return a->used; }
 static inline void ar__arena_reset(ar_arena *a, ar_mark m) { a->used = m; }
 

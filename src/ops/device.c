@@ -59,9 +59,9 @@ static ar_status open_library(struct ar_device *d, ar_error *err) {
     }
     d->library = dlsym(d->handle, AR_DEVICE_SYMBOL);
     if (!d->library) return ar__fail(err, AR_ERR_MISMATCH, "device cuda: %s is no library of Alphar's", given ? given : LIBRARY);
-    if (d->library->layout != AR_DEVICE_LAYOUT || strcmp(d->library->version, ar_version()) != 0)
+    if (d->library->layout != AR_DEVICE_LAYOUT || strcmp(d->library->version(), ar_version()) != 0)
         return ar__fail(err, AR_ERR_MISMATCH, "device cuda: %s is of another build (%s) than this one (%s); build both with make CUDA=1",
-                        given ? given : LIBRARY, d->library->version, ar_version());
+                        given ? given : LIBRARY, d->library->version(), ar_version());
     return AR_OK;
 }
 

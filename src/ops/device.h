@@ -16,8 +16,8 @@ typedef struct ar_device_info {
 
 /* What such a library exports, as ar__device_library.  Both sides are of one version of Alphar; `layout` catches those that are not. */
 typedef struct ar_device_library {
-    const char *version; /* ar_version() */
-    size_t layout;       /* AR_DEVICE_LAYOUT */
+    const char *(*version)(void); /* ar_version, as the library has it */
+    size_t layout;                /* AR_DEVICE_LAYOUT */
     /* How many there are; why there are none, in words. */
     int (*count)(char *why, size_t size);
     /* Device `index`; `host` computes what it has no kernels for.  *state is the caller's to close. */

@@ -1,6 +1,8 @@
 #include "ops_check.h"
 
+#include <dlfcn.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,12 +12,33 @@ ar_runtime *ops_cpu, *ops_ref;
 static ar_arena memory;
 static uint64_t draws;
 
+bool ops_on_device(void) { return getenv("ALPHAR_TEST_DEVICE") != NULL; }
+
+static size_t used(void) { return memory.used; }
+
+/* In the CPU's place a device, by way of the table around its own (tests/emulator/around.cc). */
+static int use_device(const char *library) {
+    typedef const ar_ops *around_fn(const ar_runtime *rt, void *base, size_t bytes, size_t (*used)(void));
+    void *handle = dlopen(library, RTLD_NOW);
+    around_fn *around = handle ? (around_fn *)dlsym(handle, "ops_around") : NULL;
+    const ar_ops *ops = around ? around(ops_cpu, memory.base, memory.size, used) : NULL;
+    if (!ops) return 1;
+    ar__runtime_use_ops(ops_cpu, ops);
+    return 0;
+}
+
 int ops_start(void **state) {
-    ar_error err;
+    const char *library = getenv("ALPHAR_TEST_DEVICE");
+    ar_error err = {0};
     (void)state;
-    if (ar_runtime_new(&ops_cpu, &(ar_runtime_options){.threads = 2}, &err) || ar_runtime_new(&ops_ref, NULL, &err)) return 1;
+    ar_runtime_options o = {.threads = 2, .device = library ? "cuda" : NULL};
+    if (ar_runtime_new(&ops_cpu, &o, &err) || ar_runtime_new(&ops_ref, NULL, &err)) {
+        fprintf(stderr, "%s\n", err.message);
+        return 1;
+    }
     ar__runtime_use_ops(ops_ref, &ar__ops_ref);
-    return !ar__arena_init(&memory, (size_t)1 << 30);
+    if (!ar__arena_init(&memory, (size_t)1 << (library ? 27 : 30))) return 1;
+    return library ? use_device(library) : 0;
 }
 
 int ops_stop(void **state) {
@@ -27,6 +50,7 @@ int ops_stop(void **state) {
 }
 
 void *ops_memory(size_t bytes) { return memset(ar__arena_take(&memory, bytes), 0, bytes); }
+void ops_forget(void) { ar__arena_reset(&memory, 0); }
 float *ops_zeros(size_t n) { return ops_memory(n * sizeof(float)); }
 float *ops_copy(const float *x, size_t n) { return memcpy(ops_zeros(n), x, n * sizeof *x); }
 

@@ -8,13 +8,16 @@
 extern ar_runtime *ops_cpu, *ops_ref; /* on one table each */
 int ops_start(void **state);          /* of a group, and its end */
 int ops_stop(void **state);
+/* ops_cpu is a device (ALPHAR_TEST_DEVICE, tests/run device): what is of the CPU's table alone is left out. */
+bool ops_on_device(void);
 
-/* N(0, 1), another draw at each call; lives until ops_stop, as does zeroed memory and a copy. */
+/* N(0, 1), another draw at each call; lives until ops_forget or ops_stop, as does zeroed memory and a copy. */
 float *ops_random(size_t n);
 float *ops_zeros(size_t n);
 float *ops_copy(const float *x, size_t n);
 float *ops_abs(const float *x, size_t n);
 void *ops_memory(size_t bytes);
+void ops_forget(void);
 double ops_largest(const float *x, size_t n);
 
 /* |got - want| <= roundings * 2^-24 * size[i], NaN fails.  size: what is added up to the result, each term without its sign. */

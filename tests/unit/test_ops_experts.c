@@ -70,7 +70,8 @@ static void routing_agrees(void **state) {
 static void hard_routings_are_taken(void **state) {
     (void)state;
     ar_router router = {4, 2, true};
-    float logits[] = {1, 1, 1, 1, 0, 200, -200, 0, NAN, 0, 1, 2, 0, INFINITY, 0, 0}, weight[8];
+    const float hard[] = {1, 1, 1, 1, 0, 200, -200, 0, NAN, 0, 1, 2, 0, INFINITY, 0, 0};
+    float *logits = ops_copy(hard, sizeof hard / sizeof *hard), *weight = ops_zeros(8);
     int32_t chosen[8];
     ops_cpu->ops->route_fwd(ops_cpu, chosen, weight, &router, logits, 4);
     assert_int_equal(chosen[0], 0); /* the first of equals */

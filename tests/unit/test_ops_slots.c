@@ -88,6 +88,7 @@ static void check(bool dora, float dropout) {
 
 static void slots_add_up_to_the_same_bits(void **state) {
     (void)state;
+    if (ops_on_device()) skip(); /* ranks run on CPUs */
     check(false, 0.0f);
     check(false, 0.3f);
     check(true, 0.0f);
@@ -98,6 +99,7 @@ static void slots_add_up_to_the_same_bits(void **state) {
 static void slots_without_rows_are_zero(void **state) {
     bench q;
     (void)state;
+    if (ops_on_device()) skip(); /* ranks run on CPUs */
     make_bench(&q, true, 0.0f);
     float *slots = ops_random(q.width * q.slot[SAMPLES]);
     size_t start[SAMPLES + 1] = {0, 0, 5, 5, 5};

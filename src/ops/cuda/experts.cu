@@ -1,0 +1,139 @@
+/* Mixtures of experts (ops/experts.h): the router's choice goes to the host, which sorts rows by it; the rest stays. */
+#include "ops/cuda/reduce.h"
+
+/* A thread a row: few experts, and little of a step. */
+__global__ void route_rows(int32_t *chosen, float *weight, size_t experts, size_t used, int of_all, const float *logits, size_t rows) {
+    for (size_t i = CU_FIRST; i < rows; i += CU_STRIDE) {
+        const float *l = logits + i * experts;
+        int32_t *c = chosen + i * used;
+        double sum = 0.0;
+        int nan = 0;
+        for (size_t e = 0; e < experts; e++) nan |= l[e] != l[e];
+        for (size_t j = 0; j < used; j++) {
+            size_t best = experts;
+            for (size_t e = 0; e < experts; e++) {
+                bool taken = false;
+                for (size_t q = 0; q < j; q++) taken = taken || c[q] == (int32_t)e;
+                if (!taken && (best == experts || l[e] > l[best])) best = e;
+            }
+            c[j] = (int32_t)best;
+        }
+        double top = (double)l[c[0]]; /* few numbers, and all that the experts give is multiplied by them: in double */
+        if (of_all)
+            for (size_t e = 0; e < experts; e++) sum += exp((double)l[e] - top);
+        else
+            for (size_t j = 0; j < used; j++) sum += exp((double)l[c[j]] - top);
+        for (size_t j = 0; j < used; j++) weight[i * used + j] = nan ? NAN : (float)(exp((double)l[c[j]] - top) / sum);
+    }
+}
+
+__global__ void route_rows_bwd(float *dlogits, size_t experts, size_t used, int of_all, const int32_t *chosen, const float *weight,
+                               const float *dweight, const float *logits, size_t rows) {
+    for (size_t i = CU_FIRST; i < rows; i += CU_STRIDE) {
+        const float *l = logits + i * experts, *w = weight + i * used, *dw = dweight + i * used;
+        const int32_t *c = chosen + i * used;
+        float *dl = dlogits + i * experts, mean = 0.0f, l0 = l[c[0]], w0 = w[0];
+        for (size_t j = 0; j < used; j++) mean += w[j] * dw[j];
+        for (size_t e = 0; e < experts; e++) {
+            float own = 0.0f, share = of_all ? w0 * expf(l[e] - l0) : 0.0f;
+            for (size_t j = 0; j < used; j++)
+                if (c[j] == (int32_t)e) {
+                    own = dw[j];
+                    share = w[j];
+                }
+            dl[e] = share * (own - mean);
+        }
+    }
+}
+
+void ar__cuda_route_fwd(const ar_runtime *rt, int32_t *chosen, float *weight, const ar_router *r, const float *logits, size_t rows) {
+    cu_device *d = cu_of(rt);
+    if (!rows) return;
+    int32_t *own = (int32_t *)cu_scratch(d, CU_SLOT_SUMS, rows * r->used * sizeof *own);
+    CU_LAUNCH_FLAT(d, route_rows, cu_grid(rows), CU_THREADS, own, cu_at(d, weight), r->experts, r->used, (int)r->of_all, cu_at(d, logits),
+                   rows);
+    cu_download(d, chosen, own, rows * r->used * sizeof *chosen);
+}
+
+void ar__cuda_route_bwd(const ar_runtime *rt, float *dlogits, const ar_router *r, const int32_t *chosen, const float *weight,
+                        const float *dweight, const float *logits, size_t rows) {
+    cu_device *d = cu_of(rt);
+    if (!rows) return;
+    CU_LAUNCH_FLAT(d, route_rows_bwd, cu_grid(rows), CU_THREADS, cu_at(d, dlogits), r->experts, r->used, (int)r->of_all,
+                   cu_stage(d, chosen, rows * r->used), cu_at(d, weight), cu_at(d, dweight), cu_at(d, logits), rows);
+}
+
+__global__ void add_rows(float *to, const float *from, const size_t *row, size_t count, size_t width) {
+    for (size_t i = CU_FIRST; i < count * width; i += CU_STRIDE) to[row[i / width] * width + i % width] += from[i];
+}
+
+__global__ void weigh_rows(float *x, const float *weight, size_t rows, size_t width) {
+    for (size_t i = CU_FIRST; i < rows * width; i += CU_STRIDE) x[i] *= weight[i / width];
+}
+
+/* A block a row: dweight += dx · x, where weight is given then dx *= weight; x: a row of its own, or one for all. */
+__global__ void weigh_rows_bwd(float *dweight, float *dx, const float *x, size_t x_ld, const float *weight, size_t width) {
+    __shared__ float shared[32];
+    size_t row = blockIdx.x;
+    float sum = 0.0f;
+    dx += row * width;
+    x += row * x_ld;
+    for (size_t j = threadIdx.x; j < width; j += CU_THREADS) sum += dx[j] * x[j];
+    sum = row_sum<CU_THREADS>(sum, shared);
+    if (threadIdx.x == 0) dweight[row] += sum;
+    for (size_t j = threadIdx.x; weight && j < width; j += CU_THREADS) dx[j] *= weight[row];
+}
+
+__global__ void bias_rows(float *y, const float *weight, const float *bias, size_t rows, size_t width) {
+    for (size_t i = CU_FIRST; i < rows * width; i += CU_STRIDE) y[i] += weight[i / width] * bias[i % width];
+}
+
+void ar__cuda_rows_add(const ar_runtime *rt, float *dst, const float *src, const size_t *row, size_t count, size_t width) {
+    cu_device *d = cu_of(rt);
+    if (count)
+        CU_LAUNCH_FLAT(d, add_rows, cu_grid(count * width), CU_THREADS, cu_at(d, dst), cu_at(d, src), cu_stage(d, row, count), count,
+                       width);
+}
+
+void ar__cuda_rows_weigh(const ar_runtime *rt, float *x, const float *weight, size_t rows, size_t width) {
+    cu_device *d = cu_of(rt);
+    CU_LAUNCH_FLAT(d, weigh_rows, cu_grid(rows * width), CU_THREADS, cu_at(d, x), cu_at(d, weight), rows, width);
+}
+
+void ar__cuda_rows_weigh_bwd(const ar_runtime *rt, float *dweight, float *dx, const float *x, const float *weight, size_t rows,
+                             size_t width) {
+    cu_device *d = cu_of(rt);
+    if (rows)
+        CU_LAUNCH(d, weigh_rows_bwd, dim3((unsigned)rows), dim3(CU_THREADS), 0, cu_at(d, dweight), cu_at(d, dx), cu_at(d, x), width,
+                  cu_at(d, weight), width);
+}
+
+void ar__cuda_rows_bias(const ar_runtime *rt, float *y, const float *weight, const float *bias, size_t rows, size_t width) {
+    cu_device *d = cu_of(rt);
+    CU_LAUNCH_FLAT(d, bias_rows, cu_grid(rows * width), CU_THREADS, cu_at(d, y), cu_at(d, weight), cu_at(d, bias), rows, width);
+}
+
+void ar__cuda_rows_bias_bwd(const ar_runtime *rt, float *dweight, const float *dy, const float *bias, size_t rows, size_t width) {
+    cu_device *d = cu_of(rt);
+    if (rows)
+        CU_LAUNCH(d, weigh_rows_bwd, dim3((unsigned)rows), dim3(CU_THREADS), 0, cu_at(d, dweight), (float *)cu_at(d, dy), cu_at(d, bias),
+                  (size_t)0, (const float *)NULL, width);
+}
+
+__global__ void squash(float *y, const float *x, size_t n) {
+    for (size_t i = CU_FIRST; i < n; i += CU_STRIDE) y[i] = 1.0f / (1.0f + expf(-x[i]));
+}
+
+__global__ void squash_bwd(float *dx, const float *y, const float *dy, size_t n) {
+    for (size_t i = CU_FIRST; i < n; i += CU_STRIDE) dx[i] = dy[i] * y[i] * (1.0f - y[i]);
+}
+
+void ar__cuda_sigmoid_fwd(const ar_runtime *rt, float *y, const float *x, size_t n) {
+    cu_device *d = cu_of(rt);
+    CU_LAUNCH_FLAT(d, squash, cu_grid(n), CU_THREADS, cu_at(d, y), cu_at(d, x), n);
+}
+
+void ar__cuda_sigmoid_bwd(const ar_runtime *rt, float *dx, const float *y, const float *dy, size_t n) {
+    cu_device *d = cu_of(rt);
+    CU_LAUNCH_FLAT(d, squash_bwd, cu_grid(n), CU_THREADS, cu_at(d, dx), cu_at(d, y), cu_at(d, dy), n);
+}

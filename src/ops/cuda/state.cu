@@ -1,0 +1,236 @@
+/* The device: opening, memory, addresses, staging, what went wrong. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ops/cuda/cuda.h"
+
+extern "C" {
+#include "base/fail.h"
+#include "base/mem.h"
+}
+
+static const size_t ring_bytes = (size_t)64 << 20;
+
+bool cu_check(cu_device *d, cudaError_t e, const char *what) {
+    if (e == cudaSuccess) return true;
+    if (!d->failed)
+        ar__fail(&d->failure, AR_ERR_DEVICE, "device cuda:%d (%s): %s: %s; what was saved before is whole, go on from it with --resume",
+                 d->index, d->properties.name, what, cudaGetErrorString(e));
+    d->failed = true;
+    return false;
+}
+
+/* ---- addresses ---- */
+
+/* Where it is in the list, or would be. */
+static size_t find_mirror(const cu_device *d, const char *p) {
+    size_t low = 0, high = d->mirror_count;
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+        if (d->mirrors[mid].host + d->mirrors[mid].bytes <= p)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+void *cu_address(const cu_device *d, const void *pointer) {
+    const char *p = (const char *)pointer;
+    size_t i = p ? find_mirror(d, p) : d->mirror_count;
+    if (i < d->mirror_count && p >= d->mirrors[i].host) return d->mirrors[i].copy + (p - d->mirrors[i].host);
+    return (void *)pointer;
+}
+
+static void upload(cu_device *d, void *to, const void *host, size_t bytes) {
+    if (bytes) cu_check(d, cudaMemcpyAsync(to, host, bytes, cudaMemcpyHostToDevice, d->stream), "copying to the device");
+}
+
+void cu_download(cu_device *d, void *host, const void *from, size_t bytes) {
+    if (bytes) cu_check(d, cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, d->stream), "copying from the device");
+    cu_check(d, cudaStreamSynchronize(d->stream), "running");
+}
+
+/* ---- staging ---- */
+
+const void *cu_stage_bytes(cu_device *d, const void *host, size_t bytes) {
+    if (bytes == 0) return d->ring;
+    for (unsigned i = 0; i < CU_STAGED; i++)
+        if (d->staged[i].bytes == bytes && !memcmp(d->ring_host + d->staged[i].at, host, bytes)) return d->ring + d->staged[i].at;
+    if (bytes > ring_bytes) {
+        cu_check(d, cudaErrorInvalidValue, "an index array larger than the ring");
+        return d->ring;
+    }
+    if (d->ring_at + bytes > ring_bytes) { /* nothing may read what is written over now */
+        cu_check(d, cudaStreamSynchronize(d->stream), "running");
+        memset(d->staged, 0, sizeof d->staged);
+        d->ring_at = 0;
+    }
+    size_t at = d->ring_at;
+    memcpy(d->ring_host + at, host, bytes);
+    upload(d, d->ring + at, d->ring_host + at, bytes);
+    d->ring_at = (at + bytes + 63) / 64 * 64;
+    d->staged[d->staged_next++ % CU_STAGED] = cu_staged{at, bytes};
+    return d->ring + at;
+}
+
+void *cu_table(cu_device *d, size_t bytes) {
+    if (bytes <= d->table_bytes) return d->table;
+    free(d->table);
+    d->table = (char *)ar__alloc(bytes, 2);
+    d->table_bytes = d->table ? 2 * bytes : 0;
+    if (!d->table) cu_check(d, cudaErrorMemoryAllocation, "a table on the host");
+    return d->table;
+}
+
+void *cu_scratch(cu_device *d, cu_slot slot, size_t bytes) {
+    if (bytes <= d->slot_bytes[slot]) return d->slot[slot];
+    cu_check(d, cudaStreamSynchronize(d->stream), "running");
+    cudaFree(d->slot[slot]);
+    d->slot[slot] = NULL;
+    d->slot_bytes[slot] = 0;
+    size_t need = (bytes + (1 << 20) - 1) >> 20 << 20;
+    if (cu_check(d, cudaMalloc(&d->slot[slot], need), "taking scratch")) d->slot_bytes[slot] = need;
+    return d->slot[slot];
+}
+
+/* ---- memory ---- */
+
+static void *take(const ar_runtime *rt, size_t bytes) {
+    void *p = NULL;
+    (void)rt;
+    if (cudaMalloc(&p, bytes ? bytes : 1) == cudaSuccess) return p;
+    cudaGetLastError(); /* said by who asked, and no failure of what runs */
+    return NULL;
+}
+
+static void give(const ar_runtime *rt, void *memory) {
+    cu_device *d = cu_of(rt);
+    if (!memory) return;
+    cudaStreamSynchronize(d->stream);
+    cudaFree(memory);
+}
+
+static void write_to(const ar_runtime *rt, void *to, const void *host, size_t bytes) { upload(cu_of(rt), to, host, bytes); }
+static void read_from(const ar_runtime *rt, void *host, const void *from, size_t bytes) { cu_download(cu_of(rt), host, from, bytes); }
+
+static bool mirror(const ar_runtime *rt, const void *host, size_t bytes) {
+    cu_device *d = cu_of(rt);
+    const char *p = (const char *)host;
+    size_t i = find_mirror(d, p);
+    if (i < d->mirror_count && d->mirrors[i].host == p) {
+        d->mirrors[i].count++;
+        return true;
+    }
+    cu_mirror *list = (cu_mirror *)ar__grow(d->mirrors, &d->mirror_cap, d->mirror_count + 1, sizeof *list);
+    if (!list) return false;
+    d->mirrors = list;
+    void *copy = take(rt, bytes);
+    if (!copy) return false;
+    memmove(list + i + 1, list + i, (d->mirror_count - i) * sizeof *list);
+    list[i] = cu_mirror{p, bytes ? bytes : 1, (char *)copy, 1};
+    d->mirror_count++;
+    upload(d, copy, host, bytes);
+    return true;
+}
+
+static void unmirror(const ar_runtime *rt, const void *host) {
+    cu_device *d = cu_of(rt);
+    const char *p = (const char *)host;
+    size_t i = p ? find_mirror(d, p) : d->mirror_count;
+    if (i == d->mirror_count || d->mirrors[i].host != p || --d->mirrors[i].count > 0) return;
+    give(rt, d->mirrors[i].copy);
+    memmove(d->mirrors + i, d->mirrors + i + 1, (d->mirror_count - i - 1) * sizeof *d->mirrors);
+    d->mirror_count--;
+}
+
+static void put(const ar_runtime *rt, const void *host, size_t bytes) { upload(cu_of(rt), cu_address(cu_of(rt), host), host, bytes); }
+static void get(const ar_runtime *rt, void *host, size_t bytes) { cu_download(cu_of(rt), host, cu_address(cu_of(rt), host), bytes); }
+
+static ar_status settle(const ar_runtime *rt, ar_error *err) {
+    cu_device *d = cu_of(rt);
+    cu_check(d, cudaStreamSynchronize(d->stream), "running");
+    if (!d->failed) return AR_OK;
+    return ar__fail(err, AR_ERR_DEVICE, "%s", d->failure.message);
+}
+
+extern "C" const ar_memory ar__cuda_memory = {.is_host = false,
+                                              .take = take,
+                                              .give = give,
+                                              .write = write_to,
+                                              .read = read_from,
+                                              .mirror = mirror,
+                                              .unmirror = unmirror,
+                                              .put = put,
+                                              .get = get,
+                                              .settle = settle};
+
+/* ---- opening ---- */
+
+static int count(char *why, size_t size) {
+    int n = 0;
+    cudaError_t e = cudaGetDeviceCount(&n);
+    if (e != cudaSuccess) {
+        snprintf(why, size, "the driver says '%s'", cudaGetErrorString(e));
+        cudaGetLastError();
+        return 0;
+    }
+    if (n == 0) snprintf(why, size, "there is a driver, and no device");
+    return n;
+}
+
+static void close_device(void *state) {
+    cu_device *d = (cu_device *)state;
+    if (!d) return;
+    cudaStreamSynchronize(d->stream);
+    cu_blas_close(d->blas);
+    for (size_t i = 0; i < d->mirror_count; i++) cudaFree(d->mirrors[i].copy);
+    for (int i = 0; i < CU_SLOTS; i++) cudaFree(d->slot[i]);
+    cudaFree(d->ring);
+    cudaFreeHost(d->ring_host);
+    cudaStreamDestroy(d->stream);
+    free(d->mirrors);
+    free(d->table);
+    free(d);
+}
+
+static ar_status open_device(void **state, int index, const ar_ops *host, ar_error *err) {
+    cu_device *d = (cu_device *)ar__alloc(1, sizeof *d);
+    *state = NULL;
+    if (!d) return ar__fail_memory(err, "device");
+    d->index = index;
+    d->host = host;
+    bool ok = cu_check(d, cudaSetDevice(index), "choosing it") &&
+              cu_check(d, cudaGetDeviceProperties(&d->properties, index), "asking what it is");
+    if (ok && d->properties.major < 8) {
+        ar__fail(err, AR_ERR_UNSUPPORTED, "device cuda:%d: %s has compute capability %d.%d, wanted 8.0 or later; use --device cpu", index,
+                 d->properties.name, d->properties.major, d->properties.minor);
+        free(d);
+        return AR_ERR_UNSUPPORTED;
+    }
+    ok = ok && cu_check(d, cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking), "making a stream") &&
+         cu_check(d, cudaMallocHost((void **)&d->ring_host, ring_bytes), "taking pinned memory") &&
+         cu_check(d, cudaMalloc((void **)&d->ring, ring_bytes), "taking memory");
+    if (!ok) {
+        ar_error why = d->failure;
+        close_device(d);
+        return ar__fail(err, AR_ERR_DEVICE, "%s", why.message);
+    }
+    d->blas = cu_blas_open(d->stream);
+    *state = d;
+    return AR_OK;
+}
+
+static void describe(const void *state, ar_device_info *out) {
+    const cu_device *d = (const cu_device *)state;
+    snprintf(out->name, sizeof out->name, "%.80s, compute capability %d.%d", d->properties.name, d->properties.major, d->properties.minor);
+    cudaMemGetInfo(&out->free_bytes, &out->memory_bytes);
+    out->product = d->blas ? cu_blas_name(d->blas) : "own";
+}
+
+#define CU_ENTRY(op) .op = ar__cuda_##op,
+static const ar_ops operators = {.name = "cuda", .memory = &ar__cuda_memory, AR_EACH_OP(CU_ENTRY)};
+
+extern "C" AR_API const ar_device_library ar__device_library = {ar_version,   AR_DEVICE_LAYOUT, count,     open_device,
+                                                                close_device, describe,         &operators};
