@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "alphar/eval.h"
+#include "apart.h"
 #include "base/file.h"
 #include "check/random_base.h"
 #include "dense.h"
@@ -86,11 +87,14 @@ typedef struct setting {
     ar_generate_options o;
 } setting;
 
+static const ar_ops *operators; /* of the next session; NULL: the CPU's */
+
 static ar_session *open_session(ar_runtime **rt, int which, int threads, bool adapted) {
     ar_session *s;
     ar_error err;
     const char *adapters[] = {adapted ? adapter() : NULL};
     assert_ok(ar_runtime_new(rt, &(ar_runtime_options){.threads = threads}, &err), err);
+    if (operators) ar__runtime_use_ops(*rt, operators);
     ar_session_options so = {.model = base(which), .adapters = adapters, .adapter_count = adapted};
     assert_ok(ar_session_open(&s, *rt, &so, &err), err);
     return s;
@@ -330,6 +334,36 @@ static void steps_give_what_the_whole_gives(void **state) {
     }
 }
 
+/* Logits of a text in three calls, on the operators of the next session. */
+static void ask_in_steps(float *logits, const int32_t *ids, int base, const ar_ops *ops) {
+    static const size_t parts[][1] = {{30}, {1}, {9}};
+    ar_runtime *rt;
+    operators = ops;
+    ar_session *s = open_session(&rt, base, 2, base == 0);
+    operators = NULL;
+    model m = open_model(s, 2);
+    static const size_t second[] = {1};
+    for (size_t i = 0, at = 0; i < 3; at += parts[i++][0]) run(&m, logits + i * VOCAB, ids + at, parts[i], 1, second);
+    close_model(&m);
+    ar_session_free(s);
+    ar_runtime_free(rt);
+}
+
+/* Keys, values and states in memory that is not the host's (apart.h). */
+static void a_cache_apart_gives_the_same(void **state) {
+    int32_t ids[40];
+    (void)state;
+    if (!apart_ops()) skip();
+    for (size_t i = 0; i < 40; i++) ids[i] = (int32_t)(i * i * 7 % VOCAB);
+    for (int b = 0; b < BASES; b++) {
+        float got[3 * VOCAB], want[3 * VOCAB];
+        ask_in_steps(want, ids, b, NULL);
+        ask_in_steps(got, ids, b, apart_ops());
+        assert_memory_equal(got, want, sizeof want);
+        assert_int_equal(apart_held(), 0);
+    }
+}
+
 /* ---- the sampler's order: larger logits first, lower ids first among equals, the zeros equal ------------------- */
 
 static void the_likeliest_are_drawn_from(void **state) {
@@ -365,6 +399,7 @@ int main(void) {
         cmocka_unit_test(answers_end_one_by_one),          cmocka_unit_test(the_listener_may_stop),
         cmocka_unit_test(an_error_names_its_prompt),       cmocka_unit_test(logits_are_the_same),
         cmocka_unit_test(steps_give_what_the_whole_gives), cmocka_unit_test(the_likeliest_are_drawn_from),
+        cmocka_unit_test(a_cache_apart_gives_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "alphar/eval.h"
+#include "alphar/sweep.h"
 #include "alphar/train.h"
 #include "alphar/tune.h"
 #include "apart.h"
@@ -25,7 +26,7 @@ static const ar_memory_sample pairs[] = {{.prompt = "Once upon", .chosen = " a t
 static ar_runtime *runtime(bool apart) {
     ar_runtime *rt;
     ar_error err;
-    assert_ok(ar_runtime_new(&rt, &(ar_runtime_options){.threads = 2}, &err), err);
+    assert_ok(ar_runtime_new(&rt, &(ar_runtime_options){.threads = 1}, &err), err);
     if (apart) ar__runtime_use_ops(rt, apart_ops());
     return rt;
 }
@@ -135,6 +136,33 @@ static void a_quantised_base_has_the_same_bits(void **state) {
     assert_same_run("loftq", &o);
 }
 
+static void a_sweep_has_the_same_bits(void **state) {
+    (void)state;
+    if (!apart_ops()) skip();
+    ar_train_options o = options();
+    ar_learner_options candidates[2] = {o.learner, o.learner};
+    const char *dirs[2] = {temp_path("sweep-host"), temp_path("sweep-apart")};
+    ar_error err;
+    candidates[1].rank = 6;
+    candidates[1].dora = true;
+    for (int apart = 0; apart < 2; apart++) {
+        ar_runtime *rt = runtime(apart);
+        ar_sweep_options so = {.common = o, .candidates = candidates, .count = 2, .halving = true};
+        ar_sweep_result r;
+        so.common.run.out = dirs[apart];
+        assert_ok(ar_sweep(&r, rt, &so, &err), err);
+        ar_sweep_result_release(&r);
+        ar_runtime_free(rt);
+        assert_int_equal(apart_held(), 0);
+    }
+    assert_same_file(dirs[0], dirs[1], "best/adapter_model.safetensors");
+    for (int i = 1; i <= 2; i++) {
+        char file[64];
+        snprintf(file, sizeof file, "run-%02d/adapter_model.safetensors", i);
+        assert_same_file(dirs[0], dirs[1], file);
+    }
+}
+
 /* Of an adapter that was trained before: log-probabilities, logits, losses at several alphas, text, and what tune makes of it. */
 typedef struct said {
     double logprobs[7];
@@ -242,9 +270,8 @@ static void a_device_that_fails_ends_the_run(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_training_has_the_same_bits),
-        cmocka_unit_test(a_quantised_base_has_the_same_bits),
-        cmocka_unit_test(a_session_says_the_same),
+        cmocka_unit_test(a_training_has_the_same_bits),     cmocka_unit_test(a_quantised_base_has_the_same_bits),
+        cmocka_unit_test(a_sweep_has_the_same_bits),        cmocka_unit_test(a_session_says_the_same),
         cmocka_unit_test(a_device_that_fails_ends_the_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
