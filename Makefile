@@ -2,6 +2,7 @@
 #
 #   CC=clang make          another compiler            make WERROR=1     warnings are errors (as in CI)
 #   BUILD=dir make         another output folder       make PREFIX=/usr install
+#   make CUDA=1            kernels for GPUs, beside it: libalphar-cuda.so (docs/cuda.md)
 #   make V=1               whole command lines     make MPI=1        training over several machines, built into build/mpi/
 
 ifeq ($(origin CC),default)
@@ -324,7 +325,7 @@ bench: all $(BENCH_BIN)
 LIBS_PRIVATE = $(shell $(PKG_CONFIG) --libs $(ALGEBRA) $(if $(MPI),ompi-c)) $(FORTRAN_LIBS) -fopenmp -lm -lpthread
 
 # Every file of an installation, and what is only ours of its folders.
-INSTALLED = $(BINDIR)/alphar $(LIBDIR)/libalphar.a $(LIBDIR)/libalphar.so $(LIBDIR)/$(SONAME) $(LIBDIR)/$(SO) $(PKGCONFIGDIR)/alphar.pc \
+INSTALLED = $(BINDIR)/alphar $(if $(CUDA),$(LIBDIR)/libalphar-cuda.so) $(LIBDIR)/libalphar.a $(LIBDIR)/libalphar.so $(LIBDIR)/$(SONAME) $(LIBDIR)/$(SO) $(PKGCONFIGDIR)/alphar.pc \
             $(MANDIR)/man1/alphar.1 $(COMMANDS:%=$(MANDIR)/man1/alphar-%.1) $(BASHDIR)/alphar $(ZSHDIR)/_alphar $(FISHDIR)/alphar.fish
 OWN_DIRS  = $(INCLUDEDIR)/alphar $(DOCDIR)
 
@@ -339,6 +340,7 @@ install: all
 	$(INSTALL) -m 644 include/alphar/*.h $(DESTDIR)$(INCLUDEDIR)/alphar/
 	$(INSTALL) -m 644 $(BUILD)/libalphar.a $(DESTDIR)$(LIBDIR)/libalphar.a
 	$(INSTALL) -m 755 $(BUILD)/$(SO) $(DESTDIR)$(LIBDIR)/$(SO)
+	$(if $(CUDA),$(INSTALL) -m 755 $(CUDA_LIBRARY) $(DESTDIR)$(LIBDIR)/libalphar-cuda.so)
 	ln -sf $(SO) $(DESTDIR)$(LIBDIR)/$(SONAME)
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libalphar.so
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR:$(PREFIX)/%=$${prefix}/%)|' -e 's|@VERSION@|$(VERSION)|' \

@@ -1,9 +1,9 @@
 /* One training step for every line on stdin, as `alphar train` makes them; bench/train_rival.py drives this program and
  * the rival in turns.
  *
- *     bench_train MODEL DATA MAX_LENGTH BATCH RANK THREADS auto|on|off COMPUTE MEMORY [QUANTIZE]
+ *     bench_train MODEL DATA MAX_LENGTH BATCH RANK THREADS auto|on|off COMPUTE MEMORY [QUANTIZE|none [DEVICE]]
  *
- * MEMORY: of its own, in MiB; 0: all that is free.
+ * MEMORY: of its own, in MiB; 0: all that is free.  On a device the last line is `device BYTES`: what of its memory is taken then.
  *
  * Prints `opened SECONDS f32|bf16` (to the first layer; the arithmetic in use), then for every step `SECONDS LOSS TOKENS SUPERVISED`. */
 #include <stdio.h>
@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "ops/device.h"
 #include "train/learner.h"
 
 static int failed(const ar_error *err) {
@@ -40,8 +41,9 @@ static int serve(ar_learner *l) {
 
 int main(int argc, char **argv) {
     static const char *const switches[] = {"auto", "on", "off", NULL}, *const computes[] = {"f32", "bf16", "auto", NULL};
-    if (argc != 10 && argc != 11) {
-        fprintf(stderr, "usage: bench_train MODEL DATA MAX_LENGTH BATCH RANK THREADS auto|on|off auto|f32|bf16 MIB [QUANTIZE]\n");
+    if (argc < 10 || argc > 12) {
+        fprintf(stderr,
+                "usage: bench_train MODEL DATA MAX_LENGTH BATCH RANK THREADS auto|on|off auto|f32|bf16 MIB [QUANTIZE|none [DEVICE]]\n");
         return 2;
     }
     ar_train_options o;
@@ -52,13 +54,14 @@ int main(int argc, char **argv) {
     o.learner.batch = (int)strtol(argv[4], NULL, 10);
     o.learner.rank = (int)strtol(argv[5], NULL, 10);
     o.course.checkpoint_layers = (ar_switch)choice(argv[7], switches);
-    o.course.quantize = argc > 10 ? argv[10] : NULL;
+    o.course.quantize = argc > 10 && strcmp(argv[10], "none") != 0 ? argv[10] : NULL;
     o.course.memory = (int64_t)strtol(argv[9], NULL, 10) << 20;
     o.learner.steps = 1 << 20;
     o.learner.shuffle = false;
     o.learner.schedule = AR_SCHEDULE_CONSTANT;
     o.learner.warmup = 0;
-    ar_runtime_options ro = {.threads = (int)strtol(argv[6], NULL, 10), .compute = (ar_compute)choice(argv[8], computes)};
+    ar_runtime_options ro = {
+        .threads = (int)strtol(argv[6], NULL, 10), .compute = (ar_compute)choice(argv[8], computes), .device = argc > 11 ? argv[11] : NULL};
     ar_runtime *rt;
     ar_course c;
     ar_learner l = {0};
@@ -74,6 +77,8 @@ int main(int argc, char **argv) {
         fflush(stdout);
     }
     int code = s ? failed(&err) : serve(&l);
+    ar_device_info device = ar__device_info(rt);
+    if (rt->device) printf("device %zu\n", device.memory_bytes - device.free_bytes);
     ar__learner_close(&l);
     ar__course_close(&c);
     ar_runtime_free(rt);

@@ -270,6 +270,22 @@ static void dora_bwd(const work &w, const part &q, const float *dy, cu_operand i
     gain_columns(w, q, w.scratch.dz + q.first * w.n, dy + q.first * w.n, 0.0f);
 }
 
+static bool has_gain(const work &w) {
+    for (size_t i = 0; i < w.rows->segment_count; i++) {
+        part q = part_of(w, i);
+        if (q.p && q.p->gain) return true;
+    }
+    return false;
+}
+
+static bool has_dropout(const work &w) {
+    for (size_t i = 0; i < w.rows->segment_count; i++) {
+        part q = part_of(w, i);
+        if (q.p && q.p->dropout > 0.0f) return true;
+    }
+    return false;
+}
+
 static void pair_grads(const work &w, const part &q, const float *dy, cu_operand dy_ready, const float *x, cu_operand x_ready,
                        const float *su) {
     const ar_pair_op *p = q.p;
@@ -315,18 +331,10 @@ static void pair_dx(const work &w, const part &q, float *dx, const float *dy) {
     drop(w, q, dx, tmp, w.k, true);
 }
 
-static bool has_gain(const work &w) {
-    for (size_t i = 0; i < w.rows->segment_count; i++) {
-        part q = part_of(w, i);
-        if (q.p && q.p->gain) return true;
-    }
-    return false;
-}
-
 /* With DoRA somewhere: segments that have it without dropout send g dy through W. */
-static void base_dx(const work &w, float *dx, bool accumulate, const float *dy) {
+static void base_dx(const work &w, float *dx, bool accumulate, const float *dy, cu_operand dy_ready) {
     if (!has_gain(w)) {
-        times_weight_bwd(w, dx, accumulate, cu_ready(w.rt, CU_SLOT_X, dy, w.n, w.rows->count, w.n), w.rows->count);
+        times_weight_bwd(w, dx, accumulate, dy_ready, w.rows->count);
         return;
     }
     for (size_t i = 0; i < w.rows->segment_count; i++) {
@@ -344,21 +352,23 @@ void ar__cuda_linear_bwd(const ar_runtime *rt, float *dx, bool accumulate, const
     dy = cu_at(w.d, dy);
     x = cu_at(w.d, x);
     su = cu_at(w.d, su);
+    /* Formed once for all, but where a segment needs the same scratch for numbers of its own. */
+    cu_operand dy_ready = cu_ready(rt, CU_SLOT_X, dy, w.n, rows->count, w.n), x_ready = {};
+    bool own = has_gain(w) || has_dropout(w);
+    if (reads) x_ready = cu_ready(rt, CU_SLOT_INPUT, x, w.k, rows->count, w.k);
+    if (lin->dbias) cu_column_sums(w.d, cu_at(w.d, lin->dbias), dy, NULL, NULL, rows->count, w.n);
+    if (lin->dw) cu_gemm(w.d, cu_at(w.d, lin->dw), w.k, true, 1.0f, turned(dy_ready), x_ready, w.n, w.k, rows->count);
     for (size_t i = 0; i < rows->segment_count; i++) {
         part q = part_of(w, i);
         if (!q.p) continue;
-        cu_operand dy_ready = cu_ready(rt, CU_SLOT_X, dy, w.n, rows->count, w.n),
-                   x_ready = cu_ready(rt, CU_SLOT_INPUT, x, w.k, rows->count, w.k);
+        if (own && i > 0) {
+            dy_ready = cu_ready(rt, CU_SLOT_X, dy, w.n, rows->count, w.n);
+            x_ready = cu_ready(rt, CU_SLOT_INPUT, x, w.k, rows->count, w.k);
+        }
         pair_grads(w, q, dy, dy_ready, x, x_ready, su);
     }
-    if (lin->dbias) cu_column_sums(w.d, cu_at(w.d, lin->dbias), dy, NULL, NULL, rows->count, w.n);
-    if (lin->dw && reads) {
-        cu_operand left = turned(cu_ready(rt, CU_SLOT_X, dy, w.n, rows->count, w.n));
-        cu_gemm(w.d, cu_at(w.d, lin->dw), w.k, true, 1.0f, left, cu_ready(rt, CU_SLOT_INPUT, x, w.k, rows->count, w.k), w.n, w.k,
-                rows->count);
-    }
     if (!dx) return;
-    base_dx(w, dx, accumulate, dy);
+    base_dx(w, dx, accumulate, dy, dy_ready);
     for (size_t i = 0; i < rows->segment_count; i++) {
         part q = part_of(w, i);
         if (q.p) pair_dx(w, q, dx, dy);
