@@ -97,7 +97,7 @@ static void print_table(const ar_plan *p, const char *device) {
     print_bytes("base", p->base_bytes, cpu ? "mapped from its files, shared by processes" : note);
     print_bytes("adapter", p->adapter_bytes, "parameters, gradients, optimizer state");
     print_bytes("activations", p->activation_bytes, p->checkpoint_layers ? "layers are computed again in backward" : "all layers are kept");
-    if (cpu) print_bytes("other", p->other_bytes, "scratch, libraries, data");
+    print_bytes("other", p->other_bytes, cpu ? "scratch, libraries, data" : "scratch");
     print_bytes("needed beside the base", p->anonymous_bytes, "");
     if (!cpu) print_bytes("needed in all", p->base_bytes + p->anonymous_bytes, "");
     if (p->memory > 0) print_bytes("limit", p->memory, p->fits ? "it fits" : "does not fit: lower --max-length or --rank");

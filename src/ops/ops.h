@@ -43,9 +43,19 @@
     X(weight_norms) X(update_norms) X(row_squares) X(row_norms_measure) X(dora_gains)
 /* clang-format on */
 
+/* The most that a pass asks of its products at once. */
+typedef struct ar_work {
+    size_t rows, widest;     /* of a batch; elements of the widest input or output of its linears */
+    size_t head_rows, vocab; /* of a chunk of the head */
+    size_t queries;          /* elements of all heads of a row */
+} ar_work;
+
 typedef struct ar_ops {
     const char *name;
     const ar_memory *memory;
+    size_t enough_rows, enough_head_rows; /* more at a time gain little */
+    /* Bytes beside the pass that these take, at most: for the plan. */
+    size_t (*scratch_bytes)(const ar_runtime *rt, const ar_work *work);
 #define AR_OP_ENTRY(op) ar_##op##_fn *op;
     AR_EACH_OP(AR_OP_ENTRY)
 #undef AR_OP_ENTRY

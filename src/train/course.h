@@ -18,7 +18,7 @@ typedef struct ar_choice {
     size_t head_pieces;      /* that are formed at a time */
     size_t tokens;           /* most in a micro-batch */
     size_t bytes;            /* of the pass */
-    size_t packing;          /* bytes of the runtime's scratch that its products touch */
+    size_t packing;          /* bytes beside it that the operators take */
     bool fits;
 } ar_choice;
 

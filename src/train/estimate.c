@@ -136,7 +136,7 @@ static void fill(ar_plan *plan, const ar_learner *l, size_t longest) {
     plan->max_length = c->o.max_length;
     plan->fits = c->choice.fits;
     plan->memory = c->o.memory ? c->o.memory : c->budget > 0 ? c->budget + c->fixed_bytes : 0;
-    plan->other_bytes = device ? 0 : c->fixed_bytes - state + (int64_t)c->choice.packing;
+    plan->other_bytes = (device ? 0 : c->fixed_bytes - state) + (int64_t)c->choice.packing;
     plan->anonymous_bytes = plan->adapter_bytes + plan->activation_bytes + plan->other_bytes;
 }
 

@@ -1,14 +1,8 @@
 /* What fits: micro-batch and layer recomputation from a byte budget, before step 1. */
 #include "base/proc.h"
 #include "base/size.h"
-#include "kern/gemm.h"
 #include "ops/ops.h"
 #include "train/course.h"
-
-enum {
-    ROW_TARGET_TOKENS = 1024, /* more at a time gains little: the weights are packed once per that many rows */
-    HEAD_ROWS = 512           /* nor does more of the head */
-};
 
 int64_t ar__memory_anonymous(void) { return ar__proc_bytes("/proc/self/status", "RssAnon:"); }
 
@@ -23,19 +17,15 @@ ar_pass_spec ar__plan_spec(const ar_course *c, const ar_choice *choice, size_t l
     return spec;
 }
 
-/* The left operands of products lie packed, all of k, up to a limit; the memory is the runtime's, but untouched so far. */
 static size_t packing_bytes(const ar_course *c, const ar_choice *choice) {
     const ar_model *m = c->model;
-    size_t widest = 0;
-    if (!c->rt->ops->memory->is_host) return 0; /* a device has its own ways */
+    ar_work w = {
+        .rows = choice->tokens, .head_rows = ar__head_piece(c->model) * ar__max(choice->head_pieces, 1), .vocab = (size_t)m->arch.vocab};
     for (size_t i = 0; i < m->module_count; i++)
         if (m->modules[i].path && m->modules[i].kind == AR_MODULE_LINEAR)
-            widest = ar__max(widest, (size_t)(m->modules[i].n_out > m->modules[i].n_in ? m->modules[i].n_out : m->modules[i].n_in));
-    size_t chunk = ar__head_piece(c->model) * ar__max(choice->head_pieces, 1), rows = chunk < choice->tokens ? chunk : choice->tokens;
-    /* In bf16 dY lies packed twice in one group: for W, and in f32 for B. */
-    size_t element = sizeof(float) + (c->o.compute == AR_COMPUTE_BF16 ? sizeof(uint16_t) : 0);
-    size_t left = ar__max(choice->tokens * widest, rows * (size_t)m->arch.vocab) * element;
-    return ar__min(left, AR_GEMM_LEFT_BYTES) + (size_t)c->rt->threads * AR_GEMM_RIGHT_FLOATS * sizeof(float);
+            w.widest = ar__max(w.widest, (size_t)(m->modules[i].n_out > m->modules[i].n_in ? m->modules[i].n_out : m->modules[i].n_in));
+    for (size_t i = 0; i < (size_t)m->arch.layers; i++) w.queries = ar__max(w.queries, (size_t)m->arch.heads * m->layers[i].head_dim);
+    return c->rt->ops->scratch_bytes(c->rt, &w);
 }
 
 static void measure_choice(const ar_course *c, ar_choice *choice, size_t longest) {
@@ -54,7 +44,7 @@ static ar_choice try_choice(const ar_course *c, size_t longest, int rows, size_t
 
 /* What is left goes to the head, which packs its weight once per chunk: as many pieces as help. */
 static ar_choice widen_head(const ar_course *c, size_t longest, ar_choice choice) {
-    size_t piece = ar__head_piece(c->model), rows = choice.tokens < HEAD_ROWS ? choice.tokens : HEAD_ROWS;
+    size_t piece = ar__head_piece(c->model), rows = ar__min(choice.tokens, c->rt->ops->enough_head_rows);
     for (size_t n = (rows + piece - 1) / piece; n > 1 && choice.fits; n--) {
         ar_choice wide = choice;
         wide.head_pieces = n;
@@ -85,7 +75,7 @@ ar_choice ar__plan_choose(const ar_course *c, size_t longest) {
     for (int rows = most;; rows = (rows + 1) / 2) {
         if (rows < least || rows == 1) rows = least;
         choice = try_choice(c, longest, rows, layers, 0);
-        if (rows == least || (choice.fits && choice.tokens <= ROW_TARGET_TOKENS)) break;
+        if (rows == least || (choice.fits && choice.tokens <= c->rt->ops->enough_rows)) break;
     }
     if (!choice.fits && c->o.checkpoint_layers == AR_SWITCH_AUTO) choice = fewest_again(c, longest, least);
     return widen_head(c, longest, choice);

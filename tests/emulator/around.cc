@@ -64,7 +64,12 @@ template <class R, class... A, R (*ar_ops::*member)(const ar_runtime *, A...)> s
 };
 
 #define AROUND(op) .op = around<&ar_ops::op>::call,
-static ar_ops table = {.name = "around", .memory = NULL, AR_EACH_OP(AROUND)};
+static ar_ops table = {.name = "around",
+                       .memory = NULL,
+                       .enough_rows = 0,
+                       .enough_head_rows = 0,
+                       .scratch_bytes = NULL,
+                       AR_EACH_OP(AROUND)};
 
 extern "C" __attribute__((visibility("default"))) const ar_ops *ops_around(const ar_runtime *rt, void *base, size_t bytes,
                                                                            size_t (*now)(void)) {
@@ -74,6 +79,7 @@ extern "C" __attribute__((visibility("default"))) const ar_ops *ops_around(const
     before = (unsigned char *)calloc(bytes, 1);
     behind = (unsigned char *)malloc(bytes);
     table.memory = inner->memory;
+    table.scratch_bytes = inner->scratch_bytes;
     memset(base, 0, bytes);
     return before && behind && inner->memory->mirror(rt, base, bytes) ? &table : NULL;
 }

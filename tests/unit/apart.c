@@ -266,7 +266,9 @@ extern char apart_entries[];
 const ar_ops *apart_ops(void) {
     static ar_ops table;
     _Static_assert(APART_COUNT <= 128, "as many entries as operators");
-    table = (ar_ops){.name = "apart", .memory = &memory};
+    table = ar__ops_cpu;
+    table.name = "apart";
+    table.memory = &memory;
 #define APART_FILL(op)                                                                                                                     \
     apart_op[APART_##op] = (void (*)(void))ar__ops_cpu.op;                                                                                 \
     table.op = (ar_##op##_fn *)(uintptr_t)(apart_entries + 16 * APART_##op);

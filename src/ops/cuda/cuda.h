@@ -98,7 +98,7 @@ template <class T> static inline const T *cu_stage(cu_device *d, const T *host, 
     type *name = (type *)name##_bytes
 #endif
 
-enum { CU_THREADS = 256 };
+enum { CU_THREADS = 256, CU_STEP_BYTES = 128 << 20 /* of a weight that is unpacked at a time */ };
 
 /* A grid of blocks of CU_THREADS over n elements, a thread each; kernels loop where there are more. */
 static inline unsigned cu_grid(size_t n) {

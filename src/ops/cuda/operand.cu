@@ -5,8 +5,6 @@ extern "C" {
 #include "kern/half.h"
 }
 
-static const size_t step_bytes = (size_t)128 << 20;
-
 __global__ void round_rows(uint16_t *to, size_t to_ld, const float *x, size_t ld, size_t rows, size_t n) {
     for (size_t i = CU_FIRST; i < rows * to_ld; i += CU_STRIDE) {
         size_t r = i / to_ld, c = i % to_ld;
@@ -59,7 +57,7 @@ static const char *row_of(const cu_device *d, const ar_weight *w, size_t row) {
 static bool is_direct(const ar_runtime *rt, const ar_weight *w) { return w->type == (rt->bf16 ? AR_BF16 : AR_F32); }
 
 size_t cu_weight_step(const ar_runtime *rt, const ar_weight *w) {
-    size_t rows = step_bytes / (w->cols * (rt->bf16 ? 2 : 4)) / 64 * 64;
+    size_t rows = CU_STEP_BYTES / (w->cols * (rt->bf16 ? 2 : 4)) / 64 * 64;
     return is_direct(rt, w) || rows > w->rows ? w->rows : rows < 64 ? 64 : rows;
 }
 

@@ -229,8 +229,20 @@ static void describe(const void *state, ar_device_info *out) {
     out->product = d->blas ? cu_blas_name(d->blas) : "own";
 }
 
+/* What slots come to: both sides of a product and the head's in bf16, q, k and v, rows that move; a stretch of a weight. */
+static size_t scratch_bytes(const ar_runtime *rt, const ar_work *w) {
+    size_t element = rt->bf16 ? 2 : 0, rows = w->rows > w->head_rows ? w->rows : w->head_rows;
+    size_t wide = w->rows * w->widest, head = w->head_rows * w->vocab, sides = wide > head ? wide + w->rows * w->widest : head + wide;
+    return (sides + 3 * w->rows * w->queries) * element + rows * w->widest * sizeof(float) + CU_STEP_BYTES + ((size_t)64 << 20);
+}
+
 #define CU_ENTRY(op) .op = ar__cuda_##op,
-static const ar_ops operators = {.name = "cuda", .memory = &ar__cuda_memory, AR_EACH_OP(CU_ENTRY)};
+static const ar_ops operators = {.name = "cuda",
+                                 .memory = &ar__cuda_memory,
+                                 .enough_rows = 16384,
+                                 .enough_head_rows = 2048,
+                                 .scratch_bytes = scratch_bytes,
+                                 AR_EACH_OP(CU_ENTRY)};
 
 extern "C" AR_API const ar_device_library ar__device_library = {ar_version,   AR_DEVICE_LAYOUT, count,     open_device,
                                                                 close_device, describe,         &operators};
