@@ -33,10 +33,11 @@ template <int D, int T> CU_FN void fetch(uint16_t *to, const uint16_t *from, siz
 
 /* s [16, T] += rows of the warp · tileᵀ, both [·, D] in shared memory. */
 template <int D, int T> CU_FN void rows_by_rows(float s[T / 8][4], const uint16_t *rows, const uint16_t *tile) {
-    for (int k = 0; k < D; k += 16) {
+    CU_EACH (part, D / 16) {
+        int k = part * 16;
         uint32_t a[4], b[2][2];
         load_left(a, rows + k, D + GAP, false);
-        for (int j = 0; j < T / 16; j++) {
+        CU_EACH (j, T / 16) {
             load_right(b, tile + j * 16 * (D + GAP) + k, D + GAP, true);
             mma_bf16(s[2 * j], a, b[0]);
             mma_bf16(s[2 * j + 1], a, b[1]);
@@ -46,10 +47,10 @@ template <int D, int T> CU_FN void rows_by_rows(float s[T / 8][4], const uint16_
 
 /* out [16, D] += p [16, T] tile [T, D]; p: what products gave, rounded here. */
 template <int D, int T> CU_FN void weigh_rows_of(float out[D / 8][4], const float p[T / 8][4], const uint16_t *tile) {
-    for (int j = 0; j < T / 16; j++) {
+    CU_EACH (j, T / 16) {
         uint32_t a[4] = {half_pair(p[2 * j][0], p[2 * j][1]), half_pair(p[2 * j][2], p[2 * j][3]),
                          half_pair(p[2 * j + 1][0], p[2 * j + 1][1]), half_pair(p[2 * j + 1][2], p[2 * j + 1][3])};
-        for (int n = 0; n < D / 16; n++) {
+        CU_EACH (n, D / 16) {
             uint32_t b[2][2];
             load_right(b, tile + j * 16 * (D + GAP) + n * 16, D + GAP, false);
             mma_bf16(out[2 * n], a, b[0]);
@@ -61,8 +62,8 @@ template <int D, int T> CU_FN void weigh_rows_of(float out[D / 8][4], const floa
 /* Writes a warp's [16, D] by rows of `ld`, the first `rows` of them. */
 template <int D> CU_FN void put(float *to, size_t ld, const float x[D / 8][4], const float scale[2], size_t rows, size_t d) {
     int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, first = threadIdx.x / 32 * 16;
-    for (int n = 0; n < D / 8; n++)
-        for (int e = 0; e < 4; e++) {
+    CU_EACH (n, D / 8)
+        CU_EACH (e, 4) {
             size_t r = first + g + e / 2 * 8, c = n * 8 + 2 * t + e % 2;
             if (r < rows && c < d) to[r * ld + c] = x[n][e] * scale[e / 2];
         }
@@ -93,7 +94,7 @@ __global__ void __launch_bounds__(THREADS) flash_fwd(float *o, float *lse, halve
     size_t head = blockIdx.y, d = at.head_dim, ld = at.heads * d, kv_ld = at.kv_heads * d, kv_head = head / (at.heads / at.kv_heads);
     int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, first = threadIdx.x / 32 * 16;
     float sum[D / 8][4] = {}, top[2], total[2];
-    for (int h = 0; h < 2; h++) {
+    CU_EACH (h, 2) {
         top[h] = at.sinks ? at.sinks[head] : -INFINITY;
         total[h] = at.sinks && t == 0 ? 1.0f : 0.0f; /* of the four lanes one */
     }
@@ -109,32 +110,32 @@ __global__ void __launch_bounds__(THREADS) flash_fwd(float *o, float *lse, halve
         __syncthreads();
         float s[T / 8][4] = {}, most[2] = {top[0], top[1]};
         rows_by_rows<D, T>(s, q + first * (D + GAP), k);
-        for (int n = 0; n < T / 8; n++)
-            for (int e = 0; e < 4; e++) {
+        CU_EACH (n, T / 8)
+            CU_EACH (e, 4) {
                 size_t query = b.position + first + g + e / 2 * 8, key = j0 + n * 8 + 2 * t + e % 2;
                 s[n][e] = sees(at, query, key) ? cu_score(at, s[n][e]) : -INFINITY;
                 most[e / 2] = fmaxf(most[e / 2], s[n][e]);
             }
-        for (int h = 0; h < 2; h++) {
+        CU_EACH (h, 2) {
             most[h] = quad_max(most[h]);
             /* a row that has seen nothing yet, as one past the block's last: 0 in the place of -inf - -inf */
             float shrink = top[h] == -INFINITY ? 0.0f : quick_exp(top[h] - most[h]);
             total[h] *= shrink;
             top[h] = most[h];
-            for (int n = 0; n < D / 8; n++) {
+            CU_EACH (n, D / 8) {
                 sum[n][2 * h] *= shrink;
                 sum[n][2 * h + 1] *= shrink;
             }
         }
-        for (int n = 0; n < T / 8; n++)
-            for (int e = 0; e < 4; e++) {
+        CU_EACH (n, T / 8)
+            CU_EACH (e, 4) {
                 s[n][e] = s[n][e] == -INFINITY ? 0.0f : quick_exp(s[n][e] - top[e / 2]);
                 total[e / 2] += s[n][e];
             }
         weigh_rows_of<D, T>(sum, s, v);
     }
     float scale[2];
-    for (int h = 0; h < 2; h++) {
+    CU_EACH (h, 2) {
         size_t r = first + g + h * 8;
         float whole = quad_sum(total[h]);
         scale[h] = 1.0f / whole;
@@ -152,7 +153,7 @@ __global__ void __launch_bounds__(THREADS)
     size_t head = blockIdx.y, d = at.head_dim, ld = at.heads * d, kv_ld = at.kv_heads * d, kv_head = head / (at.heads / at.kv_heads);
     int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, first = threadIdx.x / 32 * 16;
     float sum[D / 8][4] = {}, own_lse[2], own_sum[2];
-    for (int h = 0; h < 2; h++) {
+    CU_EACH (h, 2) {
         size_t r = first + g + h * 8, place = (b.row + (r < b.count ? r : 0)) * at.heads + head;
         own_lse[h] = lse[place];
         own_sum[h] = dsum[place];
@@ -171,8 +172,8 @@ __global__ void __launch_bounds__(THREADS)
         float s[T / 8][4] = {}, dp[T / 8][4] = {};
         rows_by_rows<D, T>(s, q + first * (D + GAP), k);
         rows_by_rows<D, T>(dp, d_o + first * (D + GAP), v);
-        for (int n = 0; n < T / 8; n++)
-            for (int e = 0; e < 4; e++) {
+        CU_EACH (n, T / 8)
+            CU_EACH (e, 4) {
                 size_t query = b.position + first + g + e / 2 * 8, key = j0 + n * 8 + 2 * t + e % 2;
                 float score = cu_score(at, s[n][e]), p = sees(at, query, key) ? quick_exp(score - own_lse[e / 2]) : 0.0f;
                 s[n][e] = p * (dp[n][e] - own_sum[e / 2]) * cu_score_slope(at, score);
@@ -207,8 +208,8 @@ __global__ void __launch_bounds__(THREADS)
             float s[T / 8][4] = {}, dp[T / 8][4] = {};
             rows_by_rows<D, T>(s, k + first * (D + GAP), q);
             rows_by_rows<D, T>(dp, v + first * (D + GAP), d_o);
-            for (int n = 0; n < T / 8; n++)
-                for (int e = 0; e < 4; e++) {
+            CU_EACH (n, T / 8)
+                CU_EACH (e, 4) {
                     size_t key = b.position + first + g + e / 2 * 8, query = i0 + n * 8 + 2 * t + e % 2;
                     bool seen = query < end && sees(at, query, key);
                     size_t place = (b.keys + (seen ? query : i0)) * at.heads + head;

@@ -112,6 +112,13 @@ static inline unsigned cu_grid(size_t n) {
 #define CU_FN static inline
 #endif
 
+/* CU_EACH(i, n): a loop over what lies in registers, whose places have to be known when it is compiled. */
+#ifdef __CUDACC__
+#define CU_EACH(i, n) _Pragma("unroll") for (int i = 0; i < (n); i++)
+#else
+#define CU_EACH(i, n) for (int i = 0; i < (n); i++)
+#endif
+
 /* for (size_t i = CU_FIRST; i < n; i += CU_STRIDE) */
 #define CU_FIRST ((size_t)blockIdx.x * blockDim.x + threadIdx.x)
 #define CU_STRIDE ((size_t)gridDim.x * blockDim.x)

@@ -70,24 +70,25 @@ __global__ void __launch_bounds__(32 * (BM / WM) * (BN / WN))
         __syncthreads();
         ask(s + STAGES - 1);
         const uint16_t *l = memory + s % STAGES * (left_size + right_size), *r = l + left_size;
-        for (int kk = 0; kk < SLICE; kk += 16) {
+        CU_EACH (half, SLICE / 16) {
+            int kk = half * 16;
             uint32_t a[WM / 16][4], b[WN / 16][2][2];
-            for (int i = 0; i < WM / 16; i++)
+            CU_EACH (i, WM / 16)
                 load_left(a[i], LEFT_TURNED ? l + kk * (BM + GAP) + wr + i * 16 : l + (wr + i * 16) * (SLICE + GAP) + kk, left_cols + GAP,
                           LEFT_TURNED);
-            for (int j = 0; j < WN / 16; j++)
+            CU_EACH (j, WN / 16)
                 load_right(b[j], RIGHT_TURNED ? r + (wc + j * 16) * (SLICE + GAP) + kk : r + kk * (BN + GAP) + wc + j * 16,
                            right_cols + GAP, RIGHT_TURNED);
-            for (int i = 0; i < WM / 16; i++)
-                for (int j = 0; j < WN / 8; j++) mma_bf16(sum[i][j], a[i], b[j / 2][j % 2]);
+            CU_EACH (i, WM / 16)
+                CU_EACH (j, WN / 8) mma_bf16(sum[i][j], a[i], b[j / 2][j % 2]);
         }
     }
     int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
     float *out = partial ? partial + blockIdx.z * m * n : c;
     size_t ld = partial ? n : ldc;
-    for (int i = 0; i < WM / 16; i++)
-        for (int j = 0; j < WN / 8; j++)
-            for (int e = 0; e < 4; e++) {
+    CU_EACH (i, WM / 16)
+        CU_EACH (j, WN / 8)
+            CU_EACH (e, 4) {
                 size_t r = row + wr + i * 16 + g + e / 2 * 8, q = col + wc + j * 8 + 2 * t + e % 2;
                 if (r >= m || q >= n) continue;
                 float *at = out + r * ld + q, v = partial ? sum[i][j][e] : alpha * sum[i][j][e];
@@ -125,13 +126,13 @@ __global__ void gemm_f32(float *c, size_t ldc, int accumulate, float alpha, stri
             r[rk][ri] = col + ri < n && at + rk < k ? right.at[(col + ri) * right.outer + (at + rk) * right.inner] : 0.0f;
         }
         __syncthreads();
-        for (int kk = 0; kk < 16; kk++)
-            for (int i = 0; i < 4; i++)
-                for (int j = 0; j < 4; j++) sum[i][j] += l[kk][y + 16 * i] * r[kk][x + 16 * j];
+        CU_EACH (kk, 16)
+            CU_EACH (i, 4)
+                CU_EACH (j, 4) sum[i][j] += l[kk][y + 16 * i] * r[kk][x + 16 * j];
         __syncthreads();
     }
-    for (int i = 0; i < 4; i++)
-        for (int j = 0; j < 4; j++) {
+    CU_EACH (i, 4)
+        CU_EACH (j, 4) {
             size_t p = row + y + 16 * i, q = col + x + 16 * j;
             if (p >= m || q >= n) continue;
             float *to = c + p * ldc + q, v = alpha * sum[i][j];
