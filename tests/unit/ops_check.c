@@ -37,7 +37,7 @@ int ops_start(void **state) {
         return 1;
     }
     ar__runtime_use_ops(ops_ref, &ar__ops_ref);
-    if (!ar__arena_init(&memory, (size_t)1 << (library ? 27 : 30))) return 1;
+    if (!ar__arena_init(&memory, (size_t)1 << (library ? 28 : 30))) return 1;
     return library ? use_device(library) : 0;
 }
 
