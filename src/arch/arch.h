@@ -1,7 +1,7 @@
 /* The architecture record: everything about a model that the one forward and backward need to know.
  *
- * A family is data: a row of the table in families.c says how its configuration is spelled and what its defaults are, one of names_table.c
- * what its modules are called, and which slot of a layer each fills. */
+ * A family is data: a row of the table in families.c says how its configuration is spelled and what its defaults are, what its modules are
+ * called, and which slot of a layer each fills. */
 #ifndef AR_ARCH_ARCH_H
 #define AR_ARCH_ARCH_H
 

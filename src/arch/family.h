@@ -1,10 +1,11 @@
-/* A family as a row: which fields its config.json has, transformers' defaults of them, and what no field says.  The table is
- * families.c; family.c makes a record of a row and a file. */
+/* A family as a row: what its modules are called, which fields its config.json has, transformers' defaults of them, and what no field
+ * says.  The table is families.c; family.c makes a record of a row and a file.  Families that do not run have names alone. */
 #ifndef AR_ARCH_FAMILY_H
 #define AR_ARCH_FAMILY_H
 
 #include "arch/arch.h"
 #include "arch/config_fields.h"
+#include "arch/names.h"
 
 typedef enum ar_window_rule {
     AR_WINDOW_NONE,
@@ -17,8 +18,16 @@ typedef enum ar_window_rule {
     AR_WINDOW_EVERY_OTHER /* or of the layers below max_window_layers every other */
 } ar_window_rule;
 
+/* Whether a GGUF file says that there is a window.  Where it does not, llama.cpp's code has a rule, or none. */
+typedef enum ar_gguf_window {
+    AR_GGUF_NO_WINDOW,
+    AR_GGUF_WINDOW,
+    AR_GGUF_WINDOW_LISTED, /* and which layers have it: attention.sliding_window_pattern */
+    AR_GGUF_WINDOW_OR_0    /* 0 where there is none */
+} ar_gguf_window;
+
 typedef struct ar_family {
-    const char *name;
+    ar_name_map names; /* its model_type comes first */
     ar_field_list fields;
     ar_config initial;                  /* transformers' defaults; of kv_heads and head_dim 0: as many as heads, dim / heads */
     bool bias_qkv;                      /* always, without a field saying so */
@@ -46,11 +55,17 @@ typedef struct ar_family {
     bool last_full;            /* the last layer never has the window */
     bool sinks, swiglu;        /* attention's sinks; experts' activation is swiglu, with biases around it and at the router */
     ar_window_rule window;
+    ar_gguf_window gguf_window;
     int32_t eos; /* -1: none */
 } ar_family;
 
-/* Rows of the table, in its order; NULL past the end. */
+static inline const char *ar__family_name(const ar_family *f) { return f->names.model_type[0]; }
+
+/* Rows of the table that run, in its order; NULL past the end. */
 const ar_family *ar__family_at(size_t i);
-const ar_family *ar__family_find(const char *model_type); /* NULL if unknown */
+const ar_family *ar__family_find(const char *model_type);   /* NULL if unknown */
+const ar_family *ar__family_inside(const char *model_type); /* the language model of such a multimodal base; NULL if unknown */
+/* Of the families of an architecture that run; above_0: as for ar__names_for_file. */
+const ar_family *ar__family_for_file(const char *architecture, bool above_0(const void *file, const char *key), const void *file);
 
 #endif

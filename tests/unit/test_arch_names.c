@@ -69,6 +69,8 @@ static int check_rows(const ar_name_map *map, const ar_name_row *list, int64_t l
     return n;
 }
 
+static bool has_key(const void *told_by, const char *key) { return told_by && !strcmp(key, told_by); }
+
 static void every_row_goes_there_and_back(void **state) {
     (void)state;
     const ar_name_map *map;
@@ -76,12 +78,13 @@ static void every_row_goes_there_and_back(void **state) {
     for (; (map = ar__names_at(families)); families++) {
         int rows = check_rows(map, map->top, -1);
         for (int g = 0; g < AR_NAME_GROUPS && map->group[g]; g++) rows += check_rows(map, map->group[g], g ? 131 : 0);
-        assert_in_range(rows, 9, 23);                         /* the most: gemma 4 */
-        bool second = !strcmp(map->model_type[0], "mixtral"); /* a llama to GGUF */
-        if (!second) assert_ptr_equal(ar__names_for_gguf(map->gguf), map);
+        assert_in_range(rows, 9, 23); /* the most: gemma 4 */
+        assert_string_equal(ar__names_for_gguf(map->gguf)->gguf, map->gguf);
+        if (map->told_by) assert_ptr_not_equal(ar__names_for_gguf(map->gguf), map);
+        assert_ptr_equal(ar__names_for_file(map->gguf, has_key, map->told_by), map->told_by ? map : ar__names_for_gguf(map->gguf));
         for (int k = 0; k < AR_NAME_TYPES && map->model_type[k]; k++) assert_ptr_equal(ar__names_for_model_type(map->model_type[k]), map);
     }
-    assert_int_equal(families, 38);
+    assert_int_equal(families, 41);
     assert_null(ar__names_at(-1));
     assert_null(ar__names_for_gguf("rwkv7"));
     assert_null(ar__names_for_model_type("gpt5"));
