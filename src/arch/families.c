@@ -471,7 +471,8 @@ static const ar_family families[] = {
      .partial = true,
      .neighbours = true,
      .out_bias = true,
-     .eos = 151329},
+     .eos = 151329,
+     .more_eos = {151336, 151338}},
     /* LayerNorm with 1 + w; no gate; half of a head turned */
     {.names = {{"nemotron"}, "nemotron", MODEL(top_llama), .group = {attention, mlp_plain, norms}, .gguf_norms_plus_one = true},
      .fields = {{ar__fields_decoder, ar__fields_norm_eps, ar__fields_act, ar__fields_rope, ar__fields_attention_bias, ar__fields_mlp_bias},

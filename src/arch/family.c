@@ -504,7 +504,9 @@ static ar_status take_special(ar_arch *a, const ar_family *f, const reader *r) {
     ar_status s = ar__json_get_int(&bos, r->config, "bos_token_id", r->place, r->err);
     if (s) return s;
     a->bos = bos >= 0 && bos < a->vocab ? (int32_t)bos : -1;
-    if (!eos && f->eos >= 0) a->eos[a->eos_count++] = f->eos;
+    bool silent = !eos || (json_is_null(eos) && f->more_eos[0]);
+    if (silent && f->eos >= 0) a->eos[a->eos_count++] = f->eos;
+    for (size_t i = 0; silent && i < AR_FAMILY_EOS && f->more_eos[i]; i++) a->eos[a->eos_count++] = f->more_eos[i];
     size_t n = json_is_array(eos) ? json_array_size(eos) : eos && !json_is_null(eos) ? 1 : 0;
     for (size_t i = 0; i < n && a->eos_count < AR_MAX_EOS; i++) {
         int64_t id;

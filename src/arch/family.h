@@ -26,6 +26,8 @@ typedef enum ar_gguf_window {
     AR_GGUF_WINDOW_OR_0    /* 0 where there is none */
 } ar_gguf_window;
 
+enum { AR_FAMILY_EOS = 2 };
+
 typedef struct ar_family {
     ar_name_map names; /* its model_type comes first */
     ar_field_list fields;
@@ -56,7 +58,8 @@ typedef struct ar_family {
     bool sinks, swiglu;        /* attention's sinks; experts' activation is swiglu, with biases around it and at the router */
     ar_window_rule window;
     ar_gguf_window gguf_window;
-    int32_t eos; /* -1: none */
+    int32_t eos;                     /* -1: none */
+    int32_t more_eos[AR_FAMILY_EOS]; /* up to the first 0; with them null stands for the default */
 } ar_family;
 
 static inline const char *ar__family_name(const ar_family *f) { return f->names.model_type[0]; }
