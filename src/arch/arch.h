@@ -95,6 +95,7 @@ typedef struct ar_arch {
     int64_t ple_dim, ple_vocab;           /* of per-layer embeddings (model/ple.h); 0: none */
     double swiglu_alpha, swiglu_limit;    /* of AR_SWIGLU */
     bool sinks;                           /* attention has them, a number a head, in the files */
+    bool head_norms;                      /* the norms of q and k by head have weights of each head's own, in the files */
     bool bias_experts;                    /* their linears have biases, and their router */
 } ar_arch;
 

@@ -413,14 +413,15 @@ static const ar_family families[] = {
      .window = AR_WINDOW_PATTERN,
      .eos = 1,
      .gguf_window = AR_GGUF_WINDOW_LISTED},
-    /* a quarter of a head turned; q/k norms of each head's own (12B) are not done */
-    {.names = {{"stablelm"}, "stablelm", MODEL(top_llama), .group = {attention, mlp_gated, norms}},
+    /* a quarter of a head turned; each head may have norms of its own (12B) */
+    {.names = {{"stablelm"}, "stablelm", MODEL(top_llama), .group = {attention, mlp_gated, norms, norms_heads}},
      .fields = {{ar__fields_decoder, ar__fields_layer_norm, ar__fields_act, ar__fields_rope, ar__fields_qkv_bias, ar__fields_parallel,
-                 ar__fields_hidden_dropout},
+                 ar__fields_hidden_dropout, ar__fields_qk_norm},
                 {0}},
      .initial = {.kv_heads = 32, .max_positions = 4096, .bos = 0, .partial = 0.25, USUAL(1e4, 1e-5)},
      .layer_norm = true,
      .norm_bias = true,
+     .head_norms = true,
      .one_norm = true,
      .partial = true,
      .eos = 0},

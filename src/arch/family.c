@@ -232,7 +232,8 @@ static ar_status take_flags(ar_arch *a, const reader *r) {
     a->logit_cap = c->logit_cap;
     a->logit_scale = (c->logit_scale != 0.0 ? c->logit_scale : 1.0) / c->logit_divisor;
     a->clip_qkv = c->clip_qkv;
-    a->qk_norm = ar__arch_has(a, AR_SLOT_Q_NORM);
+    a->head_norms = r->family->head_norms && c->qk_norm;
+    a->qk_norm = a->head_norms || ar__arch_has(a, AR_SLOT_Q_NORM);
     a->qk_wide = r->family->qk_wide;
     return AR_OK;
 }

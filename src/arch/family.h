@@ -39,6 +39,7 @@ typedef struct ar_family {
     bool parallel, by_head, learned;    /* as ar_arch has them; parallel: always */
     bool norm_plus_one, embed_root;     /* norms store w - 1; the embedding is multiplied by sqrt(dim) */
     bool gelu_is_tanh;
+    bool head_norms;            /* these norms have weights of each head's own */
     bool has_qk_norm, one_norm; /* q and k are normed if a field says so; parallel, the MLP has no norm of its own */
     bool two_ropes;             /* layers with the window turn otherwise */
     bool turns_with_window;     /* where there is a window, layers without it do not turn; */

@@ -112,6 +112,8 @@ static const ar_name_row norms_hunyuan[] = {NORM(Q_NORM, "self_attn.query_layern
                                             NORM(K_NORM, "self_attn.key_layernorm", "attn_k_norm"), END};
 static const ar_name_row norms_phi_qk[] = {NORM(Q_NORM, "self_attn.q_layernorm", "attn_q_norm"),
                                            NORM(K_NORM, "self_attn.k_layernorm", "attn_k_norm"), END};
+static const ar_name_row norms_heads[] = {NORM(Q_HEADS, "self_attn.q_layernorm", "attn_q_norm"),
+                                          NORM(K_HEADS, "self_attn.k_layernorm", "attn_k_norm"), END};
 static const ar_name_row norms_gemma2[] = {
     NORM(ATTN_NORM, "input_layernorm", "attn_norm"), NORM(ATTN_OUT_NORM, "post_attention_layernorm", "post_attention_norm"),
     NORM(MLP_NORM, "pre_feedforward_layernorm", "ffn_norm"), NORM(MLP_OUT_NORM, "post_feedforward_layernorm", "post_ffw_norm"), END};

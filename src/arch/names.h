@@ -120,6 +120,9 @@ extern const char *const ar__xielu_names[AR_XIELU_NUMBERS];
 /* Where attention has its sinks (gpt_oss), as above. */
 #define AR_SINKS_PATH "%slayers.%lld.self_attn.sinks"
 
+/* And the weights of a head's norm of q (k) in Hugging Face's files: "self_attn.q_layernorm", head. */
+#define AR_HEAD_NORM_PATH "%slayers.%lld.%s.norms.%lld"
+
 /* Where a layer has what is no module's weight: prefix and layer; then a path of ar__mixer_tensor (arch/arch.h). */
 #define AR_MIXER_PATH "%slayers.%lld."
 
