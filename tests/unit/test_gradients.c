@@ -355,9 +355,25 @@ static void definitions_give_the_same_within_rounding(void **state) {
     (void)state;
 }
 
+static void a_weight_is_whole_or_has_a_pair(void **state) {
+    (void)state;
+    static const small_case dora = {"llama", LLAMA, "q_proj", NULL, true, false, 0.0, AR_BIAS_NONE};
+    small s = small_open(&dora, lengths, 2, NULL, NULL, false);
+    ar_error err;
+    const ar_module *q = &s.model->modules[ar__module_at(0, AR_SLOT_Q)];
+    const int64_t shape[] = {q->n_out, q->n_in};
+    char name[96];
+    snprintf(name, sizeof name, "%s.weight", q->path);
+    assert_int_equal(ar__adapter_add_whole(NULL, s.adapter, name, 2, shape, &err), AR_OK);
+    assert_int_equal(ar__attach_wholes(s.model, s.adapter, &err), AR_ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "found a pair on the same module"));
+    small_close(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradient_is_the_slope),
+        cmocka_unit_test(a_weight_is_whole_or_has_a_pair),
         cmocka_unit_test(packing_recomputing_and_threads_change_no_bit),
         cmocka_unit_test(what_is_kept_changes_no_bit),
         cmocka_unit_test(the_size_of_the_heads_chunk_changes_no_bit),
