@@ -10,6 +10,8 @@ CC := gcc
 endif
 MPI     ?=
 BUILD   ?= build$(if $(MPI),/mpi)
+# Two files of a build with MPI differ from those of one without; the other objects are one without's, where it stands inside of it.
+PLAIN   := $(if $(MPI),$(patsubst %/mpi,%,$(BUILD)),$(BUILD))
 PREFIX  ?= /usr/local
 DESTDIR ?=
 VERSION := 0.1.0
@@ -47,7 +49,8 @@ CFLAGS_  := -std=c17 -D_GNU_SOURCE $(OPT) $(WARN) $(SANITIZE) -fPIC -fopenmp -fv
             -ffp-contract=off -fno-math-errno -Iinclude -Isrc $(CFLAGS)
 
 # Asked when the first recipe needs it, and once: on a bare machine the packages come during this very run of make.
-package_cflags = $(eval package_cflags := $$(shell $(PKG_CONFIG) --cflags $(PACKAGES)))$(package_cflags)
+package_cflags = $(eval package_cflags := $$(shell $(PKG_CONFIG) --cflags $(filter-out ompi-c,$(PACKAGES))))$(package_cflags)
+mpi_cflags     = $(eval mpi_cflags := $$(shell $(PKG_CONFIG) --cflags ompi-c))$(mpi_cflags)
 package_libs   = $(eval package_libs := $$(shell $(PKG_CONFIG) --libs $(PACKAGES)))$(package_libs)
 COMPILE = $(CC) $(CFLAGS_) $(package_cflags)
 LDLIBS_ = $(SANITIZE) $(LDFLAGS) -fopenmp $(package_libs) -lm -lpthread
@@ -72,8 +75,8 @@ endif
 SRC  := $(filter-out $(if $(MPI),%/comm_none.c,%/comm_mpi.c %/comm_mpi_carry.c),$(SRC))
 CLI  := $(sort $(wildcard cli/*.c))
 UNIT := $(sort $(wildcard tests/unit/test_*.c))
-OBJ      := $(SRC:%.c=$(BUILD)/%.o)
-CLI_OBJ  := $(CLI:%.c=$(BUILD)/%.o)
+OBJ      := $(foreach c,$(SRC:.c=.o),$(if $(findstring /comm_mpi,$(c)),$(BUILD),$(PLAIN))/$(c))
+CLI_OBJ  := $(CLI:%.c=$(PLAIN)/%.o)
 UNIT_BIN := $(UNIT:tests/unit/%.c=$(BUILD)/tests/%)
 TEST_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(sort $(filter-out $(UNIT),$(wildcard tests/unit/*.c)) tests/blocks.c))
 FUZZ     := $(patsubst fuzz/fuzz_%.c,%,$(sort $(wildcard fuzz/fuzz_*.c)))
@@ -141,17 +144,28 @@ test-deps-check: deps-check
 
 # ---- compiling -----------------------------------------------------------------------------------------------
 # A kernel file is named after its ISA; only these files may use its instructions.
-$(BUILD)/src/kern/%_avx2.o:   ISA := -mavx2 -mfma -mf16c -O3
+$(PLAIN)/src/kern/%_avx2.o:   ISA := -mavx2 -mfma -mf16c -O3
 AVX512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512 -O3
-$(BUILD)/src/kern/%_avx512bf16.o: ISA := $(AVX512) -mavx512bf16
-$(BUILD)/src/kern/%_amx.o:    ISA := $(AVX512) -mavx512bf16 -mamx-tile -mamx-bf16
+$(PLAIN)/src/kern/%_avx512bf16.o: ISA := $(AVX512) -mavx512bf16
+$(PLAIN)/src/kern/%_amx.o:    ISA := $(AVX512) -mavx512bf16 -mamx-tile -mamx-bf16
 $(BUILD)/tests/checkasm/%_avx512.o: ISA := $(AVX512) -mavx512bf16 -mamx-tile -mamx-bf16
-$(BUILD)/src/kern/%_avx512.o: ISA := $(AVX512)
+$(PLAIN)/src/kern/%_avx512.o: ISA := $(AVX512)
 
-$(BUILD)/%.o: %.c Makefile | deps-check
+ifneq ($(MPI),)
+$(filter $(BUILD)/src/train/comm_mpi%,$(OBJ)): ISA = $(mpi_cflags)
+endif
+
+define compile_one
 	$(call note,CC)
 	@mkdir -p $(@D)
 	$(Q)$(COMPILE) $(ISA) -MMD -MP -c -o $@ $<
+endef
+$(BUILD)/%.o: %.c Makefile | deps-check
+	$(compile_one)
+ifneq ($(PLAIN),$(BUILD))
+$(PLAIN)/%.o: %.c Makefile | deps-check
+	$(compile_one)
+endif
 
 $(UNIT:%.c=$(BUILD)/%.o) $(TEST_OBJ): | test-deps-check
 

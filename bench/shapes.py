@@ -17,6 +17,8 @@ SHAPES = {
     "TinyLlama-1.1B": (2048, 5632, 22, 32, 4, 64, 32000, False, "llama"),
     # a few layers of larger ones, so that a round takes seconds: of Gemma 3 five with a window and one without
     "Gemma3-1B, 6 layers": (1152, 6912, 6, 4, 1, 256, 262144, True, "gemma3_text"),
+    # of whole depth: with 6 layers the head, one product and its backward for everybody, is two thirds of a step, with 26 a third
+    "Gemma3-1B": (1152, 6912, 26, 4, 1, 256, 262144, True, "gemma3_text"),
     "Phi3-mini, 4 layers": (3072, 8192, 4, 32, 32, 96, 32064, False, "phi3"),
     "Qwen3.5-0.8B": (1024, 3584, 24, 8, 2, 256, 248320, True, "qwen3_5_text"),
     "Qwen3-1.7B": (2048, 6144, 28, 16, 8, 128, 151936, True, "qwen3"),

@@ -1,7 +1,7 @@
 /* The architecture record: everything about a model that the one forward and backward need to know.
  *
- * A family is data: a row of the table in families.c says how its configuration is spelled and what its defaults are, one of names_table.c
- * what its modules are called, and which slot of a layer each fills. */
+ * A family is data: a row of the table in families.c says how its configuration is spelled and what its defaults are, what its modules are
+ * called, and which slot of a layer each fills. */
 #ifndef AR_ARCH_ARCH_H
 #define AR_ARCH_ARCH_H
 
@@ -95,6 +95,7 @@ typedef struct ar_arch {
     int64_t ple_dim, ple_vocab;           /* of per-layer embeddings (model/ple.h); 0: none */
     double swiglu_alpha, swiglu_limit;    /* of AR_SWIGLU */
     bool sinks;                           /* attention has them, a number a head, in the files */
+    bool head_norms;                      /* the norms of q and k by head have weights of each head's own, in the files */
     bool bias_experts;                    /* their linears have biases, and their router */
 } ar_arch;
 

@@ -21,8 +21,7 @@ static const struct {
     {"relu2", AR_RELU2},        {"xielu", AR_XIELU},
 };
 
-/* Multimodal bases whose language model runs: their model_type, and what else stands beside it in config.json. */
-static const char *const wrappers[] = {"gemma3", "gemma4", "mistral3", "qwen3_5", "qwen3_5_moe"};
+/* What stands beside the language model of a multimodal base in config.json. */
 static const char *const beside[] = {"model_type",
                                      "text_config",
                                      "vision_config",
@@ -58,11 +57,34 @@ static const char *const beside[] = {"model_type",
                                      "vision_feature_layer",
                                      "vision_feature_select_strategy"};
 
+const ar_family *ar__family_find(const char *model_type) {
+    const ar_family *f;
+    for (size_t i = 0; (f = ar__family_at(i)); i++)
+        if (!strcmp(ar__family_name(f), model_type)) return f;
+    return NULL;
+}
+
+const ar_family *ar__family_inside(const char *model_type) {
+    const ar_family *f;
+    for (size_t i = 0; (f = ar__family_at(i)); i++)
+        for (int k = 1; k < AR_NAME_TYPES && f->names.model_type[k]; k++)
+            if (!strcmp(f->names.model_type[k], model_type)) return f;
+    return NULL;
+}
+
+const ar_family *ar__family_for_file(const char *architecture, bool above_0(const void *file, const char *key), const void *file) {
+    const ar_family *f, *first = NULL;
+    for (size_t i = 0; (f = ar__family_at(i)); i++) {
+        if (strcmp(f->names.gguf, architecture) != 0) continue;
+        if (f->names.told_by && above_0(file, f->names.told_by)) return f;
+        if (!first && !f->names.told_by) first = f;
+    }
+    return first;
+}
+
 static bool is_wrapper(const json_t *config) {
     const char *type = json_string_value(json_object_get(config, "model_type"));
-    bool known = false;
-    for (size_t i = 0; type && i < sizeof wrappers / sizeof *wrappers; i++) known = known || !strcmp(type, wrappers[i]);
-    return known && json_is_object(json_object_get(config, "text_config"));
+    return type && ar__family_inside(type) && json_is_object(json_object_get(config, "text_config"));
 }
 
 /* The language model's configuration, with what the whole file says for it; the caller's. */
@@ -100,7 +122,7 @@ static ar_status find_family(const ar_family **out, const json_t *config, const 
     *out = ar__family_find(type);
     if (*out) return AR_OK;
     ar_buf names = {0};
-    for (size_t i = 0; ar__family_at(i); i++) ar__buf_printf(&names, "%s%s", i ? ", " : "", ar__family_at(i)->name);
+    for (size_t i = 0; ar__family_at(i); i++) ar__buf_printf(&names, "%s%s", i ? ", " : "", ar__family_name(ar__family_at(i)));
     s = ar__fail(err, AR_ERR_UNSUPPORTED, "%s: model_type '%s', wanted one of %s", place, type, names.data ? names.data : "");
     ar__buf_release(&names);
     return s;
@@ -145,7 +167,7 @@ static ar_status take_sizes(ar_arch *a, const reader *r) {
     a->head_dim = c->head_dim ? c->head_dim : c->dim / c->heads;
     if (r->family->by_head && a->kv_heads != a->heads)
         return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: num_key_value_heads is %lld, but the %s family has one a head, %lld", r->place,
-                        (long long)a->kv_heads, r->family->name, (long long)a->heads);
+                        (long long)a->kv_heads, ar__family_name(r->family), (long long)a->heads);
     if (a->heads % a->kv_heads)
         return ar__fail(r->err, AR_ERR_VALUE, "%s: %lld attention heads over %lld key/value heads, wanted a whole multiple", r->place,
                         (long long)a->heads, (long long)a->kv_heads);
@@ -210,7 +232,8 @@ static ar_status take_flags(ar_arch *a, const reader *r) {
     a->logit_cap = c->logit_cap;
     a->logit_scale = (c->logit_scale != 0.0 ? c->logit_scale : 1.0) / c->logit_divisor;
     a->clip_qkv = c->clip_qkv;
-    a->qk_norm = ar__arch_has(a, AR_SLOT_Q_NORM);
+    a->head_norms = r->family->head_norms && c->qk_norm;
+    a->qk_norm = a->head_norms || ar__arch_has(a, AR_SLOT_Q_NORM);
     a->qk_wide = r->family->qk_wide;
     return AR_OK;
 }
@@ -243,7 +266,7 @@ static ar_status take_experts(ar_arch *a, const reader *r) {
     if (c->experts_per_token && c->experts_per_token != a->experts_used)
         return ar__fail(r->err, AR_ERR_UNSUPPORTED,
                         "%s: experts_per_token is %lld, but the %s family's code reads num_experts_per_tok, %lld; make them agree",
-                        r->place, (long long)c->experts_per_token, r->family->name, (long long)a->experts_used);
+                        r->place, (long long)c->experts_per_token, ar__family_name(r->family), (long long)a->experts_used);
     a->dense = ar__alloc((size_t)a->layers, 1);
     if (!a->dense) return ar__fail_memory(r->err, "layer list");
     for (int64_t l = 0; c->sparse_every && l < a->layers; l++) a->dense[l] = (l + 1) % c->sparse_every != 0;
@@ -289,12 +312,12 @@ static ar_status read_layer_types(ar_arch *a, const reader *r) {
             return ar__fail(r->err, AR_ERR_UNSUPPORTED,
                             "%s: layer_types[%zu] is sliding_attention, but there is no window: the %s family %s; write full_attention if "
                             "the weights were trained so",
-                            r->place, i, r->family->name,
+                            r->place, i, ar__family_name(r->family),
                             r->family->window == AR_WINDOW_NONE ? "has none" : "has one with sliding_window (and use_sliding_window) set");
         if (r->family->types_unread && slides != (a->windowed[i] != 0))
             return ar__fail(r->err, AR_ERR_UNSUPPORTED,
                             "%s: layer_types[%zu] is '%s', but the %s family reads sliding_window alone, for all layers; make them agree",
-                            r->place, i, t, r->family->name);
+                            r->place, i, t, ar__family_name(r->family));
         a->windowed[i] = slides;
     }
     return AR_OK;
@@ -361,7 +384,7 @@ static ar_status take_window(ar_arch *a, const reader *r) {
             r->err, AR_ERR_UNSUPPORTED,
             "%s: sliding_window is null, but the %s family has layers with a window; name all in layer_types as full_attention if "
             "these weights have none",
-            r->place, r->family->name);
+            r->place, ar__family_name(r->family));
     if (a->window && (s = check_pattern(r))) return s;
     for (int64_t l = 0; a->window && l < a->layers; l++) a->windowed[l] = has_window(a, r, l);
     if (rule == AR_WINDOW_MISTRAL) s = check_mistral(a, r, c->use_window, c->first_windowed);
@@ -375,10 +398,10 @@ static ar_status take_delta(ar_arch *a, const reader *r) {
     const ar_config *c = &r->c;
     if (!c->output_gate)
         return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: attn_output_gate is false, but attention of the %s family is gated", r->place,
-                        r->family->name);
+                        ar__family_name(r->family));
     if (a->activation != AR_SILU)
         return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: activation '%s', wanted silu, as the convolutions of the %s family have it",
-                        r->place, c->act, r->family->name);
+                        r->place, c->act, ar__family_name(r->family));
     if (c->delta_value_heads % c->delta_key_heads)
         return ar__fail(r->err, AR_ERR_VALUE, "%s: %lld value heads over %lld key heads of linear attention, wanted a whole multiple",
                         r->place, (long long)c->delta_value_heads, (long long)c->delta_key_heads);
@@ -422,11 +445,11 @@ static ar_status take_mixers(ar_arch *a, const reader *r) {
 static ar_status check_rope(const ar_arch *a, const reader *r, const ar_rope_config *rope) {
     if (rope->alpha != 0.0 && !r->family->ntk_alpha)
         return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: rope parameter 'alpha' is %g, which the %s family does not do", r->place,
-                        rope->alpha, r->family->name);
+                        rope->alpha, ar__family_name(r->family));
     if (rope->query_beta != 0.0 && !r->family->query_gain)
         return ar__fail(r->err, AR_ERR_UNSUPPORTED,
                         "%s: 'llama_4_scaling_beta' is %g, which the %s family does not do: these weights may want other code", r->place,
-                        rope->query_beta, r->family->name);
+                        rope->query_beta, ar__family_name(r->family));
     if (rope != a->rope && (rope->kind == AR_ROPE_LONG || (rope->partial != 0.0 && rope->partial != 1.0)))
         return ar__fail(r->err, AR_ERR_UNSUPPORTED,
                         "%s: rope parameters of sliding_attention: neither longrope nor a partial_rotary_factor is done", r->place);
@@ -482,7 +505,9 @@ static ar_status take_special(ar_arch *a, const ar_family *f, const reader *r) {
     ar_status s = ar__json_get_int(&bos, r->config, "bos_token_id", r->place, r->err);
     if (s) return s;
     a->bos = bos >= 0 && bos < a->vocab ? (int32_t)bos : -1;
-    if (!eos && f->eos >= 0) a->eos[a->eos_count++] = f->eos;
+    bool silent = !eos || (json_is_null(eos) && f->more_eos[0]);
+    if (silent && f->eos >= 0) a->eos[a->eos_count++] = f->eos;
+    for (size_t i = 0; silent && i < AR_FAMILY_EOS && f->more_eos[i]; i++) a->eos[a->eos_count++] = f->more_eos[i];
     size_t n = json_is_array(eos) ? json_array_size(eos) : eos && !json_is_null(eos) ? 1 : 0;
     for (size_t i = 0; i < n && a->eos_count < AR_MAX_EOS; i++) {
         int64_t id;
@@ -497,16 +522,17 @@ static ar_status read_text(ar_arch *out, const json_t *config, const char *place
     const ar_family *f = NULL;
     ar_status s = find_family(&f, config, place, err);
     if (s) return s;
-    out->names = ar__names_for_model_type(f->name);
+    out->names = &f->names;
     reader r = {f, f->initial, config, place, log, err};
     const ar_layer_source layers = {f, &r.c, config, place, log, err};
-    if ((s = ar__fields_read(&r.c, &f->fields, config, f->name, place, err)) || (s = take_sizes(out, &r)) || (s = take_flags(out, &r)) ||
-        (s = take_experts(out, &r)) || (s = take_turns(out, &r)) || (s = take_window(out, &r)) || (s = take_mixers(out, &r)) ||
-        (s = ar__arch_take_layers(out, &layers)) || (s = take_ropes(out, &r)) || (s = take_special(out, f, &r))) {
+    if ((s = ar__fields_read(&r.c, &f->fields, config, ar__family_name(f), place, err)) || (s = take_sizes(out, &r)) ||
+        (s = take_flags(out, &r)) || (s = take_experts(out, &r)) || (s = take_turns(out, &r)) || (s = take_window(out, &r)) ||
+        (s = take_mixers(out, &r)) || (s = ar__arch_take_layers(out, &layers)) || (s = take_ropes(out, &r)) ||
+        (s = take_special(out, f, &r))) {
         ar__arch_release(out);
         return s;
     }
-    out->family = f->name;
+    out->family = ar__family_name(f);
     return AR_OK;
 }
 

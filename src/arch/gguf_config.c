@@ -183,7 +183,7 @@ static double config_number(const reader *r, const char *a, const char *b) {
 
 static ar_status mismatch(const reader *r, const char *key, double found, double wanted) {
     return ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: '%s.%s' is %.9g, wanted %.9g for model_type %s", r->path, r->architecture, key, found,
-                    wanted, r->family->name);
+                    wanted, ar__family_name(r->family));
 }
 
 /* Sizes that the family's config.json has no field for must be what its code makes of the others. */
@@ -356,19 +356,20 @@ static ar_status put_tokens(const reader *r) {
     return s;
 }
 
-static bool has_experts(const reader *r) {
-    const ar_gguf_kv *kv = r->g ? find_key(r, "expert_count") : NULL;
-    double count = 0;
-    return kv && ar__gguf_double_at(&count, kv, 0) && count > 0;
+static bool is_above_0(const void *file, const char *key) {
+    const ar_gguf_kv *kv = find_key(file, key);
+    double value = 0;
+    return kv && ar__gguf_double_at(&value, kv, 0) && value > 0;
 }
 
 /* Which layers have a router, and what llama.cpp makes of its logits by the architecture's name. */
 static ar_status put_experts(const reader *r) {
     double layers = config_number(r, "num_hidden_layers", "n_layer");
     if (!reads(r, "num_local_experts"))
-        return has_experts(r) ? ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: '%s.expert_count': the family %s has no experts here", r->path,
-                                         r->architecture, r->family->name)
-                              : AR_OK;
+        return is_above_0(r, "expert_count")
+                   ? ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: '%s.expert_count': the family %s has no experts here", r->path,
+                              r->architecture, ar__family_name(r->family))
+                   : AR_OK;
     ar_status s = AR_OK;
     if (reads(r, "norm_topk_prob")) { /* families whose own code calls the number num_experts */
         json_t *count = json_object_get(r->config, "num_local_experts");
@@ -385,16 +386,10 @@ static ar_status put_experts(const reader *r) {
     return dense ? put(r, r->config, "mlp_only_layers", dense) : s;
 }
 
-/* Two families of one architecture are told apart by their window, or by experts. */
-static const char *model_type(const reader *r, const ar_name_map *names) {
-    double window = 0;
-    const ar_gguf_kv *kv = find_key(r, "attention.sliding_window");
-    if (is_architecture(r, "olmo2") && kv && ar__gguf_double_at(&window, kv, 0) && window > 0) return "olmo3";
-    if (is_architecture(r, "mistral3")) return "ministral3";
-    if (is_architecture(r, "llama") && has_experts(r)) return "mixtral";
-    for (size_t i = 0; names && i < AR_NAME_TYPES && names->model_type[i]; i++)
-        if (ar__family_find(names->model_type[i])) return names->model_type[i];
-    return NULL;
+static bool is_listed(const ar_family *f, size_t before) {
+    for (size_t i = 0; i < before; i++)
+        if (!strcmp(ar__family_at(i)->names.gguf, f->names.gguf)) return true;
+    return false;
 }
 
 static ar_status find_family(reader *r) {
@@ -404,13 +399,12 @@ static ar_status find_family(reader *r) {
     if (s) return s;
     r->architecture = ar__strndup(text.at, text.len);
     if (!r->architecture) return ar__fail_memory(r->err, r->path);
-    const char *type = model_type(r, ar__names_for_gguf(r->architecture));
-    r->family = type ? ar__family_find(type) : NULL;
-    if (r->family) return put(r, r->config, "model_type", json_string(type));
+    r->family = ar__family_for_file(r->architecture, is_above_0, r);
+    if (r->family) return put(r, r->config, "model_type", json_string(ar__family_name(r->family)));
     ar_buf list = {0};
-    for (int i = 0; ar__names_at(i); i++)
-        if (model_type(&(reader){.g = r->g, .architecture = (char *)(uintptr_t)ar__names_at(i)->gguf}, ar__names_at(i)))
-            ar__buf_printf(&list, "%s%s", list.len ? ", " : "", ar__names_at(i)->gguf);
+    const ar_family *f;
+    for (size_t i = 0; (f = ar__family_at(i)); i++)
+        if (!is_listed(f, i)) ar__buf_printf(&list, "%s%s", list.len ? ", " : "", f->names.gguf);
     s = ar__fail(r->err, AR_ERR_UNSUPPORTED, "%s: general.architecture '%s', wanted one of %s", r->path, r->architecture,
                  list.data ? list.data : "");
     ar__buf_release(&list);

@@ -12,13 +12,6 @@
 #include "base/fail.h"
 #include "base/mem.h"
 
-/* Where a file says which layers have a window.  Others follow a rule of llama.cpp's code, and those of no row have none. */
-static const struct {
-    const char *architecture;
-    bool lists_layers, writes_none; /* attention.sliding_window_pattern; 0 where there is no window */
-} windows[] = {{"gemma2", false, false}, {"gemma3", false, false}, {"cohere2", false, false}, {"olmo2", true, false},
-               {"gemma4", true, false},  {"exaone4", true, false}, {"phi3", false, true},     {"gpt-oss", false, false}};
-
 typedef struct writer {
     ar_gguf_writer *w;
     const ar_arch *a;
@@ -71,12 +64,11 @@ static ar_status put_field(writer *r, const ar_gguf_field *row) {
 }
 
 static ar_status put_windows(writer *r) {
-    size_t n = sizeof windows / sizeof *windows, i = 0;
-    while (i < n && strcmp(windows[i].architecture, r->a->names->gguf) != 0) i++;
-    if (i == n) return AR_OK;
     const ar_arch *a = r->a;
-    ar_status s = a->window || windows[i].writes_none ? put_whole(r, "attention.sliding_window", a->window) : AR_OK;
-    if (s || !a->window || !windows[i].lists_layers) return s;
+    ar_gguf_window says = r->family->gguf_window;
+    if (says == AR_GGUF_NO_WINDOW) return AR_OK;
+    ar_status s = a->window || says == AR_GGUF_WINDOW_OR_0 ? put_whole(r, "attention.sliding_window", a->window) : AR_OK;
+    if (s || !a->window || says != AR_GGUF_WINDOW_LISTED) return s;
     return ar__gguf_writer_set_array(r->w, key_of(r, "attention.sliding_window_pattern"), AR_GGUF_BOOL, (size_t)a->layers, a->windowed,
                                      r->err);
 }

@@ -149,7 +149,7 @@ ar_status ar__arch_take_layers(ar_arch *a, const ar_layer_source *r) {
     if (r->c->moe_block)
         return ar__fail(r->err, AR_ERR_UNSUPPORTED,
                         "%s: enable_moe_block is true: the %s family's experts are not done; wanted one of its dense models", r->place,
-                        r->family->name);
+                        ar__family_name(r->family));
     if (r->c->bidirectional && strcmp(r->c->bidirectional, "vision") != 0)
         return ar__fail(r->err, AR_ERR_UNSUPPORTED,
                         "%s: use_bidirectional_attention is '%s', wanted null, or 'vision', which leaves text causal", r->place,

@@ -54,10 +54,12 @@ typedef enum ar_slot {
     AR_SLOT_PLE_MIX,
     AR_SLOT_PLE_MIX_NORM,
     /* Of a layer, but no module: the factor of its output, a tensor of one number; attention's sinks, one a head; the kernel of its short
-     * convolution. */
+     * convolution; weights of the norms of q and k, [heads, head_dim], in Hugging Face's files a tensor a head. */
     AR_SLOT_SCALAR,
     AR_SLOT_SINKS,
-    AR_SLOT_CONV_KERNEL
+    AR_SLOT_CONV_KERNEL,
+    AR_SLOT_Q_HEADS,
+    AR_SLOT_K_HEADS
 } ar_slot;
 
 typedef struct ar_module {

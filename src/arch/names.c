@@ -28,6 +28,13 @@ const ar_name_map *ar__names_for_gguf(const char *architecture) {
     return NULL;
 }
 
+const ar_name_map *ar__names_for_file(const char *architecture, bool above_0(const void *file, const char *key), const void *file) {
+    const ar_name_map *map;
+    for (int i = 0; (map = ar__names_at(i)); i++)
+        if (map->told_by && !strcmp(map->gguf, architecture) && above_0(file, map->told_by)) return map;
+    return ar__names_for_gguf(architecture);
+}
+
 /* The part of s behind prefix, NULL if it does not begin with it. */
 static const char *behind(const char *s, const char *prefix) {
     size_t n = strlen(prefix);

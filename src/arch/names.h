@@ -1,5 +1,5 @@
 /* What one weight is called by Hugging Face, by GGUF and by mlx-lm, and what GGUF does to its rows: data for many
- * families, none of which the forward pass needs to know.  Hugging Face's module paths are the canonical names.
+ * families (families.c), none of which the forward pass needs to know.  Hugging Face's module paths are the canonical names.
  *
  *     model.layers.3.self_attn.q_proj  =  blk.3.attn_q  (+ ".weight", ".bias")
  *
@@ -40,8 +40,8 @@ typedef struct ar_name_prefix {
 enum { AR_NAME_TYPES = 6, AR_NAME_PREFIXES = 4, AR_NAME_GROUPS = 7 };
 
 typedef struct ar_name_map {
+    const char *model_type[AR_NAME_TYPES]; /* of config.json, NULL-ended: the family's, and what multimodal bases of it are called */
     const char *gguf;                      /* general.architecture */
-    const char *model_type[AR_NAME_TYPES]; /* of config.json, NULL-ended */
     const char *prefix;                    /* "model.": of everything but the head */
     const char *layers;                    /* "layers.": behind the prefix */
     /* Outside the layers; lists of rows end with hf NULL.  Two rows may share a GGUF name (a head that newer transformers
@@ -55,13 +55,16 @@ typedef struct ar_name_map {
     bool all_experts;                         /* PEFT's all-linear: routers and experts, but no MLP of layers without */
     bool gguf_norms_plus_one;                 /* GGUF stores 1 + w for norms (gemma) */
     bool mlx_lacks;                           /* mlx-lm has no such model */
+    const char *told_by;                      /* of an architecture of several families: the key that is above 0 in this one's files */
     ar_name_prefix mlx[AR_NAME_PREFIXES];     /* ends with hf NULL */
 } ar_name_map;
 
 /* Rows of the table, in its order; NULL past the end. */
 const ar_name_map *ar__names_at(int i);
 const ar_name_map *ar__names_for_model_type(const char *model_type); /* NULL if unknown */
-const ar_name_map *ar__names_for_gguf(const char *architecture);     /* NULL if unknown */
+const ar_name_map *ar__names_for_gguf(const char *architecture);     /* the first; NULL if unknown */
+/* Of a file, which says whether a key of its architecture is a number above 0. */
+const ar_name_map *ar__names_for_file(const char *architecture, bool above_0(const void *file, const char *key), const void *file);
 
 /* A module of some model: its row, and its layer (-1 outside the layers). */
 typedef struct ar_name {
@@ -116,6 +119,9 @@ extern const char *const ar__xielu_names[AR_XIELU_NUMBERS];
 
 /* Where attention has its sinks (gpt_oss), as above. */
 #define AR_SINKS_PATH "%slayers.%lld.self_attn.sinks"
+
+/* And the weights of a head's norm of q (k) in Hugging Face's files: "self_attn.q_layernorm", head. */
+#define AR_HEAD_NORM_PATH "%slayers.%lld.%s.norms.%lld"
 
 /* Where a layer has what is no module's weight: prefix and layer; then a path of ar__mixer_tensor (arch/arch.h). */
 #define AR_MIXER_PATH "%slayers.%lld."

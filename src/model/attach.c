@@ -255,12 +255,19 @@ static ar_status find_whole(size_t *module, bool *bias, const ar_model *m, const
     return AR_OK;
 }
 
+/* The pair would act on the weight that takes the base's place: there is no reader of that, and of DoRA's gain no gradient. */
+static ar_status check_alone(const ar_model *m, const ar_adapter *ad, size_t module, const ar_whole *w, ar_error *err) {
+    if (!ar__adapter_find_pair(ad, m->modules[module].path)) return AR_OK;
+    return ar__fail(err, AR_ERR_UNSUPPORTED, "adapter tensor '%s': found a pair on the same module, wanted one of them", w->name);
+}
+
 ar_status ar__attach_wholes(ar_model *m, const ar_adapter *ad, ar_error *err) {
     for (size_t i = 0; i < ad->whole_count; i++) {
         const ar_whole *w = &ad->whole[i];
         size_t module;
         bool bias;
         ar_status s = find_whole(&module, &bias, m, w, err);
+        if (!s && !bias) s = check_alone(m, ad, module, w, err);
         if (s) return s;
         ar__model_borrow(m, module, bias, w->data);
     }

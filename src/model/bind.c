@@ -234,6 +234,43 @@ static ar_status bind_sinks(ar_binder *b, int64_t layer) {
     return s ? s : check_finite(b, w, w->tensor, m->layers[layer].sinks, (size_t)m->arch.heads);
 }
 
+/* One head's, of a folder's files. */
+static ar_status bind_head_norm(ar_binder *b, float *to, int64_t layer, const char *below, int64_t head) {
+    const ar_model *m = b->m;
+    ar_buf name = {0};
+    ar__buf_printf(&name, AR_HEAD_NORM_PATH, m->arch.names->prefix, (long long)layer, below, (long long)head);
+    const ar_base_weight *w = name.failed ? NULL : ar__base_find(m->base, name.data);
+    ar_status s = name.failed ? ar__fail_memory(b->err, "norm")
+                  : w         ? check_shape(b, w, m->arch.head_dim, 1)
+                              : ar__bind_missing(b, name.data, ".weight");
+    ar__buf_release(&name);
+    if (s) return s;
+    ar__bind_mark_used(b, w);
+    s = ar__base_read_rows(to, m->base, w, 0, m->arch.head_dim, b->err);
+    return s ? s : check_finite(b, w, w->tensor, to, (size_t)m->arch.head_dim);
+}
+
+/* Of all heads, which a GGUF file has as one matrix. */
+static ar_status bind_head_norms(ar_binder *b, int64_t layer, int which) {
+    const ar_model *m = b->m;
+    const char *below = ar__names_slot(m->arch.names, which ? AR_SLOT_K_HEADS : AR_SLOT_Q_HEADS)->hf;
+    int64_t heads = (int64_t)ar__model_normed_heads(m, which);
+    float *to = m->layers[layer].head_norm[which];
+    ar_buf name = {0};
+    ar__buf_printf(&name, "%s%s%lld.%s", m->arch.names->prefix, m->arch.names->layers, (long long)layer, below);
+    const ar_base_weight *w = name.failed ? NULL : ar__base_find(m->base, name.data);
+    ar_status s = name.failed ? ar__fail_memory(b->err, "norms") : AR_OK;
+    ar__buf_release(&name);
+    for (int64_t h = 0; !w && !s && h < heads; h++) s = bind_head_norm(b, to + h * m->arch.head_dim, layer, below, h);
+    if (!w || s || (s = check_shape(b, w, heads, m->arch.head_dim))) return s;
+    if (!ar__dtype_is_float(w->type))
+        return ar__fail(b->err, AR_ERR_UNSUPPORTED, "%s: tensor '%s' is %s, wanted f32, f16 or bf16", path_of(b, w->file), w->tensor,
+                        w->type_name);
+    ar__bind_mark_used(b, w);
+    s = ar__base_read_rows(to, m->base, w, 0, heads, b->err);
+    return s ? s : check_finite(b, w, w->tensor, to, (size_t)(heads * m->arch.head_dim));
+}
+
 /* Of a layer that takes another's keys and values, but has some in the file all the same, as published ones do. */
 static bool is_passed_over(const ar_model *m, const char *site) {
     ar_name name;
@@ -311,6 +348,8 @@ static ar_status bind_all(ar_binder *b) {
     for (int64_t l = 0; !s && m->arch.layer_scalar && l < m->arch.layers; l++) s = bind_scalar(b, l);
     for (int64_t l = 0; !s && m->arch.sinks && l < m->arch.layers; l++) s = bind_sinks(b, l);
     for (int64_t l = 0; !s && l < m->arch.layers; l++) s = bind_mixers(b, l);
+    for (int64_t l = 0; !s && m->arch.head_norms && l < m->arch.layers; l++)
+        if (!(s = bind_head_norms(b, l, 0))) s = bind_head_norms(b, l, 1);
     return s;
 }
 

@@ -75,6 +75,26 @@ static ar_activation activation_of(const ar_arch *a, const float xielu[4]) {
                            .limit = (float)a->swiglu_limit};
 }
 
+size_t ar__model_normed_heads(const ar_model *m, int which) { return (size_t)(which ? m->arch.kv_heads : m->arch.heads); }
+
+static bool allocate_head_norms(ar_model *m, ar_layer *to) {
+    bool ok = true;
+    for (int k = 0; m->arch.head_norms && k < 2; k++) {
+        to->head_norm[k] = ar__alloc(ar__model_normed_heads(m, k) * (size_t)m->arch.head_dim, sizeof(float));
+        ok = ok && to->head_norm[k];
+    }
+    return ok;
+}
+
+static void set_head_norms(const ar_model *m, ar_layer *to) {
+    for (int k = 0; m->arch.head_norms && k < 2; k++)
+        to->norm[k ? AR_SLOT_K_NORM : AR_SLOT_Q_NORM] = (ar_norm){.w = to->head_norm[k],
+                                                                  .eps = m->arch.norm_eps,
+                                                                  .offset = m->arch.norm_offset,
+                                                                  .centred = m->arch.norm_centred,
+                                                                  .heads = ar__model_normed_heads(m, k)};
+}
+
 static void set_layer(ar_model *m, int64_t l) {
     const ar_arch *a = &m->arch;
     ar_layer *to = &m->layers[l];
@@ -92,6 +112,7 @@ static void set_layer(ar_model *m, int64_t l) {
     to->v_is_k = a->full_k_is_v && !a->windowed[l];
     to->kv_layer = (size_t)ar__arch_kv_layer(a, l);
     to->kv_lent = false;
+    set_head_norms(m, to);
     if (to->kv_layer != (size_t)l) m->layers[to->kv_layer].kv_lent = true;
 }
 
@@ -248,6 +269,7 @@ static ar_status start(ar_model *m, const ar_runtime *rt, const json_t *config, 
     for (int64_t l = 0; l < m->arch.layers; l++) {
         memcpy(m->layers[l].xielu, xielu, sizeof xielu);
         m->layers[l].scalar = 1.0f;
+        if (!allocate_head_norms(m, &m->layers[l])) return ar__fail_memory(err, place);
         if (m->arch.sinks && !(m->layers[l].sinks = ar__alloc((size_t)m->arch.heads, sizeof(float)))) return ar__fail_memory(err, place);
     }
     if (!m->arch.v_norm) return AR_OK;
@@ -325,6 +347,13 @@ static void draw_sinks(ar_model *m, int64_t layer, uint64_t seed, double deviati
         m->layers[layer].sinks[h] = (float)(deviation * ar__rng_normal(&g, h));
 }
 
+static void draw_head_norms(ar_model *m, int64_t layer, uint64_t seed) {
+    ar_rng g = ar__rng_stream(seed, AR_RNG_INIT, ar__rng_hash("norms") + (uint64_t)layer, 2);
+    for (int k = 0; m->arch.head_norms && k < 2; k++)
+        for (size_t i = 0; i < ar__model_normed_heads(m, k) * (size_t)m->arch.head_dim; i++)
+            m->layers[layer].head_norm[k][i] = 1.0f - m->arch.norm_offset + (float)(0.1 * ar__rng_normal(&g, i));
+}
+
 /* As the families begin: rates spread over 0 to 16, dt_bias 1, the convolution's own bias 0. */
 static void draw_mixer(ar_model *m, int64_t layer, uint64_t seed, double deviation) {
     const ar_layer *l = &m->layers[layer];
@@ -350,6 +379,7 @@ static ar_status allocate_random(ar_model *m, uint64_t seed, double deviation, a
     }
     for (int64_t l = 0; l < m->arch.layers; l++) draw_mixer(m, l, seed, deviation);
     for (int64_t l = 0; l < m->arch.layers; l++) draw_sinks(m, l, seed, deviation);
+    for (int64_t l = 0; l < m->arch.layers; l++) draw_head_norms(m, l, seed);
     ar__model_rebind(m);
     return AR_OK;
 }
@@ -399,6 +429,7 @@ void ar_model_free(ar_model *m) {
     for (int64_t l = 0; m->layers && l < m->arch.layers; l++) {
         free(m->layers[l].mixer_memory);
         free(m->layers[l].sinks);
+        for (int k = 0; k < 2; k++) free(m->layers[l].head_norm[k]);
     }
     free(m->layers);
     free(m->experts);
@@ -449,5 +480,6 @@ int64_t ar_model_parameters(const ar_model *m) {
             ar_mixer_tensor t = ar__mixer_tensor(&m->arch, l, part);
             n += t.rows * t.cols;
         }
+    if (m->arch.head_norms) n += m->arch.layers * (m->arch.heads + m->arch.kv_heads) * m->arch.head_dim;
     return m->arch.sinks ? n + m->arch.layers * m->arch.heads : n;
 }

@@ -25,12 +25,13 @@ typedef struct ar_layer {
     bool turns;     /* has a rotary embedding, */
     int rope;       /* and this one */
     size_t head_dim, kv_heads, ff;
-    size_t kv_layer; /* whose keys and values it takes: its own, or an earlier one's of the same kind */
-    bool kv_lent;    /* later layers take its */
-    bool v_is_k;     /* values are what k gives, before its norm and RoPE */
-    float *sinks;    /* of attention, [heads]; the layer's own, frozen in every training; NULL: none */
-    float scalar;    /* what it gives is multiplied by */
-    ar_mixer mixer;  /* what it mixes by; the numbers of other mixers than attention are its own copies, frozen in every training: */
+    size_t kv_layer;     /* whose keys and values it takes: its own, or an earlier one's of the same kind */
+    bool kv_lent;        /* later layers take its */
+    bool v_is_k;         /* values are what k gives, before its norm and RoPE */
+    float *sinks;        /* of attention, [heads]; the layer's own, frozen in every training; NULL: none */
+    float *head_norm[2]; /* of q and k, [heads or kv_heads, head_dim]: so are these */
+    float scalar;        /* what it gives is multiplied by */
+    ar_mixer mixer;      /* what it mixes by; the numbers of other mixers than attention are its own copies, frozen in every training: */
     ar_conv conv;
     ar_delta delta;
     float *mixer_memory; /* the tensors of ar__mixer_tensor, one behind the other; of the delta rule then exp(A_log) */
@@ -80,6 +81,8 @@ ar_status ar__model_init(ar_model **out, const ar_runtime *rt, const char *confi
 
 /* Where a layer has a tensor of arch.h's list of what mixers have; part past the last: what is behind them. */
 float *ar__model_mixer(const ar_model *m, int64_t layer, int part);
+/* Heads of q (0) or k (1) with norms of their own. */
+size_t ar__model_normed_heads(const ar_model *m, int which);
 
 /* NULL for modules that are no linear (norms, embedding) or absent. */
 ar_linear *ar__model_linear(ar_model *m, size_t module);

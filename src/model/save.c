@@ -85,6 +85,19 @@ static ar_status add_sinks(ar_st_writer *w, const ar_model *m, int64_t layer, ar
     return s;
 }
 
+static ar_status add_head_norms(ar_st_writer *w, const ar_model *m, int64_t layer, int which, ar_error *err) {
+    ar_status s = AR_OK;
+    const char *below = ar__names_slot(m->arch.names, which ? AR_SLOT_K_HEADS : AR_SLOT_Q_HEADS)->hf;
+    for (size_t h = 0; !s && h < ar__model_normed_heads(m, which); h++) {
+        ar_buf name = {0};
+        ar__buf_printf(&name, AR_HEAD_NORM_PATH ".weight", m->arch.names->prefix, (long long)layer, below, (long long)h);
+        const float *from = m->layers[layer].head_norm[which] + h * (size_t)m->arch.head_dim;
+        s = name.failed ? ar__fail_memory(err, "norms") : ar__st_writer_add(w, name.data, AR_F32, 1, &m->arch.head_dim, from, err);
+        ar__buf_release(&name);
+    }
+    return s;
+}
+
 static ar_status add_mixer(ar_st_writer *w, const ar_model *m, int64_t layer, ar_error *err) {
     ar_status s = AR_OK;
     for (int i = 0; !s && i < ar__mixer_tensor_count(&m->arch, layer); i++) {
@@ -115,6 +128,8 @@ static ar_status save_weights(const ar_model *m, const char *path, ar_error *err
     for (int64_t l = 0; !s && m->arch.layer_scalar && l < m->arch.layers; l++) s = add_scalar(w, m, l, err);
     for (int64_t l = 0; !s && m->arch.sinks && l < m->arch.layers; l++) s = add_sinks(w, m, l, err);
     for (int64_t l = 0; !s && l < m->arch.layers; l++) s = add_mixer(w, m, l, err);
+    for (int64_t l = 0; !s && m->arch.head_norms && l < m->arch.layers; l++)
+        if (!(s = add_head_norms(w, m, l, 0, err))) s = add_head_norms(w, m, l, 1, err);
     if (!s) s = ar__st_writer_meta(w, "format", "pt", err);
     if (!s) s = ar__st_writer_save(w, path, err);
     ar__st_writer_free(w);

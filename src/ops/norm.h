@@ -3,8 +3,9 @@
  *     RMSNorm (arXiv 1910.07467)        y = (w + offset) x r,        r = 1 / sqrt(mean(x²) + eps)
  *     LayerNorm (arXiv 1607.06450)      the same of x - mean(x), plus b where there is one
  *
- * offset is 1 for families that store w - 1.  Backward, with g = (w + offset) dy and c = x, less its mean under LayerNorm:
- *     dx = r (g - mean(g) - c r² mean(g c)), without mean(g) under RMSNorm;    dw += sum over rows of dy c r;    db += dy */
+ * offset is 1 for families that store w - 1.  With `heads` row i has the weights w[i mod heads], which are frozen.  Backward, with g = (w +
+ * offset) dy and c = x, less its mean under LayerNorm: dx = r (g - mean(g) - c r² mean(g c)), without mean(g) under RMSNorm;    dw += sum
+ * over rows of dy c r;    db += dy */
 #ifndef AR_OPS_NORM_H
 #define AR_OPS_NORM_H
 
@@ -16,7 +17,13 @@ typedef struct ar_norm {
     float *dw, *db;     /* NULL: frozen */
     float eps, offset;
     bool centred; /* LayerNorm */
+    size_t heads; /* w is [heads, n], without b: each head's own; 0: one for all rows */
 } ar_norm;
+
+/* Of a row. */
+static inline const float *ar__norm_weights(const ar_norm *norm, size_t row, size_t n) {
+    return norm->heads ? norm->w + row % norm->heads * n : norm->w;
+}
 
 /* r [rows], kept for backward; NULL if not wanted.  y may be x. */
 typedef void ar_norm_fwd_fn(const ar_runtime *rt, float *y, float *r, const ar_norm *norm, const float *x, size_t rows, size_t n);

@@ -99,6 +99,41 @@ static ar_status add_activation(ar_storing *st, ar_error *err) {
     return s;
 }
 
+/* Norms of single heads, a tensor each, of the matrix that the file has; values: where its numbers go. */
+static ar_status add_head_norms(ar_storing *st, int64_t layer, ar_slot slot, int64_t heads, float *values, ar_error *err) {
+    int64_t d = st->arch.head_dim;
+    ar_name own = {ar__names_slot(st->arch.names, slot), layer};
+    ar_buf name = {0};
+    ar__names_print(&name, st->arch.names, &own);
+    const ar_base_weight *w = name.failed ? NULL : ar__base_find(st->base, name.data);
+    ar_status s = name.failed ? ar__fail_memory(err, "norms") : AR_OK;
+    if (!s && (!w || w->n_out != heads || w->n_in != d))
+        s = ar__fail(err, AR_ERR_MISMATCH, "%s: no tensor '%s' of %lld times %lld numbers, which its key-values want", st->o->model,
+                     name.data, (long long)heads, (long long)d);
+    if (!s) s = ar__base_read_rows(values, st->base, w, 0, heads, err);
+    for (int64_t h = 0; !s && h < heads; h++) {
+        ar__buf_clear(&name);
+        ar__buf_printf(&name, AR_HEAD_NORM_PATH ".weight", st->arch.names->prefix, (long long)layer, own.row->hf, (long long)h);
+        ar_stored *t = name.failed ? NULL : ar__storing_add(st, name.data, st->type, 1, &d, err);
+        s = t ? AR_OK : name.failed ? ar__fail_memory(err, "norms") : AR_ERR_VALUE;
+        if (t) t->values = values + h * d;
+    }
+    ar__buf_release(&name);
+    return s;
+}
+
+static ar_status add_all_head_norms(ar_storing *st, ar_error *err) {
+    const ar_arch *a = &st->arch;
+    if (!a->head_norms) return AR_OK;
+    size_t of_layer = (size_t)((a->heads + a->kv_heads) * a->head_dim);
+    float *values = st->values[1] = ar__alloc(of_layer * (size_t)a->layers, sizeof *values);
+    ar_status s = values ? AR_OK : ar__fail_memory(err, "norms");
+    for (int64_t l = 0; !s && l < a->layers; l++, values += of_layer)
+        if (!(s = add_head_norms(st, l, AR_SLOT_Q_HEADS, a->heads, values, err)))
+            s = add_head_norms(st, l, AR_SLOT_K_HEADS, a->kv_heads, values + a->heads * a->head_dim, err);
+    return s;
+}
+
 static ar_status share_out(ar_storing *st, ar_error *err) {
     uint64_t in_shard = 0;
     int shard = 0;
@@ -119,10 +154,12 @@ ar_status ar__plan_folder(ar_storing *st, ar_error *err) {
     bool *of_experts = ar__alloc((size_t)ar__base_count(st->base) + 1, sizeof *of_experts);
     ar_status s = of_experts ? add_activation(st, err) : ar__fail_memory(err, st->o->model);
     if (!s) s = ar__plan_experts(of_experts, st, true, err);
+    if (!s) s = add_all_head_norms(st, err);
     for (int i = 0; !s && i < ar__base_count(st->base); i++) {
         const ar_base_weight *w = ar__base_at(st->base, i);
         const ar_name_row *row = ar__names_row(st->arch.names, w->site);
         if (of_experts[i] || is_in_config(w) || (w->kind == AR_MODULE_HEAD && st->info->is_tied)) continue;
+        if (row && row->slot >= AR_SLOT_Q_HEADS) continue; /* add_all_head_norms */
         if (!row || !strcmp(w->site, w->tensor) || w->dims > 2)
             s = ar__fail(err, AR_ERR_UNSUPPORTED,
                          "%s: tensor '%s' is not one that the family %s has, and leaving it out would change the model", st->o->model,

@@ -65,6 +65,7 @@ static ar_status add_weight(ar_storing *st, const ar_base_weight *w, size_t *lef
     ar_buf stem = {0};
     if (ar__base_is_buffer(w->tensor)) return AR_OK;
     if (st->arch.activation == AR_XIELU && strstr(w->tensor, ".act_fn.")) return AR_OK; /* keys of the file */
+    if (st->arch.head_norms && strstr(w->tensor, "_layernorm.norms.")) return AR_OK;    /* add_all_head_norms */
     ar_buf site = {0};
     ar__base_name_in_code(&site, names, w->site);
     if (site.failed) return ar__fail_memory(err, w->tensor);
@@ -82,6 +83,48 @@ static ar_status add_weight(ar_storing *st, const ar_base_weight *w, size_t *lef
     ar__names_print_gguf(&stem, &name);
     ar_status s = stem.failed ? ar__fail_memory(err, w->tensor) : add_module(st, w, name.row, stem.data, err);
     ar__buf_release(&stem);
+    return s;
+}
+
+/* The norm of one head. */
+static ar_status read_head_norm(float *to, const ar_storing *st, int64_t layer, const char *below, int64_t head, ar_error *err) {
+    ar_buf name = {0};
+    ar__buf_printf(&name, AR_HEAD_NORM_PATH, st->info->names->prefix, (long long)layer, below, (long long)head);
+    const ar_base_weight *w = name.failed ? NULL : ar__base_find(st->base, name.data);
+    ar_status s = name.failed ? ar__fail_memory(err, "norm") : AR_OK;
+    if (!s && (!w || w->n_out != st->arch.head_dim || w->n_in != 1))
+        s = ar__fail(err, AR_ERR_MISMATCH, "%s: no tensor '%s.weight' of %lld numbers, which config.json wants", st->o->model, name.data,
+                     (long long)st->arch.head_dim);
+    ar__buf_release(&name);
+    return s ? s : ar__base_read_rows(to, st->base, w, 0, st->arch.head_dim, err);
+}
+
+/* Norms of single heads, of all heads of a layer in one tensor. */
+static ar_status add_head_norms(ar_storing *st, int64_t layer, ar_slot slot, int64_t heads, float *values, ar_error *err) {
+    const ar_name_row *row = ar__names_slot(st->info->names, slot);
+    const int64_t shape[] = {heads, st->arch.head_dim};
+    ar_status s = AR_OK;
+    for (int64_t h = 0; !s && h < heads; h++) s = read_head_norm(values + h * st->arch.head_dim, st, layer, row->hf, h, err);
+    if (s) return s;
+    ar_buf name = {0};
+    ar__names_print_gguf(&name, &(ar_name){row, layer});
+    ar__buf_puts(&name, ".weight");
+    ar_stored *t = name.failed ? NULL : ar__storing_add(st, name.data, AR_F32, 2, shape, err);
+    s = t ? AR_OK : name.failed ? ar__fail_memory(err, "norms") : AR_ERR_VALUE;
+    if (t) t->values = values;
+    ar__buf_release(&name);
+    return s;
+}
+
+static ar_status add_all_head_norms(ar_storing *st, ar_error *err) {
+    const ar_arch *a = &st->arch;
+    if (!a->head_norms) return AR_OK;
+    size_t of_layer = (size_t)((a->heads + a->kv_heads) * a->head_dim);
+    float *values = st->values[AR_GGUF_FACTORS] = ar__alloc(of_layer * (size_t)a->layers, sizeof *values);
+    ar_status s = values ? AR_OK : ar__fail_memory(err, "norms");
+    for (int64_t l = 0; !s && l < a->layers; l++, values += of_layer)
+        if (!(s = add_head_norms(st, l, AR_SLOT_Q_HEADS, a->heads, values, err)))
+            s = add_head_norms(st, l, AR_SLOT_K_HEADS, a->kv_heads, values + a->heads * a->head_dim, err);
     return s;
 }
 
@@ -105,6 +148,7 @@ static ar_status plan_folder(ar_storing *st, ar_error *err) {
     bool *of_experts = ar__alloc((size_t)ar__base_count(st->base) + 1, sizeof *of_experts);
     ar_status s = of_experts ? add_factors(st, err) : ar__fail_memory(err, st->o->model);
     if (!s) s = ar__plan_experts(of_experts, st, false, err);
+    if (!s) s = add_all_head_norms(st, err);
     for (int i = 0; !s && i < ar__base_count(st->base); i++)
         if (!of_experts[i]) s = add_weight(st, ar__base_at(st->base, i), &left, err);
     free(of_experts);

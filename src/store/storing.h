@@ -58,7 +58,7 @@ typedef struct ar_storing {
     bool twice;    /* NF4, its scales in 8 bits */
     ar_stored *list;
     size_t count, cap;
-    float *values[2]; /* of tensors that no file of the model has */
+    float *values[3]; /* of tensors that no file of the model has */
     ar_spool *spool;  /* what was formed before it is written; NULL: nothing was */
     int shards;       /* of a folder */
     uint64_t done, total;

@@ -233,6 +233,7 @@ static ar_status find_pretok(const ar_gguf_pretok **out, const reader *r) {
 static ar_status bpe_root(json_t **out, const reader *r) {
     const ar_gguf_pretok *p;
     ar_status s = find_pretok(&p, r);
+    *out = NULL;
     if (s) return s;
     if (!r->merges) return ar__fail(r->err, AR_ERR_NOT_FOUND, "no merges inside ('tokenizer.ggml.merges')");
     json_t *vocab = json_object(), *merges = json_array(), *added = json_array();
@@ -251,7 +252,7 @@ static ar_status read_bpe(ar_tokenizer *tk, const reader *r) {
     json_t *root;
     ar_status s = bpe_root(&root, r);
     if (!s) s = ar__tokenizer_read_root(tk, root, r->err);
-    if (!s) json_decref(root);
+    json_decref(root);
     return s;
 }
 

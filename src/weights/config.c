@@ -95,6 +95,8 @@ static int64_t gguf_number(const ar_base *base, const char *key) {
     return kv && !kv->is_array && ar__gguf_int_at(&n, kv, 0) && n > 0 && n <= HEADS_MAX ? n : 0;
 }
 
+static bool has_number(const void *base, const char *key) { return gguf_number(base, key) > 0; }
+
 static ar_status check_gguf(const ar_base *base, ar_error *err) {
     ar_gguf_string type = {"model", 5};
     ar_status s = ar__gguf_get_string(&type, base->gguf, "general.type", err);
@@ -115,8 +117,7 @@ ar_status ar__base_gguf_read(ar_base *base, ar_error *err) {
     if (s) return s;
     info->model_type = base->model_type = ar__strndup(arch.at, arch.len);
     if (!base->model_type) return ar__fail_memory(err, base->path);
-    bool mixtral = !strcmp(base->model_type, "llama") && gguf_number(base, "expert_count") > 0;
-    info->names = mixtral ? ar__names_for_model_type("mixtral") : ar__names_for_gguf(base->model_type);
+    info->names = ar__names_for_file(base->model_type, has_number, base);
     info->heads = gguf_number(base, "attention.head_count");
     info->kv_heads = gguf_number(base, "attention.head_count_kv");
     if (!info->kv_heads) info->kv_heads = info->heads;

@@ -20,12 +20,17 @@ with tempfile.TemporaryDirectory() as work:
 
 with open(os.path.join(CLAIMS, "results.csv"), encoding="utf-8", newline="") as f:
     rows = list(csv.DictReader(f))
+# What a candidate learns proves nothing here: a step of one sample, and one sample held out.
+with open(os.path.join(ROOT, "demo", "task", "eval.jsonl"), encoding="utf-8") as f:
+    held_out = f.readline()
 grids = sorted(glob.glob(os.path.join(ROOT, "examples", "claims", "*.yaml")))
 for grid in grids:
     name = os.path.basename(grid)[: -len(".yaml")]
     with tempfile.TemporaryDirectory() as work:
-        out = os.path.join(work, "o")
-        r = subprocess.run([ALPHAR, "sweep", "--grid", grid, "--out", out, "--steps", "1", "--compute", "f32", "--json", "--quiet"], cwd=ROOT, text=True,
+        out, one = os.path.join(work, "o"), os.path.join(work, "one.jsonl")
+        with open(one, "w", encoding="utf-8") as f:
+            f.write(held_out)
+        r = subprocess.run([ALPHAR, "sweep", "--grid", grid, "--out", out, "--steps", "1", "--batch", "1", "--eval-data", one, "--compute", "f32", "--json", "--quiet"], cwd=ROOT, text=True,
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         made = [x for x in os.listdir(out) if x.startswith("run-")] if os.path.isdir(out) else []
     measured = [x for x in rows if x["claim"] == name]

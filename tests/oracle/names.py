@@ -76,6 +76,8 @@ def text_modules(model_type):
     import transformers
     from transformers import AutoConfig, AutoModelForCausalLM
     kw = dict(SIZES, head_dim=4) if model_type in ("ministral", "hunyuan_v1_dense") else dict(SIZES)  # whose code has no default
+    if model_type == "stablelm":
+        kw["qk_layernorm"] = True
     if model_type in ("mistral3", "gemma3", "gemma4", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "mixtral", "qwen3_5", "qwen3_5_moe"):
         return None  # wrappers, whose text model has the names; mixtral's experts have no rows
     mixers = ["linear_attention", "full_attention"]  # layer 1 is either

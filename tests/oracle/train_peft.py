@@ -61,6 +61,8 @@ CASES = [
     ("phi", ["--dora"], None),
     ("starcoder2", [], None),
     ("stablelm-parallel", [], None),
+    ("stablelm", [], None),
+    ("stablelm", ["--dora"], None),
     ("nemotron", [], None),
     ("cohere2", [], None),
     ("apertus", ["--eps", "1e-5"], None),  # at 1e-8 PEFT's f32 is 6e-4 from its own f64 in s·B·A

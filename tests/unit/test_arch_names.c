@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arch/arch.h"
 #include "arch/names.h"
 #include "base/file.h"
 #include "format/safetensors.h"
@@ -69,6 +70,8 @@ static int check_rows(const ar_name_map *map, const ar_name_row *list, int64_t l
     return n;
 }
 
+static bool has_key(const void *told_by, const char *key) { return told_by && !strcmp(key, told_by); }
+
 static void every_row_goes_there_and_back(void **state) {
     (void)state;
     const ar_name_map *map;
@@ -76,12 +79,13 @@ static void every_row_goes_there_and_back(void **state) {
     for (; (map = ar__names_at(families)); families++) {
         int rows = check_rows(map, map->top, -1);
         for (int g = 0; g < AR_NAME_GROUPS && map->group[g]; g++) rows += check_rows(map, map->group[g], g ? 131 : 0);
-        assert_in_range(rows, 9, 23);                         /* the most: gemma 4 */
-        bool second = !strcmp(map->model_type[0], "mixtral"); /* a llama to GGUF */
-        if (!second) assert_ptr_equal(ar__names_for_gguf(map->gguf), map);
+        assert_in_range(rows, 9, 23); /* the most: gemma 4 */
+        assert_string_equal(ar__names_for_gguf(map->gguf)->gguf, map->gguf);
+        if (map->told_by) assert_ptr_not_equal(ar__names_for_gguf(map->gguf), map);
+        assert_ptr_equal(ar__names_for_file(map->gguf, has_key, map->told_by), map->told_by ? map : ar__names_for_gguf(map->gguf));
         for (int k = 0; k < AR_NAME_TYPES && map->model_type[k]; k++) assert_ptr_equal(ar__names_for_model_type(map->model_type[k]), map);
     }
-    assert_int_equal(families, 38);
+    assert_int_equal(families, 41);
     assert_null(ar__names_at(-1));
     assert_null(ar__names_for_gguf("rwkv7"));
     assert_null(ar__names_for_model_type("gpt5"));
@@ -230,12 +234,42 @@ static void shapes_that_do_not_fit_are_errors(void **state) {
     assert_ok(ar__row_map_init(&m, AR_ROWS_SAME, 5, 0, 0, &err), err);
 }
 
+static void expect_ends(const char *fields, const int32_t *want, int count) {
+    ar_error err;
+    ar_arch a;
+    ar_buf text = {0};
+    ar__buf_printf(&text,
+                   "{\"model_type\":\"glm4\",\"vocab_size\":151552,\"hidden_size\":64,\"intermediate_size\":64,\"num_hidden_layers\":1,"
+                   "\"num_attention_heads\":2%s}",
+                   fields);
+    json_t *config = json_loads(text.data, 0, NULL);
+    assert_non_null(config);
+    assert_ok(ar__arch_read(&a, config, "config.json", NULL, &err), err);
+    assert_int_equal(a.eos_count, count);
+    for (int i = 0; i < count; i++) assert_int_equal(a.eos[i], want[i]);
+    ar__arch_release(&a);
+    json_decref(config);
+    ar__buf_release(&text);
+}
+
+static void a_family_may_have_several_ends_by_default(void **state) {
+    (void)state;
+    expect_ends("", (const int32_t[]){151329, 151336, 151338}, 3);
+    expect_ends(",\"eos_token_id\":null", (const int32_t[]){151329, 151336, 151338}, 3);
+    expect_ends(",\"eos_token_id\":[5,6]", (const int32_t[]){5, 6}, 2);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_row_goes_there_and_back),  cmocka_unit_test(paths_may_be_wrapped_or_bare),
-        cmocka_unit_test(a_renamed_head_is_one_tensor),   cmocka_unit_test(unknown_paths_are_named),
-        cmocka_unit_test(mlx_has_its_own_paths),          cmocka_unit_test(row_orders_are_permutations),
-        cmocka_unit_test(fused_heads_are_sorted_by_part), cmocka_unit_test(shapes_that_do_not_fit_are_errors),
+        cmocka_unit_test(every_row_goes_there_and_back),
+        cmocka_unit_test(paths_may_be_wrapped_or_bare),
+        cmocka_unit_test(a_renamed_head_is_one_tensor),
+        cmocka_unit_test(unknown_paths_are_named),
+        cmocka_unit_test(mlx_has_its_own_paths),
+        cmocka_unit_test(row_orders_are_permutations),
+        cmocka_unit_test(fused_heads_are_sorted_by_part),
+        cmocka_unit_test(shapes_that_do_not_fit_are_errors),
+        cmocka_unit_test(a_family_may_have_several_ends_by_default),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,6 +25,8 @@
 #define ERNIE ",\"model_type\":\"ernie4_5\",\"use_bias\":true,\"head_dim\":10"
 #define YARN ",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4,\"original_max_position_embeddings\":32}"
 #define OLMO3 ",\"model_type\":\"olmo3\",\"sliding_window\":5,\"layer_types\":[\"sliding_attention\",\"full_attention\"]" YARN
+#define MINISTRAL                                                                                                                          \
+    ",\"model_type\":\"ministral\",\"head_dim\":8,\"sliding_window\":5,\"layer_types\":[\"sliding_attention\",\"full_attention\"]"
 #define EXAONE ",\"model_type\":\"exaone4\",\"head_dim\":8,\"sliding_window\":5,\"sliding_window_pattern\":\"LG\""
 #define MINISTRAL3                                                                                                                         \
     ",\"model_type\":\"ministral3\",\"head_dim\":8,\"rope_parameters\":{\"rope_type\":\"yarn\",\"rope_theta\":1e4,\"factor\":4,"           \
@@ -43,6 +45,8 @@
 #define PHI ",\"model_type\":\"phi\",\"qk_layernorm\":true,\"partial_rotary_factor\":0.67"
 #define STARCODER2 ",\"model_type\":\"starcoder2\",\"sliding_window\":5"
 #define STABLELM ",\"model_type\":\"stablelm\",\"use_parallel_residual\":true,\"partial_rotary_factor\":0.67"
+#define STABLELM_12B ",\"model_type\":\"stablelm\",\"qk_layernorm\":true,\"partial_rotary_factor\":0.67"
+#define SEED_OSS ",\"model_type\":\"seed_oss\",\"head_dim\":8,\"attention_out_bias\":true,\"mlp_bias\":true"
 #define NEMOTRON ",\"model_type\":\"nemotron\",\"head_dim\":8"
 #define COHERE2 ",\"model_type\":\"cohere2\",\"sliding_window\":5,\"sliding_window_pattern\":2,\"logit_scale\":0.4"
 #define APERTUS ",\"model_type\":\"apertus\""
@@ -118,6 +122,11 @@ static const small_case cases[] = {
      AR_BIAS_NONE},
     {"olmo2, everything", OLMO2, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"olmo3", OLMO3, "all-linear", "k_norm", true, false, 0.0, AR_BIAS_NONE},
+    {"olmo3, everything", OLMO3, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"seed_oss", SEED_OSS, "all-linear", NULL, false, false, 0.0, AR_BIAS_ALL},
+    {"seed_oss, everything", SEED_OSS, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"ministral, everything", MINISTRAL, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"ministral3, everything", MINISTRAL3, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"exaone4", EXAONE, "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
     {"ministral3, q grows", MINISTRAL3, "all-linear", NULL, true, false, 0.0, AR_BIAS_NONE},
     {"phi3, short and long factors", PHI3, "all-linear", NULL, false, false, 0.25, AR_BIAS_NONE},
@@ -135,6 +144,8 @@ static const small_case cases[] = {
     {"starcoder2", STARCODER2, "all-linear", NULL, false, false, 0.0, AR_BIAS_ALL},
     {"starcoder2, everything", STARCODER2, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"stablelm, side by side, everything", STABLELM, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"stablelm, norms of single heads", STABLELM_12B, "all-linear", "input_layernorm", true, false, 0.0, AR_BIAS_NONE},
+    {"stablelm, norms of single heads, everything", STABLELM_12B, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"nemotron", NEMOTRON, "all-linear", NULL, true, false, 0.0, AR_BIAS_NONE},
     {"nemotron, everything", NEMOTRON, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"cohere2, everything", COHERE2, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
@@ -194,6 +205,14 @@ static const small_case cases[] = {
     {"lfm2, five taps", LFM2("conv", "conv") ",\"conv_L_cache\":5", "in_proj", "embedding_norm", false, false, 0.0, AR_BIAS_NONE},
     {"lfm2, everything", LFM2("conv", "full_attention"), NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"llama, gelu", LLAMA ",\"hidden_act\":\"gelu\"", "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
+    {"mistral, everything", MISTRAL, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"qwen2, everything", QWEN2, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"smollm3, everything", SMOLLM3, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"ernie4_5, everything", ERNIE, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"exaone4, everything", EXAONE, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"apertus, everything", APERTUS, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"gemma, everything", GEMMA, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"qwen3_moe, everything", QWEN3_MOE, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"llama, everything", BIASED, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"qwen3, everything", QWEN3, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
 };
@@ -361,9 +380,25 @@ static void memory_apart_changes_no_bit(void **state) {
     }
 }
 
+static void a_weight_is_whole_or_has_a_pair(void **state) {
+    (void)state;
+    static const small_case dora = {"llama", LLAMA, "q_proj", NULL, true, false, 0.0, AR_BIAS_NONE};
+    small s = small_open(&dora, lengths, 2, NULL, NULL, false);
+    ar_error err;
+    const ar_module *q = &s.model->modules[ar__module_at(0, AR_SLOT_Q)];
+    const int64_t shape[] = {q->n_out, q->n_in};
+    char name[96];
+    snprintf(name, sizeof name, "%s.weight", q->path);
+    assert_int_equal(ar__adapter_add_whole(NULL, s.adapter, name, 2, shape, &err), AR_OK);
+    assert_int_equal(ar__attach_wholes(s.model, s.adapter, &err), AR_ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "found a pair on the same module"));
+    small_close(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradient_is_the_slope),
+        cmocka_unit_test(a_weight_is_whole_or_has_a_pair),
         cmocka_unit_test(packing_recomputing_and_threads_change_no_bit),
         cmocka_unit_test(what_is_kept_changes_no_bit),
         cmocka_unit_test(the_size_of_the_heads_chunk_changes_no_bit),

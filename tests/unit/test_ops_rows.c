@@ -50,7 +50,7 @@ static float *norm_size(const norms *q) {
     for (size_t i = 0; i < q->count; i++)
         for (size_t j = 0; j < q->n; j++) {
             double x = fabs((double)q->x[i * q->n + j]) + mean_abs(q, q->x + i * q->n);
-            double gain = fabs((double)q->norm.w[j]) + (double)q->norm.offset;
+            double gain = fabs((double)ar__norm_weights(&q->norm, i, q->n)[j]) + (double)q->norm.offset;
             size[i * q->n + j] = (float)(gain * x * (double)q->r[i] + (q->norm.b ? fabs((double)q->norm.b[j]) : 0.0));
         }
     return size;
@@ -88,14 +88,15 @@ static float *norm_bwd_size(const norms *q) {
     float *size = ops_zeros(q->count * n);
     for (size_t i = 0; i < q->count; i++) {
         const float *x = q->x + i * n, *dy = q->weight + i * n;
+        const float *w = ar__norm_weights(&q->norm, i, n);
         double m = mean_abs(q, x), g_mean = 0.0, gc_mean = 0.0, r = (double)q->r[i];
         for (size_t j = 0; j < n; j++) {
-            double g = (fabs((double)q->norm.w[j]) + (double)q->norm.offset) * fabs((double)dy[j]);
+            double g = (fabs((double)w[j]) + (double)q->norm.offset) * fabs((double)dy[j]);
             g_mean += g / (double)n;
             gc_mean += g * (fabs((double)x[j]) + m) / (double)n;
         }
         for (size_t j = 0; j < n; j++) {
-            double g = (fabs((double)q->norm.w[j]) + (double)q->norm.offset) * fabs((double)dy[j]), c = fabs((double)x[j]) + m;
+            double g = (fabs((double)w[j]) + (double)q->norm.offset) * fabs((double)dy[j]), c = fabs((double)x[j]) + m;
             size[i * n + j] = (float)(r * (g + g_mean + c * r * r * gc_mean)) + 1.0f; /* 1: what dx held before */
         }
     }
@@ -140,6 +141,37 @@ static void norms_agree(void **state) {
             check_norm_fwd(&q);
             check_norm_bwd(&q);
         }
+}
+
+/* Weights of each head's own: against the norm of one head's rows alone, to the bit, and by the slope. */
+static void heads_have_weights_of_their_own(void **state) {
+    (void)state;
+    enum { HEADS = 3 };
+    for (int centred = 0; centred < 2; centred++) {
+        norms q;
+        make_norm(&q, 5, HEADS, 18, centred, false);
+        size_t n = q.n, all = q.count * n;
+        float *w = ops_random(HEADS * n), *dx = ops_zeros(all), *y = ops_zeros(n), *d = ops_zeros(n), r;
+        q.norm.w = w;
+        q.norm.heads = HEADS;
+        check_norm_fwd(&q);
+        ops_ref->ops->norm_fwd(ops_ref, q.y, q.r, &q.norm, q.x, q.count, n);
+        ops_ref->ops->norm_bwd(ops_ref, dx, false, q.weight, &q.norm, q.x, q.r, &q.rows, q.per_row, n);
+        ops_assert_slope(norm_value, &q, q.x, dx, all, "norm of heads by x");
+        ops_cpu->ops->norm_fwd(ops_cpu, q.y, q.r, &q.norm, q.x, q.count, n);
+        ops_cpu->ops->norm_bwd(ops_cpu, dx, false, q.weight, &q.norm, q.x, q.r, &q.rows, q.per_row, n);
+        for (size_t i = 0; i < q.count; i++) {
+            size_t start[3];
+            ar_rows one = two_samples(start, 1);
+            ar_norm norm = q.norm;
+            norm.w = w + i % HEADS * n;
+            norm.heads = 0;
+            ops_cpu->ops->norm_fwd(ops_cpu, y, &r, &norm, q.x + i * n, 1, n);
+            ops_assert_same(y, q.y + i * n, n, "a head's norm");
+            ops_cpu->ops->norm_bwd(ops_cpu, d, false, q.weight + i * n, &norm, q.x + i * n, &r, &one, 1, n);
+            ops_assert_same(d, dx + i * n, n, "a head's norm, dx");
+        }
+    }
 }
 
 /* ---- activations ------------------------------------------------------------------------------------------------- */
@@ -224,6 +256,45 @@ static void activations_agree(void **state) {
                 keep_from(q.up, all, q.f->limit);
                 check_activation(&q);
             }
+}
+
+/* What PyTorch 2.13 gives in f64 at four points, value and slope, of the kinds above in their order: the definition has no other witness of
+ * its constants, which slopes would hide. */
+enum { POINTS = 4 };
+static const double at[POINTS] = {-2.5, -0.75, 0.5, 1.75};
+static const struct {
+    ar_activation_kind kind;
+    double value[POINTS], slope[POINTS];
+} known[] = {
+    {AR_SILU, {-0.1896454501, -0.2406159756, 0.3112296656, 1.490917403}, {-0.09940111134, 0.1574000555, 0.7399611873, 1.072678946}},
+    {AR_GELU_TANH, {-0.01508426609, -0.1700394448, 0.3457140098, 1.679795382}, {-0.03795157621, 0.001061743863, 0.8673699035, 1.111596981}},
+    {AR_GELU, {-0.01552416331, -0.1699705143, 0.3457312306, 1.679896475}, {-0.03761108591, 0.0007742782608, 0.8674951247, 1.110926151}},
+    {AR_RELU2, {0, 0, 0.25, 3.0625}, {0, 0, 1, 3.5}},
+    {AR_SIGMOID, {0.07585818002, 0.3208213008, 0.6224593312, 0.851952802}, {0.07010371655, 0.2178949938, 0.2350037122, 0.1261292252}},
+    {AR_XIELU, {-0.1425405198, -0.2193434157, 0.450000003, 3.325000037}, {-0.14254049, 0.1306565932, 1.300000012, 3.300000042}},
+    {AR_SWIGLU, {-0.03498616316, -0.1636099404, 0.3503884378, 1.062212966}, {-0.04471866447, 0.0004284629405, 0.8792219158, 0}},
+};
+
+static void definitions_have_known_values(void **state) {
+    (void)state;
+    for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
+        const ar_activation *f = kinds;
+        float x[POINTS], y[POINTS], ones[POINTS];
+        while (f->kind != known[k].kind) f++;
+        for (int i = 0; i < POINTS; i++) {
+            x[i] = (float)at[i];
+            ones[i] = 1.0f;
+        }
+        float gate[POINTS], up[POINTS] = {0};
+        bool gated = f->kind == AR_SWIGLU; /* (up + 1) f(gate) */
+        memcpy(gate, x, sizeof gate);
+        ops_ref->ops->activation_fwd(ops_ref, f, y, gated ? gate : NULL, gated ? up : x, POINTS, 1, POINTS);
+        for (int i = 0; i < POINTS; i++) assert_true(fabs((double)y[i] - known[k].value[i]) <= 2e-7 * fmax(fabs(known[k].value[i]), 1e-2));
+        ops_ref->ops->activation_bwd(ops_ref, f, gated ? gate : NULL, gated ? up : x, POINTS, ones, 1, POINTS);
+        const float *slope = gated ? gate : x;
+        for (int i = 0; i < POINTS; i++)
+            assert_true(fabs((double)slope[i] - known[k].slope[i]) <= 2e-7 * fmax(fabs(known[k].slope[i]), 1e-2));
+    }
 }
 
 static void clip_agrees(void **state) {
@@ -448,7 +519,9 @@ static void qkv_agrees(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(norms_agree),
+        cmocka_unit_test(heads_have_weights_of_their_own),
         cmocka_unit_test(activations_agree),
+        cmocka_unit_test(definitions_have_known_values),
         cmocka_unit_test(softcap_agrees),
         cmocka_unit_test(clip_agrees),
         cmocka_unit_test(rope_agrees),

@@ -1,9 +1,12 @@
-/* Families as data.  Most share their rows, so that a family is a list of groups and what is its own.
+/* Rows of names in groups, which the table of families (families.c) alone includes: most families share them.
  *
  * GGUF writes no output.weight where the head is tied to the embedding (some writers copy it all the same), gemma's
  * never.  gpt_neox's head is embed_out in checkpoints and up to transformers 4, lm_head since, which comes first because
  * PEFT looks for that.  Experts have no rows.  gemma3's token_embd may have fewer rows than embed_tokens: rows that no token uses
  * are left out. */
+#ifndef AR_ARCH_NAME_ROWS_H
+#define AR_ARCH_NAME_ROWS_H
+
 #include <stddef.h>
 
 #include "arch/names.h"
@@ -109,6 +112,8 @@ static const ar_name_row norms_hunyuan[] = {NORM(Q_NORM, "self_attn.query_layern
                                             NORM(K_NORM, "self_attn.key_layernorm", "attn_k_norm"), END};
 static const ar_name_row norms_phi_qk[] = {NORM(Q_NORM, "self_attn.q_layernorm", "attn_q_norm"),
                                            NORM(K_NORM, "self_attn.k_layernorm", "attn_k_norm"), END};
+static const ar_name_row norms_heads[] = {NORM(Q_HEADS, "self_attn.q_layernorm", "attn_q_norm"),
+                                          NORM(K_HEADS, "self_attn.k_layernorm", "attn_k_norm"), END};
 static const ar_name_row norms_gemma2[] = {
     NORM(ATTN_NORM, "input_layernorm", "attn_norm"), NORM(ATTN_OUT_NORM, "post_attention_layernorm", "post_attention_norm"),
     NORM(MLP_NORM, "pre_feedforward_layernorm", "ffn_norm"), NORM(MLP_OUT_NORM, "post_feedforward_layernorm", "post_ffw_norm"), END};
@@ -124,133 +129,4 @@ static const ar_name_row norms_olmo2[] = {NORM(ATTN_OUT_NORM, "post_attention_la
                                           NORM(MLP_OUT_NORM, "post_feedforward_layernorm", "post_ffw_norm"), END};
 static const ar_name_row norms_gpt2[] = {NORM(ATTN_NORM, "ln_1", "attn_norm"), NORM(MLP_NORM, "ln_2", "ffn_norm"), END};
 
-#define LLAMA_NAMES .prefix = "model.", .layers = "layers.", .top = top_llama
-
-static const ar_name_map table[] = {
-    {.gguf = "llama", .model_type = {"llama", "mistral", "ministral"}, LLAMA_NAMES, .group = {attention_llama, mlp_gated, norms}},
-    {.gguf = "mistral3", .model_type = {"mistral3", "ministral3"}, LLAMA_NAMES, .group = {attention_llama, mlp_gated, norms}},
-    {.gguf = "smollm3", .model_type = {"smollm3"}, LLAMA_NAMES, .group = {attention_llama, mlp_gated, norms}},
-    {.gguf = "granite", .model_type = {"granite"}, LLAMA_NAMES, .group = {attention_llama, mlp_gated, norms}},
-    {.gguf = "olmo",
-     .model_type = {"olmo"},
-     .prefix = "model.",
-     .layers = "layers.",
-     .top = top_olmo,
-     .group = {attention_llama, mlp_gated}},
-    {.gguf = "olmo2", .model_type = {"olmo2", "olmo3"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms_qk, norms_olmo2}},
-    {.gguf = "exaone4", .model_type = {"exaone4"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms_qk, norms_olmo2}},
-    {.gguf = "seed_oss", .model_type = {"seed_oss"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms_seed_oss}},
-    {.gguf = "ernie4_5", .model_type = {"ernie4_5"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms}},
-    {.gguf = "llama",
-     .model_type = {"mixtral"},
-     LLAMA_NAMES,
-     .group = {attention_llama, router, norms},
-     .experts = "mlp.experts",
-     .renamed_experts = true,
-     .all_experts = true},
-    {.gguf = "qwen2moe",
-     .model_type = {"qwen2_moe"},
-     LLAMA_NAMES,
-     .group = {attention, mlp_gated, router, shared_qwen2, norms},
-     .experts = "mlp.experts"},
-    {.gguf = "qwen3moe",
-     .model_type = {"qwen3_moe"},
-     LLAMA_NAMES,
-     .group = {attention, mlp_gated, router, norms_qk, norms},
-     .experts = "mlp.experts",
-     .all_experts = true},
-    {.gguf = "olmoe",
-     .model_type = {"olmoe"},
-     LLAMA_NAMES,
-     .group = {attention, router, norms_qk, norms},
-     .experts = "mlp.experts",
-     .all_experts = true},
-    {.gguf = "granitemoe",
-     .model_type = {"granitemoe"},
-     LLAMA_NAMES,
-     .group = {attention_llama, router_granite, norms},
-     .experts = "block_sparse_moe.experts",
-     .renamed_experts = true,
-     .stacked_files = true},
-    {.gguf = "gpt-oss",
-     .model_type = {"gpt_oss"},
-     LLAMA_NAMES,
-     .group = {attention, router_gpt_oss, sinks, norms_seed_oss},
-     .experts = "mlp.experts",
-     .stacked_files = true,
-     .turned_stacks = true},
-    {.gguf = "qwen2", .model_type = {"qwen2"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms}},
-    {.gguf = "qwen2vl",
-     .model_type = {"qwen2_vl", "qwen2_vl_text", "qwen2_5_vl", "qwen2_5_vl_text"},
-     LLAMA_NAMES,
-     .group = {attention, mlp_gated, norms}},
-    {.gguf = "qwen3", .model_type = {"qwen3"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms_qk, norms}},
-    {.gguf = "qwen3vl", .model_type = {"qwen3_vl", "qwen3_vl_text"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms_qk, norms}},
-    {.gguf = "qwen35",
-     .model_type = {"qwen3_5_text", "qwen3_5"},
-     LLAMA_NAMES,
-     .group = {attention, delta, mlp_gated, norms_qk, norms_seed_oss},
-     .gguf_norms_plus_one = true},
-    {.gguf = "qwen35moe",
-     .model_type = {"qwen3_5_moe_text", "qwen3_5_moe"},
-     LLAMA_NAMES,
-     .group = {attention, delta, router, shared_qwen2, norms_qk, norms_seed_oss},
-     .experts = "mlp.experts",
-     .gguf_norms_plus_one = true},
-    {.gguf = "gemma", .model_type = {"gemma"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms}, .gguf_norms_plus_one = true},
-    {.gguf = "gemma2", .model_type = {"gemma2"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms_gemma2}, .gguf_norms_plus_one = true},
-    {.gguf = "gemma3",
-     .model_type = {"gemma3", "gemma3_text"},
-     LLAMA_NAMES,
-     .group = {attention, mlp_gated, norms_qk, norms_gemma2},
-     .gguf_norms_plus_one = true},
-    {.gguf = "gemma4",
-     .model_type = {"gemma4", "gemma4_text"},
-     .prefix = "model.",
-     .layers = "layers.",
-     .top = top_gemma4,
-     .group = {attention, mlp_gated, norms_qk, norms_gemma2, per_layer_embeddings, layer_scalar}},
-    {.gguf = "stablelm", .model_type = {"stablelm"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms}},
-    {.gguf = "starcoder2", .model_type = {"starcoder2"}, LLAMA_NAMES, .group = {attention, mlp_starcoder2, norms}},
-    {.gguf = "phi2",
-     .model_type = {"phi"},
-     .prefix = "model.",
-     .layers = "layers.",
-     .top = top_phi,
-     .group = {attention_phi, mlp_phi, norm_input, norms_phi_qk}},
-    {.gguf = "phi3", .model_type = {"phi3"}, LLAMA_NAMES, .group = {attention_phi3, mlp_phi3, norms}},
-    {.gguf = "glm4", .model_type = {"glm4"}, LLAMA_NAMES, .group = {attention, mlp_phi3, norms_glm4}},
-    {.gguf = "nemotron", .model_type = {"nemotron"}, LLAMA_NAMES, .group = {attention, mlp_plain, norms}, .gguf_norms_plus_one = true},
-    {.gguf = "cohere2", .model_type = {"cohere2"}, LLAMA_NAMES, .group = {attention, mlp_gated, norm_input}},
-    {.gguf = "apertus", .model_type = {"apertus"}, LLAMA_NAMES, .group = {attention, mlp_plain, norms_qk, norms_apertus}},
-    {.gguf = "hunyuan-dense", .model_type = {"hunyuan_v1_dense"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms_hunyuan, norms}},
-    {.gguf = "lfm2",
-     .model_type = {"lfm2"},
-     .prefix = "model.",
-     .layers = "layers.",
-     .top = top_lfm2,
-     .group = {attention_lfm2, short_conv, mlp_lfm2, norms_phi_qk, norms_lfm2}},
-    {.gguf = "gpt2",
-     .model_type = {"gpt2"},
-     .prefix = "transformer.",
-     .layers = "h.",
-     .top = top_gpt2,
-     .group = {attention_gpt2, mlp_gpt2, norms_gpt2},
-     .mlx = {{"transformer.", "model."}}},
-    {.gguf = "gptneox",
-     .model_type = {"gpt_neox"},
-     .prefix = "gpt_neox.",
-     .layers = "layers.",
-     .top = top_gpt_neox,
-     .group = {attention_gpt_neox, mlp_megatron, norms},
-     .mlx = {{"gpt_neox.layers.", "model.h."}, {"gpt_neox.", "model."}, {"lm_head", "model.embed_out"}, {"embed_out", "model.embed_out"}}},
-    {.gguf = "bloom",
-     .model_type = {"bloom"},
-     .prefix = "transformer.",
-     .layers = "h.",
-     .top = top_bloom,
-     .group = {attention_bloom, mlp_megatron, norms},
-     .mlx_lacks = true},
-};
-
-const ar_name_map *ar__names_at(int i) { return i >= 0 && i < (int)(sizeof table / sizeof *table) ? &table[i] : NULL; }
+#endif
