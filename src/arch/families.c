@@ -374,10 +374,10 @@ static const ar_family families[] = {
      .two_ropes = true,
      .window = AR_WINDOW_PATTERN,
      .eos = 1},
-    {.name = "gemma4_text", /* plain norms, unscaled scores, values normed; sizes of heads by kind of layer; its experts are refused */
+    {.name = "gemma4_text", /* plain norms, unscaled scores, values normed; sizes of heads by kind of layer; experts beside the MLP */
      .fields = {{ar__fields_decoder, ar__fields_rms, ar__fields_activation, ar__fields_attention_bias, ar__fields_sliding,
-                 ar__fields_logit_cap, ar__fields_gemma4},
-                {"num_experts", "top_k_experts", "moe_intermediate_size"}},
+                 ar__fields_logit_cap, ar__fields_gemma4, ar__fields_expert_ff},
+                {0}},
      .initial = {.vocab = 262144,
                  .dim = 2304,
                  .ff = 9216,

@@ -122,6 +122,7 @@ static void settle(writer *r) {
     r->c.ff = a->ff;
     r->c.window = 0; /* put_windows */
     r->c.parallel = a->parallel;
+    if (!a->experts) r->c.experts = r->c.experts_used = r->c.expert_ff = 0; /* gemma 4 may name them all the same */
     r->c.theta = rope->theta;
     if (rope->alpha != 0.0) r->c.theta *= pow(rope->alpha, dim / (dim - 2.0)); /* as ar__rope_frequencies */
     if (a->ropes > 1) r->c.local_theta = a->rope[1].theta;

@@ -37,7 +37,7 @@ typedef struct ar_name_prefix {
     const char *hf, *mlx;
 } ar_name_prefix;
 
-enum { AR_NAME_TYPES = 6, AR_NAME_PREFIXES = 4, AR_NAME_GROUPS = 7 };
+enum { AR_NAME_TYPES = 6, AR_NAME_PREFIXES = 4, AR_NAME_GROUPS = 8 };
 
 typedef struct ar_name_map {
     const char *gguf;                      /* general.architecture */
@@ -52,6 +52,8 @@ typedef struct ar_name_map {
     bool renamed_experts;                     /* files call experts and routers otherwise than the code of the family */
     bool stacked_files;                       /* and have the experts of a layer in one tensor, */
     bool turned_stacks;                       /* of [experts, in, out], gate's and up's columns in turn */
+    bool fused_stacks;                        /* GGUF has gate's and up's rows in one tensor, as stacks of folders do */
+    bool linear_router;                       /* it is a module of its own, a linear, within what routes */
     bool all_experts;                         /* PEFT's all-linear: routers and experts, but no MLP of layers without */
     bool gguf_norms_plus_one;                 /* GGUF stores 1 + w for norms (gemma) */
     bool mlx_lacks;                           /* mlx-lm has no such model */
@@ -114,8 +116,10 @@ extern const char *const ar__xielu_names[AR_XIELU_NUMBERS];
 /* Where a layer's output has its factor (gemma 4), in Hugging Face's files, prefix and layer: the whole name of a tensor. */
 #define AR_SCALAR_PATH "%slayers.%lld.layer_scalar"
 
-/* Where attention has its sinks (gpt_oss), as above. */
+/* Where attention has its sinks (gpt_oss), as above; where experts beside a dense MLP have what is no module's weight (gemma 4). */
 #define AR_SINKS_PATH "%slayers.%lld.self_attn.sinks"
+#define AR_ROUTER_NORM_PATH "%slayers.%lld.router.scale"
+#define AR_EXPERT_FACTORS_PATH "%slayers.%lld.router.per_expert_scale"
 
 /* Where a layer has what is no module's weight: prefix and layer; then a path of ar__mixer_tensor (arch/arch.h). */
 #define AR_MIXER_PATH "%slayers.%lld."

@@ -89,6 +89,13 @@ static const ar_name_row mlp_megatron[] = {LINEAR(UP, "mlp.dense_h_to_4h", "ffn_
 
 static const ar_name_row router[] = {LINEAR(ROUTER, "mlp.gate", "ffn_gate_inp"), END};
 static const ar_name_row router_granite[] = {LINEAR(ROUTER, "block_sparse_moe.router", "ffn_gate_inp"), END};
+static const ar_name_row router_gemma4[] = {LINEAR(ROUTER, "router.proj", "ffn_gate_inp"),
+                                            NORM(ROUTER_NORM, "router.scale", "ffn_gate_inp.scale"),
+                                            NORM(EXPERT_FACTORS, "router.per_expert_scale", "ffn_down_exps.scale"),
+                                            NORM(DENSE_OUT_NORM, "post_feedforward_layernorm_1", "post_ffw_norm_1"),
+                                            NORM(EXPERTS_NORM, "pre_feedforward_layernorm_2", "pre_ffw_norm_2"),
+                                            NORM(EXPERTS_OUT_NORM, "post_feedforward_layernorm_2", "post_ffw_norm_2"),
+                                            END};
 static const ar_name_row router_gpt_oss[] = {LINEAR(ROUTER, "mlp.router", "ffn_gate_inp"), END};
 static const ar_name_row shared_qwen2[] = {LINEAR(SHARED_GATE, "mlp.shared_expert.gate_proj", "ffn_gate_shexp"),
                                            LINEAR(SHARED_UP, "mlp.shared_expert.up_proj", "ffn_up_shexp"),
@@ -209,7 +216,11 @@ static const ar_name_map table[] = {
      .prefix = "model.",
      .layers = "layers.",
      .top = top_gemma4,
-     .group = {attention, mlp_gated, norms_qk, norms_gemma2, per_layer_embeddings, layer_scalar}},
+     .group = {attention, mlp_gated, router_gemma4, norms_qk, norms_gemma2, per_layer_embeddings, layer_scalar},
+     .experts = "experts",
+     .stacked_files = true,
+     .fused_stacks = true,
+     .linear_router = true},
     {.gguf = "stablelm", .model_type = {"stablelm"}, LLAMA_NAMES, .group = {attention, mlp_gated, norms}},
     {.gguf = "starcoder2", .model_type = {"starcoder2"}, LLAMA_NAMES, .group = {attention, mlp_starcoder2, norms}},
     {.gguf = "phi2",

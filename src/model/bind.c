@@ -220,18 +220,37 @@ static ar_status bind_scalar(ar_binder *b, int64_t layer) {
     return s;
 }
 
-static ar_status bind_sinks(ar_binder *b, int64_t layer) {
+/* Numbers of a layer that are no module's: a vector under its whole name. */
+static ar_status bind_numbers(float *to, ar_binder *b, const ar_buf *name, int64_t count) {
     const ar_model *m = b->m;
-    ar_buf name = {0};
-    ar__buf_printf(&name, AR_SINKS_PATH, m->arch.names->prefix, (long long)layer);
-    const ar_base_weight *w = name.failed ? NULL : ar__base_find(m->base, name.data);
-    ar_status s = name.failed ? ar__fail_memory(b->err, "sinks") : w ? check_shape(b, w, m->arch.heads, 1) : AR_OK;
-    if (!s && !w) s = ar__bind_missing(b, name.data, "");
-    ar__buf_release(&name);
+    const ar_base_weight *w = name->failed ? NULL : ar__base_find(m->base, name->data);
+    if (!w) return name->failed ? ar__fail_memory(b->err, m->path) : ar__bind_missing(b, name->data, "");
+    ar_status s = check_shape(b, w, count, 1);
     if (s) return s;
     ar__bind_mark_used(b, w);
-    s = ar__base_read_rows(m->layers[layer].sinks, m->base, w, 0, m->arch.heads, b->err);
-    return s ? s : check_finite(b, w, w->tensor, m->layers[layer].sinks, (size_t)m->arch.heads);
+    s = ar__base_read_rows(to, m->base, w, 0, count, b->err);
+    return s ? s : check_finite(b, w, w->tensor, to, (size_t)count);
+}
+
+static ar_status bind_sinks(ar_binder *b, int64_t layer) {
+    ar_buf name = {0};
+    ar__buf_printf(&name, AR_SINKS_PATH, b->m->arch.names->prefix, (long long)layer);
+    ar_status s = bind_numbers(b->m->layers[layer].sinks, b, &name, b->m->arch.heads);
+    ar__buf_release(&name);
+    return s;
+}
+
+static ar_status bind_routing(ar_binder *b, int64_t layer) {
+    const ar_arch *a = &b->m->arch;
+    float *to = b->m->layers[layer].routing;
+    ar_buf name = {0};
+    ar__buf_printf(&name, AR_ROUTER_NORM_PATH, a->names->prefix, (long long)layer);
+    ar_status s = bind_numbers(to, b, &name, a->dim);
+    ar__buf_clear(&name);
+    ar__buf_printf(&name, AR_EXPERT_FACTORS_PATH, a->names->prefix, (long long)layer);
+    if (!s) s = bind_numbers(to + a->dim, b, &name, a->experts);
+    ar__buf_release(&name);
+    return s;
 }
 
 /* Of a layer that takes another's keys and values, but has some in the file all the same, as published ones do. */
@@ -310,6 +329,7 @@ static ar_status bind_all(ar_binder *b) {
     for (int64_t l = 0; !s && m->arch.activation == AR_XIELU && l < m->arch.layers; l++) s = bind_activation(b, l);
     for (int64_t l = 0; !s && m->arch.layer_scalar && l < m->arch.layers; l++) s = bind_scalar(b, l);
     for (int64_t l = 0; !s && m->arch.sinks && l < m->arch.layers; l++) s = bind_sinks(b, l);
+    for (int64_t l = 0; !s && m->arch.experts_beside && l < m->arch.layers; l++) s = bind_routing(b, l);
     for (int64_t l = 0; !s && l < m->arch.layers; l++) s = bind_mixers(b, l);
     return s;
 }

@@ -91,6 +91,7 @@ static void set_layer(ar_model *m, int64_t l) {
     to->v_is_k = a->full_k_is_v && !a->windowed[l];
     to->kv_layer = (size_t)ar__arch_kv_layer(a, l);
     to->kv_lent = false;
+    if (to->routing) to->router_norm = (ar_norm){.w = to->routing, .eps = a->norm_eps};
     if (to->kv_layer != (size_t)l) m->layers[to->kv_layer].kv_lent = true;
 }
 
@@ -229,6 +230,13 @@ static bool allocate_mixers(ar_model *m) {
     return true;
 }
 
+static bool allocate_routing(const ar_model *m, ar_layer *l) {
+    size_t floats = (size_t)(m->arch.dim + m->arch.experts);
+    l->routing = ar__alloc(floats, sizeof(float));
+    for (size_t i = 0; l->routing && i < floats; i++) l->routing[i] = 1.0f;
+    return l->routing != NULL;
+}
+
 /* Record, module list and empty operators from a configuration; place: where it stands. */
 static ar_status start(ar_model *m, const ar_runtime *rt, const json_t *config, const char *place, ar_error *err) {
     ar_status s;
@@ -246,6 +254,7 @@ static ar_status start(ar_model *m, const ar_runtime *rt, const json_t *config, 
         memcpy(m->layers[l].xielu, xielu, sizeof xielu);
         m->layers[l].scalar = 1.0f;
         if (m->arch.sinks && !(m->layers[l].sinks = ar__alloc((size_t)m->arch.heads, sizeof(float)))) return ar__fail_memory(err, place);
+        if (m->arch.experts_beside && !allocate_routing(m, &m->layers[l])) return ar__fail_memory(err, place);
     }
     if (!m->arch.v_norm) return AR_OK;
     size_t widest = ar__max((size_t)m->arch.head_dim, (size_t)m->arch.full_head_dim);
@@ -315,6 +324,12 @@ static void draw_weights(ar_model *m, size_t i, uint64_t seed, double deviation)
         m->owned[i].weight[j] = mod->kind == AR_MODULE_NORM ? 1.0f - norm_offset(m, i) : (float)(deviation * ar__rng_normal(&g, j));
 }
 
+static void draw_routing(ar_model *m, int64_t layer, uint64_t seed, double deviation) {
+    ar_rng g = ar__rng_stream(seed, AR_RNG_INIT, ar__rng_hash("router") + (uint64_t)layer, 2);
+    size_t floats = m->arch.experts_beside ? (size_t)(m->arch.dim + m->arch.experts) : 0;
+    for (size_t i = 0; i < floats; i++) m->layers[layer].routing[i] = 1.0f + (float)(deviation * ar__rng_normal(&g, i));
+}
+
 static void draw_sinks(ar_model *m, int64_t layer, uint64_t seed, double deviation) {
     ar_rng g = ar__rng_stream(seed, AR_RNG_INIT, ar__rng_hash("sinks") + (uint64_t)layer, 2);
     for (size_t h = 0; m->arch.sinks && h < (size_t)m->arch.heads; h++)
@@ -346,6 +361,7 @@ static ar_status allocate_random(ar_model *m, uint64_t seed, double deviation, a
     }
     for (int64_t l = 0; l < m->arch.layers; l++) draw_mixer(m, l, seed, deviation);
     for (int64_t l = 0; l < m->arch.layers; l++) draw_sinks(m, l, seed, deviation);
+    for (int64_t l = 0; l < m->arch.layers; l++) draw_routing(m, l, seed, deviation);
     ar__model_rebind(m);
     return AR_OK;
 }
@@ -394,6 +410,7 @@ void ar_model_free(ar_model *m) {
     for (int64_t l = 0; m->layers && l < m->arch.layers; l++) {
         free(m->layers[l].mixer_memory);
         free(m->layers[l].sinks);
+        free(m->layers[l].routing);
     }
     free(m->layers);
     free(m->experts);
@@ -444,5 +461,6 @@ int64_t ar_model_parameters(const ar_model *m) {
             ar_mixer_tensor t = ar__mixer_tensor(&m->arch, l, part);
             n += t.rows * t.cols;
         }
+    if (m->arch.experts_beside) n += m->arch.layers * (m->arch.dim + m->arch.experts);
     return m->arch.sinks ? n + m->arch.layers * m->arch.heads : n;
 }

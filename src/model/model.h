@@ -25,12 +25,14 @@ typedef struct ar_layer {
     bool turns;     /* has a rotary embedding, */
     int rope;       /* and this one */
     size_t head_dim, kv_heads, ff;
-    size_t kv_layer; /* whose keys and values it takes: its own, or an earlier one's of the same kind */
-    bool kv_lent;    /* later layers take its */
-    bool v_is_k;     /* values are what k gives, before its norm and RoPE */
-    float *sinks;    /* of attention, [heads]; the layer's own, frozen in every training; NULL: none */
-    float scalar;    /* what it gives is multiplied by */
-    ar_mixer mixer;  /* what it mixes by; the numbers of other mixers than attention are its own copies, frozen in every training: */
+    size_t kv_layer;     /* whose keys and values it takes: its own, or an earlier one's of the same kind */
+    bool kv_lent;        /* later layers take its */
+    bool v_is_k;         /* values are what k gives, before its norm and RoPE */
+    float *sinks;        /* of attention, [heads]; the layer's own, frozen in every training; NULL: none */
+    float *routing;      /* of experts beside a dense MLP, as frozen: [dim] the weight of the norm of what the router reads, */
+    ar_norm router_norm; /* which is this one's; then [experts] the factor of each one's weight; NULL: none */
+    float scalar;        /* what it gives is multiplied by */
+    ar_mixer mixer;      /* what it mixes by; the numbers of other mixers than attention are its own copies, frozen in every training: */
     ar_conv conv;
     ar_delta delta;
     float *mixer_memory; /* the tensors of ar__mixer_tensor, one behind the other; of the delta rule then exp(A_log) */

@@ -36,7 +36,8 @@ static ar_status add_module(ar_storing *st, const ar_base_weight *w, const ar_na
     if (s) return ar__fail_at(err, s, w->tensor);
     bool head = row->kind == AR_MODULE_EMBEDDING && st->info->is_tied && row->slot == AR_SLOT_NONE;
     ar_dtype to = matrix ? type_of(st, row->kind, head, w->type, (size_t)w->n_in) : AR_F32;
-    ar__buf_printf(&name, "%s.weight", stem);
+    bool factors = row->slot == AR_SLOT_ROUTER_NORM || row->slot == AR_SLOT_EXPERT_FACTORS; /* whose stem says what they are */
+    ar__buf_printf(&name, "%s%s", stem, factors ? "" : ".weight");
     ar_stored *t = name.failed ? NULL : ar__storing_add(st, name.data, to, w->dims < 2 ? 1 : 2, shape, err);
     s = t ? AR_OK : name.failed ? ar__fail_memory(err, w->tensor) : AR_ERR_VALUE;
     if (t) {

@@ -31,6 +31,7 @@ GEMMA4 = dict(SIZES, num_hidden_layers=7, head_dim=10, global_head_dim=16, slidi
               layer_types=["sliding_attention", "sliding_attention", "full_attention"] * 2 + ["full_attention"])
 GEMMA4_SHARED = dict(GEMMA4, hidden_size_per_layer_input=12, vocab_size_per_layer_input=310, num_kv_shared_layers=3, use_double_wide_mlp=True)
 GEMMA4_KV = dict(GEMMA4, hidden_size_per_layer_input=0, attention_k_eq_v=True, num_global_key_value_heads=1)
+GEMMA4_MOE = dict(GEMMA4_KV, enable_moe_block=True, num_experts=6, top_k_experts=2, moe_intermediate_size=20)
 DELTA = dict(dict(SIZES, num_hidden_layers=4, hidden_size=64), head_dim=16, linear_key_head_dim=16, linear_value_head_dim=24,
              linear_num_key_heads=2, linear_num_value_heads=4)
 LFM2 = dict(SIZES, num_hidden_layers=4, layer_types=["conv", "full_attention"] * 2, block_multiple_of=12)
@@ -132,6 +133,10 @@ CASES = [
         sliding_attention=dict(rope_type="default", rope_theta=1e3))), dtype="bfloat16", sharded=True),
     case("gemma4_text, values are keys", tf.Gemma4TextConfig(**GEMMA4_KV)),
     case("gemma4_text, values are keys, biases, as published", tf.Gemma4TextConfig(**GEMMA4_KV, attention_bias=True), hub=True),
+    case("gemma4_text, experts", tf.Gemma4TextConfig(**GEMMA4_MOE)),
+    case("gemma4_text, experts, as published", tf.Gemma4TextConfig(**GEMMA4_MOE), hub=True),
+    case("gemma4_text, experts beside all there is, bfloat16", tf.Gemma4TextConfig(**GEMMA4_SHARED, enable_moe_block=True, num_experts=3, top_k_experts=3,
+         moe_intermediate_size=16), dtype="bfloat16", sharded=True),
     case("gemma4_text, window past the blocks, no cap", tf.Gemma4TextConfig(**dict(GEMMA4_SHARED, sliding_window=70, max_position_embeddings=256,
          final_logit_softcapping=None, tie_word_embeddings=False)), length=200),
     case("gemma3_text, a pattern of 3", tf.Gemma3TextConfig(**SIZES, head_dim=16, sliding_window=9, sliding_window_pattern=3)),
@@ -379,7 +384,9 @@ def main():
             failed += attempt(f"greedy and cache gemma4_text, {name}", check_seeded, os.path.join(work, f"gemma4 {name}"), sizes)
         for config, tensor in ((tf.Gemma4TextConfig(**GEMMA4_KV), "model.layers.1.layer_scalar"), (tf.Qwen3_5TextConfig(**DELTA), "model.layers.0.linear_attn.A_log"),
                                (tf.Qwen3_5TextConfig(**DELTA), "model.layers.1.linear_attn.conv1d.weight"),
-                               (tf.GptOssConfig(**GPT_OSS), "model.layers.1.self_attn.sinks")):
+                               (tf.GptOssConfig(**GPT_OSS), "model.layers.1.self_attn.sinks"),
+                               (tf.Gemma4TextConfig(**GEMMA4_MOE), "model.layers.1.router.scale"),
+                               (tf.Gemma4TextConfig(**GEMMA4_MOE), "model.layers.0.router.per_expert_scale")):
             failed += attempt(f"damaged {tensor}", check_damaged, os.path.join(work, tensor), config, tensor)
     return 1 if failed else 0
 
