@@ -105,7 +105,7 @@ ar_status ar__pair_is_stacked(const ar_pair *p, const char *format, ar_error *er
                     p->site, p->experts, format);
 }
 
-ar_status ar__check_plain_pairs(const ar_adapter *ad, const char *format, ar_error *err) {
+ar_status ar__check_plain_pairs(const ar_adapter *ad, const char *format, bool stacks, ar_error *err) {
     if (ad->whole_count)
         return ar__fail(
             err, AR_ERR_UNSUPPORTED,
@@ -113,7 +113,7 @@ ar_status ar__check_plain_pairs(const ar_adapter *ad, const char *format, ar_err
             ad->whole[0].name, ad->whole_count, format);
     for (size_t i = 0; i < ad->pair_count; i++) {
         const ar_pair *p = &ad->pair[i];
-        if (ar__pair_in_stack(p)) return ar__pair_is_stacked(p, format, err);
+        if (ar__pair_in_stack(p) && !stacks) return ar__pair_is_stacked(p, format, err);
         if (p->magnitude || p->b_bias)
             return ar__fail(err, AR_ERR_UNSUPPORTED,
                             "site '%s' has %s, which %s cannot hold: merge the adapter into its base instead (alphar merge)", p->site,

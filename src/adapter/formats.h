@@ -96,6 +96,6 @@ bool ar__pair_is_foreign(const ar_pair *p);
 ar_status ar__pair_is_stacked(const ar_pair *p, const char *format, ar_error *err);
 
 /* One message for what GGUF and kohya cannot hold: DoRA, biases on B, whole tensors.  format as people write it. */
-ar_status ar__check_plain_pairs(const ar_adapter *ad, const char *format, ar_error *err);
+ar_status ar__check_plain_pairs(const ar_adapter *ad, const char *format, bool stacks, ar_error *err);
 
 #endif

@@ -107,7 +107,7 @@ static ar_status add_expert(struct gguf_reader *r, const ar_name_map *map, const
     ar_buf site = {0};
     ar_pair *p = NULL;
     ar__gguf_expert_site(&site, map, x);
-    ar_pair_shape shape = {.site = site.data, .n_in = a->ne[0], .n_out = b->ne[1], .rank = (int)b->ne[0], .is_apart = true};
+    ar_pair_shape shape = {.site = site.data, .n_in = a->ne[0], .n_out = b->ne[1], .rank = (int)b->ne[0], .is_apart = !map->fused_stacks};
     shape.alpha = r->alpha != 0 ? r->alpha : shape.rank;
     shape.expert = (int)x->index;
     shape.experts = (int)a->ne[2];
@@ -128,9 +128,12 @@ static ar_status add_expert(struct gguf_reader *r, const ar_name_map *map, const
 static ar_status add_experts(struct gguf_reader *r, ar_gguf_expert x, const ar_gguf_tensor *a, const ar_gguf_tensor *b, ar_error *err) {
     const ar_name_map *map = ar__gguf_expert_map(r->map);
     bool floats = ar__dtype_is_float(a->dtype) && ar__dtype_is_float(b->dtype);
-    if (!map)
+    if (!map || !ar__gguf_expert_has(map, &x))
         return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: tensor '%s' is of experts, which the architecture %s has not", r->c->path, a->name,
                         r->map->gguf);
+    if (ar__gguf_expert_is_behind_factor(map, &x))
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: tensor '%s': " AR_GGUF_BEHIND_FACTOR ": use the adapter that it was converted from",
+                        r->c->path, a->name);
     if (a->dims != 3 || b->dims != 3 || a->ne[2] != b->ne[2] || a->ne[1] != b->ne[0] || a->ne[1] < 1 || a->ne[1] > INT_MAX ||
         a->ne[2] < 1 || a->ne[2] > INT_MAX || !a->count || !b->count || !floats)
         return ar__fail(err, AR_ERR_FORMAT, "%s: tensors '%s' and '%s': wanted {n_in, r, experts} and {r, n_out, experts} of floats",

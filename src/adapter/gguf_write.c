@@ -84,6 +84,8 @@ static ar_status check_expert(const ar_adapter *ad, const ar_name_map *map, cons
     ar_status s = AR_OK;
     if (!ar__gguf_expert_find(&x, ar__gguf_expert_map(map), p->site))
         return ar__fail(err, AR_ERR_UNSUPPORTED, "site '%s': of an expert, which the GGUF architecture %s has not", p->site, map->gguf);
+    if (ar__gguf_expert_is_behind_factor(ar__gguf_expert_map(map), &x))
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "site '%s': " AR_GGUF_BEHIND_FACTOR ": merge the adapter instead (alphar merge)", p->site);
     if (x.index == 0) s = find_experts(&pair, &count, ad, ar__gguf_expert_map(map), p, err);
     free(pair);
     return s;
@@ -120,7 +122,7 @@ static ar_status check_site(const ar_pair *p, const ar_name_map *map, const stru
 static ar_status check_gguf(const ar_adapter *ad, const ar_write_context *c, ar_error *err) {
     const ar_name_map *map = map_of(ad, c);
     int64_t heads, kv_heads;
-    ar_status s = ar__check_plain_pairs(ad, "a GGUF adapter", err);
+    ar_status s = ar__check_plain_pairs(ad, "a GGUF adapter", map && map->fused_stacks, err);
     if (s) return s;
     if (!map)
         return c->base

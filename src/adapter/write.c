@@ -204,20 +204,21 @@ static ar_status open_base(ar_base **out, const ar_adapter *ad, const ar_write_o
     return AR_OK;
 }
 
-/* Whether gate and up take turns in the stacks of the base's family, or of that which a GGUF adapter remembers. */
-static bool takes_turns(const ar_adapter *ad, const ar_base *base) {
+/* The base's family, or the one that a GGUF adapter remembers. */
+static const ar_name_map *family_of(const ar_adapter *ad, const ar_base *base) {
     const char *note = ar__adapter_note(ad, AR_NOTE_ARCHITECTURE);
-    const ar_name_map *names = base ? ar__base_info(base)->names : note ? ar__names_for_gguf(note) : NULL;
-    return names && names->turned_stacks;
+    return base ? ar__base_info(base)->names : note ? ar__names_for_gguf(note) : NULL;
 }
 
-/* A GGUF file's experts are apart whatever the base's files hold; of PEFT's format they are stacks. */
+/* A GGUF file's experts are apart whatever the base's files hold, but where it has gate and up in one; of PEFT's format they are stacks. */
 static ar_status stack_as_format(ar_adapter **out, const struct stage *st, const ar_adapter *ad, const ar_base *base, const char *dir,
                                  ar_error *err) {
-    bool turns = takes_turns(ad, base);
+    const ar_name_map *names = family_of(ad, base);
+    bool turns = names && names->turned_stacks, fused = names && names->fused_stacks, gguf = st->format == &ar__format_gguf;
     *out = NULL;
-    if (st->format == &ar__format_peft && ar__adapter_has_apart(ad)) return ar__adapter_restacked(out, ad, turns, dir, err);
-    if (st->format == &ar__format_gguf && base && ar__adapter_has_stacks(ad)) return ar__adapter_unstacked(out, ad, turns, dir, err);
+    if ((st->format == &ar__format_peft || (gguf && fused)) && ar__adapter_has_apart(ad))
+        return ar__adapter_restacked(out, ad, turns, dir, err);
+    if (gguf && !fused && base && ar__adapter_has_stacks(ad)) return ar__adapter_unstacked(out, ad, turns, dir, err);
     return AR_OK;
 }
 

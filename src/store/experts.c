@@ -115,14 +115,14 @@ static ar_status add_to_folder(planner *p, const char *what, int64_t expert, ar_
     if (expert >= 0) ar__buf_printf(&site, "%lld.", (long long)expert);
     ar__buf_puts(&site, what);
     if (!site.failed) ar__base_name_in_files(&name, map, site.data);
-    bool turned = map->turned_stacks;
-    if (!turned) ar__buf_puts(&name, ".weight");
+    bool parameter = expert < 0 && !map->renamed_experts; /* of granitemoe the weight of a module */
+    if (!parameter) ar__buf_puts(&name, ".weight");
     name.failed |= site.failed;
     ar_status s = expert < 0 ? add(p, &name, p->st->type, 3, 0, p->st->arch.experts, first, last)
                              : add(p, &name, p->st->type, 2, expert, 1, first, last);
     ar__buf_puts(&name, "_bias");
     if (!s && name.failed) s = ar__fail_memory(p->err, p->st->o->model);
-    if (!s && turned) s = add_biases(p, name.data, p->st->type, first, last);
+    if (!s && p->st->arch.bias_experts) s = add_biases(p, name.data, p->st->type, first, last);
     ar__buf_release(&site);
     ar__buf_release(&name);
     return s;

@@ -10,7 +10,7 @@ import numpy as np
 import transformers as tf
 from lib import bases, llama, llama_converter, makers
 from lib.llama_converter import CASES, SIZES, VOCABULARY, convert
-from lib.program import Skip, ask, check, finish, run, workspace
+from lib.program import Skip, ask, check, finish, refuses, run, workspace
 
 WORK = workspace()
 path = lambda *names: os.path.join(WORK, *names)
@@ -167,6 +167,7 @@ def trained_quantised():
 
 # What PEFT's all-linear leaves out; routers, which llama.cpp adapts too.
 TARGETS = {name: "q_proj,v_proj,o_proj,router,experts.gate_up_proj,experts.down_proj" for name in ("gpt_oss", "granitemoe")}
+TARGETS["gemma4_text, experts"] = "q_proj,router.proj,mlp.up_proj,experts.gate_up_proj"
 
 
 def experts(name):
@@ -186,7 +187,7 @@ def experts(name):
     judge = llama.ask(file, IDS, [(None, 1), (lent, 1)])[1]
     assert not isinstance(judge, str), f"llama.cpp: {judge}"
     off = np.abs(judge - ours).max()
-    assert off <= 1e-3, f"moved {moved:.1e}, llama.cpp differs by {off:.1e}"
+    assert off <= (1e-2 if name.startswith("gemma") else 1e-3), f"moved {moved:.1e}, llama.cpp differs by {off:.1e}"  # gelu
     return f"moved {moved:.1e}, llama.cpp differs by {off:.1e}"
 
 
@@ -236,6 +237,29 @@ def merged():
     return f"F32 {apart['f32']:.1e}, Q2_K {apart['plain']:.1e}, rescued {apart['rescued']:.1e}"
 
 
+def behind_factor():
+    """A pair of a gemma 4 expert's down_proj, which llama.cpp would not multiply by the expert's factor: refused both ways."""
+    name = "gemma4_text, experts"
+    folder, out, lent = path(name), path("behind"), path("behind.gguf")
+    if not os.path.exists(folder):
+        bases.make(name, folder, config=CASES[name])
+        shutil.copy(os.path.join(os.path.dirname(VOCABULARY), "tokenizer.json"), folder)
+    train(folder, out, "experts.down_proj")
+    refuses(lent, ["behind the expert's factor"], "convert", out, lent, "--to", "gguf", "--model", folder)
+    w = gguf.GGUFWriter(lent, "gemma4")
+    for key, value in {"general.type": "adapter", "adapter.type": "lora"}.items():
+        w.add_string(key, value)
+    w.add_float32("adapter.lora.alpha", 8.0)
+    for half, shape in (("a", (5, 4, 32)), ("b", (5, 64, 4))):
+        w.add_tensor(f"blk.0.ffn_down_exps.weight.lora_{half}", np.zeros(shape, np.float32))
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+    refuses(lent + ".none", ["behind the expert's factor"], "inspect", lent)
+    return "refused"
+
+
 LENT = {"gemma4_text": ("q_proj", "k_proj", "per_layer_input_gate", "per_layer_projection", "per_layer_model_projection"),
         "lfm2": ("in_proj", "out_proj", "q_proj", "w1", "w2")}
 
@@ -270,9 +294,11 @@ if len(sys.argv) < 2 or "gpt_oss" in sys.argv:
 if len(sys.argv) < 2:
     check("gguf base merged", merged)
     check("gguf base in Q4_K and Q6_K: trained, and run by llama.cpp", trained_quantised)
+if len(sys.argv) < 2 or "gemma4_text, experts" in sys.argv:
+    check("gguf adapter on gemma4_text, experts' down_proj", behind_factor)
 for one in [x for x in LENT if x in (sys.argv[1:] or LENT)]:
     check(f"gguf adapters on {one}", lent, one)
-for one in [x for x in ("mixtral", "qwen3_moe", "olmoe", "granitemoe", "gpt_oss") if x in (sys.argv[1:] or CASES)]:
+for one in [x for x in ("mixtral", "qwen3_moe", "olmoe", "granitemoe", "gpt_oss", "gemma4_text, experts") if x in (sys.argv[1:] or CASES)]:
     check(f"gguf base: {one}, pairs on experts", experts, one)
 for one in sys.argv[1:] or CASES:
     check(f"gguf base: {one}", compare, one)

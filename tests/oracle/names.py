@@ -51,6 +51,8 @@ def check_gguf(arch, rows):
     wrong = []
     for hf, stem, *_ in rows:
         found = names.get_name(hf.removeprefix("transformer.") if arch == "bloom" else hf)
+        if stem.endswith(".scale"):  # gemma 4's, which the converter names by their matrix
+            found = names.get_name(hf.rsplit(".router.", 1)[0] + (".router.proj" if "gate_inp" in stem else ".experts.down_proj")) + ".scale"
         if found != stem and not (stem == "output" and found is None and gguf.MODEL_TENSOR.OUTPUT not in gguf.MODEL_TENSORS[number]):
             wrong.append((hf, stem, found))
     wrong = [w for w in wrong if arch != "phi2" or w[2]]  # llama.cpp has no norms of q and k for phi
@@ -64,7 +66,7 @@ def module_kind(module):
     name = type(module).__name__
     if name == "Conv1D":
         return "conv1d"
-    if isinstance(module, torch.nn.Linear) or "Router" in name:
+    if isinstance(module, torch.nn.Linear) or ("Router" in name and not hasattr(module, "proj")):
         return "linear"
     if isinstance(module, torch.nn.Embedding) or "Embedding" in name:
         return "embedding"
@@ -86,12 +88,14 @@ def text_modules(model_type):
         configs = [AutoConfig.for_model(model_type, **kw, **order) for order in orders]
         if hasattr(configs[0], "mlp_only_layers"):  # and layers without experts
             configs.append(AutoConfig.for_model(model_type, **kw, mlp_only_layers=[1]))
+        if hasattr(configs[0], "enable_moe_block"):
+            configs.append(AutoConfig.for_model(model_type, **kw, enable_moe_block=True, num_experts=4, top_k_experts=2, moe_intermediate_size=8))
         with torch.device("meta"):
             models = [AutoModelForCausalLM.from_config(config) for config in configs]
     except (ValueError, KeyError):
         return None
     tensors = [n for model in models for n, _ in (*model.named_buffers(), *model.named_parameters())]
-    scalars = {n: "norm" for n in tensors if n.endswith(("layer_scalar", ".sinks"))}  # no module, but a name of the table
+    scalars = {n: "norm" for n in tensors if n.endswith(("layer_scalar", ".sinks", ".router.scale", ".per_expert_scale"))}  # no module, but a name of the table
     return {n: k for model in models for n, m in model.named_modules() if (k := module_kind(m)) and "rotary" not in n} | scalars
 
 

@@ -76,7 +76,7 @@ static void every_row_goes_there_and_back(void **state) {
     for (; (map = ar__names_at(families)); families++) {
         int rows = check_rows(map, map->top, -1);
         for (int g = 0; g < AR_NAME_GROUPS && map->group[g]; g++) rows += check_rows(map, map->group[g], g ? 131 : 0);
-        assert_in_range(rows, 9, 23);                         /* the most: gemma 4 */
+        assert_in_range(rows, 9, 29);                         /* the most: gemma 4 */
         bool second = !strcmp(map->model_type[0], "mixtral"); /* a llama to GGUF */
         if (!second) assert_ptr_equal(ar__names_for_gguf(map->gguf), map);
         for (int k = 0; k < AR_NAME_TYPES && map->model_type[k]; k++) assert_ptr_equal(ar__names_for_model_type(map->model_type[k]), map);

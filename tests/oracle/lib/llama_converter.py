@@ -78,6 +78,7 @@ CASES = {
                                        use_double_wide_mlp=True),
     "gemma4_text, values are keys": tf.Gemma4TextConfig(**GEMMA4, hidden_size_per_layer_input=0, attention_k_eq_v=True,
                                                         num_global_key_value_heads=1),
+    "gemma4_text, experts": tf.Gemma4TextConfig(**GEMMA4, hidden_size_per_layer_input=0, enable_moe_block=True, num_experts=5, top_k_experts=2, moe_intermediate_size=32),
     "lfm2": tf.Lfm2Config(**dict(SIZES, num_hidden_layers=5), layer_types=["conv", "full_attention", "conv", "conv", "full_attention"], block_multiple_of=32),
     "lfm2, four taps, untied, its width as it is": tf.Lfm2Config(**SIZES, layer_types=["full_attention", "conv", "conv"], tie_word_embeddings=False,
                                                                  conv_L_cache=4, block_auto_adjust_ff_dim=False),
@@ -89,7 +90,7 @@ CASES = {
 # Fields that the converter asks for by the names of older versions of transformers.
 OLDER = {"llama, llama3 rope, tied": dict(original_max_position_embeddings=32), "phi3, longrope": dict(rope_scaling=dict(LONG, type="longrope"), original_max_position_embeddings=32),
          "stablelm": dict(partial_rotary_factor=0.25), "nemotron": dict(partial_rotary_factor=0.5), "cohere2": dict(rotary_pct=1.0),
-         "gemma4_text": dict(global_head_dim=32), "gemma4_text, values are keys": dict(global_head_dim=32, num_global_key_value_heads=1),
+         "gemma4_text": dict(global_head_dim=32), "gemma4_text, values are keys": dict(global_head_dim=32, num_global_key_value_heads=1), "gemma4_text, experts": dict(global_head_dim=32),
          "gpt2": dict(n_ctx=128), "gpt_neox": dict(rotary_pct=0.25), "phi": dict(partial_rotary_factor=0.5)}
 
 
