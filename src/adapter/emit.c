@@ -26,7 +26,7 @@ static void produce(float *out, const ar_emit *e, const float *factor, size_t fi
     bool narrow = e->type != AR_F32;
     for (size_t i = 0; i < n; i++) {
         size_t at = first + i, row = e->transposed ? at % rows : at / columns, column = e->transposed ? at / rows : at % columns;
-        float x = factor[(e->rows ? e->rows[row] : row) * columns + column];
+        float x = factor[(e->rows ? e->rows[row] : row) * columns + (e->columns ? e->columns[column] : column)];
         double y = (double)x * e->factor;
         out[i] = e->factor == 1 ? x : narrow ? round_to_odd(y) : (float)y;
     }

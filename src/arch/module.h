@@ -57,12 +57,15 @@ typedef enum ar_slot {
     AR_SLOT_PLE_MIX,
     AR_SLOT_PLE_MIX_NORM,
     /* Of a layer, but no module: the factor of its output, a tensor of one number; attention's sinks, one a head; the kernel of its short
-     * convolution; the weight of the norm of what its router reads, and the factor of each expert. */
+     * convolution; the rates and shifts of the delta rule; the weight of the norm of what its router reads, and the factor of each expert.
+     */
     AR_SLOT_SCALAR,
     AR_SLOT_SINKS,
     AR_SLOT_CONV_KERNEL,
-    AR_SLOT_ROUTER_NORM,
-    AR_SLOT_EXPERT_FACTORS
+    AR_SLOT_ROUTER_NORM, /* from here on a name in GGUF is whole, without .weight */
+    AR_SLOT_EXPERT_FACTORS,
+    AR_SLOT_DELTA_RATE, /* which GGUF has as -exp */
+    AR_SLOT_DELTA_SHIFT
 } ar_slot;
 
 typedef struct ar_module {

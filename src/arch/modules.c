@@ -100,7 +100,8 @@ static bool fill_experts(ar_module *m, const ar_arch *a, int64_t layer) {
 
 /* PEFT finds linears by their class, which most routers are not. */
 static void set_peft(ar_module *m, const ar_arch *a, ar_slot slot) {
-    bool router = slot == AR_SLOT_ROUTER && !a->names->linear_router, mlp = slot >= AR_SLOT_GATE_UP && slot <= AR_SLOT_SHARED_MIX && slot != AR_SLOT_ROUTER;
+    bool router = slot == AR_SLOT_ROUTER && !a->names->linear_router,
+         mlp = slot >= AR_SLOT_GATE_UP && slot <= AR_SLOT_SHARED_MIX && slot != AR_SLOT_ROUTER;
     m->is_parameter = router;
     m->is_left_out = a->experts && (a->names->all_experts ? mlp : router);
 }

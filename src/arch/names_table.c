@@ -16,6 +16,8 @@
     { hf, gguf, AR_MODULE_LINEAR, order, false, AR_SLOT_##slot }
 #define NORM(slot, hf, gguf)                                                                                                               \
     { hf, gguf, AR_MODULE_NORM, AR_ROWS_SAME, false, AR_SLOT_##slot }
+#define OF_HEADS(slot, hf, gguf)                                                                                                           \
+    { hf, gguf, AR_MODULE_NORM, AR_ROWS_VALUE_HEADS, false, AR_SLOT_##slot }
 #define EMBEDDING(hf, gguf)                                                                                                                \
     { hf, gguf, AR_MODULE_EMBEDDING, AR_ROWS_SAME, false, AR_SLOT_NONE }
 #define OUTSIDE(slot, kind, hf, gguf)                                                                                                      \
@@ -55,8 +57,11 @@ static const ar_name_row delta[] = {ORDERED(DELTA_QKV, "linear_attn.in_proj_qkv"
                                     ORDERED(DELTA_Z, "linear_attn.in_proj_z", "attn_gate", AR_ROWS_VALUE_HEADS),
                                     ORDERED(DELTA_B, "linear_attn.in_proj_b", "ssm_beta", AR_ROWS_VALUE_HEADS),
                                     ORDERED(DELTA_A, "linear_attn.in_proj_a", "ssm_alpha", AR_ROWS_VALUE_HEADS),
-                                    ORDERED(DELTA_OUT, "linear_attn.out_proj", "ssm_out", AR_ROWS_VALUE_HEADS),
+                                    ORDERED(DELTA_OUT, "linear_attn.out_proj", "ssm_out", AR_ROWS_VALUE_COLUMNS),
                                     NORM(DELTA_NORM, "linear_attn.norm", "ssm_norm"),
+                                    OF_HEADS(CONV_KERNEL, "linear_attn.conv1d", "ssm_conv1d"),
+                                    OF_HEADS(DELTA_RATE, "linear_attn.A_log", "ssm_a"),
+                                    OF_HEADS(DELTA_SHIFT, "linear_attn.dt_bias", "ssm_dt.bias"),
                                     END};
 static const ar_name_row short_conv[] = {LINEAR(CONV_IN, "conv.in_proj", "shortconv.in_proj"),
                                          LINEAR(CONV_OUT, "conv.out_proj", "shortconv.out_proj"),

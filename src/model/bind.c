@@ -81,13 +81,17 @@ static ar_status unpack(const ar_binder *b, size_t i, const ar_base_weight *w) {
     return AR_OK;
 }
 
-/* As [n_out, n_in] in Hugging Face's order of rows, in the file's type. */
+/* As [n_out, n_in] in Hugging Face's order, in the file's type where that can be. */
 static ar_status copy_in_order(const ar_binder *b, size_t i, const ar_base_weight *w) {
-    void *to = ar__alloc(w->bytes, 1);
+    bool keeps = ar__base_keeps_type(b->m->base, w);
+    ar_dtype type = keeps ? w->type : AR_F32;
+    size_t bytes = w->bytes, count;
+    bool fits = keeps || (ar__mul(&count, (size_t)w->n_out, (size_t)w->n_in) && ar__dtype_bytes(&bytes, type, count));
+    void *to = fits ? ar__alloc(bytes, 1) : NULL;
     if (!to) return ar__fail_memory(b->err, w->tensor);
     b->m->owned[i].turned = to;
-    ar__bind_set(b->m, i, to, w->type);
-    return ar__base_read_stored(to, b->m->base, w, b->err);
+    ar__bind_set(b->m, i, to, type);
+    return keeps ? ar__base_read_stored(to, b->m->base, w, b->err) : ar__base_read_as(to, type, b->m->base, w, b->err);
 }
 
 /* Under the embedding's name or the head's, where a file has only the other one. */
@@ -271,6 +275,15 @@ static ar_status check_mixer(const ar_binder *b, const ar_base_weight *w, const 
     return AR_OK;
 }
 
+/* exp(A_log) as a GGUF file has it, with a minus before it: the logarithm would round. */
+static ar_status read_rates(float *to, const ar_binder *b, const ar_base_weight *w) {
+    ar_base_weight stored = *w;
+    stored.is_rate = false;
+    ar_status s = ar__base_read_rows(to, b->m->base, &stored, 0, w->n_out, b->err);
+    for (int64_t h = 0; !s && h < w->n_out; h++) to[h] = -to[h];
+    return s;
+}
+
 static ar_status bind_mixer(ar_binder *b, int64_t layer, int part) {
     ar_mixer_tensor t = ar__mixer_tensor(&b->m->arch, layer, part);
     bool bias = !strcmp(t.suffix, ".bias"); /* which comes with its weight */
@@ -283,6 +296,7 @@ static ar_status bind_mixer(ar_binder *b, int64_t layer, int part) {
                                             : ar__bind_missing(b, site.data, t.suffix);
     if (!s) s = bias ? ar__base_read_bias(to, b->m->base, w, b->err) : ar__base_read_rows(to, b->m->base, w, 0, t.rows, b->err);
     if (!s) s = check_finite(b, w, bias ? w->bias_tensor : w->tensor, to, (size_t)(t.rows * t.cols));
+    if (!s && w->is_rate) s = read_rates(ar__model_mixer(b->m, layer, AR_MIXER_PARTS), b, w);
     if (!s) ar__bind_mark_used(b, w);
     ar__buf_release(&site);
     return s;

@@ -77,7 +77,8 @@ static ar_activation activation_of(const ar_arch *a, const float xielu[4]) {
 static void set_layer(ar_model *m, int64_t l) {
     const ar_arch *a = &m->arch;
     ar_layer *to = &m->layers[l];
-    size_t heads = to->mixer == AR_MIX_DELTA ? to->delta.value_heads : 0;
+    bool given = m->base && ar__base_info(m->base)->is_gguf; /* bind.c has read the rates */
+    size_t heads = to->mixer == AR_MIX_DELTA && !given ? to->delta.value_heads : 0;
     for (size_t h = 0; h < heads; h++) ar__model_mixer(m, l, AR_MIXER_PARTS)[h] = expf(ar__model_mixer(m, l, AR_PART_RATE)[h]);
     to->expert = ar__layer_is_dense(a, l) ? NULL : m->experts + l * a->experts * AR_EXPERT_PARTS;
     to->window = a->windowed[l] ? (size_t)a->window : 0;

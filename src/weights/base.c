@@ -59,6 +59,7 @@ static void name_weight(ar_buf *out, ar_base_weight *w, const ar_base *base, con
     w->is_conv1d = !base->gguf && name.row->is_conv1d && w->dims == 2;
     w->order = base->gguf ? name.row->order : AR_ROWS_SAME;
     w->is_plus_one = base->gguf && ar__names_add_one(names, name.row);
+    w->is_rate = base->gguf && name.row->slot == AR_SLOT_DELTA_RATE;
 }
 
 static void set_shape(ar_base_weight *w) {

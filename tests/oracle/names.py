@@ -51,6 +51,8 @@ def check_gguf(arch, rows):
     wrong = []
     for hf, stem, *_ in rows:
         found = names.get_name(hf.removeprefix("transformer.") if arch == "bloom" else hf)
+        if hf.endswith("dt_bias"):  # which the converter calls a bias
+            found = names.get_name(hf.replace("dt_bias", "dt_proj")) + ".bias"
         if stem.endswith(".scale"):  # gemma 4's, which the converter names by their matrix
             found = names.get_name(hf.rsplit(".router.", 1)[0] + (".router.proj" if "gate_inp" in stem else ".experts.down_proj")) + ".scale"
         if found != stem and not (stem == "output" and found is None and gguf.MODEL_TENSOR.OUTPUT not in gguf.MODEL_TENSORS[number]):
@@ -95,7 +97,7 @@ def text_modules(model_type):
     except (ValueError, KeyError):
         return None
     tensors = [n for model in models for n, _ in (*model.named_buffers(), *model.named_parameters())]
-    scalars = {n: "norm" for n in tensors if n.endswith(("layer_scalar", ".sinks", ".router.scale", ".per_expert_scale"))}  # no module, but a name of the table
+    scalars = {n: "norm" for n in tensors if n.endswith(("layer_scalar", ".A_log", ".dt_bias", ".sinks", ".router.scale", ".per_expert_scale"))}  # no module, but a name of the table
     return {n: k for model in models for n, m in model.named_modules() if (k := module_kind(m)) and "rotary" not in n} | scalars
 
 
@@ -115,8 +117,8 @@ def check_modules(model_type, rows):
     report(f"modules of {model_type} ({len(rows)})", "; ".join(problems) or None)
 
 
-def check_rows(tool, name, order, n, heads, kv, reshape):
-    out = subprocess.run([tool, "rows", str(order), str(n), str(heads), str(kv)], capture_output=True, text=True, check=True).stdout
+def check_rows(tool, name, order, n, heads, kv, reshape, more=""):
+    out = subprocess.run([tool, "rows", str(order), str(n), f"{heads},{kv}{more}"], capture_output=True, text=True, check=True).stdout
     report(f"rows {name} {n}/{heads}/{kv}", None if [int(x) for x in out.split()] == reshape(np.arange(n)).tolist() else "differ")
 
 
@@ -133,6 +135,9 @@ def main():
         for n, heads in ((48, 4), (90, 3)):
             check_rows(tool, "qkv", 3, n, heads, heads,
                        lambda x: np.concatenate([x.reshape(heads, 3, -1)[:, i].reshape(-1) for i in range(3)]))
+        for keys, each, d, before in ((2, 2, 24, 64), (3, 1, 8, 48), (4, 4, 1, 0), (2, 3, 16, 0)):
+            check_rows(tool, f"values of {before}", 4, before + keys * each * d, 8, 2,
+                       lambda x: np.concatenate([x[:before], x[before:].reshape(keys, each, d).swapaxes(0, 1).reshape(-1)]), f",{keys},{keys * each},{d}")
     sys.exit(failed)
 
 
