@@ -1,7 +1,7 @@
 /* One training step for every line on stdin, as `alphar train` makes them; bench/train_rival.py drives this program and
  * the rival in turns.
  *
- *     bench_train MODEL DATA MAX_LENGTH BATCH RANK THREADS auto|on|off COMPUTE MEMORY [QUANTIZE]
+ *     bench_train MODEL DATA MAX_LENGTH BATCH RANK THREADS auto|on|off COMPUTE MEMORY [QUANTIZE|none [TARGETS]]
  *
  * MEMORY: of its own, in MiB; 0: all that is free.
  *
@@ -40,8 +40,9 @@ static int serve(ar_learner *l) {
 
 int main(int argc, char **argv) {
     static const char *const switches[] = {"auto", "on", "off", NULL}, *const computes[] = {"f32", "bf16", "auto", NULL};
-    if (argc != 10 && argc != 11) {
-        fprintf(stderr, "usage: bench_train MODEL DATA MAX_LENGTH BATCH RANK THREADS auto|on|off auto|f32|bf16 MIB [QUANTIZE]\n");
+    if (argc < 10 || argc > 12) {
+        fprintf(stderr,
+                "usage: bench_train MODEL DATA MAX_LENGTH BATCH RANK THREADS auto|on|off auto|f32|bf16 MIB [QUANTIZE|none [TARGETS]]\n");
         return 2;
     }
     ar_train_options o;
@@ -52,7 +53,8 @@ int main(int argc, char **argv) {
     o.learner.batch = (int)strtol(argv[4], NULL, 10);
     o.learner.rank = (int)strtol(argv[5], NULL, 10);
     o.course.checkpoint_layers = (ar_switch)choice(argv[7], switches);
-    o.course.quantize = argc > 10 ? argv[10] : NULL;
+    o.course.quantize = argc > 10 && strcmp(argv[10], "none") != 0 ? argv[10] : NULL;
+    if (argc > 11) o.learner.targets = argv[11];
     o.course.memory = (int64_t)strtol(argv[9], NULL, 10) << 20;
     o.learner.steps = 1 << 20;
     o.learner.shuffle = false;
