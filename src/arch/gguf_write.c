@@ -144,7 +144,7 @@ static void settle(writer *r) {
     r->c.kv_heads = a->kv_heads;
     r->c.head_dim = a->head_dim;
     if (!a->experts || ar__arch_has(a, AR_SLOT_UP)) r->c.ff = a->ff; /* else nothing reads it */
-    r->c.window = 0; /* put_windows */
+    r->c.window = 0;                                                 /* put_windows */
     r->c.parallel = a->parallel;
     r->c.attention_every = 0;                                               /* put_delta */
     if (!a->experts) r->c.experts = r->c.experts_used = r->c.expert_ff = 0; /* gemma 4 may name them all the same */

@@ -123,7 +123,8 @@ small small_open(const small_case *c, const size_t *lengths, int threads, const 
     must(ar__model_init(&s.model, s.rt, path, 1, &err), &err);
     unlink(path);
     for (size_t i = 0; i < s.model->module_count; i++)
-        if (s.model->owned[i].bias) jitter(s.model->owned[i].bias, (size_t)s.model->modules[i].n_out, ar__rng_hash(s.model->modules[i].path) + 1, 0.2);
+        if (s.model->owned[i].bias)
+            jitter(s.model->owned[i].bias, (size_t)s.model->modules[i].n_out, ar__rng_hash(s.model->modules[i].path) + 1, 0.2);
     make_gentle(s.model);
     if (c->full)
         must(ar__trainables_from_model(&s.list, s.model, false, &err), &err);

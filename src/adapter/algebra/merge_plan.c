@@ -16,7 +16,7 @@ static ar_merge_tensor *add_tensor(ar_merging *m, const char *name, const ar_ten
         ar__fail_memory(err, name);
         return NULL;
     }
-    list[m->count] = (ar_merge_tensor){.merge = m, .name = name, .from = *from, .file = from->file, .order = {AR_ROWS_SAME, 1, 1}};
+    list[m->count] = (ar_merge_tensor){.merge = m, .name = name, .from = *from, .file = from->file, .order = {AR_ROWS_SAME, 1, 1, 0, 1}};
     return &list[m->count++];
 }
 
