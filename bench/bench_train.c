@@ -1,7 +1,7 @@
 /* One training step for every line on stdin, as `alphar train` makes them; bench/train_rival.py drives this program and
  * the rival in turns.
  *
- *     bench_train MODEL DATA MAX_LENGTH BATCH RANK THREADS auto|on|off COMPUTE MEMORY [QUANTIZE|none [DEVICE]]
+ *     bench_train MODEL DATA MAX_LENGTH BATCH RANK THREADS auto|on|off COMPUTE MEMORY [QUANTIZE|none [TARGETS|all-linear [DEVICE]]]
  *
  * MEMORY: of its own, in MiB; 0: all that is free.  On a device the last line is `device BYTES`: what of its memory is taken then.
  *
@@ -41,9 +41,9 @@ static int serve(ar_learner *l) {
 
 int main(int argc, char **argv) {
     static const char *const switches[] = {"auto", "on", "off", NULL}, *const computes[] = {"f32", "bf16", "auto", NULL};
-    if (argc < 10 || argc > 12) {
-        fprintf(stderr,
-                "usage: bench_train MODEL DATA MAX_LENGTH BATCH RANK THREADS auto|on|off auto|f32|bf16 MIB [QUANTIZE|none [DEVICE]]\n");
+    if (argc < 10 || argc > 13) {
+        fprintf(stderr, "usage: bench_train MODEL DATA MAX_LENGTH BATCH RANK THREADS auto|on|off auto|f32|bf16 MIB "
+                        "[QUANTIZE|none [TARGETS|all-linear [DEVICE]]]\n");
         return 2;
     }
     ar_train_options o;
@@ -55,13 +55,14 @@ int main(int argc, char **argv) {
     o.learner.rank = (int)strtol(argv[5], NULL, 10);
     o.course.checkpoint_layers = (ar_switch)choice(argv[7], switches);
     o.course.quantize = argc > 10 && strcmp(argv[10], "none") != 0 ? argv[10] : NULL;
+    if (argc > 11) o.learner.targets = argv[11];
     o.course.memory = (int64_t)strtol(argv[9], NULL, 10) << 20;
     o.learner.steps = 1 << 20;
     o.learner.shuffle = false;
     o.learner.schedule = AR_SCHEDULE_CONSTANT;
     o.learner.warmup = 0;
     ar_runtime_options ro = {
-        .threads = (int)strtol(argv[6], NULL, 10), .compute = (ar_compute)choice(argv[8], computes), .device = argc > 11 ? argv[11] : NULL};
+        .threads = (int)strtol(argv[6], NULL, 10), .compute = (ar_compute)choice(argv[8], computes), .device = argc > 12 ? argv[12] : NULL};
     ar_runtime *rt;
     ar_course c;
     ar_learner l = {0};

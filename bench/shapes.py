@@ -20,6 +20,9 @@ SHAPES = {
     # of whole depth: with 6 layers the head, one product and its backward for everybody, is two thirds of a step, with 26 a third
     "Gemma3-1B": (1152, 6912, 26, 4, 1, 256, 262144, True, "gemma3_text"),
     "Phi3-mini, 4 layers": (3072, 8192, 4, 32, 32, 96, 32064, False, "phi3"),
+    # of experts two layers, and a dense layer as wide as the eight experts that a token takes
+    "Qwen3-30B-A3B, 2 layers": (2048, 6144, 2, 32, 4, 128, 32000, False, "qwen3_moe"),
+    "Qwen3-30B-A3B's active weights, 2 layers": (2048, 8 * 768, 2, 32, 4, 128, 32000, False, "qwen3"),
     "Qwen3.5-0.8B": (1024, 3584, 24, 8, 2, 256, 248320, True, "qwen3_5_text"),
     "Qwen3-1.7B": (2048, 6144, 28, 16, 8, 128, 151936, True, "qwen3"),
 }
@@ -27,7 +30,7 @@ SHAPES = {
 
 def config(shape):
     h, i, layers, heads, kv, d, vocab, tied, family = SHAPES[shape]
-    name = dict(llama="Llama", qwen2="Qwen2", qwen3="Qwen3", gemma3_text="Gemma3", phi3="Phi3", qwen3_5_text="Qwen3_5")[family]
+    name = dict(llama="Llama", qwen2="Qwen2", qwen3="Qwen3", gemma3_text="Gemma3", phi3="Phi3", qwen3_5_text="Qwen3_5", qwen3_moe="Qwen3Moe")[family]
     c = dict(architectures=[name + "ForCausalLM"], model_type=family, hidden_size=h, intermediate_size=i, num_hidden_layers=layers,
              num_attention_heads=heads, num_key_value_heads=kv, vocab_size=vocab, tie_word_embeddings=tied, max_position_embeddings=32768,
              rms_norm_eps=1e-6, rope_theta=10000.0, hidden_act="silu", initializer_range=0.02, bos_token_id=0, eos_token_id=1)
@@ -39,6 +42,8 @@ def config(shape):
         c.update(rope_parameters=dict(rope_type="default", rope_theta=1e7, partial_rotary_factor=0.25, mrope_section=[11, 11, 10],
                                       mrope_interleaved=True),
                  linear_num_key_heads=16, linear_num_value_heads=16, linear_key_head_dim=128, linear_value_head_dim=128)
+    if family == "qwen3_moe":
+        c.update(num_experts=128, num_experts_per_tok=8, moe_intermediate_size=768, norm_topk_prob=True)
     return c if family in ("qwen2", "phi3") else dict(c, head_dim=d)
 
 

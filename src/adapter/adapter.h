@@ -24,6 +24,7 @@ typedef struct ar_stored {
     ar_dtype type;                /* of the numbers as stored, and what `keep` writes */
     size_t row_step, column_step; /* in elements, of a part of a larger matrix in a file; 0: the factor is the tensor */
     const uint32_t *rows;         /* B: row i of the file is row rows[i] of the factor; NULL: in order.  Owned by the adapter */
+    const uint32_t *columns;      /* A: and so its columns */
 } ar_stored;
 
 typedef struct ar_pair {
@@ -141,7 +142,7 @@ const char *ar__adapter_note(const ar_adapter *ad, const char *key); /* NULL if 
 
 /* Notes that let an adapter become a GGUF file without its base at hand. */
 #define AR_NOTE_ARCHITECTURE "base.gguf_architecture" /* "llama" */
-#define AR_NOTE_HEADS "base.heads"                    /* "32,8" */
+#define AR_NOTE_HEADS "base.heads"                    /* ar__head_counts_print */
 #define AR_NOTE_QUANTIZE "base.quantize"              /* "nf4": in what type the base was trained on */
 #define AR_NOTE_INIT "train.init"                     /* "pissa", "loftq:1": where the pairs began, unless as usual */
 #define AR_NOTE_FORM "data.form"                      /* these: gen/trained.h */

@@ -26,7 +26,7 @@ static void produce(float *out, const ar_emit *e, const float *factor, size_t fi
     bool narrow = e->type != AR_F32;
     for (size_t i = 0; i < n; i++) {
         size_t at = first + i, row = e->transposed ? at % rows : at / columns, column = e->transposed ? at / rows : at % columns;
-        float x = factor[(e->rows ? e->rows[row] : row) * columns + column];
+        float x = factor[(e->rows ? e->rows[row] : row) * columns + (e->columns ? e->columns[column] : column)];
         double y = (double)x * e->factor;
         out[i] = e->factor == 1 ? x : narrow ? round_to_odd(y) : (float)y;
     }
@@ -105,7 +105,7 @@ ar_status ar__pair_is_stacked(const ar_pair *p, const char *format, ar_error *er
                     p->site, p->experts, format);
 }
 
-ar_status ar__check_plain_pairs(const ar_adapter *ad, const char *format, ar_error *err) {
+ar_status ar__check_plain_pairs(const ar_adapter *ad, const char *format, bool stacks, ar_error *err) {
     if (ad->whole_count)
         return ar__fail(
             err, AR_ERR_UNSUPPORTED,
@@ -113,7 +113,7 @@ ar_status ar__check_plain_pairs(const ar_adapter *ad, const char *format, ar_err
             ad->whole[0].name, ad->whole_count, format);
     for (size_t i = 0; i < ad->pair_count; i++) {
         const ar_pair *p = &ad->pair[i];
-        if (ar__pair_in_stack(p)) return ar__pair_is_stacked(p, format, err);
+        if (ar__pair_in_stack(p) && !stacks) return ar__pair_is_stacked(p, format, err);
         if (p->magnitude || p->b_bias)
             return ar__fail(err, AR_ERR_UNSUPPORTED,
                             "site '%s' has %s, which %s cannot hold: merge the adapter into its base instead (alphar merge)", p->site,

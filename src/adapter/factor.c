@@ -25,7 +25,7 @@ static void scatter(float *dst, const float *part, size_t first, size_t n, const
     for (size_t i = 0; i < n; i++) {
         size_t at = first + i, row = from->is_transposed ? at % rows : at / columns,
                column = from->is_transposed ? at / rows : at % columns;
-        dst[(from->rows ? from->rows[row] : row) * columns + column] = part[i];
+        dst[(from->rows ? from->rows[row] : row) * columns + (from->columns ? from->columns[column] : column)] = part[i];
     }
 }
 
@@ -41,7 +41,7 @@ static void copy_stored(float *dst, const ar_stored *from, size_t rows, size_t c
     const ar_dtype_info *t = ar__dtype(from->type);
     size_t n = rows * columns, bytes;
     float part[1024];
-    bool plain = !from->is_transposed && !from->rows;
+    bool plain = !from->is_transposed && !from->rows && !from->columns;
     size_t step = plain ? BLOCK : sizeof part / sizeof *part;
     for (size_t at = 0; at < n; at += step) {
         size_t len = n - at < step ? n - at : step;

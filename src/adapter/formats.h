@@ -77,9 +77,9 @@ typedef struct ar_emit {
     ar_factor which;
     double factor; /* 1: as it is */
     ar_dtype type;
-    bool transposed;      /* the file gets [columns, rows] */
-    const uint32_t *rows; /* row i of the file is row rows[i] of the factor; NULL: in order */
-    int rank;             /* of the file where one rank holds for all: the pair's and zeros behind it; 0: the pair's own */
+    bool transposed;                /* the file gets [columns, rows] */
+    const uint32_t *rows, *columns; /* row i of the file is row rows[i] of the factor, and so columns; NULL: in order */
+    int rank;                       /* of the file where one rank holds for all: the pair's and zeros behind it; 0: the pair's own */
 } ar_emit;
 ar_status ar__emit(void *emit, ar_writer *w, ar_error *err);
 
@@ -96,6 +96,6 @@ bool ar__pair_is_foreign(const ar_pair *p);
 ar_status ar__pair_is_stacked(const ar_pair *p, const char *format, ar_error *err);
 
 /* One message for what GGUF and kohya cannot hold: DoRA, biases on B, whole tensors.  format as people write it. */
-ar_status ar__check_plain_pairs(const ar_adapter *ad, const char *format, ar_error *err);
+ar_status ar__check_plain_pairs(const ar_adapter *ad, const char *format, bool stacks, ar_error *err);
 
 #endif

@@ -9,6 +9,7 @@
 #define AR_ADAPTER_GGUF_H
 
 #include "adapter/formats.h"
+#include "arch/names.h"
 #include "format/gguf.h"
 
 #define AR_GGUF_ALPHA "adapter.lora.alpha"
@@ -23,6 +24,6 @@ ar_status ar__gguf_keys_read(ar_adapter *ad, const ar_gguf *g, ar_error *err);
 ar_status ar__gguf_keys_write(ar_gguf_writer *w, const ar_adapter *ad, bool keep_types, ar_error *err);
 
 /* Heads by hand, else the base's, else the adapter's note; 0, 0 where nobody knows. */
-void ar__gguf_heads(int64_t *heads, int64_t *kv_heads, const ar_adapter *ad, const struct ar_base *base, int given, int given_kv);
+ar_head_counts ar__gguf_heads(const ar_adapter *ad, const struct ar_base *base, int given, int given_kv);
 
 #endif

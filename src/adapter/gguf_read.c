@@ -19,7 +19,7 @@ struct gguf_reader {
     const ar_name_map *map;
     ar_adapter *ad;
     double alpha;
-    int64_t heads, kv_heads;
+    ar_head_counts count;
     const char *norm; /* the first tensor that is a norm's, as it is; NULL: none */
     int norms;
 };
@@ -32,19 +32,12 @@ static char *stem_of(const char *name, const char *tail) {
     return n > t && !strcmp(name + n - t, tail) ? ar__strndup(name, n - t) : NULL;
 }
 
-void ar__gguf_heads(int64_t *heads, int64_t *kv_heads, const ar_adapter *ad, const struct ar_base *base, int given, int given_kv) {
+ar_head_counts ar__gguf_heads(const ar_adapter *ad, const struct ar_base *base, int given, int given_kv) {
     const char *note = ar__adapter_note(ad, AR_NOTE_HEADS);
-    *heads = given;
-    *kv_heads = given_kv;
-    if (!given && base) {
-        *heads = ar__base_info(base)->heads;
-        *kv_heads = ar__base_info(base)->kv_heads;
-    } else if (!given && note) {
-        char *end;
-        *heads = strtoll(note, &end, 10);
-        *kv_heads = *end == ',' ? strtoll(end + 1, NULL, 10) : *heads;
-    }
-    if (*heads < 0 || *kv_heads < 0) *heads = *kv_heads = 0;
+    ar_head_counts none = {0};
+    if (given) return given > 0 && given_kv >= 0 ? (ar_head_counts){.heads = given, .kv_heads = given_kv} : none;
+    if (base) return ar__base_info(base)->count;
+    return note ? ar__head_counts_read(note) : none;
 }
 
 static ar_status check_shapes(const struct gguf_reader *r, const ar_gguf_tensor *a, const ar_gguf_tensor *b, bool embedding,
@@ -62,17 +55,22 @@ static ar_status check_shapes(const struct gguf_reader *r, const ar_gguf_tensor 
     return AR_OK;
 }
 
-/* The order of B's rows, where the file's is another than ours. */
+/* The order of B's rows, or of A's columns, where the file's is another than ours. */
 static ar_status order_rows(const struct gguf_reader *r, ar_pair *p, const ar_name_row *row, ar_error *err) {
     ar_row_map m;
     if (row->order == AR_ROWS_SAME || p->has_gguf_rows) return AR_OK;
-    ar_status s = ar__row_map_init(&m, row->order, p->n_out, r->heads, r->kv_heads, err);
+    bool columns = ar__order_is_of_columns(row->order);
+    int64_t n = columns ? p->n_in : p->n_out;
+    ar_status s = ar__row_map_init(&m, row->order, n, &r->count, err);
     if (s) return ar__fail_at(err, s, p->site);
-    if (p->n_out > UINT32_MAX) return ar__fail(err, AR_ERR_FORMAT, "site '%s': too many rows", p->site);
-    uint32_t *rows = ar__alloc((size_t)p->n_out, sizeof *rows);
+    if (n > UINT32_MAX) return ar__fail(err, AR_ERR_FORMAT, "site '%s': too many rows", p->site);
+    uint32_t *rows = ar__alloc((size_t)n, sizeof *rows);
     if (!rows) return ar__fail_memory(err, p->site);
-    for (int64_t i = 0; i < p->n_out; i++) rows[i] = (uint32_t)ar__row_from_gguf(&m, i);
-    p->stored[AR_FACTOR_B].rows = rows;
+    for (int64_t i = 0; i < n; i++) rows[i] = (uint32_t)ar__row_from_gguf(&m, i);
+    if (columns)
+        p->stored[AR_FACTOR_A].columns = rows;
+    else
+        p->stored[AR_FACTOR_B].rows = rows;
     return ar__adapter_keep(r->ad, rows, free, err);
 }
 
@@ -88,7 +86,7 @@ static ar_status add_pair(struct gguf_reader *r, const char *stem, const ar_gguf
         ar_pair_shape shape = {.site = path.data, .n_in = a->ne[embedding ? 1 : 0], .n_out = b->ne[1], .is_embedding = embedding};
         shape.rank = (int)b->ne[0];
         shape.alpha = r->alpha != 0 ? r->alpha : shape.rank;
-        shape.has_gguf_rows = name.row->order != AR_ROWS_SAME && !r->heads;
+        shape.has_gguf_rows = !ar__order_is_known(name.row->order, &r->count);
         s = ar__adapter_add_stored(&p, r->ad, &shape, err);
     }
     if (!s) {
@@ -107,7 +105,7 @@ static ar_status add_expert(struct gguf_reader *r, const ar_name_map *map, const
     ar_buf site = {0};
     ar_pair *p = NULL;
     ar__gguf_expert_site(&site, map, x);
-    ar_pair_shape shape = {.site = site.data, .n_in = a->ne[0], .n_out = b->ne[1], .rank = (int)b->ne[0], .is_apart = true};
+    ar_pair_shape shape = {.site = site.data, .n_in = a->ne[0], .n_out = b->ne[1], .rank = (int)b->ne[0], .is_apart = !map->fused_stacks};
     shape.alpha = r->alpha != 0 ? r->alpha : shape.rank;
     shape.expert = (int)x->index;
     shape.experts = (int)a->ne[2];
@@ -128,9 +126,12 @@ static ar_status add_expert(struct gguf_reader *r, const ar_name_map *map, const
 static ar_status add_experts(struct gguf_reader *r, ar_gguf_expert x, const ar_gguf_tensor *a, const ar_gguf_tensor *b, ar_error *err) {
     const ar_name_map *map = ar__gguf_expert_map(r->map);
     bool floats = ar__dtype_is_float(a->dtype) && ar__dtype_is_float(b->dtype);
-    if (!map)
+    if (!map || !ar__gguf_expert_has(map, &x))
         return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: tensor '%s' is of experts, which the architecture %s has not", r->c->path, a->name,
                         r->map->gguf);
+    if (ar__gguf_expert_is_behind_factor(map, &x))
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: tensor '%s': " AR_GGUF_BEHIND_FACTOR ": use the adapter that it was converted from",
+                        r->c->path, a->name);
     if (a->dims != 3 || b->dims != 3 || a->ne[2] != b->ne[2] || a->ne[1] != b->ne[0] || a->ne[1] < 1 || a->ne[1] > INT_MAX ||
         a->ne[2] < 1 || a->ne[2] > INT_MAX || !a->count || !b->count || !floats)
         return ar__fail(err, AR_ERR_FORMAT, "%s: tensors '%s' and '%s': wanted {n_in, r, experts} and {r, n_out, experts} of floats",
@@ -292,7 +293,7 @@ static ar_status read_all(struct gguf_reader *r, ar_error *err) {
         (s = ar__gguf_keys_read(r->ad, r->g, err)) || (s = check_always_on(r, err)) || (s = read_architecture(r, err)) ||
         (s = read_alpha(r, err)))
         return s;
-    ar__gguf_heads(&r->heads, &r->kv_heads, r->ad, r->c->base, r->c->options.heads, r->c->options.kv_heads);
+    r->count = ar__gguf_heads(r->ad, r->c->base, r->c->options.heads, r->c->options.kv_heads);
     for (int i = 0; !s && i < ar__gguf_count(r->g); i++) s = read_tensor(r, ar__gguf_at(r->g, i), err);
     if (!s && !r->ad->pair_count) s = ar__fail(err, AR_ERR_FORMAT, "%s: holds no adapter tensors", r->c->path);
     if (!s) warn_of_norms(r);

@@ -30,9 +30,9 @@ struct gguf_writer {
     const ar_adapter *ad;
     ar_gguf_writer *w;
     const ar_name_map *map;
-    int64_t heads, kv_heads;
+    ar_head_counts count;
     ar_emit *emit;           /* two a pair */
-    uint32_t **rows;         /* per pair; NULL: in order */
+    uint32_t **rows;         /* per pair, or columns; NULL: in order */
     struct experts *experts; /* two a pair, of the first of each stack */
 };
 
@@ -84,12 +84,15 @@ static ar_status check_expert(const ar_adapter *ad, const ar_name_map *map, cons
     ar_status s = AR_OK;
     if (!ar__gguf_expert_find(&x, ar__gguf_expert_map(map), p->site))
         return ar__fail(err, AR_ERR_UNSUPPORTED, "site '%s': of an expert, which the GGUF architecture %s has not", p->site, map->gguf);
+    if (ar__gguf_expert_is_behind_factor(ar__gguf_expert_map(map), &x))
+        return ar__fail(err, AR_ERR_UNSUPPORTED, "site '%s': " AR_GGUF_BEHIND_FACTOR ": merge the adapter instead (alphar merge)", p->site);
     if (x.index == 0) s = find_experts(&pair, &count, ad, ar__gguf_expert_map(map), p, err);
     free(pair);
     return s;
 }
 
-static ar_status check_site(const ar_pair *p, const ar_name_map *map, const struct ar_base *base, int64_t heads, ar_error *err) {
+static ar_status check_site(const ar_pair *p, const ar_name_map *map, const struct ar_base *base, const ar_head_counts *count,
+                            ar_error *err) {
     ar_buf name = {0};
     ar_name found;
     ar_status s = AR_OK;
@@ -108,7 +111,7 @@ static ar_status check_site(const ar_pair *p, const ar_name_map *map, const stru
         s = ar__fail(err, AR_ERR_UNSUPPORTED, "site '%s': the pair of a convolution, which llama.cpp's adapters cannot hold", p->site);
     if (!s) s = ar__names_to_gguf(&name, map, p->site, err);
     if (!s) s = check_tensor(p, base, err);
-    if (!s && ar__names_find(&found, map, p->site) && found.row->order != AR_ROWS_SAME && !heads && !p->has_gguf_rows)
+    if (!s && ar__names_find(&found, map, p->site) && !ar__order_is_known(found.row->order, count) && !p->has_gguf_rows)
         s = ar__fail(
             err, AR_ERR_UNSUPPORTED,
             "site '%s': llama.cpp orders its rows by heads, and only the base says how many there are: give --model or --heads H,KV",
@@ -119,8 +122,7 @@ static ar_status check_site(const ar_pair *p, const ar_name_map *map, const stru
 
 static ar_status check_gguf(const ar_adapter *ad, const ar_write_context *c, ar_error *err) {
     const ar_name_map *map = map_of(ad, c);
-    int64_t heads, kv_heads;
-    ar_status s = ar__check_plain_pairs(ad, "a GGUF adapter", err);
+    ar_status s = ar__check_plain_pairs(ad, "a GGUF adapter", map && map->fused_stacks, err);
     if (s) return s;
     if (!map)
         return c->base
@@ -130,9 +132,9 @@ static ar_status check_gguf(const ar_adapter *ad, const ar_write_context *c, ar_
                    : ar__fail(err, AR_ERR_UNSUPPORTED,
                               "a GGUF adapter names its base's architecture, which this one does not say: give --model BASE (or --heads "
                               "H,KV for a base of architecture llama)");
-    ar__gguf_heads(&heads, &kv_heads, ad, c->base, c->heads, c->kv_heads);
+    ar_head_counts count = ar__gguf_heads(ad, c->base, c->heads, c->kv_heads);
     for (size_t i = 0; !s && i < ad->pair_count; i++)
-        s = ad->pair[i].experts ? check_expert(ad, map, &ad->pair[i], err) : check_site(&ad->pair[i], map, c->base, heads, err);
+        s = ad->pair[i].experts ? check_expert(ad, map, &ad->pair[i], err) : check_site(&ad->pair[i], map, c->base, &count, err);
     double alpha = ar__most_common(ad, alpha_of);
     if (!s && alpha != 0 && !isnormal((float)alpha))
         s = ar__fail(err, AR_ERR_UNSUPPORTED, "alpha %g does not fit the format's f32; --fold moves it into B", alpha);
@@ -160,26 +162,27 @@ static ar_status set_keys(struct gguf_writer *w, ar_error *err) {
         ar__buf_printf(&key, AR_GGUF_NOTE_PREFIX "%s", ad->note_keys.at[i]);
         s = key.failed ? ar__fail_memory(err, "metadata") : ar__gguf_writer_set_string(w->w, key.data, ad->note_values.at[i], err);
     }
-    if (!s && w->heads) {
-        char heads[60];
-        snprintf(heads, sizeof heads, "%lld,%lld", (long long)w->heads, (long long)w->kv_heads);
+    if (!s && w->count.heads) {
+        char heads[120];
+        ar__head_counts_print(heads, sizeof heads, &w->count);
         s = ar__gguf_writer_set_string(w->w, AR_GGUF_NOTE_PREFIX AR_NOTE_HEADS, heads, err);
     }
     ar__buf_release(&key);
     return s;
 }
 
-/* Row i of the file is row rows[i] of B. */
+/* Row i of the file is row rows[i] of B, or its columns are of A. */
 static ar_status order_rows(struct gguf_writer *w, size_t i, ar_error *err) {
     const ar_pair *p = &w->ad->pair[i];
     ar_name name;
     ar_row_map m;
     if (p->has_gguf_rows || !ar__names_find(&name, w->map, p->site) || name.row->order == AR_ROWS_SAME) return AR_OK;
-    ar_status s = ar__row_map_init(&m, name.row->order, p->n_out, w->heads, w->kv_heads, err);
+    int64_t n = ar__order_is_of_columns(name.row->order) ? p->n_in : p->n_out;
+    ar_status s = ar__row_map_init(&m, name.row->order, n, &w->count, err);
     if (s) return ar__fail_at(err, s, p->site);
-    w->rows[i] = ar__alloc((size_t)p->n_out, sizeof *w->rows[i]);
+    w->rows[i] = ar__alloc((size_t)n, sizeof *w->rows[i]);
     if (!w->rows[i]) return ar__fail_memory(err, p->site);
-    for (int64_t j = 0; j < p->n_out; j++) w->rows[i][ar__row_to_gguf(&m, j)] = (uint32_t)j;
+    for (int64_t j = 0; j < n; j++) w->rows[i][ar__row_to_gguf(&m, j)] = (uint32_t)j;
     return AR_OK;
 }
 
@@ -196,9 +199,12 @@ static ar_status add_factor(struct gguf_writer *w, size_t i, ar_factor which, co
     ar_buf name = {0};
     ar_emit *e = &w->emit[2 * i + which];
     *e = (ar_emit){.ad = w->ad, .pair = i, .which = which, .factor = 1, .type = ar__write_dtype(w->c, p, which), .transposed = transposed};
+    ar_name found;
+    bool turned = w->rows[i] && ar__names_find(&found, w->map, p->site) && ar__order_is_of_columns(found.row->order);
+    if (which == AR_FACTOR_A && turned) e->columns = w->rows[i];
     if (which == AR_FACTOR_B) {
         e->factor = factor_of(w, p);
-        e->rows = w->rows[i];
+        e->rows = turned ? NULL : w->rows[i];
         w->c->folded += e->factor != 1;
     }
     ar__buf_printf(&name, "%s.weight.lora_%c", stem, which == AR_FACTOR_A ? 'a' : 'b');
@@ -274,7 +280,7 @@ static ar_status add_pairs(struct gguf_writer *w, ar_error *err) {
 static ar_status write_gguf(ar_write_context *c, const ar_adapter *ad, ar_error *err) {
     struct gguf_writer w = {.c = c, .ad = ad, .map = map_of(ad, c)};
     size_t n = ad->pair_count;
-    ar__gguf_heads(&w.heads, &w.kv_heads, ad, c->base, c->heads, c->kv_heads);
+    w.count = ar__gguf_heads(ad, c->base, c->heads, c->kv_heads);
     snprintf(c->names, sizeof c->names, "llama.cpp: %s", w.map->gguf); /* reading back looks every name up in its table */
     c->alpha = (double)(float)ar__most_common(ad, alpha_of);
     w.emit = ar__alloc(2 * n, sizeof *w.emit);

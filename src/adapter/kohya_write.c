@@ -62,7 +62,7 @@ static ar_status check_alpha(const ar_pair *p, ar_error *err) {
 
 static ar_status check(const ar_adapter *ad, const ar_write_context *c, ar_error *err) {
     (void)c;
-    ar_status s = ar__check_plain_pairs(ad, "a kohya file", err);
+    ar_status s = ar__check_plain_pairs(ad, "a kohya file", false, err);
     for (size_t i = 0; !s && i < ad->pair_count; i++) {
         const ar_pair *p = &ad->pair[i];
         if (p->is_embedding)

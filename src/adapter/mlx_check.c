@@ -26,18 +26,27 @@ void ar__mlx_print_stack(ar_buf *out, const ar_mlx_naming *n, const char *site, 
     ar_buf stack = {0};
     ar__mlx_expert_stack(&stack, site, x);
     out->failed |= stack.failed;
-    if (!stack.failed) ar__mlx_print_module(out, n, stack.data);
+    size_t begin = out->len;
+    const char *rest, *part = stack.failed ? NULL : strrchr(stack.data, '.');
+    int64_t block = ar__mlx_block(&rest, site);
+    if (part && n->family && block >= 0) ar__mlx_switch(out, n->family, block, part + 1);
+    if (part && out->len == begin) ar__mlx_print_module(out, n, stack.data);
     ar__buf_release(&stack);
 }
 
 /* The path of the site in mlx-lm: by the table of names, else as the family spells such a module. */
 void ar__mlx_print_module(ar_buf *out, const ar_mlx_naming *n, const char *site) {
-    ar_buf own = {0};
+    ar_buf own = {0}, files = {0};
     const char *rest;
     ar__names_to_mlx(out, n->map, site, n->wrapped);
     if (!n->family || out->failed || ar__mlx_module(n->family, out->data)) return;
     int64_t block = ar__mlx_block(&rest, site);
     ar__mlx_respell(&own, n->family, site, block, rest);
+    if (!own.len && n->map) ar__base_name_in_files(&files, n->map, site); /* a router's */
+    if (files.len && !files.failed && (block = ar__mlx_block(&rest, files.data)) >= 0)
+        ar__mlx_respell(&own, n->family, files.data, block, rest);
+    own.failed |= files.failed;
+    ar__buf_release(&files);
     out->failed |= own.failed;
     if (own.len) {
         ar__buf_clear(out);
@@ -118,7 +127,7 @@ static ar_status check_expert(const ar_mlx_naming *n, const ar_adapter *ad, cons
         there++;
         if (y.index > highest) highest = y.index;
     }
-    count = own ? highest + 1 : ar__mlx_expert_count(base, p->site, x);
+    count = own ? highest + 1 : p->experts ? p->experts : ar__mlx_expert_count(base, p->site, x);
     ar__mlx_print_stack(&module, n, p->site, x);
     ar_status s = AR_OK;
     if (module.failed)

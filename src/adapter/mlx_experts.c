@@ -29,8 +29,9 @@ void ar__mlx_expert_stack(ar_buf *out, const char *site, const ar_mlx_expert *x)
 }
 
 void ar__mlx_expert_site(ar_buf *out, const char *stack, int64_t index, bool mixtral) {
-    const char *at = strstr(stack, holder), *part = at ? at + sizeof holder - 1 : "";
-    if (!at) return;
+    const char *at = strstr(stack, holder), *own = at ? NULL : strstr(stack, experts); /* gpt_oss: mlp.experts.up_proj */
+    const char *part = at ? at + sizeof holder - 1 : own ? own + sizeof experts - 1 : "";
+    if (!at && !(at = own)) return;
     for (size_t i = 0; mixtral && i < sizeof parts / sizeof *parts; i++)
         if (!strcmp(part, parts[i].mlx)) part = parts[i].hf;
     ar__buf_add(out, stack, (size_t)(at - stack));

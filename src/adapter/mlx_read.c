@@ -30,6 +30,7 @@ enum part { PART_A, PART_B, PART_M, PART_COUNT };
 struct site {
     char *module;
     struct tensor part[PART_COUNT]; /* name NULL: not there */
+    int expert, experts;            /* one of a stack of the base; experts 0: none */
 };
 
 struct reader {
@@ -64,7 +65,8 @@ static ar_status check_tensor(const struct reader *r, const struct tensor *t, en
                         t->name);
     if (!ar__dtype_is_float(t->type))
         return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: tensor '%s' has dtype %s, wanted f32, f16 or bf16", r->place, t->name, t->type_name);
-    if (t->dims == 3 && part != PART_M && strstr(t->name, ".switch_mlp.")) return AR_OK; /* a pair for each expert */
+    bool switched = strstr(t->name, ".switch_mlp.") || strstr(t->name, ".mlp.experts."); /* the second is gpt_oss's */
+    if (t->dims == 3 && part != PART_M && switched) return AR_OK;                        /* a pair for each expert */
     if (t->dims == 3)
         return ar__fail(err, AR_ERR_UNSUPPORTED,
                         "%s: tensor '%s' has a pair for each of %lld experts in a module that is no switch_mlp, whose experts have no "
@@ -194,6 +196,9 @@ static ar_status add_pair(struct reader *r, const struct site *site, const struc
     ar_pair_shape shape = {.site = path, .n_in = a->shape[0], .n_out = b->shape[1], .rank = (int)a->shape[1], .is_embedding = embedding};
     shape.alpha = r->config.scale * shape.rank;
     shape.dora = r->config.dora;
+    shape.is_apart = site->experts > 0;
+    shape.expert = site->expert;
+    shape.experts = site->experts;
     ar_status s = ar__adapter_add_stored(&p, r->ad, &shape, err);
     if (s) return s;
     p->scale = r->config.scale; /* not α / r, which may differ in the last bit */
@@ -231,19 +236,41 @@ static struct tensor slice(const struct tensor *t, int64_t index) {
     return out;
 }
 
+/* One of a stack's, where the base has that and no matrix of its own: of `PATH.3.up_proj` half of the rows of PATH.gate_up_proj. */
+static ar_status check_base_stack(const struct reader *r, const struct site *site, const char *path, ar_error *err) {
+    const ar_base *base = r->c->base;
+    const ar_name_map *names = ar__base_info(base)->names;
+    const char *part = strrchr(path, '.') + 1, *number = part - 1;
+    while (number > path && number[-1] != '.') number--;
+    bool down = !strcmp(part, "down_proj"), turned = names && names->turned_stacks;
+    ar_buf stack = {0};
+    ar__buf_printf(&stack, "%.*s%s", (int)(number - path), path, down ? "down_proj" : "gate_up_proj");
+    const ar_base_weight *w = stack.failed ? NULL : ar__base_find(base, stack.data);
+    ar_status s = stack.failed ? ar__fail_memory(err, path) : AR_OK;
+    ar__buf_release(&stack);
+    if (s || !w || w->dims != 3) return s ? s : check_base(r, site, NULL, err);
+    int64_t in = site->part[PART_A].shape[0], out = site->part[PART_B].shape[1] * (down ? 1 : 2);
+    if (w->shape[turned ? 1 : 2] == in && w->shape[turned ? 2 : 1] == out) return AR_OK;
+    return ar__fail(err, AR_ERR_MISMATCH, "%s: site '%s': the pairs are for [%lld, %lld], the base's '%s' has experts of [%lld, %lld]",
+                    r->place, site->module, (long long)out, (long long)in, w->tensor, (long long)w->shape[1], (long long)w->shape[2]);
+}
+
 static ar_status read_expert(struct reader *r, const struct site *site, const char *stack, int64_t index, ar_error *err) {
     const ar_base *base = r->c->base;
     const ar_base_weight *w = NULL;
     struct half h = {slice(&site->part[PART_A], index), slice(&site->part[PART_B], index), true};
     struct site one = *site;
     ar_buf path = {0};
-    bool mixtral = strstr(stack, "block_sparse_moe") != NULL;
+    const ar_name_map *names = base ? ar__base_info(base)->names : NULL;
+    bool mixtral = strstr(stack, "block_sparse_moe") && !(names && names->stacked_files); /* granitemoe's have the usual names */
     ar__mlx_expert_site(&path, stack, index, mixtral);
     ar_status s = path.failed ? ar__fail_memory(err, r->place) : AR_OK;
     one.part[PART_A] = h.a;
     one.part[PART_B] = h.b;
     if (!s && base) w = ar__base_find(base, path.data);
-    if (!s && base) s = check_base(r, &one, w, err);
+    if (!s && base) s = w ? check_base(r, &one, w, err) : check_base_stack(r, &one, path.data, err);
+    one.expert = (int)index;
+    one.experts = base && !w ? (int)site->part[PART_A].shape[0] : 0;
     if (!s) s = add_pair(r, &one, &h, path.data, false, err);
     ar__buf_release(&path);
     return s;

@@ -118,13 +118,22 @@ static double bound_of(const ar_adapter *ad, const ar_write_context *c) {
 }
 
 /* The pair that was written as p: the reader may name its module as newer or older libraries do. */
+/* One name of a module that transformers 5 and files call differently. */
+static void print_key(ar_buf *out, const ar_name_map *names, const char *site) {
+    ar_buf name = {0};
+    if (names) ar__base_name_in_files(&name, names, site);
+    ar__names_key(out, names, name.len ? name.data : site);
+    out->failed |= name.failed;
+    ar__buf_release(&name);
+}
+
 static ar_pair *find_written(const ar_adapter *back, const ar_pair *p, const ar_name_map *names) {
     ar_pair *q = ar__adapter_find_pair(back, p->site);
     ar_buf key[2] = {{0}, {0}};
-    ar__names_key(&key[0], names, p->site);
+    print_key(&key[0], names, p->site);
     for (size_t i = 0; !q && !key[0].failed && i < back->pair_count; i++) {
         ar__buf_clear(&key[1]);
-        ar__names_key(&key[1], names, back->pair[i].site);
+        print_key(&key[1], names, back->pair[i].site);
         if (!key[1].failed && !strcmp(key[0].data, key[1].data)) q = &back->pair[i];
     }
     ar__buf_release(&key[0]);
@@ -204,20 +213,23 @@ static ar_status open_base(ar_base **out, const ar_adapter *ad, const ar_write_o
     return AR_OK;
 }
 
-/* Whether gate and up take turns in the stacks of the base's family, or of that which a GGUF adapter remembers. */
-static bool takes_turns(const ar_adapter *ad, const ar_base *base) {
+/* The base's family, or the one that a GGUF adapter remembers. */
+static const ar_name_map *family_of(const ar_adapter *ad, const ar_base *base) {
     const char *note = ar__adapter_note(ad, AR_NOTE_ARCHITECTURE);
-    const ar_name_map *names = base ? ar__base_info(base)->names : note ? ar__names_for_gguf(note) : NULL;
-    return names && names->turned_stacks;
+    return base ? ar__base_info(base)->names : note ? ar__names_for_gguf(note) : NULL;
 }
 
-/* A GGUF file's experts are apart whatever the base's files hold; of PEFT's format they are stacks. */
+/* A GGUF file's and mlx-lm's experts are apart whatever the base's files hold, but where GGUF has gate and up in one; of PEFT's format they
+ * are stacks. */
 static ar_status stack_as_format(ar_adapter **out, const struct stage *st, const ar_adapter *ad, const ar_base *base, const char *dir,
                                  ar_error *err) {
-    bool turns = takes_turns(ad, base);
+    const ar_name_map *names = family_of(ad, base);
+    bool turns = names && names->turned_stacks, fused = names && names->fused_stacks, gguf = st->format == &ar__format_gguf;
     *out = NULL;
-    if (st->format == &ar__format_peft && ar__adapter_has_apart(ad)) return ar__adapter_restacked(out, ad, turns, dir, err);
-    if (st->format == &ar__format_gguf && base && ar__adapter_has_stacks(ad)) return ar__adapter_unstacked(out, ad, turns, dir, err);
+    if ((st->format == &ar__format_peft || (gguf && fused)) && ar__adapter_has_apart(ad))
+        return ar__adapter_restacked(out, ad, turns, dir, err);
+    bool apart = (gguf && !fused) || st->format == &ar__format_mlx;
+    if (apart && base && ar__adapter_has_stacks(ad)) return ar__adapter_unstacked(out, ad, turns, dir, err);
     return AR_OK;
 }
 

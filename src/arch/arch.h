@@ -55,6 +55,7 @@ typedef struct ar_arch {
         shared_ff;               /* of a layer's MLP, 0: it is dense, ff wide; widths of one, and of the one that all rows take, 0: none */
     int64_t experts_used;        /* by each token */
     bool route_of_all;           /* ops/experts.h */
+    bool experts_beside;         /* the dense MLP stands beside the experts of its layer (model/experts.h) */
     double clip_qkv;             /* q, k (behind their norms) and v are cut to ± this; 0: not */
     int64_t rotary_dim;          /* of a head, its first elements: what RoPE turns */
     float norm_eps, norm_offset; /* ops/norm.h */
@@ -133,6 +134,7 @@ static inline bool ar__module_is_down(const ar_arch *a, size_t module) {
 }
 static inline size_t ar__module_count(const ar_arch *a) { return ar__module_expert(a, a->layers, 0, AR_EXPERT_GATE); }
 static inline bool ar__layer_is_dense(const ar_arch *a, int64_t layer) { return !a->dense || a->dense[layer]; }
+static inline bool ar__layer_has_dense(const ar_arch *a, int64_t layer) { return a->experts_beside || ar__layer_is_dense(a, layer); }
 /* Whether a sequence may be so long. */
 static inline bool ar__arch_holds(const ar_arch *a, size_t length) { return !a->learned || length <= (size_t)a->max_positions; }
 

@@ -173,6 +173,8 @@ const ar_field ar__fields_gemma4[] = {
     OTHER("attention_k_eq_v", AR_FIELD_BOOL, full_k_is_v),
     OTHER("use_double_wide_mlp", AR_FIELD_BOOL, shared_wide),
     OTHER("enable_moe_block", AR_FIELD_BOOL, moe_block),
+    NUMBER("num_experts", AR_FIELD_WHOLE, experts, 1, AR_MOST_EXPERTS),
+    NUMBER("top_k_experts", AR_FIELD_WHOLE, experts_used, 1, AR_MOST_EXPERTS),
     OTHER("use_bidirectional_attention", AR_FIELD_STRING, bidirectional),
     ELSEWHERE("per_layer_config", AR_FIELD_OBJECT, 0, 0),
     END};

@@ -250,10 +250,21 @@ static ar_status read_dense_layers(ar_arch *a, const reader *r) {
     return AR_OK;
 }
 
+/* Whose experts stand beside its dense MLP, a field says whether there are any. */
+static ar_status take_beside(ar_arch *a, const reader *r) {
+    const ar_config *c = &r->c;
+    const char *missing = !c->experts ? "num_experts" : !c->experts_used ? "top_k_experts" : !c->expert_ff ? "moe_intermediate_size" : NULL;
+    a->experts_beside = c->moe_block;
+    if (!c->moe_block || !missing) return AR_OK;
+    return ar__fail(r->err, AR_ERR_MISMATCH, "%s: enable_moe_block is true, but '%s' is not there", r->place, missing);
+}
+
 /* Which layers have experts, and which of these a token takes. */
 static ar_status take_experts(ar_arch *a, const reader *r) {
     const ar_config *c = &r->c;
-    if (!a->names->experts) return AR_OK;
+    bool optional = ar__fields_have(&r->family->fields, "enable_moe_block");
+    ar_status s = optional ? take_beside(a, r) : AR_OK;
+    if (s || !a->names->experts || (optional && !a->experts_beside)) return s;
     a->experts = c->experts;
     a->experts_used = c->experts_used;
     a->expert_ff = c->expert_ff ? c->expert_ff : a->ff;
@@ -261,8 +272,8 @@ static ar_status take_experts(ar_arch *a, const reader *r) {
     a->shared_ff = c->shared_ff;
     a->route_of_all = r->family->route_of_all && !c->renormalised;
     if (a->experts_used > a->experts)
-        return ar__fail(r->err, AR_ERR_VALUE, "%s: num_experts_per_tok is %lld, but there are %lld experts", r->place,
-                        (long long)a->experts_used, (long long)a->experts);
+        return ar__fail(r->err, AR_ERR_VALUE, "%s: %s is %lld, but there are %lld experts", r->place,
+                        optional ? "top_k_experts" : "num_experts_per_tok", (long long)a->experts_used, (long long)a->experts);
     if (c->experts_per_token && c->experts_per_token != a->experts_used)
         return ar__fail(r->err, AR_ERR_UNSUPPORTED,
                         "%s: experts_per_token is %lld, but the %s family's code reads num_experts_per_tok, %lld; make them agree",

@@ -41,6 +41,8 @@ static const char *const others[] = {"vocab_size",
                                      "attention.sliding_window_pattern",
                                      "attention.temperature_scale",
                                      "attention.causal",
+                                     "ssm.inner_size",
+                                     "rope.dimension_sections", /* of text all three positions are one */
                                      "tensor_data_layout"};
 
 /* A field that is on where a tensor is there. */
@@ -371,9 +373,9 @@ static ar_status put_experts(const reader *r) {
                               r->architecture, ar__family_name(r->family))
                    : AR_OK;
     ar_status s = AR_OK;
-    if (reads(r, "norm_topk_prob")) { /* families whose own code calls the number num_experts */
+    if (reads(r, "norm_topk_prob")) s = put(r, r->config, "norm_topk_prob", json_boolean(is_architecture(r, "qwen3moe")));
+    if (reads(r, "norm_topk_prob") || r->family->delta) { /* families whose own code calls the number num_experts */
         json_t *count = json_object_get(r->config, "num_local_experts");
-        s = put(r, r->config, "norm_topk_prob", json_boolean(is_architecture(r, "qwen3moe")));
         if (!s && count) s = put(r, r->config, "num_experts", json_incref(count));
         json_object_del(r->config, "num_local_experts");
     }
@@ -384,6 +386,20 @@ static ar_status put_experts(const reader *r) {
         if (!ar__tensors_find(r->files, name)) json_array_append_new(dense, json_integer((json_int_t)l));
     }
     return dense ? put(r, r->config, "mlp_only_layers", dense) : s;
+}
+
+/* Of layers that mix by the delta rule: one number is two sizes, and biases are where attention is. */
+static ar_status put_delta(const reader *r) {
+    double inner = 0, every = config_number(r, "full_attention_interval", ""), values = config_number(r, "linear_num_value_heads", "");
+    ar_status s = get_number(&inner, r, "ssm.inner_size");
+    if (s) return s;
+    if (!(values >= 1 && inner >= values && fmod(inner, values) == 0 && inner <= INT32_MAX))
+        return ar__fail(r->err, AR_ERR_FORMAT, "%s: '%s.ssm.inner_size' is %g, wanted a multiple of '%s.ssm.time_step_rank', %g", r->path,
+                        r->architecture, inner, r->architecture, values);
+    char name[48];
+    snprintf(name, sizeof name, "blk.%.0f.attn_q.bias", every >= 1 ? every - 1 : 3);
+    s = put(r, r->config, "attention_bias", json_boolean(ar__tensors_find(r->files, name) != NULL));
+    return s ? s : put(r, r->config, "linear_value_head_dim", json_integer((json_int_t)(inner / values)));
 }
 
 static bool is_listed(const ar_family *f, size_t before) {
@@ -426,6 +442,7 @@ static ar_status build(reader *r) {
     if (!s) s = put_windows(r);
     if (!s) s = put_query_scalar(r, head);
     if (!s) s = put_experts(r);
+    if (!s && r->family->delta) s = put_delta(r);
     if (!s && r->family->short_conv) s = ar__gguf_put_mixers(r->config, r->files, r->architecture, r->err);
     return s ? s : put_tokens(r);
 }

@@ -178,6 +178,7 @@ static ar_status read_tensors(const reader *r) {
         ar__buf_release(&name);
     }
     if (!s) s = put(r, r->config, "attention_k_eq_v", json_boolean(missing));
+    if (!s) s = put(r, r->config, "enable_moe_block", json_boolean(json_integer_value(json_object_get(r->config, "num_experts")) > 0));
     return s ? s : put(r, r->config, "attention_bias", json_boolean(ar__tensors_find(r->files, "blk.0.attn_q.bias") != NULL));
 }
 

@@ -11,6 +11,7 @@
 #include "arch/names.h"
 #include "base/fail.h"
 #include "base/mem.h"
+#include "format/json.h"
 
 typedef struct writer {
     ar_gguf_writer *w;
@@ -104,6 +105,29 @@ static ar_status put_rope(writer *r) {
     return s;
 }
 
+/* How the file says where layers have attention; what differs from that is found when it is read back. */
+static int64_t attention_every(const ar_arch *a) {
+    for (int64_t l = 0; l < a->layers; l++)
+        if (a->mixer[l] == AR_MIX_ATTENTION) return l + 1;
+    return a->layers + 1;
+}
+
+/* llama.cpp turns by three positions, which are one in text, and wants to know how heads are shared out to them. */
+static ar_status put_delta(writer *r, const json_t *text) {
+    static const int32_t usual[] = {11, 11, 10, 0};
+    const json_t *list = json_object_get(json_object_get(text, "rope_parameters"), "mrope_section");
+    int32_t sections[4] = {0};
+    for (size_t i = 0; i < 4; i++) {
+        int64_t n = 0;
+        if (i < json_array_size(list) && (!ar__json_as_int(&n, json_array_get(list, i)) || n < 0 || n > INT32_MAX))
+            return ar__fail(r->err, AR_ERR_VALUE, "mrope_section[%zu] is no whole number from 0", i);
+        sections[i] = list ? (int32_t)n : usual[i];
+    }
+    ar_status s = put_whole(r, "ssm.inner_size", ar__delta_values(&r->a->delta));
+    if (!s) s = put_whole(r, "full_attention_interval", attention_every(r->a));
+    return s ? s : ar__gguf_writer_set_array(r->w, key_of(r, "rope.dimension_sections"), AR_GGUF_I32, 4, sections, r->err);
+}
+
 /* What the file leaves out has a value all the same. */
 static void settle(writer *r) {
     const ar_arch *a = r->a;
@@ -111,15 +135,17 @@ static void settle(writer *r) {
     double dim = (double)a->rotary_dim;
     r->c.kv_heads = a->kv_heads;
     r->c.head_dim = a->head_dim;
-    r->c.ff = a->ff;
-    r->c.window = 0; /* put_windows */
+    if (!a->experts || ar__arch_has(a, AR_SLOT_UP)) r->c.ff = a->ff; /* else nothing reads it */
+    r->c.window = 0;                                                 /* put_windows */
     r->c.parallel = a->parallel;
+    r->c.attention_every = 0;                                               /* put_delta */
+    if (!a->experts) r->c.experts = r->c.experts_used = r->c.expert_ff = 0; /* gemma 4 may name them all the same */
     r->c.theta = rope->theta;
     if (rope->alpha != 0.0) r->c.theta *= pow(rope->alpha, dim / (dim - 2.0)); /* as ar__rope_frequencies */
     if (a->ropes > 1) r->c.local_theta = a->rope[1].theta;
 }
 
-static ar_status put_all(writer *r) {
+static ar_status put_all(writer *r, const json_t *text) {
     ar_status s = ar__gguf_writer_set_string(r->w, "general.architecture", r->a->names->gguf, r->err);
     for (const ar_gguf_field *f = ar__gguf_fields; !s && f->key; f++) s = put_field(r, f);
     if (!s && field_of(r, "head_dim")) s = put_whole(r, "attention.value_length", r->a->head_dim);
@@ -128,6 +154,7 @@ static ar_status put_all(writer *r) {
     if (!s && r->a->names->turned_stacks) s = put_whole(r, "expert_feed_forward_length", r->a->expert_ff);
     if (!s) s = put_windows(r);
     if (!s) s = put_rope(r);
+    if (!s && r->family->delta) s = put_delta(r, text);
     if (!s && r->family->short_conv) s = ar__gguf_write_mixers(r->w, r->a, r->err);
     return s || !ar__gguf_is_layered(r->family) ? s : ar__gguf_write_layers(r->w, r->a, r->err);
 }
@@ -138,7 +165,7 @@ ar_status ar__gguf_put_arch(ar_gguf_writer *w, const ar_arch *a, const json_t *c
     r.c = r.family->initial;
     ar_status s = ar__fields_read(&r.c, &r.family->fields, text, a->family, place, err);
     settle(&r);
-    if (!s) s = put_all(&r);
+    if (!s) s = put_all(&r, text);
     if (!s && r.key.failed) s = ar__fail_memory(err, place);
     ar__buf_release(&r.key);
     return s;

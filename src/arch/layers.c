@@ -33,11 +33,13 @@ static ar_mixer mixer_of(ar_slot slot) {
 
 bool ar__arch_layer_has(const ar_arch *a, int64_t layer, ar_slot slot) {
     bool of_kv = slot == AR_SLOT_K || slot == AR_SLOT_V || slot == AR_SLOT_K_NORM;
-    bool dense = slot >= AR_SLOT_GATE_UP && slot <= AR_SLOT_DOWN, sparse = slot >= AR_SLOT_ROUTER && slot <= AR_SLOT_SHARED_MIX;
+    bool dense = slot >= AR_SLOT_GATE_UP && slot <= AR_SLOT_DOWN, shared = slot > AR_SLOT_ROUTER && slot <= AR_SLOT_SHARED_MIX;
+    bool beside = slot >= AR_SLOT_DENSE_OUT_NORM && slot <= AR_SLOT_EXPERTS_OUT_NORM;
     if (!ar__arch_has(a, slot) || (of_kv && shares(a, layer))) return false;
     if (slot <= AR_SLOT_CONV_OUT && mixer_of(slot) != (ar_mixer)a->mixer[layer]) return false;
-    if ((dense || sparse) && dense != ar__layer_is_dense(a, layer)) return false;
-    if (sparse && slot != AR_SLOT_ROUTER && !a->shared_ff) return false;
+    if (dense && !ar__layer_has_dense(a, layer)) return false;
+    if ((slot == AR_SLOT_ROUTER || shared || beside) && ar__layer_is_dense(a, layer)) return false;
+    if (shared && !a->shared_ff) return false;
     return slot != AR_SLOT_V || !a->full_k_is_v || a->windowed[layer];
 }
 
@@ -146,10 +148,6 @@ static void free_last(ar_arch *a, const ar_layer_source *r) {
 }
 
 ar_status ar__arch_take_layers(ar_arch *a, const ar_layer_source *r) {
-    if (r->c->moe_block)
-        return ar__fail(r->err, AR_ERR_UNSUPPORTED,
-                        "%s: enable_moe_block is true: the %s family's experts are not done; wanted one of its dense models", r->place,
-                        ar__family_name(r->family));
     if (r->c->bidirectional && strcmp(r->c->bidirectional, "vision") != 0)
         return ar__fail(r->err, AR_ERR_UNSUPPORTED,
                         "%s: use_bidirectional_attention is '%s', wanted null, or 'vision', which leaves text causal", r->place,

@@ -44,7 +44,10 @@ typedef enum ar_slot {
     AR_SLOT_ATTN_OUT_NORM, /* of what it adds to the residual stream; and so the MLP's */
     AR_SLOT_MLP_NORM,
     AR_SLOT_MLP_OUT_NORM,
-    AR_SLOT_PLE_GATE, /* of per-layer embeddings, behind the MLP (model/ple.h) */
+    AR_SLOT_DENSE_OUT_NORM,   /* where experts stand beside a dense MLP: of what that gives, */
+    AR_SLOT_EXPERTS_NORM,     /* of what the experts read, */
+    AR_SLOT_EXPERTS_OUT_NORM, /* and of what they give */
+    AR_SLOT_PLE_GATE,         /* of per-layer embeddings, behind the MLP (model/ple.h) */
     AR_SLOT_PLE_PROJECTION,
     AR_SLOT_PLE_NORM,
     AR_SLOT_COUNT,
@@ -54,12 +57,17 @@ typedef enum ar_slot {
     AR_SLOT_PLE_MIX,
     AR_SLOT_PLE_MIX_NORM,
     /* Of a layer, but no module: the factor of its output, a tensor of one number; attention's sinks, one a head; the kernel of its short
-     * convolution; weights of the norms of q and k, [heads, head_dim], in Hugging Face's files a tensor a head. */
+     * convolution; weights of the norms of q and k, [heads, head_dim], in Hugging Face's files a tensor a head; the weight of the norm of
+     * what its router reads, and the factor of each expert; the rates and shifts of the delta rule. */
     AR_SLOT_SCALAR,
     AR_SLOT_SINKS,
     AR_SLOT_CONV_KERNEL,
     AR_SLOT_Q_HEADS,
-    AR_SLOT_K_HEADS
+    AR_SLOT_K_HEADS,
+    AR_SLOT_ROUTER_NORM, /* from here on a name in GGUF is whole, without .weight */
+    AR_SLOT_EXPERT_FACTORS,
+    AR_SLOT_DELTA_RATE, /* which GGUF has as -exp */
+    AR_SLOT_DELTA_SHIFT
 } ar_slot;
 
 typedef struct ar_module {

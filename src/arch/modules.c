@@ -42,6 +42,9 @@ static void slot_shape(ar_module *m, const ar_arch *a, int64_t layer, ar_slot sl
         [AR_SLOT_MLP_NORM] = {a->dim, 1, a->norm_bias},
         [AR_SLOT_ATTN_OUT_NORM] = {a->dim, 1, a->norm_bias},
         [AR_SLOT_MLP_OUT_NORM] = {a->dim, 1, a->norm_bias},
+        [AR_SLOT_DENSE_OUT_NORM] = {a->dim, 1, a->norm_bias},
+        [AR_SLOT_EXPERTS_NORM] = {a->dim, 1, a->norm_bias},
+        [AR_SLOT_EXPERTS_OUT_NORM] = {a->dim, 1, a->norm_bias},
         [AR_SLOT_PLE_GATE] = {a->ple_dim, a->dim, false},
         [AR_SLOT_PLE_PROJECTION] = {a->dim, a->ple_dim, false},
         [AR_SLOT_PLE_NORM] = {a->dim, 1, a->norm_bias},
@@ -95,9 +98,10 @@ static bool fill_experts(ar_module *m, const ar_arch *a, int64_t layer) {
     return ok;
 }
 
-/* PEFT finds linears by their class, which a router is not. */
+/* PEFT finds linears by their class, which most routers are not. */
 static void set_peft(ar_module *m, const ar_arch *a, ar_slot slot) {
-    bool router = slot == AR_SLOT_ROUTER, mlp = slot >= AR_SLOT_GATE_UP && slot <= AR_SLOT_SHARED_MIX && !router;
+    bool router = slot == AR_SLOT_ROUTER && !a->names->linear_router,
+         mlp = slot >= AR_SLOT_GATE_UP && slot <= AR_SLOT_SHARED_MIX && slot != AR_SLOT_ROUTER;
     m->is_parameter = router;
     m->is_left_out = a->experts && (a->names->all_experts ? mlp : router);
 }

@@ -19,6 +19,8 @@
     { hf, gguf, AR_MODULE_LINEAR, order, false, AR_SLOT_##slot }
 #define NORM(slot, hf, gguf)                                                                                                               \
     { hf, gguf, AR_MODULE_NORM, AR_ROWS_SAME, false, AR_SLOT_##slot }
+#define OF_HEADS(slot, hf, gguf)                                                                                                           \
+    { hf, gguf, AR_MODULE_NORM, AR_ROWS_VALUE_HEADS, false, AR_SLOT_##slot }
 #define EMBEDDING(hf, gguf)                                                                                                                \
     { hf, gguf, AR_MODULE_EMBEDDING, AR_ROWS_SAME, false, AR_SLOT_NONE }
 #define OUTSIDE(slot, kind, hf, gguf)                                                                                                      \
@@ -58,8 +60,11 @@ static const ar_name_row delta[] = {ORDERED(DELTA_QKV, "linear_attn.in_proj_qkv"
                                     ORDERED(DELTA_Z, "linear_attn.in_proj_z", "attn_gate", AR_ROWS_VALUE_HEADS),
                                     ORDERED(DELTA_B, "linear_attn.in_proj_b", "ssm_beta", AR_ROWS_VALUE_HEADS),
                                     ORDERED(DELTA_A, "linear_attn.in_proj_a", "ssm_alpha", AR_ROWS_VALUE_HEADS),
-                                    ORDERED(DELTA_OUT, "linear_attn.out_proj", "ssm_out", AR_ROWS_VALUE_HEADS),
+                                    ORDERED(DELTA_OUT, "linear_attn.out_proj", "ssm_out", AR_ROWS_VALUE_COLUMNS),
                                     NORM(DELTA_NORM, "linear_attn.norm", "ssm_norm"),
+                                    OF_HEADS(CONV_KERNEL, "linear_attn.conv1d", "ssm_conv1d"),
+                                    OF_HEADS(DELTA_RATE, "linear_attn.A_log", "ssm_a"),
+                                    OF_HEADS(DELTA_SHIFT, "linear_attn.dt_bias", "ssm_dt.bias"),
                                     END};
 static const ar_name_row short_conv[] = {LINEAR(CONV_IN, "conv.in_proj", "shortconv.in_proj"),
                                          LINEAR(CONV_OUT, "conv.out_proj", "shortconv.out_proj"),
@@ -92,6 +97,13 @@ static const ar_name_row mlp_megatron[] = {LINEAR(UP, "mlp.dense_h_to_4h", "ffn_
 
 static const ar_name_row router[] = {LINEAR(ROUTER, "mlp.gate", "ffn_gate_inp"), END};
 static const ar_name_row router_granite[] = {LINEAR(ROUTER, "block_sparse_moe.router", "ffn_gate_inp"), END};
+static const ar_name_row router_gemma4[] = {LINEAR(ROUTER, "router.proj", "ffn_gate_inp"),
+                                            NORM(ROUTER_NORM, "router.scale", "ffn_gate_inp.scale"),
+                                            NORM(EXPERT_FACTORS, "router.per_expert_scale", "ffn_down_exps.scale"),
+                                            NORM(DENSE_OUT_NORM, "post_feedforward_layernorm_1", "post_ffw_norm_1"),
+                                            NORM(EXPERTS_NORM, "pre_feedforward_layernorm_2", "pre_ffw_norm_2"),
+                                            NORM(EXPERTS_OUT_NORM, "post_feedforward_layernorm_2", "post_ffw_norm_2"),
+                                            END};
 static const ar_name_row router_gpt_oss[] = {LINEAR(ROUTER, "mlp.router", "ffn_gate_inp"), END};
 static const ar_name_row shared_qwen2[] = {LINEAR(SHARED_GATE, "mlp.shared_expert.gate_proj", "ffn_gate_shexp"),
                                            LINEAR(SHARED_UP, "mlp.shared_expert.up_proj", "ffn_up_shexp"),

@@ -5,6 +5,8 @@
  *     QKV     (t·heads + h)·d + i       ←  (3h + t)·d + i           t in {0, 1, 2}: q, k, v */
 #include "arch/names.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/fail.h"
@@ -220,19 +222,39 @@ const ar_name_map *ar__names_guess(const char *hf_path) {
     return NULL;
 }
 
-ar_status ar__row_map_init(ar_row_map *out, ar_row_order order, int64_t rows, int64_t heads, int64_t kv_heads, ar_error *err) {
-    int64_t n = order == AR_ROWS_LLAMA_K ? kv_heads : heads, parts = order == AR_ROWS_QKV_HEADS ? 3 : 2;
-    *out = (ar_row_map){order, 1, 1};
+bool ar__order_is_known(ar_row_order order, const ar_head_counts *c) {
+    if (order == AR_ROWS_SAME) return true;
+    if (order >= AR_ROWS_VALUE_HEADS) return c->key_heads > 0 && c->value_heads > 0 && c->value_dim > 0;
+    return order == AR_ROWS_LLAMA_K ? c->kv_heads > 0 : c->heads > 0;
+}
+
+static ar_status init_values(ar_row_map *out, int64_t rows, const ar_head_counts *c, ar_error *err) {
+    int64_t values;
+    bool fits = c->value_heads % c->key_heads == 0 && !__builtin_mul_overflow(c->value_heads, c->value_dim, &values) &&
+                (rows == c->value_heads || rows >= values);
+    if (!fits)
+        return ar__fail(err, AR_ERR_MISMATCH, "%lld rows over %lld value heads of %lld and %lld key heads", (long long)rows,
+                        (long long)c->value_heads, (long long)c->value_dim, (long long)c->key_heads);
+    bool one = rows == c->value_heads;
+    out->size = one ? 1 : c->value_dim;
+    out->first = one ? 0 : rows - values;
+    out->heads = c->key_heads;
+    out->each = c->value_heads / c->key_heads;
+    return AR_OK;
+}
+
+ar_status ar__row_map_init(ar_row_map *out, ar_row_order order, int64_t rows, const ar_head_counts *counts, ar_error *err) {
+    int64_t n = order == AR_ROWS_LLAMA_K ? counts->kv_heads : counts->heads, parts = order == AR_ROWS_QKV_HEADS ? 3 : 2;
+    *out = (ar_row_map){order, 1, 1, 0, 1};
     if (order == AR_ROWS_SAME) return AR_OK;
-    if (order == AR_ROWS_VALUE_HEADS)
-        return ar__fail(
-            err, AR_ERR_UNSUPPORTED,
-            "GGUF orders the rows of linear attention's weights by value heads, which is not done; leave linear_attn out, or use "
-            "the Hugging Face folder");
-    if (n < 1)
+    if (!ar__order_is_known(order, counts))
         return ar__fail(err, AR_ERR_NOT_FOUND,
-                        "the order of GGUF's rows depends on the number of attention heads, which is not known: "
-                        "name the base with --model, or the numbers with --heads H,KV");
+                        order >= AR_ROWS_VALUE_HEADS
+                            ? "the order of GGUF's rows depends on the value heads of linear attention, which are not known: name the base "
+                              "with --model"
+                            : "the order of GGUF's rows depends on the number of attention heads, which is not known: "
+                              "name the base with --model, or the numbers with --heads H,KV");
+    if (order >= AR_ROWS_VALUE_HEADS) return init_values(out, rows, counts, err);
     if (n > rows || rows % n || rows / n % parts)
         return ar__fail(err, AR_ERR_MISMATCH, "%lld rows over %lld heads, wanted heads of a multiple of %lld rows", (long long)rows,
                         (long long)n, (long long)parts);
@@ -241,9 +263,16 @@ ar_status ar__row_map_init(ar_row_map *out, ar_row_order order, int64_t rows, in
     return AR_OK;
 }
 
+/* The block of a row among `from` times `to`, turned to `to` times `from`. */
+static int64_t turn(const ar_row_map *m, int64_t row, int64_t from, int64_t to) {
+    int64_t at = row - m->first, block = at / m->size;
+    return at < 0 ? row : m->first + (block % to * from + block / to) * m->size + at % m->size;
+}
+
 int64_t ar__row_from_gguf(const ar_row_map *m, int64_t row) {
     int64_t d = m->size, block = row / d, i = row % d;
     if (m->order == AR_ROWS_SAME) return row;
+    if (m->order >= AR_ROWS_VALUE_HEADS) return turn(m, row, m->each, m->heads);
     if (m->order == AR_ROWS_QKV_HEADS) return (3 * (block % m->heads) + block / m->heads) * d + i;
     return block * d + i % 2 * (d / 2) + i / 2;
 }
@@ -251,6 +280,27 @@ int64_t ar__row_from_gguf(const ar_row_map *m, int64_t row) {
 int64_t ar__row_to_gguf(const ar_row_map *m, int64_t row) {
     int64_t d = m->size, block = row / d, i = row % d;
     if (m->order == AR_ROWS_SAME) return row;
+    if (m->order >= AR_ROWS_VALUE_HEADS) return turn(m, row, m->heads, m->each);
     if (m->order == AR_ROWS_QKV_HEADS) return (block % 3 * m->heads + block / 3) * d + i;
     return block * d + 2 * (i % (d / 2)) + i / (d / 2);
+}
+
+void ar__head_counts_print(char *out, size_t size, const ar_head_counts *c) {
+    int n = snprintf(out, size, "%lld,%lld", (long long)c->heads, (long long)c->kv_heads);
+    if (c->value_heads && n > 0 && (size_t)n < size)
+        snprintf(out + n, size - (size_t)n, ",%lld,%lld,%lld", (long long)c->key_heads, (long long)c->value_heads, (long long)c->value_dim);
+}
+
+ar_head_counts ar__head_counts_read(const char *note) {
+    int64_t n[5] = {0};
+    char *end = (char *)(uintptr_t)note;
+    int count = 0;
+    while (count < 5) {
+        n[count++] = strtoll(end, &end, 10);
+        if (*end++ != ',') break;
+    }
+    if (count < 2) n[1] = n[0];
+    for (int i = 0; i < 5; i++)
+        if (n[i] < 0 || n[i] > INT32_MAX) return (ar_head_counts){0};
+    return (ar_head_counts){n[0], n[1], n[2], n[3], n[4]};
 }

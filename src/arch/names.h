@@ -19,9 +19,23 @@
 /* How a GGUF file orders the rows of a weight, its bias and the B of its pair, against Hugging Face.
  *   LLAMA_Q, _K  per head [2, d/2] → [d/2, 2]: the halves of the rotary embedding interleaved; K goes by kv heads
  *   QKV_HEADS    fused, [heads, 3, d] → [3, heads, d]
- *   VALUE_HEADS  of linear attention, [key heads, value heads of each, d] → [value heads of each, key heads, d], of the last of
- * in_proj_qkv's rows, of out_proj's columns: not done, and refused where d is a head's rows. */
-typedef enum ar_row_order { AR_ROWS_SAME, AR_ROWS_LLAMA_Q, AR_ROWS_LLAMA_K, AR_ROWS_QKV_HEADS, AR_ROWS_VALUE_HEADS } ar_row_order;
+ *   VALUE_HEADS  of linear attention, [key heads, value heads of each, d] → [value heads of each, key heads, d], of the last rows, those
+ *                of the values; d is 1 where there is one row for a head
+ *   VALUE_COLUMNS  the same of a weight's columns, and of the A of its pair */
+typedef enum ar_row_order {
+    AR_ROWS_SAME,
+    AR_ROWS_LLAMA_Q,
+    AR_ROWS_LLAMA_K,
+    AR_ROWS_QKV_HEADS,
+    AR_ROWS_VALUE_HEADS,
+    AR_ROWS_VALUE_COLUMNS
+} ar_row_order;
+
+/* Of a base, what such an order goes by; 0: not known. */
+typedef struct ar_head_counts {
+    int64_t heads, kv_heads;
+    int64_t key_heads, value_heads, value_dim; /* of linear attention */
+} ar_head_counts;
 
 typedef struct ar_name_row {
     const char *hf;   /* below a layer ("self_attn.q_proj"), or the whole path of a module outside ("model.norm") */
@@ -37,7 +51,7 @@ typedef struct ar_name_prefix {
     const char *hf, *mlx;
 } ar_name_prefix;
 
-enum { AR_NAME_TYPES = 6, AR_NAME_PREFIXES = 4, AR_NAME_GROUPS = 7 };
+enum { AR_NAME_TYPES = 6, AR_NAME_PREFIXES = 4, AR_NAME_GROUPS = 8 };
 
 typedef struct ar_name_map {
     const char *model_type[AR_NAME_TYPES]; /* of config.json, NULL-ended: the family's, and what multimodal bases of it are called */
@@ -52,6 +66,8 @@ typedef struct ar_name_map {
     bool renamed_experts;                     /* files call experts and routers otherwise than the code of the family */
     bool stacked_files;                       /* and have the experts of a layer in one tensor, */
     bool turned_stacks;                       /* of [experts, in, out], gate's and up's columns in turn */
+    bool fused_stacks;                        /* GGUF has gate's and up's rows in one tensor, as stacks of folders do */
+    bool linear_router;                       /* it is a module of its own, a linear, within what routes */
     bool all_experts;                         /* PEFT's all-linear: routers and experts, but no MLP of layers without */
     bool gguf_norms_plus_one;                 /* GGUF stores 1 + w for norms (gemma) */
     bool mlx_lacks;                           /* mlx-lm has no such model */
@@ -80,7 +96,7 @@ const ar_name_row *ar__names_outside(const ar_name_map *map, ar_slot slot);     
 
 /* Whether GGUF stores 1 + w for this one: not for the gated norm of linear attention, which stores w everywhere. */
 static inline bool ar__names_add_one(const ar_name_map *map, const ar_name_row *row) {
-    return map->gguf_norms_plus_one && row->kind == AR_MODULE_NORM && row->slot != AR_SLOT_DELTA_NORM;
+    return map->gguf_norms_plus_one && row->kind == AR_MODULE_NORM && row->slot != AR_SLOT_DELTA_NORM && row->slot < AR_SLOT_SCALAR;
 }
 
 /* What stands before the paths of a multimodal base's language model, in place of its prefix. */
@@ -117,8 +133,10 @@ extern const char *const ar__xielu_names[AR_XIELU_NUMBERS];
 /* Where a layer's output has its factor (gemma 4), in Hugging Face's files, prefix and layer: the whole name of a tensor. */
 #define AR_SCALAR_PATH "%slayers.%lld.layer_scalar"
 
-/* Where attention has its sinks (gpt_oss), as above. */
+/* Where attention has its sinks (gpt_oss), as above; where experts beside a dense MLP have what is no module's weight (gemma 4). */
 #define AR_SINKS_PATH "%slayers.%lld.self_attn.sinks"
+#define AR_ROUTER_NORM_PATH "%slayers.%lld.router.scale"
+#define AR_EXPERT_FACTORS_PATH "%slayers.%lld.router.per_expert_scale"
 
 /* And the weights of a head's norm of q (k) in Hugging Face's files: "self_attn.q_layernorm", head. */
 #define AR_HEAD_NORM_PATH "%slayers.%lld.%s.norms.%lld"
@@ -130,9 +148,17 @@ extern const char *const ar__xielu_names[AR_XIELU_NUMBERS];
 typedef struct ar_row_map {
     ar_row_order order;
     int64_t heads, size; /* rows of one head */
+    int64_t first, each; /* of value heads: rows before theirs; how many of them a key head has */
 } ar_row_map;
-/* heads, kv_heads: 0 where unknown, an error only if the order needs them. */
-ar_status ar__row_map_init(ar_row_map *out, ar_row_order order, int64_t rows, int64_t heads, int64_t kv_heads, ar_error *err);
+static inline bool ar__order_is_of_columns(ar_row_order order) { return order == AR_ROWS_VALUE_COLUMNS; }
+static inline bool ar__order_is_of_rows(ar_row_order order) { return order != AR_ROWS_SAME && !ar__order_is_of_columns(order); }
+/* Whether the counts that the order goes by are known. */
+bool ar__order_is_known(ar_row_order order, const ar_head_counts *counts);
+/* rows: of an order of columns, these.  Counts that are not known are an error only if the order needs them. */
+ar_status ar__row_map_init(ar_row_map *out, ar_row_order order, int64_t rows, const ar_head_counts *counts, ar_error *err);
+/* As a note of an adapter has them: "32,8", and of linear attention "8,2,16,32,128". */
+void ar__head_counts_print(char *out, size_t size, const ar_head_counts *counts);
+ar_head_counts ar__head_counts_read(const char *note);
 int64_t ar__row_to_gguf(const ar_row_map *m, int64_t hf_row);
 int64_t ar__row_from_gguf(const ar_row_map *m, int64_t gguf_row);
 

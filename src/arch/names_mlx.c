@@ -63,3 +63,13 @@ void ar__mlx_respell(ar_buf *out, const ar_mlx_family *f, const char *path, long
         return;
     }
 }
+
+void ar__mlx_switch(ar_buf *out, const ar_mlx_family *f, long long layer, const char *part) {
+    const char *list = f->inside;
+    size_t n, length = strlen(part);
+    for (const char *word; (word = next_word(&n, &list));) {
+        if (*word != '*' || n < length + 2 || strncmp(word + n - length, part, length) != 0 || word[n - length - 1] != '.') continue;
+        ar__buf_printf(out, "%s%lld.%.*s", f->prefix, layer, (int)(n - 1), word + 1);
+        return;
+    }
+}

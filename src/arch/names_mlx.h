@@ -25,6 +25,9 @@ const ar_mlx_family *ar__mlx_family(const char *model_type); /* of config.json; 
 ar_mlx_kind ar__mlx_module(const ar_mlx_family *f, const char *path);
 /* Does the model stand in a multimodal one, so that all paths begin with "language_model."? */
 bool ar__mlx_is_wrapped(const ar_mlx_family *f);
+/* Appends the path of the module that holds all experts of a layer, by the last part of its name ("up_proj"); nothing where there is none.
+ */
+void ar__mlx_switch(ar_buf *out, const ar_mlx_family *f, long long layer, const char *part);
 /* Appends the family's path of a module of another spelling: its own prefix and the part below the layer (rest, of layer
  * `layer` ≥ 0), or the one whole path that ends as `path` does.  Nothing where the family has no such module. */
 void ar__mlx_respell(ar_buf *out, const ar_mlx_family *f, const char *path, long long layer, const char *rest);

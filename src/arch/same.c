@@ -22,7 +22,8 @@ static const struct {
   flags[] = {{AT(norm_centred)},    {AT(norm_bias)},    {AT(qk_turned)}, {AT(bias_head)},    {AT(parallel)},    {AT(qkv_by_head)},
              {AT(layer_scaled)},    {AT(learned)},      {AT(tied)},      {AT(bias_qkv)},     {AT(full_k_is_v)}, {AT(shared_wide)},
              {AT(v_norm)},          {AT(layer_scalar)}, {AT(bias_o)},    {AT(bias_mlp)},     {AT(qk_norm)},     {AT(qk_wide)},
-             {AT(rope_neighbours)}, {AT(route_of_all)}, {AT(sinks)},     {AT(bias_experts)}, {AT(conv_bias)},   {AT(head_norms)}};
+             {AT(rope_neighbours)}, {AT(route_of_all)}, {AT(sinks)},     {AT(bias_experts)}, {AT(conv_bias)},   {AT(head_norms)},
+             {AT(experts_beside)}};
 
 /* Numbers of a GGUF file are f32. */
 static bool close_to(double a, double b) { return fabs(a - b) <= 1e-6 * fmax(fabs(a), fabs(b)); }

@@ -94,6 +94,22 @@ static ar_status add_head_norms(ar_st_writer *w, filling *f, const ar_arch *a, i
     return s;
 }
 
+/* Of experts beside a dense MLP: a norm's weight, a factor for each. */
+static ar_status add_routing(ar_st_writer *w, filling *f, const ar_arch *a, int64_t layer, ar_error *err) {
+    const char *const path[] = {AR_ROUTER_NORM_PATH, AR_EXPERT_FACTORS_PATH};
+    const int64_t count[] = {a->dim, a->experts};
+    ar_status s = AR_OK;
+    for (int i = 0; !s && i < 2; i++) {
+        ar_buf name = {0};
+        ar__buf_printf(&name, path[i], a->names->prefix, (long long)layer);
+        f[i] = (filling){.fixed = 1.0f, .count = (size_t)count[i]};
+        s = name.failed ? ar__fail_memory(err, "router")
+                        : ar__st_writer_add_stream(w, name.data, AR_BF16, 1, &count[i], stream, &f[i], err);
+        ar__buf_release(&name);
+    }
+    return s;
+}
+
 /* The tensors that a layer's mixer has beside its modules: a mean of a few rows, slow forgetting, no bias. */
 static ar_status add_mixer(ar_st_writer *w, filling *f, const ar_arch *a, int64_t layer, ar_error *err) {
     ar_status s = AR_OK;
@@ -115,7 +131,7 @@ static ar_status write_weights(const char *path, const ar_arch *arch, const ar_m
     size_t count = ar__module_count(arch), layers = (size_t)arch->layers;
     ar_st_writer *w = NULL;
     size_t normed = arch->head_norms ? (size_t)(arch->heads + arch->kv_heads) : 0; /* heads of a layer */
-    filling *f = ar__alloc(2 * count + (1 + AR_MIXER_PARTS + normed) * layers, sizeof *f), *of_heads;
+    filling *f = ar__alloc(2 * count + (3 + AR_MIXER_PARTS + normed) * layers, sizeof *f), *of_heads;
     ar_status s = f ? ar__st_writer_new(&w, err) : ar__fail_memory(err, path);
     for (size_t i = 0; !s && i < count; i++) {
         if (!modules[i].path || (i == ar__module_head(arch) && arch->tied)) continue;
@@ -124,8 +140,10 @@ static ar_status write_weights(const char *path, const ar_arch *arch, const ar_m
     }
     for (size_t l = 0; !s && arch->layer_scalar && l < layers; l++) s = add_scalar(w, &f[2 * count + l], arch, (int64_t)l, err);
     for (size_t l = 0; !s && arch->sinks && l < layers; l++) s = add_sinks(w, &f[2 * count + l], arch, (int64_t)l, err);
+    for (size_t l = 0; !s && arch->experts_beside && l < layers; l++)
+        s = add_routing(w, &f[2 * count + (1 + AR_MIXER_PARTS) * layers + 2 * l], arch, (int64_t)l, err);
     for (size_t l = 0; !s && l < layers; l++) s = add_mixer(w, &f[2 * count + layers + AR_MIXER_PARTS * l], arch, (int64_t)l, err);
-    of_heads = f ? f + 2 * count + (1 + AR_MIXER_PARTS) * layers : NULL;
+    of_heads = f ? f + 2 * count + (3 + AR_MIXER_PARTS) * layers : NULL;
     for (size_t l = 0; !s && normed && l < layers; l++, of_heads += normed)
         if (!(s = add_head_norms(w, of_heads, arch, (int64_t)l, AR_SLOT_Q_HEADS, arch->heads, err)))
             s = add_head_norms(w, of_heads + arch->heads, arch, (int64_t)l, AR_SLOT_K_HEADS, arch->kv_heads, err);

@@ -46,6 +46,18 @@ static void experts_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows
     enter_backward(p, norm, a->mid, a->rstd_mlp, rows, true);
 }
 
+/* The gradient of what the dense MLP's last linear gave; of experts beside it what they read has got its own. */
+static const float *dense_leave_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows) {
+    const ar_runtime *rt = p->model->rt;
+    const ar_layer *l = &p->model->layers[layer];
+    const float *dy = leave_backward(p, &l->norm[AR_SLOT_MLP_OUT_NORM], a->down, a->rstd_down, rows);
+    if (!p->model->arch.experts_beside) return dy;
+    ar__beside_backward(p, layer, a, dy, rows);
+    rt->ops->norm_bwd(rt, p->dh, false, dy, &l->norm[AR_SLOT_DENSE_OUT_NORM], a->experts.dense_out, a->experts.rstd_dense, rows, 1,
+                      (size_t)p->model->arch.dim);
+    return p->dh;
+}
+
 /* Under parallel the gradient of what the MLP read waits in p->dh_mlp until attention has read that of the residual stream. */
 static void mlp_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *all, const ar_rows *rows) {
     const ar_runtime *rt = p->model->rt;
@@ -53,9 +65,9 @@ static void mlp_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *al
     const ar_linear *gate = &l->linear[AR_SLOT_GATE], *up = &l->linear[AR_SLOT_UP], *down = &l->linear[AR_SLOT_DOWN],
                     *fused = &l->linear[AR_SLOT_GATE_UP];
     size_t ff = l->ff, ld = ar__mlp_ld(l);
+    const float *dy = dense_leave_backward(p, layer, a, rows);
     if (ar__linear_needs_input(down, rows)) rt->ops->activation_fwd(rt, &l->activation, p->act, a->gate, a->up, ld, rows->count, ff);
     if (ar__pass_level(p, layer) < AR_LEVEL_ALL) rt->ops->linear_su(rt, a->su[AR_SLOT_DOWN], down, p->act, rows, &p->linear);
-    const float *dy = leave_backward(p, &l->norm[AR_SLOT_MLP_OUT_NORM], a->down, a->rstd_down, rows);
     rt->ops->linear_bwd(rt, p->act, false, dy, down, p->act, a->su[AR_SLOT_DOWN], rows, &p->linear);
     rt->ops->activation_bwd(rt, &l->activation, a->gate, a->up, ld, p->act, rows->count, ff);
     const ar_norm *norm = ar__mlp_norm(p->model, l);
@@ -228,7 +240,7 @@ void ar__pass_backward(ar_pass *p, const ar_batch *b) {
         if (ar__pass_level(p, layer) < AR_LEVEL_ALL) ar__layer_forward(p, layer, &b->rows, NULL, NULL);
         m->rt->ops->scale(m->rt, p->dx, (double)m->layers[l].scalar, behind->count * (size_t)m->arch.dim);
         if (a->y) ar__ple_backward(p, layer, a, &b->rows, behind);
-        if (m->layers[layer].expert)
+        if (m->layers[layer].expert && !m->arch.experts_beside)
             experts_backward(p, layer, a, &b->rows, behind);
         else
             mlp_backward(p, layer, a, &b->rows, behind);

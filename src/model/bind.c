@@ -81,13 +81,17 @@ static ar_status unpack(const ar_binder *b, size_t i, const ar_base_weight *w) {
     return AR_OK;
 }
 
-/* As [n_out, n_in] in Hugging Face's order of rows, in the file's type. */
+/* As [n_out, n_in] in Hugging Face's order, in the file's type where that can be. */
 static ar_status copy_in_order(const ar_binder *b, size_t i, const ar_base_weight *w) {
-    void *to = ar__alloc(w->bytes, 1);
+    bool keeps = ar__base_keeps_type(b->m->base, w);
+    ar_dtype type = keeps ? w->type : AR_F32;
+    size_t bytes = w->bytes, count;
+    bool fits = keeps || (ar__mul(&count, (size_t)w->n_out, (size_t)w->n_in) && ar__dtype_bytes(&bytes, type, count));
+    void *to = fits ? ar__alloc(bytes, 1) : NULL;
     if (!to) return ar__fail_memory(b->err, w->tensor);
     b->m->owned[i].turned = to;
-    ar__bind_set(b->m, i, to, w->type);
-    return ar__base_read_stored(to, b->m->base, w, b->err);
+    ar__bind_set(b->m, i, to, type);
+    return keeps ? ar__base_read_stored(to, b->m->base, w, b->err) : ar__base_read_as(to, type, b->m->base, w, b->err);
 }
 
 /* Under the embedding's name or the head's, where a file has only the other one. */
@@ -220,18 +224,37 @@ static ar_status bind_scalar(ar_binder *b, int64_t layer) {
     return s;
 }
 
-static ar_status bind_sinks(ar_binder *b, int64_t layer) {
+/* Numbers of a layer that are no module's: a vector under its whole name. */
+static ar_status bind_numbers(float *to, ar_binder *b, const ar_buf *name, int64_t count) {
     const ar_model *m = b->m;
-    ar_buf name = {0};
-    ar__buf_printf(&name, AR_SINKS_PATH, m->arch.names->prefix, (long long)layer);
-    const ar_base_weight *w = name.failed ? NULL : ar__base_find(m->base, name.data);
-    ar_status s = name.failed ? ar__fail_memory(b->err, "sinks") : w ? check_shape(b, w, m->arch.heads, 1) : AR_OK;
-    if (!s && !w) s = ar__bind_missing(b, name.data, "");
-    ar__buf_release(&name);
+    const ar_base_weight *w = name->failed ? NULL : ar__base_find(m->base, name->data);
+    if (!w) return name->failed ? ar__fail_memory(b->err, m->path) : ar__bind_missing(b, name->data, "");
+    ar_status s = check_shape(b, w, count, 1);
     if (s) return s;
     ar__bind_mark_used(b, w);
-    s = ar__base_read_rows(m->layers[layer].sinks, m->base, w, 0, m->arch.heads, b->err);
-    return s ? s : check_finite(b, w, w->tensor, m->layers[layer].sinks, (size_t)m->arch.heads);
+    s = ar__base_read_rows(to, m->base, w, 0, count, b->err);
+    return s ? s : check_finite(b, w, w->tensor, to, (size_t)count);
+}
+
+static ar_status bind_sinks(ar_binder *b, int64_t layer) {
+    ar_buf name = {0};
+    ar__buf_printf(&name, AR_SINKS_PATH, b->m->arch.names->prefix, (long long)layer);
+    ar_status s = bind_numbers(b->m->layers[layer].sinks, b, &name, b->m->arch.heads);
+    ar__buf_release(&name);
+    return s;
+}
+
+static ar_status bind_routing(ar_binder *b, int64_t layer) {
+    const ar_arch *a = &b->m->arch;
+    float *to = b->m->layers[layer].routing;
+    ar_buf name = {0};
+    ar__buf_printf(&name, AR_ROUTER_NORM_PATH, a->names->prefix, (long long)layer);
+    ar_status s = bind_numbers(to, b, &name, a->dim);
+    ar__buf_clear(&name);
+    ar__buf_printf(&name, AR_EXPERT_FACTORS_PATH, a->names->prefix, (long long)layer);
+    if (!s) s = bind_numbers(to + a->dim, b, &name, a->experts);
+    ar__buf_release(&name);
+    return s;
 }
 
 /* One head's, of a folder's files. */
@@ -289,6 +312,15 @@ static ar_status check_mixer(const ar_binder *b, const ar_base_weight *w, const 
     return AR_OK;
 }
 
+/* exp(A_log) as a GGUF file has it, with a minus before it: the logarithm would round. */
+static ar_status read_rates(float *to, const ar_binder *b, const ar_base_weight *w) {
+    ar_base_weight stored = *w;
+    stored.is_rate = false;
+    ar_status s = ar__base_read_rows(to, b->m->base, &stored, 0, w->n_out, b->err);
+    for (int64_t h = 0; !s && h < w->n_out; h++) to[h] = -to[h];
+    return s;
+}
+
 static ar_status bind_mixer(ar_binder *b, int64_t layer, int part) {
     ar_mixer_tensor t = ar__mixer_tensor(&b->m->arch, layer, part);
     bool bias = !strcmp(t.suffix, ".bias"); /* which comes with its weight */
@@ -301,6 +333,7 @@ static ar_status bind_mixer(ar_binder *b, int64_t layer, int part) {
                                             : ar__bind_missing(b, site.data, t.suffix);
     if (!s) s = bias ? ar__base_read_bias(to, b->m->base, w, b->err) : ar__base_read_rows(to, b->m->base, w, 0, t.rows, b->err);
     if (!s) s = check_finite(b, w, bias ? w->bias_tensor : w->tensor, to, (size_t)(t.rows * t.cols));
+    if (!s && w->is_rate) s = read_rates(ar__model_mixer(b->m, layer, AR_MIXER_PARTS), b, w);
     if (!s) ar__bind_mark_used(b, w);
     ar__buf_release(&site);
     return s;
@@ -347,6 +380,7 @@ static ar_status bind_all(ar_binder *b) {
     for (int64_t l = 0; !s && m->arch.activation == AR_XIELU && l < m->arch.layers; l++) s = bind_activation(b, l);
     for (int64_t l = 0; !s && m->arch.layer_scalar && l < m->arch.layers; l++) s = bind_scalar(b, l);
     for (int64_t l = 0; !s && m->arch.sinks && l < m->arch.layers; l++) s = bind_sinks(b, l);
+    for (int64_t l = 0; !s && m->arch.experts_beside && l < m->arch.layers; l++) s = bind_routing(b, l);
     for (int64_t l = 0; !s && l < m->arch.layers; l++) s = bind_mixers(b, l);
     for (int64_t l = 0; !s && m->arch.head_norms && l < m->arch.layers; l++)
         if (!(s = bind_head_norms(b, l, 0))) s = bind_head_norms(b, l, 1);

@@ -1,11 +1,13 @@
 #include "model/experts.h"
 
+#include <math.h>
+
 #include "base/size.h"
 
 size_t ar__widest_mlp(const ar_arch *a) {
     size_t widest = ar__max((size_t)a->expert_ff, (size_t)a->shared_ff);
     for (int64_t l = 0; l < a->layers; l++)
-        if (ar__layer_is_dense(a, l)) return ar__max(widest, (size_t)a->ff);
+        if (ar__layer_has_dense(a, l)) return ar__max(widest, (size_t)a->ff);
     return widest;
 }
 
@@ -23,6 +25,15 @@ static size_t widest_rank(const ar_pass *p, size_t layer, ar_expert_part part) {
     return r;
 }
 
+static void place_beside(ar_arena *m, ar_expert_acts *x, size_t t, size_t dim) {
+    x->dense_out = ar__arena_f32(m, t * dim);
+    x->out = ar__arena_f32(m, t * dim);
+    x->rstd_dense = ar__arena_f32(m, t);
+    x->rstd_out = ar__arena_f32(m, t);
+    x->rstd_in = ar__arena_f32(m, t);
+    x->rstd_router = ar__arena_f32(m, t);
+}
+
 void ar__experts_place_acts(ar_pass *p, ar_acts *a, size_t layer) {
     const ar_arch *ar = &p->model->arch;
     size_t t = p->spec.tokens, used = (size_t)ar->experts_used;
@@ -36,6 +47,7 @@ void ar__experts_place_acts(ar_pass *p, ar_acts *a, size_t layer) {
     x->shared_gate = ar->shared_ff ? ar__arena_f32(m, t * (size_t)ar->shared_ff) : NULL;
     x->shared_up = ar->shared_ff ? ar__arena_f32(m, t * (size_t)ar->shared_ff) : NULL;
     x->mix = ar->shared_ff ? ar__arena_f32(m, t) : NULL;
+    if (ar->experts_beside) place_beside(m, x, t, (size_t)ar->dim);
     for (int part = 0; part < AR_EXPERT_PARTS; part++) {
         x->rank[part] = widest_rank(p, layer, (ar_expert_part)part);
         x->su[part] = x->rank[part] ? ar__arena_f32(m, t * used * x->rank[part]) : NULL;
@@ -56,7 +68,9 @@ void ar__experts_place(ar_pass *p) {
     x->weight = ar__arena_f32(m, picks);
     x->x = ar__arena_f32(m, t * dim);
     x->y = ar__arena_f32(m, t * dim);
+    x->h = a->experts_beside ? ar__arena_f32(m, t * dim) : NULL;
     if (!p->spec.train) return;
+    x->d = a->experts_beside ? ar__arena_f32(m, t * dim) : NULL;
     x->dweight = ar__arena_f32(m, ar__max(picks, t));
     x->dchosen = ar__arena_f32(m, picks);
     x->plain = ar__arena_f32(m, t * ar__max((size_t)a->expert_ff, (size_t)a->shared_ff));
@@ -90,12 +104,37 @@ static expert expert_at(ar_pass *p, size_t layer, const ar_acts *a, size_t e, co
     return own;
 }
 
+/* weight by pick times each expert's factor, where they have some. */
+static void apply_factors(ar_pass *p, size_t layer, float *weight) {
+    const ar_runtime *rt = p->model->rt;
+    const ar_arch *a = &p->model->arch;
+    const float *routing = p->model->layers[layer].routing;
+    const size_t *first = p->experts.routes.first;
+    for (size_t e = 0; routing && e < (size_t)a->experts; e++)
+        if (first[e + 1] > first[e]) rt->ops->scale(rt, weight + first[e], (double)routing[(size_t)a->dim + e], first[e + 1] - first[e]);
+}
+
 /* The rows by expert and their weights in that order, from the choice that is kept. */
-static void sort_rows(ar_pass *p, const ar_acts *a, const ar_rows *rows) {
+static void sort_rows(ar_pass *p, size_t layer, const ar_acts *a, const ar_rows *rows) {
     const ar_runtime *rt = p->model->rt;
     ar_router router = router_of(&p->model->arch);
     ar__routes_sort(&p->experts.routes, &router, a->experts.chosen, rows);
     rt->ops->rows_take(rt, p->experts.weight, a->experts.weight, p->experts.routes.pick, rows->count * router.used, 1);
+    apply_factors(p, layer, p->experts.weight);
+}
+
+/* A router that reads a norm of its own has its logits divided by the root of the embedding's size. */
+static double logit_factor(const ar_arch *a) { return a->experts_beside ? 1.0 / sqrt((double)a->dim) : 1.0; }
+
+static void route(ar_pass *p, size_t layer, ar_acts *a, const float *h, const ar_rows *rows) {
+    const ar_runtime *rt = p->model->rt;
+    const ar_arch *ar = &p->model->arch;
+    ar_expert_acts *x = &a->experts;
+    ar_router router = router_of(ar);
+    rt->ops->linear_fwd(rt, x->logits, a->su[AR_SLOT_ROUTER], &p->model->layers[layer].linear[AR_SLOT_ROUTER], h, rows, &p->linear);
+    rt->ops->scale(rt, x->logits, logit_factor(ar), rows->count * router.experts);
+    rt->ops->route_fwd(rt, x->chosen, x->weight, &router, x->logits, rows->count);
+    sort_rows(p, layer, a, rows);
 }
 
 void ar__experts_widen(ar_pass *p, size_t layer, ar_acts *a, const float *h, const ar_rows *rows) {
@@ -103,16 +142,18 @@ void ar__experts_widen(ar_pass *p, size_t layer, ar_acts *a, const float *h, con
     const ar_arch *ar = &p->model->arch;
     const ar_layer *l = &p->model->layers[layer];
     ar_expert_acts *x = &a->experts;
-    ar_router router = router_of(ar);
-    rt->ops->linear_fwd(rt, x->logits, a->su[AR_SLOT_ROUTER], &l->linear[AR_SLOT_ROUTER], h, rows, &p->linear);
-    rt->ops->route_fwd(rt, x->chosen, x->weight, &router, x->logits, rows->count);
-    sort_rows(p, a, rows);
-    for (size_t e = 0; e < router.experts; e++) {
-        expert own = expert_at(p, layer, a, e, rows);
-        ar_linear_out two[] = {{own.gate, own.g, own.su[AR_EXPERT_GATE]}, {own.up, own.u, own.su[AR_EXPERT_UP]}};
-        if (!own.rows.count) continue;
-        rt->ops->rows_take(rt, p->experts.x, h, own.row, own.rows.count, (size_t)ar->dim);
-        rt->ops->linears_fwd(rt, two, 2, p->experts.x, &own.rows, &p->linear);
+    size_t dim = (size_t)ar->dim;
+    float *own = p->experts.h;
+    if (own) rt->ops->norm_fwd(rt, own, x->rstd_router, &l->router_norm, a->mid, rows->count, dim);
+    route(p, layer, a, own ? own : h, rows);
+    if (own) rt->ops->norm_fwd(rt, own, x->rstd_in, &l->norm[AR_SLOT_EXPERTS_NORM], a->mid, rows->count, dim);
+    h = own ? own : h;
+    for (size_t e = 0; e < (size_t)ar->experts; e++) {
+        expert one = expert_at(p, layer, a, e, rows);
+        ar_linear_out two[] = {{one.gate, one.g, one.su[AR_EXPERT_GATE]}, {one.up, one.u, one.su[AR_EXPERT_UP]}};
+        if (!one.rows.count) continue;
+        rt->ops->rows_take(rt, p->experts.x, h, one.row, one.rows.count, dim);
+        rt->ops->linears_fwd(rt, two, 2, p->experts.x, &one.rows, &p->linear);
     }
     if (!ar->shared_ff) return;
     ar_linear_out shared[] = {{&l->linear[AR_SLOT_SHARED_GATE], x->shared_gate, a->su[AR_SLOT_SHARED_GATE]},
@@ -201,23 +242,69 @@ static void shared_backward(ar_pass *p, size_t layer, ar_acts *a, const float *d
                         &p->linear);
 }
 
-void ar__experts_backward(ar_pass *p, size_t layer, ar_acts *a, float *dh, const float *dy, const float *h, const ar_rows *rows) {
+/* Of what the experts read to m->dh, and of the weights to m->dchosen. */
+static void chosen_backward(ar_pass *p, size_t layer, ar_acts *a, const float *dy, const float *h, const ar_rows *rows) {
     const ar_runtime *rt = p->model->rt;
-    const ar_layer *l = &p->model->layers[layer];
     ar_router router = router_of(&p->model->arch);
     ar_expert_memory *m = &p->experts;
-    ar_expert_acts *x = &a->experts;
-    size_t floats = rows->count * (size_t)p->model->arch.dim;
-    sort_rows(p, a, rows);
+    sort_rows(p, layer, a, rows);
     rt->ops->zero_rows(rt, m->dh, rows->count, (size_t)p->model->arch.dim);
     rt->ops->zero_rows(rt, m->dweight, rows->count, router.used);
     for (size_t e = 0; e < router.experts; e++) {
         expert own = expert_at(p, layer, a, e, rows);
         if (own.rows.count) one_backward(p, layer, &own, dy, h);
     }
+    apply_factors(p, layer, m->dweight);
     rt->ops->rows_put(rt, m->dchosen, m->dweight, m->routes.pick, rows->count * router.used, 1);
+}
+
+static void route_backward(ar_pass *p, size_t layer, ar_acts *a, bool accumulate, const float *h, const ar_rows *rows) {
+    const ar_runtime *rt = p->model->rt;
+    ar_router router = router_of(&p->model->arch);
+    ar_expert_memory *m = &p->experts;
+    ar_expert_acts *x = &a->experts;
     rt->ops->route_bwd(rt, x->logits, &router, x->chosen, x->weight, m->dchosen, x->logits, rows->count);
-    rt->ops->linear_bwd(rt, m->dh, true, x->logits, &l->linear[AR_SLOT_ROUTER], h, a->su[AR_SLOT_ROUTER], rows, &p->linear);
+    rt->ops->scale(rt, x->logits, logit_factor(&p->model->arch), rows->count * router.experts);
+    rt->ops->linear_bwd(rt, m->dh, accumulate, x->logits, &p->model->layers[layer].linear[AR_SLOT_ROUTER], h, a->su[AR_SLOT_ROUTER], rows,
+                        &p->linear);
+}
+
+void ar__experts_backward(ar_pass *p, size_t layer, ar_acts *a, float *dh, const float *dy, const float *h, const ar_rows *rows) {
+    const ar_runtime *rt = p->model->rt;
+    chosen_backward(p, layer, a, dy, h, rows);
+    route_backward(p, layer, a, true, h, rows);
     if (p->model->arch.shared_ff) shared_backward(p, layer, a, dy, h, rows);
-    rt->ops->multiple(rt, dh, m->dh, 1.0, floats);
+    rt->ops->multiple(rt, dh, p->experts.dh, 1.0, rows->count * (size_t)p->model->arch.dim);
+}
+
+void ar__beside_join(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *rows) {
+    const ar_runtime *rt = p->model->rt;
+    const ar_layer *l = &p->model->layers[layer];
+    ar_expert_acts *x = &a->experts;
+    size_t dim = (size_t)p->model->arch.dim;
+    ar__experts_down(p, layer, a, x->out, rows);
+    rt->ops->norm_fwd(rt, a->down, x->rstd_dense, &l->norm[AR_SLOT_DENSE_OUT_NORM], x->dense_out, rows->count, dim);
+    rt->ops->norm_fwd(rt, p->experts.h, x->rstd_out, &l->norm[AR_SLOT_EXPERTS_OUT_NORM], x->out, rows->count, dim);
+    rt->ops->add(rt, a->down, p->experts.h, rows->count * dim);
+}
+
+/* What reads the residual behind the attention by a norm of its own, formed again. */
+static const float *entered(ar_pass *p, const ar_norm *norm, const float *rstd, const ar_acts *a, const ar_rows *rows) {
+    const ar_runtime *rt = p->model->rt;
+    rt->ops->norm_again(rt, p->experts.h, rstd, norm, a->mid, rows->count, (size_t)p->model->arch.dim);
+    return p->experts.h;
+}
+
+void ar__beside_backward(ar_pass *p, size_t layer, ar_acts *a, const float *dy, const ar_rows *rows) {
+    const ar_runtime *rt = p->model->rt;
+    const ar_layer *l = &p->model->layers[layer];
+    const ar_norm *in = &l->norm[AR_SLOT_EXPERTS_NORM];
+    ar_expert_memory *m = &p->experts;
+    ar_expert_acts *x = &a->experts;
+    size_t dim = (size_t)p->model->arch.dim;
+    rt->ops->norm_bwd(rt, m->d, false, dy, &l->norm[AR_SLOT_EXPERTS_OUT_NORM], x->out, x->rstd_out, rows, 1, dim);
+    chosen_backward(p, layer, a, m->d, entered(p, in, x->rstd_in, a, rows), rows);
+    rt->ops->norm_bwd(rt, p->dx, true, m->dh, in, a->mid, x->rstd_in, rows, 1, dim);
+    route_backward(p, layer, a, false, entered(p, &l->router_norm, x->rstd_router, a, rows), rows);
+    rt->ops->norm_bwd(rt, p->dx, true, m->dh, &l->router_norm, a->mid, x->rstd_router, rows, 1, dim);
 }

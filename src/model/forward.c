@@ -1,7 +1,7 @@
 /* The one forward.
  *
  *   h = norm(x)     q, k, v = linears(h)     q, k = rope(norm?(q), norm?(k))     mid = x + o(attention(q, k, v))
- *   h = norm(mid)   x' = mid + down(f(gate(h)) * up(h))        (parallel: h = norm(x)) */
+ *   h = norm(mid)   x' = mid + down(f(gate(h)) * up(h))        (parallel: h = norm(x); experts, or they beside it: model/experts.h) */
 #include "model/forward.h"
 
 #include "base/size.h"
@@ -238,16 +238,16 @@ void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cach
     const float *h = out || ar__pass_level(p, layer) < AR_LEVEL_ATTENTION
                          ? attention_forward(p, layer, a, rows, cache)
                          : ar__entered(p, ar__mlp_norm(m, l), a->rstd_mlp, ar__mlp_reads(p, a, rows, behind), behind->count);
-    if (l->expert)
-        ar__experts_widen(p, layer, a, h, behind);
-    else
-        widen(p, l, a, h, behind);
+    bool beside = m->arch.experts_beside;
+    if (beside || !l->expert) widen(p, l, a, h, behind);
+    if (l->expert) ar__experts_widen(p, layer, a, h, behind);
     if (!out && !norm->w && !a->y) return;
     float *y = a->y ? a->y : out ? out : p->h, *raw = norm->w ? a->down : y;
-    if (l->expert)
+    if (beside || !l->expert) narrow(p, l, a, beside ? a->experts.dense_out : raw, behind);
+    if (beside)
+        ar__beside_join(p, layer, a, behind);
+    else if (l->expert)
         ar__experts_down(p, layer, a, raw, behind);
-    else
-        narrow(p, l, a, raw, behind);
     leave(p, y, norm, a->rstd_down, raw, behind->count);
     if (out || a->y) rt->ops->add(rt, y, a->mid, behind->count * dim);
     if (a->y) ar__ple_forward(p, layer, a, rows, behind, out);

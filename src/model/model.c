@@ -98,7 +98,8 @@ static void set_head_norms(const ar_model *m, ar_layer *to) {
 static void set_layer(ar_model *m, int64_t l) {
     const ar_arch *a = &m->arch;
     ar_layer *to = &m->layers[l];
-    size_t heads = to->mixer == AR_MIX_DELTA ? to->delta.value_heads : 0;
+    bool given = m->base && ar__base_info(m->base)->is_gguf; /* bind.c has read the rates */
+    size_t heads = to->mixer == AR_MIX_DELTA && !given ? to->delta.value_heads : 0;
     for (size_t h = 0; h < heads; h++) ar__model_mixer(m, l, AR_MIXER_PARTS)[h] = expf(ar__model_mixer(m, l, AR_PART_RATE)[h]);
     to->expert = ar__layer_is_dense(a, l) ? NULL : m->experts + l * a->experts * AR_EXPERT_PARTS;
     to->window = a->windowed[l] ? (size_t)a->window : 0;
@@ -113,6 +114,7 @@ static void set_layer(ar_model *m, int64_t l) {
     to->kv_layer = (size_t)ar__arch_kv_layer(a, l);
     to->kv_lent = false;
     set_head_norms(m, to);
+    if (to->routing) to->router_norm = (ar_norm){.w = to->routing, .eps = a->norm_eps};
     if (to->kv_layer != (size_t)l) m->layers[to->kv_layer].kv_lent = true;
 }
 
@@ -252,6 +254,13 @@ static bool allocate_mixers(ar_model *m) {
     return true;
 }
 
+static bool allocate_routing(const ar_model *m, ar_layer *l) {
+    size_t floats = (size_t)(m->arch.dim + m->arch.experts);
+    l->routing = ar__alloc(floats, sizeof(float));
+    for (size_t i = 0; l->routing && i < floats; i++) l->routing[i] = 1.0f;
+    return l->routing != NULL;
+}
+
 /* Record, module list and empty operators from a configuration; place: where it stands. */
 static ar_status start(ar_model *m, const ar_runtime *rt, const json_t *config, const char *place, ar_error *err) {
     ar_status s;
@@ -271,6 +280,7 @@ static ar_status start(ar_model *m, const ar_runtime *rt, const json_t *config, 
         m->layers[l].scalar = 1.0f;
         if (!allocate_head_norms(m, &m->layers[l])) return ar__fail_memory(err, place);
         if (m->arch.sinks && !(m->layers[l].sinks = ar__alloc((size_t)m->arch.heads, sizeof(float)))) return ar__fail_memory(err, place);
+        if (m->arch.experts_beside && !allocate_routing(m, &m->layers[l])) return ar__fail_memory(err, place);
     }
     if (!m->arch.v_norm) return AR_OK;
     size_t widest = ar__max((size_t)m->arch.head_dim, (size_t)m->arch.full_head_dim);
@@ -341,6 +351,12 @@ static void draw_weights(ar_model *m, size_t i, uint64_t seed, double deviation)
         m->owned[i].weight[j] = mod->kind == AR_MODULE_NORM ? 1.0f - norm_offset(m, i) : (float)(deviation * ar__rng_normal(&g, j));
 }
 
+static void draw_routing(ar_model *m, int64_t layer, uint64_t seed, double deviation) {
+    ar_rng g = ar__rng_stream(seed, AR_RNG_INIT, ar__rng_hash("router") + (uint64_t)layer, 2);
+    size_t floats = m->arch.experts_beside ? (size_t)(m->arch.dim + m->arch.experts) : 0;
+    for (size_t i = 0; i < floats; i++) m->layers[layer].routing[i] = 1.0f + (float)(deviation * ar__rng_normal(&g, i));
+}
+
 static void draw_sinks(ar_model *m, int64_t layer, uint64_t seed, double deviation) {
     ar_rng g = ar__rng_stream(seed, AR_RNG_INIT, ar__rng_hash("sinks") + (uint64_t)layer, 2);
     for (size_t h = 0; m->arch.sinks && h < (size_t)m->arch.heads; h++)
@@ -380,6 +396,7 @@ static ar_status allocate_random(ar_model *m, uint64_t seed, double deviation, a
     for (int64_t l = 0; l < m->arch.layers; l++) draw_mixer(m, l, seed, deviation);
     for (int64_t l = 0; l < m->arch.layers; l++) draw_sinks(m, l, seed, deviation);
     for (int64_t l = 0; l < m->arch.layers; l++) draw_head_norms(m, l, seed);
+    for (int64_t l = 0; l < m->arch.layers; l++) draw_routing(m, l, seed, deviation);
     ar__model_rebind(m);
     return AR_OK;
 }
@@ -430,6 +447,7 @@ void ar_model_free(ar_model *m) {
         free(m->layers[l].mixer_memory);
         free(m->layers[l].sinks);
         for (int k = 0; k < 2; k++) free(m->layers[l].head_norm[k]);
+        free(m->layers[l].routing);
     }
     free(m->layers);
     free(m->experts);
@@ -481,5 +499,6 @@ int64_t ar_model_parameters(const ar_model *m) {
             n += t.rows * t.cols;
         }
     if (m->arch.head_norms) n += m->arch.layers * (m->arch.heads + m->arch.kv_heads) * m->arch.head_dim;
+    if (m->arch.experts_beside) n += m->arch.layers * (m->arch.dim + m->arch.experts);
     return m->arch.sinks ? n + m->arch.layers * m->arch.heads : n;
 }

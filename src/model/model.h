@@ -30,6 +30,8 @@ typedef struct ar_layer {
     bool v_is_k;         /* values are what k gives, before its norm and RoPE */
     float *sinks;        /* of attention, [heads]; the layer's own, frozen in every training; NULL: none */
     float *head_norm[2]; /* of q and k, [heads or kv_heads, head_dim]: so are these */
+    float *routing;      /* of experts beside a dense MLP, as frozen: [dim] the weight of the norm of what the router reads, */
+    ar_norm router_norm; /* which is this one's; then [experts] the factor of each one's weight; NULL: none */
     float scalar;        /* what it gives is multiplied by */
     ar_mixer mixer;      /* what it mixes by; the numbers of other mixers than attention are its own copies, frozen in every training: */
     ar_conv conv;

@@ -158,9 +158,9 @@ static void place_dense_acts(ar_pass *p, ar_acts *a, size_t layer) {
 
 static void place_mlp_acts(ar_pass *p, ar_acts *a, size_t layer) {
     const ar_arch *ar = &p->model->arch;
-    bool any = layer == SIZE_MAX, dense = !ar->experts || (any ? ar__arch_has(ar, AR_SLOT_UP) : ar__layer_is_dense(ar, (int64_t)layer));
+    bool any = layer == SIZE_MAX, dense = !ar->experts || (any ? ar__arch_has(ar, AR_SLOT_UP) : ar__layer_has_dense(ar, (int64_t)layer));
     if (dense) place_dense_acts(p, a, layer);
-    if (ar->experts && (any || !dense)) ar__experts_place_acts(p, a, layer);
+    if (ar->experts && (any || !ar__layer_is_dense(ar, (int64_t)layer))) ar__experts_place_acts(p, a, layer);
     bool out = ar__arch_has(ar, AR_SLOT_MLP_OUT_NORM);
     a->down = out ? ar__arena_f32(&p->arena, p->spec.tokens * (size_t)ar->dim) : NULL;
     a->rstd_down = out ? ar__arena_f32(&p->arena, p->spec.tokens) : NULL;

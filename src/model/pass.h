@@ -40,7 +40,10 @@ typedef struct ar_expert_acts {
     int32_t *chosen;
     float *gate, *up;                     /* [T * used, expert_ff] by pick */
     float *shared_gate, *shared_up, *mix; /* [T, shared_ff]; [T] its weight */
-    float *su[AR_EXPERT_PARTS];           /* by pick, rank[part] floats for each */
+    /* Beside a dense MLP: [T, dim] what that gave and the experts, [T] of the norms of both, and of those of what experts and router read.
+     */
+    float *dense_out, *out, *rstd_dense, *rstd_out, *rstd_in, *rstd_router;
+    float *su[AR_EXPERT_PARTS]; /* by pick, rank[part] floats for each */
     size_t rank[AR_EXPERT_PARTS];
 } ar_expert_acts;
 
@@ -116,6 +119,7 @@ typedef struct ar_expert_memory {
     float *dchosen;          /* [T, used] */
     float *x, *y, *dh;       /* [T, dim] one expert's rows; the sum of the gradients */
     float *plain;            /* the MLP's product without its weight */
+    float *h, *d;            /* [T, dim] beside a dense MLP: what router or experts read; a gradient; NULL elsewhere */
 } ar_expert_memory;
 
 /* Of a layer that mixes by the delta rule, in the place of attention's. */

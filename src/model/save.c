@@ -98,6 +98,19 @@ static ar_status add_head_norms(ar_st_writer *w, const ar_model *m, int64_t laye
     return s;
 }
 
+static ar_status add_routing(ar_st_writer *w, const ar_model *m, int64_t layer, ar_error *err) {
+    const float *own = m->layers[layer].routing;
+    ar_buf norm = {0}, factors = {0};
+    ar__buf_printf(&norm, AR_ROUTER_NORM_PATH, m->arch.names->prefix, (long long)layer);
+    ar__buf_printf(&factors, AR_EXPERT_FACTORS_PATH, m->arch.names->prefix, (long long)layer);
+    ar_status s = norm.failed || factors.failed ? ar__fail_memory(err, "router") : AR_OK;
+    if (!s) s = ar__st_writer_add(w, norm.data, AR_F32, 1, &m->arch.dim, own, err);
+    if (!s) s = ar__st_writer_add(w, factors.data, AR_F32, 1, &m->arch.experts, own + m->arch.dim, err);
+    ar__buf_release(&norm);
+    ar__buf_release(&factors);
+    return s;
+}
+
 static ar_status add_mixer(ar_st_writer *w, const ar_model *m, int64_t layer, ar_error *err) {
     ar_status s = AR_OK;
     for (int i = 0; !s && i < ar__mixer_tensor_count(&m->arch, layer); i++) {
@@ -127,6 +140,7 @@ static ar_status save_weights(const ar_model *m, const char *path, ar_error *err
     for (int64_t l = 0; !s && m->arch.activation == AR_XIELU && l < m->arch.layers; l++) s = add_activation(w, m, l, err);
     for (int64_t l = 0; !s && m->arch.layer_scalar && l < m->arch.layers; l++) s = add_scalar(w, m, l, err);
     for (int64_t l = 0; !s && m->arch.sinks && l < m->arch.layers; l++) s = add_sinks(w, m, l, err);
+    for (int64_t l = 0; !s && m->arch.experts_beside && l < m->arch.layers; l++) s = add_routing(w, m, l, err);
     for (int64_t l = 0; !s && l < m->arch.layers; l++) s = add_mixer(w, m, l, err);
     for (int64_t l = 0; !s && m->arch.head_norms && l < m->arch.layers; l++)
         if (!(s = add_head_norms(w, m, l, 0, err))) s = add_head_norms(w, m, l, 1, err);

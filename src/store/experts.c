@@ -81,23 +81,29 @@ static ar_status add_biases(planner *p, const char *name, ar_dtype to, ar_expert
     return AR_OK;
 }
 
+/* Parts first … last of all experts as one tensor of a GGUF file. */
+static ar_status add_stack(planner *p, const char *what, ar_expert_part first, ar_expert_part last) {
+    const ar_arch *a = &p->st->arch;
+    ar_expert_weight x;
+    ar_buf name = {0};
+    ar__buf_printf(&name, "blk.%lld.ffn_%s_exps.weight", (long long)p->layer, what);
+    ar_status s = ar__base_find_expert(&x, p->st->base, a, p->layer, 0, first, p->err);
+    ar_dtype to = s || !x.w ? AR_F32 : ar__file_type_for(p->st->type, x.type, (size_t)x.cols);
+    if (!s) s = add(p, &name, to, 3, 0, a->experts, first, last);
+    ar__buf_clear(&name);
+    ar__buf_printf(&name, "blk.%lld.ffn_%s_exps.bias", (long long)p->layer, what);
+    if (!s && name.failed) s = ar__fail_memory(p->err, p->st->o->model);
+    if (!s && a->bias_experts) s = add_biases(p, name.data, AR_F32, first, last);
+    ar__buf_release(&name);
+    return s;
+}
+
 static ar_status add_stacks(planner *p) {
     static const char *const names[AR_EXPERT_PARTS] = {"gate", "up", "down"};
-    const ar_arch *a = &p->st->arch;
-    ar_status s = AR_OK;
-    for (int part = 0; !s && part < AR_EXPERT_PARTS; part++) {
-        ar_expert_weight x;
-        ar_buf name = {0};
-        ar__buf_printf(&name, "blk.%lld.ffn_%s_exps.weight", (long long)p->layer, names[part]);
-        s = ar__base_find_expert(&x, p->st->base, a, p->layer, 0, (ar_expert_part)part, p->err);
-        ar_dtype to = s || !x.w ? AR_F32 : ar__file_type_for(p->st->type, x.type, (size_t)x.cols);
-        if (!s) s = add(p, &name, to, 3, 0, a->experts, (ar_expert_part)part, (ar_expert_part)part);
-        ar__buf_clear(&name);
-        ar__buf_printf(&name, "blk.%lld.ffn_%s_exps.bias", (long long)p->layer, names[part]);
-        if (!s && name.failed) s = ar__fail_memory(p->err, p->st->o->model);
-        if (!s && a->bias_experts) s = add_biases(p, name.data, AR_F32, (ar_expert_part)part, (ar_expert_part)part);
-        ar__buf_release(&name);
-    }
+    bool fused = p->st->arch.names->fused_stacks;
+    ar_status s = fused ? add_stack(p, "gate_up", AR_EXPERT_GATE, AR_EXPERT_UP) : AR_OK;
+    for (ar_expert_part part = fused ? AR_EXPERT_DOWN : AR_EXPERT_GATE; !s && part < AR_EXPERT_PARTS; part++)
+        s = add_stack(p, names[part], part, part);
     return s;
 }
 
@@ -109,14 +115,14 @@ static ar_status add_to_folder(planner *p, const char *what, int64_t expert, ar_
     if (expert >= 0) ar__buf_printf(&site, "%lld.", (long long)expert);
     ar__buf_puts(&site, what);
     if (!site.failed) ar__base_name_in_files(&name, map, site.data);
-    bool turned = map->turned_stacks;
-    if (!turned) ar__buf_puts(&name, ".weight");
+    bool parameter = expert < 0 && !map->renamed_experts; /* of granitemoe the weight of a module */
+    if (!parameter) ar__buf_puts(&name, ".weight");
     name.failed |= site.failed;
     ar_status s = expert < 0 ? add(p, &name, p->st->type, 3, 0, p->st->arch.experts, first, last)
                              : add(p, &name, p->st->type, 2, expert, 1, first, last);
     ar__buf_puts(&name, "_bias");
     if (!s && name.failed) s = ar__fail_memory(p->err, p->st->o->model);
-    if (!s && turned) s = add_biases(p, name.data, p->st->type, first, last);
+    if (!s && p->st->arch.bias_experts) s = add_biases(p, name.data, p->st->type, first, last);
     ar__buf_release(&site);
     ar__buf_release(&name);
     return s;

@@ -47,7 +47,8 @@ static ar_status add_weight(ar_storing *st, const ar_base_weight *w, const ar_na
         shape[2] = w->n_in;
     }
     int dims = kernel ? 3 : w->dims < 2 && !mix ? 1 : 2;
-    ar_stored *t = add(st, w, row->slot == AR_SLOT_SCALAR || row->slot == AR_SLOT_SINKS ? "" : ".weight", dims, shape, err);
+    bool whole = row->slot >= AR_SLOT_SCALAR && !kernel; /* the row is the tensor's whole name */
+    ar_stored *t = add(st, w, whole ? "" : ".weight", dims, shape, err);
     if (!t) return AR_ERR_VALUE;
     t->is_turned = turned;
     t->is_matrix = w->dims == 2 && !kernel;

@@ -31,7 +31,7 @@ ar_stored *ar__storing_add(ar_storing *st, const char *name, ar_dtype to, int di
     }
     t.cols = dims ? (size_t)shape[dims - 1] : 1;
     t.rows = t.cols ? count / t.cols : 0;
-    t.order = (ar_row_map){AR_ROWS_SAME, 1, 1};
+    t.order = (ar_row_map){AR_ROWS_SAME, 1, 1, 0, 1};
     if (!ok || !ar__dtype_bytes(&t.bytes, to, count)) {
         ar__fail(err, AR_ERR_VALUE, "tensor '%s': impossible shape", name);
         return NULL;
@@ -59,10 +59,23 @@ ar_status ar__storing_spool(ar_stored *t, const void *bytes, size_t n, ar_error 
 
 /* ---- rows of the source ----------------------------------------------------------------------------------------------- */
 
+static ar_status order_columns(float *x, const ar_stored *t, size_t rows, ar_error *err) {
+    float *line = ar__alloc(t->cols, sizeof *line);
+    if (!line) return ar__fail_memory(err, t->name);
+    for (size_t i = 0; i < rows; i++, x += t->cols) {
+        memcpy(line, x, t->cols * sizeof *line);
+        for (size_t j = 0; j < t->cols; j++) x[j] = line[ar__row_from_gguf(&t->order, (int64_t)j)];
+    }
+    free(line);
+    return AR_OK;
+}
+
 static ar_status read_weight(float *x, const ar_stored *t, size_t first, size_t count, ar_error *err) {
     const ar_base *base = t->in->base;
-    if (t->order.order == AR_ROWS_SAME) return ar__base_read_rows(x, base, t->w, (int64_t)first, (int64_t)count, err);
     ar_status s = AR_OK;
+    if (!ar__order_is_of_rows(t->order.order)) s = ar__base_read_rows(x, base, t->w, (int64_t)first, (int64_t)count, err);
+    if (t->order.order == AR_ROWS_SAME) return s;
+    if (ar__order_is_of_columns(t->order.order)) return s ? s : order_columns(x, t, count, err);
     for (size_t i = 0; !s && i < count; i++)
         s = ar__base_read_rows(x + i * t->cols, base, t->w, ar__row_from_gguf(&t->order, (int64_t)(first + i)), 1, err);
     return s;
@@ -99,8 +112,17 @@ static ar_status read_expert_biases(float *x, const ar_stored *t, size_t first, 
 static ar_status read_bias(float *x, const ar_stored *t, ar_error *err) {
     float *own = ar__alloc(t->cols, sizeof *own);
     ar_status s = own ? ar__base_read_bias(own, t->in->base, t->w, err) : ar__fail_memory(err, t->name);
-    for (size_t i = 0; !s && i < t->cols; i++) x[i] = own[ar__row_from_gguf(&t->order, (int64_t)i)];
+    for (size_t i = 0; !s && i < t->cols; i++)
+        x[i] = own[ar__order_is_of_rows(t->order.order) ? (size_t)ar__row_from_gguf(&t->order, (int64_t)i) : i];
     free(own);
+    return s;
+}
+
+/* A weight of one dimension, as a bias. */
+static ar_status read_vector(float *x, const ar_stored *t, ar_error *err) {
+    ar_status s = AR_OK;
+    for (int64_t i = 0; !s && i < t->w->n_out; i++)
+        s = ar__base_read_rows(x + i, t->in->base, t->w, ar__row_from_gguf(&t->order, i), 1, err);
     return s;
 }
 
@@ -115,7 +137,7 @@ static ar_status read_rows(float *x, const ar_stored *t, size_t first, size_t co
     } else if (t->is_bias) {
         s = read_bias(x, t, err);
     } else if (t->w && t->w->dims < 2) { /* one value a row */
-        s = ar__base_read_rows(x, t->in->base, t->w, 0, t->w->n_out, err);
+        s = read_vector(x, t, err);
     } else if (t->w) {
         s = read_weight(x, t, first, count, err);
     } else {
@@ -123,6 +145,7 @@ static ar_status read_rows(float *x, const ar_stored *t, size_t first, size_t co
         from->to_f32(x, (const char *)t->raw->data + first * (t->cols / from->block * from->bytes), count * t->cols);
     }
     for (size_t i = 0; t->adds_one && i < count * t->cols; i++) x[i] += 1.0F;
+    for (size_t i = 0; t->is_rate && i < count * t->cols; i++) x[i] = -expf(x[i]);
     return s;
 }
 

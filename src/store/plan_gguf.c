@@ -32,11 +32,11 @@ static ar_status add_module(ar_storing *st, const ar_base_weight *w, const ar_na
     int64_t shape[2] = {w->n_out, w->n_in};
     ar_row_map order;
     ar_buf name = {0};
-    ar_status s = ar__row_map_init(&order, row->order, w->n_out, st->info->heads, st->info->kv_heads, err);
+    ar_status s = ar__row_map_init(&order, row->order, ar__order_is_of_columns(row->order) ? w->n_in : w->n_out, &st->info->count, err);
     if (s) return ar__fail_at(err, s, w->tensor);
     bool head = row->kind == AR_MODULE_EMBEDDING && st->info->is_tied && row->slot == AR_SLOT_NONE;
     ar_dtype to = matrix ? type_of(st, row->kind, head, w->type, (size_t)w->n_in) : AR_F32;
-    ar__buf_printf(&name, "%s.weight", stem);
+    ar__buf_printf(&name, "%s%s", stem, row->slot >= AR_SLOT_ROUTER_NORM ? "" : ".weight");
     ar_stored *t = name.failed ? NULL : ar__storing_add(st, name.data, to, w->dims < 2 ? 1 : 2, shape, err);
     s = t ? AR_OK : name.failed ? ar__fail_memory(err, w->tensor) : AR_ERR_VALUE;
     if (t) {
@@ -47,6 +47,7 @@ static ar_status add_module(ar_storing *st, const ar_base_weight *w, const ar_na
         t->weights = (size_t)w->n_out * (size_t)w->n_in;
         t->shown = ar__dtype(to)->name;
         t->adds_one = ar__names_add_one(names, row);
+        t->is_rate = row->slot == AR_SLOT_DELTA_RATE;
     }
     ar__buf_release(&name);
     return s || !w->bias ? s : add_bias(st, w, stem, &order, err);

@@ -36,7 +36,8 @@ typedef struct ar_stored {
     uint64_t spooled_at;
     int shard;          /* of a folder */
     ar_row_map order;   /* of what is written: GGUF's */
-    bool adds_one;      /* stored 1 + w */
+    bool adds_one;      /* stored 1 + w, */
+    bool is_rate;       /* or -exp(w) */
     bool is_matrix;     /* counted in the report: */
     size_t weights;     /* its numbers, */
     size_t beside;      /* bytes of other tensors that belong to them, */

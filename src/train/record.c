@@ -112,8 +112,9 @@ ar_status ar__record_check(const ar_learner *l, const char *dir, ar_error *err) 
 static ar_status note_architecture(ar_learner *l, ar_error *err) {
     const ar_arch *a = &l->course->model->arch;
     const ar_name_map *names = ar__names_for_model_type(a->family);
-    char heads[48];
-    snprintf(heads, sizeof heads, "%lld,%lld", (long long)a->heads, (long long)a->kv_heads);
+    const ar_head_counts count = {a->heads, a->kv_heads, a->delta.key_heads, a->delta.value_heads, a->delta.value_dim};
+    char heads[120];
+    ar__head_counts_print(heads, sizeof heads, &count);
     ar_status s = names ? ar__adapter_set_note(l->adapter, AR_NOTE_ARCHITECTURE, names->gguf, err) : AR_OK;
     return s ? s : ar__adapter_set_note(l->adapter, AR_NOTE_HEADS, heads, err);
 }

@@ -59,6 +59,7 @@ static void name_weight(ar_buf *out, ar_base_weight *w, const ar_base *base, con
     w->is_conv1d = !base->gguf && name.row->is_conv1d && w->dims == 2;
     w->order = base->gguf ? name.row->order : AR_ROWS_SAME;
     w->is_plus_one = base->gguf && ar__names_add_one(names, name.row);
+    w->is_rate = base->gguf && name.row->slot == AR_SLOT_DELTA_RATE;
 }
 
 static void set_shape(ar_base_weight *w) {
@@ -80,15 +81,15 @@ static ar_status add_weight(ar_base *base, ar_base_weight w, size_t length, ar_e
     if (list) base->weight = list;
     char **sites = ar__grow(base->site, &base->site_cap, base->count + 1, sizeof *sites);
     if (sites) base->site = sites;
-    bool whole = length == strlen(w.tensor);
-    if (path && whole) ar__buf_puts(&site, path);
-    if (path && !whole) name_weight(&site, &w, base, path);
+    bool whole = length == strlen(w.tensor), named = !whole || base->gguf; /* GGUF's table has whole names too: ffn_gate_inp.scale */
+    if (path && !named) ar__buf_puts(&site, path);
+    if (path && named) name_weight(&site, &w, base, path);
     free(path);
     if (!list || !sites || !site.data || site.failed) {
         ar__buf_release(&site);
         return ar__fail_memory(err, base->path);
     }
-    if (whole) w.kind = guess_kind(site.data, w.dims);
+    if (!named) w.kind = guess_kind(site.data, w.dims);
     set_shape(&w);
     w.site = sites[base->count] = site.data;
     list[base->count++] = w;

@@ -22,11 +22,12 @@ typedef struct ar_base ar_base;
 
 typedef struct ar_base_info {
     const char *path;
-    const char *model_type;                    /* of config.json, or GGUF's architecture; NULL: none given */
-    const ar_name_map *names;                  /* NULL: the family is not in the table */
-    int64_t heads, kv_heads, head_dim, layers; /* 0: not known */
-    bool is_tied;                              /* the head is the embedding */
-    bool has_own_head;                         /* the configuration ties it, but the file brings another one, which counts */
+    const char *model_type;   /* of config.json, or GGUF's architecture; NULL: none given */
+    const ar_name_map *names; /* NULL: the family is not in the table */
+    ar_head_counts count;
+    int64_t head_dim, layers; /* 0: not known */
+    bool is_tied;             /* the head is the embedding */
+    bool has_own_head;        /* the configuration ties it, but the file brings another one, which counts */
     bool is_gguf;
     const char *quantised;  /* how, where a configuration or tensors say so: "GPTQ, 4 bits"; NULL: not, or GGUF */
     const char *unreadable; /* what is wrong with the first of its packed weights that cannot be unpacked; NULL: all can, or none is */
@@ -45,7 +46,8 @@ typedef struct ar_base_weight {
     int64_t n_out, n_in;           /* of the linear; embedding [vocab, dim]; convolution [out, in·kh·kw]; norm [n, 1] */
     bool is_conv1d;                /* stored [n_in, n_out] */
     ar_row_order order;
-    bool is_plus_one;        /* stored 1 + w */
+    bool is_plus_one;        /* stored 1 + w, */
+    bool is_rate;            /* or -exp(w) */
     bool is_tied;            /* the head, and these are the embedding's bytes */
     const ar_packed *packed; /* how other tensors and this one make the values, of `type`; NULL: it holds them itself */
     const void *data;        /* n_out · n_in values in the file's map, unaligned */
@@ -93,7 +95,9 @@ ar_status ar__base_fail_fused(const ar_base *base, const char *site, const char 
 /* count rows from `first` as f32 [count, n_in].  Fails, naming tensor and type, for types without a conversion, and where
  * the order of rows needs heads that are not known. */
 ar_status ar__base_read_rows(float *dst, const ar_base *base, const ar_base_weight *w, int64_t first, int64_t count, ar_error *err);
-/* All of it as [n_out, n_in] in Hugging Face's order of rows, in the file's type: w->bytes bytes. */
+/* Whether that can be put in Hugging Face's order in the file's type: not where a block of it holds columns of two heads. */
+bool ar__base_keeps_type(const ar_base *base, const ar_base_weight *w);
+/* All of it as [n_out, n_in] in Hugging Face's order of rows and columns, in the file's type: w->bytes bytes. */
 ar_status ar__base_read_stored(void *dst, const ar_base *base, const ar_base_weight *w, ar_error *err);
 /* All of it in a plain type, [n_out, n_in], by all threads. */
 ar_status ar__base_read_as(void *dst, ar_dtype type, const ar_base *base, const ar_base_weight *w, ar_error *err);

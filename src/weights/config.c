@@ -35,14 +35,19 @@ static void read_numbers(ar_base *base, const struct config *c) {
     static const char *const size[] = {"head_dim", NULL};
     static const char *const layers[] = {"num_hidden_layers", "n_layer", NULL};
     static const char *const dim[] = {"hidden_size", "n_embd", NULL};
+    static const char *const key_heads[] = {"linear_num_key_heads", NULL}, *const value_heads[] = {"linear_num_value_heads", NULL};
+    static const char *const value_dim[] = {"linear_value_head_dim", NULL};
     ar_base_info *info = &base->info;
     const json_t *tied = find(c, "tie_word_embeddings");
-    info->heads = number(c, heads);
-    info->kv_heads = number(c, kv);
-    if (!info->kv_heads) info->kv_heads = info->heads;
+    info->count.heads = number(c, heads);
+    info->count.kv_heads = number(c, kv);
+    if (!info->count.kv_heads) info->count.kv_heads = info->count.heads;
     info->head_dim = number(c, size);
-    if (!info->head_dim && info->heads) info->head_dim = number(c, dim) / info->heads;
+    if (!info->head_dim && info->count.heads) info->head_dim = number(c, dim) / info->count.heads;
     info->layers = number(c, layers);
+    info->count.key_heads = number(c, key_heads);
+    info->count.value_heads = number(c, value_heads);
+    info->count.value_dim = number(c, value_dim);
     base->says_tied = json_is_boolean(tied) ? (signed char)json_is_true(tied) : -1;
 }
 
@@ -118,11 +123,14 @@ ar_status ar__base_gguf_read(ar_base *base, ar_error *err) {
     info->model_type = base->model_type = ar__strndup(arch.at, arch.len);
     if (!base->model_type) return ar__fail_memory(err, base->path);
     info->names = ar__names_for_file(base->model_type, has_number, base);
-    info->heads = gguf_number(base, "attention.head_count");
-    info->kv_heads = gguf_number(base, "attention.head_count_kv");
-    if (!info->kv_heads) info->kv_heads = info->heads;
+    info->count.heads = gguf_number(base, "attention.head_count");
+    info->count.kv_heads = gguf_number(base, "attention.head_count_kv");
+    if (!info->count.kv_heads) info->count.kv_heads = info->count.heads;
     info->head_dim = gguf_number(base, "attention.key_length");
-    if (!info->head_dim && info->heads) info->head_dim = gguf_number(base, "embedding_length") / info->heads;
+    if (!info->head_dim && info->count.heads) info->head_dim = gguf_number(base, "embedding_length") / info->count.heads;
     info->layers = gguf_number(base, "block_count");
+    info->count.key_heads = gguf_number(base, "ssm.group_count");
+    info->count.value_heads = gguf_number(base, "ssm.time_step_rank");
+    if (info->count.value_heads) info->count.value_dim = gguf_number(base, "ssm.inner_size") / info->count.value_heads;
     return AR_OK;
 }

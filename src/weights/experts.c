@@ -11,6 +11,9 @@ enum { MXFP4_VALUES = 32, MXFP4_BYTES = 17, NO_SCALE = 255 };
 static const char *const of_expert[AR_EXPERT_PARTS] = {"gate_proj", "up_proj", "down_proj"};
 static const char *const in_gguf[AR_EXPERT_PARTS] = {"gate", "up", "down"};
 
+/* Whether gate's rows and up's are together in a stack. */
+static bool fuses(const ar_base *base, const ar_arch *a) { return !ar__base_info(base)->is_gguf || a->names->fused_stacks; }
+
 static const ar_base_weight *find(const ar_base *base, ar_buf *path) { return path->failed ? NULL : ar__base_find(base, path->data); }
 
 static const ar_base_weight *find_own(const ar_base *base, const ar_arch *a, int64_t layer, int64_t expert, ar_expert_part part) {
@@ -26,7 +29,8 @@ static const ar_base_weight *find_own(const ar_base *base, const ar_arch *a, int
 static const ar_base_weight *find_stack(const ar_base *base, const ar_arch *a, int64_t layer, ar_expert_part part, const char *ending) {
     ar_buf path = {0};
     if (ar__base_info(base)->is_gguf)
-        ar__buf_printf(&path, "blk.%lld.ffn_%s_exps", (long long)layer, in_gguf[part]);
+        ar__buf_printf(&path, "blk.%lld.ffn_%s_exps", (long long)layer,
+                       fuses(base, a) && part != AR_EXPERT_DOWN ? "gate_up" : in_gguf[part]);
     else
         ar__buf_printf(&path, "%s%s%lld.%s.%s%s", a->names->prefix, a->names->layers, (long long)layer, a->names->experts,
                        part == AR_EXPERT_DOWN ? "down_proj" : "gate_up_proj", ending);
@@ -65,15 +69,15 @@ static ar_status fail_part(const ar_base *base, const ar_base_weight *w, const c
                     ar__tensors_path(ar__base_files(base), w->file), w->tensor, what);
 }
 
-/* Rows of a stack's matrices in the file: gate's and up's are together in a folder. */
-static int64_t rows_in_file(const ar_expert_weight *x, const ar_base *base, ar_expert_part part) {
-    return part == AR_EXPERT_DOWN || ar__base_info(base)->is_gguf ? x->rows : 2 * x->rows;
+/* Rows of a stack's matrices in the file. */
+static int64_t rows_in_file(const ar_expert_weight *x, const ar_base *base, const ar_arch *a, ar_expert_part part) {
+    return part == AR_EXPERT_DOWN || !fuses(base, a) ? x->rows : 2 * x->rows;
 }
 
 /* OpenAI's blocks and scales. */
 static ar_status find_mxfp4(ar_expert_weight *x, const ar_base *base, const ar_arch *a, int64_t layer, int64_t expert, ar_expert_part part,
                             ar_error *err) {
-    int64_t wide = rows_in_file(x, base, part), shape[] = {a->experts, wide, x->cols / MXFP4_VALUES, MXFP4_VALUES / 2};
+    int64_t wide = rows_in_file(x, base, a, part), shape[] = {a->experts, wide, x->cols / MXFP4_VALUES, MXFP4_VALUES / 2};
     x->scales = find_stack(base, a, layer, part, "_scales");
     x->layout = AR_EXPERT_MXFP4;
     x->type = AR_MXFP4;
@@ -90,7 +94,7 @@ ar_status ar__base_find_expert(ar_expert_weight *out, const ar_base *base, const
                                ar_expert_part part, ar_error *err) {
     bool down = part == AR_EXPERT_DOWN, turned = a->names->turned_stacks && !ar__base_info(base)->is_gguf;
     *out = (ar_expert_weight){.rows = down ? a->dim : a->expert_ff, .cols = down ? a->expert_ff : a->dim, .step = 1};
-    int64_t wide = rows_in_file(out, base, part), own[] = {out->rows, out->cols};
+    int64_t wide = rows_in_file(out, base, a, part), own[] = {out->rows, out->cols};
     int64_t shape[] = {a->experts, turned ? out->cols : wide, turned ? wide : out->cols};
     if (turned && (out->w = find_stack(base, a, layer, part, "_blocks"))) return find_mxfp4(out, base, a, layer, expert, part, err);
     if ((out->w = find_own(base, a, layer, expert, part))) {

@@ -1,4 +1,5 @@
 /* Rows of a base's weight as Hugging Face orders and orients them, in f32. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,8 +17,20 @@ static ar_status no_conversion(const ar_base *base, const char *tensor, const ch
 }
 
 static ar_status init_order(ar_row_map *out, const ar_base *base, const ar_base_weight *w, ar_error *err) {
-    ar_status s = ar__row_map_init(out, w->order, w->n_out, base->info.heads, base->info.kv_heads, err);
+    ar_status s = ar__row_map_init(out, w->order, ar__order_is_of_columns(w->order) ? w->n_in : w->n_out, &base->info.count, err);
     return s ? ar__fail_at(err, ar__fail_at(err, s, w->tensor), base->path) : AR_OK;
+}
+
+/* Rows in GGUF's order of columns, put in ours. */
+static ar_status order_columns(float *x, const ar_row_map *order, const ar_base_weight *w, int64_t rows, ar_error *err) {
+    float *line = ar__alloc((size_t)w->n_in, sizeof *line);
+    if (!line) return ar__fail_memory(err, w->tensor);
+    for (int64_t i = 0; i < rows; i++, x += w->n_in) {
+        memcpy(line, x, (size_t)w->n_in * sizeof *line);
+        for (int64_t j = 0; j < w->n_in; j++) x[j] = line[ar__row_to_gguf(order, j)];
+    }
+    free(line);
+    return AR_OK;
 }
 
 /* Column panel [first, first + count) of the stored [n_in, n_out], turned. */
@@ -51,11 +64,17 @@ ar_status ar__base_read_rows(float *dst, const ar_base *base, const ar_base_weig
     if (w->is_conv1d) return count ? read_turned(dst, w, first, count, err) : AR_OK;
     ar_status s = init_order(&order, base, w, err);
     if (s) return s;
-    if (w->order == AR_ROWS_SAME) type->to_f32(dst, src + (size_t)first * row, (size_t)(count * w->n_in));
-    for (int64_t i = 0; w->order != AR_ROWS_SAME && i < count; i++)
+    bool rows = ar__order_is_of_rows(w->order);
+    if (!rows) type->to_f32(dst, src + (size_t)first * row, (size_t)(count * w->n_in));
+    for (int64_t i = 0; rows && i < count; i++)
         type->to_f32(dst + i * w->n_in, src + (size_t)ar__row_to_gguf(&order, first + i) * row, (size_t)w->n_in);
     for (int64_t i = 0; w->is_plus_one && i < count * w->n_in; i++) dst[i] -= 1;
-    return AR_OK;
+    for (int64_t i = 0; w->is_rate && i < count * w->n_in; i++) dst[i] = logf(-dst[i]);
+    return ar__order_is_of_columns(w->order) ? order_columns(dst, &order, w, count, err) : AR_OK;
+}
+
+bool ar__base_keeps_type(const ar_base *base, const ar_base_weight *w) {
+    return !ar__order_is_of_columns(w->order) || base->info.count.value_dim % (int64_t)ar__dtype(w->type)->block == 0;
 }
 
 ar_status ar__base_read_stored(void *dst, const ar_base *base, const ar_base_weight *w, ar_error *err) {
@@ -64,11 +83,19 @@ ar_status ar__base_read_stored(void *dst, const ar_base *base, const ar_base_wei
     char *to = dst;
     size_t bytes = type->bytes, rows = (size_t)w->n_out, cols = (size_t)w->n_in, row = cols / type->block * bytes;
     ar_row_map order;
-    if (w->is_plus_one || (w->is_conv1d && type->block > 1)) return no_conversion(base, w->tensor, w->type_name, err);
+    bool columns = ar__order_is_of_columns(w->order);
+    if (w->is_plus_one || (columns && !ar__base_keeps_type(base, w)) || (w->is_conv1d && type->block > 1))
+        return no_conversion(base, w->tensor, w->type_name, err);
     for (size_t i = 0; w->is_conv1d && i < rows; i++)
         for (size_t j = 0; j < cols; j++) memcpy(to + (i * cols + j) * bytes, src + (j * rows + i) * bytes, bytes);
     ar_status s = w->is_conv1d ? AR_OK : init_order(&order, base, w, err);
-    for (size_t i = 0; !s && !w->is_conv1d && i < rows; i++)
+    if (!s && columns && order.first) return no_conversion(base, w->tensor, w->type_name, err); /* not of these heads */
+    size_t part = columns ? (size_t)order.size / type->block * bytes : 0, values = columns ? (size_t)(order.heads * order.each) : 0;
+    for (size_t i = 0; !s && columns && i < rows; i++)
+        for (size_t h = 0; h < values; h++)
+            memcpy(to + i * row + h * part, src + i * row + (size_t)ar__row_to_gguf(&order, (int64_t)h * order.size) / type->block * bytes,
+                   part);
+    for (size_t i = 0; !s && !columns && !w->is_conv1d && i < rows; i++)
         memcpy(to + i * row, src + (size_t)ar__row_to_gguf(&order, (int64_t)i) * row, row);
     ar__base_forget(w);
     return s;

@@ -142,7 +142,9 @@ CASES = [
     ("gemma4_text", dict(global_head_dim=24), ""),  # per_layer_config counts
     ("gemma4_text", dict(use_bidirectional_attention="vision", num_experts=4, moe_intermediate_size=8), ""),
     ("gemma4_text", dict(use_bidirectional_attention="all"), "refused: use_bidirectional_attention is 'all'"),
-    ("gemma4_text", dict(enable_moe_block=True, num_experts=4, top_k_experts=2, moe_intermediate_size=8), "refused: enable_moe_block is true"),
+    ("gemma4_text", dict(enable_moe_block=True, num_experts=4, top_k_experts=2), "refused: enable_moe_block is true, but 'moe_intermediate_size' is not there"),
+    ("gemma4_text", dict(enable_moe_block=True, num_experts=4, top_k_experts=5, moe_intermediate_size=8), "refused: top_k_experts is 5, but there are 4 experts"),
+    ("gemma4_text", dict(enable_moe_block=True, num_experts=4, top_k_experts=2, moe_intermediate_size=8), "refused: router.proj.weight"),  # not in the files
     ("gemma4_text", dict(per_layer_config={"1": dict(head_dim=16)}), "refused: gives layer 3 heads of 8"),
     ("gemma4_text", dict(per_layer_config={"1": dict(head_dim=16, intermediate_size=64)}), "refused: holds 'intermediate_size'"),
     ("gemma4_text", dict(per_layer_config={"7": dict(head_dim=16)}), "refused: names layer '7'"),

@@ -31,6 +31,7 @@ GEMMA4 = dict(SIZES, num_hidden_layers=7, head_dim=10, global_head_dim=16, slidi
               layer_types=["sliding_attention", "sliding_attention", "full_attention"] * 2 + ["full_attention"])
 GEMMA4_SHARED = dict(GEMMA4, hidden_size_per_layer_input=12, vocab_size_per_layer_input=310, num_kv_shared_layers=3, use_double_wide_mlp=True)
 GEMMA4_KV = dict(GEMMA4, hidden_size_per_layer_input=0, attention_k_eq_v=True, num_global_key_value_heads=1)
+GEMMA4_MOE = dict(GEMMA4_KV, enable_moe_block=True, num_experts=6, top_k_experts=2, moe_intermediate_size=20)
 DELTA = dict(dict(SIZES, num_hidden_layers=4, hidden_size=64), head_dim=16, linear_key_head_dim=16, linear_value_head_dim=24,
              linear_num_key_heads=2, linear_num_value_heads=4)
 LFM2 = dict(SIZES, num_hidden_layers=4, layer_types=["conv", "full_attention"] * 2, block_multiple_of=12)
@@ -135,6 +136,10 @@ CASES = [
         sliding_attention=dict(rope_type="default", rope_theta=1e3))), dtype="bfloat16", sharded=True),
     case("gemma4_text, values are keys", tf.Gemma4TextConfig(**GEMMA4_KV)),
     case("gemma4_text, values are keys, biases, as published", tf.Gemma4TextConfig(**GEMMA4_KV, attention_bias=True), hub=True),
+    case("gemma4_text, experts", tf.Gemma4TextConfig(**GEMMA4_MOE)),
+    case("gemma4_text, experts, as published", tf.Gemma4TextConfig(**GEMMA4_MOE), hub=True),
+    case("gemma4_text, experts beside all there is, bfloat16", tf.Gemma4TextConfig(**GEMMA4_SHARED, enable_moe_block=True, num_experts=3, top_k_experts=3,
+         moe_intermediate_size=16), dtype="bfloat16", sharded=True),
     case("gemma4_text, window past the blocks, no cap", tf.Gemma4TextConfig(**dict(GEMMA4_SHARED, sliding_window=70, max_position_embeddings=256,
          final_logit_softcapping=None, tie_word_embeddings=False)), length=200),
     case("gemma3_text, a pattern of 3", tf.Gemma3TextConfig(**SIZES, head_dim=16, sliding_window=9, sliding_window_pattern=3)),
@@ -351,6 +356,48 @@ def check_damaged(folder, config, tensor):
     return "refused"
 
 
+HOSTILE = {"mixtral": tf.MixtralConfig(**SIZES, num_local_experts=5, num_experts_per_tok=2),
+           "qwen2_moe": tf.Qwen2MoeConfig(**SIZES, num_experts=5, num_experts_per_tok=2, moe_intermediate_size=20, shared_expert_intermediate_size=24),
+           "gpt_oss": tf.GptOssConfig(**GPT_OSS), "gemma4_text": tf.Gemma4TextConfig(**GEMMA4_MOE),
+           "qwen3_5_moe_text": tf.Qwen3_5MoeTextConfig(**DELTA, **DELTA_MOE)}
+
+
+def check_hostile(name, folder):
+    """Routers by one element of what they read, which is large in every token: all take the same experts, others have none.  Then a router's NaN."""
+    def by_one_element(path, change):
+        tensors = {k: v.clone() for k, v in load_file(path).items()}
+        for k, v in tensors.items():
+            if k.endswith("embed_tokens.weight"):
+                v[:, 0] = 40.0
+            if k.endswith((".gate.weight", ".router.weight", ".router.proj.weight")):
+                v.zero_()
+                v[:, 0] = torch.tensor([0.1 * ((7 * e + 3) % 11) for e in range(v.shape[0])])  # no two alike
+                change(v)
+        save_file(tensors, path, {"format": "pt"})
+
+    c = case(f"hostile {name}", HOSTILE[name])
+    build(c, folder)
+    path = os.path.join(folder, "model.safetensors")
+    by_one_element(path, lambda v: None)
+    model = tf.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").double()
+    seen = set()
+    for n, m in model.named_modules():
+        if type(m).__name__.endswith(("Router", "TopKRouter")):
+            m.register_forward_hook(lambda m, i, out: seen.update(map(tuple, (out[2] if isinstance(out, tuple) else out).reshape(-1, 2).sort(-1)[0].tolist())))
+    ids = torch.randint(3, 300, (1, 40))
+    with torch.no_grad():
+        lp = torch.log_softmax(model(input_ids=ids).logits[0].double(), -1)
+    score = [PROGRAM, "score", "--model", folder, "--ids", ",".join(map(str, ids[0].tolist())), "--json"]
+    got = json.loads(run(*score))["logprobs"]
+    worst = max(abs(g - lp[i, ids[0, i + 1]].item()) for i, g in enumerate(got))
+    bound = max(2e-5, 2 * spread(folder, ids, lp)) if name.startswith("qwen3_5") else 2e-5
+    assert worst <= bound, f"log p {worst:.1e}, bound {bound:.1e}"
+    by_one_element(path, lambda v: v[1, 0].fill_(float("nan")))
+    r = subprocess.run(score, capture_output=True, text=True)
+    assert r.returncode == 1 and "NaN" in r.stderr, f"exit {r.returncode}: {r.stderr}"
+    return f"log p {worst:.1e}, sets of experts taken: {len(seen)}; NaN refused"
+
+
 def attempt(name, check, *args):
     if len(sys.argv) > 1 and not any(word in name for word in sys.argv[1:]):
         return 0
@@ -367,6 +414,9 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         for i, c in enumerate(c for c in CASES if word in c["name"]):
             failed += attempt(c["name"], check_scores, c, os.path.join(work, str(i)))
+        if word == "hostile":
+            for family in HOSTILE:
+                failed += attempt(f"hostile routing {family}", check_hostile, family, os.path.join(work, "hostile " + family))
         if word:
             return 1 if failed else 0
         for flags in ADAPTERS:
@@ -380,9 +430,13 @@ def main():
                 failed += attempt(f"cache {name} '{prompt}'", check_cache, folder, prompt)
         for name, sizes in (("shared", dict(GEMMA4_SHARED, vocab_size_per_layer_input=2048)), ("values are keys", GEMMA4_KV)):
             failed += attempt(f"greedy and cache gemma4_text, {name}", check_seeded, os.path.join(work, f"gemma4 {name}"), sizes)
+        for family in HOSTILE:
+            failed += attempt(f"hostile routing {family}", check_hostile, family, os.path.join(work, "hostile " + family))
         for config, tensor in ((tf.Gemma4TextConfig(**GEMMA4_KV), "model.layers.1.layer_scalar"), (tf.Qwen3_5TextConfig(**DELTA), "model.layers.0.linear_attn.A_log"),
                                (tf.Qwen3_5TextConfig(**DELTA), "model.layers.1.linear_attn.conv1d.weight"),
-                               (tf.GptOssConfig(**GPT_OSS), "model.layers.1.self_attn.sinks")):
+                               (tf.GptOssConfig(**GPT_OSS), "model.layers.1.self_attn.sinks"),
+                               (tf.Gemma4TextConfig(**GEMMA4_MOE), "model.layers.1.router.scale"),
+                               (tf.Gemma4TextConfig(**GEMMA4_MOE), "model.layers.0.router.per_expert_scale")):
             failed += attempt(f"damaged {tensor}", check_damaged, os.path.join(work, tensor), config, tensor)
     return 1 if failed else 0
 

@@ -86,7 +86,7 @@ def family(name):
     assert set(a) == set(b), f"tensors: {sorted(set(a) ^ set(b))}"
     for k in b:
         assert a[k].tensor_type == b[k].tensor_type and list(a[k].shape) == list(b[k].shape), f"{k}: {a[k].tensor_type.name} {a[k].shape}"
-        exact = not k.startswith("rope_")
+        exact = not k.startswith("rope_") and not k.endswith("ssm_a")  # which exp rounds
         assert np.array_equal(a[k].data, b[k].data) if exact else np.allclose(a[k].data, b[k].data, rtol=1e-6), f"{k} differs"
     apart = np.abs(score(file) - score(folder)).max()
     assert apart <= 2e-5, f"file and folder differ by {apart:.1e} in log p"

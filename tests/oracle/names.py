@@ -51,6 +51,10 @@ def check_gguf(arch, rows):
     wrong = []
     for hf, stem, *_ in rows:
         found = names.get_name(hf.removeprefix("transformer.") if arch == "bloom" else hf)
+        if hf.endswith("dt_bias"):  # which the converter calls a bias
+            found = names.get_name(hf.replace("dt_bias", "dt_proj")) + ".bias"
+        if stem.endswith(".scale"):  # gemma 4's, which the converter names by their matrix
+            found = names.get_name(hf.rsplit(".router.", 1)[0] + (".router.proj" if "gate_inp" in stem else ".experts.down_proj")) + ".scale"
         if found != stem and not (stem == "output" and found is None and gguf.MODEL_TENSOR.OUTPUT not in gguf.MODEL_TENSORS[number]):
             wrong.append((hf, stem, found))
     wrong = [w for w in wrong if arch != "phi2" or w[2]]  # llama.cpp has no norms of q and k for phi
@@ -64,7 +68,7 @@ def module_kind(module):
     name = type(module).__name__
     if name == "Conv1D":
         return "conv1d"
-    if isinstance(module, torch.nn.Linear) or "Router" in name:
+    if isinstance(module, torch.nn.Linear) or ("Router" in name and not hasattr(module, "proj")):
         return "linear"
     if isinstance(module, torch.nn.Embedding) or "Embedding" in name:
         return "embedding"
@@ -88,12 +92,14 @@ def text_modules(model_type):
         configs = [AutoConfig.for_model(model_type, **kw, **order) for order in orders]
         if hasattr(configs[0], "mlp_only_layers"):  # and layers without experts
             configs.append(AutoConfig.for_model(model_type, **kw, mlp_only_layers=[1]))
+        if hasattr(configs[0], "enable_moe_block"):
+            configs.append(AutoConfig.for_model(model_type, **kw, enable_moe_block=True, num_experts=4, top_k_experts=2, moe_intermediate_size=8))
         with torch.device("meta"):
             models = [AutoModelForCausalLM.from_config(config) for config in configs]
     except (ValueError, KeyError):
         return None
     tensors = [n for model in models for n, _ in (*model.named_buffers(), *model.named_parameters())]
-    scalars = {n: "norm" for n in tensors if n.endswith(("layer_scalar", ".sinks"))}  # no module, but a name of the table
+    scalars = {n: "norm" for n in tensors if n.endswith(("layer_scalar", ".A_log", ".dt_bias", ".sinks", ".router.scale", ".per_expert_scale"))}  # no module, but a name of the table
     return {n: k for model in models for n, m in model.named_modules() if (k := module_kind(m)) and "rotary" not in n} | scalars
 
 
@@ -113,8 +119,8 @@ def check_modules(model_type, rows):
     report(f"modules of {model_type} ({len(rows)})", "; ".join(problems) or None)
 
 
-def check_rows(tool, name, order, n, heads, kv, reshape):
-    out = subprocess.run([tool, "rows", str(order), str(n), str(heads), str(kv)], capture_output=True, text=True, check=True).stdout
+def check_rows(tool, name, order, n, heads, kv, reshape, more=""):
+    out = subprocess.run([tool, "rows", str(order), str(n), f"{heads},{kv}{more}"], capture_output=True, text=True, check=True).stdout
     report(f"rows {name} {n}/{heads}/{kv}", None if [int(x) for x in out.split()] == reshape(np.arange(n)).tolist() else "differ")
 
 
@@ -131,6 +137,9 @@ def main():
         for n, heads in ((48, 4), (90, 3)):
             check_rows(tool, "qkv", 3, n, heads, heads,
                        lambda x: np.concatenate([x.reshape(heads, 3, -1)[:, i].reshape(-1) for i in range(3)]))
+        for keys, each, d, before in ((2, 2, 24, 64), (3, 1, 8, 48), (4, 4, 1, 0), (2, 3, 16, 0)):
+            check_rows(tool, f"values of {before}", 4, before + keys * each * d, 8, 2,
+                       lambda x: np.concatenate([x[:before], x[before:].reshape(keys, each, d).swapaxes(0, 1).reshape(-1)]), f",{keys},{keys * each},{d}")
     sys.exit(failed)
 
 

@@ -30,7 +30,8 @@ static int rows(char **argv) {
     ar_row_map m;
     ar_error err;
     int64_t n = atoll(argv[1]);
-    if (ar__row_map_init(&m, (ar_row_order)atoi(argv[0]), n, atoll(argv[2]), atoll(argv[3]), &err)) {
+    ar_head_counts counts = ar__head_counts_read(argv[2]);
+    if (ar__row_map_init(&m, (ar_row_order)atoi(argv[0]), n, &counts, &err)) {
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }
@@ -40,7 +41,7 @@ static int rows(char **argv) {
 
 int main(int argc, char **argv) {
     const ar_name_map *map;
-    if (argc == 6 && !strcmp(argv[1], "rows")) return rows(argv + 2);
+    if (argc == 5 && !strcmp(argv[1], "rows")) return rows(argv + 2);
     for (int i = 0; (map = ar__names_at(i)); i++) {
         show(map, map->top, -1);
         for (int g = 0; g < AR_NAME_GROUPS && map->group[g]; g++) show(map, map->group[g], 1);

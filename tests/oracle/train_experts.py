@@ -43,6 +43,9 @@ CASES = [
     ("qwen3_5_moe", dict(target_modules=["q_proj", "in_proj_qkv", "in_proj_b", "shared_expert_gate"], target_parameters=[GATE_UP, DOWN, ROUTER])),
     ("granitemoe", dict(target_modules="all-linear")),
     ("granitemoe", dict(target_modules=["k_proj"], target_parameters=[GATE_UP, DOWN, "router.weight"])),
+    ("gemma4-moe", dict(target_modules="all-linear")),
+    ("gemma4-moe", dict(target_modules=["q_proj", "router.proj", "mlp.up_proj"], target_parameters=[GATE_UP, DOWN], lora_alpha=6)),
+    ("gemma4-moe", dict(target_modules=[], target_parameters=[GATE_UP, DOWN], use_rslora=True)),
     ("gpt_oss", dict(target_modules="all-linear")),
     ("gpt_oss", dict(target_modules=["q_proj", "o_proj"], target_parameters=[GATE_UP, DOWN], lora_alpha=6)),  # at 8 two logits of a router are 3e-7 apart once
     ("gpt_oss", dict(target_modules=["v_proj"], target_parameters=[GATE_UP], use_rslora=True)),
@@ -190,7 +193,7 @@ def merged(weights, change):
                 if name.endswith(("input_linear.weight" if "gate_up" in rest else "output_linear.weight")):
                     w[e] += d
                 if name.endswith(rest):  # gpt_oss: [experts, in, out]
-                    w[e] += d.T
+                    w[e] += d.T if "mlp.experts" in rest else d
             elif name.split(f"layers.{layer}.")[1] in (rest.removesuffix(".weight") + ".weight", rest.replace("mlp.gate.weight", "block_sparse_moe.gate.weight"),
                                                        rest.replace("router.weight", "router.layer.weight")):
                 w += d

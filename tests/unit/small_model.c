@@ -108,6 +108,8 @@ static void make_gentle(ar_model *m) {
         fill(m, l, AR_SLOT_Q_NORM, 0.3f);
         fill(m, l, AR_SLOT_ATTN_OUT_NORM, 0.4f);
         fill(m, l, AR_SLOT_MLP_OUT_NORM, 0.4f);
+        fill(m, l, AR_SLOT_DENSE_OUT_NORM, 0.5f);
+        fill(m, l, AR_SLOT_EXPERTS_OUT_NORM, 0.4f);
         fill(m, l, AR_SLOT_PLE_NORM, 0.3f);
         m->layers[l].scalar = 0.8f + 0.1f * (float)l;
     }
@@ -127,7 +129,8 @@ small small_open(const small_case *c, const size_t *lengths, int threads, const 
     must(ar__model_init(&s.model, s.rt, path, 1, &err), &err);
     unlink(path);
     for (size_t i = 0; i < s.model->module_count; i++)
-        if (s.model->owned[i].bias) jitter(s.model->owned[i].bias, (size_t)s.model->modules[i].n_out, 3000 + i, 0.2);
+        if (s.model->owned[i].bias)
+            jitter(s.model->owned[i].bias, (size_t)s.model->modules[i].n_out, ar__rng_hash(s.model->modules[i].path) + 1, 0.2);
     make_gentle(s.model);
     if (c->full)
         must(ar__trainables_from_model(&s.list, s.model, false, &err), &err);

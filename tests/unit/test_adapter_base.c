@@ -97,7 +97,7 @@ static void two_layouts_of_one_model_agree(void **state) {
     const ar_base_info *a = ar__base_info(hf), *b = ar__base_info(gguf);
     assert_string_equal(a->model_type, "llama");
     assert_ptr_equal(a->names, b->names);
-    assert_true(a->heads == 8 && b->heads == 8 && a->kv_heads == 4 && b->kv_heads == 4);
+    assert_true(a->count.heads == 8 && b->count.heads == 8 && a->count.kv_heads == 4 && b->count.kv_heads == 4);
     assert_true(a->head_dim == 8 && b->head_dim == 8 && a->layers == 5 && b->layers == 5);
     assert_true(a->is_tied && !a->is_gguf && !b->is_tied && b->is_gguf); /* this GGUF copies the embedding */
     assert_int_equal(ar__base_count(hf), 47);
@@ -150,7 +150,7 @@ static void conv1d_is_turned(void **state) {
     ar_error err;
     ar_base *base = open_base(material("models/gpt-nano-sort"));
     const ar_base_info *info = ar__base_info(base);
-    assert_true(info->heads == 3 && info->kv_heads == 3 && info->head_dim == 16 && info->layers == 3 && !info->is_tied);
+    assert_true(info->count.heads == 3 && info->count.kv_heads == 3 && info->head_dim == 16 && info->layers == 3 && !info->is_tied);
     const ar_base_weight *w = ar__base_find(base, "transformer.h.1.mlp.c_fc");
     assert_ptr_equal(w, ar__base_find(base, "h.1.mlp.c_fc"));
     assert_true(w->n_out == 192 && w->n_in == 48 && w->is_conv1d && w->bias_tensor);
@@ -261,7 +261,7 @@ static void unknown_families_keep_their_names(void **state) {
     ar_base *base = open_base(make_folder("unknown", "{\"model_type\":\"novel\",\"num_attention_heads\":[1,2]}", t, 6));
     const ar_base_info *info = ar__base_info(base);
     assert_string_equal(info->model_type, "novel");
-    assert_true(!info->names && !info->heads && info->is_tied);
+    assert_true(!info->names && !info->count.heads && info->is_tied);
     expect_rows(base, "decoder.block.0.proj", x);
     expect_rows(base, "conv", x);
     assert_int_equal(ar__base_find(base, "conv")->n_in, 4);
@@ -287,7 +287,7 @@ static void wrapped_checkpoints_are_found(void **state) {
                          "\"num_key_value_heads\":4,\"head_dim\":256,\"num_hidden_layers\":34}}";
     ar_base *base = open_base(make_folder("wrapped", config, t, 3));
     const ar_base_info *info = ar__base_info(base);
-    assert_true(info->heads == 8 && info->kv_heads == 4 && info->head_dim == 256 && info->layers == 34 && info->is_tied);
+    assert_true(info->count.heads == 8 && info->count.kv_heads == 4 && info->head_dim == 256 && info->layers == 34 && info->is_tied);
     assert_string_equal(info->names->gguf, "gemma3");
     const ar_base_weight *w = ar__base_find(base, "model.language_model.layers.0.mlp.up_proj");
     assert_string_equal(w->site, "model.layers.0.mlp.up_proj");

@@ -69,6 +69,12 @@
     ",\"model_type\":\"gemma4_text\",\"head_dim\":6,\"sliding_window\":5,\"hidden_size_per_layer_input\":0,\"attention_k_eq_v\":true,"     \
     "\"attention_bias\":true,\"layer_types\":[\"sliding_attention\",\"full_attention\"],"                                                  \
     "\"per_layer_config\":{\"1\":{\"head_dim\":8,\"num_key_value_heads\":1}}"
+/* Experts beside the MLP; the first layer's keys and values are the second's, too. */
+#define GEMMA4_MOE(ple)                                                                                                                    \
+    ",\"model_type\":\"gemma4_text\",\"rms_norm_eps\":0.01,\"head_dim\":8,\"global_head_dim\":8,\"sliding_window\":5,\"hidden_size_per_"   \
+    "layer_input\":" #ple ","                                                                                                              \
+    "\"vocab_size_per_layer_input\":97,\"enable_moe_block\":true,\"num_experts\":4,\"top_k_experts\":2,\"moe_intermediate_size\":10,"      \
+    "\"layer_types\":[\"sliding_attention\",\"full_attention\"]"
 #define MIXTRAL ",\"model_type\":\"mixtral\",\"num_local_experts\":3,\"num_experts_per_tok\":2,\"sliding_window\":5"
 #define QWEN2_MOE                                                                                                                          \
     ",\"model_type\":\"qwen2_moe\",\"num_experts\":3,\"num_experts_per_tok\":2,\"moe_intermediate_size\":10,"                              \
@@ -168,6 +174,12 @@ static const small_case cases[] = {
     {"gemma4_text, everything", GEMMA4, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"gemma4_text, values are keys", GEMMA4_KV, "all-linear", "k_norm", false, false, 0.0, AR_BIAS_ALL},
     {"gemma4_text, values are keys, everything", GEMMA4_KV, NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
+    {"gemma4_text, experts beside the MLP", GEMMA4_MOE(6), "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
+    {"gemma4_text, experts, router, norms", GEMMA4_MOE(0), "router.proj,gate_proj,up_proj,down_proj",
+     "pre_feedforward_layernorm_2,post_feedforward_layernorm_1", true, false, 0.25, AR_BIAS_NONE},
+    {"gemma4_text, one expert", GEMMA4_MOE(6), "experts.1.down_proj,experts.2.up_proj", "post_feedforward_layernorm_2", false, false, 0.0,
+     AR_BIAS_NONE},
+    {"gemma4_text, experts, everything", GEMMA4_MOE(6), NULL, NULL, false, true, 0.0, AR_BIAS_NONE},
     {"mixtral", MIXTRAL, "all-linear", NULL, false, false, 0.0, AR_BIAS_NONE},
     {"mixtral, dora and dropout", MIXTRAL, "q_proj,v_proj,gate_proj,up_proj,down_proj", NULL, true, false, 0.25, AR_BIAS_NONE},
     {"mixtral, attention alone", MIXTRAL, "q_proj,o_proj", "post_attention_layernorm", false, false, 0.0, AR_BIAS_NONE},

@@ -174,9 +174,9 @@ static ar_status describe(struct extraction *x, ar_error *err) {
     to->rank = x->out->pair[0].rank;
     to->alpha = x->out->pair[0].alpha;
     if (!to->base || !to->task_type) return ar__fail_memory(err, "adapter");
-    if (!info->names || !info->heads) return AR_OK;
-    char heads[48];
-    snprintf(heads, sizeof heads, "%lld,%lld", (long long)info->heads, (long long)info->kv_heads);
+    if (!info->names || !info->count.heads) return AR_OK;
+    char heads[120];
+    ar__head_counts_print(heads, sizeof heads, &info->count);
     ar_status s = ar__adapter_set_note(x->out, AR_NOTE_ARCHITECTURE, info->names->gguf, err);
     return s ? s : ar__adapter_set_note(x->out, AR_NOTE_HEADS, heads, err);
 }

@@ -16,7 +16,7 @@ static ar_merge_tensor *add_tensor(ar_merging *m, const char *name, const ar_ten
         ar__fail_memory(err, name);
         return NULL;
     }
-    list[m->count] = (ar_merge_tensor){.merge = m, .name = name, .from = *from, .file = from->file, .order = {AR_ROWS_SAME, 1, 1}};
+    list[m->count] = (ar_merge_tensor){.merge = m, .name = name, .from = *from, .file = from->file, .order = {AR_ROWS_SAME, 1, 1, 0, 1}};
     return &list[m->count++];
 }
 
@@ -117,7 +117,7 @@ static ar_status need_tensor(ar_merge_tensor **out, ar_merging *m, const char *p
     ar_merge_tensor *t = *out = &m->tensor[at];
     if (w->packed || !ar__dtype(t->from.dtype)->to_f32) return quantised(m, t->from.name, t->from.dtype_name, err);
     t->is_plus_one = w->is_plus_one;
-    s = ar__row_map_init(&t->order, w->order, w->n_out, m->info->heads, m->info->kv_heads, err);
+    s = ar__row_map_init(&t->order, w->order, ar__order_is_of_columns(w->order) ? w->n_in : w->n_out, &m->info->count, err);
     return s ? ar__fail_at(err, s, t->name) : AR_OK;
 }
 

@@ -28,8 +28,14 @@ struct forming {
 
 static size_t bytes_of(const ar_dtype_info *t, size_t n) { return n / t->block * t->bytes; }
 
-/* The row of the module that the file has at `row`. */
-static size_t module_row(const ar_merge_tensor *t, size_t row) { return (size_t)ar__row_from_gguf(&t->order, (int64_t)row); }
+/* The row of the module that the file has at `row`, and its column. */
+static size_t module_row(const ar_merge_tensor *t, size_t row) {
+    return ar__order_is_of_columns(t->order.order) ? row : (size_t)ar__row_from_gguf(&t->order, (int64_t)row);
+}
+
+static size_t module_column(const ar_merge_tensor *t, size_t column) {
+    return ar__order_is_of_columns(t->order.order) ? (size_t)ar__row_from_gguf(&t->order, (int64_t)column) : column;
+}
 
 static ar_status tell(ar_merging *m, uint64_t bytes, ar_error *err) {
     m->done += bytes;
@@ -110,7 +116,7 @@ static void take_whole(float *x, const ar_merge_tensor *t, size_t first, size_t 
     size_t columns = t->from.dims > 1 && t->from.shape[0] ? t->from.count / (size_t)t->from.shape[0] : 1;
     for (size_t i = 0; i < n; i++) {
         size_t at = first + i;
-        x[i] = t->whole->data[module_row(t, at / columns) * columns + at % columns] + (t->is_plus_one ? 1.0F : 0.0F);
+        x[i] = t->whole->data[module_row(t, at / columns) * columns + module_column(t, at % columns)] + (t->is_plus_one ? 1.0F : 0.0F);
     }
 }
 
@@ -146,6 +152,12 @@ static void scaled_left(float *left, const ar_merge_tensor *t, const ar_pair *p,
     }
 }
 
+/* A row of ΔW as the file has its columns; `back` is not in use yet. */
+static void order_columns(const struct forming *f, float *row) {
+    memcpy(f->back, row, f->columns * sizeof *row);
+    for (size_t j = 0; j < f->columns; j++) row[j] = f->back[module_column(f->t, j)];
+}
+
 /* W and ΔW of rows [first, first + rows). */
 static void form_block(const struct forming *f, size_t first, size_t rows) {
     const ar_merge_tensor *t = f->t;
@@ -177,6 +189,7 @@ static void form_block(const struct forming *f, size_t first, size_t rows) {
         any = true;
     }
     if (!any) memset(f->delta, 0, rows * n * sizeof *f->delta);
+    for (size_t i = 0; ar__order_is_of_columns(t->order.order) && i < rows; i++) order_columns(f, f->delta + i * n);
 }
 
 static double inverse_norm(double square) { return 1.0 / sqrt(square > 1e-30 ? square : 1e-30); }

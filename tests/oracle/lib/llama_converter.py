@@ -39,6 +39,8 @@ LONG = dict(rope_type="longrope", rope_theta=1e4, short_factor=[1.0 + 0.1 * i fo
 # llama.cpp takes the keys of the last layer, and of the one before it, ahead of those that share: a pair of both kinds.
 GEMMA4 = dict(DEEP, head_dim=16, global_head_dim=32, sliding_window=16, final_logit_softcapping=8.0,
               layer_types=["sliding_attention", "sliding_attention", "full_attention"] * 2)
+DELTA = dict(SIZES, num_hidden_layers=5, head_dim=32, linear_key_head_dim=32, linear_value_head_dim=32, linear_num_key_heads=2,
+             rope_parameters=dict(rope_type="default", rope_theta=1e7, partial_rotary_factor=0.25, mrope_section=[2, 1, 1], mrope_interleaved=True))
 # gelu: llama.cpp looks it up in a table of f16, or has its tanh form where transformers has erf; judged by transformers alone.
 CASES = {
     "llama": tf.LlamaConfig(**SIZES),
@@ -79,6 +81,11 @@ CASES = {
                                        use_double_wide_mlp=True),
     "gemma4_text, values are keys": tf.Gemma4TextConfig(**GEMMA4, hidden_size_per_layer_input=0, attention_k_eq_v=True,
                                                         num_global_key_value_heads=1),
+    "gemma4_text, experts": tf.Gemma4TextConfig(**GEMMA4, hidden_size_per_layer_input=0, enable_moe_block=True, num_experts=5, top_k_experts=2, moe_intermediate_size=32),
+    "qwen3_5_text": tf.Qwen3_5TextConfig(**DELTA, linear_num_value_heads=6),
+    "qwen3_5_text, a value head for each key head, untied": tf.Qwen3_5TextConfig(**DELTA, linear_num_value_heads=2, tie_word_embeddings=False),
+    "qwen3_5_moe_text": tf.Qwen3_5MoeTextConfig(**DELTA, linear_num_value_heads=4, num_experts=5, num_experts_per_tok=2, moe_intermediate_size=32,
+                                                shared_expert_intermediate_size=64),
     "lfm2": tf.Lfm2Config(**dict(SIZES, num_hidden_layers=5), layer_types=["conv", "full_attention", "conv", "conv", "full_attention"], block_multiple_of=32),
     "lfm2, four taps, untied, its width as it is": tf.Lfm2Config(**SIZES, layer_types=["full_attention", "conv", "conv"], tie_word_embeddings=False,
                                                                  conv_L_cache=4, block_auto_adjust_ff_dim=False),
@@ -90,7 +97,7 @@ CASES = {
 # Fields that the converter asks for by the names of older versions of transformers.
 OLDER = {"llama, llama3 rope, tied": dict(original_max_position_embeddings=32), "phi3, longrope": dict(rope_scaling=dict(LONG, type="longrope"), original_max_position_embeddings=32),
          "stablelm": dict(partial_rotary_factor=0.25), "stablelm, norms of single heads": dict(partial_rotary_factor=0.25), "nemotron": dict(partial_rotary_factor=0.5), "cohere2": dict(rotary_pct=1.0),
-         "gemma4_text": dict(global_head_dim=32), "gemma4_text, values are keys": dict(global_head_dim=32, num_global_key_value_heads=1),
+         "gemma4_text": dict(global_head_dim=32), "gemma4_text, values are keys": dict(global_head_dim=32, num_global_key_value_heads=1), "gemma4_text, experts": dict(global_head_dim=32),
          "gpt2": dict(n_ctx=128), "gpt_neox": dict(rotary_pct=0.25), "phi": dict(partial_rotary_factor=0.5)}
 
 
