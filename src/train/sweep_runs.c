@@ -67,7 +67,9 @@ static ar_status open_run(ar_sweep_state *s, int i, ar_error *err) {
     if (st) return st;
     c->rank = r->learner.o.learner.rank;
     c->alpha = r->learner.o.learner.alpha;
-    c->scale = r->learner.adapter->pair_count ? r->learner.adapter->pair[0].scale : 0.0;
+    if (!r->learner.adapter->pair_count) return AR_OK;
+    c->scale = r->learner.adapter->pair[0].scale;
+    ar__learner_scales(&c->scale_least, &c->scale_most, &r->learner);
     return AR_OK;
 }
 
