@@ -301,9 +301,9 @@ static void show(void *user, const ar_sweep_progress *p) {
     cli *c = user;
     char left[40], best[60] = "";
     if (p->best_loss >= 0) snprintf(best, sizeof best, "  best eval loss %.4f", p->best_loss);
-    cli_progress_show(&c->progress, p->done == p->steps, "step %lld/%lld of all  %d of %d candidates%s  %.0f tokens/s  %s left",
-                      (long long)p->done, (long long)p->steps, p->active, p->candidates, best, p->tokens_per_second,
-                      cli_duration(left, sizeof left, p->seconds_left));
+    cli_progress_show(&c->progress, p->done == p->steps, "step %lld/%lld of all  %d of %d candidate%s%s  %.0f tokens/s  %s left",
+                      (long long)p->done, (long long)p->steps, p->active, p->candidates, p->candidates == 1 ? "" : "s", best,
+                      p->tokens_per_second, cli_duration(left, sizeof left, p->seconds_left));
 }
 
 static json_t *candidate_json(const ar_candidate *k, const ar_learner_options *l) {
