@@ -10,11 +10,10 @@ static volatile sig_atomic_t signals, patience, ending, ranks;
 
 /* A terminal that closes may be told by the kernel and by its shell: a hangup is no second wish. */
 static void take(int number) {
-    static const char note
-        [] = "\nalphar: stopping where nothing gets lost; again to stop now\n",
-    lost[] =
-        "\nalphar: told to stop by mpirun (SIGTERM): where nobody asked for that, another rank was lost or killed; stopping, and what is "
-        "in checkpoints is whole: --resume goes on from there\n";
+    static const char note[] = "\nalphar: stopping where nothing gets lost; again to stop now\n",
+                      lost[] = "\nalphar: told to stop by the launcher (SIGTERM): where nobody asked for that, another rank was lost or "
+                               "killed; stopping, and what is "
+                               "in checkpoints is whole: --resume goes on from there\n";
     bool by_launcher = ranks && number == SIGTERM;
     if (number == SIGHUP && signals > 0) return;
     if (signals >= patience) _exit(CLI_INTERRUPTED);

@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-/* Without finish_step already the first signal ends the process with status 130.  over_ranks: SIGTERM is mpirun's word that another
+/* Without finish_step already the first signal ends the process with status 130.  over_ranks: SIGTERM is the launcher's word that another
  * rank is gone, more often than anyone's wish. */
 void cli_interrupt_init(bool finish_step, bool over_ranks);
 /* The command ends anyhow, and why was said: a signal has nothing to add. */
