@@ -224,8 +224,8 @@ static int restore(struct grid *g, cli *c, cli_args *args) {
     int code = json_array_size(list) && json_array_size(list) <= CANDIDATES
                    ? allocate(g, c, args, (int)json_array_size(list))
                    : cli_fail_usage(c, "--resume: sweep.json holds no candidates; give the options again");
-    g->owns_texts = true;
-    for (int k = 0; g->values && k < g->count; k++)
+    g->owns_texts = !code;
+    for (int k = 0; !code && k < g->count; k++)
         for (int i = 0; i < 2; i++) *texts_of(&g->values[k].o.learner, i) = (ar_texts){0};
     for (int k = 0; !code && k < g->count; k++) {
         const json_t *one = json_array_get(list, (size_t)k), *given = json_object_get(one, "given");

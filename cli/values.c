@@ -60,7 +60,7 @@ static int set_int(cli_args *args, const cli_option *o, const char *text, const 
 /* "2r", "0.5r", "r": the multiple; 0: it is none. */
 static double ranks_in(const cli_option *o, const char *text) {
     size_t n = strlen(text);
-    char *end;
+    char *end = NULL;
     if (!(o->flags & CLI_RANKS) || !n || text[n - 1] != 'r') return 0;
     if (n == 1) return 1;
     double v = strspn(text, ".0123456789") == n - 1 ? strtod(text, &end) : 0;
