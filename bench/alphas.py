@@ -6,6 +6,7 @@
 evaluation:  COUNT scales in one pass over COUNT evaluations at one scale, of one sample of so many tokens
 sweep:       a step of COUNT candidates over COUNT steps of one, a sample each
 share:       that step over one of a single candidate on COUNT samples: what it costs that the adapters differ
+further:     what of that a candidate behind the first costs, over the passing of its own tokens
 memory:      what a further candidate takes, over value, gradient and moments of its own numbers
 halving:     a sweep of the demo's task with --halving over the whole of it, and whether both name the same winner"""
 import argparse, json, os, subprocess, tempfile, time
@@ -58,6 +59,9 @@ def main():
                                       ("train", f"a step of {a.count} candidates, {tokens} tokens each", "own, one at a time"),
                                       ("share", f"a step of {a.count} candidates, {tokens} tokens each", "own, one candidate, all tokens")):
                 out.add("alphas", f"{a.shape}, {a.compute} arithmetic, {what}", rival, "s", *map(list, pairs[kind]))
+            further = [((t - w) / (a.count - 1) + w / a.count, w / a.count) for t, w in zip(*pairs["share"])]
+            out.add("alphas", f"{a.shape}, {a.compute} arithmetic, a further candidate, {tokens} tokens", "its own tokens alone", "s",
+                    *map(list, zip(*further)))
             (most, state), (least, _) = pairs["memory"], in_turns(a, base, tokens, a.compute, a.count // 2, 1)["memory"]
             each = (most - least) / (a.count - a.count // 2) / 2**20
             out.add("alphas", f"{a.shape}, memory of a further candidate, {tokens} tokens", "its state", "MiB", each, state / 2**20, [each * 2**20 / state])

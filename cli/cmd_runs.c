@@ -8,7 +8,8 @@
 
 #include "alphar/runs.h"
 #include "commands.h"
-#include "output.h"
+#include "csv.h"
+#include "runs_folder.h"
 
 struct values {
     cli_common common;
@@ -24,8 +25,12 @@ static const cli_option options[] = {
      .kind = CLI_STRING,
      .at = AT(compare),
      .value = "ID",
-     .help = "two runs, ID ID: settings that differ, and what came of them"},
-    {.name = "export", .kind = CLI_STRING, .at = AT(export), .value = "csv", .help = "all of the columns, RFC 4180"},
+     .help = "two runs, by id or folder: settings that differ, and results"},
+    {.name = "export",
+     .kind = CLI_STRING,
+     .at = AT(export),
+     .value = "csv",
+     .help = "all columns (RFC 4180); with DIR a sweep's candidates"},
     {0},
 };
 
@@ -112,23 +117,6 @@ static int print_list(cli *c, const json_t *rows, const char *command) {
 
 /* ---- export ----------------------------------------------------------------------------------------------------------*/
 
-static void print_field(const json_t *v, bool first) {
-    char *dumped = json_is_string(v) || json_is_null(v) ? NULL : json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15));
-    const char *text = json_is_string(v) ? json_string_value(v) : dumped ? dumped : "";
-    if (!first) putchar(',');
-    if (!strpbrk(text, ",\"\r\n")) {
-        fputs(text, stdout);
-    } else {
-        putchar('"');
-        for (const char *p = text; *p; p++) {
-            if (*p == '"') putchar('"');
-            putchar(*p);
-        }
-        putchar('"');
-    }
-    free(dumped);
-}
-
 static int print_csv(cli *c, const json_t *rows) {
     static const char *const columns[] = {"id",    "command", "status",    "started",  "seconds", "loss",   "eval_loss",
                                           "model", "out",     "arguments", "settings", "result",  "folder", "version"};
@@ -136,10 +124,10 @@ static int print_csv(cli *c, const json_t *rows) {
     size_t i;
     json_t *row;
     for (size_t k = 0; k < COLUMNS; k++) printf("%s%s", k ? "," : "", columns[k]);
-    fputs("\r\n", stdout);
+    cli_csv_end();
     json_array_foreach(rows, i, row) {
-        for (size_t k = 0; k < COLUMNS; k++) print_field(json_object_get(row, columns[k]), k == 0);
-        fputs("\r\n", stdout);
+        for (size_t k = 0; k < COLUMNS; k++) cli_csv_field(json_object_get(row, columns[k]), k == 0);
+        cli_csv_end();
     }
     return cli_finish(c);
 }
@@ -155,7 +143,8 @@ static json_t *differences(const json_t *a, const json_t *b) {
     json_object_foreach((json_t *)(uintptr_t)b, key, value) json_object_set_new(keys, key, json_null());
     json_object_foreach(keys, key, value) {
         json_t *x = json_object_get(a, key), *y = json_object_get(b, key);
-        if (json_equal(x, y)) continue;
+        bool none = (!x || json_is_null(x)) && (!y || json_is_null(y));
+        if (none || json_equal(x, y)) continue;
         json_array_append_new(
             list, json_pack("{s:s, s:o, s:o}", "name", key, "a", x ? json_incref(x) : json_null(), "b", y ? json_incref(y) : json_null()));
     }
@@ -176,21 +165,30 @@ static void print_pair(const char *name, const json_t *a, const json_t *b) {
     printf("%-20s %-24s %s\n", name, value_text(left, sizeof left, a), value_text(right, sizeof right, b));
 }
 
-/* Whether what lies in the folder was written after this run had ended: by another one, or by this one when it went on. */
-static bool is_later(const json_t *row, const char *dir) {
+/* Whether what lies in the folder was written by another run, or by this one when it went on: after it had ended; of one that was killed,
+ * whose end nobody wrote down, after the next one there had begun. */
+static bool is_later(const json_t *row, const json_t *rows, const char *dir) {
     char path[4200];
     struct stat st;
-    const json_t *seconds = json_object_get(row, "seconds");
+    size_t i;
+    const json_t *seconds = json_object_get(row, "seconds"), *other;
     snprintf(path, sizeof path, "%.4000s/metrics.jsonl", dir);
-    double end = (double)json_integer_value(json_object_get(row, "started")) + json_number_value(seconds) + 2;
-    return json_is_number(seconds) && !stat(path, &st) && (double)st.st_mtime > end;
+    if (stat(path, &st)) return false;
+    double written = (double)st.st_mtime, began = (double)json_integer_value(json_object_get(row, "started"));
+    if (json_is_number(seconds)) return written > began + json_number_value(seconds) + 2;
+    json_int_t id = json_integer_value(json_object_get(row, "id"));
+    json_array_foreach(rows, i, other) {
+        bool next = json_integer_value(json_object_get(other, "id")) > id && !strcmp(text_of(other, "out"), dir);
+        if (id && next && written >= (double)json_integer_value(json_object_get(other, "started"))) return true;
+    }
+    return false;
 }
 
 /* [{"step", "loss"} and, of evaluations, {"step", "eval_loss"}]; null where nothing is left of the run. */
-static json_t *curve_of(const json_t *row) {
+static json_t *curve_of(const json_t *row, const json_t *rows) {
     ar_run_history h;
     const char *dir = text_of(row, "out");
-    if (!*dir || is_later(row, dir) || ar_run_history_read(&h, dir, NULL)) return json_null();
+    if (!*dir || is_later(row, rows, dir) || ar_run_history_read(&h, dir, NULL)) return json_null();
     json_t *curve = json_array();
     for (size_t i = 0; i < h.count; i++) {
         const ar_run_point *p = &h.points[i];
@@ -251,17 +249,20 @@ static void print_curves(const json_t *a, const json_t *b) {
     }
 }
 
-static int print_comparison(cli *c, json_t *a, json_t *b) {
+static int print_comparison(cli *c, json_t *a, json_t *b, const json_t *rows) {
     static const char *const results[] = {"command", "status", "seconds", "loss", "eval_loss", "out"};
     json_t *list = differences(json_object_get(a, "settings"), json_object_get(b, "settings"));
-    json_object_set_new(a, "curve", curve_of(a));
-    json_object_set_new(b, "curve", curve_of(b));
+    json_object_set_new(a, "curve", curve_of(a, rows));
+    json_object_set_new(b, "curve", curve_of(b, rows));
     if (c->json) return cli_print_json(c, json_pack("{s:[O, O], s:o}", "runs", a, b, "settings", list));
     size_t i;
     json_t *d;
-    print_pair("id", json_object_get(a, "id"), json_object_get(b, "id"));
-    for (size_t k = 0; k < sizeof results / sizeof *results; k++)
-        print_pair(results[k], json_object_get(a, results[k]), json_object_get(b, results[k]));
+    if (json_is_integer(json_object_get(a, "id")) || json_is_integer(json_object_get(b, "id")))
+        print_pair("id", json_object_get(a, "id"), json_object_get(b, "id"));
+    for (size_t k = 0; k < sizeof results / sizeof *results; k++) {
+        const json_t *x = json_object_get(a, results[k]), *y = json_object_get(b, results[k]);
+        if (!json_is_null(x) || !json_is_null(y)) print_pair(results[k], x, y);
+    }
     print_curves(a, b);
     printf("%s\n", json_array_size(list) ? "settings that differ:" : "all settings are the same");
     json_array_foreach(list, i, d) print_pair(text_of(d, "name"), json_object_get(d, "a"), json_object_get(d, "b"));
@@ -277,40 +278,59 @@ static bool read_id(int64_t *id, const char *text) {
     return *text && !*end && *id > 0;
 }
 
-static int show(cli *c, const struct values *v, const json_t *rows, const int64_t *ids) {
-    if (!ids)
-        return c->json     ? cli_print_json(c, json_pack("{s:O}", "runs", rows))
-               : v->export ? print_csv(c, rows)
-                           : print_list(c, rows, v->command);
-    json_t *of[2] = {NULL, NULL};
+/* A run by its number in the record, or by its folder; caller releases. */
+static int find_run(json_t **out, cli *c, const json_t *rows, const char *text) {
+    int64_t id;
     size_t i;
     json_t *row;
-    json_array_foreach(rows, i, row) for (int k = 0; k < 2; k++) if (json_integer_value(json_object_get(row, "id")) == ids[k]) of[k] = row;
-    for (int k = 0; k < 2; k++)
-        if (!of[k]) return cli_fail_usage(c, "--compare: found no run %lld", (long long)ids[k]);
-    return print_comparison(c, of[0], of[1]);
+    *out = NULL;
+    if (!read_id(&id, text)) return cli_runs_folder(out, c, text);
+    json_array_foreach(rows, i, row) if (json_integer_value(json_object_get(row, "id")) == id) *out = json_incref(row);
+    return *out ? CLI_OK : cli_fail_usage(c, "--compare: found no run %lld", (long long)id);
+}
+
+static int compare(cli *c, const json_t *rows, const char *first, const char *second) {
+    json_t *a, *b = NULL;
+    int code = find_run(&a, c, rows, first);
+    if (!code) code = find_run(&b, c, rows, second);
+    if (!code) code = print_comparison(c, a, b, rows);
+    json_decref(a);
+    json_decref(b);
+    return code;
+}
+
+static int show(cli *c, const cli_args *args, const json_t *rows) {
+    const struct values *v = args->values;
+    if (v->compare) return compare(c, rows, v->compare, args->positional[0]);
+    return c->json ? cli_print_json(c, json_pack("{s:O}", "runs", rows)) : v->export ? print_csv(c, rows) : print_list(c, rows, v->command);
+}
+
+static int check(cli *c, const cli_args *args) {
+    const struct values *v = args->values;
+    if (v->export && strcmp(v->export, "csv") != 0) return cli_fail_usage(c, "--export: found '%.40s', wanted csv", v->export);
+    if (v->export && c->json) return cli_fail_usage(c, "found --export and --json, wanted one of them");
+    if (v->export && v->compare) return cli_fail_usage(c, "found --export and --compare, wanted one of them");
+    if (!v->compare && !v->export && args->positional_count)
+        return cli_fail_usage(c, "found the extra argument '%.60s', wanted options only", args->positional[0]);
+    if (v->compare && args->positional_count != 1)
+        return cli_fail_usage(c, "--compare: wanted two runs by their ids or folders, as in --compare 3 5");
+    return CLI_OK;
 }
 
 static int run(cli *c, const cli_args *args) {
     const struct values *v = args->values;
-    int64_t ids[2];
     ar_runs *runs;
     ar_error err;
-    if (v->export && strcmp(v->export, "csv") != 0) return cli_fail_usage(c, "--export: found '%.40s', wanted csv", v->export);
-    if (v->export && c->json) return cli_fail_usage(c, "found --export and --json, wanted one of them");
-    if (!v->compare && args->positional_count)
-        return cli_fail_usage(c, "found the extra argument '%.60s', wanted options only", args->positional[0]);
-    if (v->compare && (args->positional_count != 1 || !read_id(&ids[0], v->compare) || !read_id(&ids[1], args->positional[0])))
-        return cli_fail_usage(c, "--compare: wanted two runs by their ids, as in --compare 3 5");
-    ar_runs_filter filter = {.command = v->command, .limit = v->export && !cli_given(args, "last") ? 0 : v->last};
-    if (v->compare) filter = (ar_runs_filter){.ids = ids, .id_count = 2};
+    int code = check(c, args);
+    if (code) return code;
+    if (v->export && args->positional_count) return cli_runs_print_candidates(c, args->positional[0]);
+    bool all = v->compare || (v->export && !cli_given(args, "last"));
+    ar_runs_filter filter = {.command = v->compare ? NULL : v->command, .limit = all ? 0 : v->last};
     struct listing l = {json_array()};
     ar_status s = ar_runs_open(&runs, NULL, false, &err);
     if (!s) s = ar_runs_list(runs, &filter, keep, &l, &err);
     ar_runs_close(runs);
-    int code = s == AR_ERR_NOT_FOUND && !v->compare ? show(c, v, l.rows, NULL)
-               : s                                  ? cli_fail(c, &err)
-                                                    : show(c, v, l.rows, v->compare ? ids : NULL);
+    code = s && s != AR_ERR_NOT_FOUND ? cli_fail(c, &err) : show(c, args, l.rows);
     json_decref(l.rows);
     return code;
 }
@@ -318,7 +338,7 @@ static int run(cli *c, const cli_args *args) {
 const cli_command cli_runs = {
     .name = "runs",
     .summary = "Lists what was run, compares two runs, exports all.",
-    .usage = "alphar runs [--command train] [--compare ID ID] [--export csv]",
+    .usage = "alphar runs [--command train] [--compare ID|DIR ID|DIR] [--export csv [SWEEP]]",
     .example = "alphar runs --command train --last 5",
     .options = options,
     .values_size = sizeof(struct values),

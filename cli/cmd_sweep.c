@@ -26,11 +26,19 @@ struct grid {
     ar_learner_options *candidates;
     int count;
     struct train_values *values; /* [count] where their texts are parsed into */
+    double *in_ranks;            /* [count] alpha as a multiple of the rank; 0: a number */
+    bool owns_texts;             /* lists of texts are its own, not those of the options */
 };
 
+/* Lists of texts that a candidate has. */
+static ar_texts *texts_of(ar_learner_options *l, int i) { return i ? &l->alpha_patterns : &l->rank_patterns; }
+
 static void grid_release(struct grid *g) {
+    for (int k = 0; g->owns_texts && g->values && k < g->count; k++)
+        for (int i = 0; i < 2; i++) free((void *)(uintptr_t)texts_of(&g->values[k].o.learner, i)->items);
     free(g->candidates);
     free(g->values);
+    free(g->in_ranks);
 }
 
 static size_t bytes_of(const ar_setting *s) {
@@ -105,9 +113,54 @@ static int allocate(struct grid *g, cli *c, const cli_args *args, int count) {
     g->count = count;
     g->candidates = calloc((size_t)count, sizeof *g->candidates);
     g->values = calloc((size_t)count, sizeof *g->values);
-    if (!g->candidates || !g->values) return cli_fail_memory(c);
+    g->in_ranks = calloc((size_t)count, sizeof *g->in_ranks);
+    if (!g->candidates || !g->values || !g->in_ranks) return cli_fail_memory(c);
     for (int i = 0; i < count; i++) g->values[i].o = common_of(args);
     return CLI_OK;
+}
+
+static const void *value_at(const ar_learner_options *l, const ar_setting *s) {
+    return (const char *)l + (s->offset - offsetof(ar_train_options, learner));
+}
+
+static bool is_text(const ar_setting *s) { return s->type == AR_SETTING_TEXT || s->type == AR_SETTING_NAMES; }
+
+static bool same_texts(const ar_texts *a, const ar_texts *b) {
+    bool same = a->count == b->count;
+    for (size_t i = 0; same && i < a->count; i++) same = !strcmp(a->items[i], b->items[i]);
+    return same;
+}
+
+static bool same_value(const ar_learner_options *a, const ar_learner_options *b, const ar_setting *s) {
+    if (s->type == AR_SETTING_TEXTS) return same_texts(value_at(a, s), value_at(b, s));
+    if (!is_text(s)) return !memcmp(value_at(a, s), value_at(b, s), bytes_of(s));
+    const char *x = *(const char *const *)value_at(a, s), *y = *(const char *const *)value_at(b, s);
+    return x && y ? !strcmp(x, y) : x == y;
+}
+
+static bool same_candidate(const ar_learner_options *a, const ar_learner_options *b) {
+    size_t count;
+    const ar_setting *rows = ar_train_settings(&count);
+    bool same = true;
+    for (size_t i = 0; same && i < count; i++) {
+        bool own = rows[i].type != AR_SETTING_SECTION && ar_setting_part_of(&rows[i]) == AR_PART_LEARNER;
+        same = !own || same_value(a, b, &rows[i]);
+    }
+    return same;
+}
+
+/* Values that come to the same, as 2r and 32 of rank 16, are trained once. */
+static void drop_twins(struct grid *g, cli *c) {
+    int kept = 0, all = g->count;
+    for (int k = 0; k < all; k++) {
+        bool there = false;
+        for (int i = 0; i < kept && !there; i++) there = same_candidate(&g->candidates[i], &g->candidates[k]);
+        if (!there) g->candidates[kept++] = g->candidates[k];
+    }
+    g->count = kept;
+    char line[120];
+    snprintf(line, sizeof line, "%d of %d candidates come to the same as others and are trained once: %d remain", all - kept, all, kept);
+    if (kept < all) cli_log(c, AR_LOG_WARNING, line);
 }
 
 /* Every combination, the last list running fastest. */
@@ -130,9 +183,15 @@ static int expand(struct grid *g, cli *c, cli_args *args) {
         for (int k = 0; !code && k < g->count; k++) {
             item_of(&item, args, v->list[i], separator(&rows[i]), k / runs % n);
             code = item ? put(c, args, &g->values[k], &rows[i], item) : cli_fail_memory(c);
+            if (rows[i].flags & AR_SETTING_RANKS) g->in_ranks[k] = args->in_ranks;
         }
     }
-    for (int k = 0; !code && k < g->count; k++) g->candidates[k] = g->values[k].o.learner;
+    for (int k = 0; !code && k < g->count; k++) {
+        ar_learner_options *l = &g->values[k].o.learner;
+        if (g->in_ranks[k] > 0) l->alpha = g->in_ranks[k] * l->rank;
+        g->candidates[k] = *l;
+    }
+    if (!code) drop_twins(g, c);
     return code;
 }
 
@@ -165,6 +224,9 @@ static int restore(struct grid *g, cli *c, cli_args *args) {
     int code = json_array_size(list) && json_array_size(list) <= CANDIDATES
                    ? allocate(g, c, args, (int)json_array_size(list))
                    : cli_fail_usage(c, "--resume: sweep.json holds no candidates; give the options again");
+    g->owns_texts = !code;
+    for (int k = 0; !code && k < g->count; k++)
+        for (int i = 0; i < 2; i++) *texts_of(&g->values[k].o.learner, i) = (ar_texts){0};
     for (int k = 0; !code && k < g->count; k++) {
         const json_t *one = json_array_get(list, (size_t)k), *given = json_object_get(one, "given");
         const char *key;
@@ -176,8 +238,6 @@ static int restore(struct grid *g, cli *c, cli_args *args) {
             if (json_is_array(value)) {
                 size_t i;
                 json_t *item;
-                ar_texts *texts = (ar_texts *)(void *)((char *)&g->values[k].o + s->offset);
-                *texts = (ar_texts){0};
                 json_array_foreach(value, i, item) if (!code) code = put(c, args, &g->values[k], s, text_of(args, item));
                 continue;
             }
@@ -187,6 +247,26 @@ static int restore(struct grid *g, cli *c, cli_args *args) {
         }
         if (!code) g->candidates[k] = g->values[k].o.learner;
     }
+    return code;
+}
+
+/* More values than before: those who were there keep their places, and the new ones follow.  Where one of them is missing all stays as it
+ * is, and the library says that the candidates are others. */
+static int extend(struct grid *g, cli *c, cli_args *args) {
+    struct grid old = {0};
+    int code = restore(&old, c, args), kept = 0;
+    for (int k = 0; !code && k < old.count; k++) {
+        int at = kept;
+        while (at < g->count && !same_candidate(&g->candidates[at], &old.candidates[k])) at++;
+        if (at == g->count) break;
+        ar_learner_options one = g->candidates[at];
+        memmove(&g->candidates[kept + 1], &g->candidates[kept], (size_t)(at - kept) * sizeof one);
+        g->candidates[kept++] = one;
+    }
+    char line[120];
+    snprintf(line, sizeof line, "%d of %d candidates are new: from run-%02d on", g->count - kept, g->count, kept + 1);
+    if (!code && kept == old.count && kept < g->count) cli_log(c, AR_LOG_INFO, line);
+    grid_release(&old);
     return code;
 }
 
@@ -221,15 +301,16 @@ static void show(void *user, const ar_sweep_progress *p) {
     cli *c = user;
     char left[40], best[60] = "";
     if (p->best_loss >= 0) snprintf(best, sizeof best, "  best eval loss %.4f", p->best_loss);
-    cli_progress_show(&c->progress, p->done == p->steps, "step %lld/%lld of all  %d of %d candidates%s  %.0f tokens/s  %s left",
-                      (long long)p->done, (long long)p->steps, p->active, p->candidates, best, p->tokens_per_second,
-                      cli_duration(left, sizeof left, p->seconds_left));
+    cli_progress_show(&c->progress, p->done == p->steps, "step %lld/%lld of all  %d of %d candidate%s%s  %.0f tokens/s  %s left",
+                      (long long)p->done, (long long)p->steps, p->active, p->candidates, p->candidates == 1 ? "" : "s", best,
+                      p->tokens_per_second, cli_duration(left, sizeof left, p->seconds_left));
 }
 
 static json_t *candidate_json(const ar_candidate *k, const ar_learner_options *l) {
-    return json_pack("{s:s, s:i, s:o, s:s, s:o, s:o, s:I, s:I, s:o, s:o, s:s}", "dir", k->dir, "rank", k->rank, "alpha",
-                     cli_json_real(k->alpha), "policy", ar_policy_name(l->policy), "scale", cli_json_real(k->scale), "lr",
-                     cli_json_real(l->lr), "seed", (json_int_t)l->seed, "steps", (json_int_t)k->steps, "loss",
+    json_t *range = k->scale_least < k->scale_most ? json_pack("[f, f]", k->scale_least, k->scale_most) : NULL;
+    return json_pack("{s:s, s:i, s:o, s:s, s:o, s:o*, s:o, s:I, s:I, s:o, s:o, s:s}", "dir", k->dir, "rank", k->rank, "alpha",
+                     cli_json_real(k->alpha), "policy", ar_policy_name(l->policy), "scale", cli_json_real(k->scale), "scale_range", range,
+                     "lr", cli_json_real(l->lr), "seed", (json_int_t)l->seed, "steps", (json_int_t)k->steps, "loss",
                      k->loss < 0 ? json_null() : cli_json_real(k->loss), "eval_loss",
                      k->eval_loss < 0 ? json_null() : cli_json_real(k->eval_loss), "state", ar_candidate_state_name(k->state));
 }
@@ -240,18 +321,6 @@ static json_t *result_json(const char *out, const ar_sweep_result *r, const stru
     for (int i = 0; list && i < r->count; i++) json_array_append_new(list, candidate_json(&r->candidates[i], &g->candidates[i]));
     return json_pack("{s:s, s:o, s:o, s:o}", "out", out, "candidates", list, "best",
                      r->best < 0 ? json_null() : json_string(r->candidates[r->best].dir), "seconds", cli_json_real(r->seconds));
-}
-
-static const void *value_at(const ar_learner_options *l, const ar_setting *s) {
-    return (const char *)l + (s->offset - offsetof(ar_train_options, learner));
-}
-
-static bool is_text(const ar_setting *s) { return s->type == AR_SETTING_TEXT || s->type == AR_SETTING_NAMES; }
-
-static bool same_value(const ar_learner_options *a, const ar_learner_options *b, const ar_setting *s) {
-    if (!is_text(s)) return !memcmp(value_at(a, s), value_at(b, s), bytes_of(s));
-    const char *x = *(const char *const *)value_at(a, s), *y = *(const char *const *)value_at(b, s);
-    return x && y ? !strcmp(x, y) : x == y;
 }
 
 /* Whether the candidates have several values of a setting that the table has no column for. */
@@ -303,6 +372,13 @@ static int by_loss(const void *a, const void *b) {
     return (l > m) - (l < m);
 }
 
+/* "0.5-2" where patterns make it differ from site to site. */
+static const char *scale_text(char *out, size_t size, const ar_candidate *k) {
+    int n = snprintf(out, size, "%.5g", k->scale_least);
+    if (k->scale_least < k->scale_most) snprintf(out + n, size - (size_t)n, "-%.5g", k->scale_most);
+    return out;
+}
+
 static void print_loss(double x) {
     if (x < 0)
         printf(" %10s", "-");
@@ -340,17 +416,23 @@ static void print_edges(const ar_sweep_result *r, const struct grid *g) {
 static int print_table(cli *c, const char *out, const ar_sweep_result *r, const struct grid *g) {
     assert(g->candidates && r->candidates && "a sweep without an error has both");
     int *order = calloc((size_t)r->count, sizeof *order);
-    char time[40];
+    char time[40], scale[60];
+    int wide = 8;
     if (!order) return cli_fail_memory(c);
-    for (int i = 0; i < r->count; i++) order[i] = i;
+    for (int i = 0; i < r->count; i++) {
+        int n = (int)strlen(scale_text(scale, sizeof scale, &r->candidates[i]));
+        wide = n > wide ? n : wide;
+        order[i] = i;
+    }
     sorting = r;
     qsort(order, (size_t)r->count, sizeof *order, by_loss);
     cli_progress_end(&c->progress);
-    printf("%-7s %5s %8s %8s %9s %6s %10s %10s\n", "", "rank", "alpha", "s", "lr", "steps", "loss", "eval loss");
+    printf("%-7s %5s %8s %*s %9s %6s %10s %10s\n", "", "rank", "alpha", wide, "s", "lr", "steps", "loss", "eval loss");
     for (int n = 0; n < r->count; n++) {
         const ar_candidate *k = &r->candidates[order[n]];
         const ar_learner_options *l = &g->candidates[order[n]];
-        printf("%-7s %5d %8.6g %8.5g %9.3g %6lld", k->dir, k->rank, k->alpha, k->scale, l->lr, (long long)k->steps);
+        printf("%-7s %5d %8.6g %*s %9.3g %6lld", k->dir, k->rank, k->alpha, wide, scale_text(scale, sizeof scale, k), l->lr,
+               (long long)k->steps);
         print_loss(k->loss);
         print_loss(k->eval_loss);
         print_others(l, g);
@@ -420,6 +502,7 @@ static int run(cli *c, const cli_args *shared_args) {
         return cli_fail_usage(c, "--eval-data is missing, wanted samples by whose loss candidates are compared");
     if (cli_given(args, "steps") && cli_given(args, "epochs")) return cli_fail_usage(c, "found --steps and --epochs, wanted one of them");
     int code = v->stored && !any_list(v) ? restore(&g, c, args) : expand(&g, c, args);
+    if (!code && v->stored && any_list(v)) code = extend(&g, c, args);
     if (!code && g.candidates) common.learner = g.candidates[0];
     if (!code) code = sweep(c, args, &common, &g);
     grid_release(&g);

@@ -109,7 +109,7 @@ static int run_joined(cli *c, const cli_command *command, int argc, char **argv)
         c->json = cli_common_of(&args)->json;
         c->quiet = cli_common_of(&args)->quiet || cli_helps(c);
         cli_progress_init(&c->progress, c->quiet);
-        if (!cli_helps(c)) cli_interrupt_init(command->finishes_step);
+        if (!cli_helps(c)) cli_interrupt_init(command->finishes_step, ar_ranks_count(c->ranks) > 1);
         cli_record record;
         cli_record_begin(&record, c, &args, argc, argv);
         code = command->run(c, &args);

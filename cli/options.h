@@ -29,12 +29,13 @@ typedef enum cli_kind {
 enum {
     CLI_NEGATABLE = 1, /* a flag with --no-NAME */
     CLI_REQUIRED = 2,
-    CLI_COMMAS = 4, /* a string of names: a YAML list is joined by commas */
-    CLI_NAMES = 64, /* a flag whose value, where it has one, is the command's argument: --resume=DIR is --resume DIR */
-    CLI_ABOVE = 8,  /* min itself is out */
-    CLI_BELOW = 16, /* max itself is out */
-    CLI_FIRST = 32, /* --help shows its row before all sections: what one needs */
-    CLI_SETS = 128  /* with CLI_COMMAS: several of them, with semicolons between them; a YAML list is joined by these */
+    CLI_COMMAS = 4,  /* a string of names: a YAML list is joined by commas */
+    CLI_NAMES = 64,  /* a flag whose value, where it has one, is the command's argument: --resume=DIR is --resume DIR */
+    CLI_ABOVE = 8,   /* min itself is out */
+    CLI_BELOW = 16,  /* max itself is out */
+    CLI_FIRST = 32,  /* --help shows its row before all sections: what one needs */
+    CLI_RANKS = 256, /* a number that may be given as a multiple of the rank: 2r, r */
+    CLI_SETS = 128   /* with CLI_COMMAS: several of them, with semicolons between them; a YAML list is joined by these */
 };
 
 typedef struct cli_option {
@@ -83,7 +84,8 @@ typedef struct cli_args {
     unsigned char given[CLI_MAX_OPTIONS]; /* 0 default, 1 configuration file, 2 command line; by place in cli_option_at */
     const char **positional;
     int positional_count;
-    char **owned; /* strings read from YAML */
+    double in_ranks; /* what an option of CLI_RANKS was given as last: the multiple; 0: a number */
+    char **owned;    /* strings read from YAML */
     size_t owned_count, owned_cap;
     char message[1024]; /* what went wrong, without "alphar: " */
 } cli_args;

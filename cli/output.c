@@ -8,12 +8,14 @@
 
 #include "alphar/ranks.h"
 #include "alphar/tokenizer.h"
+#include "interrupt.h"
 
 int cli_fail_code(cli *c, int exit_status, const char *code, const char *message) {
     ar_status status = exit_status == CLI_USAGE ? AR_ERR_USAGE : exit_status == CLI_INTERRUPTED ? AR_ERR_INTERRUPTED : AR_ERR_IO;
     ar_ranks_fail(c->ranks, status, message);
-    bool silent = ar_ranks_index(c->ranks) > 0 && !ar_ranks_is_lost(c->ranks);
-    if (silent || c->ended) return exit_status; /* rank 0 says it, or it was said */
+    bool silent = ar_ranks_index(c->ranks) > ar_ranks_is_lost(c->ranks); /* rank 0 speaks, of its own loss rank 1 */
+    cli_interrupt_end();
+    if (silent || c->ended) return exit_status;
     cli_progress_end(&c->progress);
     fprintf(stderr, "alphar: %s\n", message);
     if (!c->json) return exit_status;

@@ -32,7 +32,9 @@ static unsigned flags_of(const ar_setting *s) {
     static const struct {
         unsigned theirs, ours;
     } same[] = {
-        {AR_SETTING_ABOVE, CLI_ABOVE}, {AR_SETTING_BELOW, CLI_BELOW}, {AR_SETTING_NEGATABLE, CLI_NEGATABLE}, {AR_SETTING_FIRST, CLI_FIRST}};
+        {AR_SETTING_ABOVE, CLI_ABOVE}, {AR_SETTING_BELOW, CLI_BELOW}, {AR_SETTING_NEGATABLE, CLI_NEGATABLE},
+        {AR_SETTING_FIRST, CLI_FIRST}, {AR_SETTING_RANKS, CLI_RANKS},
+    };
     unsigned flags = s->type == AR_SETTING_NAMES ? CLI_COMMAS : 0;
     for (size_t i = 0; i < sizeof same / sizeof *same; i++)
         if (s->flags & same[i].theirs) flags |= same[i].ours;
@@ -147,6 +149,7 @@ int cli_train_take(ar_train_options *out, cli *c, const cli_args *args) {
     const ar_setting *rows = ar_train_settings(&count);
     ar_error err;
     *out = v->o;
+    if (args->in_ranks > 0) out->learner.alpha = args->in_ranks * out->learner.rank;
     out->learner.seed = (uint64_t)v->common.seed;
     out->course.train_on = cli_train_on((int)v->o.course.train_on);
     for (size_t i = 0; i < count; i++)

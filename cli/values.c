@@ -11,13 +11,15 @@ static void *target(const cli_args *args, const cli_option *o) { return (char *)
 
 /* "an integer from 1 to 8", "a number above 0", … */
 static void describe(char *out, size_t size, const cli_option *o) {
+    const char *ranks = o->flags & CLI_RANKS ? ", or a multiple of the rank such as 2r" : "";
     char low[48] = "", high[48] = "";
     bool whole = o->kind == CLI_INT || o->kind == CLI_COUNT, bounded = o->min < o->max || o->min > 0 || whole;
     if (bounded) snprintf(low, sizeof low, o->flags & CLI_ABOVE ? " above %.10g" : " of at least %.10g", o->min);
     double most = whole ? (double)INT32_MAX : 0;
     if (o->max > o->min) most = o->max;
     if (most > 0) snprintf(high, sizeof high, o->flags & CLI_BELOW ? "%s below %.10g" : "%s at most %.10g", *low ? " and" : "", most);
-    snprintf(out, size, "%s%s%s%s%s", whole ? "an integer" : "a number", low, high, o->word ? ", or " : "", o->word ? o->word : "");
+    snprintf(out, size, "%s%s%s%s%s%s", whole ? "an integer" : "a number", low, high, o->word ? ", or " : "", o->word ? o->word : "",
+             ranks);
 }
 
 static int refuse(cli_args *args, const cli_option *o, const char *text, const char *place) {
@@ -55,9 +57,21 @@ static int set_int(cli_args *args, const cli_option *o, const char *text, const 
     return CLI_OK;
 }
 
+/* "2r", "0.5r", "r": the multiple; 0: it is none. */
+static double ranks_in(const cli_option *o, const char *text) {
+    size_t n = strlen(text);
+    char *end = NULL;
+    if (!(o->flags & CLI_RANKS) || !n || text[n - 1] != 'r') return 0;
+    if (n == 1) return 1;
+    double v = strspn(text, ".0123456789") == n - 1 ? strtod(text, &end) : 0;
+    return v > 0 && end == text + n - 1 && v < 1e30 ? v : 0;
+}
+
 static int set_number(cli_args *args, const cli_option *o, const char *text, const char *place) {
     char *end;
-    double v = strtod(text, &end);
+    double v = strtod(text, &end), ranks = ranks_in(o, text);
+    if (o->flags & CLI_RANKS) args->in_ranks = ranks;
+    if (ranks > 0) return CLI_OK;
     bool sane = *text && strspn(text, "+-.0123456789eE") == strlen(text) && !*end && isfinite(v);
     if (!sane || !in_range(o, v)) return refuse(args, o, text, place);
     *(double *)target(args, o) = v;

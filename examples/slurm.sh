@@ -10,7 +10,7 @@
 #SBATCH --time=24:00:00
 #SBATCH --requeue
 set -eu
-cores=$(nproc)
+cores=$(($(nproc) / ${SLURM_NTASKS_PER_NODE:-1}))
 
 # --resume begins anew where there is no checkpoint, so that a job that is queued again goes on.
 exec srun --mpi=pmix --kill-on-bad-exit=1 --cpus-per-task="$cores" --cpu-bind=none \

@@ -33,7 +33,8 @@ enum {
     AR_SETTING_NEGATABLE = 8, /* a flag with --no-NAME */
     AR_SETTING_FIRST = 16,    /* what one needs: --help shows it before all sections */
     AR_SETTING_RESUME = 32,   /* does not touch the course of a run: resuming may change it */
-    AR_SETTING_PASSING = 64   /* of one call, not of the run: not in run.json */
+    AR_SETTING_PASSING = 64,  /* of one call, not of the run: not in run.json */
+    AR_SETTING_RANKS = 128    /* as text it may also be a multiple of the rank: 2r */
 };
 
 typedef struct ar_setting {

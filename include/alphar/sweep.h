@@ -41,9 +41,10 @@ typedef enum ar_candidate_state {
 AR_API const char *ar_candidate_state_name(ar_candidate_state s); /* "running", "done", "halved", "failed" */
 
 typedef struct ar_candidate {
-    char dir[16];        /* "run-03" */
-    int rank;            /* as resolved */
-    double alpha, scale; /* likewise; s of its first site */
+    char dir[16];                   /* "run-03" */
+    int rank;                       /* as resolved */
+    double alpha, scale;            /* likewise; s of its first site, */
+    double scale_least, scale_most; /* and over all: patterns make it differ */
     ar_candidate_state state;
     int64_t steps;    /* done */
     double loss;      /* smoothed, at the end of what was done */

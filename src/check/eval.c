@@ -30,6 +30,9 @@ static ar_status check(const ar_session *s, const ar_eval_options *o, ar_error *
     if ((o->alphas || o->scales) && s->stacked)
         return ar__fail(err, AR_ERR_UNSUPPORTED,
                         "alpha or scale over several adapters: give one adapter, or set each one's strength as PATH:X");
+    if ((o->alphas || o->scales) && s->factor != 1.0)
+        return ar__fail(err, AR_ERR_USAGE, "%s: found it and an adapter with the factor %g, wanted one of them: each sets s",
+                        o->alphas ? "alpha" : "scale", s->factor);
     for (int i = 0; (o->alphas || o->scales) && i < o->count; i++)
         if (!isfinite(o->alphas ? o->alphas[i] : o->scales[i]))
             return ar__fail(err, AR_ERR_VALUE, "alpha or scale: found a value that is no finite number");

@@ -15,10 +15,11 @@
 #include "gen/stack.h"
 #include "model/fingerprint.h"
 
-static ar_status open_one(ar_adapter **out, ar_trained *trained, const char *text, const ar_session_options *o, const ar_log *log,
-                          ar_error *err) {
+static ar_status open_one(ar_adapter **out, ar_session *s, const char *text, const ar_session_options *o, ar_error *err) {
     char *path = NULL;
     double factor;
+    ar_trained *trained = &s->trained;
+    const ar_log *log = &s->rt->log;
     ar_adapter_options how = o->adapter_options;
     how.keeps_stacks = true;
     how.model = o->model; /* names and heads, for formats that do not hold them */
@@ -33,6 +34,7 @@ static ar_status open_one(ar_adapter **out, ar_trained *trained, const char *tex
     if (!st && o->has_scale) st = ar_adapter_set_scale(*out, o->scale, err);
     if (!st && o->has_alpha) st = ar_adapter_set_alpha(*out, o->alpha, err);
     if (!st && factor != 1.0) st = ar_adapter_multiply_scale(*out, factor, err);
+    s->factor = factor;
     free(path);
     return st;
 }
@@ -64,7 +66,7 @@ static ar_status open_adapters(ar_session *s, const ar_session_options *o, ar_er
     size_t count = (size_t)o->adapter_count;
     ar_adapter **list = ar__alloc(count, sizeof(ar_adapter *));
     ar_status st = list ? AR_OK : ar__fail_memory(err, "adapters");
-    for (size_t i = 0; !st && i < count; i++) st = open_one(&list[i], &s->trained, o->adapters[i], o, &s->rt->log, err);
+    for (size_t i = 0; !st && i < count; i++) st = open_one(&list[i], s, o->adapters[i], o, err);
     if (!st && count == 1) {
         s->adapter = list[0];
         list[0] = NULL;

@@ -16,6 +16,7 @@ struct ar_session {
     ar_adapter *adapter;             /* NULL: the base alone */
     ar_attachment *attachment;       /* NULL likewise */
     bool stacked;                    /* the adapter is the sum of several */
+    double factor;                   /* that it was opened with: PATH:0.5; 1 where there was none */
     double own_default, *own_alpha;  /* alpha of the adapter and of each pair as it was opened, or tuned: what another alpha */
     double *own_scale;               /* is in proportion to; and s */
     int32_t eos[2 * AR_MAX_EOS + 1]; /* generation stops on any of these */

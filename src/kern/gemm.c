@@ -8,7 +8,7 @@
 
 bool ar__gemm_in_bf16(const ar_runtime *rt, const ar_gemm *g) { return rt->bf16 && (g->is_weight || g->is_pair); }
 
-static const ar_gemm_backend *choose(const ar_runtime *rt, const ar_gemm *g) {
+const ar_gemm_backend *ar__gemm_choose(const ar_runtime *rt, const ar_gemm *g) {
     int i = 0;
     while (rt->gemm[i] && !rt->gemm[i]->accepts(rt, g)) i++;
     assert(rt->gemm[i] && "the last accepts every dtype that a model's weights may have");
@@ -16,7 +16,7 @@ static const ar_gemm_backend *choose(const ar_runtime *rt, const ar_gemm *g) {
 }
 
 static void run_plain(const ar_runtime *rt, const ar_gemm *g) {
-    const ar_gemm_backend *b = choose(rt, g);
+    const ar_gemm_backend *b = ar__gemm_choose(rt, g);
     if (b->panels) {
         ar_panels panels = b->panels(rt, g);
         if (!ar__packed_group(rt, g, &panels, 1)) ar__packed_deep(rt, g, &panels);
@@ -80,7 +80,7 @@ void ar__gemm_group(const ar_runtime *rt, const ar_gemm *g, size_t count) {
     ar_panels panels[AR_GROUP_MEMBERS];
     bool packed = count <= AR_GROUP_MEMBERS && count > 0 && g[0].m > 0;
     for (size_t i = 0; i < count && packed; i++) {
-        const ar_gemm_backend *b = choose(rt, &g[i]);
+        const ar_gemm_backend *b = ar__gemm_choose(rt, &g[i]);
         packed = b->panels != NULL && g[i].n > 0;
         if (packed) panels[i] = b->panels(rt, &g[i]);
     }

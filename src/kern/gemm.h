@@ -75,6 +75,7 @@ typedef struct ar_gemm_backend {
     bool (*accepts)(const ar_runtime *rt, const ar_gemm *g);
     void (*run)(const ar_runtime *rt, const ar_gemm *g);
     struct ar_panels (*panels)(const ar_runtime *rt, const ar_gemm *g); /* NULL: run */
+    size_t slice; /* of k in f32, each summed from zero and then added; 0: all of it; of packed products ar__packed_slice */
 } ar_gemm_backend;
 
 extern const ar_gemm_backend ar__gemm_matrix, ar__gemm_bf16, ar__gemm_own, ar__gemm_openblas, ar__gemm_reference;
@@ -84,7 +85,9 @@ void ar__openblas_prepare(void); /* one thread where that can only be said for t
 /* Whether the operands are to be rounded to bf16, of a pair's the left alone (sums stay f32). */
 bool ar__gemm_in_bf16(const ar_runtime *rt, const ar_gemm *g);
 
-/* Runs the product on the first backend that accepts it, with the runtime's threads. */
+/* The first backend that accepts the product. */
+const ar_gemm_backend *ar__gemm_choose(const ar_runtime *rt, const ar_gemm *g);
+/* Runs the product on it, with the runtime's threads. */
 void ar__gemm(const ar_runtime *rt, const ar_gemm *g);
 
 /* Several products of one left operand (same m, k, a, a_row, a_col): q, k, v or gate, up, and the A of their pairs.
@@ -106,6 +109,9 @@ void ar__gemm_dyw(const ar_runtime *rt, float *dx, const float *dy, const void *
  * at the first; their rows are dy_ld and x_ld elements apart. */
 void ar__gemm_dytx(const ar_runtime *rt, float *dw, const float *dy, size_t dy_ld, const float *x, size_t x_ld, const size_t *start,
                    size_t samples, size_t n, size_t k);
+
+/* Of a sample's rows, how many an element of dW is summed over from zero, and then added: AR_GEMM_KC or more. */
+size_t ar__gemm_dytx_slice(const ar_runtime *rt, size_t rows, size_t n, size_t k);
 
 /* y[rows, n] (+)= x[rows, k] W[n, k]^T for few rows: decoding.  Not bit-equal to the tiles. */
 typedef struct ar_gemv {

@@ -17,6 +17,8 @@ static size_t slice_of(size_t k, size_t bytes) {
     return k <= AR_ONE_SLICE * wider ? ar__max(k, 1) : SLICE * wider;
 }
 
+size_t ar__packed_slice(size_t k) { return slice_of(k, sizeof(float)); }
+
 static size_t left_bytes(const ar_factor *f, size_t rows) {
     return ar__round_up(ar__round_up(rows, f->panels.mr) * ar__panels_depth(&f->panels, f->k) * f->panels.left_bytes, AR_PACKED_LINE);
 }

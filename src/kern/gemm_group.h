@@ -44,6 +44,8 @@ bool ar__group_prepare(ar_group *gr, const ar_runtime *rt, const ar_gemm *g, con
 /* The most rows in a block, cut evenly, whose packed operands fit, each given its place in rt->left; 0 where those are too few
  * to be worth packing B again. */
 size_t ar__group_rows(ar_group *gr, size_t m);
+/* Of an f32 product's k. */
+size_t ar__packed_slice(size_t k);
 /* Scale and bias of a row's columns from j0 on. */
 void ar__gemm_finish_row(const ar_gemm *g, size_t row, size_t j0, size_t cols);
 /* Cuts the block at hand into jobs. */

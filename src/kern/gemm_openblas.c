@@ -70,4 +70,4 @@ void ar__openblas_prepare(void) {
     if (openblas_get_parallel() != OPENBLAS_OPENMP) openblas_set_num_threads(1);
 }
 
-const ar_gemm_backend ar__gemm_openblas = {"openblas", accepts, run, NULL};
+const ar_gemm_backend ar__gemm_openblas = {"openblas", accepts, run, NULL, AR_GEMM_KC};

@@ -11,7 +11,7 @@
  * An element is summed from zero over a slice and then added, as in a packed product, and slices begin with their sample: so its bits
  * depend neither on the threads nor on how samples share batches. */
 #include "base/size.h"
-#include "kern/gemm.h"
+#include "kern/gemm_group.h"
 #include "kern/runtime.h"
 
 enum { BLOCKS = AR_GEMM_NARROW / AR_OUTER_ROWS, BLOCK = AR_OUTER_ROWS * AR_OUTER_COLS, SLICE = AR_GEMM_KC };
@@ -58,33 +58,43 @@ static void run_narrow(const ar_runtime *rt, const narrow *g) {
     for (size_t j = 0; j < g->cols; j += AR_OUTER_COLS) run_columns(&rt->kern, g, j);
 }
 
-static void run_wide(const ar_runtime *rt, float *dw, const float *dy, size_t dy_ld, const float *x, size_t x_ld, size_t m, size_t n,
-                     size_t k) {
-    ar__gemm(rt, &(ar_gemm){.m = n,
-                            .n = k,
-                            .k = m,
-                            .a = dy,
-                            .a_row = 1,
-                            .a_col = dy_ld,
-                            .b = x,
-                            .b_type = AR_F32,
-                            .b_ld = x_ld,
-                            .b_rows = false,
-                            .c = dw,
-                            .c_ld = k,
-                            .accumulate = true});
+static ar_gemm wide(float *dw, const float *dy, size_t dy_ld, const float *x, size_t x_ld, size_t m, size_t n, size_t k) {
+    return (ar_gemm){.m = n,
+                     .n = k,
+                     .k = m,
+                     .a = dy,
+                     .a_row = 1,
+                     .a_col = dy_ld,
+                     .b = x,
+                     .b_type = AR_F32,
+                     .b_ld = x_ld,
+                     .b_rows = false,
+                     .c = dw,
+                     .c_ld = k,
+                     .accumulate = true};
+}
+
+static bool is_narrow(size_t n, size_t k) { return ar__min(n, k) <= AR_GEMM_NARROW; }
+
+size_t ar__gemm_dytx_slice(const ar_runtime *rt, size_t rows, size_t n, size_t k) {
+    ar_gemm g = wide(NULL, NULL, n, NULL, k, rows, n, k);
+    const ar_gemm_backend *b = ar__gemm_choose(rt, &g);
+    if (is_narrow(n, k)) return SLICE;
+    if (b->panels) return ar__packed_slice(rows);
+    return b->slice ? b->slice : ar__max(rows, SLICE);
 }
 
 void ar__gemm_dytx(const ar_runtime *rt, float *dw, const float *dy, size_t dy_ld, const float *x, size_t x_ld, const size_t *start,
                    size_t samples, size_t n, size_t k) {
-    if (n <= AR_GEMM_NARROW && n <= k) {
+    if (is_narrow(n, k) && n <= k) {
         run_narrow(rt, &(narrow){dw, k, 1, dy, x, dy_ld, x_ld, n, k, start, samples});
-    } else if (k <= AR_GEMM_NARROW) {
+    } else if (is_narrow(n, k)) {
         run_narrow(rt, &(narrow){dw, 1, k, x, dy, x_ld, dy_ld, k, n, start, samples});
     } else {
         for (size_t s = 0; s < samples; s++) {
             size_t r0 = start[s] - start[0];
-            run_wide(rt, dw, dy + r0 * dy_ld, dy_ld, x + r0 * x_ld, x_ld, start[s + 1] - start[s], n, k);
+            ar_gemm g = wide(dw, dy + r0 * dy_ld, dy_ld, x + r0 * x_ld, x_ld, start[s + 1] - start[s], n, k);
+            ar__gemm(rt, &g);
         }
     }
 }

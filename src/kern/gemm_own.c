@@ -229,6 +229,6 @@ static bool accepts_matrix(const ar_runtime *rt, const ar_gemm *g) { return acce
 static ar_panels panels_vector(const ar_runtime *rt, const ar_gemm *g) { return ar__panels_bf16(&rt->kern, &rt->kern.bf16, g->is_pair); }
 static ar_panels panels_matrix(const ar_runtime *rt, const ar_gemm *g) { return ar__panels_bf16(&rt->kern, &rt->kern.matrix, g->is_pair); }
 
-const ar_gemm_backend ar__gemm_own = {"own", accepts_own, NULL, panels_own};
-const ar_gemm_backend ar__gemm_bf16 = {"bf16", accepts_vector, NULL, panels_vector};
-const ar_gemm_backend ar__gemm_matrix = {"bf16-matrix", accepts_matrix, NULL, panels_matrix};
+const ar_gemm_backend ar__gemm_own = {"own", accepts_own, NULL, panels_own, 0};
+const ar_gemm_backend ar__gemm_bf16 = {"bf16", accepts_vector, NULL, panels_vector, 0};
+const ar_gemm_backend ar__gemm_matrix = {"bf16-matrix", accepts_matrix, NULL, panels_matrix, 0};

@@ -36,4 +36,4 @@ static void run(const ar_runtime *rt, const ar_gemm *g) {
         }
 }
 
-const ar_gemm_backend ar__gemm_reference = {"reference", accepts, run, NULL};
+const ar_gemm_backend ar__gemm_reference = {"reference", accepts, run, NULL, 0};

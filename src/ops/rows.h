@@ -33,10 +33,12 @@ typedef struct ar_rows {
     const ar_segment *segments;
     size_t segment_count;
     /* Where gradients of pairs are to be kept apart, what slice j of sample s adds to da, db, dmagnitude is written slot[s] + j slots of
-     * slot_stride floats behind them instead; a slice is AR_GEMM_KC rows, slots that a sample has left become zero.  [samples + 1]; NULL:
-     * all is added.  Pairs of linears under ops/cpu have it: the sum is what is defined. */
+     * slot_stride floats behind them instead; a slice is AR_GEMM_KC rows or more, slots that a sample has left become zero.  [samples + 1];
+     * NULL: all is added.  Pairs of linears under ops/cpu have it: the sum is what is defined. */
     const size_t *slot;
     size_t slot_stride;
+    /* The same for dscale: sample s writes what it adds dscale_stride · (dscale_first + s) numbers behind it; stride 0: all is added. */
+    size_t dscale_first, dscale_stride;
 } ar_rows;
 
 #endif

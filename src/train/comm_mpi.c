@@ -18,7 +18,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 
-enum { BEAT = 2, PATIENCE = 20, GRACE = 20, NAP_NANOSECONDS = 100000, IDLE_NANOSECONDS = 200000000, PIECE = 1 << 30, HAND = 3 };
+enum { BEAT = 2, PATIENCE = 20, GRACE = 20, BEGIN = 60, NAP_NANOSECONDS = 100000, IDLE_NANOSECONDS = 200000000, PIECE = 1 << 30, HAND = 3 };
 
 const char *ar_ranks_engine(void) {
     static char line[32];
@@ -216,10 +216,21 @@ static void run(ar_clerk *c, const ar_job *job) {
 
 /* ---- the clerk -------------------------------------------------------------------------------------------------------*/
 
-static bool meet(ar_clerk *c, const ar_place *mine) {
-    ar_ranks *r = c->ranks;
+/* Begins MPI, which lasts until all processes have begun it; false: it cannot, or nobody waits for it any more. */
+static bool begin(ar_clerk *c) {
     int level;
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level)) return false;
+    pthread_mutex_lock(&c->lock);
+    bool alone = c->alone;
+    c->joined = !alone;
+    pthread_mutex_unlock(&c->lock);
+    if (alone) MPI_Abort(MPI_COMM_WORLD, 1);
+    return !alone;
+}
+
+static void meet(ar_clerk *c) {
+    ar_ranks *r = c->ranks;
+    const ar_place *mine = &c->mine;
     MPI_Comm_rank(MPI_COMM_WORLD, &r->index);
     MPI_Comm_size(MPI_COMM_WORLD, &r->count);
     r->place = ar__alloc((size_t)r->count, sizeof *r->place);
@@ -236,7 +247,6 @@ static bool meet(ar_clerk *c, const ar_place *mine) {
             (ar_peer){.rank = r->index ? 0 : i + 1, .heard = ar__clock_seconds(), .coming = MPI_REQUEST_NULL, .going = MPI_REQUEST_NULL};
         listen_to(c, &c->peer[i]);
     }
-    return true;
 }
 
 /* Until there is a job. */
@@ -266,18 +276,12 @@ static void answer(ar_clerk *c) {
     pthread_mutex_unlock(&c->lock);
 }
 
-struct start {
-    ar_clerk *clerk;
-    const ar_place *mine;
-};
-
 static void *work(void *user) {
-    struct start *s = user;
-    ar_clerk *c = s->clerk;
-    bool left = false;
-    c->joined = meet(c, s->mine);
+    ar_clerk *c = user;
+    bool left = !begin(c);
+    if (!left) meet(c);
     answer(c);
-    while (c->joined && !left) {
+    while (!left) {
         ar_job job = next_job(c);
         run(c, &job);
         left = job.kind == AR_JOB_LEAVE;
@@ -323,20 +327,39 @@ static void release(ar_clerk *c) {
     free(c);
 }
 
+/* A process that ends before it meets the others, or has nothing to meet for, is waited for inside MPI without end: so only for BEGIN
+ * seconds here. */
+static bool await_others(ar_clerk *c) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += BEGIN;
+    pthread_mutex_lock(&c->lock);
+    c->waits = true;
+    while (c->busy && !pthread_cond_timedwait(&c->answered, &c->lock, &until)) continue;
+    c->alone = c->busy && !c->joined;
+    bool alone = c->alone;
+    pthread_mutex_unlock(&c->lock);
+    if (!alone) await(c, NULL);
+    return !alone;
+}
+
 ar_status ar__comm_open(ar_ranks *r, const ar_place *mine, ar_ranks_end_fn on_end, void *user, ar_error *err) {
     ar_clerk *c = ar__alloc(1, sizeof *c);
     int wanted = ar__comm_launched();
     if (!c) return ar__fail_memory(err, "ranks");
-    *c = (ar_clerk){.ranks = r, .busy = true, .on_end = on_end, .user = user};
+    *c = (ar_clerk){.ranks = r, .mine = *mine, .busy = true, .on_end = on_end, .user = user};
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->asked, NULL);
     pthread_cond_init(&c->answered, NULL);
-    struct start start = {c, mine};
-    if (pthread_create(&c->thread, NULL, work, &start)) {
+    if (pthread_create(&c->thread, NULL, work, c)) {
         release(c);
         return ar__fail(err, AR_ERR_IO, "ranks: no thread could be started");
     }
-    await(c, NULL);
+    if (!await_others(c)) /* the clerk stays where it is, with what it needs, until the process ends */
+        return ar__fail(err, AR_ERR_IO,
+                        "started as one of %d processes, and after %d seconds not all of them are there: one has ended, or runs another "
+                        "command; give all of them this one, or say ALPHAR_RANKS=1 where each has work of its own",
+                        wanted, BEGIN);
     r->own = c;
     if (c->joined && r->count == wanted) return AR_OK;
     int found = r->count;

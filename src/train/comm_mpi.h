@@ -35,6 +35,7 @@ typedef struct ar_job {
 
 typedef struct ar_clerk {
     ar_ranks *ranks;
+    ar_place mine;
     MPI_Comm work, notes;
     pthread_t thread;
     ar_ranks_end_fn on_end;
@@ -46,6 +47,7 @@ typedef struct ar_clerk {
     bool busy;  /* there is a job that is not done, */
     bool waits; /* and the caller waits for it */
     bool joined;
+    bool alone;       /* who waited for the others to begin has given up */
     size_t ready;     /* of the carry's chunks, here */
     ar_status failed; /* why nothing goes on; AR_OK: it does */
     bool lost;        /* a rank is out of reach */

@@ -20,20 +20,19 @@ static ar_status check_learner(const ar_learner *l, ar_error *err) {
         return ar__fail(err, AR_ERR_UNSUPPORTED,
                         "method: full training over several ranks would send all weights at each step; train pairs");
     if (l->adapter->whole_count)
-        return ar__fail(err, AR_ERR_UNSUPPORTED,
-                        "%s: whole tensors and biases do not train over several ranks; leave --modules-to-save and --bias out",
-                        l->adapter->whole[0].name);
-    if (l->scales.count) return ar__fail(err, AR_ERR_UNSUPPORTED, "train-scale: not over several ranks");
+        return ar__fail(
+            err, AR_ERR_UNSUPPORTED,
+            "%s: whole tensors and biases do not train over several ranks; leave --modules-to-save and --bias out (a rank would keep "
+            "one more of each for every sample)",
+            l->adapter->whole[0].name);
     for (size_t i = 0; i < l->adapter->pair_count; i++) {
         const ar_pair *p = &l->adapter->pair[i];
         size_t module = l->attachment->module[i];
-        if (ar__pair_learned(&l->attachment->ops[module]) > AR_GEMM_NARROW)
-            return ar__fail(err, AR_ERR_UNSUPPORTED,
-                            "rank: found %d, over several ranks it is at most %d: wider gradients are summed otherwise", p->rank,
-                            AR_GEMM_NARROW);
         bool linear = ar__model_linear((ar_model *)(uintptr_t)m, module) && module < ar__module_experts(&m->arch);
         if (!linear || module == ar__module_head(&m->arch))
-            return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: pairs there do not train over several ranks; leave it out with --exclude",
+            return ar__fail(err, AR_ERR_UNSUPPORTED,
+                            "%s: pairs there do not train over several ranks, since their gradients are not formed sample by sample in a "
+                            "place of their own; leave it out with --exclude",
                             p->site);
     }
     return AR_OK;
@@ -79,6 +78,23 @@ static void redirect(ar_learner *l, float *to) {
     }
 }
 
+/* Slopes of s are few, so that each sample's travel, on all ranks. */
+static ar_status keep_slopes(ar_learner *l, size_t samples, ar_error *err) {
+    ar_share *s = &l->course->share;
+    const ar_attachment *at = l->attachment;
+    size_t n = l->adapter->pair_count;
+    if (!l->scales.count) return AR_OK;
+    s->slope_stride = 2 * n;
+    s->slope = ar__alloc(samples * s->slope_stride, sizeof *s->slope);
+    s->slope_bound = ar__alloc((size_t)s->ranks->count + 1, sizeof *s->slope_bound);
+    if (!s->slope || !s->slope_bound) return ar__fail_memory(err, "ranks");
+    for (size_t i = 0; i < n; i++) {
+        at->ops[at->module[i]].dscale = &s->slope[i];
+        if (at->second[i] != SIZE_MAX) at->ops[at->second[i]].dscale = &s->slope[n + i];
+    }
+    return AR_OK;
+}
+
 static ar_status allocate(ar_learner *l, ar_error *err) {
     ar_course *c = l->course;
     ar_share *s = &c->share;
@@ -100,7 +116,8 @@ static ar_status allocate(ar_learner *l, ar_error *err) {
                             (s->slot_cap * s->stride * sizeof(float)) >> 20);
         redirect(l, s->slots);
     }
-    return cut_chunks(s, &l->list, err);
+    ar_status st = keep_slopes(l, samples, err);
+    return st ? st : cut_chunks(s, &l->list, err);
 }
 
 ar_status ar__share_open(ar_learner *l, ar_error *err) {
@@ -133,6 +150,8 @@ void ar__share_close(ar_share *s) {
     free(s->said);
     free(s->slot);
     free(s->slots);
+    free(s->slope);
+    free(s->slope_bound);
     free(s->chunk);
     *s = (ar_share){0};
 }
@@ -149,6 +168,7 @@ void ar__share_cut(ar_course *c, const ar_dataset *data, const uint32_t *sample,
     }
     ar__cut(s->bound, &(ar_cut){s->cost, s->need, count, c->pairs ? 2 : 1, s->slot_cap}, s->ranks->count);
     if (!training) return;
+    if (s->slope) memset(s->slope, 0, count * s->slope_stride * sizeof *s->slope);
     size_t first = ar__share_first(s), n = ar__share_count(s, count);
     s->slot[0] = 0;
     for (size_t i = 0; i < n; i++) s->slot[i + 1] = s->slot[i] + s->need[first + i];
@@ -163,6 +183,20 @@ size_t ar__share_count(const ar_share *s, size_t count) {
 
 ar_status ar__share_gather(ar_share *s, double *list, ar_error *err) {
     return s->ranks ? ar__comm_gather(s->ranks, list, s->bound, err) : AR_OK;
+}
+
+ar_status ar__share_slopes(ar_learner *l, ar_error *err) {
+    ar_share *s = &l->course->share;
+    size_t n = l->adapter ? l->adapter->pair_count : 0;
+    if (!s->slope) return AR_OK;
+    for (int i = 0; i <= s->ranks->count; i++) s->slope_bound[i] = s->bound[i] * s->slope_stride;
+    ar_status st = ar__comm_gather(s->ranks, s->slope, s->slope_bound, err);
+    for (size_t k = 0; !st && k < (size_t)l->sample_count; k++)
+        for (size_t i = 0; i < n; i++) {
+            l->scales.slope[i] += s->slope[k * s->slope_stride + i];
+            l->scales.second[i] += s->slope[k * s->slope_stride + n + i];
+        }
+    return st;
 }
 
 /* ---- a step ----------------------------------------------------------------------------------------------------------*/

@@ -25,6 +25,8 @@ typedef struct ar_share {
     size_t *slot;    /* [most of a step + 1] first slot of each own sample; of rank 0 none */
     float *slots;    /* [slot_cap, stride] */
     size_t slot_cap, stride;
+    double *slope; /* [most of a step, slope_stride] what each sample adds to dL/ds of each pair; NULL: s is not learned */
+    size_t slope_stride, *slope_bound;
     ar_chunk *chunk;
     size_t chunks, ready; /* ready: of this step */
     bool last;            /* the step's last micro-batch is at work */
@@ -48,6 +50,9 @@ size_t ar__share_first(const ar_share *s);
 size_t ar__share_count(const ar_share *s, size_t count);
 /* Everyone's part of a list that was cut, in all. */
 ar_status ar__share_gather(ar_share *s, double *list, ar_error *err);
+
+/* Of a list in training: the slopes of s, of all samples, added in their order. */
+ar_status ar__share_slopes(struct ar_learner *l, ar_error *err);
 
 /* Around a step's last micro-batch; the end waits for the sum. */
 ar_status ar__share_begin(struct ar_course *c, ar_error *err);

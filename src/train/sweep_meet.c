@@ -23,7 +23,7 @@ enum { STEPS_BETWEEN = 50, LEAST_SECONDS = 2, MOST_SECONDS = 60 }; /* meetings: 
 
 /* ---- numbers ---------------------------------------------------------------------------------------------------------*/
 
-enum { STATE, STEPS_DONE, LOSS, EVAL_LOSS, RANK, ALPHA, SCALE, STEP, STEPS, OWN_EVAL, OF_CANDIDATE };
+enum { STATE, STEPS_DONE, LOSS, EVAL_LOSS, RANK, ALPHA, SCALE, SCALE_LEAST, SCALE_MOST, STEP, STEPS, OWN_EVAL, OF_CANDIDATE };
 enum { LETTER, TOKENS, SECONDS, MORE, OF_RANK };
 
 size_t ar__sweep_numbers(int candidates, int ranks) { return (size_t)candidates * OF_CANDIDATE + (size_t)ranks * OF_RANK; }
@@ -40,6 +40,8 @@ static void say(double *x, const ar_candidate *c, const ar_stand *at) {
                                       [RANK] = c->rank,
                                       [ALPHA] = c->alpha,
                                       [SCALE] = c->scale,
+                                      [SCALE_LEAST] = c->scale_least,
+                                      [SCALE_MOST] = c->scale_most,
                                       [STEP] = (double)at->step,
                                       [STEPS] = (double)at->steps,
                                       [OWN_EVAL] = at->eval_loss};
@@ -55,6 +57,8 @@ static void hear(ar_candidate *c, ar_stand *at, const double *x) {
     c->rank = (int)x[RANK];
     c->alpha = x[ALPHA];
     c->scale = x[SCALE];
+    c->scale_least = x[SCALE_LEAST];
+    c->scale_most = x[SCALE_MOST];
     at->step = (int64_t)x[STEP];
     at->steps = (int64_t)x[STEPS];
     at->eval_loss = x[OWN_EVAL];

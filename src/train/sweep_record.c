@@ -42,6 +42,7 @@ static json_t *candidate_json(const ar_sweep_state *s, int i, const json_t *cons
     json_t *j = json_pack("{s:s, s:i, s:o, s:o, s:I, s:o, s:o, s:s}", "dir", c->dir, "rank", c->rank, "alpha", json_real(c->alpha), "scale",
                           json_real(c->scale), "steps", (json_int_t)c->steps, "loss", real_or_null(c->loss), "eval_loss",
                           real_or_null(c->eval_loss), "state", ar_candidate_state_name(c->state));
+    if (j && c->scale_least < c->scale_most) json_object_set_new(j, "scale_range", json_pack("[f, f]", c->scale_least, c->scale_most));
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)settings[i], key, value) {
@@ -91,8 +92,10 @@ ar_status ar__sweep_record_write(const ar_sweep_state *s, ar_error *err) {
 /* ---- going on --------------------------------------------------------------------------------------------------------*/
 
 static ar_status differs(const char *path, const char *what, ar_error *err) {
-    return ar__fail(err, AR_ERR_MISMATCH, "%s: the sweep was started with other %s; resume with the same, or start anew with another --out",
-                    path, what);
+    return ar__fail(
+        err, AR_ERR_MISMATCH,
+        "%s: the sweep was started with other %s; resume with the same (lists may have more values), or start anew with another --out",
+        path, what);
 }
 
 /* What does not touch the course of its runs may change; the samples are compared by each run. */
@@ -133,7 +136,12 @@ static ar_status take_candidate(ar_sweep_state *s, int i, const json_t *old, con
     if (c->state == AR_CANDIDATE_FAILED && error) snprintf(c->error, sizeof c->error, "%s", error);
     c->rank = (int)json_integer_value(json_object_get(old, "rank"));
     c->alpha = json_number_value(json_object_get(old, "alpha"));
-    c->scale = json_number_value(json_object_get(old, "scale"));
+    c->scale = c->scale_least = c->scale_most = json_number_value(json_object_get(old, "scale"));
+    const json_t *range = json_object_get(old, "scale_range");
+    if (json_array_size(range) == 2) {
+        c->scale_least = json_number_value(json_array_get(range, 0));
+        c->scale_most = json_number_value(json_array_get(range, 1));
+    }
     c->steps = json_integer_value(json_object_get(old, "steps"));
     c->loss = number(old, "loss");
     c->eval_loss = number(old, "eval_loss");
@@ -158,10 +166,17 @@ static ar_status spread(json_t **old, ar_ranks *ranks, ar_error *err) {
 static ar_status take(ar_sweep_state *s, const json_t *old, const char *path, ar_error *err) {
     const json_t *list = json_object_get(old, "candidates"), *rungs = json_object_get(old, "rungs");
     ar_status st = AR_OK;
-    if ((int)json_array_size(list) != s->count) st = differs(path, "candidates", err);
+    int known = (int)json_array_size(list); /* others may follow, where none waits for another */
+    if (known > s->count) st = differs(path, "candidates", err);
     if (!st && json_is_true(json_object_get(old, "halving")) != s->o->halving) st = differs(path, "halving", err);
     if (!st) st = check_settings(json_object_get(old, "settings"), s, path, err);
-    for (int i = 0; !st && i < s->count; i++) st = take_candidate(s, i, json_array_get(list, (size_t)i), path, err);
+    for (int i = 0; !st && i < known; i++) st = take_candidate(s, i, json_array_get(list, (size_t)i), path, err);
+    if (!st && known < s->count && s->o->halving)
+        st = ar__fail(
+            err, AR_ERR_MISMATCH,
+            "%s: found %d candidates and %d now; with halving, which compares them on the way, none can join later: resume with the "
+            "same, or start anew with another --out",
+            path, known, s->count);
     if (!st && json_is_array(rungs)) {
         json_decref(s->rungs);
         s->rungs = json_incref((json_t *)(uintptr_t)rungs);

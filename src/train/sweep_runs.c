@@ -67,7 +67,9 @@ static ar_status open_run(ar_sweep_state *s, int i, ar_error *err) {
     if (st) return st;
     c->rank = r->learner.o.learner.rank;
     c->alpha = r->learner.o.learner.alpha;
-    c->scale = r->learner.adapter->pair_count ? r->learner.adapter->pair[0].scale : 0.0;
+    if (!r->learner.adapter->pair_count) return AR_OK;
+    c->scale = r->learner.adapter->pair[0].scale;
+    ar__learner_scales(&c->scale_least, &c->scale_most, &r->learner);
     return AR_OK;
 }
 
@@ -116,9 +118,9 @@ ar_status ar__sweep_open_runs(ar_sweep_state *s, const ar_runtime *rt, ar_error 
     ar__course_set_budget(&s->course);
     st = ar__course_allocate(&s->course, err);
     if (!st)
-        ar__log_info(&rt->log, "%d of %d candidates over one base, %zu %s, up to %zu tokens at a time", here, s->count,
-                     ar__dataset_count(s->course.data) / (s->course.pairs ? 2 : 1), s->course.pairs ? "pairs" : "samples",
-                     s->course.choice.tokens);
+        ar__log_info(&rt->log, "%d of %d candidate%s over one base, %zu %s, up to %zu tokens at a time", here, s->count,
+                     s->count == 1 ? "" : "s", ar__dataset_count(s->course.data) / (s->course.pairs ? 2 : 1),
+                     s->course.pairs ? "pairs" : "samples", s->course.choice.tokens);
     for (int i = 0; !st && i < s->count; i++)
         if (ar__sweep_is_here(s, i)) st = prepare_run(s, i, err);
     return st;

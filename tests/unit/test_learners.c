@@ -207,11 +207,70 @@ static void one_may_fail_alone(void **state) {
     class_close(c);
 }
 
+/* ---- memory ----------------------------------------------------------------------------------------------------------*/
+
+/* Memory of k learners: base once + k · (value, gradient and two moments of each trained number) + activations of one micro-batch. */
+enum { MEMORY_MOST = 8, HUGE_PAGE = 2 << 20 /* what gradients and activations are rounded up to */ };
+
+#if defined(__SANITIZE_ADDRESS__)
+#define MEASURED 0 /* its allocator keeps what was given back */
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MEASURED 0
+#endif
+#endif
+#ifndef MEASURED
+#define MEASURED 1
+#endif
+
+static void assert_within(int64_t found, int64_t wanted, int64_t below, int64_t above) {
+    if (MEASURED && (found < wanted - below || found > wanted + above))
+        fail_msg("found %lld bytes, wanted %lld", (long long)found, (long long)wanted);
+}
+
+static void a_further_learner_takes_its_state_alone(void **state) {
+    ar_train_options o = options();
+    class *c = calloc(1, sizeof *c);
+    ar_error err;
+    int64_t before = 0, now = 0, state_bytes = 0;
+    size_t pass = 0;
+    (void)state;
+    assert_non_null(c);
+    o.learner.rank = 64; /* a state of some 20 MB: the tables beside it are small */
+    o.course.pack = false;
+    o.course.micro_batch = 2;
+    assert_ok(ar_runtime_new(&c->rt, &(ar_runtime_options){.threads = 1}, &err), err);
+    assert_ok(ar__course_open(&c->course, c->rt, &o, AR_DATA_FIRST, &err), err);
+    for (size_t k = 0; k < MEMORY_MOST; k++, c->count++) {
+        before = ar__memory_anonymous();
+        o.learner.seed = k;
+        c->all[k] = &c->of[k];
+        assert_ok(ar__learner_open(c->all[k], &c->course, &o, &err), err);
+        ar__course_set_budget(&c->course);
+        now = ar__memory_anonymous();
+        state_bytes = (int64_t)(4 * sizeof(float) * c->of[k].list.total);
+        if (k > 0) assert_within(now - before, state_bytes, 0, HUGE_PAGE); /* the first one takes what opening gave back, too */
+        size_t bytes = ar__plan_choose(&c->course, (size_t)ar__dataset_longest(c->course.data)).bytes;
+        if (k == 0) pass = bytes;
+        assert_true(bytes >= pass && bytes - pass <= k * 1024); /* some numbers for each sample of the step */
+    }
+    before = now;
+    assert_ok(ar__course_allocate(&c->course, &err), err);
+    class_step(c);
+    now = ar__memory_anonymous() - before;
+    assert_within(now, (int64_t)c->course.choice.bytes, HUGE_PAGE, HUGE_PAGE + (int64_t)c->course.choice.packing);
+    class_close(c);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_has_the_bits_that_it_has_alone), cmocka_unit_test(the_plan_changes_nothing),
-        cmocka_unit_test(there_may_be_any_number_of_them),     cmocka_unit_test(pairs_are_compared_together),
-        cmocka_unit_test(half_of_pissa_stands_still),          cmocka_unit_test(one_may_fail_alone),
+        cmocka_unit_test(a_further_learner_takes_its_state_alone), /* first: before there is freed memory to take from */
+        cmocka_unit_test(each_has_the_bits_that_it_has_alone),
+        cmocka_unit_test(the_plan_changes_nothing),
+        cmocka_unit_test(there_may_be_any_number_of_them),
+        cmocka_unit_test(pairs_are_compared_together),
+        cmocka_unit_test(half_of_pissa_stands_still),
+        cmocka_unit_test(one_may_fail_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

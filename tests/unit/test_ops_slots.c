@@ -5,9 +5,11 @@
 #include "base/size.h"
 #include "ops_check.h"
 
-enum { IN = 37, OUT = 70, RANK = 5, SAMPLES = 4 };
+enum { IN = 97, OUT = 70, NARROW = 5, WIDE = AR_GEMM_NARROW + 3, SAMPLES = 5 };
 
-static const size_t lengths[SAMPLES] = {3, 2 * AR_GEMM_KC + 41, AR_GEMM_KC, 90};
+static size_t rank; /* WIDE: both sides of a gradient are above AR_GEMM_NARROW */
+
+static const size_t lengths[SAMPLES] = {3, 2 * AR_GEMM_KC + 41, AR_GEMM_KC, AR_GEMM_KC + 90, 90};
 
 typedef struct bench {
     size_t start[SAMPLES + 1], slot[SAMPLES + 1], width;
@@ -22,20 +24,20 @@ typedef struct bench {
 
 static void set_grads(bench *q, float *at) {
     q->pair.da = at;
-    q->pair.db = at + (size_t)RANK * IN;
-    q->pair.dmagnitude = q->pair.gain ? q->pair.db + (size_t)RANK * OUT : NULL;
+    q->pair.db = at + rank * IN;
+    q->pair.dmagnitude = q->pair.gain ? q->pair.db + rank * OUT : NULL;
 }
 
 static void make_bench(bench *q, bool dora, float dropout) {
-    *q = (bench){.width = (size_t)RANK * (IN + OUT) + OUT};
+    *q = (bench){.width = rank * (IN + OUT) + OUT};
     for (size_t s = 0; s < SAMPLES; s++) {
         q->start[s + 1] = q->start[s] + lengths[s];
         q->slot[s + 1] = q->slot[s] + (lengths[s] + AR_GEMM_KC - 1) / AR_GEMM_KC;
         q->key[s] = s + 11;
     }
     size_t n = q->start[SAMPLES];
-    q->pair =
-        (ar_pair_op){.rank = RANK, .scale = 0.6, .a = ops_random(RANK * IN), .b = ops_random(RANK * OUT), .dropout = dropout, .seed = 3};
+    q->pair = (ar_pair_op){
+        .rank = (int)rank, .scale = 0.6, .a = ops_random(rank * IN), .b = ops_random(rank * OUT), .dropout = dropout, .seed = 3};
     if (dora) {
         q->pair.gain = ops_abs(ops_random(OUT), OUT);
         q->pair.inv_norm = ops_abs(ops_random(OUT), OUT);
@@ -46,8 +48,8 @@ static void make_bench(bench *q, bool dora, float dropout) {
     q->x = ops_random(n * IN);
     q->dy = ops_random(n * OUT);
     q->y = ops_zeros(n * OUT);
-    q->su = ops_zeros(n * RANK);
-    q->scratch = (ar_linear_scratch){ops_zeros(n * IN), ops_zeros(n * OUT), ops_zeros(n * OUT), ops_zeros(n * RANK)};
+    q->su = ops_zeros(n * rank);
+    q->scratch = (ar_linear_scratch){ops_zeros(n * IN), ops_zeros(n * OUT), ops_zeros(n * OUT), ops_zeros(n * rank)};
     q->grads = ops_zeros(q->width);
     ops_cpu->ops->linear_fwd(ops_cpu, q->y, q->su, &q->lin, q->x, &q->rows, &q->scratch);
 }
@@ -64,7 +66,7 @@ static void backward(bench *q, size_t first, size_t last, float *dx) {
     rows.key = q->key + first;
     rows.segments = &segment;
     if (rows.slot) rows.slot += first;
-    ops_cpu->ops->linear_bwd(ops_cpu, dx, false, q->dy + base * OUT, &q->lin, q->x + base * IN, q->su + base * RANK, &rows, &q->scratch);
+    ops_cpu->ops->linear_bwd(ops_cpu, dx, false, q->dy + base * OUT, &q->lin, q->x + base * IN, q->su + base * rank, &rows, &q->scratch);
 }
 
 static void check(bool dora, float dropout) {
@@ -89,10 +91,11 @@ static void check(bool dora, float dropout) {
 static void slots_add_up_to_the_same_bits(void **state) {
     (void)state;
     if (ops_on_device()) skip(); /* ranks run on CPUs */
-    check(false, 0.0f);
-    check(false, 0.3f);
-    check(true, 0.0f);
-    check(true, 0.3f);
+    for (size_t i = 0; i < 4; i++) {
+        rank = i % 2 ? WIDE : NARROW;
+        check(i > 1, 0.0f);
+        check(i > 1, 0.3f);
+    }
 }
 
 /* A sample without rows (behind the last layer's attention, one without a target) leaves zeros, not what was there. */
@@ -100,9 +103,10 @@ static void slots_without_rows_are_zero(void **state) {
     bench q;
     (void)state;
     if (ops_on_device()) skip(); /* ranks run on CPUs */
+    rank = NARROW;
     make_bench(&q, true, 0.0f);
     float *slots = ops_random(q.width * q.slot[SAMPLES]);
-    size_t start[SAMPLES + 1] = {0, 0, 5, 5, 5};
+    size_t start[SAMPLES + 1] = {0, 0, 5, 5, 5, 5};
     ar_rows rows = q.rows;
     rows.count = 5;
     rows.start = start;

@@ -53,6 +53,6 @@ void ar__pair_scale_bwd(const ar_pair_op *p, const float *du, const float *su, c
     for (size_t s = seg->first; s < seg->last; s++) {
         double sum = 0.0;
         for (size_t i = (rows->start[s] - base) * r; i < (rows->start[s + 1] - base) * r; i++) sum += (double)du[i] * (double)su[i];
-        *p->dscale += sum / (p->scale * p->scale);
+        p->dscale[rows->dscale_stride * (rows->dscale_first + s)] += sum / (p->scale * p->scale);
     }
 }

@@ -14,9 +14,9 @@ static float *slot_at(float *of, const ar_rows *rows, size_t slot) { return of +
 void ar__slots_dytx(const ar_runtime *rt, const ar_slot_product *p, const ar_rows *rows, const ar_segment *seg) {
     size_t base = rows->start[seg->first];
     for (size_t s = seg->first; s < seg->last; s++) {
-        size_t t = rows->start[s], end = rows->start[s + 1];
+        size_t t = rows->start[s], end = rows->start[s + 1], slice = ar__gemm_dytx_slice(rt, end - t, p->n, p->k);
         for (size_t slot = rows->slot[s]; slot < rows->slot[s + 1]; slot++) {
-            size_t len = ar__min(AR_GEMM_KC, end - t), at = t - base;
+            size_t len = ar__min(slice, end - t), at = t - base;
             float *dw = slot_at(p->dw, rows, slot);
             memset(dw, 0, p->n * p->k * sizeof *dw);
             if (len)

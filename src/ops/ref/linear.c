@@ -113,7 +113,7 @@ static void grad_x(float *dx, bool accumulate, const ar_linear *lin, const ar_re
 void ar__ref_linear_bwd(const ar_runtime *rt, float *dx, bool accumulate, const float *dy, const ar_linear *lin, const float *x,
                         const float *su, const ar_rows *rows, const ar_linear_scratch *scratch) {
     (void)rt, (void)scratch;
-    assert(!rows->slot && "the definition adds");
+    assert(!rows->slot && !rows->dscale_stride && "the definition adds");
     ar__ref_pair_grads(rows, lin->site, dy, su, lin->w.rows);
     for (size_t i = 0; i < rows->segment_count; i++) {
         const ar_pair_op *p = ar__segment_pair(&rows->segments[i], lin->site);
