@@ -46,6 +46,8 @@ static void add_layer(struct ar_mirrors *list, const ar_model *m, int64_t layer)
     }
     add_floats(list, l->mixer_memory, floats);
     add_floats(list, l->sinks, (size_t)m->arch.heads);
+    add_floats(list, l->routing, (size_t)(m->arch.dim + m->arch.experts));
+    for (int k = 0; k < 2; k++) add_floats(list, l->head_norm[k], ar__model_normed_heads(m, k) * (size_t)m->arch.head_dim);
 }
 
 /* All that operators may be given, each address once: a tied head is the embedding's. */

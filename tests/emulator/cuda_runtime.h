@@ -57,8 +57,15 @@ void check_pointer(const void *p, const char *kernel);
 void enqueue(std::function<void()> work);
 void run(dim3 grid, dim3 block, size_t shared, bool flat, const std::function<void()> &thread);
 
+/* In a record whatever is as large as an address is taken for one, so that records have no gaps, whose bytes could be anything. */
 template <class T> void check_argument(const T &value, const char *kernel) {
     if constexpr (std::is_pointer_v<T>) check_pointer(value, kernel);
+    if constexpr (std::is_class_v<T>)
+        for (size_t at = 0; at + 8 <= sizeof value; at += 8) {
+            uint64_t word;
+            memcpy(&word, (const char *)&value + at, 8);
+            if (word >> 40 && word >> 47 == 0) check_pointer((const void *)word, kernel);
+        }
 }
 
 template <class K, class... A> void launch(const char *name, bool flat, K kernel, dim3 grid, dim3 block, size_t shared, A... a) {

@@ -116,14 +116,16 @@ static void make_gentle(ar_model *m) {
 }
 
 static const ar_ops *operators;
+static const char *device;
 
 void small_use(const ar_ops *ops) { operators = ops; }
+void small_use_device(const char *name) { device = name; }
 
 small small_open(const small_case *c, const size_t *lengths, int threads, const char *isa, const char *backend, bool recompute) {
     small s = {0};
     ar_error err;
     char path[] = "/tmp/alphar-config-XXXXXX";
-    must(ar_runtime_new(&s.rt, &(ar_runtime_options){.threads = threads, .isa = isa, .backend = backend}, &err), &err);
+    must(ar_runtime_new(&s.rt, &(ar_runtime_options){.threads = threads, .isa = isa, .backend = backend, .device = device}, &err), &err);
     if (operators) ar__runtime_use_ops(s.rt, operators);
     write_config(path, c->config);
     must(ar__model_init(&s.model, s.rt, path, 1, &err), &err);

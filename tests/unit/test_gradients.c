@@ -345,7 +345,7 @@ static double distance(const ar_trainable *a, const ar_trainable *b) {
         apart += d * d;
         all += (double)b->grad[i] * (double)b->grad[i];
     }
-    return sqrt(apart / all);
+    return apart > 0.0 ? sqrt(apart / all) : 0.0; /* of an expert without rows both are zeros */
 }
 
 /* Between the embedding and a gradient stand some 40 operators whose sums have up to 100 terms, so that a tenth of their roundings
@@ -392,6 +392,33 @@ static void memory_apart_changes_no_bit(void **state) {
     }
 }
 
+/* Every family's whole pass on a device (tests/run device), everything kept and everything formed again.  An operator there keeps the
+ * bounds of ops/cpu's, and what they add up to the bounds of above. */
+static void a_device_gives_the_same_within_rounding(void **state) {
+    static const size_t few[] = {9, 20, 2, 0};
+    const double unit = 0x1p-24;
+    for (int c = 0; c < CASES; c++) {
+        small a = small_open(&cases[c], few, 2, NULL, NULL, c % 2);
+        small_use_device("cuda");
+        small b = small_open(&cases[c], few, 2, NULL, NULL, c % 2);
+        small_use_device(NULL);
+        double la = small_loss(&a, true), lb = small_loss(&b, true);
+        if (!(fabs(la - lb) <= 16.0 * unit * la)) fail_msg("%s: loss %.9g, on the device %.9g", cases[c].name, la, lb);
+        for (size_t i = 0; i < b.list.count; i++) {
+            ar_trainable got = b.list.at[i];
+            got.grad = malloc(got.count * sizeof *got.grad);
+            b.rt->ops->memory->read(b.rt, got.grad, b.list.at[i].grad, got.count * sizeof *got.grad);
+            double apart = distance(&got, &a.list.at[i]);
+            free(got.grad);
+            if (!(apart <= 400.0 * unit))
+                fail_msg("%s: the gradient of %s is %.3g of itself from the CPU's", cases[c].name, got.name, apart);
+        }
+        small_close(&a);
+        small_close(&b);
+    }
+    (void)state;
+}
+
 static void a_weight_is_whole_or_has_a_pair(void **state) {
     (void)state;
     static const small_case dora = {"llama", LLAMA, "q_proj", NULL, true, false, 0.0, AR_BIAS_NONE};
@@ -418,5 +445,6 @@ int main(void) {
         cmocka_unit_test(definitions_give_the_same_within_rounding),
         cmocka_unit_test(memory_apart_changes_no_bit),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest on_device[] = {cmocka_unit_test(a_device_gives_the_same_within_rounding)};
+    return getenv("ALPHAR_TEST_DEVICE") ? cmocka_run_group_tests(on_device, NULL, NULL) : cmocka_run_group_tests(tests, NULL, NULL);
 }

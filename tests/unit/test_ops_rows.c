@@ -151,7 +151,7 @@ static void heads_have_weights_of_their_own(void **state) {
         norms q;
         make_norm(&q, 5, HEADS, 18, centred, false);
         size_t n = q.n, all = q.count * n;
-        float *w = ops_random(HEADS * n), *dx = ops_zeros(all), *y = ops_zeros(n), *d = ops_zeros(n), r;
+        float *w = ops_random(HEADS * n), *dx = ops_zeros(all), *y = ops_zeros(n), *d = ops_zeros(n), *r = ops_zeros(1);
         q.norm.w = w;
         q.norm.heads = HEADS;
         check_norm_fwd(&q);
@@ -166,9 +166,9 @@ static void heads_have_weights_of_their_own(void **state) {
             ar_norm norm = q.norm;
             norm.w = w + i % HEADS * n;
             norm.heads = 0;
-            ops_cpu->ops->norm_fwd(ops_cpu, y, &r, &norm, q.x + i * n, 1, n);
+            ops_cpu->ops->norm_fwd(ops_cpu, y, r, &norm, q.x + i * n, 1, n);
             ops_assert_same(y, q.y + i * n, n, "a head's norm");
-            ops_cpu->ops->norm_bwd(ops_cpu, d, false, q.weight + i * n, &norm, q.x + i * n, &r, &one, 1, n);
+            ops_cpu->ops->norm_bwd(ops_cpu, d, false, q.weight + i * n, &norm, q.x + i * n, r, &one, 1, n);
             ops_assert_same(d, dx + i * n, n, "a head's norm, dx");
         }
     }

@@ -14,7 +14,7 @@ enum { SLICE = 32, STAGES = 3, GAP = 8 };
 struct side {
     const uint16_t *at;
     size_t ld, rows, cols;
-    int wide; /* 16 bytes may be read at every multiple of 8 */
+    size_t wide; /* 16 bytes may be read at every multiple of 8 */
 };
 
 /* A stretch [ROWS, COLS] of what is stored, from (row, col) on; zeros past its ends. */

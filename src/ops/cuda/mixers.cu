@@ -16,7 +16,7 @@ enum { MOST_AT_ONCE = 128, CHUNK = 64, SCRATCH_BYTES = 128 << 20 };
 struct conv {
     const float *w, *bias;
     size_t width, taps;
-    int silu;
+    size_t silu;
 };
 
 static conv conv_of(const cu_device *d, const ar_conv *c) { return conv{cu_at(d, c->w), cu_at(d, c->bias), c->width, c->taps, c->silu}; }

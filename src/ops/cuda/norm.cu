@@ -5,12 +5,13 @@ enum { SHORT = 512 };
 
 struct norm_parts {
     const float *w, *b;
+    size_t heads; /* w is [heads, n]; 0: one for all rows */
     float eps, offset;
-    int centred;
+    size_t centred;
 };
 
 static norm_parts norm_of(const cu_device *d, const ar_norm *n) {
-    return norm_parts{cu_at(d, n->w), cu_at(d, n->b), n->eps, n->offset, n->centred};
+    return norm_parts{cu_at(d, n->w), cu_at(d, n->b), n->heads, n->eps, n->offset, n->centred};
 }
 
 /* Which row a thread is at work on, and its place there. */
@@ -31,6 +32,7 @@ __global__ void norm_rows(float *y, float *r, norm_parts f, float *x, const floa
     if (row >= rows) return;
     x += row * n;
     y += row * n;
+    if (f.heads) f.w += row % f.heads * n;
     for (size_t j = place_of<THREADS>(); add && j < n; j += THREADS) x[j] += add[row * n + j];
     float centre = f.centred ? mean_of<THREADS>(x, n, shared) : 0.0f, inverse;
     if (kept) {
@@ -54,6 +56,7 @@ __global__ void norm_rows_bwd(float *dx, int accumulate, const float *dy, norm_p
     if (row >= rows) return;
     x += row * n;
     dy += row * n;
+    if (f.heads) f.w += row % f.heads * n;
     float centre = f.centred ? mean_of<THREADS>(x, n, shared) : 0.0f, g = 0.0f, gc = 0.0f, inverse = r[row];
     if (centres && place_of<THREADS>() == 0) centres[row] = centre;
     if (!dx) return;

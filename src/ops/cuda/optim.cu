@@ -17,7 +17,7 @@ struct tensor {
 struct tensors {
     const tensor *at;
     const uint32_t *first; /* [count + 1] */
-    uint32_t count, chunks;
+    size_t count, chunks;
 };
 
 static tensors stage(const ar_runtime *rt, const ar_trainable *list, size_t count, double rate, double decay) {
@@ -41,12 +41,12 @@ static tensors stage(const ar_runtime *rt, const ar_trainable *list, size_t coun
     }
     first[count] = chunks;
     const tensor *staged = cu_stage(d, at, count);
-    return tensors{staged, cu_stage(d, first, count + 1), (uint32_t)count, chunks};
+    return tensors{staged, cu_stage(d, first, count + 1), count, chunks};
 }
 
 /* The tensor of a chunk. */
 CU_FN const tensor *find(const tensors &t, uint32_t chunk, size_t *from) {
-    uint32_t low = 0, high = t.count;
+    uint32_t low = 0, high = (uint32_t)t.count;
     while (high - low > 1) {
         uint32_t mid = (low + high) / 2;
         if (t.first[mid] <= chunk)
@@ -94,7 +94,7 @@ void ar__cuda_update(const ar_runtime *rt, ar_trainable *list, size_t count, con
               (float)u->grad_scale,
               (float)(1.0 - pow(u->beta1, (double)u->t)),
               (float)sqrt(1.0 - pow(u->beta2, (double)u->t))};
-    CU_LAUNCH_FLAT(d, update_chunks, dim3(t.chunks), CU_THREADS, t, s);
+    CU_LAUNCH_FLAT(d, update_chunks, dim3((unsigned)t.chunks), CU_THREADS, t, s);
 }
 
 /* Sums of squares, one a chunk, in double. */
@@ -121,11 +121,11 @@ double ar__cuda_grad_norm(const ar_runtime *rt, const ar_trainable *list, size_t
     tensors t = stage(rt, list, count, 0.0, 0.0);
     if (!t.chunks) return 0.0;
     double *out = (double *)cu_scratch(d, CU_SLOT_SUMS, t.chunks * sizeof *out);
-    CU_LAUNCH(d, square_chunks, dim3(t.chunks), dim3(CU_THREADS), 0, out, t);
+    CU_LAUNCH(d, square_chunks, dim3((unsigned)t.chunks), dim3(CU_THREADS), 0, out, t);
     double *host = (double *)cu_table(d, t.chunks * sizeof *host);
     if (!host) return 0.0;
     cu_download(d, host, out, t.chunks * sizeof *host);
-    for (uint32_t i = 0; i < t.chunks; i++) sum += host[i];
+    for (size_t i = 0; i < t.chunks; i++) sum += host[i];
     return sqrt(sum);
 }
 
@@ -149,7 +149,7 @@ __global__ void join_chunks(tensors t) {
 void ar__cuda_zero_grads(const ar_runtime *rt, ar_trainable *list, size_t count) {
     if (!count) return;
     tensors t = stage(rt, list, count, 0.0, 0.0);
-    if (t.chunks) CU_LAUNCH_FLAT(cu_of(rt), zero_chunks, dim3(t.chunks), CU_THREADS, t);
+    if (t.chunks) CU_LAUNCH_FLAT(cu_of(rt), zero_chunks, dim3((unsigned)t.chunks), CU_THREADS, t);
 }
 
 void ar__cuda_join_grads(const ar_runtime *rt, ar_trainable *list, size_t count) {
@@ -157,5 +157,5 @@ void ar__cuda_join_grads(const ar_runtime *rt, ar_trainable *list, size_t count)
     for (size_t i = 0; i < count; i++) any = any || list[i].grad_tied;
     if (!any) return;
     tensors t = stage(rt, list, count, 0.0, 0.0);
-    if (t.chunks) CU_LAUNCH_FLAT(cu_of(rt), join_chunks, dim3(t.chunks), CU_THREADS, t);
+    if (t.chunks) CU_LAUNCH_FLAT(cu_of(rt), join_chunks, dim3((unsigned)t.chunks), CU_THREADS, t);
 }
