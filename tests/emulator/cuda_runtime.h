@@ -54,6 +54,7 @@ const uint32_t *exchange(const uint32_t *mine, int words, int *stride);
 int lane();
 unsigned char *dynamic_shared();
 void check_pointer(const void *p, const char *kernel);
+void check_aligned(const void *p, size_t bytes);
 void enqueue(std::function<void()> work);
 void run(dim3 grid, dim3 block, size_t shared, bool flat, const std::function<void()> &thread);
 

@@ -177,6 +177,10 @@ void check_pointer(const void *p, const char *kernel) {
     if (p && !in_pool(p) && !is_pinned(p)) die("a kernel was given memory of the host", kernel);
 }
 
+void check_aligned(const void *p, size_t bytes) {
+    if ((size_t)p % bytes) die("an address that is not as aligned as its instruction wants it", nullptr);
+}
+
 void enqueue(std::function<void()> work) { queue.push_back(std::move(work)); }
 
 void run(dim3 grid, dim3 block, size_t shared, bool flat, const std::function<void()> &thread) {

@@ -48,8 +48,8 @@ template <int D, int T> CU_FN void rows_by_rows(float s[T / 8][4], const uint16_
 /* out [16, D] += p [16, T] tile [T, D]; p: what products gave, rounded here. */
 template <int D, int T> CU_FN void weigh_rows_of(float out[D / 8][4], const float p[T / 8][4], const uint16_t *tile) {
     CU_EACH (j, T / 16) {
-        uint32_t a[4] = {half_pair(p[2 * j][0], p[2 * j][1]), half_pair(p[2 * j][2], p[2 * j][3]),
-                         half_pair(p[2 * j + 1][0], p[2 * j + 1][1]), half_pair(p[2 * j + 1][2], p[2 * j + 1][3])};
+        uint32_t a[4] = {bf16_pair(p[2 * j][0], p[2 * j][1]), bf16_pair(p[2 * j][2], p[2 * j][3]),
+                         bf16_pair(p[2 * j + 1][0], p[2 * j + 1][1]), bf16_pair(p[2 * j + 1][2], p[2 * j + 1][3])};
         CU_EACH (n, D / 16) {
             uint32_t b[2][2];
             load_right(b, tile + j * 16 * (D + GAP) + n * 16, D + GAP, false);

@@ -2,6 +2,7 @@
  * and a gradient sums over all rows of a segment at once.  Under bf16 every product rounds both sides, the pairs' too (autocast does the
  * same). */
 #include "ops/cuda/mma.h"
+#include "ops/cuda/reduce.h"
 
 extern "C" {
 #include "base/rng.h"
@@ -238,13 +239,8 @@ __global__ void dot_parts(double *out, const float *x, const float *y, size_t n)
     __shared__ double sum[CU_THREADS];
     double own = 0.0;
     for (size_t i = CU_FIRST; i < n; i += CU_STRIDE) own += (double)x[i] * (double)y[i];
-    sum[threadIdx.x] = own;
-    __syncthreads();
-    for (int half = CU_THREADS / 2; half; half /= 2) {
-        if ((int)threadIdx.x < half) sum[threadIdx.x] += sum[threadIdx.x + half];
-        __syncthreads();
-    }
-    if (threadIdx.x == 0) out[blockIdx.x] = sum[0];
+    own = block_sum(own, sum);
+    if (threadIdx.x == 0) out[blockIdx.x] = own;
 }
 
 /* ds = du · su / s² */

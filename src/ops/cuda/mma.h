@@ -7,7 +7,23 @@
 
 #include "ops/cuda/cuda.h"
 
-CU_FN float half_value(uint32_t bits) {
+extern "C" {
+#include "kern/half.h"
+}
+
+/* f16 */
+CU_FN float f16_value(uint32_t bits) {
+#ifdef EMULATED_CUDA
+    return ar__f16_value(bits);
+#else
+    float f;
+    asm("{.reg .f16 h; mov.b16 h, %1; cvt.f32.f16 %0, h;}" : "=f"(f) : "h"((uint16_t)bits));
+    return f;
+#endif
+}
+
+/* bf16 */
+CU_FN float bf16_value(uint32_t bits) {
     uint32_t u = bits << 16;
     float f;
     memcpy(&f, &u, sizeof f);
@@ -16,19 +32,20 @@ CU_FN float half_value(uint32_t bits) {
 
 #ifdef EMULATED_CUDA
 
-static inline uint16_t half_bits(float x) {
+static inline uint16_t bf16_bits(float x) {
     uint32_t u;
     memcpy(&u, &x, sizeof u);
     if ((u & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(u >> 16 | 0x40u);
     return (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
 }
 
-static inline uint32_t half_pair(float low, float high) { return half_bits(low) | (uint32_t)half_bits(high) << 16; }
+static inline uint32_t bf16_pair(float low, float high) { return bf16_bits(low) | (uint32_t)bf16_bits(high) << 16; }
 
 /* 8 x 8 matrices of 16 bits, whose row r of matrix i is at the address that lane 8 i + r brings; turned: each transposed. */
 static inline void load_matrices(uint32_t r[4], const uint16_t *row, bool turned) {
     uint32_t mine[2];
     int stride, lane = emulator::lane();
+    emulator::check_aligned(row, 16);
     memcpy(mine, &row, sizeof row);
     const uint32_t *all = emulator::exchange(mine, 2, &stride);
     for (int i = 0; i < 4; i++) {
@@ -55,7 +72,7 @@ static inline void mma_bf16(float d[4], const uint32_t a[4], const uint32_t b[2]
         for (int k = 0; k < 16; k++) {
             uint32_t left = all[(row % 8 * 4 + k % 8 / 2) * stride + (row / 8 + k / 8 * 2)];
             uint32_t right = all[(column * 4 + k % 8 / 2) * stride + 4 + k / 8];
-            sum += half_value(k % 2 ? left >> 16 : left & 0xffffu) * half_value(k % 2 ? right >> 16 : right & 0xffffu);
+            sum += bf16_value(k % 2 ? left >> 16 : left & 0xffffu) * bf16_value(k % 2 ? right >> 16 : right & 0xffffu);
         }
         d[i] += sum;
     }
@@ -63,6 +80,8 @@ static inline void mma_bf16(float d[4], const uint32_t a[4], const uint32_t b[2]
 
 /* 16 bytes to shared memory, of which those past `bytes` are zero. */
 static inline void copy_async(void *to, const void *from, int bytes) {
+    emulator::check_aligned(to, 16);
+    emulator::check_aligned(from, 16);
     memset(to, 0, 16);
     memcpy(to, from, (size_t)bytes);
 }
@@ -71,13 +90,13 @@ template <int left> static inline void copies_wait() {}
 
 #else
 
-CU_FN uint32_t half_pair(float low, float high) {
+CU_FN uint32_t bf16_pair(float low, float high) {
     uint32_t r;
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
     return r;
 }
 
-CU_FN uint16_t half_bits(float x) { return (uint16_t)half_pair(x, 0.0f); }
+CU_FN uint16_t bf16_bits(float x) { return (uint16_t)bf16_pair(x, 0.0f); }
 
 CU_FN void load_matrices(uint32_t r[4], const uint16_t *row, bool turned) {
     uint32_t at = (uint32_t)__cvta_generic_to_shared(row);

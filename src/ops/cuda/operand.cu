@@ -1,14 +1,10 @@
 /* What products read: activations as they are, or rounded to bf16 where that is the arithmetic; weights where they lie, or unpacked. */
 #include "ops/cuda/mma.h"
 
-extern "C" {
-#include "kern/half.h"
-}
-
 __global__ void round_rows(uint16_t *to, size_t to_ld, const float *x, size_t ld, size_t rows, size_t n) {
     for (size_t i = CU_FIRST; i < rows * to_ld; i += CU_STRIDE) {
         size_t r = i / to_ld, c = i % to_ld;
-        to[i] = c < n ? half_bits(x[r * ld + c]) : (uint16_t)0;
+        to[i] = c < n ? bf16_bits(x[r * ld + c]) : (uint16_t)0;
     }
 }
 
@@ -31,14 +27,7 @@ void cu_round(cu_device *d, uint16_t *to, const float *x, size_t n) {
 CU_FN float number_at(const void *at, int type, size_t i) {
     if (type == AR_F32) return ((const float *)at)[i];
     uint32_t bits = ((const uint16_t *)at)[i];
-    if (type == AR_BF16) return half_value(bits);
-#ifdef EMULATED_CUDA
-    return ar__f16_value(bits);
-#else
-    float f;
-    asm("{.reg .f16 h; mov.b16 h, %1; cvt.f32.f16 %0, h;}" : "=f"(f) : "h"((uint16_t)bits));
-    return f;
-#endif
+    return type == AR_BF16 ? bf16_value(bits) : f16_value(bits);
 }
 
 __global__ void widen_numbers(float *to, const void *from, int type, size_t n) {
@@ -46,7 +35,7 @@ __global__ void widen_numbers(float *to, const void *from, int type, size_t n) {
 }
 
 __global__ void round_numbers(uint16_t *to, const void *from, int type, size_t n) {
-    for (size_t i = CU_FIRST; i < n; i += CU_STRIDE) to[i] = half_bits(number_at(from, type, i));
+    for (size_t i = CU_FIRST; i < n; i += CU_STRIDE) to[i] = bf16_bits(number_at(from, type, i));
 }
 
 static const char *row_of(const cu_device *d, const ar_weight *w, size_t row) {

@@ -4,7 +4,7 @@
  *     chunks    |0 |1 |2 |3 | … */
 #include <math.h>
 
-#include "ops/cuda/cuda.h"
+#include "ops/cuda/reduce.h"
 
 enum { CHUNK = 4096 };
 
@@ -105,13 +105,8 @@ __global__ void square_chunks(double *out, tensors t) {
     size_t end = from + CHUNK < x->count ? from + CHUNK : x->count;
     double own = 0.0;
     for (size_t i = from + threadIdx.x; i < end; i += CU_THREADS) own += (double)x->grad[i] * (double)x->grad[i];
-    sum[threadIdx.x] = own;
-    __syncthreads();
-    for (int half = CU_THREADS / 2; half; half /= 2) {
-        if ((int)threadIdx.x < half) sum[threadIdx.x] += sum[threadIdx.x + half];
-        __syncthreads();
-    }
-    if (threadIdx.x == 0) out[blockIdx.x] = sum[0];
+    own = block_sum(own, sum);
+    if (threadIdx.x == 0) out[blockIdx.x] = own;
 }
 
 double ar__cuda_grad_norm(const ar_runtime *rt, const ar_trainable *list, size_t count) {

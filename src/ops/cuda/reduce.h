@@ -36,4 +36,15 @@ template <int THREADS> CU_FN float row_max(float x, float *shared) {
     return top;
 }
 
+/* Of a whole block, in double; `shared` holds CU_THREADS. */
+CU_FN double block_sum(double x, double *shared) {
+    shared[threadIdx.x] = x;
+    __syncthreads();
+    for (int half = CU_THREADS / 2; half; half /= 2) {
+        if ((int)threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
+        __syncthreads();
+    }
+    return shared[0];
+}
+
 #endif

@@ -6,5 +6,5 @@ static bool accepts(const ar_runtime *rt, const ar_gemm *g) {
     return false;
 }
 
-const ar_gemm_backend ar__gemm_openblas = {"absent", accepts, NULL, NULL};
+const ar_gemm_backend ar__gemm_openblas = {.name = "absent", .accepts = accepts};
 void ar__openblas_prepare(void) {}
