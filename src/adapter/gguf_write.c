@@ -3,6 +3,7 @@
  *     α₀ = the most common sᵢ·rᵢ        Bᵢ' = Bᵢ · sᵢ·rᵢ / α₀
  *
  * every pair keeps its s·B·A. */
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -280,6 +281,7 @@ static ar_status add_pairs(struct gguf_writer *w, ar_error *err) {
 static ar_status write_gguf(ar_write_context *c, const ar_adapter *ad, ar_error *err) {
     struct gguf_writer w = {.c = c, .ad = ad, .map = map_of(ad, c)};
     size_t n = ad->pair_count;
+    assert(w.map && "it was looked up before: of a base or a family that GGUF has");
     w.count = ar__gguf_heads(ad, c->base, c->heads, c->kv_heads);
     snprintf(c->names, sizeof c->names, "llama.cpp: %s", w.map->gguf); /* reading back looks every name up in its table */
     c->alpha = (double)(float)ar__most_common(ad, alpha_of);

@@ -26,7 +26,7 @@ ar_status ar_runtime_new(ar_runtime **out, const ar_runtime_options *options, ar
     ar__runtime_use_ops(*out, &ar__ops_cpu);
     s = choose_device(*out, options ? options->device : NULL, err);
     if (!s && (*out)->device) {
-        if (options->compute == AR_COMPUTE_AUTO) (*out)->bf16 = true; /* every device that is opened multiplies it many times faster */
+        if (options && options->compute == AR_COMPUTE_AUTO) (*out)->bf16 = true; /* every device that is opened multiplies it many times faster */
         say_device(*out);
     }
     if (!s) return AR_OK;

@@ -82,7 +82,7 @@ ar_status ar__base_read_stored(void *dst, const ar_base *base, const ar_base_wei
     const char *src = w->data;
     char *to = dst;
     size_t bytes = type->bytes, rows = (size_t)w->n_out, cols = (size_t)w->n_in, row = cols / type->block * bytes;
-    ar_row_map order;
+    ar_row_map order = {0};
     bool columns = ar__order_is_of_columns(w->order);
     if (w->is_plus_one || (columns && !ar__base_keeps_type(base, w)) || (w->is_conv1d && type->block > 1))
         return no_conversion(base, w->tensor, w->type_name, err);
