@@ -462,7 +462,7 @@ static int open_runtime(ar_runtime **rt, cli *c, const cli_args *args, const ar_
     return code ? code : cli_runtime_open(rt, c, args, compute, first->course.device);
 }
 
-static int sweep(cli *c, const cli_args *args, const ar_train_options *common, const struct grid *g) {
+static int sweep(cli *c, const cli_args *args, ar_train_options *common, const struct grid *g) {
     const struct sweep_values *v = args->values;
     ar_train_options first = *common;
     ar_runtime *rt;
@@ -478,7 +478,9 @@ static int sweep(cli *c, const cli_args *args, const ar_train_options *common, c
     o.common.should_stop = cli_interrupted;
     o.common.user = c;
     o.common.ranks = c->ranks;
-    code = ar_sweep(&r, rt, &o, &err) ? cli_fail(c, &err) : CLI_OK;
+    ar_status s = ar_sweep(&r, rt, &o, &err);
+    if (s && cli_step_down(c, &common->course.device, &rt, &err)) return sweep(c, args, common, g);
+    code = s ? cli_fail(c, &err) : CLI_OK;
     bool more = false;
     if (!code && !cli_helps(c)) code = cli_keep_result(&more, c, result_json(common->run.out, &r, g));
     if (more) code = print_table(c, common->run.out, &r, g);

@@ -99,7 +99,9 @@ static int train(cli *c, const cli_args *args, ar_train_options *o) {
     o->should_stop = cli_interrupted;
     o->user = c;
     o->ranks = c->ranks;
-    code = ar_train(&result, rt, o, &err) ? cli_fail(c, &err) : CLI_OK;
+    ar_status s = ar_train(&result, rt, o, &err);
+    if (s && cli_step_down(c, &o->course.device, &rt, &err)) return train(c, args, o);
+    code = s ? cli_fail(c, &err) : CLI_OK;
     snprintf(did, sizeof did, "%lld step%s in %s", (long long)result.steps, result.steps == 1 ? "" : "s",
              cli_duration(time, sizeof time, result.seconds));
     if (code == CLI_OK && !cli_helps(c)) code = print_result(c, o->run.out, did, &result);

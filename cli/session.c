@@ -1,5 +1,7 @@
 #include "session.h"
 
+#include <string.h>
+
 #include "alphar/ranks.h"
 
 #define AT(member) offsetof(struct session_values, member)
@@ -46,15 +48,37 @@ int cli_runtime_open(ar_runtime **out, cli *c, const cli_args *args, ar_compute 
     return ar_runtime_new(out, &o, &err) ? cli_fail(c, &err) : CLI_OK;
 }
 
-int cli_session_open(ar_session **out, ar_runtime **rt, cli *c, const cli_args *args, ar_session_options *o) {
+bool cli_step_down(cli *c, const char **device, ar_runtime **rt, const ar_error *err) {
+    bool chosen = !*device || !strcmp(*device, "auto");
+    if (!chosen || err->status != AR_ERR_MEMORY || !strcmp(ar_runtime_device(*rt), "cpu")) return false;
+    char line[sizeof err->message + 48];
+    snprintf(line, sizeof line, "%s; the CPU computes", err->message);
+    cli_log(c, AR_LOG_WARNING, line);
+    ar_runtime_free(*rt);
+    *rt = NULL;
+    *device = "cpu";
+    return true;
+}
+
+static int open_on(ar_session **out, ar_runtime **rt, cli *c, const cli_args *args, const ar_session_options *o, const char *device) {
     const struct session_values *v = args->values;
     ar_error err;
+    int code = cli_runtime_open(rt, c, args, (ar_compute)v->compute, device);
+    if (code || !ar_session_open(out, *rt, o, &err)) return code;
+    if (cli_step_down(c, &device, rt, &err)) return open_on(out, rt, c, args, o, device);
+    code = cli_fail(c, &err);
+    cli_session_close(NULL, *rt);
+    *out = NULL;
+    *rt = NULL;
+    return code;
+}
+
+int cli_session_open(ar_session **out, ar_runtime **rt, cli *c, const cli_args *args, ar_session_options *o) {
+    const struct session_values *v = args->values;
     *out = NULL;
     *rt = NULL;
     if ((o->has_scale || o->has_alpha) && !v->adapter.count)
         return cli_fail_usage(c, "--%s: wanted --adapter with it", o->has_scale ? "scale" : "alpha");
-    int code = cli_runtime_open(rt, c, args, (ar_compute)v->compute, v->device);
-    if (code) return code;
     o->model = v->model;
     o->chat_template = v->chat_template;
     o->quantize = v->quantize;
@@ -65,12 +89,7 @@ int cli_session_open(ar_session **out, ar_runtime **rt, cli *c, const cli_args *
     }
     o->adapters = v->adapter.items;
     o->adapter_count = (int)v->adapter.count;
-    if (!ar_session_open(out, *rt, o, &err)) return CLI_OK;
-    code = cli_fail(c, &err);
-    cli_session_close(NULL, *rt);
-    *out = NULL;
-    *rt = NULL;
-    return code;
+    return open_on(out, rt, c, args, o, v->device);
 }
 
 void cli_session_close(ar_session *s, ar_runtime *rt) {

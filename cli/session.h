@@ -24,6 +24,9 @@ extern const cli_option cli_session_options[];
 
 /* With --threads, logging to stderr; device NULL: the CPU.  Returns the exit status, told already; *out is NULL unless CLI_OK. */
 int cli_runtime_open(ar_runtime **out, cli *c, const cli_args *args, ar_compute compute, const char *device);
+/* Where a device was the runtime's own choice (auto) and does not hold the work, says so, frees the runtime, and sets *device to "cpu", to
+ * begin again with; false where that is not why it failed. */
+bool cli_step_down(cli *c, const char **device, ar_runtime **rt, const ar_error *err);
 /* Fills model and adapter of *o, which the caller may have given a scale or alpha, and opens runtime and session.  An
  * alpha also stands in for one that the adapter's file lacks. */
 int cli_session_open(ar_session **out, ar_runtime **rt, cli *c, const cli_args *args, ar_session_options *o);

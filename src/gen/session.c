@@ -14,6 +14,7 @@
 #include "format/json.h"
 #include "gen/stack.h"
 #include "model/fingerprint.h"
+#include "model/mirror.h"
 
 static ar_status open_one(ar_adapter **out, ar_session *s, const char *text, const ar_session_options *o, ar_error *err) {
     char *path = NULL;
@@ -260,6 +261,7 @@ ar_status ar_session_open(ar_session **out, const ar_runtime *rt, const ar_sessi
     if (!st && !o->adapter_count) st = ar__trained_read_merged(&s->trained, o->model, err);
     if (!st && s->tokenizer) st = open_chat(s, o->model, o->chat_template, err);
     if (!st) st = find_turn_end(s, err);
+    if (!st) st = ar__model_mirror(s->model, err); /* whether a device holds the base is known before anything is asked */
     if (st) {
         ar_session_free(s);
         return st;

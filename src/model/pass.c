@@ -421,6 +421,10 @@ ar_status ar__pass_new(ar_pass **out, const ar_model *m, const ar_pass_spec *spe
     size_t bytes = p ? p->arena.peak : 0;
     if (!p || !allocate(p)) {
         ar__pass_free(p);
+        if (!m->rt->ops->memory->is_host)
+            return ar__fail(err, AR_ERR_MEMORY,
+                            "%s: %zu MiB of activations are more than is free there; take fewer tokens at a time, or --device cpu",
+                            ar_runtime_device(m->rt), bytes >> 20);
         return ar__fail(err, AR_ERR_MEMORY,
                         "activations: %zu MiB could not be had; use a smaller --micro-batch or --max-length, or --checkpoint-layers on",
                         bytes >> 20);
