@@ -1,5 +1,5 @@
 # What the cases of device.test share.
-export ALPHAR_CUDA="${ALPHAR_CUDA:-$BUILD/emulated/libalphar-cuda.so}"
+export ALPHAR_CUDA="${ALPHAR_TEST_CUDA:-$BUILD/emulated/libalphar-cuda.so}"
 
 # base/: two layers of 32, taught a step of the demonstration's stories; data.jsonl: four of them.
 small_base() {
