@@ -13,7 +13,7 @@
 #define LIBRARY "libalphar-cuda.so"
 
 struct ar_device {
-    void *handle;
+    void *handle; /* of dlopen, never closed */
     const ar_device_library *library;
     void *state; /* the library's */
     char name[32];
@@ -97,8 +97,7 @@ ar_status ar__device_open(ar_runtime *rt, const char *name, ar_error *err) {
 void ar__device_close(ar_runtime *rt) {
     struct ar_device *d = rt->device;
     if (!d) return;
-    if (d->state) d->library->close(d->state);
-    if (d->handle) dlclose(d->handle);
+    if (d->state) d->library->close(d->state); /* the library stays: a driver does not like to be unloaded */
     free(d);
     rt->device = NULL;
     rt->device_state = NULL;

@@ -66,9 +66,8 @@ struct cu_device {
     ar_error failure; /* the first */
 };
 
-static inline cu_device *cu_of(const ar_runtime *rt) { return (cu_device *)rt->device_state; }
-
 /* ---- state.cu ---- */
+cu_device *cu_of(const ar_runtime *rt); /* and makes it the calling thread's */
 bool cu_check(cu_device *d, cudaError_t e, const char *what); /* false, and the failure kept, where e is one */
 void *cu_address(const cu_device *d, const void *p);
 /* The device's copy of an array of the host's; valid until the stream has run what is asked next. */

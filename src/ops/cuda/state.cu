@@ -21,6 +21,17 @@ bool cu_check(cu_device *d, cudaError_t e, const char *what) {
     return false;
 }
 
+/* Which device a thread works with is the thread's own, and 0 in a new one. */
+cu_device *cu_of(const ar_runtime *rt) {
+    static thread_local int current = -1;
+    cu_device *d = (cu_device *)rt->device_state;
+    if (current != d->index) {
+        cu_check(d, cudaSetDevice(d->index), "choosing it");
+        current = d->index;
+    }
+    return d;
+}
+
 /* ---- addresses ---- */
 
 /* Where it is in the list, or would be. */
@@ -99,7 +110,7 @@ void *cu_scratch(cu_device *d, cu_slot slot, size_t bytes) {
 
 static void *take(const ar_runtime *rt, size_t bytes) {
     void *p = NULL;
-    (void)rt;
+    cu_of(rt);
     if (cudaMalloc(&p, bytes ? bytes : 1) == cudaSuccess) return p;
     cudaGetLastError(); /* said by who asked, and no failure of what runs */
     return NULL;
