@@ -98,10 +98,10 @@ CXX       ?= c++
 CUDA_SRC  := $(sort $(wildcard src/ops/cuda/*.cu))
 CUDA_WITH := $(patsubst %,$(BUILD)/src/%.o,base/fail base/mem base/rng kern/dtype kern/grids kern/grids_table kern/pack_k kern/pack_nf4 \
                kern/pack_simple ops/shapes)
-# Machine code for these, of those that this nvcc knows, and intermediate code of the last for what comes later.
+# Machine code for these, of those that this nvcc knows, and intermediate code of the first and the last for others and what comes later.
 CUDA_ARCHS ?= 80 86 89 90a 120
 cuda_known  = $(eval cuda_known := $$(filter $$(CUDA_ARCHS:%=compute_%),$$(shell $(NVCC) --list-gpu-arch) compute_90a))$(cuda_known)
-cuda_codes  = $(foreach a,$(cuda_known),-gencode arch=$(a),code=$(a:compute_%=sm_%)) -gencode arch=$(lastword $(cuda_known)),code=$(lastword $(cuda_known))
+cuda_codes  = $(foreach a,$(cuda_known),-gencode arch=$(a),code=$(a:compute_%=sm_%)) $(foreach a,$(firstword $(cuda_known)) $(lastword $(cuda_known)),-gencode arch=$(a),code=$(a))
 NVCCFLAGS  ?= -O3
 CUDA_LIBRARY := $(BUILD)/libalphar-cuda.so
 

@@ -11,6 +11,7 @@
 #include "model/mirror.h"
 #include "model/ple.h"
 #include "ops/arena.h"
+#include "ops/device.h"
 
 /* Floats of a piece's logits: enough rows to feed the product, never the whole matrix. */
 enum { PIECE_FLOATS = 16 << 20, PIECE_MIN = 24, PIECE_MAX = 504 };
@@ -413,13 +414,41 @@ static bool allocate(ar_pass *p) {
     return ar__arena_init(&p->own_index, index);
 }
 
+/* What the delta rule forms of a row: its vectors and gates, and their gradients by value head. */
+static size_t mixer_floats(const ar_arch *a) {
+    const ar_delta_sizes *d = &a->delta;
+    return (size_t)(2 * d->key_heads * d->key_dim + 3 * d->value_heads + 2 * d->value_heads * d->key_dim);
+}
+
+size_t ar__pass_scratch_bytes(const ar_model *m, const ar_pass_spec *spec) {
+    ar_work w = {.rows = spec->tokens,
+                 .head_rows = ar__head_piece(m) * ar__max(spec->head_pieces, 1),
+                 .vocab = (size_t)m->arch.vocab,
+                 .mixer = mixer_floats(&m->arch)};
+    for (size_t i = 0; i < m->module_count; i++) {
+        const ar_module *mod = &m->modules[i];
+        size_t wider = mod->path ? (size_t)(mod->n_out > mod->n_in ? mod->n_out : mod->n_in) : 0;
+        if (mod->kind == AR_MODULE_LINEAR) w.widest = ar__max(w.widest, wider);
+        if (spec->ranks) w.factor = ar__max(w.factor, wider * (size_t)spec->ranks[i]);
+    }
+    for (size_t i = 0; i < (size_t)m->arch.layers; i++) w.queries = ar__max(w.queries, (size_t)m->arch.heads * m->layers[i].head_dim);
+    return m->rt->ops->scratch_bytes(m->rt, &w);
+}
+
+/* On a device scratch grows while it computes, where it is too late to say that there is no more. */
+static bool device_holds_scratch(const ar_pass *p) {
+    ar_device_info info = ar__device_info(p->model->rt);
+    return p->model->rt->ops->memory->is_host || info.memory_bytes == 0 ||
+           ar__pass_scratch_bytes(p->model, &p->spec) <= info.free_bytes + info.scratch_bytes;
+}
+
 ar_status ar__pass_new(ar_pass **out, const ar_model *m, const ar_pass_spec *spec, ar_error *err) {
     *out = NULL;
     ar_status s = ar__model_mirror(m, err);
     if (s) return s;
     ar_pass *p = measured(m, spec);
     size_t bytes = p ? p->arena.peak : 0;
-    if (!p || !allocate(p)) {
+    if (!p || !allocate(p) || !device_holds_scratch(p)) {
         ar__pass_free(p);
         if (!m->rt->ops->memory->is_host)
             return ar__fail(err, AR_ERR_MEMORY,

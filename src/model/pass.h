@@ -187,6 +187,8 @@ void ar__pass_free(ar_pass *p);
 ar_level ar__pass_level(const ar_pass *p, size_t layer);
 /* Bytes of the operators' memory that ar__pass_new would take. */
 size_t ar__pass_bytes(const ar_model *m, const ar_pass_spec *spec);
+/* Bytes beside it that the operators take. */
+size_t ar__pass_scratch_bytes(const ar_model *m, const ar_pass_spec *spec);
 /* Rows of logits in a piece: the fewest that are formed at a time. */
 size_t ar__head_piece(const ar_model *m);
 

@@ -9,9 +9,9 @@
 
 /* What a device is, and has left. */
 typedef struct ar_device_info {
-    char name[128]; /* "NVIDIA H100 80GB HBM3, compute capability 9.0" */
-    size_t memory_bytes, free_bytes;
-    const char *product; /* who makes products of bf16: "cublas 13.0", "own" */
+    char name[128];                                 /* "NVIDIA H100 80GB HBM3, compute capability 9.0" */
+    size_t memory_bytes, free_bytes, scratch_bytes; /* scratch: taken by its operators */
+    const char *product;                            /* who makes products of bf16: "cublas 13.0", "own" */
 } ar_device_info;
 
 /* What such a library exports, as ar__device_library.  Both sides are of one version of Alphar; `layout` catches those that are not. */

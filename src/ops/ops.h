@@ -47,7 +47,8 @@
 typedef struct ar_work {
     size_t rows, widest;     /* of a batch; elements of the widest input or output of its linears */
     size_t head_rows, vocab; /* of a chunk of the head */
-    size_t queries;          /* elements of all heads of a row */
+    size_t queries, mixer;   /* elements of all heads of a row; of what the delta rule forms beside */
+    size_t factor;           /* elements of the largest A or B */
 } ar_work;
 
 typedef struct ar_ops {

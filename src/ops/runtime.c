@@ -1,4 +1,5 @@
 /* A runtime with its operators, which kern/ does not know, and the device that it computes on. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "ops/device.h"
@@ -15,7 +16,8 @@ static ar_status choose_device(ar_runtime *rt, const char *name, ar_error *err) 
     if (strcmp(name, "auto") != 0) return ar__device_open(rt, name, err);
     ar_error why;
     ar_status s = ar__device_open(rt, "cuda", &why);
-    if (s == AR_ERR_NOT_FOUND) return AR_OK;
+    const char *given = getenv("ALPHAR_CUDA");
+    if (s == AR_ERR_NOT_FOUND && (!given || !*given || !strcmp(given, "none"))) return AR_OK;
     if (s) ar__log_warn(&rt->log, "%s; the CPU computes", why.message);
     return AR_OK;
 }
@@ -26,7 +28,8 @@ ar_status ar_runtime_new(ar_runtime **out, const ar_runtime_options *options, ar
     ar__runtime_use_ops(*out, &ar__ops_cpu);
     s = choose_device(*out, options ? options->device : NULL, err);
     if (!s && (*out)->device) {
-        if (options && options->compute == AR_COMPUTE_AUTO) (*out)->bf16 = true; /* every device that is opened multiplies it many times faster */
+        if (options && options->compute == AR_COMPUTE_AUTO)
+            (*out)->bf16 = true; /* every device that is opened multiplies it many times faster */
         say_device(*out);
     }
     if (!s) return AR_OK;

@@ -170,7 +170,7 @@ static ar_status device_too_small(const ar_course *c, ar_error *err) {
         err, AR_ERR_MEMORY,
         "%s: the smallest plan needs %.0f MiB there, the base %.0f and the adapter with its state %.0f of them, and %.0f are to "
         "be had; use a smaller --max-length or --rank, --quantize nf4, or --device cpu",
-        ar_runtime_device(c->rt), (double)((int64_t)c->choice.bytes + c->fixed_bytes) / mib,
+        ar_runtime_device(c->rt), (double)((int64_t)(c->choice.bytes + c->choice.packing) + c->fixed_bytes) / mib,
         (double)(c->fixed_bytes - c->state_bytes) / mib, (double)c->state_bytes / mib, (double)(c->budget + c->fixed_bytes) / mib);
 }
 

@@ -17,21 +17,10 @@ ar_pass_spec ar__plan_spec(const ar_course *c, const ar_choice *choice, size_t l
     return spec;
 }
 
-static size_t packing_bytes(const ar_course *c, const ar_choice *choice) {
-    const ar_model *m = c->model;
-    ar_work w = {
-        .rows = choice->tokens, .head_rows = ar__head_piece(c->model) * ar__max(choice->head_pieces, 1), .vocab = (size_t)m->arch.vocab};
-    for (size_t i = 0; i < m->module_count; i++)
-        if (m->modules[i].path && m->modules[i].kind == AR_MODULE_LINEAR)
-            w.widest = ar__max(w.widest, (size_t)(m->modules[i].n_out > m->modules[i].n_in ? m->modules[i].n_out : m->modules[i].n_in));
-    for (size_t i = 0; i < (size_t)m->arch.layers; i++) w.queries = ar__max(w.queries, (size_t)m->arch.heads * m->layers[i].head_dim);
-    return c->rt->ops->scratch_bytes(c->rt, &w);
-}
-
 static void measure_choice(const ar_course *c, ar_choice *choice, size_t longest) {
     ar_pass_spec spec = ar__plan_spec(c, choice, longest);
     choice->bytes = ar__pass_bytes(c->model, &spec);
-    choice->packing = packing_bytes(c, choice);
+    choice->packing = ar__pass_scratch_bytes(c->model, &spec);
     choice->fits = c->budget <= 0 || (int64_t)(choice->bytes + choice->packing) <= c->budget;
 }
 

@@ -64,12 +64,8 @@ template <class R, class... A, R (*ar_ops::*member)(const ar_runtime *, A...)> s
 };
 
 #define AROUND(op) .op = around<&ar_ops::op>::call,
-static ar_ops table = {.name = "around",
-                       .memory = NULL,
-                       .enough_rows = 0,
-                       .enough_head_rows = 0,
-                       .scratch_bytes = NULL,
-                       AR_EACH_OP(AROUND)};
+static ar_ops table = {
+    .name = "around", .memory = NULL, .enough_rows = 0, .enough_head_rows = 0, .scratch_bytes = NULL, AR_EACH_OP(AROUND)};
 
 extern "C" __attribute__((visibility("default"))) const ar_ops *ops_around(const ar_runtime *rt, void *base, size_t bytes,
                                                                            size_t (*now)(void)) {

@@ -1,5 +1,7 @@
 /* Attention in f32 (ops/attention.h): a warp takes one query's head, or one key's, and walks over what it sees 32 at a time, a lane each.
  * Under bf16 attention_bf16.cu does the same on tensor cores where heads have its sizes. */
+#include <stdio.h>
+
 #include "ops/cuda/attention.h"
 #include "ops/cuda/reduce.h"
 
@@ -126,6 +128,13 @@ size_t ar__cuda_attention_scratch(const ar_runtime *rt, const ar_attention *at) 
     return 0;
 }
 
+static bool fits(cu_device *d, const ar_attention *at) {
+    if (at->head_dim <= CU_MOST_HEAD) return true;
+    char what[96];
+    snprintf(what, sizeof what, "attention: heads of %zu numbers, at most %d are done there", at->head_dim, CU_MOST_HEAD);
+    return cu_check(d, cudaErrorInvalidValue, what);
+}
+
 static cu_attention attention_of(const cu_device *d, const ar_attention *at) {
     return cu_attention{at->heads, at->kv_heads, at->head_dim, at->window, at->scale, at->cap, cu_at(d, at->sinks)};
 }
@@ -136,7 +145,7 @@ void ar__cuda_attention_fwd(const ar_runtime *rt, float *o, float *lse, const fl
     const ar_block *staged = cu_stage(d, blocks, block_count);
     cu_attention a = attention_of(d, at);
     (void)scratch;
-    if (!block_count) return;
+    if (!block_count || !fits(d, at)) return;
     o = cu_at(d, o);
     lse = cu_at(d, lse);
     if (rt->bf16 && cu_attention_bf16_fits(&a, blocks, block_count)) {
@@ -161,7 +170,7 @@ void ar__cuda_attention_bwd(const ar_runtime *rt, float *dq, float *dk, float *d
     const ar_block *staged = cu_stage(d, blocks, block_count);
     cu_attention a = attention_of(d, at);
     (void)scratch;
-    if (!block_count) return;
+    if (!block_count || !fits(d, at)) return;
     d_o = cu_at(d, d_o);
     dq = cu_at(d, dq);
     dk = cu_at(d, dk);

@@ -21,41 +21,36 @@ static const size_t workspace_bytes = (size_t)32 << 20;
 #ifdef EMULATED_CUDA
 cu_blas *cu_blas_open(cudaStream_t) { return NULL; }
 #else
-static void *open_library(void) {
-    static const char *const names[] = {"libcublas.so.13", "libcublas.so.12", "libcublas.so"};
-    const char *off = getenv("ALPHAR_CUBLAS");
-    void *library = NULL;
-    for (size_t i = 0; !(off && off[0] == '0') && !library && i < sizeof names / sizeof *names; i++)
-        library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
-    return library;
-}
-
 template <class F> static bool find(F *out, void *library, const char *name) {
     *out = (F)dlsym(library, name);
     return *out != NULL;
 }
 
-cu_blas *cu_blas_open(cudaStream_t stream) {
+static bool start(cu_blas *b, cudaStream_t stream) {
     int (*create)(void **), (*set_stream)(void *, cudaStream_t), (*set_workspace)(void *, void *, size_t), (*version)(void *, int *),
         number = 0;
-    void *library = open_library();
-    if (!library) return NULL;
-    cu_blas *b = (cu_blas *)calloc(1, sizeof *b);
-    bool ok = b && find(&create, library, "cublasCreate_v2") && find(&set_stream, library, "cublasSetStream_v2") &&
-              find(&set_workspace, library, "cublasSetWorkspace_v2") && find(&version, library, "cublasGetVersion_v2") &&
-              find(&b->destroy, library, "cublasDestroy_v2") && find(&b->gemm, library, "cublasGemmEx");
-    if (ok) b->library = library;
+    bool ok = find(&create, b->library, "cublasCreate_v2") && find(&set_stream, b->library, "cublasSetStream_v2") &&
+              find(&set_workspace, b->library, "cublasSetWorkspace_v2") && find(&version, b->library, "cublasGetVersion_v2") &&
+              find(&b->destroy, b->library, "cublasDestroy_v2") && find(&b->gemm, b->library, "cublasGemmEx");
     ok = ok && create(&b->handle) == 0 && set_stream(b->handle, stream) == 0 && cudaMalloc(&b->workspace, workspace_bytes) == cudaSuccess &&
          set_workspace(b->handle, b->workspace, workspace_bytes) == 0 && version(b->handle, &number) == 0;
-    if (!ok) {
-        if (b && b->library)
-            cu_blas_close(b);
-        else
-            free(b);
-        return NULL;
-    }
     snprintf(b->name, sizeof b->name, "cublas %d.%d", number / 10000, number / 100 % 100);
-    return b;
+    return ok;
+}
+
+/* The first of them that is there and works. */
+cu_blas *cu_blas_open(cudaStream_t stream) {
+    static const char *const names[] = {"libcublas.so.13", "libcublas.so.12", "libcublas.so"};
+    const char *off = getenv("ALPHAR_CUBLAS");
+    for (size_t i = 0; !(off && off[0] == '0') && i < sizeof names / sizeof *names; i++) {
+        void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+        cu_blas *b = library ? (cu_blas *)calloc(1, sizeof *b) : NULL;
+        if (!b) continue;
+        b->library = library;
+        if (start(b, stream)) return b;
+        cu_blas_close(b);
+    }
+    return NULL;
 }
 #endif
 

@@ -62,40 +62,46 @@ struct cu_device {
     char *table; /* of the host, where one is written before it is staged */
     size_t table_bytes;
     struct cu_blas *blas; /* NULL: our own products */
-    bool failed;
-    ar_error failure; /* the first */
+    bool failed, waits;   /* waits: for every kernel */
+    ar_error failure;     /* the first */
 };
 
 /* ---- state.cu ---- */
-cu_device *cu_of(const ar_runtime *rt); /* and makes it the calling thread's */
+cu_device *cu_of(const ar_runtime *rt);                       /* and makes it the calling thread's */
 bool cu_check(cu_device *d, cudaError_t e, const char *what); /* false, and the failure kept, where e is one */
+void cu_launched(cu_device *d, const char *kernel);           /* with ALPHAR_CUDA_SYNC=1 waits, so that a kernel's fault has its name */
 void *cu_address(const cu_device *d, const void *p);
 /* The device's copy of an array of the host's; valid until the stream has run what is asked next. */
 const void *cu_stage_bytes(cu_device *d, const void *host, size_t bytes);
 void *cu_scratch(cu_device *d, cu_slot slot, size_t bytes);
 /* Host memory for a table that is staged at once; NULL, and a failure kept, where there is none. */
 void *cu_table(cu_device *d, size_t bytes);
-void cu_download(cu_device *d, void *host, const void *from, size_t bytes); /* waits */
+void cu_download(cu_device *d, void *host, const void *from, size_t bytes); /* waits; behind a failure zeros */
 
 template <class T> static inline T *cu_at(const cu_device *d, T *p) { return (T *)cu_address(d, p); }
 template <class T> static inline const T *cu_stage(cu_device *d, const T *host, size_t count) {
     return host ? (const T *)cu_stage_bytes(d, host, count * sizeof(T)) : NULL;
 }
 
-/* CU_LAUNCH(d, kernel, grid, block, bytes of shared memory, arguments …); CU_LAUNCH_FLAT: of threads that never wait for each other. */
+/* CU_LAUNCH(d, kernel, grid, block, bytes of shared memory, arguments …); CU_LAUNCH_FLAT: of threads that never wait for each other. Behind
+ * a failure nothing is launched. */
 #ifdef EMULATED_CUDA
-#define CU_LAUNCH(d, kernel, grid, block, shared, ...)                                                                                     \
-    ((void)(d), emulator::launch(#kernel, false, kernel, grid, block, shared, __VA_ARGS__))
-#define CU_LAUNCH_FLAT(d, kernel, grid, block, ...) ((void)(d), emulator::launch(#kernel, true, kernel, grid, block, 0, __VA_ARGS__))
+#define CU_START(d, kernel, flat, grid, block, shared, ...) emulator::launch(#kernel, flat, kernel, grid, block, shared, __VA_ARGS__)
 #define CU_DYNAMIC_SHARED(type, name) type *name = (type *)emulator::dynamic_shared()
 #else
-#define CU_LAUNCH(d, kernel, grid, block, shared, ...)                                                                                     \
-    (kernel<<<(grid), (block), (shared), (d)->stream>>>(__VA_ARGS__), (void)cu_check((d), cudaGetLastError(), #kernel))
-#define CU_LAUNCH_FLAT(d, kernel, grid, block, ...) CU_LAUNCH(d, kernel, grid, block, 0, __VA_ARGS__)
+#define CU_START(d, kernel, flat, grid, block, shared, ...) kernel<<<(grid), (block), (shared), (d)->stream>>>(__VA_ARGS__)
 #define CU_DYNAMIC_SHARED(type, name)                                                                                                      \
     extern __shared__ __align__(16) unsigned char name##_bytes[];                                                                          \
     type *name = (type *)name##_bytes
 #endif
+#define CU_RUN(d, kernel, flat, grid, block, shared, ...)                                                                                  \
+    do {                                                                                                                                   \
+        if ((d)->failed) break;                                                                                                            \
+        CU_START(d, kernel, flat, grid, block, shared, __VA_ARGS__);                                                                       \
+        cu_launched((d), #kernel);                                                                                                         \
+    } while (0)
+#define CU_LAUNCH(d, kernel, grid, block, shared, ...) CU_RUN(d, kernel, false, grid, block, shared, __VA_ARGS__)
+#define CU_LAUNCH_FLAT(d, kernel, grid, block, ...) CU_RUN(d, kernel, true, grid, block, 0, __VA_ARGS__)
 
 enum { CU_THREADS = 256, CU_STEP_BYTES = 128 << 20 /* of a weight that is unpacked at a time */ };
 

@@ -53,6 +53,8 @@ void ar__cuda_route_fwd(const ar_runtime *rt, int32_t *chosen, float *weight, co
     CU_LAUNCH_FLAT(d, route_rows, cu_grid(rows), CU_THREADS, own, cu_at(d, weight), r->experts, r->used, (int)r->of_all, cu_at(d, logits),
                    rows);
     cu_download(d, chosen, own, rows * r->used * sizeof *chosen);
+    for (size_t i = 0; d->failed && i < rows * r->used; i++)
+        chosen[i] = (int32_t)(i % r->used); /* a choice, so that rows can be sorted by it */
 }
 
 void ar__cuda_route_bwd(const ar_runtime *rt, float *dlogits, const ar_router *r, const int32_t *chosen, const float *weight,

@@ -10,15 +10,19 @@ extern "C" {
 #include "base/mem.h"
 }
 
-static const size_t ring_bytes = (size_t)16 << 20;
+static const size_t ring_bytes = (size_t)16 << 20, reach = (size_t)6 << 20; /* of arrays of one operator at most */
 
 bool cu_check(cu_device *d, cudaError_t e, const char *what) {
     if (e == cudaSuccess) return true;
     if (!d->failed)
-        ar__fail(&d->failure, AR_ERR_DEVICE, "device cuda:%d (%s): %s: %s; what was saved before is whole, go on from it with --resume",
-                 d->index, d->properties.name, what, cudaGetErrorString(e));
+        ar__fail(&d->failure, AR_ERR_DEVICE, "device cuda:%d (%s): %s: %s", d->index, d->properties.name, what, cudaGetErrorString(e));
     d->failed = true;
     return false;
+}
+
+void cu_launched(cu_device *d, const char *kernel) {
+    cu_check(d, cudaGetLastError(), kernel);
+    if (d->waits) cu_check(d, cudaStreamSynchronize(d->stream), kernel);
 }
 
 /* Which device a thread works with is the thread's own, and 0 in a new one. */
@@ -55,22 +59,32 @@ void *cu_address(const cu_device *d, const void *pointer) {
 }
 
 static void upload(cu_device *d, void *to, const void *host, size_t bytes) {
-    if (bytes) cu_check(d, cudaMemcpyAsync(to, host, bytes, cudaMemcpyHostToDevice, d->stream), "copying to the device");
+    if (bytes && !d->failed) cu_check(d, cudaMemcpyAsync(to, host, bytes, cudaMemcpyHostToDevice, d->stream), "copying to the device");
+}
+
+/* Of memory that the caller may write to at once: on some machines the copy itself does not wait. */
+static void upload_now(cu_device *d, void *to, const void *host, size_t bytes) {
+    upload(d, to, host, bytes);
+    cu_check(d, cudaStreamSynchronize(d->stream), "copying to the device");
 }
 
 void cu_download(cu_device *d, void *host, const void *from, size_t bytes) {
-    if (bytes) cu_check(d, cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, d->stream), "copying from the device");
+    if (bytes && !d->failed) cu_check(d, cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, d->stream), "copying from the device");
     cu_check(d, cudaStreamSynchronize(d->stream), "running");
+    if (d->failed && bytes) memset(host, 0, bytes); /* what counts on it goes on until somebody settles */
 }
 
 /* ---- staging ---- */
 
 const void *cu_stage_bytes(cu_device *d, const void *host, size_t bytes) {
     if (bytes == 0) return d->ring;
+    /* Near the end the next array may be put at the beginning, where nothing that the same operator was given may lie. */
+    size_t taken = d->ring_at + reach > ring_bytes ? reach : 0;
     for (unsigned i = 0; i < CU_STAGED; i++)
-        if (d->staged[i].bytes == bytes && !memcmp(d->ring_host + d->staged[i].at, host, bytes)) return d->ring + d->staged[i].at;
-    if (bytes > ring_bytes) {
-        cu_check(d, cudaErrorInvalidValue, "an index array larger than the ring");
+        if (d->staged[i].at >= taken && d->staged[i].bytes == bytes && !memcmp(d->ring_host + d->staged[i].at, host, bytes))
+            return d->ring + d->staged[i].at;
+    if (bytes > reach) {
+        cu_check(d, cudaErrorInvalidValue, "an index array of more than 6 MiB");
         return d->ring;
     }
     if (d->ring_at + bytes > ring_bytes) { /* nothing may read what is written over now */
@@ -123,7 +137,7 @@ static void give(const ar_runtime *rt, void *memory) {
     cudaFree(memory);
 }
 
-static void write_to(const ar_runtime *rt, void *to, const void *host, size_t bytes) { upload(cu_of(rt), to, host, bytes); }
+static void write_to(const ar_runtime *rt, void *to, const void *host, size_t bytes) { upload_now(cu_of(rt), to, host, bytes); }
 static void read_from(const ar_runtime *rt, void *host, const void *from, size_t bytes) { cu_download(cu_of(rt), host, from, bytes); }
 
 static bool mirror(const ar_runtime *rt, const void *host, size_t bytes) {
@@ -142,7 +156,7 @@ static bool mirror(const ar_runtime *rt, const void *host, size_t bytes) {
     memmove(list + i + 1, list + i, (d->mirror_count - i) * sizeof *list);
     list[i] = cu_mirror{p, bytes ? bytes : 1, (char *)copy, 1};
     d->mirror_count++;
-    upload(d, copy, host, bytes);
+    upload_now(d, copy, host, bytes);
     return true;
 }
 
@@ -156,7 +170,7 @@ static void unmirror(const ar_runtime *rt, const void *host) {
     d->mirror_count--;
 }
 
-static void put(const ar_runtime *rt, const void *host, size_t bytes) { upload(cu_of(rt), cu_address(cu_of(rt), host), host, bytes); }
+static void put(const ar_runtime *rt, const void *host, size_t bytes) { upload_now(cu_of(rt), cu_address(cu_of(rt), host), host, bytes); }
 static void get(const ar_runtime *rt, void *host, size_t bytes) { cu_download(cu_of(rt), host, cu_address(cu_of(rt), host), bytes); }
 
 static ar_status settle(const ar_runtime *rt, ar_error *err) {
@@ -206,6 +220,9 @@ static void close_device(void *state) {
     free(d);
 }
 
+/* Whether there is code for the device at all. */
+__global__ void probe(int *x) { *x = 0; }
+
 static ar_status open_device(void **state, int index, const ar_ops *host, ar_error *err) {
     cu_device *d = (cu_device *)ar__alloc(1, sizeof *d);
     *state = NULL;
@@ -228,7 +245,21 @@ static ar_status open_device(void **state, int index, const ar_ops *host, ar_err
         close_device(d);
         return ar__fail(err, AR_ERR_DEVICE, "%s", why.message);
     }
+    cudaFuncAttributes code;
+    if (cudaFuncGetAttributes(&code, probe) != cudaSuccess) {
+        ar__fail(
+            err, AR_ERR_UNSUPPORTED,
+            "device cuda:%d: %s has compute capability %d.%d, which libalphar-cuda.so has no code for; build it with CUDA_ARCHS=%d%d, or "
+            "use --device cpu",
+            index, d->properties.name, d->properties.major, d->properties.minor, d->properties.major, d->properties.minor);
+        cudaGetLastError();
+        close_device(d);
+        return AR_ERR_UNSUPPORTED;
+    }
+    const char *waits = getenv("ALPHAR_CUDA_SYNC");
+    d->waits = waits && *waits == '1';
     d->blas = cu_blas_open(d->stream);
+    cudaGetLastError(); /* a library that does not open is no failure */
     *state = d;
     return AR_OK;
 }
@@ -237,14 +268,17 @@ static void describe(const void *state, ar_device_info *out) {
     const cu_device *d = (const cu_device *)state;
     snprintf(out->name, sizeof out->name, "%.80s, compute capability %d.%d", d->properties.name, d->properties.major, d->properties.minor);
     cudaMemGetInfo(&out->free_bytes, &out->memory_bytes);
+    for (int i = 0; i < CU_SLOTS; i++) out->scratch_bytes += d->slot_bytes[i];
     out->product = d->blas ? cu_blas_name(d->blas) : "own";
 }
 
-/* What slots come to: both sides of a product and the head's in bf16, q, k and v, rows that move; a stretch of a weight. */
+/* What slots come to: both sides of a product and the head's in bf16, a factor, q, k and v, rows that move or what a mixer keeps beside; a
+ * stretch of a weight. */
 static size_t scratch_bytes(const ar_runtime *rt, const ar_work *w) {
-    size_t element = rt->bf16 ? 2 : 0, rows = w->rows > w->head_rows ? w->rows : w->head_rows;
-    size_t wide = w->rows * w->widest, head = w->head_rows * w->vocab, sides = wide > head ? wide + w->rows * w->widest : head + wide;
-    return (sides + 3 * w->rows * w->queries) * element + rows * w->widest * sizeof(float) + CU_STEP_BYTES + ((size_t)64 << 20);
+    size_t element = rt->bf16 ? 2 : 0, wide = w->rows * w->widest, head = w->head_rows * w->vocab,
+           sides = wide > head ? 2 * wide : head + wide;
+    size_t moved = w->rows * (w->widest > w->mixer ? w->widest : w->mixer) * sizeof(float);
+    return (sides + w->factor + 3 * w->rows * w->queries) * element + moved + CU_STEP_BYTES + ((size_t)32 << 20);
 }
 
 #define CU_ENTRY(op) .op = ar__cuda_##op,
