@@ -160,7 +160,7 @@ ar_status ar__plan_folder(ar_storing *st, ar_error *err) {
         const ar_base_weight *w = ar__base_at(st->base, i);
         const ar_name_row *row = ar__names_row(st->arch.names, w->site);
         if (of_experts[i] || is_in_config(w) || (w->kind == AR_MODULE_HEAD && st->info->is_tied)) continue;
-        if (row && row->slot >= AR_SLOT_Q_HEADS) continue; /* add_all_head_norms */
+        if (row && (row->slot == AR_SLOT_Q_HEADS || row->slot == AR_SLOT_K_HEADS)) continue; /* add_all_head_norms */
         if (!row || !strcmp(w->site, w->tensor) || w->dims > 2)
             s = ar__fail(err, AR_ERR_UNSUPPORTED,
                          "%s: tensor '%s' is not one that the family %s has, and leaving it out would change the model", st->o->model,
