@@ -284,7 +284,7 @@ def lent(name):
         assert not isinstance(judge, str), f"llama.cpp: {judge}"
         ours = score(folder, "--adapter", adapter)
         off, moved = np.abs((plain if warned else ours) - judge).max(), np.abs(ours - plain).max()
-        assert moved > 0.5 and off <= 2e-2, f"{target}: llama.cpp differs by {off:.1e}, moved {moved:.1e}"
+        assert moved > 0.2 and off <= 2e-2, f"{target}: llama.cpp differs by {off:.1e}, moved {moved:.1e}"  # ten times the bound, of one layer in four too
         said.append(f"{off:.0e}")
     return f"llama.cpp within {', '.join(said)}" if said else "no llama.cpp"
 

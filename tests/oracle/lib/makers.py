@@ -24,6 +24,7 @@ def targets_of(base):
 def make_peft(base, folder, seed=1, dtype="float32", moved=0.3, model=None, **settings):
     """A PEFT adapter whose pairs, magnitudes, biases and whole tensors all moved from their start; saved by PEFT."""
     settings = {**dict(r=4, lora_alpha=8, target_modules=targets_of(base), task_type="CAUSAL_LM", fan_in_fan_out=base.type == "gpt2"), **settings}
+    torch.manual_seed(seed)  # PEFT draws A from torch's own generator, whatever was drawn before
     model = peft.get_peft_model(model or base.load(), peft.LoraConfig(**settings))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
