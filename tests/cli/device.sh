@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # What the cases of device.test share.
 export ALPHAR_CUDA="${ALPHAR_TEST_CUDA:-$BUILD/emulated/libalphar-cuda.so}"
 
