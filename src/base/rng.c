@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "base/philox.h"
+
 static uint64_t mix(uint64_t x) { /* splitmix64's finaliser: spreads small integers over all bits */
     x += 0x9e3779b97f4a7c15u;
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -15,23 +17,7 @@ ar_rng ar__rng_stream(uint64_t seed, enum ar_rng_purpose purpose, uint64_t a, ui
     return (ar_rng){.key = {(uint32_t)key, (uint32_t)(key >> 32)}, .stream = {(uint32_t)stream, (uint32_t)(stream >> 32)}};
 }
 
-void ar__rng_block(uint32_t out[4], const ar_rng *g, uint64_t index) {
-    uint32_t c0 = (uint32_t)index, c1 = (uint32_t)(index >> 32), c2 = g->stream[0], c3 = g->stream[1];
-    uint32_t k0 = g->key[0], k1 = g->key[1];
-    for (int round = 0; round < 10; round++) {
-        uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
-        c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
-        c1 = (uint32_t)p1;
-        c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
-        c3 = (uint32_t)p0;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    out[0] = c0;
-    out[1] = c1;
-    out[2] = c2;
-    out[3] = c3;
-}
+void ar__rng_block(uint32_t out[4], const ar_rng *g, uint64_t index) { ar__philox(out, g->key, g->stream, index); }
 
 uint64_t ar__rng_u64(const ar_rng *g, uint64_t index) {
     uint32_t w[4];

@@ -2,7 +2,12 @@
 #ifndef AR_KERN_NF4_H
 #define AR_KERN_NF4_H
 
-static const float ar__nf4_values[16] = {-1.0f,
+/* A device keeps it in memory of its own. */
+#ifndef AR_NF4_TABLE
+#define AR_NF4_TABLE static const
+#endif
+
+AR_NF4_TABLE float ar__nf4_values[16] = {-1.0f,
                                          -0.6961928009986877f,
                                          -0.5250730514526367f,
                                          -0.39491748809814453f,

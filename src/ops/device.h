@@ -23,7 +23,7 @@ typedef struct ar_device_library {
     /* Device `index`; `host` computes what it has no kernels for.  *state is the caller's to close. */
     ar_status (*open)(void **state, int index, const ar_ops *host, ar_error *err);
     void (*close)(void *state);
-    void (*describe)(const void *state, ar_device_info *out);
+    void (*describe)(void *state, ar_device_info *out);
     const ar_ops *ops;
 } ar_device_library;
 

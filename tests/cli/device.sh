@@ -15,11 +15,11 @@ JSON
         --device cpu --quiet >log
 }
 
-# small_training DEVICE ARITHMETIC OPTION…: into the folder DEVICE.
+# small_training DEVICE ARITHMETIC OPTION…: into the folder DEVICE, on base or $model.
 small_training() {
     device=$1 compute=$2
     shift 2
-    alphar train --model base --data data.jsonl --batch 2 --rank 4 --lr 2e-3 --max-length 96 --seed 3 --device "$device" --compute "$compute" --out "$device" \
+    alphar train --model "${model:-base}" --data data.jsonl --batch 2 --rank 4 --lr 2e-3 --max-length 96 --seed 3 --device "$device" --compute "$compute" --out "$device" \
         --quiet "$@" >log
 }
 

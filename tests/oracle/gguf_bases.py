@@ -275,7 +275,7 @@ def lent(name):
     plain = score(folder)
     for target in LENT[name]:
         adapter, out = path(f"{name}-lent-{target}"), path(f"{name}-lent-{target}.gguf")
-        makers.make_peft(base, adapter, moved=0.2, target_modules=[target])
+        makers.make_peft(base, adapter, moved=0.4 if target == "q_proj" else 0.2, target_modules=[target])  # which stand in some layers alone
         warned = "does not run it" in run("convert", adapter, out, "--to", "gguf", "--model", folder).stderr
         assert warned == (target == "per_layer_model_projection"), f"{target}: warned {warned}"
         if llama.missing():
@@ -284,7 +284,7 @@ def lent(name):
         assert not isinstance(judge, str), f"llama.cpp: {judge}"
         ours = score(folder, "--adapter", adapter)
         off, moved = np.abs((plain if warned else ours) - judge).max(), np.abs(ours - plain).max()
-        assert moved > 0.2 and off <= 2e-2, f"{target}: llama.cpp differs by {off:.1e}, moved {moved:.1e}"  # ten times the bound, of one layer in four too
+        assert moved > 0.5 and off <= 2e-2, f"{target}: llama.cpp differs by {off:.1e}, moved {moved:.1e}"
         said.append(f"{off:.0e}")
     return f"llama.cpp within {', '.join(said)}" if said else "no llama.cpp"
 

@@ -392,6 +392,39 @@ static void check_product(size_t m, size_t n, size_t k) {
     ops_forget();
 }
 
+/* Rows of every type that products take, as its own row of the table unpacks them: the same bits. */
+static void every_type_is_unpacked_to_the_bit(void **state) {
+    enum { ROWS = 5, COLS = 768 };
+    const int32_t ids[] = {4, 0, 2, 4};
+    const size_t start[] = {0, 4};
+    ar_rows rows = {.count = 4, .samples = 1, .start = start};
+    int seen = 0;
+    (void)state;
+    for (int type = 0; type < AR_DTYPE_COUNT; type++) {
+        if (!ar__dtype((ar_dtype)type)->is_weight) continue;
+        float *x = ops_random(ROWS * COLS), *want = ops_zeros(ROWS * COLS), *got = ops_zeros(4 * COLS);
+        ar_embedding e = {make_weight((ar_dtype)type, x, ROWS, COLS), NULL, -1};
+        ar__dtype((ar_dtype)type)->to_f32(want, e.w.data, ROWS * COLS);
+        ops_cpu->ops->embedding_fwd(ops_cpu, got, NULL, &e, ids, &rows);
+        for (size_t i = 0; i < 4; i++) ops_assert_same(got + i * COLS, want + (size_t)ids[i] * COLS, COLS, ar__dtype((ar_dtype)type)->name);
+        /* By a product with the unit matrix, of which each output is one weight and zeros. */
+        float *unit = ops_zeros(COLS * COLS), *out = ops_zeros(COLS * ROWS);
+        size_t all[] = {0, COLS};
+        ar_rows units = {.count = COLS, .samples = 1, .start = all};
+        ar_linear lin = {.w = e.w, .site = -1};
+        for (size_t i = 0; i < COLS; i++) unit[i * COLS + i] = 1.0f;
+        ops_cpu->ops->linear_fwd(ops_cpu, out, NULL, &lin, unit, &units, &(ar_linear_scratch){0});
+        for (size_t i = 0; i < COLS; i++)
+            for (size_t j = 0; j < ROWS; j++)
+                if (out[i * ROWS + j] != want[j * COLS + i])
+                    fail_msg("%s: a product reads %.9g, by the table %.9g", ar__dtype((ar_dtype)type)->name, (double)out[i * ROWS + j],
+                             (double)want[j * COLS + i]);
+        seen++;
+        ops_forget();
+    }
+    assert_int_equal(seen, 19);
+}
+
 static void products_on_tensor_cores_agree(void **state) {
     (void)state;
     if (!ops_on_device()) skip();
@@ -407,6 +440,7 @@ static void products_on_tensor_cores_agree(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_type_is_unpacked_to_the_bit),
         cmocka_unit_test(products_on_tensor_cores_agree),
         cmocka_unit_test(linears_agree),
         cmocka_unit_test(linear_backward_is_the_slope),

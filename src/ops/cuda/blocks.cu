@@ -12,25 +12,11 @@ static inline float __uint_as_float(unsigned u) { return ar__float_of(u); }
 #define CU_TABLE static __device__ const
 #endif
 
+#define AR_NF4_TABLE CU_TABLE
+#include "kern/nf4.h"
+
 CU_TABLE float iq4_table[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 CU_TABLE float e2m1_table[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
-CU_TABLE float nf4_table[16] = {-1.0f,
-                                -0.6961928009986877f,
-                                -0.5250730514526367f,
-                                -0.39491748809814453f,
-                                -0.28444138169288635f,
-                                -0.18477343022823334f,
-                                -0.09105003625154495f,
-                                0.0f,
-                                0.07958029955625534f,
-                                0.16093020141124725f,
-                                0.24611230194568634f,
-                                0.33791524171829224f,
-                                0.44070982933044434f,
-                                0.5626170039176941f,
-                                0.7229568362236023f,
-                                1.0f};
-
 /* To f16 and back. */
 CU_FN float through_f16(float x) {
 #ifdef EMULATED_CUDA
@@ -80,7 +66,7 @@ CU_FN float iq4_xs_value(const unsigned char *p, int i) {
 
 CU_FN float nf4_value(const unsigned char *p, int i) {
     int q = i % 2 ? p[4 + i / 2] & 15 : p[4 + i / 2] >> 4;
-    return __fmul_rn(__uint_as_float(word_at(p)), nf4_table[q]);
+    return __fmul_rn(__uint_as_float(word_at(p)), ar__nf4_values[q]);
 }
 
 /* Number i of the block at p. */

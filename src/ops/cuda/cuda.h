@@ -1,8 +1,8 @@
 /* What the files of the CUDA backend share: the device's state, addresses, scratch, launches.
  *
- * Everything runs on one stream, in order.  An operator only asks for it; who waits is memory->read, get and settle, and the two operators
- * that give the host a number (cross_entropy, grad_norm).  Sums have a fixed order, without atomic operations: the same run gives the same
- * bits on one kind of device.
+ * Everything runs on one stream, in order.  An operator only asks for it; who waits is memory->read, get, write, put and settle, and
+ * operators that give the host numbers: cross_entropy, grad_norm, route_fwd, norms of weights, a pair's ds.  Sums have a fixed order,
+ * without atomic operations: the same run gives the same bits on one kind of device.
  *
  *     own memory       cudaMalloc; its address is what operators are given
  *     mirrored memory  a copy; cu_at turns the host's address, or one within, into the copy's

@@ -4,7 +4,9 @@
 #include "ops/cuda/mma.h"
 #include "ops/cuda/reduce.h"
 
+#define AR_PHILOX_FN CU_FN
 extern "C" {
+#include "base/philox.h"
 #include "base/rng.h"
 }
 
@@ -27,24 +29,6 @@ __global__ void add_scaled_columns(float *y, const float *x, const float *gain, 
     for (size_t i = CU_FIRST; i < rows * n; i += CU_STRIDE) y[i] += x[i] * gain[i % n];
 }
 
-/* Philox4x32-10 as base/rng.h has it. */
-CU_FN void philox(uint32_t out[4], const uint32_t *g, uint64_t index) {
-    uint32_t c0 = (uint32_t)index, c1 = (uint32_t)(index >> 32), c2 = g[2], c3 = g[3], k0 = g[0], k1 = g[1];
-    for (int round = 0; round < 10; round++) {
-        uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
-        c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
-        c1 = (uint32_t)p1;
-        c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
-        c3 = (uint32_t)p0;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    out[0] = c0;
-    out[1] = c1;
-    out[2] = c2;
-    out[3] = c3;
-}
-
 /* What dropout needs of the rows of a segment: the streams of its samples, and whose a row is. */
 struct dropping {
     const uint32_t *streams; /* [samples, 4] */
@@ -58,8 +42,9 @@ __global__ void drop_rows(float *to, const float *x, dropping drop, int accumula
     size_t fours = (n + 3) / 4;
     for (size_t i = CU_FIRST; i < rows * fours; i += CU_STRIDE) {
         size_t row = i / fours, four = i % fours;
+        const uint32_t *stream = drop.streams + 4 * (size_t)drop.sample[row]; /* its key, its counter's upper half */
         uint32_t word[4];
-        philox(word, drop.streams + 4 * (size_t)drop.sample[row], (uint64_t)drop.position[row] * fours + four);
+        ar__philox(word, stream, stream + 2, (uint64_t)drop.position[row] * fours + four);
         for (size_t e = 0; e < 4 && four * 4 + e < n; e++) {
             size_t at = row * n + four * 4 + e;
             float v = word[e] < drop.below ? 0.0f : x[at] * drop.keep;

@@ -26,13 +26,17 @@ void cu_launched(cu_device *d, const char *kernel) {
 }
 
 /* Which device a thread works with is the thread's own, and 0 in a new one. */
-cu_device *cu_of(const ar_runtime *rt) {
+static bool choose(cu_device *d) {
     static thread_local int current = -1;
+    if (current == d->index) return true;
+    bool ok = cu_check(d, cudaSetDevice(d->index), "choosing it");
+    current = ok ? d->index : -1;
+    return ok;
+}
+
+cu_device *cu_of(const ar_runtime *rt) {
     cu_device *d = (cu_device *)rt->device_state;
-    if (current != d->index) {
-        cu_check(d, cudaSetDevice(d->index), "choosing it");
-        current = d->index;
-    }
+    choose(d);
     return d;
 }
 
@@ -208,6 +212,7 @@ static int count(char *why, size_t size) {
 static void close_device(void *state) {
     cu_device *d = (cu_device *)state;
     if (!d) return;
+    choose(d);
     cudaStreamSynchronize(d->stream);
     cu_blas_close(d->blas);
     for (size_t i = 0; i < d->mirror_count; i++) cudaFree(d->mirrors[i].copy);
@@ -229,8 +234,7 @@ static ar_status open_device(void **state, int index, const ar_ops *host, ar_err
     if (!d) return ar__fail_memory(err, "device");
     d->index = index;
     d->host = host;
-    bool ok = cu_check(d, cudaSetDevice(index), "choosing it") &&
-              cu_check(d, cudaGetDeviceProperties(&d->properties, index), "asking what it is");
+    bool ok = choose(d) && cu_check(d, cudaGetDeviceProperties(&d->properties, index), "asking what it is");
     if (ok && d->properties.major < 8) {
         ar__fail(err, AR_ERR_UNSUPPORTED, "device cuda:%d: %s has compute capability %d.%d, wanted 8.0 or later; use --device cpu", index,
                  d->properties.name, d->properties.major, d->properties.minor);
@@ -264,8 +268,9 @@ static ar_status open_device(void **state, int index, const ar_ops *host, ar_err
     return AR_OK;
 }
 
-static void describe(const void *state, ar_device_info *out) {
-    const cu_device *d = (const cu_device *)state;
+static void describe(void *state, ar_device_info *out) {
+    cu_device *d = (cu_device *)state;
+    choose(d);
     snprintf(out->name, sizeof out->name, "%.80s, compute capability %d.%d", d->properties.name, d->properties.major, d->properties.minor);
     cudaMemGetInfo(&out->free_bytes, &out->memory_bytes);
     for (int i = 0; i < CU_SLOTS; i++) out->scratch_bytes += d->slot_bytes[i];
