@@ -133,8 +133,10 @@ static ar_status check_expert(const ar_mlx_naming *n, const ar_adapter *ad, cons
     if (module.failed)
         s = ar__fail_memory(err, p->site);
     else if (!own && ar__mlx_module(n->family, module.data) != AR_MLX_SWITCH)
-        s = ar__fail(err, AR_ERR_UNSUPPORTED, "site '%s': mlx-lm %s has no module '%s' for the experts of its %s models", p->site,
-                     ar__mlx_lm_version, module.data, n->family->type);
+        s = ar__fail(err, AR_ERR_UNSUPPORTED,
+                     "site '%s': '%s' is no module that is known of the experts of mlx-lm %s's %s models; leave the experts out, or merge "
+                     "the adapter into its base instead (alphar merge)",
+                     p->site, module.data, ar__mlx_lm_version, n->family->type);
     else if (there != count)
         s = ar__fail(
             err, AR_ERR_UNSUPPORTED,

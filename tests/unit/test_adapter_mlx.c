@@ -530,7 +530,7 @@ static void names_are_those_of_the_loader(void **state) {
         ar_adapter_free(ad);
     }
     refuse_name("model.layers.0.mlp.experts.0.up_proj", "llama", "model.layers.0.mlp.experts.0.up_proj.weight",
-                "no module 'model.layers.0.mlp.switch_mlp.up_proj' for the experts of its llama models");
+                "'model.layers.0.mlp.switch_mlp.up_proj' is no module that is known of the experts of mlx-lm 0.32.2's llama models");
     refuse_name("model.layers.0.self_attn.novel", "llama", "model.layers.0.self_attn.novel.weight",
                 "mlx-lm 0.32.2 has no module 'model.layers.0.self_attn.novel' in its llama models");
     refuse_name(Q(0), "some_new_model", Q(0) ".weight", "model type 'some_new_model' is not among the models of mlx-lm");
