@@ -118,32 +118,39 @@ static inline float one_f16(const void *src, size_t at) { return _cvtsh_ss(((con
 static inline float one_f32(const void *src, size_t at) { return ((const float *)src)[at]; }
 static inline float one_bf16(const void *src, size_t at) { return ar__bf16_to_f32(((const uint16_t *)src)[at]); }
 
-/* Rows i0..i0+8 of the panel, all of k; rows at and past `rows` count as zero. */
-static inline __attribute__((always_inline)) void interleave8(float *dst, size_t width, size_t i0, const void *src, size_t ld, size_t rows,
-                                                              size_t k, __m256 (*load)(const void *, size_t),
+/* Rows i0..i0+8 of the panel, all of k; rows at and past `rows` count as zero.  A line of each row of the next panel is asked for with its
+ * namesake here (a hint: it may point past the end).  Whole stores where they may be: AMD's masked ones take some twelve cycles. */
+static inline __attribute__((always_inline)) void interleave8(float *dst, size_t width, size_t i0, const void *src, size_t bytes, size_t ld,
+                                                              size_t rows, size_t k, __m256 (*load)(const void *, size_t),
                                                               float (*one)(const void *, size_t)) {
+    enum { CACHE_LINE = 64 };
     size_t n = width - i0 < 8 ? width - i0 : 8, p = 0;
     __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
     for (; p + 8 <= k; p += 8) {
         __m256 r[8];
+        if (p * bytes % CACHE_LINE == 0)
+            for (size_t i = 0; i < n; i++) _mm_prefetch((const char *)src + ((i0 + i + width) * ld + p) * bytes, _MM_HINT_T1);
         for (size_t i = 0; i < 8; i++) r[i] = i0 + i < rows && i < n ? load(src, (i0 + i) * ld + p) : _mm256_setzero_ps();
         transpose8(r);
-        for (size_t q = 0; q < 8; q++) _mm256_maskstore_ps(dst + (p + q) * width + i0, mask, r[q]);
+        if (n == 8)
+            for (size_t q = 0; q < 8; q++) _mm256_storeu_ps(dst + (p + q) * width + i0, r[q]);
+        else
+            for (size_t q = 0; q < 8; q++) _mm256_maskstore_ps(dst + (p + q) * width + i0, mask, r[q]);
     }
     for (; p < k; p++)
         for (size_t i = 0; i < n; i++) dst[p * width + i0 + i] = i0 + i < rows ? one(src, (i0 + i) * ld + p) : 0.0f;
 }
 
 static void interleave(float *dst, size_t width, const float *src, size_t src_ld, size_t rows, size_t k) {
-    for (size_t i = 0; i < width; i += 8) interleave8(dst, width, i, src, src_ld, rows, k, load_f32, one_f32);
+    for (size_t i = 0; i < width; i += 8) interleave8(dst, width, i, src, sizeof *src, src_ld, rows, k, load_f32, one_f32);
 }
 
 static void interleave_bf16(float *dst, size_t width, const uint16_t *src, size_t src_ld, size_t rows, size_t k) {
-    for (size_t i = 0; i < width; i += 8) interleave8(dst, width, i, src, src_ld, rows, k, load_bf16, one_bf16);
+    for (size_t i = 0; i < width; i += 8) interleave8(dst, width, i, src, sizeof *src, src_ld, rows, k, load_bf16, one_bf16);
 }
 
 static void interleave_f16(float *dst, size_t width, const uint16_t *src, size_t src_ld, size_t rows, size_t k) {
-    for (size_t i = 0; i < width; i += 8) interleave8(dst, width, i, src, src_ld, rows, k, load_f16, one_f16);
+    for (size_t i = 0; i < width; i += 8) interleave8(dst, width, i, src, sizeof *src, src_ld, rows, k, load_f16, one_f16);
 }
 
 /* Rows are far apart, and few bytes of each are wanted: too little for the hardware's prefetching to see a stream. */
