@@ -17,6 +17,7 @@ static inline float __uint_as_float(unsigned u) { return ar__float_of(u); }
 
 CU_TABLE float iq4_table[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 CU_TABLE float e2m1_table[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
 /* To f16 and back. */
 CU_FN float through_f16(float x) {
 #ifdef EMULATED_CUDA
