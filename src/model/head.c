@@ -7,9 +7,9 @@
 
 #include "model/pass.h"
 
-/* Where filling goes on: sample, row within the batch, rows taken before. */
+/* Where filling goes on: sample, row within the batch, rows taken before; and pieces. */
 typedef struct cursor {
-    size_t sample, row, taken;
+    size_t sample, row, taken, piece;
 } cursor;
 
 static size_t piece_length(const ar_pass *p, const ar_batch *b, cursor c) {
@@ -33,8 +33,15 @@ static void add_segment(ar_pass *p, const ar_batch *b, ar_rows *rows, size_t sam
 
 /* Takes the next pieces; false when there are none left. */
 static bool fill_chunk(ar_pass *p, const ar_batch *b, cursor *c, ar_rows *rows) {
-    *rows = (ar_rows){.start = p->head.start, .key = b->rows.key ? p->head.key : NULL, .segments = p->head.segments};
+    *rows = (ar_rows){.start = p->head.start,
+                      .key = b->rows.key ? p->head.key : NULL,
+                      .segments = p->head.segments,
+                      .slot = b->head_slot ? p->head.slot : NULL,
+                      .slot_stride = b->head_slot_stride,
+                      .dscale_stride = b->head_dscale,
+                      .dscale_first = b->head_first + c->piece};
     p->head.start[0] = 0;
+    p->head.slot[0] = b->head_slot ? b->head_slot[0] + c->piece : 0;
     while (c->sample < b->rows.samples) {
         size_t n = piece_length(p, b, *c), sample = c->sample;
         if (rows->count + n > p->head.most) break;
@@ -52,6 +59,9 @@ static bool fill_chunk(ar_pass *p, const ar_batch *b, cursor *c, ar_rows *rows) 
             p->head.key[rows->samples] = b->rows.key ? b->rows.key[sample] + ((uint64_t)(c->row - b->rows.start[sample]) << 40) : 0;
             p->head.sample[rows->samples++] = sample;
             p->head.start[rows->samples] = rows->count;
+            p->head.slot[rows->samples] = p->head.slot[0] + rows->samples;
+            c->piece++;
+            assert(!b->head_slot || b->head_slot[sample] + 1 <= p->head.slot[rows->samples]);
             add_segment(p, b, rows, sample);
         }
         if (piece_length(p, b, *c) == 0) {

@@ -21,6 +21,11 @@ size_t ar__head_piece(const ar_model *m) {
     return rows < PIECE_MIN ? PIECE_MIN : rows > PIECE_MAX ? PIECE_MAX : rows;
 }
 
+size_t ar__head_pieces(const ar_model *m, size_t supervised) {
+    size_t piece = ar__head_piece(m);
+    return (supervised + piece - 1) / piece;
+}
+
 static size_t rank_at(const ar_pass_spec *s, size_t module) { return s->ranks ? (size_t)s->ranks[module] : 0; }
 
 /* Widths of q, k and v, heads of k and v, and of the MLP in one layer; layer SIZE_MAX: the largest of any. */
@@ -357,6 +362,7 @@ static void place_head(ar_pass *p) {
     p->head.start = ar__arena_take(p->index, (c + 1) * sizeof *p->head.start);
     p->head.key = ar__arena_take(p->index, c * sizeof *p->head.key);
     p->head.sample = ar__arena_take(p->index, c * sizeof *p->head.sample);
+    p->head.slot = ar__arena_take(p->index, (c + 1) * sizeof *p->head.slot);
     p->head.segments = ar__arena_take(p->index, c * sizeof *p->head.segments);
     p->head.x = ar__arena_f32(m, c * d);
     p->head.h = ar__arena_f32(m, c * d);

@@ -138,7 +138,7 @@ typedef struct ar_head_memory {
     size_t piece, most; /* rows of a piece; of a chunk, at most */
     size_t *row, *at;   /* of each row of the chunk: in the batch; in the final hidden states */
     int32_t *target;
-    size_t *start, *sample; /* of each piece */
+    size_t *start, *sample, *slot; /* of each piece */
     uint64_t *key;
     ar_segment *segments;
     float *x, *h, *dh, *rstd, *nll, *scale, *logits, *su;
@@ -180,6 +180,12 @@ typedef struct ar_batch {
     const float *weight;    /* [samples] multiplies the gradient of each one's loss; NULL: 1 */
     bool all_rows;          /* final hidden states of rows without a target are wanted too (as they are without targets) */
     const size_t *sequence; /* with a cache, per sample: which of the cache's it goes on; NULL: 0, 1, 2, … */
+    /* As rows.slot, of what is behind the layers: a slot for each of a sample's pieces (ar__head_pieces), [samples + 1]. */
+    const size_t *head_slot;
+    ptrdiff_t head_slot_stride;
+    /* And as rows.dscale_first: piece i of the batch has number head_first + i. */
+    bool head_dscale;
+    size_t head_first;
 } ar_batch;
 
 ar_status ar__pass_new(ar_pass **out, const ar_model *m, const ar_pass_spec *spec, ar_error *err);
@@ -191,6 +197,8 @@ size_t ar__pass_bytes(const ar_model *m, const ar_pass_spec *spec);
 size_t ar__pass_scratch_bytes(const ar_model *m, const ar_pass_spec *spec);
 /* Rows of logits in a piece: the fewest that are formed at a time. */
 size_t ar__head_piece(const ar_model *m);
+/* Pieces of a sample with so many targets. */
+size_t ar__head_pieces(const ar_model *m, size_t supervised);
 
 /* Runs all layers.  cache (may be NULL): each sample goes on a sequence of it, one that no other sample does: its keys and
  * values are appended, its positions go on from the sequence's past, which is advanced. */

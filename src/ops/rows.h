@@ -32,13 +32,18 @@ typedef struct ar_rows {
     const uint64_t *key;    /* per sample: its place in the training stream, for dropout; NULL outside training */
     const ar_segment *segments;
     size_t segment_count;
-    /* Where gradients of pairs are to be kept apart, what slice j of sample s adds to da, db, dmagnitude is written slot[s] + j slots of
-     * slot_stride floats behind them instead; a slice is AR_GEMM_KC rows or more, slots that a sample has left become zero.  [samples + 1];
-     * NULL: all is added.  Pairs of linears under ops/cpu have it: the sum is what is defined. */
+    /* Where gradients are to be kept apart, what slice j of sample s adds to one is added slot[s] + j slots of slot_stride floats behind it
+     * instead; a slice is AR_GEMM_KC rows or more, and what a sample adds as a whole goes to the first of its slots.  [samples + 1]; NULL:
+     * all is added.  Operators under ops/cpu have it: the sum is what is defined. */
     const size_t *slot;
-    size_t slot_stride;
+    ptrdiff_t slot_stride;
     /* The same for dscale: sample s writes what it adds dscale_stride · (dscale_first + s) numbers behind it; stride 0: all is added. */
     size_t dscale_first, dscale_stride;
 } ar_rows;
+
+/* Where what a sample adds to a gradient as a whole is added. */
+static inline float *ar__slot_of(float *grad, const ar_rows *rows, size_t sample) {
+    return rows->slot ? grad + (ptrdiff_t)rows->slot[sample] * rows->slot_stride : grad;
+}
 
 #endif

@@ -134,7 +134,8 @@ ar_status ar_ranks_measure(ar_ranks *r, double *bits_per_second, ar_error *err) 
     if (!ar__is_shared(r)) return AR_OK;
     float *sum = ar__alloc(n, sizeof *sum), *slot = ar__alloc(n, sizeof *slot);
     for (size_t i = 0; i < TRIAL_CHUNKS; i++) chunk[i] = (ar_chunk){i * AR_CHUNK, AR_CHUNK, 0};
-    ar_carry carry = {.sum = sum, .slots = slot, .slot_count = r->index > 0, .chunk = chunk, .chunks = TRIAL_CHUNKS, .add = add};
+    ar_carry carry = {
+        .sum = sum, .slots = {{.at = slot, .count = r->index > 0}, {.begin = n}}, .chunk = chunk, .chunks = TRIAL_CHUNKS, .add = add};
     ar_status s = sum && slot ? time_carry(&seconds, r, &carry, err) : ar__fail_memory(err, "ranks");
     if (!s) s = time_carry(&seconds, r, &carry, err); /* the first one opened the connections */
     if (!s) *bits_per_second = 8.0 * ar__carry_bytes((double)n * sizeof *sum, r->count) / seconds;

@@ -39,6 +39,13 @@ typedef struct ar_chunk {
     int layer;
 } ar_chunk;
 
+/* Lists that are kept apart, of the numbers begin .. of the flat one. */
+typedef struct ar_slots {
+    const float *at; /* the first list; the next is `stride` behind it */
+    ptrdiff_t stride;
+    size_t begin, count; /* count: lists of this step */
+} ar_slots;
+
 /* A sum that is carried from rank to rank, as one process would have added, and back:
  *
  *     rank 0: sum     ->  rank 1: ((sum + slot 0) + slot 1) + …  ->  rank 2: …        each element by itself, chunk by chunk
@@ -46,10 +53,9 @@ typedef struct ar_chunk {
  *
  * Afterwards `sum` is the same on all. */
 typedef struct ar_carry {
-    float *sum;                /* of rank 0: its own; of the others: room */
-    const float *slots;        /* of the others: what they add, slot_count lists, stride floats apart */
-    size_t slot_count, stride; /* slot_count: of this step */
-    const ar_chunk *chunk;     /* in the order in which they become ready */
+    float *sum;            /* of rank 0: its own; of the others: room */
+    ar_slots slots[2];     /* of the others: what they add; the second's numbers are behind the first's */
+    const ar_chunk *chunk; /* in the order in which they become ready; each is in one of the two */
     size_t chunks;
     void (*add)(float *y, float a, const float *x, size_t n); /* y += a x */
 } ar_carry;

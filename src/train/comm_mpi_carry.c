@@ -60,9 +60,10 @@ static bool is_sent(line *l, MPI_Request *request) {
 
 /* Slots in their order, element by element. */
 static void add_slots(const ar_carry *y, const ar_chunk *k) {
+    const ar_slots *of = &y->slots[k->at >= y->slots[1].begin];
     for (size_t at = k->at; at < k->at + k->count; at += BLOCK)
-        for (size_t s = 0; s < y->slot_count; s++)
-            y->add(y->sum + at, 1.0f, y->slots + s * y->stride + at, ar__min(BLOCK, k->at + k->count - at));
+        for (size_t s = 0; s < of->count; s++)
+            y->add(y->sum + at, 1.0f, of->at + (ptrdiff_t)s * of->stride + (at - of->begin), ar__min(BLOCK, k->at + k->count - at));
 }
 
 /* One look at everything that may go on; false: nothing did. */

@@ -1,6 +1,7 @@
 #include "train/share.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,50 +14,55 @@
 
 /* ---- opening ---------------------------------------------------------------------------------------------------------*/
 
-/* Gradients that are kept apart are those of pairs of linears in layers. */
 static ar_status check_learner(const ar_learner *l, ar_error *err) {
-    const ar_model *m = l->course->model;
     if (l->o.learner.method == AR_METHOD_FULL)
         return ar__fail(err, AR_ERR_UNSUPPORTED,
                         "method: full training over several ranks would send all weights at each step; train pairs");
-    if (l->adapter->whole_count)
-        return ar__fail(
-            err, AR_ERR_UNSUPPORTED,
-            "%s: whole tensors and biases do not train over several ranks; leave --modules-to-save and --bias out (a rank would keep "
-            "one more of each for every sample)",
-            l->adapter->whole[0].name);
-    for (size_t i = 0; i < l->adapter->pair_count; i++) {
-        const ar_pair *p = &l->adapter->pair[i];
-        size_t module = l->attachment->module[i];
-        bool linear = ar__model_linear((ar_model *)(uintptr_t)m, module) && module < ar__module_experts(&m->arch);
-        if (!linear || module == ar__module_head(&m->arch))
-            return ar__fail(err, AR_ERR_UNSUPPORTED,
-                            "%s: pairs there do not train over several ranks, since their gradients are not formed sample by sample in a "
-                            "place of their own; leave it out with --exclude",
-                            p->site);
-    }
     return AR_OK;
 }
 
 static size_t slices(int tokens) { return ((size_t)tokens + AR_GEMM_KC - 1) / AR_GEMM_KC; }
 
-/* Slots of a rank: twice an even share of a step of usual samples, and as many as the longest sample and its other half need. */
-static size_t slots_wanted(const ar_course *c, size_t samples) {
-    size_t all = 0, n = ar__dataset_count(c->data), ranks = (size_t)c->share.ranks->count, longest = slices(ar__dataset_longest(c->data));
-    for (size_t i = 0; i < n; i++) all += slices(ar__dataset_at(c->data, i).count);
+static void count_slots(size_t slots[2], const ar_course *c, ar_sample x) {
+    slots[0] = slices(x.count);
+    slots[1] = ar__head_pieces(c->model, (size_t)x.supervised);
+}
+
+static size_t floats_of(const ar_course *c, ar_sample x) {
+    size_t slots[2];
+    count_slots(slots, c, x);
+    return slots[0] * c->share.width[0] + slots[1] * c->share.width[1];
+}
+
+/* Floats of a rank's slots: twice an even share of a step of usual samples, and as many as the longest sample and its other half need. */
+static size_t floats_wanted(const ar_course *c, size_t samples) {
+    size_t n = ar__dataset_count(c->data), most = 0;
+    double all = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        size_t own = floats_of(c, ar__dataset_at(c->data, i));
+        most = ar__max(most, own);
+        all += (double)own;
+    }
     assert(n > 0);
-    size_t wanted = 2 * ((samples * all + n * ranks - 1) / (n * ranks));
-    return ar__min(ar__max(wanted, longest * (c->pairs ? 2 : 1)), samples * longest);
+    size_t wanted = (size_t)ceil(2.0 * (double)samples * all / ((double)n * c->share.ranks->count));
+    return ar__min(ar__max(wanted, most * (c->pairs ? 2 : 1)), samples * most);
 }
 
 static size_t offset_of(const ar_trainables *t, const float *grad) { return (size_t)(grad - (const float *)(const void *)t->grads.base); }
 
-/* From the top layer down, as backward forms them; a layer's numbers lie together. */
+static int by_layer(const void *a, const void *b) {
+    const ar_chunk *x = a, *y = b;
+    if (x->layer != y->layer) return x->layer > y->layer ? -1 : 1;
+    return (x->at < y->at) - (x->at > y->at);
+}
+
+/* From the top layer down, as backward forms them. */
 static ar_status cut_chunks(ar_share *s, const ar_trainables *t, ar_error *err) {
-    size_t cap = 0, end = s->stride;
+    size_t cap = 0, end = t->grads.used / sizeof(float);
     for (size_t i = t->count; i-- > 0;) {
-        if (i > 0 && t->at[i - 1].layer == t->at[i].layer) continue;
-        for (size_t begin = offset_of(t, t->at[i].grad); end > begin; s->chunks++) {
+        size_t begin = offset_of(t, t->at[i].grad);
+        if (i > 0 && t->at[i - 1].layer == t->at[i].layer && begin != t->behind) continue;
+        for (; end > begin; s->chunks++) {
             ar_chunk *list = ar__grow(s->chunk, &cap, s->chunks + 1, sizeof *list);
             if (!list) return ar__fail_memory(err, "ranks");
             s->chunk = list;
@@ -65,32 +71,34 @@ static ar_status cut_chunks(ar_share *s, const ar_trainables *t, ar_error *err) 
             end -= n;
         }
     }
+    qsort(s->chunk, s->chunks, sizeof *s->chunk, by_layer);
     return AR_OK;
 }
 
-/* What backward writes goes to the slots, on all ranks but the first. */
-static void redirect(ar_learner *l, float *to) {
-    for (size_t i = 0; i < l->adapter->pair_count; i++) {
-        ar_pair_op *op = &l->attachment->ops[l->attachment->module[i]];
-        op->da = to + offset_of(&l->list, op->da);
-        op->db = to + offset_of(&l->list, op->db);
-        if (op->dmagnitude) op->dmagnitude = to + offset_of(&l->list, op->dmagnitude);
-    }
+/* The first slot of each kind. */
+static float *first_slot(const ar_share *s, int kind) { return kind ? s->slots + s->slot_floats - s->width[1] : s->slots; }
+
+static float *to_slots(void *user, size_t at) {
+    const ar_share *s = user;
+    return at < s->width[0] ? s->slots + at : first_slot(s, 1) + (at - s->width[0]);
 }
 
-/* Slopes of s are few, so that each sample's travel, on all ranks. */
+/* Slopes of s are few, so that each sample's travel, on all ranks; of the head's pair each piece's, which is what one process adds. */
 static ar_status keep_slopes(ar_learner *l, size_t samples, ar_error *err) {
     ar_share *s = &l->course->share;
     const ar_attachment *at = l->attachment;
-    size_t n = l->adapter->pair_count;
+    size_t n = l->adapter->pair_count, pieces = samples * ar__head_pieces(at->model, (size_t)ar__dataset_longest(l->course->data));
+    s->head_pair = SIZE_MAX;
     if (!l->scales.count) return AR_OK;
     s->slope_stride = 2 * n;
-    s->slope = ar__alloc(samples * s->slope_stride, sizeof *s->slope);
+    s->slope[0] = ar__alloc(samples * s->slope_stride, sizeof *s->slope[0]);
+    s->slope[1] = ar__alloc(pieces, sizeof *s->slope[1]);
     s->slope_bound = ar__alloc((size_t)s->ranks->count + 1, sizeof *s->slope_bound);
-    if (!s->slope || !s->slope_bound) return ar__fail_memory(err, "ranks");
+    if (!s->slope[0] || !s->slope[1] || !s->slope_bound) return ar__fail_memory(err, "ranks");
     for (size_t i = 0; i < n; i++) {
-        at->ops[at->module[i]].dscale = &s->slope[i];
-        if (at->second[i] != SIZE_MAX) at->ops[at->second[i]].dscale = &s->slope[n + i];
+        if (at->module[i] == ar__module_head(&at->model->arch)) s->head_pair = i;
+        at->ops[at->module[i]].dscale = i == s->head_pair ? s->slope[1] : &s->slope[0][i];
+        if (at->second[i] != SIZE_MAX) at->ops[at->second[i]].dscale = &s->slope[0][n + i];
     }
     return AR_OK;
 }
@@ -100,21 +108,23 @@ static ar_status allocate(ar_learner *l, ar_error *err) {
     ar_share *s = &c->share;
     size_t samples = ar__step_samples(&l->o), most = samples;
     if (c->eval_data) most = ar__max(most, ar__dataset_count(c->eval_data));
-    s->stride = l->list.grads.used / sizeof(float);
+    s->width[0] = l->list.behind;
+    s->width[1] = l->list.grads.used / sizeof(float) - l->list.behind;
     s->bound = ar__alloc((size_t)s->ranks->count + 1, sizeof *s->bound);
     s->cost = ar__alloc(most, sizeof *s->cost);
     s->need = ar__alloc(most, sizeof *s->need);
     s->said = ar__alloc(samples, sizeof *s->said);
-    s->slot = ar__alloc(samples + 1, sizeof *s->slot);
-    if (!s->bound || !s->cost || !s->need || !s->said || !s->slot) return ar__fail_memory(err, "ranks");
-    s->slot_cap = slots_wanted(c, samples);
+    for (int kind = 0; kind < 2; kind++) s->slot[kind] = ar__alloc(samples + 1, sizeof *s->slot[kind]);
+    s->piece = ar__alloc(samples + 1, sizeof *s->piece);
+    if (!s->bound || !s->cost || !s->need || !s->said || !s->slot[0] || !s->slot[1] || !s->piece) return ar__fail_memory(err, "ranks");
+    s->slot_floats = floats_wanted(c, samples);
     if (!ar__is_first(s->ranks)) {
-        s->slots = ar__alloc(s->slot_cap * s->stride, sizeof *s->slots);
+        s->slots = ar__alloc(s->slot_floats, sizeof *s->slots);
         if (!s->slots)
             return ar__fail(err, AR_ERR_MEMORY,
-                            "ranks: out of memory for the gradients of %zu slices, %zu MiB; use a smaller --batch or --rank", s->slot_cap,
-                            (s->slot_cap * s->stride * sizeof(float)) >> 20);
-        redirect(l, s->slots);
+                            "ranks: out of memory for gradients that are kept apart by samples, %zu MiB; use a smaller --batch or --rank%s",
+                            (s->slot_floats * sizeof(float)) >> 20, l->adapter->whole_count ? ", or leave --modules-to-save out" : "");
+        ar__trainables_redirect(&l->list, c->model, l->attachment, to_slots, s);
     }
     ar_status st = keep_slopes(l, samples, err);
     return st ? st : cut_chunks(s, &l->list, err);
@@ -134,12 +144,8 @@ ar_status ar__share_open(ar_learner *l, ar_error *err) {
     s = allocate(l, err);
     if (s) return s;
     ar__share_tell(l);
-    c->share.carry = (ar_carry){.sum = (float *)(void *)l->list.grads.base,
-                                .slots = c->share.slots,
-                                .stride = c->share.stride,
-                                .chunk = c->share.chunk,
-                                .chunks = c->share.chunks,
-                                .add = c->rt->kern.axpy};
+    c->share.carry =
+        (ar_carry){.sum = (float *)(void *)l->list.grads.base, .chunk = c->share.chunk, .chunks = c->share.chunks, .add = c->rt->kern.axpy};
     return AR_OK;
 }
 
@@ -148,9 +154,12 @@ void ar__share_close(ar_share *s) {
     free(s->cost);
     free(s->need);
     free(s->said);
-    free(s->slot);
+    free(s->slot[0]);
+    free(s->slot[1]);
     free(s->slots);
-    free(s->slope);
+    free(s->slope[0]);
+    free(s->slope[1]);
+    free(s->piece);
     free(s->slope_bound);
     free(s->chunk);
     *s = (ar_share){0};
@@ -162,17 +171,53 @@ void ar__share_cut(ar_course *c, const ar_dataset *data, const uint32_t *sample,
     ar_share *s = &c->share;
     if (!s->ranks) return;
     for (size_t i = 0; i < count; i++) {
-        int tokens = ar__dataset_at(data, sample[i]).count;
-        s->cost[i] = ar__cut_cost(&c->model->arch, tokens);
-        s->need[i] = training ? slices(tokens) : 0;
+        ar_sample x = ar__dataset_at(data, sample[i]);
+        s->cost[i] = ar__cut_cost(&c->model->arch, x.count);
+        s->need[i] = training ? floats_of(c, x) : 0;
     }
-    ar__cut(s->bound, &(ar_cut){s->cost, s->need, count, c->pairs ? 2 : 1, s->slot_cap}, s->ranks->count);
+    ar__cut(s->bound, &(ar_cut){s->cost, s->need, count, c->pairs ? 2 : 1, s->slot_floats}, s->ranks->count);
     if (!training) return;
-    if (s->slope) memset(s->slope, 0, count * s->slope_stride * sizeof *s->slope);
+    for (size_t i = 0; i < count; i++) {
+        size_t slots[2];
+        count_slots(slots, c, ar__dataset_at(data, sample[i]));
+        s->piece[i + 1] = s->piece[i] + slots[1];
+    }
+    if (s->slope[0]) {
+        memset(s->slope[0], 0, count * s->slope_stride * sizeof *s->slope[0]);
+        memset(s->slope[1], 0, s->piece[count] * sizeof *s->slope[1]);
+    }
     size_t first = ar__share_first(s), n = ar__share_count(s, count);
-    s->slot[0] = 0;
-    for (size_t i = 0; i < n; i++) s->slot[i + 1] = s->slot[i] + s->need[first + i];
-    s->carry.slot_count = s->slots ? s->slot[n] : 0;
+    for (size_t i = 0; i < n; i++) {
+        s->slot[0][i + 1] = s->slot[0][i] + slices(ar__dataset_at(data, sample[first + i]).count);
+        s->slot[1][i + 1] = s->piece[first + i + 1] - s->piece[first];
+    }
+    for (int kind = 0; kind < 2; kind++) {
+        ptrdiff_t width = (ptrdiff_t)s->width[kind];
+        s->carry.slots[kind] = (ar_slots){.stride = kind ? -width : width, .begin = kind ? s->width[0] : 0};
+        if (!s->slots) continue;
+        s->carry.slots[kind].at = first_slot(s, kind);
+        s->carry.slots[kind].count = s->slot[kind][n];
+    }
+}
+
+void ar__share_place(ar_course *c) {
+    const ar_share *s = &c->share;
+    ar_batch *b = &c->batcher.batch;
+    size_t own = c->batcher.first_sample, end = own + b->rows.samples;
+    b->rows.dscale_first = ar__share_first(s) + own;
+    b->rows.dscale_stride = s->slope_stride;
+    b->head_dscale = s->slope[1] != NULL;
+    b->head_first = s->piece ? s->piece[ar__share_first(s) + own] : 0;
+    if (!s->slots) return;
+    for (int kind = 0; kind < 2; kind++) {
+        const ar_slots *of = &s->carry.slots[kind];
+        for (size_t slot = s->slot[kind][own]; slot < s->slot[kind][end]; slot++)
+            memset(first_slot(s, kind) + (ptrdiff_t)slot * of->stride, 0, s->width[kind] * sizeof(float));
+    }
+    b->rows.slot = s->slot[0] + own;
+    b->rows.slot_stride = s->carry.slots[0].stride;
+    b->head_slot = s->slot[1] + own;
+    b->head_slot_stride = s->carry.slots[1].stride;
 }
 
 size_t ar__share_first(const ar_share *s) { return s->ranks ? s->bound[s->ranks->index] : 0; }
@@ -187,15 +232,18 @@ ar_status ar__share_gather(ar_share *s, double *list, ar_error *err) {
 
 ar_status ar__share_slopes(ar_learner *l, ar_error *err) {
     ar_share *s = &l->course->share;
-    size_t n = l->adapter ? l->adapter->pair_count : 0;
-    if (!s->slope) return AR_OK;
+    size_t n = l->adapter ? l->adapter->pair_count : 0, samples = (size_t)l->sample_count;
+    if (!s->slope[0]) return AR_OK;
     for (int i = 0; i <= s->ranks->count; i++) s->slope_bound[i] = s->bound[i] * s->slope_stride;
-    ar_status st = ar__comm_gather(s->ranks, s->slope, s->slope_bound, err);
-    for (size_t k = 0; !st && k < (size_t)l->sample_count; k++)
+    ar_status st = ar__comm_gather(s->ranks, s->slope[0], s->slope_bound, err);
+    for (int i = 0; i <= s->ranks->count; i++) s->slope_bound[i] = s->piece[s->bound[i]];
+    if (!st) st = ar__comm_gather(s->ranks, s->slope[1], s->slope_bound, err);
+    for (size_t k = 0; !st && k < samples; k++)
         for (size_t i = 0; i < n; i++) {
-            l->scales.slope[i] += s->slope[k * s->slope_stride + i];
-            l->scales.second[i] += s->slope[k * s->slope_stride + n + i];
+            l->scales.slope[i] += s->slope[0][k * s->slope_stride + i];
+            l->scales.second[i] += s->slope[0][k * s->slope_stride + n + i];
         }
+    for (size_t k = 0; !st && s->head_pair != SIZE_MAX && k < s->piece[samples]; k++) l->scales.slope[s->head_pair] += s->slope[1][k];
     return st;
 }
 

@@ -43,6 +43,6 @@ void ar__share_tell(const ar_learner *l) {
     const ar_share *s = &l->course->share;
     char more[120];
     snprintf(more, sizeof more, "; %.1f MiB of gradients go around each step, up to %.1f MiB are kept apart",
-             (double)s->stride * sizeof(float) / (1 << 20), (double)(s->slot_cap * s->stride) * sizeof(float) / (1 << 20));
+             (double)(s->width[0] + s->width[1]) * sizeof(float) / (1 << 20), (double)s->slot_floats * sizeof(float) / (1 << 20));
     ar__agree_tell(l->o.ranks, l->course->rt, more);
 }

@@ -8,9 +8,9 @@
 
 typedef struct ar_cut {
     const double *cost; /* [count] of each sample */
-    const size_t *need; /* the same: slots that it takes */
+    const size_t *need; /* the same: floats that it keeps apart */
     size_t count, unit; /* runs begin at multiples of unit, which divides count */
-    size_t slots;       /* of each rank but the first */
+    size_t slots;       /* floats of each rank but the first */
 } ar_cut;
 
 /* bound [ranks + 1]: rank i has bound[i] .. bound[i + 1), which may be empty. */

@@ -83,16 +83,6 @@ static void weigh(ar_course *c, const ar_learner *l, const ar_part *part, size_t
         for (size_t end = i + n; i < end; i++) c->weight[part->first + i] = (float)(1.0 / (double)part->supervised);
 }
 
-/* Where the gradients of this micro-batch's samples go, on ranks that keep them apart; `first` of them in the whole list. */
-static void set_slots(ar_course *c, size_t first) {
-    ar_rows *rows = &c->batcher.batch.rows;
-    rows->dscale_first = first;
-    rows->dscale_stride = c->share.slope_stride;
-    if (!c->share.slots) return;
-    rows->slot = c->share.slot + c->batcher.first_sample;
-    rows->slot_stride = c->share.stride;
-}
-
 static ar_status learn(ar_course *c, ar_learner *const *learners, size_t count, ar_error *err) {
     ar_status st = AR_OK;
     if (c->pairs) ar__pairs_measure(c, learners, count);
@@ -100,7 +90,7 @@ static ar_status learn(ar_course *c, ar_learner *const *learners, size_t count, 
     for (size_t i = 0; i < count; i++) count_all(c, learners[i], &c->parts[i]);
     for (const ar_batch *b; !st && (b = ar__batcher_next(&c->batcher));) {
         size_t first = ar__share_first(&c->share) + c->batcher.first_sample; /* in the whole list */
-        set_slots(c, first);
+        ar__share_place(c);
         ar__pass_forward(c->pass, b, NULL);
         if (c->pairs && ar__pairs_are_whole(&c->batcher)) ar__pass_loss(c->pass, b, c->nll + first, NULL, 0.0f);
         for (size_t s = 0; s < b->rows.segment_count; s++) {

@@ -50,16 +50,26 @@ static ar_status add(ar_trainables *t, const char *path, const char *suffix, ar_
     return AR_OK;
 }
 
+static bool is_embedding(const ar_model *m, size_t module) { return module == 0 || module == ar__module_positions(&m->arch); }
+
+static bool is_ple(const ar_model *m, size_t module) {
+    return module >= ar__module_ple_table(&m->arch) && module <= ar__module_ple_norm(&m->arch);
+}
+
 /* The layer whose backward is the last that adds to its gradient; of what stands behind the layers their number, of what is done when all
  * layers are -1. */
-static int reach(ar_trainables *t, const ar_model *m, size_t module) {
-    bool embedding = module == 0 || module == ar__module_positions(&m->arch);
-    bool ple = module >= ar__module_ple_table(&m->arch) && module <= ar__module_ple_norm(&m->arch);
-    int layer = embedding || ple ? 0 : m->modules[module].layer < 0 ? (int)m->arch.layers : m->modules[module].layer;
-    if (embedding) t->embed = true;
-    if (ple) t->ple = true;
-    if (layer < t->lowest_layer) t->lowest_layer = layer;
-    return embedding || ple ? -1 : layer;
+static int last_layer(const ar_model *m, size_t module) {
+    if (is_embedding(m, module) || is_ple(m, module)) return -1;
+    return m->modules[module].layer < 0 ? (int)m->arch.layers : m->modules[module].layer;
+}
+
+/* Of those that were added from `first` on. */
+static void reach(ar_trainables *t, const ar_model *m, size_t module, size_t first) {
+    int layer = last_layer(m, module), lowest = layer < 0 ? 0 : layer;
+    t->embed = t->embed || is_embedding(m, module);
+    t->ple = t->ple || is_ple(m, module);
+    if (lowest < t->lowest_layer) t->lowest_layer = lowest;
+    for (; first < t->count; first++) t->at[first].layer = layer;
 }
 
 /* The columns of B that learn lie among those that are frozen: they are learned close together, and put there. */
@@ -80,7 +90,7 @@ static ar_status add_columns(ar_trainables *t, const ar_pair *p, size_t learned,
 /* A of experts' gate and up together has two sources, as a tied tensor. */
 static void share_a(ar_trainables *t, ar_attachment *at, size_t i) {
     ar_trainable *x = &t->at[t->count - 1];
-    x->grad_tied = ar__arena_f32(&t->state, x->count);
+    x->grad_tied = ar__arena_f32(&t->grads, x->count);
     at->ops[at->second[i]].da = x->grad_tied;
 }
 
@@ -102,8 +112,7 @@ static ar_status add_pair(ar_trainables *t, ar_attachment *at, size_t i, double 
         if ((s = add(t, p->site, ".lora_magnitude_vector", AR_ROLE_MAGNITUDE, p->magnitude, (size_t)p->n_out, 1.0, moments, err))) return s;
         op->dmagnitude = t->at[t->count - 1].grad;
     }
-    int layer = reach(t, at->model, module);
-    for (; first < t->count; first++) t->at[first].layer = layer;
+    reach(t, at->model, module, first);
     return AR_OK;
 }
 
@@ -125,24 +134,30 @@ static void wire(ar_model *m, size_t module, bool bias, float *grad) {
 
 /* A tied tensor: the head's products go into grad, the embedding's rows into a buffer of their own. */
 static void wire_tied(ar_trainables *t, ar_trainable *x, ar_model *m) {
-    x->grad_tied = ar__arena_f32(&t->state, x->count);
+    x->grad_tied = ar__arena_f32(&t->grads, x->count);
     m->head.dw = x->grad;
     m->embed.dw = x->grad_tied;
 }
 
+/* Where a whole tensor belongs; the names were checked when they were attached. */
+static size_t module_of_whole(bool *bias, const ar_model *m, const ar_whole *w) {
+    const char *dot = strrchr(w->name, '.');
+    *bias = !strcmp(dot, ".bias");
+    for (size_t i = 0; i < m->module_count; i++) {
+        const char *path = m->modules[i].path;
+        if (path && !strncmp(path, w->name, (size_t)(dot - w->name)) && !path[dot - w->name]) return i;
+    }
+    return SIZE_MAX;
+}
+
 static ar_status add_whole(ar_trainables *t, ar_model *m, const ar_whole *w, bool moments, ar_error *err) {
-    char path[512];
-    const char *dot = strrchr(w->name, '.'); /* the names were checked when they were attached */
-    bool bias = !strcmp(dot, ".bias");
-    size_t len = (size_t)(dot - w->name);
-    if (len >= sizeof path) return ar__fail(err, AR_ERR_VALUE, "tensor name of %zu characters, wanted fewer than %zu", len, sizeof path);
-    memcpy(path, w->name, len);
-    path[len] = '\0';
-    size_t module = ar__model_find(m, path);
+    bool bias;
+    size_t module = module_of_whole(&bias, m, w);
+    if (module == SIZE_MAX) return ar__fail(err, AR_ERR_MISMATCH, "%s: the base has no such tensor", w->name);
     ar_status s = add(t, w->name, "", bias ? AR_ROLE_BIAS : AR_ROLE_WEIGHT, w->data, w->count, 1.0, moments, err);
     if (s) return s;
     wire(m, module, bias, t->at[t->count - 1].grad);
-    reach(t, m, module);
+    reach(t, m, module, t->count - 1);
     return AR_OK;
 }
 
@@ -186,22 +201,60 @@ static size_t model_state(const ar_model *m, size_t copies, bool held) {
 
 static ar_status add_scales(ar_trainables *t, ar_attachment *at, ar_scales *scales, bool moments, ar_error *err) {
     ar_status s = add(t, "alphar.scales", "", AR_ROLE_SCALES, scales->delta, scales->count, 1.0, moments, err);
-    for (size_t i = 0; !s && i < at->adapter->pair_count; i++) reach(t, at->model, at->module[i]);
+    for (size_t i = 0; !s && i < at->adapter->pair_count; i++) reach(t, at->model, at->module[i], t->count);
+    return s;
+}
+
+/* Those in layers and before them, or those behind. */
+static ar_status add_part(ar_trainables *t, ar_model *m, ar_attachment *at, const ar_training *what, bool behind, ar_error *err) {
+    const ar_adapter *ad = at->adapter;
+    ar_status s = AR_OK;
+    bool bias;
+    if (behind) t->behind = t->grads.used / sizeof(float);
+    for (size_t i = 0; !s && i < ad->pair_count; i++)
+        if ((last_layer(m, at->module[i]) == m->arch.layers) == behind) s = add_pair(t, at, i, what->lr_ratio, what->moments, err);
+    for (size_t i = 0; !s && i < ad->whole_count; i++)
+        if ((last_layer(m, module_of_whole(&bias, m, &ad->whole[i])) == m->arch.layers) == behind)
+            s = add_whole(t, m, &ad->whole[i], what->moments, err);
     return s;
 }
 
 ar_status ar__trainables_from_adapter(ar_trainables *out, ar_model *m, ar_attachment *at, const ar_training *what, ar_error *err) {
-    const ar_adapter *ad = at->adapter;
     size_t copies = what->moments ? 3 : 1, scales = what->scales ? state_bytes(what->scales->count, copies) : 0;
     *out = (ar_trainables){.lowest_layer = (int)m->arch.layers};
-    size_t grads = (what->pairs ? adapter_state(at, 1, false) : 0) + scales / copies;
+    size_t grads = (what->pairs ? adapter_state(at, 1, true) : 0) + scales / copies;
     ar_status s = reserve(out, m->rt, grads, (what->pairs ? adapter_state(at, copies, true) : 0) + scales, err);
     if (!s && what->pairs) s = reserve_values(out, column_values(at), err);
-    for (size_t i = 0; !s && what->pairs && i < ad->pair_count; i++) s = add_pair(out, at, i, what->lr_ratio, what->moments, err);
-    for (size_t i = 0; !s && what->pairs && i < ad->whole_count; i++) s = add_whole(out, m, &ad->whole[i], what->moments, err);
+    if (!s && what->pairs) s = add_part(out, m, at, what, false, err);
+    if (!s && what->pairs) s = add_part(out, m, at, what, true, err);
     if (!s && what->scales) s = add_scales(out, at, what->scales, what->moments, err);
     if (s) ar__trainables_release(out);
     return s;
+}
+
+/* ---- where gradients go ----------------------------------------------------------------------------------------------*/
+
+static size_t number_of(const ar_trainables *t, const float *grad) { return (size_t)(grad - (const float *)(const void *)t->grads.base); }
+
+static void redirect_pair(ar_pair_op *op, const ar_trainables *t, ar_redirect_fn *to, void *user) {
+    op->da = to(user, number_of(t, op->da));
+    op->db = to(user, number_of(t, op->db));
+    if (op->dmagnitude) op->dmagnitude = to(user, number_of(t, op->dmagnitude));
+}
+
+void ar__trainables_redirect(const ar_trainables *t, ar_model *m, ar_attachment *at, ar_redirect_fn *to, void *user) {
+    const ar_adapter *ad = at->adapter;
+    for (size_t i = 0; i < ad->pair_count; i++) {
+        redirect_pair(&at->ops[at->module[i]], t, to, user);
+        if (at->second[i] != SIZE_MAX) redirect_pair(&at->ops[at->second[i]], t, to, user);
+    }
+    for (size_t i = 0; i < t->count; i++)
+        for (size_t w = 0; w < ad->whole_count; w++) {
+            bool bias;
+            if (strcmp(t->at[i].name, ad->whole[w].name)) continue;
+            size_t module = module_of_whole(&bias, m, &ad->whole[w]);
+            wire(m, module, bias, to(user, number_of(t, t->at[i].grad)));
+        }
 }
 
 void ar__trainables_spread(const ar_trainables *t) {
@@ -243,7 +296,7 @@ static ar_status add_weight(ar_trainables *out, ar_model *m, size_t i, bool mome
 
 ar_status ar__trainables_from_model(ar_trainables *out, ar_model *m, bool moments, ar_error *err) {
     *out = (ar_trainables){.lowest_layer = 0, .embed = true, .ple = m->arch.ple_dim > 0};
-    ar_status s = reserve(out, m->rt, model_state(m, 1, false), model_state(m, moments ? 3 : 1, true), err);
+    ar_status s = reserve(out, m->rt, model_state(m, 1, true), model_state(m, moments ? 3 : 1, true), err);
     for (size_t i = 0; !s && i < m->module_count; i++) {
         const ar_module *mod = &m->modules[i];
         if (!mod->path) continue;

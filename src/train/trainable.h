@@ -15,6 +15,7 @@ typedef struct ar_trainables {
     size_t count, cap, total; /* total: numbers in all */
     const ar_runtime *rt;     /* whose operators' own memory the next two are: */
     ar_arena grads;           /* of all, in the order of the list: one flat list to who sums them up over machines (train/share.h) */
+    size_t behind;            /* where in it, counted in floats, those begin whose modules stand behind the layers */
     ar_arena state;           /* moments, and what is held beside */
     ar_arena values;  /* the host's, which operators know: what learns close together, but stands elsewhere (ar_trainable.columns) */
     int lowest_layer; /* lowest layer with a trainable; the number of layers if only the head has */
@@ -32,6 +33,9 @@ typedef struct ar_training {
 
 /* Wires the gradients into the attachment and the model. */
 ar_status ar__trainables_from_adapter(ar_trainables *out, ar_model *m, ar_attachment *at, const ar_training *what, ar_error *err);
+/* Backward adds what it would have to number `at` of the flat list to to(user, at) instead. */
+typedef float *ar_redirect_fn(void *user, size_t at);
+void ar__trainables_redirect(const ar_trainables *t, ar_model *m, ar_attachment *at, ar_redirect_fn *to, void *user);
 /* After values have changed: where they stand a second time. */
 void ar__trainables_spread(const ar_trainables *t);
 /* To the operators the values, which the host wrote; and to the host, wherever they stand, what operators made of them. */

@@ -1,4 +1,6 @@
+#include "base/size.h"
 #include "ops/cpu/cpu.h"
+#include "ops/cpu/outer.h"
 #include "ops/cpu/pair.h"
 
 static void look_up(const ar_runtime *rt, float *y, const ar_embedding *e, const int32_t *ids, size_t rows) {
@@ -26,6 +28,39 @@ void ar__cpu_embedding_fwd(const ar_runtime *rt, float *y, float *su, const ar_e
     }
 }
 
+/* A sample's rows d [rows, ld], of which `width` numbers are added to those of an id in out: by_id from one id to the next, by_column from
+ * one number to the next. */
+typedef struct rows_by_id {
+    float *out;
+    size_t by_id, by_column;
+    const float *d;
+    size_t ld, width;
+} rows_by_id;
+
+static bool is_first(const int32_t *ids, size_t row) {
+    for (size_t i = 0; i < row; i++)
+        if (ids[i] == ids[row]) return false;
+    return true;
+}
+
+/* Rows of one id are summed from zero, then added; the first of them sees to it.  Comparing all with all is little beside what a token
+ * costs in the layers. */
+static void add_by_id(const ar_runtime *rt, const rows_by_id *r, const int32_t *ids, size_t rows) {
+    enum { COLUMNS = 256 };
+#pragma omp parallel for num_threads(ar__team(rt, rows *(r->width + rows))) schedule(static, 16)
+    for (size_t row = 0; row < rows; row++) {
+        float *to = r->out + (size_t)ids[row] * r->by_id;
+        if (!is_first(ids, row)) continue;
+        for (size_t j0 = 0; j0 < r->width; j0 += COLUMNS) {
+            float sum[COLUMNS] = {0};
+            size_t len = ar__min(COLUMNS, r->width - j0);
+            for (size_t i = row; i < rows; i++)
+                for (size_t j = 0; ids[i] == ids[row] && j < len; j++) sum[j] += r->d[i * r->ld + j0 + j];
+            for (size_t j = 0; j < len; j++) to[(j0 + j) * r->by_column] += sum[j];
+        }
+    }
+}
+
 /* dm_j = sum dy_j z_j / ||.||, z = E[id] + B su formed again; dz = g * dy. */
 static void dora_bwd(const ar_runtime *rt, float *dz, float *z, const float *dy, const ar_embedding *e, const ar_pair_op *p,
                      const int32_t *ids, const float *su, const ar_rows *rows, const ar_segment *seg) {
@@ -39,7 +74,7 @@ static void dora_bwd(const ar_runtime *rt, float *dz, float *z, const float *dy,
                 sum += dy[q * dim + j] * z[q * dim + j];
                 dz[q * dim + j] = dy[q * dim + j] * p->gain[j];
             }
-            if (p->dmagnitude) p->dmagnitude[j] += sum * p->inv_norm[j];
+            if (p->dmagnitude) ar__slot_of(p->dmagnitude, rows, s)[j] += sum * p->inv_norm[j];
         }
 }
 
@@ -53,10 +88,11 @@ static void pair_bwd(const ar_runtime *rt, const float *dy, const ar_embedding *
     }
     ar__pair_up_bwd(rt, scratch->du, p, dz + base * dim, m, dim);
     ar__pair_scale_bwd(p, scratch->du, su, rows, seg);
-    if (p->db)
-        ar__gemm_dytx(rt, p->db, dz + base * dim, dim, su, r, &rows->start[seg->first], seg->last - seg->first, dim, ar__pair_learned(p));
-    for (size_t j = 0; p->da && j < ar__pair_learned(p); j++)
-        for (size_t q = 0; q < m; q++) p->da[j * vocab + (size_t)ids[base + q]] += scratch->du[q * r + j];
+    if (p->db) ar__outer(rt, &(ar_outer){p->db, dz + base * dim, dim, su, r, dim, ar__pair_learned(p)}, rows, seg->first, seg->last);
+    for (size_t s = seg->first; p->da && s < seg->last; s++)
+        add_by_id(rt,
+                  &(rows_by_id){ar__slot_of(p->da, rows, s), 1, vocab, scratch->du + (rows->start[s] - base) * r, r, ar__pair_learned(p)},
+                  ids + rows->start[s], rows->start[s + 1] - rows->start[s]);
 }
 
 void ar__cpu_embedding_bwd(const ar_runtime *rt, const float *dy, const ar_embedding *e, const int32_t *ids, const float *su,
@@ -67,9 +103,7 @@ void ar__cpu_embedding_bwd(const ar_runtime *rt, const float *dy, const ar_embed
         const ar_pair_op *p = ar__segment_pair(seg, e->site);
         if (p) pair_bwd(rt, dy, e, p, ids, su + rows->start[seg->first] * width, rows, seg, scratch);
     }
-    if (!e->dw) return;
-#pragma omp parallel for num_threads(ar__team(rt, rows->count *dim)) schedule(static)
-    for (size_t j0 = 0; j0 < dim; j0 += 16)
-        for (size_t i = 0; i < rows->count; i++)
-            for (size_t j = j0; j < dim && j < j0 + 16; j++) e->dw[(size_t)ids[i] * dim + j] += dy[i * dim + j];
+    for (size_t s = 0; e->dw && s < rows->samples; s++)
+        add_by_id(rt, &(rows_by_id){ar__slot_of(e->dw, rows, s), dim, 1, dy + rows->start[s] * dim, dim, dim}, ids + rows->start[s],
+                  rows->start[s + 1] - rows->start[s]);
 }

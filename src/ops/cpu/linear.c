@@ -177,15 +177,9 @@ void ar__cpu_linear_fwd(const ar_runtime *rt, float *y, float *su, const ar_line
 
 static void pair_grads(const ar_runtime *rt, const ar_pair_op *p, const float *dz, const float *in, const float *su, const float *du,
                        const ar_rows *rows, const ar_segment *seg, const ar_linear *lin) {
-    size_t n = lin->w.rows, k = lin->w.cols, r = (size_t)p->rank, learned = ar__pair_learned(p), samples = seg->last - seg->first;
-    const size_t *start = &rows->start[seg->first];
-    if (rows->slot) {
-        if (p->db) ar__slots_dytx(rt, &(ar_slot_product){p->db, dz + *start * n, n, su, r, n, learned}, rows, seg);
-        if (p->da) ar__slots_dytx(rt, &(ar_slot_product){p->da, du, r, in + *start * k, k, learned, k}, rows, seg);
-        return;
-    }
-    if (p->db) ar__gemm_dytx(rt, p->db, dz + *start * n, n, su, r, start, samples, n, learned);
-    if (p->da) ar__gemm_dytx(rt, p->da, du, r, in + *start * k, k, start, samples, learned, k);
+    size_t n = lin->w.rows, k = lin->w.cols, r = (size_t)p->rank, learned = ar__pair_learned(p), r0 = rows->start[seg->first];
+    if (p->db) ar__outer(rt, &(ar_outer){p->db, dz + r0 * n, n, su, r, n, learned}, rows, seg->first, seg->last);
+    if (p->da) ar__outer(rt, &(ar_outer){p->da, du, r, in + r0 * k, k, learned, k}, rows, seg->first, seg->last);
 }
 
 /* The segment's own gradients.  du: formed here unless it is there; dz stays in scratch->dz (DoRA). */
@@ -212,7 +206,7 @@ static void all_grads(const ar_runtime *rt, bool have_du, const float *dy, const
         if (p) segment_grads(rt, scratch->du + at, have_du, dy, lin, p, x, su + at, rows, seg, scratch);
     }
     if (lin->dbias) ar__column_sums(rt, lin->dbias, dy, NULL, NULL, rows, 0, rows->samples, n);
-    if (lin->dw) ar__gemm_dytx(rt, lin->dw, dy, n, x, k, rows->start, rows->samples, n, k);
+    if (lin->dw) ar__outer(rt, &(ar_outer){lin->dw, dy, n, x, k, n, k}, rows, 0, rows->samples);
 }
 
 /* dx of segments of which some have DoRA: without dropout those send g * dy through W (segment_grads left it in dz), all

@@ -3,6 +3,7 @@
 #define AR_OPS_CPU_LINEAR_IMPL_H
 
 #include "ops/cpu/cpu.h"
+#include "ops/cpu/outer.h"
 #include "ops/cpu/pair.h"
 
 /* The segment's input after dropout: x itself where there is none. */
@@ -23,19 +24,5 @@ void ar__special_dx(const ar_runtime *rt, float *dx, const float *dy, const ar_l
 /* Column sums of dy (times z, where given) over each of the samples first..last, added to out sample by sample, or kept apart. */
 void ar__column_sums(const ar_runtime *rt, float *out, const float *dy, const float *z, const float *scale, const ar_rows *rows,
                      size_t first, size_t last, size_t n);
-
-/* One of a pair's gradients, dW [n, k] = dY^T · X, with the operands' rows from the segment's first on. */
-typedef struct ar_slot_product {
-    float *dw;
-    const float *dy;
-    size_t dy_ld;
-    const float *x;
-    size_t x_ld, n, k;
-} ar_slot_product;
-/* Writes it slice by slice to the slots of the segment's samples. */
-void ar__slots_dytx(const ar_runtime *rt, const ar_slot_product *p, const ar_rows *rows, const ar_segment *seg);
-/* What a sample adds as a whole has the first of its slots, which is returned, of `out`; out[at .. at + len) of all of them is zero then.
- */
-float *ar__slots_column(float *out, const ar_rows *rows, size_t sample, size_t at, size_t len);
 
 #endif

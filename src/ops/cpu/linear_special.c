@@ -71,7 +71,7 @@ void ar__column_sums(const ar_runtime *rt, float *out, const float *dy, const fl
             float sum[64] = {0};
             for (size_t i = rows->start[s]; i < rows->start[s + 1]; i++)
                 for (size_t j = 0; j < len; j++) sum[j] += z ? dy[i * n + j0 + j] * z[i * n + j0 + j] : dy[i * n + j0 + j];
-            float *to = rows->slot ? ar__slots_column(out, rows, s, j0, len) : out;
+            float *to = ar__slot_of(out, rows, s);
             for (size_t j = 0; j < len; j++) to[j0 + j] += scale ? sum[j] * scale[j0 + j] : sum[j];
         }
     }

@@ -67,6 +67,11 @@ void ar__cpu_norm_again(const ar_runtime *rt, float *y, const float *r, const ar
         apply(y + i * n, norm, ar__norm_weights(norm, i, n), x + i * n, centre_of(norm, x + i * n, n), r[i], n);
 }
 
+static void add_sample(float *grad, const float *of, const ar_rows *rows, size_t sample, size_t j0, size_t len) {
+    float *to = ar__slot_of(grad, rows, sample) + j0;
+    for (size_t j = 0; j < len; j++) to[j] += of[j];
+}
+
 /* dw and db, sample by sample, so that their bits do not depend on the micro-batch. */
 static void weight_grads(const ar_runtime *rt, const ar_norm *norm, const float *dy, const float *x, const float *r, const ar_rows *rows,
                          size_t per_row, size_t n) {
@@ -83,8 +88,8 @@ static void weight_grads(const ar_runtime *rt, const ar_norm *norm, const float 
                     db[j] += dy[i * n + j0 + j];
                 }
             }
-            for (size_t j = 0; norm->dw && j < len; j++) norm->dw[j0 + j] += dw[j];
-            for (size_t j = 0; norm->db && j < len; j++) norm->db[j0 + j] += db[j];
+            if (norm->dw) add_sample(norm->dw, dw, rows, s, j0, len);
+            if (norm->db) add_sample(norm->db, db, rows, s, j0, len);
         }
     }
 }
