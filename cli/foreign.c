@@ -107,6 +107,7 @@ static const struct foreign {
     {"pref-beta", "beta", NULL},
     {"simpo-gamma", "gamma", NULL},
     {"dpo-label-smoothing", "label-smoothing", NULL},
+    {"router-aux-loss-coef", "router-aux-loss", NULL},
     {"optim", "optimizer", NULL},
     {"adam-beta1", "beta1", NULL},
     {"adam-beta2", "beta2", NULL},

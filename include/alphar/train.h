@@ -98,7 +98,9 @@ typedef struct ar_learner_options {
     double warmup; /* 0.03: below 1 a fraction of the steps, from 1 on steps */
     ar_optimizer optimizer;
     double weight_decay, beta1, beta2, eps, clip; /* 0, 0.9, 0.999, 1e-8, 1 */
-    uint64_t seed;                                /* 1 */
+    double router_aux_loss; /* the load-balancing loss of a mixture's routers, times this, is learned too; else what the base says */
+    bool router_aux_loss_given;
+    uint64_t seed; /* 1 */
 } ar_learner_options;
 
 /* A run's folder, and what happens between its steps. */

@@ -54,6 +54,7 @@ typedef struct ar_arch {
     int64_t experts, expert_ff,
         shared_ff;               /* of a layer's MLP, 0: it is dense, ff wide; widths of one, and of the one that all rows take, 0: none */
     int64_t experts_used;        /* by each token */
+    double router_aux;           /* weight of their load-balancing loss in training; 0: there is none */
     bool route_of_all;           /* ops/experts.h */
     bool experts_beside;         /* the dense MLP stands beside the experts of its layer (model/experts.h) */
     double clip_qkv;             /* q, k (behind their norms) and v are cut to ± this; 0: not */

@@ -42,6 +42,8 @@ typedef struct ar_config {
     int64_t full_head_dim, full_kv_heads, kv_shared, ple_dim, ple_vocab; /* as ar_arch has them */
     bool full_k_is_v, shared_wide, moe_block;
     double swiglu_alpha, swiglu_limit;
+    bool router_logits; /* their load-balancing loss is learned too, with this weight: */
+    double router_aux;
     int64_t experts_per_token; /* what num_experts_per_tok says a second time; 0: not said */
 } ar_config;
 
@@ -73,9 +75,10 @@ extern const ar_field ar__fields_decoder[], ar__fields_rope[], ar__fields_window
     ar__fields_sliding[], ar__fields_pattern[], ar__fields_query_scalar[], ar__fields_score_cap[], ar__fields_logit_cap[],
     ar__fields_local_theta[], ar__fields_dropouts[], ar__fields_rms[], ar__fields_layer_norm[], ar__fields_norm_epsilon[],
     ar__fields_norm_eps[], ar__fields_gpt2[], ar__fields_gpt_neox[], ar__fields_qk_norm[], ar__fields_parallel[], ar__fields_qkv_bias[],
-    ar__fields_hidden_dropout[], ar__fields_starcoder2[], ar__fields_logit_scale[], ar__fields_experts[], ar__fields_expert_ff[],
-    ar__fields_renormalised[], ar__fields_some_dense[], ar__fields_shared[], ar__fields_jitter[], ar__fields_clip_qkv[],
-    ar__fields_window_or_0[], ar__fields_gemma4[], ar__fields_delta[], ar__fields_qwen_bias[], ar__fields_lfm2[], ar__fields_swiglu[];
+    ar__fields_hidden_dropout[], ar__fields_starcoder2[], ar__fields_logit_scale[], ar__fields_experts[], ar__fields_balance[],
+    ar__fields_expert_ff[], ar__fields_renormalised[], ar__fields_some_dense[], ar__fields_shared[], ar__fields_jitter[],
+    ar__fields_clip_qkv[], ar__fields_window_or_0[], ar__fields_gemma4[], ar__fields_delta[], ar__fields_qwen_bias[], ar__fields_lfm2[],
+    ar__fields_swiglu[];
 
 enum { AR_FIELD_GROUPS = 12, AR_FIELD_SILENT = 16 };
 

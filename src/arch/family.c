@@ -271,6 +271,7 @@ static ar_status take_experts(ar_arch *a, const reader *r) {
     if (!ar__arch_has(a, AR_SLOT_UP)) a->ff = a->expert_ff; /* no layer is dense */
     a->shared_ff = c->shared_ff;
     a->route_of_all = r->family->route_of_all && !c->renormalised;
+    a->router_aux = c->router_logits ? c->router_aux : 0.0;
     if (a->experts_used > a->experts)
         return ar__fail(r->err, AR_ERR_VALUE, "%s: %s is %lld, but there are %lld experts", r->place,
                         optional ? "top_k_experts" : "num_experts_per_tok", (long long)a->experts_used, (long long)a->experts);

@@ -54,6 +54,15 @@ void ar__experts_place_acts(ar_pass *p, ar_acts *a, size_t layer) {
     }
 }
 
+void ar__experts_place_balance(ar_pass *p) {
+    size_t each = p->spec.samples * (size_t)p->model->arch.experts;
+    ar_expert_memory *x = &p->experts;
+    if (!p->spec.balance) return;
+    x->count = ar__arena_f32(&p->arena, each);
+    x->share = ar__arena_f32(&p->arena, each);
+    x->by = ar__arena_f32(p->index, p->spec.samples);
+}
+
 void ar__experts_place(ar_pass *p) {
     const ar_arch *a = &p->model->arch;
     size_t t = p->spec.tokens, picks = t * (size_t)a->experts_used, dim = (size_t)a->dim, experts = (size_t)a->experts;
@@ -70,6 +79,7 @@ void ar__experts_place(ar_pass *p) {
     x->y = ar__arena_f32(m, t * dim);
     x->h = a->experts_beside ? ar__arena_f32(m, t * dim) : NULL;
     if (!p->spec.train) return;
+    x->dlogits = p->spec.balance ? ar__arena_f32(m, t * experts) : NULL;
     x->d = a->experts_beside ? ar__arena_f32(m, t * dim) : NULL;
     x->dweight = ar__arena_f32(m, ar__max(picks, t));
     x->dchosen = ar__arena_f32(m, picks);
@@ -161,6 +171,48 @@ void ar__experts_widen(ar_pass *p, size_t layer, ar_acts *a, const float *h, con
                               {&l->linear[AR_SLOT_SHARED_MIX], x->mix, a->su[AR_SLOT_SHARED_MIX]}};
     rt->ops->linears_fwd(rt, shared, 3, h, rows, &p->linear);
     rt->ops->sigmoid_fwd(rt, x->mix, x->mix, rows->count);
+}
+
+/* Rows of a sample over all layers of experts. */
+static double balance_rows(const ar_pass *p, const ar_rows *rows, size_t sample) {
+    const ar_arch *a = &p->model->arch;
+    size_t layers = 0;
+    for (int64_t l = 0; l < a->layers; l++) layers += p->model->layers[l].expert != NULL;
+    return (double)(rows->start[sample + 1] - rows->start[sample]) * (double)layers;
+}
+
+void ar__experts_balance_begin(ar_pass *p, const ar_batch *b) {
+    const ar_runtime *rt = p->model->rt;
+    size_t experts = (size_t)p->model->arch.experts;
+    ar_expert_memory *x = &p->experts;
+    x->balanced = b->balance != NULL;
+    if (!x->balanced) return;
+    rt->ops->zero_rows(rt, x->count, b->rows.samples, experts);
+    rt->ops->zero_rows(rt, x->share, b->rows.samples, experts);
+    for (size_t s = 0; s < b->rows.samples; s++) {
+        double n = balance_rows(p, &b->rows, s);
+        x->by[s] = (float)((double)b->balance[s] * (double)experts / (n * n));
+    }
+}
+
+void ar__experts_balance(ar_pass *p, const ar_acts *a, const ar_rows *rows) {
+    ar_router router = router_of(&p->model->arch);
+    if (p->experts.balanced)
+        p->model->rt->ops->balance_fwd(p->model->rt, p->experts.count, p->experts.share, &router, a->experts.chosen, a->experts.logits,
+                                       rows);
+}
+
+void ar__pass_balance(ar_pass *p, const ar_batch *b, double *out) {
+    const ar_runtime *rt = p->model->rt;
+    size_t experts = (size_t)p->model->arch.experts;
+    float count[AR_MOST_EXPERTS], share[AR_MOST_EXPERTS];
+    for (size_t s = 0; s < b->rows.samples; s++) {
+        double n = balance_rows(p, &b->rows, s), sum = 0.0;
+        rt->ops->memory->read(rt, count, p->experts.count + s * experts, experts * sizeof *count);
+        rt->ops->memory->read(rt, share, p->experts.share + s * experts, experts * sizeof *share);
+        for (size_t e = 0; e < experts; e++) sum += (double)count[e] * (double)share[e];
+        out[s] = (double)experts * sum / (n * n);
+    }
 }
 
 void ar__experts_down(ar_pass *p, size_t layer, ar_acts *a, float *y, const ar_rows *rows) {
@@ -263,9 +315,11 @@ static void route_backward(ar_pass *p, size_t layer, ar_acts *a, bool accumulate
     ar_router router = router_of(&p->model->arch);
     ar_expert_memory *m = &p->experts;
     ar_expert_acts *x = &a->experts;
-    rt->ops->route_bwd(rt, x->logits, &router, x->chosen, x->weight, m->dchosen, x->logits, rows->count);
-    rt->ops->scale(rt, x->logits, logit_factor(&p->model->arch), rows->count * router.experts);
-    rt->ops->linear_bwd(rt, m->dh, accumulate, x->logits, &p->model->layers[layer].linear[AR_SLOT_ROUTER], h, a->su[AR_SLOT_ROUTER], rows,
+    float *d = m->balanced ? m->dlogits : x->logits;
+    rt->ops->route_bwd(rt, d, &router, x->chosen, x->weight, m->dchosen, x->logits, rows->count);
+    if (m->balanced) rt->ops->balance_bwd(rt, d, &router, m->count, m->by, x->logits, rows);
+    rt->ops->scale(rt, d, logit_factor(&p->model->arch), rows->count * router.experts);
+    rt->ops->linear_bwd(rt, m->dh, accumulate, d, &p->model->layers[layer].linear[AR_SLOT_ROUTER], h, a->su[AR_SLOT_ROUTER], rows,
                         &p->linear);
 }
 

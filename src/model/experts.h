@@ -18,14 +18,18 @@
 
 #include "model/pass.h"
 
-/* Memory: what a layer keeps (SIZE_MAX: wide enough for any); what all share. */
+/* Memory: what a layer keeps (SIZE_MAX: wide enough for any); what all share; what lasts from the first layer to the way back. */
 void ar__experts_place_acts(ar_pass *p, ar_acts *a, size_t layer);
 void ar__experts_place(ar_pass *p);
+void ar__experts_place_balance(ar_pass *p);
 /* Elements of a row of the widest MLP, dense or an expert's. */
 size_t ar__widest_mlp(const ar_arch *a);
 
 /* h [rows, dim], of experts beside a dense MLP a->mid, to what backward reads. */
 void ar__experts_widen(ar_pass *p, size_t layer, ar_acts *a, const float *h, const ar_rows *rows);
+/* What the load-balancing loss counts begins at nothing, and each layer adds its rows. */
+void ar__experts_balance_begin(ar_pass *p, const ar_batch *b);
+void ar__experts_balance(ar_pass *p, const ar_acts *a, const ar_rows *rows);
 /* From there to y [rows, dim], which is neither h nor anything that the layer keeps. */
 void ar__experts_down(ar_pass *p, size_t layer, ar_acts *a, float *y, const ar_rows *rows);
 /* dh from dy; they may be the same memory. */

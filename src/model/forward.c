@@ -241,6 +241,7 @@ void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cach
     bool beside = m->arch.experts_beside;
     if (beside || !l->expert) widen(p, l, a, h, behind);
     if (l->expert) ar__experts_widen(p, layer, a, h, behind);
+    if (l->expert && out) ar__experts_balance(p, a, behind); /* once */
     if (!out && !norm->w && !a->y) return;
     float *y = a->y ? a->y : out ? out : p->h, *raw = norm->w ? a->down : y;
     if (beside || !l->expert) narrow(p, l, a, beside ? a->experts.dense_out : raw, behind);
@@ -316,6 +317,7 @@ void ar__pass_forward(ar_pass *p, const ar_batch *b, ar_kv_cache *cache) {
     choose_far(p, b, cache);
     p->attention.block_count = ar__attention_blocks(p->attention.blocks, &b->rows, past, keys);
     ar__tail_begin(p, b);
+    ar__experts_balance_begin(p, b);
     m->rt->ops->embedding_fwd(m->rt, p->acts[0].x, p->su_embed, &m->embed, b->ids, &b->rows);
     m->rt->ops->scale(m->rt, p->acts[0].x, m->arch.embed_scale, b->rows.count * (size_t)m->arch.dim);
     if (p->position) add_positions(p, &b->rows, past);

@@ -304,6 +304,7 @@ static void place_common(ar_pass *p) {
     p->su_embed = rank_at(&p->spec, 0) ? ar__arena_f32(m, t * rank_at(&p->spec, 0)) : NULL;
     p->su_positions = positions ? ar__arena_f32(m, t * positions) : NULL;
     p->position = a->learned ? ar__arena_take(p->index, t * sizeof *p->position) : NULL;
+    ar__experts_place_balance(p);
     place_lent(p);
     ar__ple_place(p);
     p->dh_mlp = a->parallel && p->spec.train ? ar__arena_f32(m, floats) : NULL;

@@ -28,6 +28,7 @@ typedef struct ar_pass_spec {
     int lowest_layer;                /* backward stops below this layer; layers: only the head trains */
     bool embed_grad;                 /* something below layer 0 trains */
     bool ple_grad;                   /* of per-layer embeddings what stands before the layers trains */
+    bool balance;                    /* routers may be held to use all experts alike (ar_batch.balance) */
     size_t head_pieces;              /* of the head's rows that are held at a time; 0: one */
 } ar_pass_spec;
 
@@ -120,6 +121,9 @@ typedef struct ar_expert_memory {
     float *x, *y, *dh;       /* [T, dim] one expert's rows; the sum of the gradients */
     float *plain;            /* the MLP's product without its weight */
     float *h, *d;            /* [T, dim] beside a dense MLP: what router or experts read; a gradient; NULL elsewhere */
+    /* Of the load-balancing loss, NULL elsewhere: [samples, experts] over all layers, [samples] of its slopes, [T, experts] a gradient. */
+    float *count, *share, *by, *dlogits;
+    bool balanced; /* the batch at hand asks for it */
 } ar_expert_memory;
 
 /* Of a layer that mixes by the delta rule, in the place of attention's. */
@@ -179,6 +183,7 @@ typedef struct ar_batch {
     const int32_t *targets; /* -1: not supervised; NULL: none are */
     const float *weight;    /* [samples] multiplies the gradient of each one's loss; NULL: 1 */
     bool all_rows;          /* final hidden states of rows without a target are wanted too (as they are without targets) */
+    const float *balance;   /* [samples] the slope by each one's load-balancing loss, which all its rows have; NULL: there is none */
     const size_t *sequence; /* with a cache, per sample: which of the cache's it goes on; NULL: 0, 1, 2, … */
     /* As rows.slot, of what is behind the layers: a slot for each of a sample's pieces (ar__head_pieces), [samples + 1]. */
     const size_t *head_slot;
@@ -209,6 +214,9 @@ void ar__pass_forward(ar_pass *p, const ar_batch *b, ar_kv_cache *cache);
  * With grad_scale != 0 the gradient of sum(nll) * grad_scale, each sample's by its weight, starts in p->dx, and the head's
  * parameters get theirs.  Without, what forward left stays, so that the loss may be asked for again. */
 void ar__pass_loss(ar_pass *p, const ar_batch *b, double *sample_nll, float *token_nll, float grad_scale);
+
+/* After a forward with ar_batch.balance: each sample's load-balancing loss (ops/experts.h), out [samples]. */
+void ar__pass_balance(ar_pass *p, const ar_batch *b, double *out);
 
 /* Continues from ar__pass_loss down to the lowest layer that trains. */
 void ar__pass_backward(ar_pass *p, const ar_batch *b);

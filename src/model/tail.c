@@ -7,7 +7,7 @@
 
 void ar__tail_begin(ar_pass *p, const ar_batch *b) {
     ar_tail *t = &p->tail;
-    t->on = b->targets && !b->all_rows;
+    t->on = b->targets && !b->all_rows && !b->balance; /* routers see all rows */
     t->rows = b->rows;
     if (!t->on) return;
     size_t n = 0;

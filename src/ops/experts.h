@@ -11,7 +11,13 @@
  *   batch    | a b c | d e |     chosen  a: 0 2   b: 1 2   c: 0 1   d: 2 0   e: 0 2
  *   expert 0 | a c | d e |       expert 1 | b c | |            expert 2 | a b | d e |
  *
- * so that its products, its pairs and their sums per sample are those of any linear.  The choice itself has no slope. */
+ * so that its products, its pairs and their sums per sample are those of any linear.  The choice itself has no slope.
+ *
+ * Routers may be held to use all experts alike, by the load-balancing loss (arXiv 2101.03961, eq. 4 to 6), of a sample of N rows over all
+ * layers of experts together, as transformers forms it, p = softmax(l) of a row:
+ *
+ *     L = experts · sum over e of (count_e / N) (share_e / N)      count_e: rows that chose e        share_e = sum over rows of p_e
+ *     dL / dl_i = experts / N² · p_i (count_i - sum over e of p_e count_e) */
 #ifndef AR_OPS_EXPERTS_H
 #define AR_OPS_EXPERTS_H
 
@@ -31,6 +37,13 @@ typedef void ar_route_fwd_fn(const ar_runtime *rt, int32_t *chosen, float *weigh
 /* dlogits [rows, experts] of dweight [rows, used]; may be the memory of logits. */
 typedef void ar_route_bwd_fn(const ar_runtime *rt, float *dlogits, const ar_router *router, const int32_t *chosen, const float *weight,
                              const float *dweight, const float *logits, size_t rows);
+
+/* count, share [samples, experts]: adds those of one layer's rows. */
+typedef void ar_balance_fwd_fn(const ar_runtime *rt, float *count, float *share, const ar_router *router, const int32_t *chosen,
+                               const float *logits, const ar_rows *rows);
+/* dlogits[t, i] += by[s] p_i (count[s, i] - sum over e of p_e count[s, e]), s the sample of row t.  by [samples], the host's. */
+typedef void ar_balance_bwd_fn(const ar_runtime *rt, float *dlogits, const ar_router *router, const float *count, const float *by,
+                               const float *logits, const ar_rows *rows);
 
 /* dst[row[i]] += src[i]; no row twice */
 typedef void ar_rows_add_fn(const ar_runtime *rt, float *dst, const float *src, const size_t *row, size_t count, size_t width);

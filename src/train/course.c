@@ -194,8 +194,10 @@ ar_status ar__course_allocate(ar_course *c, ar_error *err) {
     c->missing = ar__alloc(c->need.samples, sizeof *c->missing);
     c->nll = ar__alloc(most, sizeof *c->nll);
     c->weight = ar__alloc(c->need.samples, sizeof *c->weight);
-    ar_status s = c->parts && c->list && c->missing && c->nll && c->weight ? ar__pass_new(&c->pass, c->model, &spec, err)
-                                                                           : ar__fail_memory(err, "batches");
+    c->balance = c->need.balance ? ar__alloc(c->need.samples, sizeof *c->balance) : NULL;
+    c->uneven = c->need.balance ? ar__alloc(c->need.samples, sizeof *c->uneven) : NULL;
+    bool there = c->parts && c->list && c->missing && c->nll && c->weight && (!c->need.balance || (c->balance && c->uneven));
+    ar_status s = there ? ar__pass_new(&c->pass, c->model, &spec, err) : ar__fail_memory(err, "batches");
     if (!s) s = init_batcher(&c->batcher, c, c->data, err);
     if (!s && c->eval_data) s = init_batcher(&c->eval_batcher, c, c->eval_data, err);
     return s;
@@ -219,6 +221,8 @@ void ar__course_close(ar_course *c) {
     free(c->missing);
     free(c->nll);
     free(c->weight);
+    free(c->balance);
+    free(c->uneven);
     ar__share_close(&c->share);
     *c = (ar_course){0};
 }

@@ -51,6 +51,8 @@ typedef struct ar_course {
     uint32_t *list, *missing;
     double *nll;
     float *weight;
+    float *balance; /* of routers' load-balancing loss, where a learner has it (else NULL): each sample's slope, */
+    double *uneven; /* and each sample's loss */
     ar_share share; /* of the steps over ranks */
     int beside;     /* ranks on this machine, this one too: memory is shared out among them */
     bool borrows;   /* model and datasets are another's */

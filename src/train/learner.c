@@ -202,6 +202,7 @@ static void join(const ar_learner *l) {
     c->state_bytes += ar__learner_state_bytes(l);
     need->samples += ar__step_samples(&l->o);
     need->dropout = need->dropout || l->o.learner.dropout > 0.0;
+    need->balance = need->balance || l->o.learner.router_aux_loss > 0.0;
     need->embed_grad = need->embed_grad || l->list.embed;
     need->ple_grad = need->ple_grad || l->list.ple;
     if (l->list.lowest_layer < need->lowest_layer) need->lowest_layer = l->list.lowest_layer;
@@ -221,6 +222,12 @@ ar_status ar__learner_open(ar_learner *l, ar_course *c, const ar_train_options *
     if (!s && c->o.init_adapter) s = ar__init_adapter_options(&l->o, err);
     if (!own->alpha_given) own->alpha = 2.0 * own->rank;
     if (!own->targets && !c->o.init_adapter && own->method == AR_METHOD_LORA) own->targets = "all-linear";
+    if (!own->router_aux_loss_given && c->model->arch.router_aux > 0.0) {
+        own->router_aux_loss = c->model->arch.router_aux;
+        own->router_aux_loss_given = true; /* by the base */
+    }
+    if (!s && own->router_aux_loss > 0.0 && !c->model->arch.experts)
+        s = ar__fail(err, AR_ERR_USAGE, "router-aux-loss: found %g, but the base has no experts; leave it out", own->router_aux_loss);
     if (!s) s = open_trainables(l, err);
     if (!s && c->data) s = open_stream(l, err);
     if (!s) join(l);

@@ -36,6 +36,7 @@ typedef struct ar_learner {
     double loss, grad_norm, eval_loss, strength;
     size_t step_tokens, step_supervised;
     ar_judged judged, eval_judged; /* with an objective: means of the step, of the evaluation */
+    double uneven;                 /* the step's mean load-balancing loss, where it has one */
     double best_eval;
     int64_t best_step, evals_since_best;
     ar_status status; /* why it cannot go on: AR_ERR_NUMERIC */

@@ -25,13 +25,14 @@ ar_status ar__metrics_flush(ar_metrics *m, ar_error *err) {
 }
 
 ar_status ar__metrics_step(ar_metrics *m, int64_t step, double loss, double lr, double grad_norm, uint64_t tokens, uint64_t supervised,
-                           double seconds, const ar_judged *judged, double strength, ar_error *err) {
+                           double seconds, const ar_judged *judged, double uneven, double strength, ar_error *err) {
     char line[512];
     int n = snprintf(line, sizeof line,
                      "{\"step\":%" PRId64 ",\"loss\":%.9g,\"lr\":%.9g,\"grad_norm\":%.9g,\"tokens\":%" PRIu64 ",\"supervised\":%" PRIu64
                      ",\"seconds\":%.4f",
                      step, loss, lr, grad_norm, tokens, supervised, seconds);
     if (judged) n += snprintf(line + n, sizeof line - (size_t)n, ",\"margin\":%.9g,\"accuracy\":%.9g", judged->margin, judged->accuracy);
+    if (uneven >= 0.0) n += snprintf(line + n, sizeof line - (size_t)n, ",\"router_aux_loss\":%.9g", uneven);
     if (strength >= 0.0) n += snprintf(line + n, sizeof line - (size_t)n, ",\"strength\":%.6g", strength);
     n += snprintf(line + n, sizeof line - (size_t)n, "}\n");
     return ar__journal_add(&m->steps, line, (size_t)n, err);

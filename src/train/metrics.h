@@ -22,9 +22,9 @@ typedef struct ar_metrics {
 /* Opens the files in DIR, keeping the lines of steps up to `step` (0: none). */
 ar_status ar__metrics_open(ar_metrics *out, const char *dir, bool with_sites, int64_t step, ar_error *err);
 void ar__metrics_close(ar_metrics *m); /* safe on AR_METRICS_NONE */
-/* strength below 0: not measured at this step.  judged NULL: there is no objective. */
+/* strength below 0: not measured at this step.  judged NULL: there is no objective.  uneven below 0: nor a load-balancing loss. */
 ar_status ar__metrics_step(ar_metrics *m, int64_t step, double loss, double lr, double grad_norm, uint64_t tokens, uint64_t supervised,
-                           double seconds, const ar_judged *judged, double strength, ar_error *err);
+                           double seconds, const ar_judged *judged, double uneven, double strength, ar_error *err);
 /* strength [pairs of ad] */
 ar_status ar__metrics_sites(ar_metrics *m, int64_t step, const ar_adapter *ad, const double *strength, ar_error *err);
 ar_status ar__metrics_eval(ar_metrics *m, int64_t step, double loss, const ar_judged *judged, ar_error *err);

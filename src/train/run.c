@@ -82,6 +82,9 @@ void ar__run_say_what_to_expect(const ar_run *r) {
     const ar_learner *l = &r->learner;
     ar_remarks remarks;
     say_what_alpha_is(r);
+    if (l->o.learner.router_aux_loss > 0.0)
+        ar__log_info(&l->course->rt->log, "%srouters learn to use all experts alike: %g times their load-balancing loss", r->label,
+                     l->o.learner.router_aux_loss);
     ar__remarks_start(&remarks, l);
     for (int i = 0; i < remarks.count; i++) ar__log_warn(&l->course->rt->log, "%s%s", r->label, remarks.text[i]);
 }
@@ -155,10 +158,15 @@ static ar_status take_step(ar_run *r, double seconds, ar_error *err) {
     bool measured = l->adapter && l->o.run.strength_every && (l->step % l->o.run.strength_every == 0 || l->step == l->steps);
     if (measured) l->strength = ar__learner_strength(l);
     double rate = ar__rate_at(&l->o, l->step, l->steps);
-    const ar_event_value values[] = {{"train/loss", l->loss}, {"train/lr", rate}, {"train/strength", l->strength}};
-    ar__events_add(&r->events, l->step, values, measured ? 3 : 2);
-    ar_status s = ar__metrics_step(&r->metrics, l->step, l->loss, rate, l->grad_norm, l->step_tokens, l->step_supervised, seconds,
-                                   ar__has_objective(&l->o) ? &l->judged : NULL, measured ? l->strength : -1.0, err);
+    bool balanced = l->o.learner.router_aux_loss > 0.0;
+    ar_event_value values[4] = {{"train/loss", l->loss}, {"train/lr", rate}};
+    int count = 2;
+    if (balanced) values[count++] = (ar_event_value){"train/router_aux_loss", l->uneven};
+    if (measured) values[count++] = (ar_event_value){"train/strength", l->strength};
+    ar__events_add(&r->events, l->step, values, count);
+    ar_status s =
+        ar__metrics_step(&r->metrics, l->step, l->loss, rate, l->grad_norm, l->step_tokens, l->step_supervised, seconds,
+                         ar__has_objective(&l->o) ? &l->judged : NULL, balanced ? l->uneven : -1.0, measured ? l->strength : -1.0, err);
     if (!s && measured) s = ar__metrics_sites(&r->metrics, l->step, l->adapter, l->site_strength, err);
     return s;
 }

@@ -66,8 +66,10 @@ static json_t *value_of(const ar_train_options *o, const ar_setting *s) {
     return NULL;
 }
 
-/* What an objective does not ask for says nothing. */
-static bool is_idle(const char *name, ar_objective o) {
+/* What an objective does not ask for says nothing, nor a balance of experts that nobody asked for. */
+static bool is_idle(const char *name, const ar_learner_options *l) {
+    ar_objective o = l->preference.objective;
+    if (!strcmp(name, "router-aux-loss")) return !l->router_aux_loss_given;
     if (!strcmp(name, "objective") || !strcmp(name, "beta")) return !o;
     if (!strcmp(name, "gamma")) return o != AR_OBJECTIVE_SIMPO;
     return !strcmp(name, "label-smoothing") && (!o || o == AR_OBJECTIVE_ORPO);
@@ -81,7 +83,7 @@ json_t *ar__settings_parts_json(const ar_train_options *o, unsigned parts) {
     for (size_t i = 0; !bad && i < count; i++) {
         if (rows[i].type == AR_SETTING_SECTION || rows[i].flags & AR_SETTING_PASSING || !(parts & 1u << ar_setting_part_of(&rows[i])))
             continue;
-        bool idle = is_idle(rows[i].name, o->learner.preference.objective);
+        bool idle = is_idle(rows[i].name, &o->learner);
         bad = json_object_set_new(j, rows[i].name, idle ? json_null() : value_of(o, &rows[i]));
     }
     if (!bad) return j;

@@ -83,15 +83,27 @@ static void weigh(ar_course *c, const ar_learner *l, const ar_part *part, size_t
         for (size_t end = i + n; i < end; i++) c->weight[part->first + i] = (float)(1.0 / (double)part->supervised);
 }
 
+/* Routers' load-balancing loss: of a step the mean over its samples, times what the learner gives for it. */
+static void weigh_balance(ar_course *c, ar_learner *const *learners, size_t count) {
+    for (size_t i = 0; c->balance && i < count; i++) {
+        const ar_part *part = &c->parts[i];
+        for (size_t k = part->first; k < part->first + (size_t)part->count; k++)
+            c->balance[k] = (float)(learners[i]->o.learner.router_aux_loss / (double)learners[i]->sample_count);
+    }
+}
+
 static ar_status learn(ar_course *c, ar_learner *const *learners, size_t count, ar_error *err) {
     ar_status st = AR_OK;
     if (c->pairs) ar__pairs_measure(c, learners, count);
     ar__batcher_begin(&c->batcher, c->parts, count);
     for (size_t i = 0; i < count; i++) count_all(c, learners[i], &c->parts[i]);
+    weigh_balance(c, learners, count);
     for (const ar_batch *b; !st && (b = ar__batcher_next(&c->batcher));) {
         size_t first = ar__share_first(&c->share) + c->batcher.first_sample; /* in the whole list */
         ar__share_place(c);
+        if (c->balance) c->batcher.batch.balance = c->balance + c->batcher.first_sample;
         ar__pass_forward(c->pass, b, NULL);
+        if (c->balance) ar__pass_balance(c->pass, b, c->uneven + first);
         if (c->pairs && ar__pairs_are_whole(&c->batcher)) ar__pass_loss(c->pass, b, c->nll + first, NULL, 0.0f);
         for (size_t s = 0; s < b->rows.segment_count; s++) {
             const ar_segment *seg = &b->rows.segments[s];
@@ -106,11 +118,14 @@ static ar_status learn(ar_course *c, ar_learner *const *learners, size_t count, 
     if (!st) st = ar__share_end(c, err);
     if (!st) st = ar__share_slopes(learners[0], err);
     if (!st && c->pairs) st = ar__pairs_gather(c, learners[0], err);
+    if (!st && c->balance) st = ar__share_gather(&c->share, c->uneven, err);
     return st ? st : ar__share_gather(&c->share, c->nll, err);
 }
 
 static void take_loss(ar_learner *l, const ar_course *c, const ar_part *part) {
-    double sum = 0.0;
+    double sum = 0.0, uneven = 0.0;
+    for (int i = 0; c->balance && i < l->sample_count; i++) uneven += c->uneven[part->first + (size_t)i];
+    l->uneven = uneven / l->sample_count;
     l->step_tokens = part->tokens;
     l->step_supervised = part->supervised;
     if (c->pairs) {

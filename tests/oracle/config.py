@@ -173,7 +173,7 @@ CASES = [
     ("qwen3_5_moe_text", dict(layer_types=None, full_attention_interval=2), ""),
     ("qwen3_5_moe_text", dict(num_experts_per_tok=9), "refused: num_experts_per_tok is 9, but there are 4 experts"),
     ("qwen3_5_moe_text", dict(moe_intermediate_size=24), "refused: config.json wants [24, 32]"),
-    ("qwen3_5_moe_text", dict(output_router_logits=True), "refused: 'output_router_logits' is true"),
+    ("qwen3_5_moe_text", dict(output_router_logits=True, router_aux_loss_coef=0.3), ""),
     ("qwen3_5_moe_text", dict(linear_num_key_heads=3), "refused: 4 value heads over 3 key heads"),
     ("lfm2", dict(layer_types=None, full_attn_idxs=[1, 3]), ""),
     ("lfm2", dict(intermediate_size=7, block_ff_dim=48, hidden_act="gelu", conv_dim=7, num_heads=7, theta=7.0, use_pos_enc=False), ""),  # the first counts

@@ -4,7 +4,7 @@ experts.  Losses 1e-5 relative, s·B·A of every site and expert 1e-4 relative F
 those of `alphar score`; a greedy text is that of a full forward; and merging gives W_e + s·B_e·A_e of numpy within 1e-6.
 
 The models are those of ../shared/tools/tiny_models.py with the stories260k tokenizer; skips without them."""
-import json, math, os, subprocess, sys, tempfile, warnings
+import json, math, os, shutil, subprocess, sys, tempfile, warnings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 warnings.simplefilter("ignore")
@@ -51,6 +51,16 @@ CASES = [
     ("gpt_oss", dict(target_modules=["v_proj"], target_parameters=[GATE_UP], use_rslora=True)),
     ("gpt_oss", dict(target_modules=["k_proj"], target_parameters=[DOWN, "router.weight"])),
 ]
+# with the load-balancing loss of each sample, as --router-aux-loss or as the base's config.json asks for it
+BALANCED = [
+    ("mixtral", dict(target_modules=["q_proj"], target_parameters=[ROUTER]), 0.5, "option"),
+    ("qwen2_moe", dict(target_modules="all-linear", target_parameters=[ROUTER]), 0.2, "config"),
+    ("qwen3_moe", dict(target_modules=["v_proj"], target_parameters=[GATE_UP]), 0.5, "config"),
+    ("olmoe", dict(target_modules="all-linear", target_parameters=[ROUTER, DOWN]), 0.3, "option"),
+    ("qwen3_5_moe", dict(target_modules=["q_proj", "out_proj"], target_parameters=[ROUTER]), 0.5, "option"),
+    ("granitemoe", dict(target_modules=["k_proj"], target_parameters=["router.weight"]), 0.5, "config"),
+    ("gpt_oss", dict(target_modules=["v_proj"], target_parameters=["router.weight"]), 0.5, "config"),
+]
 
 
 def run(*command):
@@ -76,7 +86,7 @@ def samples(folder, data):
     return out
 
 
-def train_with_peft(folder, data, out, settings):
+def train_with_peft(folder, data, out, settings, balance):
     torch.manual_seed(1)
     model = get_peft_model(base(folder), LoraConfig(**dict(dict(r=4, lora_alpha=8, task_type="CAUSAL_LM"), **settings)), autocast_adapter_dtype=False)
     g = torch.Generator().manual_seed(2)
@@ -87,21 +97,22 @@ def train_with_peft(folder, data, out, settings):
     model.float().save_pretrained(os.path.join(out, "start"))
     model.double().train()
     learned = [q for q in model.parameters() if q.requires_grad]
-    opt, rows, losses = torch.optim.AdamW(learned, lr=RATE, eps=EPS, weight_decay=0), samples(folder, data), []
+    opt, rows, losses, uneven = torch.optim.AdamW(learned, lr=RATE, eps=EPS, weight_decay=0), samples(folder, data), [], []
     for step in range(STEPS):
         batch = [rows[(step * BATCH + j) % len(rows)] for j in range(BATCH)]
         loss, count = 0.0, sum(x != -100 for r in batch for x in r[1][1:])
         for ids, labels in batch:  # one by one: padding past a window is NaN in f64
-            logits = model(input_ids=torch.tensor([ids])).logits[0, :-1]
-            part = torch.nn.functional.cross_entropy(logits, torch.tensor(labels[1:]), ignore_index=-100, reduction="sum") / count
-            part.backward()
+            got = model(input_ids=torch.tensor([ids]), output_router_logits=balance > 0)
+            part = torch.nn.functional.cross_entropy(got.logits[0, :-1], torch.tensor(labels[1:]), ignore_index=-100, reduction="sum") / count
+            (part + balance / BATCH * got.aux_loss if balance else part).backward()
             loss += part.item()
+            uneven.append(got.aux_loss.item() if balance else 0)
         torch.nn.utils.clip_grad_norm_(learned, 1.0)
         opt.step()
         opt.zero_grad()
         losses.append(loss)
     model.save_pretrained(os.path.join(out, "end"))
-    return losses
+    return losses, [sum(uneven[i:i + BATCH]) / BATCH for i in range(0, len(uneven), BATCH)]
 
 
 def number_for(patterns, path, otherwise):
@@ -211,18 +222,30 @@ def check_merge(folder, adapter, change, work):
     return far
 
 
+def balanced_copy(folder, to, weight):
+    shutil.copytree(folder, to)
+    config = json.load(open(os.path.join(to, "config.json")))
+    json.dump(dict(config, output_router_logits=True, router_aux_loss_coef=weight), open(os.path.join(to, "config.json"), "w"))
+    return to
+
+
 def compare(case, models, data, work):
-    family, settings = case
+    family, settings, balance, where = case if len(case) == 4 else (*case, 0, "")
     folder, oracle, out = os.path.join(models, family), os.path.join(work, "peft"), os.path.join(work, "alphar")
     config = json.load(open(os.path.join(folder, "config.json")))
     experts = config.get("num_local_experts") or config["num_experts"]
-    want = train_with_peft(folder, data, oracle, settings)
+    want, uneven = train_with_peft(folder, data, oracle, settings, balance)
+    if where == "config":
+        folder = balanced_copy(folder, os.path.join(work, family), balance)
     run(PROGRAM, "train", "--model", folder, "--data", data, "--out", out, "--init-adapter", os.path.join(oracle, "start"), "--no-shuffle", "--quiet",
         "--compute", "f32", "--steps", str(STEPS), "--batch", str(BATCH), "--max-length", str(LENGTH), "--lr", str(RATE), "--eps", str(EPS),
-        "--schedule", "constant", "--warmup", "0")
-    got = [json.loads(line) for line in open(os.path.join(out, "metrics.jsonl"))]
-    got = [g["loss"] for g in got if "loss" in g]
+        "--schedule", "constant", "--warmup", "0", *(["--router-aux-loss", str(balance)] if where == "option" else []))
+    lines = [json.loads(line) for line in open(os.path.join(out, "metrics.jsonl"))]
+    got = [g["loss"] for g in lines if "loss" in g]
     loss = max(abs(g - w) / abs(w) for g, w in zip(got, want))
+    if balance:
+        off = max(abs(g["router_aux_loss"] - w) / w for g, w in zip((g for g in lines if "loss" in g), uneven))
+        assert off <= 1e-5, f"load-balancing loss {off:.1e}"
     a, b = updates(out, experts), updates(os.path.join(oracle, "end"), experts)
     assert len(got) == STEPS and a.keys() == b.keys(), f"{len(got)} steps, sites differ: {set(a) ^ set(b)}"
     update = max(((a[k] - b[k]).norm() / b[k].norm()).item() for k in b)
@@ -235,7 +258,7 @@ def compare(case, models, data, work):
 
 def main():
     failed, word = 0, sys.argv[1] if len(sys.argv) > 1 else ""
-    cases = [c for c in CASES if word in c[0]]
+    cases = [c for c in CASES + BALANCED if word in c[0] or (word in ("balanced", c[0] + " balanced") and len(c) == 4)]
     with tempfile.TemporaryDirectory() as work:
         models, data = os.path.join(work, "models"), os.path.join(work, "data.jsonl")
         run(sys.executable, os.path.join(SHARED, "tools", "tiny_models.py"), models, *sorted({c[0] for c in cases}), "--tokenizer", TOKENIZER)
@@ -243,7 +266,7 @@ def main():
             for i in range(40):
                 f.write(json.dumps({"prompt": f"Question {i}: what did Tim and Lily find?", "completion": f" They found {i} red balls " + "in the big park. " * (i % 5)}) + "\n")
         for i, case in enumerate(cases):
-            name, folder = f"train_experts {case[0]} {' '.join(f'{k}={v}' for k, v in case[1].items())}", os.path.join(work, str(i))
+            name, folder = f"train_experts {case[0]} {' '.join(f'{k}={v}' for k, v in case[1].items())} {' '.join(map(str, case[2:]))}".strip(), os.path.join(work, str(i))
             os.makedirs(folder)
             try:
                 print(f"ok {name}: {compare(case, models, data, folder)}", flush=True)

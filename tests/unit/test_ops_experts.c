@@ -67,6 +67,54 @@ static void routing_agrees(void **state) {
     }
 }
 
+/* Two samples, one of no rows between them; what one layer adds to another's. */
+typedef struct balanced {
+    routed q;
+    size_t start[4];
+    ar_rows rows;
+    float *count, by[3];
+} balanced;
+
+/* The loss, whose counts are held: they have no slope. */
+static ops_sum balance_value(void *user) {
+    balanced *b = user;
+    size_t n = b->q.router.experts;
+    float *count = ops_zeros(3 * n), *share = ops_zeros(3 * n);
+    double value = 0.0;
+    ops_ref->ops->balance_fwd(ops_ref, count, share, &b->q.router, b->q.chosen, b->q.logits, &b->rows);
+    for (size_t i = 0; i < 3 * n; i++) value += (double)b->by[i / n] * (double)b->count[i] * (double)share[i];
+    return (ops_sum){value, fabs(value)};
+}
+
+static void check_balance(size_t i) {
+    balanced b = {.q = make_routed(i, i % 2), .by = {0.7f, 2.0f, -0.3f}};
+    size_t n = b.q.router.experts, rows = b.q.rows, all = 3 * n;
+    b.start[1] = b.start[2] = rows / 3;
+    b.start[3] = rows;
+    b.rows = (ar_rows){.count = rows, .samples = 3, .start = b.start};
+    ops_ref->ops->route_fwd(ops_ref, b.q.chosen, b.q.weight, &b.q.router, b.q.logits, rows);
+    float *before = ops_abs(ops_random(all), all), *share[2] = {ops_copy(before, all), ops_copy(before, all)}, *size = ops_zeros(rows * n);
+    float *count[2] = {ops_zeros(all), ops_zeros(all)}, *dl[2], *slope = ops_zeros(rows * n);
+    dl[0] = ops_random(rows * n);
+    dl[1] = ops_copy(dl[0], rows * n);
+    ops_cpu->ops->balance_fwd(ops_cpu, count[0], share[0], &b.q.router, b.q.chosen, b.q.logits, &b.rows);
+    ops_ref->ops->balance_fwd(ops_ref, count[1], share[1], &b.q.router, b.q.chosen, b.q.logits, &b.rows);
+    ops_assert_same(count[0], count[1], all, "count");
+    ops_assert_rounding(share[0], share[1], share[1], all, 4.0, "share");
+    b.count = count[1];
+    for (size_t k = 0; k < rows * n; k++) size[k] = (float)(fabs((double)dl[1][k]) + 2.0 * ops_largest(b.count, all));
+    ops_cpu->ops->balance_bwd(ops_cpu, dl[0], &b.q.router, b.count, b.by, b.q.logits, &b.rows);
+    ops_ref->ops->balance_bwd(ops_ref, dl[1], &b.q.router, b.count, b.by, b.q.logits, &b.rows);
+    ops_assert_rounding(dl[0], dl[1], size, rows * n, 8.0, "balance_bwd");
+    ops_ref->ops->balance_bwd(ops_ref, slope, &b.q.router, b.count, b.by, b.q.logits, &b.rows);
+    if (n > b.q.router.used) ops_assert_slope(balance_value, &b, b.q.logits, slope, rows * n, "balance by logits");
+}
+
+static void balance_agrees(void **state) {
+    (void)state;
+    for (size_t i = 0; i < SHAPES; i++) check_balance(i);
+}
+
 static void hard_routings_are_taken(void **state) {
     (void)state;
     ar_router router = {4, 2, true};
@@ -169,8 +217,9 @@ static void weighing_agrees(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(routing_agrees),  cmocka_unit_test(hard_routings_are_taken), cmocka_unit_test(rows_are_sorted_by_expert),
-        cmocka_unit_test(weighing_agrees), cmocka_unit_test(weighed_biases_agree),
+        cmocka_unit_test(routing_agrees),          cmocka_unit_test(balance_agrees),
+        cmocka_unit_test(hard_routings_are_taken), cmocka_unit_test(rows_are_sorted_by_expert),
+        cmocka_unit_test(weighing_agrees),         cmocka_unit_test(weighed_biases_agree),
     };
     return cmocka_run_group_tests_name("ops_experts", tests, ops_start, ops_stop);
 }

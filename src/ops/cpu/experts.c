@@ -56,6 +56,43 @@ void ar__cpu_route_bwd(const ar_runtime *rt, float *dlogits, const ar_router *r,
                       logits + i * r->experts);
 }
 
+static void softmax(double *p, const float *logits, size_t n) {
+    double most = (double)logits[0], sum = 0.0;
+    for (size_t e = 1; e < n; e++) most = fmax(most, (double)logits[e]);
+    for (size_t e = 0; e < n; e++) sum += p[e] = exp((double)logits[e] - most);
+    for (size_t e = 0; e < n; e++) p[e] /= sum;
+}
+
+void ar__cpu_balance_fwd(const ar_runtime *rt, float *count, float *share, const ar_router *r, const int32_t *chosen, const float *logits,
+                         const ar_rows *rows) {
+#pragma omp parallel for num_threads(ar__team(rt, rows->count * r->experts * 16)) schedule(static)
+    for (size_t s = 0; s < rows->samples; s++) {
+        double sum[AR_MOST_EXPERTS] = {0}, p[AR_MOST_EXPERTS];
+        for (size_t i = rows->start[s]; i < rows->start[s + 1]; i++) {
+            for (size_t j = 0; j < r->used; j++) count[s * r->experts + (size_t)chosen[i * r->used + j]] += 1.0f;
+            softmax(p, logits + i * r->experts, r->experts);
+            for (size_t e = 0; e < r->experts; e++) sum[e] += p[e];
+        }
+        for (size_t e = 0; e < r->experts; e++) share[s * r->experts + e] += (float)sum[e];
+    }
+}
+
+static void balance_row_bwd(float *dlogits, const float *count, double by, const float *logits, size_t n) {
+    double p[AR_MOST_EXPERTS], mean = 0.0;
+    softmax(p, logits, n);
+    for (size_t e = 0; e < n; e++) mean += p[e] * (double)count[e];
+    for (size_t e = 0; e < n; e++) dlogits[e] += (float)(by * p[e] * ((double)count[e] - mean));
+}
+
+void ar__cpu_balance_bwd(const ar_runtime *rt, float *dlogits, const ar_router *r, const float *count, const float *by, const float *logits,
+                         const ar_rows *rows) {
+    for (size_t s = 0; s < rows->samples; s++) {
+#pragma omp parallel for num_threads(ar__team(rt, (rows->start[s + 1] - rows->start[s]) * r->experts * 16)) schedule(static)
+        for (size_t i = rows->start[s]; i < rows->start[s + 1]; i++)
+            balance_row_bwd(dlogits + i * r->experts, count + s * r->experts, (double)by[s], logits + i * r->experts, r->experts);
+    }
+}
+
 void ar__cpu_rows_add(const ar_runtime *rt, float *dst, const float *src, const size_t *row, size_t count, size_t width) {
 #pragma omp parallel for num_threads(ar__team(rt, count *width)) schedule(static)
     for (size_t i = 0; i < count; i++)

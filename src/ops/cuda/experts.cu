@@ -65,6 +65,59 @@ void ar__cuda_route_bwd(const ar_runtime *rt, float *dlogits, const ar_router *r
                    cu_stage(d, chosen, rows * r->used), cu_at(d, weight), cu_at(d, dweight), cu_at(d, logits), rows);
 }
 
+/* A block a sample: a thread an expert, over the sample's rows in their order. */
+__global__ void count_balance(float *count, float *share, size_t experts, size_t used, const int32_t *chosen, const float *logits,
+                              const size_t *start) {
+    size_t s = blockIdx.x;
+    for (size_t e = threadIdx.x; e < experts; e += CU_THREADS) {
+        double sum = 0.0;
+        float picks = 0.0f;
+        for (size_t i = start[s]; i < start[s + 1]; i++) {
+            const float *l = logits + i * experts;
+            double all = 0.0;
+            for (size_t j = 0; j < used; j++) picks += chosen[i * used + j] == (int32_t)e ? 1.0f : 0.0f;
+            for (size_t q = 0; q < experts; q++) all += exp((double)l[q] - (double)l[e]);
+            sum += 1.0 / all;
+        }
+        count[s * experts + e] += picks;
+        share[s * experts + e] += (float)sum;
+    }
+}
+
+/* A thread a row. */
+__global__ void spread_balance(float *dlogits, size_t experts, const float *count, const float *by, const float *logits,
+                               const int32_t *sample, size_t rows) {
+    for (size_t i = CU_FIRST; i < rows; i += CU_STRIDE) {
+        const float *l = logits + i * experts, *c = count + (size_t)sample[i] * experts;
+        double top = (double)l[0], sum = 0.0, mean = 0.0;
+        for (size_t e = 1; e < experts; e++) top = fmax(top, (double)l[e]);
+        for (size_t e = 0; e < experts; e++) {
+            double p = exp((double)l[e] - top);
+            sum += p;
+            mean += p * (double)c[e];
+        }
+        for (size_t e = 0; e < experts; e++)
+            dlogits[i * experts + e] += (float)((double)by[sample[i]] * exp((double)l[e] - top) / sum * ((double)c[e] - mean / sum));
+    }
+}
+
+void ar__cuda_balance_fwd(const ar_runtime *rt, float *count, float *share, const ar_router *r, const int32_t *chosen, const float *logits,
+                          const ar_rows *rows) {
+    cu_device *d = cu_of(rt);
+    if (!rows->count) return;
+    CU_LAUNCH(d, count_balance, dim3((unsigned)rows->samples), dim3(CU_THREADS), 0, cu_at(d, count), cu_at(d, share), r->experts, r->used,
+              cu_stage(d, chosen, rows->count * r->used), cu_at(d, logits), cu_stage(d, rows->start, rows->samples + 1));
+}
+
+void ar__cuda_balance_bwd(const ar_runtime *rt, float *dlogits, const ar_router *r, const float *count, const float *by,
+                          const float *logits, const ar_rows *rows) {
+    cu_device *d = cu_of(rt);
+    if (!rows->count) return;
+    const float *own = cu_stage(d, by, rows->samples);
+    CU_LAUNCH_FLAT(d, spread_balance, cu_grid(rows->count), CU_THREADS, cu_at(d, dlogits), r->experts, cu_at(d, count), own,
+                   cu_at(d, logits), cu_rows(d, rows, NULL).sample, rows->count);
+}
+
 __global__ void add_rows(float *to, const float *from, const size_t *row, size_t count, size_t width) {
     for (size_t i = CU_FIRST; i < count * width; i += CU_STRIDE) to[row[i / width] * width + i % width] += from[i];
 }

@@ -1,5 +1,6 @@
 #include <math.h>
 
+#include "ops/ref/pair.h"
 #include "ops/ref/ref.h"
 
 static bool is_chosen(const int32_t *chosen, size_t count, size_t e) {
@@ -59,6 +60,42 @@ void ar__ref_route_bwd(const ar_runtime *rt, float *dlogits, const ar_router *r,
             slope[e] = slope_of(r, chosen + i * r->used, dweight + i * r->used, logits + i * r->experts, e);
         for (size_t e = 0; e < r->experts; e++) dlogits[i * r->experts + e] = (float)slope[e];
     }
+}
+
+/* p_e of a row. */
+static double probability(const float *logits, size_t n, size_t e) {
+    double sum = 0.0;
+    for (size_t i = 0; i < n; i++) sum += exp((double)logits[i] - (double)logits[e]);
+    return 1.0 / sum;
+}
+
+void ar__ref_balance_fwd(const ar_runtime *rt, float *count, float *share, const ar_router *r, const int32_t *chosen, const float *logits,
+                         const ar_rows *rows) {
+    size_t n = r->experts;
+    (void)rt;
+    for (size_t s = 0; s < rows->samples; s++)
+        for (size_t e = 0; e < n; e++) {
+            double picks = 0.0, sum = 0.0;
+            for (size_t i = rows->start[s]; i < rows->start[s + 1]; i++) {
+                picks += is_chosen(chosen + i * r->used, r->used, e);
+                sum += probability(logits + i * n, n, e);
+            }
+            ar__ref_into(&count[s * n + e], picks);
+            ar__ref_into(&share[s * n + e], sum);
+        }
+}
+
+void ar__ref_balance_bwd(const ar_runtime *rt, float *dlogits, const ar_router *r, const float *count, const float *by, const float *logits,
+                         const ar_rows *rows) {
+    size_t n = r->experts;
+    (void)rt;
+    for (size_t s = 0; s < rows->samples; s++)
+        for (size_t i = rows->start[s]; i < rows->start[s + 1]; i++) {
+            double mean = 0.0;
+            for (size_t e = 0; e < n; e++) mean += probability(logits + i * n, n, e) * (double)count[s * n + e];
+            for (size_t e = 0; e < n; e++)
+                ar__ref_into(&dlogits[i * n + e], (double)by[s] * probability(logits + i * n, n, e) * ((double)count[s * n + e] - mean));
+        }
 }
 
 void ar__ref_rows_add(const ar_runtime *rt, float *dst, const float *src, const size_t *row, size_t count, size_t width) {
