@@ -1,13 +1,16 @@
 /* Experts: one module each in Hugging Face, one SwitchLinear for all of a layer in mlx-lm.
  *
  *     model.layers.0.mlp.experts.3.up_proj           →  model.layers.0.mlp.switch_mlp.up_proj, expert 3
- *     model.layers.0.block_sparse_moe.experts.3.w1   →  model.layers.0.block_sparse_moe.switch_mlp.gate_proj */
+ *     model.layers.0.block_sparse_moe.experts.3.w1   →  model.layers.0.block_sparse_moe.switch_mlp.gate_proj
+ *
+ * gpt_oss's layer holds them as mlp.experts.up_proj, gemma 4's as experts.switch_glu.up_proj. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "adapter/mlx.h"
 
-static const char experts[] = ".experts.", holder[] = ".switch_mlp.";
+static const char experts[] = ".experts.";
+static const char *const holders[] = {".switch_mlp.", ".experts.switch_glu.", ".experts."}; /* the last: whose name has neither */
 
 /* mixtral's names of the three. */
 static const struct { const char *hf, *mlx; } parts[] = {{"w1", "gate_proj"}, {"w2", "down_proj"}, {"w3", "up_proj"}};
@@ -25,13 +28,14 @@ void ar__mlx_expert_stack(ar_buf *out, const char *site, const ar_mlx_expert *x)
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (!strcmp(part, parts[i].hf)) part = parts[i].mlx;
     ar__buf_add(out, site, x->stem);
-    ar__buf_printf(out, "%s%s", holder, part);
+    ar__buf_printf(out, "%s%s", holders[0], part);
 }
 
 void ar__mlx_expert_site(ar_buf *out, const char *stack, int64_t index, bool mixtral) {
-    const char *at = strstr(stack, holder), *own = at ? NULL : strstr(stack, experts); /* gpt_oss: mlp.experts.up_proj */
-    const char *part = at ? at + sizeof holder - 1 : own ? own + sizeof experts - 1 : "";
-    if (!at && !(at = own)) return;
+    const char *at = NULL, *part = "";
+    for (size_t i = 0; !at && i < sizeof holders / sizeof *holders; i++)
+        if ((at = strstr(stack, holders[i]))) part = at + strlen(holders[i]);
+    if (!at) return;
     for (size_t i = 0; mixtral && i < sizeof parts / sizeof *parts; i++)
         if (!strcmp(part, parts[i].mlx)) part = parts[i].hf;
     ar__buf_add(out, stack, (size_t)(at - stack));

@@ -65,8 +65,10 @@ static ar_status check_tensor(const struct reader *r, const struct tensor *t, en
                         t->name);
     if (!ar__dtype_is_float(t->type))
         return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: tensor '%s' has dtype %s, wanted f32, f16 or bf16", r->place, t->name, t->type_name);
-    bool switched = strstr(t->name, ".switch_mlp.") || strstr(t->name, ".mlp.experts."); /* the second is gpt_oss's */
-    if (t->dims == 3 && part != PART_M && switched) return AR_OK;                        /* a pair for each expert */
+    static const char *const holders[] = {".switch_mlp.", ".experts.switch_glu.", ".mlp.experts."}; /* the last: gpt_oss's */
+    bool switched = false;
+    for (size_t i = 0; i < sizeof holders / sizeof *holders; i++) switched = switched || strstr(t->name, holders[i]);
+    if (t->dims == 3 && part != PART_M && switched) return AR_OK; /* a pair for each expert */
     if (t->dims == 3)
         return ar__fail(err, AR_ERR_UNSUPPORTED,
                         "%s: tensor '%s' has a pair for each of %lld experts in a module that is no switch_mlp, whose experts have no "

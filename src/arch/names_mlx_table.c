@@ -73,7 +73,8 @@
     "mlp.down_proj mlp.gate_proj mlp.up_proj per_layer_input_gate per_layer_projection self_attn.k_proj " \
     "self_attn.o_proj self_attn.q_proj self_attn.v_proj"
 #define SET_19 \
-    "mlp.down_proj mlp.gate_proj mlp.up_proj per_layer_input_gate per_layer_projection self_attn.k_proj " \
+    "*experts.switch_glu.down_proj *experts.switch_glu.gate_proj *experts.switch_glu.up_proj mlp.down_proj " \
+    "mlp.gate_proj mlp.up_proj per_layer_input_gate per_layer_projection router.proj self_attn.k_proj " \
     "self_attn.o_proj self_attn.q_proj self_attn.v_proj"
 #define SET_20 \
     "mlp.down_proj mlp.gate_up_proj self_attn.k_proj self_attn.o_proj self_attn.q_proj self_attn.v_proj"

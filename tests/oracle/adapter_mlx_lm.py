@@ -10,7 +10,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import numpy as np
 import transformers as tf
 from lib import bases, makers, readers
-from lib.llama_converter import CASES, VOCABULARY
+from lib.llama_converter import CASES, OLDER, VOCABULARY
 from lib.program import Skip, ask, check, finish, workspace
 from safetensors.torch import load_file, save_file
 
@@ -187,7 +187,8 @@ def trained_by_alphar(name, targets):
     ask("convert", adapter, out, "--to", "mlx", "--model", folder, "--dtype", "f32")
     config = makers.json.load(open(os.path.join(folder, "config.json")))
     rope = config.get("rope_parameters") or {}
-    more = dict(num_experts=config.get("num_local_experts"), rope_theta=rope.get("rope_theta", 1e4), rope_scaling=rope if name == "gpt_oss" else None)
+    more = dict(num_experts=config.get("num_local_experts"), rope_theta=rope.get("rope_theta", 1e4), rope_scaling=rope if name == "gpt_oss" else None,
+                **(OLDER.get(name, {}) if name.startswith("gemma4") else {}))
     ids = [1] + [(37 * i) % 480 + 20 for i in range(13)]
 
     def theirs_of(adapter_of=None):
@@ -209,7 +210,7 @@ def trained_by_alphar(name, targets):
 STACKS = "q_proj,experts.gate_up_proj,experts.down_proj"
 DELTA = "in_proj_qkv,in_proj_z,in_proj_b,in_proj_a,out_proj,o_proj"
 TRAINED = {"mixtral": "all-linear", "qwen3_moe": "all-linear", "olmoe": "all-linear", "qwen2_moe": STACKS + ",mlp.gate,shared_expert.up_proj,shared_expert_gate",
-           "granitemoe": STACKS + ",router", "gpt_oss": STACKS + ",router", "qwen3_5": DELTA, "qwen3_5_moe": DELTA + ",mlp.gate,experts.gate_up_proj,experts.down_proj"}
+           "granitemoe": STACKS + ",router", "gemma4_text, experts": STACKS + ",router.proj,mlp.up_proj", "gpt_oss": STACKS + ",router", "qwen3_5": DELTA, "qwen3_5_moe": DELTA + ",mlp.gate,experts.gate_up_proj,experts.down_proj"}
 FOLDED = dict(use_rslora=True, lora_alpha=5, rank_pattern={"q_proj": 2, "c_proj": 2}, alpha_pattern={"v_proj": 3.5, "c_attn": 2})
 for family in ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "phi3", "gpt2", "gpt-neox"):
     check(f"adapter_mlx_lm plain {family}", agrees, family, {})
