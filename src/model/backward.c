@@ -66,10 +66,16 @@ static void mlp_backward(ar_pass *p, size_t layer, ar_acts *a, const ar_rows *al
                     *fused = &l->linear[AR_SLOT_GATE_UP];
     size_t ff = l->ff, ld = ar__mlp_ld(l);
     const float *dy = dense_leave_backward(p, layer, a, rows);
-    if (ar__linear_needs_input(down, rows)) rt->ops->activation_fwd(rt, &l->activation, p->act, a->gate, a->up, ld, rows->count, ff);
+    if (ar__linear_needs_input(down, rows) && a->kept)
+        rt->ops->activation_again(rt, &l->activation, p->act, a->kept, a->gate != NULL, rows->count, ff);
+    else if (ar__linear_needs_input(down, rows))
+        rt->ops->activation_fwd(rt, &l->activation, p->act, a->gate, a->up, ld, rows->count, ff);
     if (ar__pass_level(p, layer) < AR_LEVEL_ALL) rt->ops->linear_su(rt, a->su[AR_SLOT_DOWN], down, p->act, rows, &p->linear);
     rt->ops->linear_bwd(rt, p->act, false, dy, down, p->act, a->su[AR_SLOT_DOWN], rows, &p->linear);
-    rt->ops->activation_bwd(rt, &l->activation, a->gate, a->up, ld, p->act, rows->count, ff);
+    if (a->kept)
+        rt->ops->activation_bwd_kept(rt, &l->activation, a->gate, a->up, ld, a->kept, p->act, rows->count, ff);
+    else
+        rt->ops->activation_bwd(rt, &l->activation, a->gate, a->up, ld, p->act, rows->count, ff);
     const ar_norm *norm = ar__mlp_norm(p->model, l);
     const float *h = ar__input_of(p, norm, ar__mlp_reads(p, a, all, rows), a->rstd_mlp, rows, (const ar_linear *[]){gate, up, fused}, 3);
     float *dh = p->model->arch.parallel ? p->dh_mlp : p->dh;

@@ -172,10 +172,19 @@ static void widen(ar_pass *p, const ar_layer *l, ar_acts *a, const float *h, con
         rt->ops->linears_fwd(rt, a->gate ? two : two + 1, a->gate ? 2 : 1, h, rows, &p->linear);
 }
 
+/* What down reads, to y; NULL: only what is kept for backward. */
+static void activate(ar_pass *p, const ar_layer *l, ar_acts *a, float *y, size_t rows) {
+    const ar_runtime *rt = p->model->rt;
+    if (a->kept)
+        rt->ops->activation_keep(rt, &l->activation, y, a->kept, a->gate, a->up, ar__mlp_ld(l), rows, l->ff);
+    else if (y)
+        rt->ops->activation_fwd(rt, &l->activation, y, a->gate, a->up, ar__mlp_ld(l), rows, l->ff);
+}
+
 /* And down. */
 static void narrow(ar_pass *p, const ar_layer *l, ar_acts *a, float *y, const ar_rows *rows) {
     const ar_runtime *rt = p->model->rt;
-    rt->ops->activation_fwd(rt, &l->activation, p->act, a->gate, a->up, ar__mlp_ld(l), rows->count, l->ff);
+    activate(p, l, a, p->act, rows->count);
     rt->ops->linear_fwd(rt, y, a->su[AR_SLOT_DOWN], &l->linear[AR_SLOT_DOWN], p->act, rows, &p->linear);
 }
 
@@ -242,7 +251,10 @@ void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cach
     if (beside || !l->expert) widen(p, l, a, h, behind);
     if (l->expert) ar__experts_widen(p, layer, a, h, behind);
     if (l->expert && out) ar__experts_balance(p, a, behind); /* once */
-    if (!out && !norm->w && !a->y) return;
+    if (!out && !norm->w && !a->y) {
+        if (beside || !l->expert) activate(p, l, a, NULL, behind->count);
+        return;
+    }
     float *y = a->y ? a->y : out ? out : p->h, *raw = norm->w ? a->down : y;
     if (beside || !l->expert) narrow(p, l, a, beside ? a->experts.dense_out : raw, behind);
     if (beside)

@@ -155,11 +155,30 @@ static void place_attention_acts(ar_pass *p, ar_acts *a, size_t layer) {
     for (int s = AR_SLOT_QKV; s <= AR_SLOT_CONV_OUT; s++) a->su[s] = place_su(p, layer, (ar_slot)s);
 }
 
+/* One linear gives gate and up; or there is a gate at all. */
+static bool is_fused(const ar_pass *p) { return ar__arch_has(&p->model->arch, AR_SLOT_GATE_UP); }
+static bool is_gated(const ar_pass *p) { return is_fused(p) || ar__arch_has(&p->model->arch, AR_SLOT_GATE); }
+
 static void place_dense_acts(ar_pass *p, ar_acts *a, size_t layer) {
     size_t ff = widths_of(p, layer).ff, floats = p->spec.tokens * ff;
-    bool fused = ar__arch_has(&p->model->arch, AR_SLOT_GATE_UP);
-    a->gate = fused || ar__arch_has(&p->model->arch, AR_SLOT_GATE) ? ar__arena_f32(&p->arena, fused ? 2 * floats : floats) : NULL;
-    a->up = fused ? a->gate + ff : ar__arena_f32(&p->arena, floats);
+    if (p->model->rt->bf16) {
+        a->kept = ar__arena_take(&p->arena, (is_gated(p) ? 2 : 1) * floats * sizeof *a->kept);
+        return;
+    }
+    a->gate = is_gated(p) ? ar__arena_f32(&p->arena, is_fused(p) ? 2 * floats : floats) : NULL;
+    a->up = is_fused(p) ? a->gate + ff : ar__arena_f32(&p->arena, floats);
+}
+
+/* Of layers that keep theirs as bf16. */
+static void place_wide(ar_pass *p) {
+    size_t layers = (size_t)p->model->arch.layers, floats = p->spec.tokens * widths_of(p, SIZE_MAX).ff;
+    if (!p->model->rt->bf16 || (!is_fused(p) && !ar__arch_has(&p->model->arch, AR_SLOT_UP))) return;
+    p->gate = is_gated(p) ? ar__arena_f32(&p->arena, is_fused(p) ? 2 * floats : floats) : NULL;
+    p->up = is_fused(p) ? NULL : ar__arena_f32(&p->arena, floats);
+    for (size_t l = 0; l < layers; l++) {
+        p->acts[l].gate = p->gate;
+        p->acts[l].up = is_fused(p) ? p->gate + widths_of(p, l).ff : p->up;
+    }
 }
 
 static void place_mlp_acts(ar_pass *p, ar_acts *a, size_t layer) {
@@ -178,6 +197,7 @@ static void place_mlp_acts(ar_pass *p, ar_acts *a, size_t layer) {
 static void borrow_mlp(ar_acts *a, const ar_acts *from) {
     a->gate = from->gate;
     a->up = from->up;
+    a->kept = from->kept;
     a->down = from->down;
     a->rstd_down = from->rstd_down;
     a->experts = from->experts;
@@ -385,6 +405,7 @@ static void place(ar_pass *p) {
     place_mixer(p);
     ar__arena_reset(&p->arena, shared);
     p->act = ar__arena_f32(&p->arena, p->spec.tokens * ar__max(widths_of(p, SIZE_MAX).ff, ar__widest_mlp(&p->model->arch)));
+    place_wide(p);
     ar__experts_place(p);
     ar__arena_reset(&p->arena, kept);
     place_head(p);

@@ -55,6 +55,7 @@ typedef struct ar_acts {
     float *q, *k, *v;           /* q, k after RoPE; but raw where the family norms them, whose backward reads them */
     float *att, *lse;           /* attention output, log-sum-exp [T, heads] */
     float *gate, *up;           /* rows ar__mlp_ld apart, of one matrix where one linear gives both; gate NULL: the MLP has none */
+    uint16_t *kept;             /* under bf16 arithmetic gate and up as ops/activation.h keeps them; those above are all layers' then */
     float *head_gate;           /* [T, heads * head_dim] where attention is gated */
     float *columns, *z, *b, *a; /* of a layer that mixes by the delta rule: what its linears gave; what the rule gave is att, */
     float *rstd_delta;          /* and this of its norm [T, value_heads]; they lie where q, k, v of other layers do */
@@ -157,6 +158,7 @@ typedef struct ar_pass {
     ar_acts *acts;                  /* [layers + 1]; the last holds only x: the final hidden states */
     float *h, *dx, *dh;             /* [T, dim] */
     float *act;                     /* the MLP's product, then its gradient */
+    float *gate, *up;               /* where layers keep theirs as bf16: [T, widest] each, or [T, 2 widest] of one linear for both */
     float *dh_mlp;                  /* [T, dim] where attention and MLP are parallel: the gradient of what the MLP read; NULL elsewhere */
     float *su_embed, *su_positions; /* [T, r] */
     int32_t *position;              /* [T] where positions have embeddings */

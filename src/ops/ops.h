@@ -30,7 +30,7 @@
 /* clang-format off */
 #define AR_EACH_OP(X) \
     X(norm_fwd) X(norm_fwd_add) X(norm_again) X(norm_bwd) \
-    X(activation_fwd) X(activation_bwd) X(softcap) X(clip) X(clip_bwd) \
+    X(activation_fwd) X(activation_bwd) X(activation_keep) X(activation_again) X(activation_bwd_kept) X(softcap) X(clip) X(clip_bwd) \
     X(rope_fill) X(rope_apply) \
     X(attention_scratch) X(attention_fwd) X(attention_bwd) \
     X(conv_fwd) X(conv_bwd) X(delta_scratch) X(delta_fwd) X(delta_bwd) \

@@ -237,6 +237,40 @@ static void check_activation(points *q) {
     if (q->gate) ops_assert_slope(activation_value, q, q->gate, gate[1], held, "activation by gate");
 }
 
+/* What is kept as bf16 gives the bits that the plain operators have of the rounded numbers. */
+static void check_kept(const points *q) {
+    size_t all = q->rows * q->n, held = q->rows * q->ld, before = q->gate ? q->n : 0, width = before + q->n;
+    uint16_t *kept[2] = {ops_memory(q->rows * width * sizeof **kept), ops_memory(q->rows * width * sizeof **kept)};
+    float *gate = q->gate ? ops_copy(q->gate, held) : NULL, *up = ops_copy(q->up, held), *y[4], *g = gate ? ops_copy(gate, held) : NULL,
+          *u = ops_copy(up, held);
+    for (int i = 0; i < 4; i++) y[i] = ops_zeros(all);
+    ops_cpu->ops->activation_keep(ops_cpu, q->f, y[0], kept[0], q->gate, q->up, q->ld, q->rows, q->n);
+    ops_ref->ops->activation_keep(ops_ref, q->f, y[1], kept[1], q->gate, q->up, q->ld, q->rows, q->n);
+    assert_memory_equal(kept[0], kept[1], q->rows * width * sizeof **kept);
+    for (size_t i = 0; i < q->rows; i++) {
+        if (gate) ar__dtype(AR_BF16)->to_f32(gate + i * q->ld, kept[0] + i * width, q->n);
+        ar__dtype(AR_BF16)->to_f32(up + i * q->ld, kept[0] + i * width + before, q->n);
+    }
+    ops_cpu->ops->activation_fwd(ops_cpu, q->f, y[2], gate, up, q->ld, q->rows, q->n);
+    ops_assert_same(y[0], y[2], all, "activation_keep");
+    ops_cpu->ops->activation_again(ops_cpu, q->f, y[3], kept[0], gate != NULL, q->rows, q->n);
+    ops_assert_same(y[3], y[2], all, "activation_again");
+    ops_ref->ops->activation_fwd(ops_ref, q->f, y[3], gate, up, q->ld, q->rows, q->n);
+    ops_assert_same(y[1], y[3], all, "the definition's activation_keep");
+    for (int k = 0; k < 2; k++) {
+        const ar_runtime *rt = k ? ops_ref : ops_cpu;
+        float *dg = gate ? ops_copy(gate, held) : NULL, *du = ops_copy(up, held);
+        rt->ops->activation_bwd(rt, q->f, dg, du, q->ld, q->weight, q->rows, q->n);
+        rt->ops->activation_bwd_kept(rt, q->f, g, u, q->ld, kept[0], q->weight, q->rows, q->n);
+        for (size_t i = 0; i < q->rows; i++) {
+            if (g) ops_assert_same(g + i * q->ld, dg + i * q->ld, q->n, "activation_bwd_kept, gate");
+            ops_assert_same(u + i * q->ld, du + i * q->ld, q->n, "activation_bwd_kept, up");
+        }
+    }
+    ops_cpu->ops->activation_keep(ops_cpu, q->f, NULL, kept[1], q->gate, q->up, q->ld, q->rows, q->n);
+    assert_memory_equal(kept[0], kept[1], q->rows * width * sizeof **kept);
+}
+
 /* Off the corners of swiglu, which has no slope there. */
 static void keep_from(float *x, size_t n, float limit) {
     for (size_t i = 0; x && limit > 0.0f && i < n; i++)
@@ -255,6 +289,7 @@ static void activations_agree(void **state) {
                 keep_from(q.gate, all, q.f->limit);
                 keep_from(q.up, all, q.f->limit);
                 check_activation(&q);
+                check_kept(&q);
             }
 }
 

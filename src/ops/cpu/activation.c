@@ -1,6 +1,7 @@
-#include "ops/cpu/cpu.h"
-
 #include <math.h>
+
+#include "base/size.h"
+#include "ops/cpu/cpu.h"
 
 /* f at one point, for what has no kernel. */
 typedef struct point {
@@ -118,6 +119,60 @@ void ar__cpu_activation_bwd(const ar_runtime *rt, const ar_activation *f, float 
                             size_t n) {
 #pragma omp parallel for num_threads(ar__team(rt, rows *n * 8)) schedule(static)
     for (size_t i = 0; i < rows; i++) row_bwd(&rt->kern, f, gate ? gate + i * ld : NULL, up + i * ld, dy + i * n, n);
+}
+
+/* ---- kept as bf16 ----------------------------------------------------------------------------------------------------*/
+
+enum { PART = 512 }; /* of a row, that is widened at a time */
+
+static void part_again(const ar_runtime *rt, const ar_activation *f, float *y, const uint16_t *gate, const uint16_t *up, size_t n) {
+    float g[PART], u[PART];
+    const ar_dtype_info *bf16 = ar__dtype(AR_BF16);
+    if (gate) bf16->to_f32(g, gate, n);
+    bf16->to_f32(u, up, n);
+    row_fwd(&rt->kern, f, y, gate ? g : NULL, u, n);
+}
+
+void ar__cpu_activation_keep(const ar_runtime *rt, const ar_activation *f, float *y, uint16_t *kept, const float *gate, const float *up,
+                             size_t ld, size_t rows, size_t n) {
+    size_t before = gate ? n : 0;
+#pragma omp parallel for num_threads(ar__team(rt, rows *n * 8)) schedule(static)
+    for (size_t i = 0; i < rows; i++) {
+        uint16_t *g = kept + i * (n + before), *u = g + before;
+        for (size_t j = 0; j < n; j += PART) {
+            size_t len = ar__min(PART, n - j);
+            if (gate) rt->kern.to_bf16(g + j, gate + i * ld + j, len);
+            rt->kern.to_bf16(u + j, up + i * ld + j, len);
+            if (y) part_again(rt, f, y + i * n + j, gate ? g + j : NULL, u + j, len);
+        }
+    }
+}
+
+void ar__cpu_activation_again(const ar_runtime *rt, const ar_activation *f, float *y, const uint16_t *kept, bool gated, size_t rows,
+                              size_t n) {
+    size_t before = gated ? n : 0;
+#pragma omp parallel for num_threads(ar__team(rt, rows *n * 8)) schedule(static)
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < n; j += PART) {
+            const uint16_t *g = kept + i * (n + before) + j;
+            part_again(rt, f, y + i * n + j, gated ? g : NULL, g + before, ar__min(PART, n - j));
+        }
+}
+
+void ar__cpu_activation_bwd_kept(const ar_runtime *rt, const ar_activation *f, float *gate, float *up, size_t ld, const uint16_t *kept,
+                                 const float *dy, size_t rows, size_t n) {
+    size_t before = gate ? n : 0;
+    const ar_dtype_info *bf16 = ar__dtype(AR_BF16);
+#pragma omp parallel for num_threads(ar__team(rt, rows *n * 8)) schedule(static)
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < n; j += PART) {
+            const uint16_t *from = kept + i * (n + before) + j;
+            float *g = gate ? gate + i * ld + j : NULL, *u = up + i * ld + j;
+            size_t len = ar__min(PART, n - j);
+            if (g) bf16->to_f32(g, from, len);
+            bf16->to_f32(u, from + before, len);
+            row_bwd(&rt->kern, f, g, u, dy + i * n + j, len);
+        }
 }
 
 void ar__cpu_softcap(const ar_runtime *rt, float *x, double cap, size_t rows, size_t n) {

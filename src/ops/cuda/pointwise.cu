@@ -1,5 +1,6 @@
 /* Activations, caps, cuts, rotations. */
 #include "ops/cuda/cuda.h"
+#include "ops/cuda/mma.h"
 
 /* ---- activations (ops/activation.h) ---- */
 
@@ -68,6 +69,53 @@ void ar__cuda_activation_bwd(const ar_runtime *rt, const ar_activation *f, float
                              size_t n) {
     cu_device *d = cu_of(rt);
     CU_LAUNCH_FLAT(d, activate_bwd, cu_grid(rows * n), CU_THREADS, *f, cu_at(d, gate), cu_at(d, up), ld, cu_at(d, dy), rows, n);
+}
+
+/* Under bf16 arithmetic, of a row `before` halves of the gate and then n of up. */
+__global__ void keep_rounded(uint16_t *kept, const float *gate, const float *up, size_t ld, size_t before, size_t rows, size_t n) {
+    for (size_t i = CU_FIRST; i < rows * n; i += CU_STRIDE) {
+        size_t row = i / n, j = i % n, to = row * (before + n) + j;
+        if (gate) kept[to] = (uint16_t)bf16_bits(gate[row * ld + j]);
+        kept[to + before] = (uint16_t)bf16_bits(up[row * ld + j]);
+    }
+}
+
+__global__ void activate_kept(ar_activation f, float *y, const uint16_t *kept, size_t before, size_t rows, size_t n) {
+    for (size_t i = CU_FIRST; i < rows * n; i += CU_STRIDE) {
+        const uint16_t *at = kept + i / n * (before + n) + i % n;
+        float u = bf16_value(at[before]);
+        y[i] = before ? value(f, bf16_value(at[0])) * factor(f, u) : value(f, u);
+    }
+}
+
+__global__ void widen_kept(float *gate, float *up, size_t ld, const uint16_t *kept, size_t before, size_t rows, size_t n) {
+    for (size_t i = CU_FIRST; i < rows * n; i += CU_STRIDE) {
+        const uint16_t *at = kept + i / n * (before + n) + i % n;
+        if (gate) gate[i / n * ld + i % n] = bf16_value(at[0]);
+        up[i / n * ld + i % n] = bf16_value(at[before]);
+    }
+}
+
+void ar__cuda_activation_keep(const ar_runtime *rt, const ar_activation *f, float *y, uint16_t *kept, const float *gate, const float *up,
+                              size_t ld, size_t rows, size_t n) {
+    cu_device *d = cu_of(rt);
+    CU_LAUNCH_FLAT(d, keep_rounded, cu_grid(rows * n), CU_THREADS, cu_at(d, kept), cu_at(d, gate), cu_at(d, up), ld, gate ? n : (size_t)0,
+                   rows, n);
+    if (y) ar__cuda_activation_again(rt, f, y, kept, gate != NULL, rows, n);
+}
+
+void ar__cuda_activation_again(const ar_runtime *rt, const ar_activation *f, float *y, const uint16_t *kept, bool gated, size_t rows,
+                               size_t n) {
+    cu_device *d = cu_of(rt);
+    CU_LAUNCH_FLAT(d, activate_kept, cu_grid(rows * n), CU_THREADS, *f, cu_at(d, y), cu_at(d, kept), gated ? n : (size_t)0, rows, n);
+}
+
+void ar__cuda_activation_bwd_kept(const ar_runtime *rt, const ar_activation *f, float *gate, float *up, size_t ld, const uint16_t *kept,
+                                  const float *dy, size_t rows, size_t n) {
+    cu_device *d = cu_of(rt);
+    CU_LAUNCH_FLAT(d, widen_kept, cu_grid(rows * n), CU_THREADS, cu_at(d, gate), cu_at(d, up), ld, cu_at(d, kept), gate ? n : (size_t)0,
+                   rows, n);
+    ar__cuda_activation_bwd(rt, f, gate, up, ld, dy, rows, n);
 }
 
 __global__ void cap_numbers(float *x, float cap, size_t n) {

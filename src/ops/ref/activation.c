@@ -72,6 +72,39 @@ void ar__ref_activation_bwd(const ar_runtime *rt, const ar_activation *f, float 
         }
 }
 
+void ar__ref_activation_keep(const ar_runtime *rt, const ar_activation *f, float *y, uint16_t *kept, const float *gate, const float *up,
+                             size_t ld, size_t rows, size_t n) {
+    size_t width = gate ? 2 * n : n;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < n; j++) {
+            if (gate) ar__dtype(AR_BF16)->from_f32(&kept[i * width + j], &gate[i * ld + j], 1);
+            ar__dtype(AR_BF16)->from_f32(&kept[(i + 1) * width - n + j], &up[i * ld + j], 1);
+        }
+    if (y) ar__ref_activation_again(rt, f, y, kept, gate != NULL, rows, n);
+}
+
+void ar__ref_activation_again(const ar_runtime *rt, const ar_activation *f, float *y, const uint16_t *kept, bool gated, size_t rows,
+                              size_t n) {
+    size_t width = gated ? 2 * n : n;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < n; j++) {
+            float g, u;
+            ar__dtype(AR_BF16)->to_f32(&g, &kept[i * width + j], 1);
+            ar__dtype(AR_BF16)->to_f32(&u, &kept[(i + 1) * width - n + j], 1);
+            ar__ref_activation_fwd(rt, f, &y[i * n + j], gated ? &g : NULL, &u, 1, 1, 1);
+        }
+}
+
+void ar__ref_activation_bwd_kept(const ar_runtime *rt, const ar_activation *f, float *gate, float *up, size_t ld, const uint16_t *kept,
+                                 const float *dy, size_t rows, size_t n) {
+    size_t width = gate ? 2 * n : n;
+    for (size_t i = 0; i < rows; i++) {
+        if (gate) ar__dtype(AR_BF16)->to_f32(&gate[i * ld], &kept[i * width], n);
+        ar__dtype(AR_BF16)->to_f32(&up[i * ld], &kept[(i + 1) * width - n], n);
+        ar__ref_activation_bwd(rt, f, gate ? &gate[i * ld] : NULL, &up[i * ld], ld, &dy[i * n], 1, n);
+    }
+}
+
 void ar__ref_softcap(const ar_runtime *rt, float *x, double cap, size_t rows, size_t n) {
     (void)rt;
     for (size_t i = 0; cap > 0.0 && i < rows * n; i++) x[i] = (float)(cap * tanh((double)x[i] / cap));
