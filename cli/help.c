@@ -105,7 +105,7 @@ void cli_help_command(const cli_command *command) {
     print_wrapped(command->summary, 0, 0, true, "");
     print_rows(command, true);
     print_rows(command, false);
-    printf("A value shown is the default, and so is the first of a|b.\nExample:\n  ");
+    printf("Defaults are shown; of a|b the first.  At length: alphar help --man %s\nExample:\n  ", command->name);
     print_wrapped(command->example, 2, 6, false, " \\");
 }
 

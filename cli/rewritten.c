@@ -43,9 +43,12 @@ static void print_table(const char *out, const ar_rewrite_result *r, bool all) {
     size_t rows = all || r->count < ROWS ? r->count : ROWS;
     if (rows) printf("%10s  %-6s matrix\n", "noise", "type");
     for (size_t i = 0; i < rows; i++) print_row(&r->matrices[i]);
-    for (size_t i = rows; i < r->count; i++)
+    size_t hidden = 0;
+    for (size_t i = rows; i < r->count; i++) {
         if (r->matrices[i].is_other) print_row(&r->matrices[i]);
-    if (rows < r->count) printf("… and %zu with less noise (--all shows them)\n", r->count - rows);
+        hidden += !r->matrices[i].is_other;
+    }
+    if (hidden) printf("… and %zu with less noise (--all shows them)\n", hidden);
     printf("%s: %.3f GB, before %.3f GB; %.2f bits a weight; noise %.6f", out, (double)r->bytes_after / 1e9, (double)r->bytes_before / 1e9,
            r->bits, r->noise);
     if (r->other) printf("; %zu matri%s in another type", r->other, r->other == 1 ? "x" : "ces");

@@ -158,8 +158,8 @@ void ar__base_match_say(ar_buf *out, ar_base_match match, const char *place, con
     const char *path = ar__base_info(base)->path;
     if (match == AR_BASE_OTHER_WEIGHTS)
         ar__buf_printf(out,
-                       "%s was trained on another base of the same shapes than %s: the weights have other values (a fine-tuned model, or "
-                       "its base)",
+                       "%s was trained on another base of the same shapes than %s: the weights have other values (the same model in fewer "
+                       "bits, a fine-tuned one, or its base)",
                        place, path);
     if (match == AR_BASE_OTHER_SHAPES)
         ar__buf_printf(out, "%s was trained on another base than %s: names or shapes of the weights differ", place, path);

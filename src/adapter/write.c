@@ -262,7 +262,7 @@ ar_status ar_adapter_write(ar_proof *proof, ar_adapter *ad, const ar_runtime *rt
     ar_proof own;
     ar_status s;
     AR_ONE_CALL(rt, err);
-    if (!st.format) return ar__fail(err, AR_ERR_USAGE, "format '%s': wanted peft, gguf, mlx or kohya", name);
+    if (!st.format) return ar__fail(err, AR_ERR_USAGE, "format '%s': wanted peft, gguf, mlx or kohya (or hf, of a whole model)", name);
     if ((s = read_options(&c, o, err)) || (s = check_inputs(&st, ad, o, err)) || (s = check_free(&st, o->overwrite, err)) ||
         (s = open_base(&base, ad, o, err)))
         return s;

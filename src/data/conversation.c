@@ -87,6 +87,30 @@ static json_t *cleaned(const json_t *m) {
     return NULL;
 }
 
+/* The name that a key all but is, where no such key stands beside it; NULL. */
+static const char *slip_of(const json_t *m, const char *key) {
+    static const char *const known[] = {"content", "tool_calls", "reasoning_content"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(key, known[i]) != 0 && ar_word_distance(key, known[i]) <= 2 && !json_object_get(m, known[i])) return known[i];
+    return NULL;
+}
+
+/* A template may read keys of its own; but one of which nobody hears is an error, and so is what no template takes for text. */
+static ar_status check_content(const json_t *m, size_t i, ar_error *err) {
+    const json_t *content = json_object_get(m, "content");
+    const char *key;
+    json_t *v;
+    if (json_is_number(content) || json_is_boolean(content))
+        return ar__fail(err, AR_ERR_FORMAT, "message %zu: 'content': found %s, wanted a string or a list of parts", i + 1,
+                        ar__json_type(content));
+    if (!ar__message_is_silent(m)) return AR_OK;
+    json_object_foreach((json_t *)(uintptr_t)m, key, v) {
+        const char *meant = slip_of(m, key);
+        if (meant) return ar__fail(err, AR_ERR_FORMAT, "message %zu: found '%.40s', did you mean '%s'?", i + 1, key, meant);
+    }
+    return AR_OK;
+}
+
 static ar_status add_message(ar_conversation *c, const json_t *m, size_t i, ar_error *err) {
     if (!json_is_object(m))
         return ar__fail(err, AR_ERR_FORMAT, "message %zu: found %s, wanted an object with role and content", i + 1, ar__json_type(m));
@@ -98,7 +122,8 @@ static ar_status add_message(ar_conversation *c, const json_t *m, size_t i, ar_e
     for (size_t k = 0; k < 4; k++)
         if (json_object_get(m, other[k]) && !json_object_get(m, "content") && !json_object_get(m, "tool_calls"))
             return ar__fail(err, AR_ERR_FORMAT, "message %zu: found '%s' beside 'role', wanted 'content'", i + 1, other[k]);
-    ar_status s = read_learn(c, m, i, err);
+    ar_status s = check_content(m, i, err);
+    if (!s) s = read_learn(c, m, i, err);
     if (s) return s;
     json_t *copy = cleaned(m);
     return copy && !json_array_append_new(c->messages, copy) ? AR_OK : ar__fail_memory(err, "messages");
