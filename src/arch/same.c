@@ -31,10 +31,11 @@ static bool close_to(double a, double b) { return fabs(a - b) <= 1e-6 * fmax(fab
 /* The record's word, or config.json's where that says the opposite. */
 static ar_status differs(const char *place, const char *what, double wanted, double found, ar_error *err) {
     if (!strcmp(what, "route_of_all"))
-        return ar__fail(err, AR_ERR_UNSUPPORTED,
-                        "%s: a GGUF file of this family has no place for norm_topk_prob: it would be read as %s, this model's is %s; use the "
-                        "Hugging Face folder",
-                        place, found != 0 ? "false" : "true", wanted != 0 ? "false" : "true");
+        return ar__fail(
+            err, AR_ERR_UNSUPPORTED,
+            "%s: a GGUF file of this family has no place for norm_topk_prob: it would be read as %s, this model's is %s; use the "
+            "Hugging Face folder",
+            place, found != 0 ? "false" : "true", wanted != 0 ? "false" : "true");
     return ar__fail(err, AR_ERR_UNSUPPORTED,
                     "%s: a GGUF file has no place for this model's %s: it would be read as %.9g, wanted %.9g; use the Hugging Face folder",
                     place, what, found, wanted);

@@ -83,8 +83,8 @@ void ar__run_say_what_to_expect(const ar_run *r) {
     ar_remarks remarks;
     say_what_alpha_is(r);
     if (l->o.learner.router_aux_loss > 0.0)
-        ar__log_info(&l->course->rt->log, "%swhat trains learns to have all experts used alike: %g times the routers' load-balancing loss", r->label,
-                     l->o.learner.router_aux_loss);
+        ar__log_info(&l->course->rt->log, "%swhat trains learns to have all experts used alike: %g times the routers' load-balancing loss",
+                     r->label, l->o.learner.router_aux_loss);
     ar__remarks_start(&remarks, l);
     for (int i = 0; i < remarks.count; i++) ar__log_warn(&l->course->rt->log, "%s%s", r->label, remarks.text[i]);
 }

@@ -142,7 +142,8 @@ ar_status ar__share_open(ar_learner *l, ar_error *err) {
     if (s) return s;
     c->share.ranks = l->o.ranks;
     if ((size_t)l->o.ranks->count > (size_t)l->o.learner.batch)
-        ar__log_warn(&c->rt->log, "%d ranks for steps of %d samples, of which none is parted: some have nothing to do; use a larger --batch",
+        ar__log_warn(&c->rt->log,
+                     "%d ranks for steps of %d samples, of which none is parted: some have nothing to do; use a larger --batch",
                      l->o.ranks->count, l->o.learner.batch);
     s = allocate(l, err);
     if (s) return s;
