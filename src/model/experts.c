@@ -34,6 +34,19 @@ static void place_beside(ar_arena *m, ar_expert_acts *x, size_t t, size_t dim) {
     x->rstd_router = ar__arena_f32(m, t);
 }
 
+/* Gate and up of experts, and of the shared one. */
+static void place_products(ar_arena *m, ar_expert_acts *x, size_t own, size_t shared, bool halves) {
+    if (halves) {
+        x->kept = ar__arena_take(m, 2 * own * sizeof *x->kept);
+        x->shared_kept = shared ? ar__arena_take(m, 2 * shared * sizeof *x->shared_kept) : NULL;
+        return;
+    }
+    x->gate = ar__arena_f32(m, own);
+    x->up = ar__arena_f32(m, own);
+    x->shared_gate = shared ? ar__arena_f32(m, shared) : NULL;
+    x->shared_up = shared ? ar__arena_f32(m, shared) : NULL;
+}
+
 void ar__experts_place_acts(ar_pass *p, ar_acts *a, size_t layer) {
     const ar_arch *ar = &p->model->arch;
     size_t t = p->spec.tokens, used = (size_t)ar->experts_used;
@@ -42,10 +55,7 @@ void ar__experts_place_acts(ar_pass *p, ar_acts *a, size_t layer) {
     x->logits = ar__arena_f32(m, t * (size_t)ar->experts);
     x->weight = ar__arena_f32(m, t * used);
     x->chosen = ar__arena_take(p->index, t * used * sizeof *x->chosen);
-    x->gate = ar__arena_f32(m, t * used * (size_t)ar->expert_ff);
-    x->up = ar__arena_f32(m, t * used * (size_t)ar->expert_ff);
-    x->shared_gate = ar->shared_ff ? ar__arena_f32(m, t * (size_t)ar->shared_ff) : NULL;
-    x->shared_up = ar->shared_ff ? ar__arena_f32(m, t * (size_t)ar->shared_ff) : NULL;
+    place_products(m, x, t * used * (size_t)ar->expert_ff, t * (size_t)ar->shared_ff, p->model->rt->bf16);
     x->mix = ar->shared_ff ? ar__arena_f32(m, t) : NULL;
     if (ar->experts_beside) place_beside(m, x, t, (size_t)ar->dim);
     for (int part = 0; part < AR_EXPERT_PARTS; part++) {
@@ -78,12 +88,15 @@ void ar__experts_place(ar_pass *p) {
     x->x = ar__arena_f32(m, t * dim);
     x->y = ar__arena_f32(m, t * dim);
     x->h = a->experts_beside ? ar__arena_f32(m, t * dim) : NULL;
+    size_t widest = ar__max((size_t)a->expert_ff, (size_t)a->shared_ff);
+    x->g = p->model->rt->bf16 ? ar__arena_f32(m, t * widest) : NULL;
+    x->u = p->model->rt->bf16 ? ar__arena_f32(m, t * widest) : NULL;
     if (!p->spec.train) return;
     x->dlogits = p->spec.balance ? ar__arena_f32(m, t * experts) : NULL;
     x->d = a->experts_beside ? ar__arena_f32(m, t * dim) : NULL;
     x->dweight = ar__arena_f32(m, ar__max(picks, t));
     x->dchosen = ar__arena_f32(m, picks);
-    x->plain = ar__arena_f32(m, t * ar__max((size_t)a->expert_ff, (size_t)a->shared_ff));
+    x->plain = ar__arena_f32(m, t * widest);
     x->dh = ar__arena_f32(m, t * dim);
 }
 
@@ -94,6 +107,7 @@ typedef struct expert {
     const size_t *row;          /* of the batch */
     const float *weight, *bias; /* bias: of down, or NULL */
     float *dweight, *g, *u, *su[AR_EXPERT_PARTS];
+    uint16_t *kept; /* where g and u are kept as bf16, and those two are memory of all experts; NULL elsewhere */
 } expert;
 
 static expert expert_at(ar_pass *p, size_t layer, const ar_acts *a, size_t e, const ar_rows *rows) {
@@ -108,10 +122,51 @@ static expert expert_at(ar_pass *p, size_t layer, const ar_acts *a, size_t e, co
                   .weight = p->experts.weight + first,
                   .bias = p->model->owned[ar__module_expert(&p->model->arch, (int64_t)layer, (int64_t)e, AR_EXPERT_DOWN)].bias,
                   .dweight = p->experts.dweight ? p->experts.dweight + first : NULL,
-                  .g = x->gate + at,
-                  .u = x->up + at};
+                  .g = x->kept ? p->experts.g : x->gate + at,
+                  .u = x->kept ? p->experts.u : x->up + at,
+                  .kept = x->kept ? x->kept + 2 * at : NULL};
     for (int part = 0; part < AR_EXPERT_PARTS; part++) own.su[part] = x->su[part] ? x->su[part] + first * x->rank[part] : NULL;
     return own;
+}
+
+static expert shared_expert(ar_pass *p, size_t layer, const ar_acts *a, const ar_rows *rows) {
+    const ar_linear *lin = p->model->layers[layer].linear;
+    const ar_expert_acts *x = &a->experts;
+    return (expert){.gate = &lin[AR_SLOT_SHARED_GATE],
+                    .up = &lin[AR_SLOT_SHARED_UP],
+                    .down = &lin[AR_SLOT_SHARED_DOWN],
+                    .rows = *rows,
+                    .weight = x->mix,
+                    .dweight = p->experts.dweight,
+                    .g = x->shared_kept ? p->experts.g : x->shared_gate,
+                    .u = x->shared_kept ? p->experts.u : x->shared_up,
+                    .su = {a->su[AR_SLOT_SHARED_GATE], a->su[AR_SLOT_SHARED_UP], a->su[AR_SLOT_SHARED_DOWN]},
+                    .kept = x->shared_kept};
+}
+
+/* Behind its linears; then y [rows, ff] of what they gave, and their gradients in place of it. */
+static void keep(ar_pass *p, size_t layer, const expert *own, size_t ff) {
+    const ar_runtime *rt = p->model->rt;
+    if (own->kept)
+        rt->ops->activation_keep(rt, &p->model->layers[layer].activation, NULL, own->kept, own->g, own->u, ff, own->rows.count, ff);
+}
+
+static void activate(ar_pass *p, size_t layer, const expert *own, float *y, size_t ff) {
+    const ar_runtime *rt = p->model->rt;
+    const ar_activation *f = &p->model->layers[layer].activation;
+    if (own->kept)
+        rt->ops->activation_again(rt, f, y, own->kept, true, own->rows.count, ff);
+    else
+        rt->ops->activation_fwd(rt, f, y, own->g, own->u, ff, own->rows.count, ff);
+}
+
+static void activate_backward(ar_pass *p, size_t layer, const expert *own, const float *dy, size_t ff) {
+    const ar_runtime *rt = p->model->rt;
+    const ar_activation *f = &p->model->layers[layer].activation;
+    if (own->kept)
+        rt->ops->activation_bwd_kept(rt, f, own->g, own->u, ff, own->kept, dy, own->rows.count, ff);
+    else
+        rt->ops->activation_bwd(rt, f, own->g, own->u, ff, dy, own->rows.count, ff);
 }
 
 /* weight by pick times each expert's factor, where they have some. */
@@ -164,12 +219,15 @@ void ar__experts_widen(ar_pass *p, size_t layer, ar_acts *a, const float *h, con
         if (!one.rows.count) continue;
         rt->ops->rows_take(rt, p->experts.x, h, one.row, one.rows.count, dim);
         rt->ops->linears_fwd(rt, two, 2, p->experts.x, &one.rows, &p->linear);
+        keep(p, layer, &one, (size_t)ar->expert_ff);
     }
     if (!ar->shared_ff) return;
-    ar_linear_out shared[] = {{&l->linear[AR_SLOT_SHARED_GATE], x->shared_gate, a->su[AR_SLOT_SHARED_GATE]},
-                              {&l->linear[AR_SLOT_SHARED_UP], x->shared_up, a->su[AR_SLOT_SHARED_UP]},
+    expert own_shared = shared_expert(p, layer, a, rows);
+    ar_linear_out shared[] = {{own_shared.gate, own_shared.g, own_shared.su[AR_EXPERT_GATE]},
+                              {own_shared.up, own_shared.u, own_shared.su[AR_EXPERT_UP]},
                               {&l->linear[AR_SLOT_SHARED_MIX], x->mix, a->su[AR_SLOT_SHARED_MIX]}};
     rt->ops->linears_fwd(rt, shared, 3, h, rows, &p->linear);
+    keep(p, layer, &own_shared, (size_t)ar->shared_ff);
     rt->ops->sigmoid_fwd(rt, x->mix, x->mix, rows->count);
 }
 
@@ -224,14 +282,15 @@ void ar__experts_down(ar_pass *p, size_t layer, ar_acts *a, float *y, const ar_r
     for (size_t e = 0; e < (size_t)ar->experts; e++) {
         expert own = expert_at(p, layer, a, e, rows);
         if (!own.rows.count) continue;
-        rt->ops->activation_fwd(rt, &l->activation, p->act, own.g, own.u, ff, own.rows.count, ff);
+        activate(p, layer, &own, p->act, ff);
         rt->ops->rows_weigh(rt, p->act, own.weight, own.rows.count, ff);
         rt->ops->linear_fwd(rt, p->experts.y, own.su[AR_EXPERT_DOWN], own.down, p->act, &own.rows, &p->linear);
         if (own.bias) rt->ops->rows_bias(rt, p->experts.y, own.weight, own.bias, own.rows.count, dim);
         rt->ops->rows_add(rt, y, p->experts.y, own.row, own.rows.count, dim);
     }
     if (!shared) return;
-    rt->ops->activation_fwd(rt, &l->activation, p->act, a->experts.shared_gate, a->experts.shared_up, shared, rows->count, shared);
+    expert own = shared_expert(p, layer, a, rows);
+    activate(p, layer, &own, p->act, shared);
     rt->ops->rows_weigh(rt, p->act, a->experts.mix, rows->count, shared);
     rt->ops->linear_fwd(rt, p->experts.y, a->su[AR_SLOT_SHARED_DOWN], &l->linear[AR_SLOT_SHARED_DOWN], p->act, rows, &p->linear);
     rt->ops->add(rt, y, p->experts.y, rows->count * dim);
@@ -240,10 +299,9 @@ void ar__experts_down(ar_pass *p, size_t layer, ar_acts *a, float *y, const ar_r
 /* dg and du in place of g and u, and the gradient of the weights, from dy; su NULL where no pair stands. */
 static void down_backward(ar_pass *p, size_t layer, const expert *own, const float *dy, size_t ff) {
     const ar_runtime *rt = p->model->rt;
-    const ar_activation *f = &p->model->layers[layer].activation;
     float *plain = p->experts.plain;
     size_t n = own->rows.count;
-    rt->ops->activation_fwd(rt, f, plain, own->g, own->u, ff, n, ff);
+    activate(p, layer, own, plain, ff);
     if (ar__linear_needs_input(own->down, &own->rows)) {
         rt->ops->multiple(rt, p->act, plain, 1.0, n * ff);
         rt->ops->rows_weigh(rt, p->act, own->weight, n, ff);
@@ -251,7 +309,7 @@ static void down_backward(ar_pass *p, size_t layer, const expert *own, const flo
     if (ar__pass_level(p, layer) < AR_LEVEL_ALL) rt->ops->linear_su(rt, own->su[AR_EXPERT_DOWN], own->down, p->act, &own->rows, &p->linear);
     rt->ops->linear_bwd(rt, p->act, false, dy, own->down, p->act, own->su[AR_EXPERT_DOWN], &own->rows, &p->linear);
     rt->ops->rows_weigh_bwd(rt, own->dweight, p->act, plain, own->weight, n, ff);
-    rt->ops->activation_bwd(rt, f, own->g, own->u, ff, p->act, n, ff);
+    activate_backward(p, layer, own, p->act, ff);
 }
 
 static void widen_backward(ar_pass *p, const expert *own, float *dx, bool accumulate, const float *x) {
@@ -277,15 +335,7 @@ static void shared_backward(ar_pass *p, size_t layer, ar_acts *a, const float *d
     const ar_runtime *rt = p->model->rt;
     const ar_layer *l = &p->model->layers[layer];
     ar_expert_acts *x = &a->experts;
-    expert own = {.gate = &l->linear[AR_SLOT_SHARED_GATE],
-                  .up = &l->linear[AR_SLOT_SHARED_UP],
-                  .down = &l->linear[AR_SLOT_SHARED_DOWN],
-                  .rows = *rows,
-                  .weight = x->mix,
-                  .dweight = p->experts.dweight,
-                  .g = x->shared_gate,
-                  .u = x->shared_up,
-                  .su = {a->su[AR_SLOT_SHARED_GATE], a->su[AR_SLOT_SHARED_UP], a->su[AR_SLOT_SHARED_DOWN]}};
+    expert own = shared_expert(p, layer, a, rows);
     rt->ops->zero_rows(rt, own.dweight, rows->count, 1);
     down_backward(p, layer, &own, dy, (size_t)p->model->arch.shared_ff);
     widen_backward(p, &own, p->experts.dh, true, h);

@@ -41,6 +41,7 @@ typedef struct ar_expert_acts {
     int32_t *chosen;
     float *gate, *up;                     /* [T * used, expert_ff] by pick */
     float *shared_gate, *shared_up, *mix; /* [T, shared_ff]; [T] its weight */
+    uint16_t *kept, *shared_kept;         /* under bf16 arithmetic the two above as ops/activation.h keeps them, instead */
     /* Beside a dense MLP: [T, dim] what that gave and the experts, [T] of the norms of both, and of those of what experts and router read.
      */
     float *dense_out, *out, *rstd_dense, *rstd_out, *rstd_in, *rstd_router;
@@ -121,6 +122,7 @@ typedef struct ar_expert_memory {
     float *dchosen;          /* [T, used] */
     float *x, *y, *dh;       /* [T, dim] one expert's rows; the sum of the gradients */
     float *plain;            /* the MLP's product without its weight */
+    float *g, *u;            /* [T, widest] gate and up of one expert's rows, where layers keep theirs as bf16; NULL elsewhere */
     float *h, *d;            /* [T, dim] beside a dense MLP: what router or experts read; a gradient; NULL elsewhere */
     /* Of the load-balancing loss, NULL elsewhere: [samples, experts] over all layers, [samples] of its slopes, [T, experts] a gradient. */
     float *count, *share, *by, *dlogits;
