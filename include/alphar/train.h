@@ -193,7 +193,8 @@ typedef struct ar_plan {
     int max_length;
     int64_t memory; /* the limit that was planned for */
     bool fits;
-    ar_outlook outlook; /* of the data, where there is any */
+    ar_outlook outlook;          /* of the data, where there is any */
+    double kept_mean, kept_most; /* bytes of gradients that a rank would keep apart for a usual sample, for the longest */
 } ar_plan;
 
 /* Decides micro-batch and layer checkpointing as ar_train would; measure: also time a short run on random tokens, about

@@ -186,7 +186,7 @@ const ar_field ar__fields_experts[] = {
     END};
 const ar_field ar__fields_balance[] = {
     OTHER("output_router_logits", AR_FIELD_BOOL, router_logits),
-    NULLABLE("router_aux_loss_coef", AR_FIELD_REAL, router_aux, 0, 1e6),
+    NULLABLE("router_aux_loss_coef", AR_FIELD_REAL, router_aux, -1e300, 1e300), /* what it is matters where the other is true */
     END};
 const ar_field ar__fields_expert_ff[] = {NUMBER("moe_intermediate_size", AR_FIELD_WHOLE, expert_ff, 1, MAX_DIM), END};
 const ar_field ar__fields_swiglu[] = {
@@ -232,9 +232,9 @@ static const char *const harmless_fields[] = {
     "pad_token", "unk_token", "tokenizer_class", "model_max_length", "tokenizer_model_max_length", "max_sequence_length", "max_seq_length",
     "max_seq_len", "seq_length",
     /* what a call returns, and tasks with other heads */
-    "output_attentions", "output_hidden_states", "output_scores", "return_dict", "return_dict_in_generate", "use_return_dict",
-    "chunk_size_feed_forward", "classifier_dropout", "tie_last_hidden_states", "is_decoder", "id2label", "label2id", "num_labels",
-    "problem_type", "task_specific_params", "finetuning_task", "prefix", "tf_legacy_loss", "torchscript",
+    "output_attentions", "output_hidden_states", "router_aux_loss_coef", "output_scores", "return_dict", "return_dict_in_generate",
+    "use_return_dict", "chunk_size_feed_forward", "classifier_dropout", "tie_last_hidden_states", "is_decoder", "id2label", "label2id",
+    "num_labels", "problem_type", "task_specific_params", "finetuning_task", "prefix", "tf_legacy_loss", "torchscript",
     /* where it came from and how it is run */
     "name_or_path", "auto_map", "model_name", "license", "is_llama_config", "transformers.js_config", "unsloth_version", "unsloth_fixed",
     "unsloth_processed_in", "use_flash_attn", "flash_attn", "attn_implementation", "gradient_checkpointing",

@@ -272,6 +272,9 @@ static ar_status take_experts(ar_arch *a, const reader *r) {
     a->shared_ff = c->shared_ff;
     a->route_of_all = r->family->route_of_all && !c->renormalised;
     a->router_aux = c->router_logits ? c->router_aux : 0.0;
+    if (!(a->router_aux >= 0.0 && a->router_aux <= 1e6))
+        return ar__fail(r->err, AR_ERR_VALUE, "%s: 'router_aux_loss_coef' is %g and output_router_logits true, wanted 0 to 1e6", r->place,
+                        a->router_aux);
     if (a->experts_used > a->experts)
         return ar__fail(r->err, AR_ERR_VALUE, "%s: %s is %lld, but there are %lld experts", r->place,
                         optional ? "top_k_experts" : "num_experts_per_tok", (long long)a->experts_used, (long long)a->experts);

@@ -45,6 +45,7 @@ static void add_course(ar_buf *card, const ar_learner *l, const ar_curve *curve)
     ar__buf_printf(card, "- %s, rate %g, LoRA+ ratio %g, weight decay %g, clip %g, seed %" PRIu64 "\n",
                    o->learner.optimizer == AR_OPTIMIZER_SGD ? "SGD" : "AdamW", o->learner.lr, o->learner.lr_ratio, o->learner.weight_decay,
                    o->learner.clip, o->learner.seed);
+    if (o->learner.router_aux_loss > 0.0) ar__buf_printf(card, "- %g times the routers' load-balancing loss\n", o->learner.router_aux_loss);
     ar__buf_printf(card, "- final loss %.4f (smoothed), %.4f at the start", curve->last, curve->first);
     if (l->eval_loss >= 0.0) ar__buf_printf(card, "; held-out loss %.4f", l->eval_loss);
     if (l->eval_loss >= 0.0 && !ar__has_objective(o)) ar__buf_printf(card, " (perplexity %.3f)", exp(l->eval_loss));

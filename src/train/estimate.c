@@ -156,6 +156,7 @@ ar_status ar_plan_training(ar_plan *plan, const ar_runtime *rt, const ar_train_o
         /* What does not fit is what a plan is asked for: it is said without a speed. */
         if (timed && (plan->fits || rt->ops->memory->is_host)) s = measure(&plan->tokens_per_second, &l, longest, mean, err);
         if (!s) plan->outlook = look_out(&l, plan);
+        if (!s) ar__share_sizes(&plan->kept_mean, &plan->kept_most, &l, longest);
     }
     ar__learner_close(&l);
     ar__course_close(&c);
@@ -165,9 +166,9 @@ ar_status ar_plan_training(ar_plan *plan, const ar_runtime *rt, const ar_train_o
 void ar_plan_over_ranks(ar_ranks_plan *out, const ar_plan *plan, int ranks, double link_bits) {
     const ar_outlook *o = &plan->outlook;
     double length = o->samples ? (double)o->tokens / (double)o->samples : plan->max_length, batch = o->batch;
-    double slices = ceil(length / AR_GEMM_KC) * (o->pairs ? 2 : 1);
+    double together = o->pairs ? 2 : 1, even = 2.0 * batch * together * plan->kept_mean / ranks;
     *out = (ar_ranks_plan){.ranks = ranks, .gradient_bytes = 4 * plan->trainable, .link_bits = link_bits};
-    out->kept_bytes = (int64_t)(2.0 * ceil(batch * slices / ranks)) * out->gradient_bytes;
+    out->kept_bytes = (int64_t)fmin(fmax(even, together * plan->kept_most), batch * together * plan->kept_most);
     if (ranks > 1 && link_bits > 0) out->carry_seconds = 8.0 * ar__carry_bytes((double)out->gradient_bytes, ranks) / link_bits;
     if (plan->tokens_per_second <= 0) return;
     double shares = ceil(batch / ranks) / batch; /* samples are not parted */

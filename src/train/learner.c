@@ -213,6 +213,12 @@ static void join(const ar_learner *l) {
         if (at->ranks[i] > c->ranks[i]) c->ranks[i] = at->ranks[i];
 }
 
+static bool has_experts(const ar_model *m) {
+    for (int64_t i = 0; i < m->arch.layers; i++)
+        if (m->layers[i].expert) return true;
+    return false;
+}
+
 ar_status ar__learner_open(ar_learner *l, ar_course *c, const ar_train_options *o, ar_error *err) {
     *l = (ar_learner){.course = c, .o = *o, .asked = *o, .eval_loss = -1.0, .strength = -1.0, .best_eval = INFINITY};
     l->o.course = c->o;
@@ -222,11 +228,11 @@ ar_status ar__learner_open(ar_learner *l, ar_course *c, const ar_train_options *
     if (!s && c->o.init_adapter) s = ar__init_adapter_options(&l->o, err);
     if (!own->alpha_given) own->alpha = 2.0 * own->rank;
     if (!own->targets && !c->o.init_adapter && own->method == AR_METHOD_LORA) own->targets = "all-linear";
-    if (!own->router_aux_loss_given && c->model->arch.router_aux > 0.0) {
+    if (!own->router_aux_loss_given && has_experts(c->model)) {
         own->router_aux_loss = c->model->arch.router_aux;
         own->router_aux_loss_given = true; /* by the base */
     }
-    if (!s && own->router_aux_loss > 0.0 && !c->model->arch.experts)
+    if (!s && own->router_aux_loss > 0.0 && !has_experts(c->model))
         s = ar__fail(err, AR_ERR_USAGE, "router-aux-loss: found %g, but the base has no experts; leave it out", own->router_aux_loss);
     if (!s) s = open_trainables(l, err);
     if (!s && c->data) s = open_stream(l, err);

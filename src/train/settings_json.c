@@ -4,6 +4,7 @@
 
 #include "base/fail.h"
 #include "data/lines.h"
+#include "format/json.h"
 #include "train/objective.h"
 #include "train/settings.h"
 
@@ -157,7 +158,8 @@ static ar_status agree(const json_t *before, const json_t *now, const json_t *us
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)now, key, value) {
         const json_t *old = json_object_get(before, key);
-        if (!old && json_equal(value, json_object_get(usual, key))) continue; /* an option that there was not yet */
+        bool off = ar__json_is_off(value) || (json_is_number(value) && json_number_value(value) == 0.0);
+        if (!old && (off || json_equal(value, json_object_get(usual, key)))) continue; /* an option that there was not yet */
         if (!may_change(key) && !json_equal(old, value)) return differ(place, key, old, value, err);
     }
     ar_status s = check_steps(before, now, place, err);

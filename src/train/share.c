@@ -34,6 +34,24 @@ static size_t floats_of(const ar_course *c, ar_sample x) {
     return slots[0] * c->share.width[0] + slots[1] * c->share.width[1];
 }
 
+static void set_widths(size_t width[2], const ar_trainables *t) {
+    width[0] = t->behind;
+    width[1] = t->grads.used / sizeof(float) - t->behind;
+}
+
+void ar__share_sizes(double *mean, double *most, const ar_learner *l, size_t longest) {
+    ar_course c = *l->course; /* widths are of a learner, and this one is asked what if */
+    size_t n = c.data ? ar__dataset_count(c.data) : 1;
+    set_widths(c.share.width, &l->list);
+    *mean = *most = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        ar_sample all = {.count = (int)longest, .supervised = (int)longest - 1};
+        double own = (double)floats_of(&c, c.data ? ar__dataset_at(c.data, i) : all) * sizeof(float);
+        *mean += own / (double)n;
+        *most = own > *most ? own : *most;
+    }
+}
+
 /* Floats of a rank's slots: twice an even share of a step of usual samples, and as many as the longest sample and its other half need. */
 static size_t floats_wanted(const ar_course *c, size_t samples) {
     size_t n = ar__dataset_count(c->data), most = 0;
@@ -108,8 +126,7 @@ static ar_status allocate(ar_learner *l, ar_error *err) {
     ar_share *s = &c->share;
     size_t samples = ar__step_samples(&l->o), most = samples;
     if (c->eval_data) most = ar__max(most, ar__dataset_count(c->eval_data));
-    s->width[0] = l->list.behind;
-    s->width[1] = l->list.grads.used / sizeof(float) - l->list.behind;
+    set_widths(s->width, &l->list);
     s->bound = ar__alloc((size_t)s->ranks->count + 1, sizeof *s->bound);
     s->cost = ar__alloc(most, sizeof *s->cost);
     s->need = ar__alloc(most, sizeof *s->need);

@@ -48,6 +48,9 @@ typedef enum ar_go { AR_GO_STEP, AR_GO_STOP, AR_GO_DONE } ar_go;
 
 static inline bool ar__share_is_on(const ar_share *s) { return s->ranks != NULL; }
 
+/* Bytes that a rank keeps apart for a usual sample of the learner's, and for the longest; without data, for one of `longest` tokens. */
+void ar__share_sizes(double *mean, double *most, const struct ar_learner *l, size_t longest);
+
 /* For a learner that was opened: what cannot be shared out is refused, what ranks have to agree on is compared, memory is taken.  Nothing
  * happens on one rank. */
 ar_status ar__share_open(struct ar_learner *l, ar_error *err);
