@@ -11,8 +11,8 @@
  *
  *   l = router(norm(r) · s) / sqrt(dim)      h = norm(r)      w_e · t_e in place of w_e      y = norm(dense(…)) + norm(experts(h))
  *
- * Kept for backward: l, the choice, w, and g and u of the rows of the first expert, then the second, … (under bf16 arithmetic as bf16).  Rows of one expert at a time are
- * gathered into memory that is shared, room for all rows, since all may choose the same. */
+ * Kept for backward: l, the choice, w, and g and u of the rows of the first expert, then the second, … (under bf16 arithmetic as bf16).
+ * Rows of one expert at a time are gathered into memory that is shared, room for all rows, since all may choose the same. */
 #ifndef AR_MODEL_EXPERTS_H
 #define AR_MODEL_EXPERTS_H
 

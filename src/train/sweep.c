@@ -67,7 +67,7 @@ static ar_status check(const ar_sweep_options *o, ar_error *err) {
         if (!s) s = check_candidate(&o->candidates[i], err);
         if (!s && !o->candidates[i].preference.objective != !o->candidates[0].preference.objective)
             s = ar__fail(err, AR_ERR_USAGE, "objective: found candidates with one and without, whose samples are not the same");
-        if (!s && !o->candidates[i].router_aux_loss != !o->candidates[0].router_aux_loss)
+        if (!s && (o->candidates[i].router_aux_loss > 0.0) != (o->candidates[0].router_aux_loss > 0.0))
             s = ar__fail(err, AR_ERR_USAGE,
                          "router-aux-loss: found 0 and more; with it the last layer runs on all rows, so that such candidates do not train "
                          "together to the bits that each has alone; sweep them apart");
