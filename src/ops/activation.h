@@ -37,10 +37,9 @@ typedef void ar_activation_fwd_fn(const ar_runtime *rt, const ar_activation *f, 
 typedef void ar_activation_bwd_fn(const ar_runtime *rt, const ar_activation *f, float *gate, float *up, size_t ld, const float *dy,
                                   size_t rows, size_t n);
 
-/* The same under bf16 arithmetic, where gate and up are rounded to nearest even and kept so: kept [rows, 2 n], of each row the gate and
- * then up
- * ([rows, n] without a gate).  keep rounds, and where y is wanted (not NULL) gives it of what is kept; again gives it of that alone; bwd
- * writes the gradients to gate and up. */
+/* The same under bf16 arithmetic, where gate and up are rounded to nearest even and kept so: kept [rows, 2 n], of each row the gate, then
+ * up ([rows, n] without a gate).  keep rounds, and where y is wanted (not NULL) gives it of what is kept; again gives it of that alone;
+ * bwd_kept writes the gradients to gate and up. */
 typedef void ar_activation_keep_fn(const ar_runtime *rt, const ar_activation *f, float *y, uint16_t *kept, const float *gate,
                                    const float *up, size_t ld, size_t rows, size_t n);
 typedef void ar_activation_again_fn(const ar_runtime *rt, const ar_activation *f, float *y, const uint16_t *kept, bool gated, size_t rows,

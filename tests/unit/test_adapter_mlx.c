@@ -595,6 +595,29 @@ static void experts_are_stacked(void **state) {
     ar_adapter_free(ad);
 }
 
+/* gemma 4's have a holder of their own, beside which its dense MLP stands. */
+static void gemma4_has_another_holder(void **state) {
+    (void)state;
+    static const char *const weights[] = {"model.layers.0.experts.0.up_proj.weight", "model.layers.0.experts.1.up_proj.weight", NULL};
+    static const struct site sites[] = {{"model.layers.0.experts.0.up_proj", 5, 7, 4, 8, AR_POLICY_STANDARD, false, false},
+                                        {"model.layers.0.experts.1.up_proj", 5, 7, 4, 8, AR_POLICY_STANDARD, false, false},
+                                        {NULL, 0, 0, 0, 0, 0, false, false}};
+    ar_error err;
+    ar_proof proof;
+    ar_st_set *st;
+    ar_adapter *ad = make(sites), *back;
+    assert_ok(write_mlx(&proof, ad, temp_path("glu"), base_folder("gemma4_text", weights), &err), err);
+    assert_true(proof.sites == 2 && proof.max_relative == 0);
+    assert_ok(ar__st_open(&st, temp_path("glu/adapters.safetensors"), &err), err);
+    assert_non_null(ar__st_find(st, "model.layers.0.experts.switch_glu.up_proj.lora_a"));
+    ar__st_close(st);
+    back = open_ok(temp_path("glu"));
+    assert_int_equal(back->pair_count, 2);
+    assert_non_null(ar__adapter_find_pair(back, "model.layers.0.experts.1.up_proj"));
+    ar_adapter_free(back);
+    ar_adapter_free(ad);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mlx_vlm_folders_are_read),
@@ -602,6 +625,7 @@ int main(void) {
         cmocka_unit_test(names_are_those_of_the_loader),
         cmocka_unit_test(the_proof_sees_a_wrong_name),
         cmocka_unit_test(experts_are_stacked),
+        cmocka_unit_test(gemma4_has_another_holder),
         cmocka_unit_test(scale_is_s_itself),
         cmocka_unit_test(one_scale_and_one_rank_hold_for_all),
         cmocka_unit_test(scales_of_nothing_but_zero_stay_zero),

@@ -1,3 +1,4 @@
+/* Gradients of weights, A and B: the products dY^T · X of a batch's samples (ops/rows.h). */
 #ifndef AR_OPS_CPU_OUTER_H
 #define AR_OPS_CPU_OUTER_H
 
