@@ -1,5 +1,6 @@
 /* The one backward, layer by layer from the top; every step mirrors a line of forward.c, read from below.
  * p->dx is the gradient of the residual stream and is updated in place.  Derivations: docs/backward.md. */
+#include "model/acts.h"
 #include "model/experts.h"
 #include "model/forward.h"
 #include "model/ple.h"
@@ -244,6 +245,7 @@ void ar__pass_backward(ar_pass *p, const ar_batch *b) {
         const ar_rows *behind = ar__rows_behind(p, layer, &b->rows);
         ar_acts *a = &p->acts[l];
         if (ar__pass_level(p, layer) < AR_LEVEL_ALL) ar__layer_forward(p, layer, &b->rows, NULL, NULL);
+        ar__acts_widen(p, layer, &b->rows);
         m->rt->ops->scale(m->rt, p->dx, (double)m->layers[l].scalar, behind->count * (size_t)m->arch.dim);
         if (a->y) ar__ple_backward(p, layer, a, &b->rows, behind);
         if (m->layers[layer].expert && !m->arch.experts_beside)

@@ -5,6 +5,7 @@
 #include "model/forward.h"
 
 #include "base/size.h"
+#include "model/acts.h"
 #include "model/experts.h"
 #include "model/ple.h"
 
@@ -244,9 +245,10 @@ void ar__layer_forward(ar_pass *p, size_t layer, const ar_rows *rows, ar_kv_cach
     ar_acts *a = &p->acts[layer];
     size_t dim = (size_t)m->arch.dim;
     const ar_norm *norm = &l->norm[AR_SLOT_MLP_OUT_NORM];
-    const float *h = out || ar__pass_level(p, layer) < AR_LEVEL_ATTENTION
-                         ? attention_forward(p, layer, a, rows, cache)
-                         : ar__entered(p, ar__mlp_norm(m, l), a->rstd_mlp, ar__mlp_reads(p, a, rows, behind), behind->count);
+    bool kept = ar__pass_level(p, layer) >= AR_LEVEL_ATTENTION;
+    const float *h = out || !kept ? attention_forward(p, layer, a, rows, cache)
+                                  : ar__entered(p, ar__mlp_norm(m, l), a->rstd_mlp, ar__mlp_reads(p, a, rows, behind), behind->count);
+    if (!out != kept) ar__acts_round(p, layer, rows); /* where backward will read what the mixer formed now */
     bool beside = m->arch.experts_beside;
     if (beside || !l->expert) widen(p, l, a, h, behind);
     if (l->expert) ar__experts_widen(p, layer, a, h, behind);

@@ -6,6 +6,7 @@
 
 #include "base/fail.h"
 #include "base/size.h"
+#include "model/acts.h"
 #include "model/experts.h"
 #include "model/forward.h"
 #include "model/mirror.h"
@@ -27,24 +28,6 @@ size_t ar__head_pieces(const ar_model *m, size_t supervised) {
 }
 
 static size_t rank_at(const ar_pass_spec *s, size_t module) { return s->ranks ? (size_t)s->ranks[module] : 0; }
-
-/* Widths of q, k and v, heads of k and v, and of the MLP in one layer; layer SIZE_MAX: the largest of any. */
-typedef struct widths {
-    size_t q, kv, kv_heads, ff;
-} widths;
-
-static widths widths_of(const ar_pass *p, size_t layer) {
-    widths w = {0};
-    for (size_t i = 0; i < (size_t)p->model->arch.layers; i++) {
-        const ar_layer *l = &p->model->layers[i];
-        if (layer != SIZE_MAX && layer != i) continue;
-        w.q = ar__max(w.q, (size_t)p->model->arch.heads * l->head_dim);
-        w.kv = ar__max(w.kv, l->kv_heads * l->head_dim);
-        w.kv_heads = ar__max(w.kv_heads, l->kv_heads);
-        w.ff = ar__max(w.ff, l->ff);
-    }
-    return w;
-}
 
 /* Of one thread, the most that a layer needs. */
 static size_t attention_scratch(const ar_pass *p) {
@@ -73,85 +56,12 @@ static float *place_su(ar_pass *p, size_t layer, ar_slot slot) {
     return r ? ar__arena_f32(&p->arena, p->spec.tokens * r) : NULL;
 }
 
-/* What a layer with attention keeps; and in its place one that mixes otherwise. */
-static void place_attention_own(ar_pass *p, ar_acts *a, size_t layer) {
-    const ar_arch *ar = &p->model->arch;
-    const ar_layer *l = layer == SIZE_MAX ? NULL : &p->model->layers[layer];
-    widths w = widths_of(p, layer);
-    bool own = !l || l->kv_layer == layer;
-    size_t t = p->spec.tokens;
-    ar_arena *m = &p->arena;
-    a->q = ar__arena_f32(m, t * w.q);
-    a->k = own ? ar__arena_f32(m, t * w.kv) : NULL;
-    a->v = own && !(l && l->v_is_k) ? ar__arena_f32(m, t * w.kv) : NULL;
-    a->lse = ar__arena_f32(m, t * (size_t)ar->heads);
-    a->rstd_q = ar->qk_norm ? ar__arena_f32(m, t * (size_t)ar->heads) : NULL;
-    a->rstd_k = ar->qk_norm && own ? ar__arena_f32(m, t * w.kv_heads) : NULL;
-    a->rstd_v = ar->v_norm && own ? ar__arena_f32(m, t * w.kv_heads) : NULL;
-    a->head_gate = ar->gated ? ar__arena_f32(m, t * w.q) : NULL;
-}
-
-static void place_delta_own(ar_pass *p, ar_acts *a) {
-    const ar_delta_sizes *d = &p->model->arch.delta;
-    size_t t = p->spec.tokens, heads = (size_t)d->value_heads;
-    ar_arena *m = &p->arena;
-    a->columns = ar__arena_f32(m, t * (size_t)ar__delta_columns(d));
-    a->z = ar__arena_f32(m, t * (size_t)ar__delta_values(d));
-    a->b = ar__arena_f32(m, t * heads);
-    a->a = ar__arena_f32(m, t * heads);
-    a->rstd_delta = ar__arena_f32(m, t * heads);
-}
-
-static void place_conv_own(ar_pass *p, ar_acts *a) {
-    size_t floats = p->spec.tokens * (size_t)p->model->arch.dim;
-    ar_arena *m = &p->arena;
-    a->gate_front = ar__arena_f32(m, floats);
-    a->gate_behind = ar__arena_f32(m, floats);
-    a->through = ar__arena_f32(m, floats);
-}
-
-/* Whether a layer mixes so; of SIZE_MAX, any layer: whether some layer does. */
-static bool mixes(const ar_pass *p, size_t layer, ar_mixer mixer) {
-    const ar_arch *ar = &p->model->arch;
-    for (size_t l = 0; l < (size_t)ar->layers; l++)
-        if ((layer == l || layer == SIZE_MAX) && (ar_mixer)ar->mixer[l] == mixer) return true;
-    return false;
-}
-
-/* Floats that the mixer gives its last linear, of a row. */
-static size_t mixer_width(const ar_pass *p, size_t layer) {
-    const ar_arch *ar = &p->model->arch;
-    size_t attention = mixes(p, layer, AR_MIX_ATTENTION) ? widths_of(p, layer).q : 0;
-    size_t conv = mixes(p, layer, AR_MIX_CONV) ? (size_t)ar->dim : 0;
-    return ar__max(ar__max(attention, conv), mixes(p, layer, AR_MIX_DELTA) ? (size_t)ar__delta_values(&ar->delta) : 0);
-}
-
-static void place_own(ar_pass *p, ar_acts *a, size_t layer, ar_mixer mixer) {
-    switch (mixer) {
-    case AR_MIX_ATTENTION: place_attention_own(p, a, layer); return;
-    case AR_MIX_DELTA: place_delta_own(p, a); return;
-    case AR_MIX_CONV: place_conv_own(p, a); return;
-    }
-}
-
 static void place_attention_acts(ar_pass *p, ar_acts *a, size_t layer) {
-    const ar_arch *ar = &p->model->arch;
-    size_t t = p->spec.tokens, d = (size_t)ar->dim;
-    ar_arena *m = &p->arena;
-    a->mid = ar__arena_f32(m, t * d);
-    a->att = ar__arena_f32(m, t * mixer_width(p, layer));
-    ar_mark own = ar__arena_mark(m), end = own;
-    for (ar_mixer mixer = AR_MIX_ATTENTION; mixer <= AR_MIX_CONV; mixer++) {
-        ar__arena_reset(m, own);
-        if (mixes(p, layer, mixer)) place_own(p, a, layer, mixer);
-        end = ar__max(end, ar__arena_mark(m));
-    }
-    ar__arena_reset(m, end);
-    a->rstd_attn = ar__arena_f32(m, t);
-    a->rstd_mlp = ar__arena_f32(m, t);
-    bool out = ar__arch_has(ar, AR_SLOT_ATTN_OUT_NORM);
-    a->o = out ? ar__arena_f32(m, t * d) : NULL;
-    a->rstd_o = out ? ar__arena_f32(m, t) : NULL;
+    if (ar__acts_are_rounded(p))
+        ar__acts_place_rounded(p, a, layer);
+    else
+        ar__acts_place_wide(p, a, layer);
+    ar__acts_place_narrow(p, a, layer);
     for (int s = AR_SLOT_QKV; s <= AR_SLOT_CONV_OUT; s++) a->su[s] = place_su(p, layer, (ar_slot)s);
 }
 
@@ -160,7 +70,7 @@ static bool is_fused(const ar_pass *p) { return ar__arch_has(&p->model->arch, AR
 static bool is_gated(const ar_pass *p) { return is_fused(p) || ar__arch_has(&p->model->arch, AR_SLOT_GATE); }
 
 static void place_dense_acts(ar_pass *p, ar_acts *a, size_t layer) {
-    size_t ff = widths_of(p, layer).ff, floats = p->spec.tokens * ff;
+    size_t ff = ar__widths_of(p, layer).ff, floats = p->spec.tokens * ff;
     if (p->model->rt->bf16) {
         a->kept = ar__arena_take(&p->arena, (is_gated(p) ? 2 : 1) * floats * sizeof *a->kept);
         return;
@@ -170,14 +80,14 @@ static void place_dense_acts(ar_pass *p, ar_acts *a, size_t layer) {
 }
 
 /* Of layers that keep theirs as bf16. */
-static void place_wide(ar_pass *p) {
-    size_t layers = (size_t)p->model->arch.layers, floats = p->spec.tokens * widths_of(p, SIZE_MAX).ff;
+static void place_mlp_wide(ar_pass *p) {
+    size_t layers = (size_t)p->model->arch.layers, floats = p->spec.tokens * ar__widths_of(p, SIZE_MAX).ff;
     if (!p->model->rt->bf16 || (!is_fused(p) && !ar__arch_has(&p->model->arch, AR_SLOT_UP))) return;
     p->gate = is_gated(p) ? ar__arena_f32(&p->arena, is_fused(p) ? 2 * floats : floats) : NULL;
     p->up = is_fused(p) ? NULL : ar__arena_f32(&p->arena, floats);
     for (size_t l = 0; l < layers; l++) {
         p->acts[l].gate = p->gate;
-        p->acts[l].up = is_fused(p) ? p->gate + widths_of(p, l).ff : p->up;
+        p->acts[l].up = is_fused(p) ? p->gate + ar__widths_of(p, l).ff : p->up;
     }
 }
 
@@ -212,22 +122,33 @@ static void borrow_attention(ar_acts *a, const ar_acts *from) {
     borrow_mlp(a, &own);
 }
 
-/* Layers that keep no x pass it on in one buffer, which the last layer's output takes as well: it is dead before p->dh,
- * whose memory that is, comes into use. */
+/* The input of a layer; behind the last, the final hidden states.  Layers that keep none pass it on in one buffer, which the last
+ * layer's output takes as well: it is dead before p->dh, whose memory that is, comes into use. */
+static void place_input(ar_pass *p, size_t layer) {
+    bool final = layer == (size_t)p->model->arch.layers;
+    if (final || (!ar__acts_are_rounded(p) && ar__pass_level(p, layer) == AR_LEVEL_NOTHING))
+        p->acts[layer].x = p->dh;
+    else if (ar__acts_are_rounded(p))
+        ar__acts_place_exact(p, layer);
+    else
+        p->acts[layer].x = ar__arena_f32(&p->arena, p->spec.tokens * (size_t)p->model->arch.dim);
+}
+
 static void place_kept(ar_pass *p) {
     size_t layers = (size_t)p->model->arch.layers;
     bool lends = ar__pass_level(p, 0) != AR_LEVEL_ALL && ar__pass_level(p, layers - 1) == AR_LEVEL_ALL;
-    for (size_t l = 0; l <= layers; l++) {
-        ar_level level = l < layers ? ar__pass_level(p, l) : AR_LEVEL_NOTHING;
+    for (size_t l = 0; l < layers; l++) {
+        ar_level level = ar__pass_level(p, l);
         size_t whose = lends && l == layers - 1 ? SIZE_MAX : l;
-        p->acts[l].x = level == AR_LEVEL_NOTHING ? p->dh : ar__arena_f32(&p->arena, p->spec.tokens * (size_t)p->model->arch.dim);
+        place_input(p, l);
         if (level >= AR_LEVEL_ATTENTION) place_attention_acts(p, &p->acts[l], whose);
         if (level == AR_LEVEL_ALL) place_mlp_acts(p, &p->acts[l], whose);
     }
+    place_input(p, layers);
 }
 
 /* One set for all layers that keep less: the top layer's, or one of its own, which the head may overwrite. */
-static void place_shared(ar_pass *p) {
+static void place_borrowed(ar_pass *p) {
     size_t layers = (size_t)p->model->arch.layers;
     ar_acts set = p->acts[layers - 1];
     if (ar__pass_level(p, 0) == AR_LEVEL_ALL) return;
@@ -240,6 +161,14 @@ static void place_shared(ar_pass *p) {
         if (level < AR_LEVEL_ATTENTION) borrow_attention(&p->acts[l], &set);
         if (level < AR_LEVEL_ALL) borrow_mlp(&p->acts[l], &set);
     }
+}
+
+static void place_shared(ar_pass *p) {
+    place_borrowed(p);
+    if (!ar__acts_are_rounded(p)) return;
+    p->wide.x = ar__arena_f32(&p->arena, p->spec.tokens * (size_t)p->model->arch.dim);
+    ar__acts_place_wide(p, &p->wide, SIZE_MAX);
+    for (size_t l = 0; l < (size_t)p->model->arch.layers; l++) ar__acts_lend(p, l);
 }
 
 static void place_linear_scratch(ar_pass *p) {
@@ -286,7 +215,7 @@ static void place_delta_scratch(ar_pass *p) {
                             .value_heads = (size_t)d->value_heads,
                             .key_dim = (size_t)d->key_dim,
                             .value_dim = (size_t)d->value_dim};
-    if (!mixes(p, SIZE_MAX, AR_MIX_DELTA)) return;
+    if (!ar__mixes(p, SIZE_MAX, AR_MIX_DELTA)) return;
     size_t each = (rt->ops->delta_scratch(rt, &delta, p->spec.train ? p->spec.longest : 0) + 15) / 16 * 16;
     p->delta.scratch = ar__arena_f32(&p->arena, each * (size_t)rt->threads);
 }
@@ -333,7 +262,7 @@ static void place_common(ar_pass *p) {
 
 static void place_attention(ar_pass *p) {
     const ar_arch *a = &p->model->arch;
-    widths w = widths_of(p, SIZE_MAX);
+    ar_widths w = ar__widths_of(p, SIZE_MAX);
     size_t t = p->spec.tokens, q = t * w.q, kv = t * w.kv;
     ar_arena *m = &p->arena;
     p->attention.joined = ar__arch_has(a, AR_SLOT_QKV) ? ar__arena_f32(m, q + 2 * kv) : NULL;
@@ -360,14 +289,14 @@ static void place_conv(ar_pass *p) { p->conv.joined = ar__arena_f32(&p->arena, 3
 static void place_mixer(ar_pass *p) {
     static void (*const place_one[])(ar_pass *) = {
         [AR_MIX_ATTENTION] = place_attention, [AR_MIX_DELTA] = place_delta, [AR_MIX_CONV] = place_conv};
-    size_t floats = p->spec.tokens * mixer_width(p, SIZE_MAX);
+    size_t floats = p->spec.tokens * ar__mixer_width(p, SIZE_MAX);
     ar_arena *m = &p->arena;
-    p->attention.gated = p->model->arch.gated || mixes(p, SIZE_MAX, AR_MIX_CONV) ? ar__arena_f32(m, floats) : NULL;
+    p->attention.gated = p->model->arch.gated || ar__mixes(p, SIZE_MAX, AR_MIX_CONV) ? ar__arena_f32(m, floats) : NULL;
     p->attention.dout = p->spec.train ? ar__arena_f32(m, floats) : NULL;
     ar_mark own = ar__arena_mark(m), end = own;
     for (ar_mixer mixer = AR_MIX_ATTENTION; mixer <= AR_MIX_CONV; mixer++) {
         ar__arena_reset(m, own);
-        if (mixes(p, SIZE_MAX, mixer)) place_one[mixer](p);
+        if (ar__mixes(p, SIZE_MAX, mixer)) place_one[mixer](p);
         end = ar__max(end, ar__arena_mark(m));
     }
     ar__arena_reset(m, end);
@@ -404,8 +333,8 @@ static void place(ar_pass *p) {
     ar_mark shared = ar__arena_mark(&p->arena);
     place_mixer(p);
     ar__arena_reset(&p->arena, shared);
-    p->act = ar__arena_f32(&p->arena, p->spec.tokens * ar__max(widths_of(p, SIZE_MAX).ff, ar__widest_mlp(&p->model->arch)));
-    place_wide(p);
+    p->act = ar__arena_f32(&p->arena, p->spec.tokens * ar__max(ar__widths_of(p, SIZE_MAX).ff, ar__widest_mlp(&p->model->arch)));
+    place_mlp_wide(p);
     ar__experts_place(p);
     ar__arena_reset(&p->arena, kept);
     place_head(p);

@@ -7,6 +7,8 @@
  *         | kept: x of every layer from the lowest that trains; mid, q, k, v, attention; gate, up         [training only]
  *         | the larger of { one set of what is not kept, attention's or the MLP's buffers } { the head's chunk }
  *
+ * Under bf16 arithmetic what is kept is rounded (model/acts.h, ops/activation.h), and the f32 of it, one layer's, is in the last part.
+ *
  * The set of what is not kept is the top layer's own where that layer is kept: forward writes it last, backward is done
  * with it first.  Nothing is allocated after ar__pass_new.
  *
@@ -68,6 +70,7 @@ typedef struct ar_acts {
     float *rstd_o, *rstd_down;                /* of these norms */
     float *y, *ple_gate, *ple_out, *rstd_ple; /* of per-layer embeddings: model/ple.h */
     float *su[AR_SLOT_COUNT];                 /* s A x of each site, for slots that carry pairs */
+    uint16_t *rounded;                        /* where the wide ones are kept so: model/acts.h */
     ar_expert_acts experts;
 } ar_acts;
 
@@ -158,6 +161,7 @@ typedef struct ar_pass {
     ar_arena *index;                /* index arrays: there too where that is the host's, else */
     ar_arena own_index;             /* here */
     ar_acts *acts;                  /* [layers + 1]; the last holds only x: the final hidden states */
+    ar_acts wide;                   /* the set of the wide ones, where layers keep theirs rounded: model/acts.h */
     float *h, *dx, *dh;             /* [T, dim] */
     float *act;                     /* the MLP's product, then its gradient */
     float *gate, *up;               /* where layers keep theirs as bf16: [T, widest] each, or [T, 2 widest] of one linear for both */

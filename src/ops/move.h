@@ -9,6 +9,9 @@ typedef void ar_add_fn(const ar_runtime *rt, float *y, const float *x, size_t n)
 /* x = a x; nothing where a is 1.  y = a x */
 typedef void ar_scale_fn(const ar_runtime *rt, float *x, double a, size_t n);
 typedef void ar_multiple_fn(const ar_runtime *rt, float *y, const float *x, double a, size_t n);
+/* y = x rounded to bf16, to nearest even (what is subnormal may become 0); and back. */
+typedef void ar_bf16_round_fn(const ar_runtime *rt, uint16_t *y, const float *x, size_t n);
+typedef void ar_bf16_widen_fn(const ar_runtime *rt, float *y, const uint16_t *x, size_t n);
 typedef void ar_zero_rows_fn(const ar_runtime *rt, float *x, size_t rows, size_t width);
 
 /* dst[i] = src[row[i]]; row ascends, so that dst may be src. */

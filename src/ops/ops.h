@@ -38,7 +38,7 @@
     X(embedding_fwd) X(embedding_bwd) \
     X(cross_entropy) \
     X(route_fwd) X(route_bwd) X(balance_fwd) X(balance_bwd) X(rows_add) X(rows_weigh) X(rows_weigh_bwd) X(rows_bias) X(rows_bias_bwd) X(sigmoid_fwd) X(sigmoid_bwd) \
-    X(add) X(scale) X(multiple) X(zero_rows) X(rows_take) X(rows_put) X(rows_spread) X(columns_put) X(columns_take) X(rows_store) X(qkv_split) X(qkv_join) \
+    X(add) X(scale) X(multiple) X(bf16_round) X(bf16_widen) X(zero_rows) X(rows_take) X(rows_put) X(rows_spread) X(columns_put) X(columns_take) X(rows_store) X(qkv_split) X(qkv_join) \
     X(update) X(grad_norm) X(zero_grads) X(join_grads) X(zero_bytes) \
     X(weight_norms) X(update_norms) X(row_squares) X(row_norms_measure) X(dora_gains)
 /* clang-format on */

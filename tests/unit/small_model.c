@@ -117,15 +117,18 @@ static void make_gentle(ar_model *m) {
 
 static const ar_ops *operators;
 static const char *device;
+static ar_compute compute;
 
 void small_use(const ar_ops *ops) { operators = ops; }
+void small_use_bf16(bool on) { compute = on ? AR_COMPUTE_BF16 : AR_COMPUTE_F32; }
 void small_use_device(const char *name) { device = name; }
 
 small small_open(const small_case *c, const size_t *lengths, int threads, const char *isa, const char *backend, bool recompute) {
     small s = {0};
     ar_error err;
     char path[] = "/tmp/alphar-config-XXXXXX";
-    must(ar_runtime_new(&s.rt, &(ar_runtime_options){.threads = threads, .isa = isa, .backend = backend, .device = device}, &err), &err);
+    ar_runtime_options o = {.threads = threads, .isa = isa, .backend = backend, .compute = compute, .device = device};
+    must(ar_runtime_new(&s.rt, &o, &err), &err);
     if (operators) ar__runtime_use_ops(s.rt, operators);
     write_config(path, c->config);
     must(ar__model_init(&s.model, s.rt, path, 1, &err), &err);

@@ -35,6 +35,7 @@ small small_open(const small_case *c, const size_t *lengths, int threads, const 
 void small_close(small *s);
 /* Whose operators the next ones have; NULL: the CPU's. */
 void small_use(const ar_ops *ops);
+void small_use_bf16(bool on);              /* with the base's weights and in attention */
 void small_use_device(const char *device); /* as ar_runtime_options has it; NULL: none */
 /* A new pass that forms these layers again (struct ar_pass_spec). */
 void small_keep(small *s, size_t again, size_t mlp_again);

@@ -255,7 +255,8 @@ static void assert_same_gradients(const small *a, const small *b, const char *wh
 /* Attention's backward takes a sample's head in one pass on one thread, in two on four; windows leave key blocks out. */
 static void packing_recomputing_and_threads_change_no_bit(void **state) {
     static const size_t some_long[] = {9, 150, 2, 17, 0};
-    for (int c = 0; c < CASES; c++) {
+    for (int i = 0, c = 0; i < 2 * CASES; c = ++i / 2) {
+        small_use_bf16(i % 2);
         small a = small_open(&cases[c], some_long, 1, NULL, NULL, false), b = small_open(&cases[c], some_long, 4, NULL, NULL, true);
         double la = small_loss(&a, true), lb = small_loss(&b, true);
         assert_true(la == lb);
@@ -265,13 +266,15 @@ static void packing_recomputing_and_threads_change_no_bit(void **state) {
         small_close(&a);
         small_close(&b);
     }
+    small_use_bf16(false);
     (void)state;
 }
 
 /* Every way to keep two layers, against keeping both. */
 static void what_is_kept_changes_no_bit(void **state) {
     static const size_t ways[][2] = {{1, 0}, {0, 1}, {1, 1}, {0, 2}, {2, 0}};
-    for (int c = 0; c < CASES; c++) {
+    for (int q = 0, c = 0; q < 2 * CASES; c = ++q / 2) {
+        small_use_bf16(q % 2);
         small a = small_open(&cases[c], lengths, 2, NULL, NULL, false), b = small_open(&cases[c], lengths, 2, NULL, NULL, false);
         double la = small_loss(&a, true);
         for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
@@ -284,6 +287,7 @@ static void what_is_kept_changes_no_bit(void **state) {
         small_close(&a);
         small_close(&b);
     }
+    small_use_bf16(false);
     (void)state;
 }
 

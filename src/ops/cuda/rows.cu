@@ -1,5 +1,6 @@
 /* Moves of rows, sums of columns, multiples. */
 #include "ops/cuda/cuda.h"
+#include "ops/cuda/mma.h"
 
 /* ---- tables of rows ---- */
 
@@ -45,6 +46,14 @@ __global__ void multiply(float *y, const float *x, float a, size_t n) {
     for (size_t i = CU_FIRST; i < n; i += CU_STRIDE) y[i] = a * x[i];
 }
 
+__global__ void round_numbers(uint16_t *y, const float *x, size_t n) {
+    for (size_t i = CU_FIRST; i < n; i += CU_STRIDE) y[i] = (uint16_t)bf16_bits(x[i]);
+}
+
+__global__ void widen_numbers(float *y, const uint16_t *x, size_t n) {
+    for (size_t i = CU_FIRST; i < n; i += CU_STRIDE) y[i] = bf16_value(x[i]);
+}
+
 void ar__cuda_add(const ar_runtime *rt, float *y, const float *x, size_t n) {
     cu_device *d = cu_of(rt);
     CU_LAUNCH_FLAT(d, add_numbers, cu_grid(n), CU_THREADS, cu_at(d, y), cu_at(d, x), n);
@@ -57,6 +66,16 @@ void ar__cuda_multiple(const ar_runtime *rt, float *y, const float *x, double a,
 
 void ar__cuda_scale(const ar_runtime *rt, float *x, double a, size_t n) {
     if (a != 1.0) ar__cuda_multiple(rt, x, x, a, n);
+}
+
+void ar__cuda_bf16_round(const ar_runtime *rt, uint16_t *y, const float *x, size_t n) {
+    cu_device *d = cu_of(rt);
+    CU_LAUNCH_FLAT(d, round_numbers, cu_grid(n), CU_THREADS, cu_at(d, y), cu_at(d, x), n);
+}
+
+void ar__cuda_bf16_widen(const ar_runtime *rt, float *y, const uint16_t *x, size_t n) {
+    cu_device *d = cu_of(rt);
+    CU_LAUNCH_FLAT(d, widen_numbers, cu_grid(n), CU_THREADS, cu_at(d, y), cu_at(d, x), n);
 }
 
 void ar__cuda_zero_bytes(const ar_runtime *rt, void *memory, size_t bytes) {

@@ -12,6 +12,16 @@ void ar__ref_multiple(const ar_runtime *rt, float *y, const float *x, double a, 
 
 void ar__ref_scale(const ar_runtime *rt, float *x, double a, size_t n) { ar__ref_multiple(rt, x, x, a, n); }
 
+void ar__ref_bf16_round(const ar_runtime *rt, uint16_t *y, const float *x, size_t n) {
+    (void)rt;
+    ar__dtype(AR_BF16)->from_f32(y, x, n);
+}
+
+void ar__ref_bf16_widen(const ar_runtime *rt, float *y, const uint16_t *x, size_t n) {
+    (void)rt;
+    ar__dtype(AR_BF16)->to_f32(y, x, n);
+}
+
 void ar__ref_zero_rows(const ar_runtime *rt, float *x, size_t rows, size_t width) {
     (void)rt;
     for (size_t i = 0; i < rows * width; i++) x[i] = 0.0f;
