@@ -57,13 +57,14 @@ static json_t *ranks_json(const ar_ranks_plan *r) {
 }
 
 static json_t *to_json(const ar_plan *p, const ar_ranks_plan *ranks, const char *device) {
-    json_t *all = json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:i, s:b, s:i, s:I, s:b}", "device", device, "base_bytes",
-        (json_int_t)p->base_bytes, "adapter_bytes", (json_int_t)p->adapter_bytes, "activation_bytes", (json_int_t)p->activation_bytes,
-        "other_bytes", (json_int_t)p->other_bytes, "anonymous_bytes", (json_int_t)p->anonymous_bytes, "trainable", (json_int_t)p->trainable,
-        "parameters", (json_int_t)p->parameters, "flops_per_token", cli_json_real(p->flops_per_token), "tokens_per_second",
-        p->tokens_per_second > 0 ? cli_json_real(p->tokens_per_second) : json_null(), "micro_batch", p->micro_batch, "checkpoint_layers",
-        p->checkpoint_layers, "max_length", p->max_length, "memory", (json_int_t)p->memory, "fits", p->fits);
+    json_t *all = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:i, s:b, s:i, s:i, s:i, s:I, s:b}", "device", device,
+                            "base_bytes", (json_int_t)p->base_bytes, "adapter_bytes", (json_int_t)p->adapter_bytes, "activation_bytes",
+                            (json_int_t)p->activation_bytes, "other_bytes", (json_int_t)p->other_bytes, "anonymous_bytes",
+                            (json_int_t)p->anonymous_bytes, "trainable", (json_int_t)p->trainable, "parameters", (json_int_t)p->parameters,
+                            "flops_per_token", cli_json_real(p->flops_per_token), "tokens_per_second",
+                            p->tokens_per_second > 0 ? cli_json_real(p->tokens_per_second) : json_null(), "micro_batch", p->micro_batch,
+                            "checkpoint_layers", p->checkpoint_layers, "layers_again", p->layers_again, "mlps_again", p->mlps_again,
+                            "max_length", p->max_length, "memory", (json_int_t)p->memory, "fits", p->fits);
     json_t *outlook = outlook_json(&p->outlook);
     bool ok = all && outlook && !json_object_update(all, outlook);
     if (ok && ranks->ranks) ok = !json_object_set_new(all, "over_ranks", ranks_json(ranks));
@@ -86,17 +87,31 @@ static void print_bytes(const char *what, int64_t bytes, const char *note) {
     printf("%-22s %9.1f %s%s%s\n", what, (double)bytes / (large ? 1 << 30 : 1 << 20), large ? "GiB" : "MiB", *note ? "  " : "", note);
 }
 
+/* What backward forms again of the layers. */
+static void describe_again(char *text, size_t size, const ar_plan *p) {
+    const char *layers = p->layers_again == 1 ? "layer" : "layers";
+    if (p->layers_again && p->mlps_again)
+        snprintf(text, size, "%d %s formed again in backward, the MLPs of %d more", p->layers_again, layers, p->mlps_again);
+    else if (p->layers_again)
+        snprintf(text, size, "%d %s formed again in backward", p->layers_again, layers);
+    else if (p->mlps_again)
+        snprintf(text, size, "all kept but the MLPs of %d %s", p->mlps_again, p->mlps_again == 1 ? "layer" : "layers");
+    else
+        snprintf(text, size, "all layers are kept");
+}
+
 /* On a device the base is there too, and what is said is its memory. */
 static void print_table(const ar_plan *p, const char *device) {
     bool cpu = !strcmp(device, "cpu");
-    char note[64];
+    char note[64], again[96];
+    describe_again(again, sizeof again, p);
     snprintf(note, sizeof note, "on %s, as all that follows", device);
     print_outlook(&p->outlook);
     printf("parameters %lld; trained: %lld numbers, %.3g %% of that\n", (long long)p->parameters, (long long)p->trainable,
            p->parameters ? 100.0 * (double)p->trainable / (double)p->parameters : 0);
     print_bytes("base", p->base_bytes, cpu ? "mapped from its files, shared by processes" : note);
     print_bytes("adapter", p->adapter_bytes, "parameters, gradients, optimizer state");
-    print_bytes("activations", p->activation_bytes, p->checkpoint_layers ? "layers are computed again in backward" : "all layers are kept");
+    print_bytes("activations", p->activation_bytes, again);
     print_bytes("other", p->other_bytes, cpu ? "scratch, libraries, data" : "scratch");
     print_bytes("needed beside the base", p->anonymous_bytes, "");
     if (!cpu) print_bytes("needed in all", p->base_bytes + p->anonymous_bytes, "");

@@ -189,7 +189,8 @@ typedef struct ar_plan {
     double flops_per_token;   /* every token supervised; useful work, no recompute */
     double tokens_per_second; /* from a short measurement; 0: not measured */
     int micro_batch;
-    bool checkpoint_layers;
+    bool checkpoint_layers;       /* some layers keep less than all; of them: */
+    int layers_again, mlps_again; /* that are formed again whole, and of which the MLP is */
     int max_length;
     int64_t memory; /* the limit that was planned for */
     bool fits;

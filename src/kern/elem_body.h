@@ -224,8 +224,13 @@ static void to_bf16(uint16_t *restrict dst, const float *restrict src, size_t n)
     for (size_t i = 0; i < n; i++) dst[i] = (uint16_t)ar__bf16_bits(ar__bits_of(src[i]));
 }
 
+static void widen_bf16(float *restrict dst, const uint16_t *restrict src, size_t n) {
+    for (size_t i = 0; i < n; i++) dst[i] = ar__bf16_to_f32(src[i]);
+}
+
 static void elem_fill(ar_kernels *k) {
     k->to_bf16 = to_bf16;
+    k->from_bf16 = widen_bf16;
     k->to_codes = to_codes;
     k->dot = dot;
     k->dots = dots;

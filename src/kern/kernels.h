@@ -90,6 +90,7 @@ typedef struct ar_kernels {
     void (*unpack_bf16[AR_DTYPE_COUNT])(uint16_t *dst, const void *src, size_t n);
 
     void (*to_bf16)(uint16_t *dst, const float *src, size_t n); /* to nearest even */
+    void (*from_bf16)(float *dst, const uint16_t *src, size_t n);
     float (*dot)(const float *x, const float *y, size_t n);
     /* out[i] = dot of row i with x, for `rows` rows, at most AR_DOTS, ld apart. */
     void (*dots)(float out[AR_DOTS], const float *w, size_t ld, size_t rows, const float *x, size_t n);

@@ -127,7 +127,8 @@ static void split(const ar_kernels *kn, uint16_t *upper, uint16_t *lower, const 
     for (size_t q = 0; q < n; q += PART) {
         size_t len = ar__min(PART, n - q);
         kn->to_bf16(upper + q, src + q, len);
-        for (size_t i = 0; i < len; i++) rest[i] = src[q + i] - ar__bf16_to_f32(upper[q + i]);
+        kn->from_bf16(rest, upper + q, len);
+        for (size_t i = 0; i < len; i++) rest[i] = src[q + i] - rest[i];
         kn->to_bf16(lower + q, rest, len);
     }
 }

@@ -43,12 +43,12 @@ static void add_part(part *parts, size_t *count, float **at, size_t width, bool 
 }
 
 static size_t attention_parts(const ar_pass *p, size_t layer, ar_acts *a, part *parts, size_t n) {
-    const ar_layer *l = layer == SIZE_MAX ? NULL : &p->model->layers[layer];
+    const ar_layer *l = p->model->layers;
     ar_widths w = ar__widths_of(p, layer);
-    bool own = !l || l->kv_layer == layer;
+    bool any = layer == SIZE_MAX, own = any || l[layer].kv_layer == layer;
     add_part(parts, &n, &a->q, w.q, true);
     add_part(parts, &n, &a->k, w.kv, own);
-    add_part(parts, &n, &a->v, w.kv, own && !(l && l->v_is_k));
+    add_part(parts, &n, &a->v, w.kv, own && (any || !l[layer].v_is_k));
     add_part(parts, &n, &a->head_gate, w.q, p->model->arch.gated);
     return n;
 }
@@ -177,8 +177,7 @@ void ar__acts_widen(ar_pass *p, size_t layer, const ar_rows *rows) {
 
 void ar__acts_place_narrow(ar_pass *p, ar_acts *a, size_t layer) {
     const ar_arch *ar = &p->model->arch;
-    const ar_layer *l = layer == SIZE_MAX ? NULL : &p->model->layers[layer];
-    bool own = !l || l->kv_layer == layer;
+    bool own = layer == SIZE_MAX || p->model->layers[layer].kv_layer == layer;
     size_t t = p->spec.tokens, kv_heads = ar__widths_of(p, layer).kv_heads;
     ar_arena *m = &p->arena;
     a->rstd_attn = ar__arena_f32(m, t);

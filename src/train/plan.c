@@ -72,7 +72,8 @@ ar_choice ar__plan_choose(const ar_course *c, size_t longest) {
         choice = try_choice(c, longest, rows, layers, 0);
         if (rows == least || (choice.fits && choice.tokens <= c->rt->ops->enough_rows)) break;
     }
-    if (!choice.fits && c->o.checkpoint_layers == AR_SWITCH_AUTO) choice = fewest_again(c, longest, least);
+    if (!choice.fits && c->o.checkpoint_layers == AR_SWITCH_AUTO)
+        choice = fewest_again(c, longest, least);
     else if (is_sparing(c))
         return try_choice(c, longest, choice.micro_rows, 0, ((size_t)c->model->arch.layers - (size_t)c->need.lowest_layer) / 4);
     return widen_head(c, longest, choice);

@@ -205,6 +205,24 @@ static void check_to_bf16(const ar_kernels *kn) {
     check_result(kn->isa, "to_bf16", check_text(&f));
 }
 
+static void check_from_bf16(const ar_kernels *kn) {
+    check_failure f = {0};
+    for (size_t n = 0; n < CHECK_SMALL; n++) {
+        check_block src = check_block_new(2 * n, 2 * check_below(16)), dst = check_block_new(n * sizeof(float), 4 * check_below(16));
+        check_block want = check_block_new(n * sizeof(float), 0);
+        uint16_t *bits = (uint16_t *)(void *)src.data;
+        for (size_t i = 0; i < n; i++) bits[i] = (uint16_t)check_below(1 << 16);
+        ar__dtype(AR_BF16)->to_f32(check_f32(&want), bits, n);
+        kn->from_bf16(check_f32(&dst), bits, n);
+        if (!check_same_bits(dst.data, want.data, n * sizeof(float))) check_fail(&f, "n %zu: other bits", n);
+        if (!check_block_intact(&dst)) check_fail(&f, "n %zu: written outside", n);
+        check_block_free(&src);
+        check_block_free(&dst);
+        check_block_free(&want);
+    }
+    check_result(kn->isa, "from_bf16", check_text(&f));
+}
+
 void check_packing(const ar_runtime *rt) {
     const ar_kernels *kn = &rt->kern;
 #define CHECK(name, type, across) (name##_table = kn, check_pack(kn, #name, call_##name, type, across))
@@ -217,6 +235,7 @@ void check_packing(const ar_runtime *rt) {
     for (int t = 0; t < AR_DTYPE_COUNT; t++)
         if (ar__dtype((ar_dtype)t)->block > 1) check_unpack(kn, (ar_dtype)t);
     check_to_bf16(kn);
+    check_from_bf16(kn);
     check_codes(kn);
     for (int t = 0; t < AR_DTYPE_COUNT; t++)
         if (kn->block_dots[t]) check_block_dots(kn, (ar_dtype)t);

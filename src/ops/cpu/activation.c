@@ -127,9 +127,8 @@ enum { PART = 512 }; /* of a row, that is widened at a time */
 
 static void part_again(const ar_runtime *rt, const ar_activation *f, float *y, const uint16_t *gate, const uint16_t *up, size_t n) {
     float g[PART], u[PART];
-    const ar_dtype_info *bf16 = ar__dtype(AR_BF16);
-    if (gate) bf16->to_f32(g, gate, n);
-    bf16->to_f32(u, up, n);
+    if (gate) rt->kern.from_bf16(g, gate, n);
+    rt->kern.from_bf16(u, up, n);
     row_fwd(&rt->kern, f, y, gate ? g : NULL, u, n);
 }
 
@@ -162,15 +161,14 @@ void ar__cpu_activation_again(const ar_runtime *rt, const ar_activation *f, floa
 void ar__cpu_activation_bwd_kept(const ar_runtime *rt, const ar_activation *f, float *gate, float *up, size_t ld, const uint16_t *kept,
                                  const float *dy, size_t rows, size_t n) {
     size_t before = gate ? n : 0;
-    const ar_dtype_info *bf16 = ar__dtype(AR_BF16);
 #pragma omp parallel for num_threads(ar__team(rt, rows *n * 8)) schedule(static)
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < n; j += PART) {
             const uint16_t *from = kept + i * (n + before) + j;
             float *g = gate ? gate + i * ld + j : NULL, *u = up + i * ld + j;
             size_t len = ar__min(PART, n - j);
-            if (g) bf16->to_f32(g, from, len);
-            bf16->to_f32(u, from + before, len);
+            if (g) rt->kern.from_bf16(g, from, len);
+            rt->kern.from_bf16(u, from + before, len);
             row_bwd(&rt->kern, f, g, u, dy + i * n + j, len);
         }
 }

@@ -27,9 +27,8 @@ void ar__cpu_bf16_round(const ar_runtime *rt, uint16_t *y, const float *x, size_
 }
 
 void ar__cpu_bf16_widen(const ar_runtime *rt, float *y, const uint16_t *x, size_t n) {
-    const ar_dtype_info *bf16 = ar__dtype(AR_BF16);
 #pragma omp parallel for num_threads(ar__team(rt, n)) schedule(static)
-    for (size_t i = 0; i < n; i += STRETCH) bf16->to_f32(y + i, x + i, ar__min(STRETCH, n - i));
+    for (size_t i = 0; i < n; i += STRETCH) rt->kern.from_bf16(y + i, x + i, ar__min(STRETCH, n - i));
 }
 
 void ar__cpu_zero_rows(const ar_runtime *rt, float *x, size_t rows, size_t width) {
