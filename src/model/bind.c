@@ -46,10 +46,10 @@ static ar_status check_shape(const ar_binder *b, const ar_base_weight *w, int64_
         return s;
     }
     const ar_dtype_info *t = ar__dtype(w->type);
-    if (!t->is_weight || (vector && !ar__dtype_is_float(w->type)))
+    if (!t->to_f32 || (!t->is_weight && t->block == 1) || (vector && !ar__dtype_is_float(w->type)))
         return ar__fail(b->err, AR_ERR_UNSUPPORTED, "%s: tensor '%s' is %s, wanted f32, f16%s bf16%s", path_of(b, w->file), w->tensor,
                         w->type < AR_DTYPE_COUNT ? t->name : w->type_name, vector ? " or" : ",",
-                        vector ? "" : " or a type of docs/gguf.md that runs");
+                        vector ? "" : " or another type of docs/gguf.md");
     return AR_OK;
 }
 
@@ -79,6 +79,16 @@ static ar_status unpack(const ar_binder *b, size_t i, const ar_base_weight *w) {
     if (!nf4) return ar__base_read_as(to, type, b->m->base, w, b->err);
     ar__packed_nf4(to, w->packed);
     return AR_OK;
+}
+
+/* In bf16, of a type that products do not take, or by its scale. */
+static ar_status widen(const ar_binder *b, size_t i, const ar_base_weight *w) {
+    size_t bytes, count;
+    void *to = ar__mul(&count, (size_t)w->n_out, (size_t)w->n_in) && ar__dtype_bytes(&bytes, AR_BF16, count) ? ar__alloc(bytes, 1) : NULL;
+    if (!to) return ar__fail_memory(b->err, w->tensor);
+    b->m->owned[i].turned = to;
+    ar__bind_set(b->m, i, to, AR_BF16);
+    return ar__base_read_as(to, AR_BF16, b->m->base, w, b->err);
 }
 
 /* As [n_out, n_in] in Hugging Face's order, in the file's type where that can be. */
@@ -139,6 +149,8 @@ static ar_status bind_module(ar_binder *b, size_t i) {
     size_t align = ar__dtype_is_float(w->type) ? ar__dtype(w->type)->bytes : 1;
     if (w->packed)
         s = unpack(b, i, w);
+    else if (mod->kind != AR_MODULE_NORM && (w->scale || !ar__dtype(w->type)->is_weight))
+        s = widen(b, i, w);
     else if (mod->kind != AR_MODULE_NORM && (w->is_conv1d || w->order != AR_ROWS_SAME))
         s = copy_in_order(b, i, w);
     else if (mod->kind == AR_MODULE_NORM || (uintptr_t)w->data % align)

@@ -37,6 +37,20 @@ static ar_status bind_bias(ar_binder *b, size_t i, int64_t expert, ar_expert_par
     return s;
 }
 
+/* In bf16, of a type that products do not take, or by its scale. */
+static ar_status widen(const ar_binder *b, size_t i, const ar_expert_weight *x) {
+    size_t cols = (size_t)x->cols;
+    uint16_t *copy = ar__alloc((size_t)x->rows * cols, sizeof *copy);
+    float *row = ar__alloc(cols, sizeof *row);
+    ar_status s = copy && row ? AR_OK : ar__fail_memory(b->err, x->w->tensor);
+    b->m->owned[i].turned = copy;
+    for (int64_t r = 0; !s && r < x->rows; r++)
+        if (!(s = ar__base_read_expert(row, b->m->base, x, r, 1, b->err))) ar__dtype(AR_BF16)->from_f32(copy + (size_t)r * cols, row, cols);
+    free(row);
+    ar__bind_set(b->m, i, copy, AR_BF16);
+    return s;
+}
+
 ar_status ar__bind_in_stack(ar_binder *b, size_t i) {
     const ar_arch *a = &b->m->arch;
     const ar_module *mod = &b->m->modules[i];
@@ -47,7 +61,8 @@ ar_status ar__bind_in_stack(ar_binder *b, size_t i) {
     ar_status s = ar__base_find_expert(&x, b->m->base, a, mod->layer, expert, part, b->err);
     if (s) return s;
     if (!x.w) return ar__bind_missing(b, mod->path, ".weight");
-    if ((s = take(b, i, &x))) return s;
+    bool wide = x.layout == AR_EXPERT_ROWS && (x.w->scale || !ar__dtype(x.type)->is_weight);
+    if ((s = wide ? widen(b, i, &x) : take(b, i, &x))) return s;
     ar__bind_mark_used(b, x.w);
     if (x.scales) ar__bind_mark_used(b, x.scales);
     if (x.layout != AR_EXPERT_ROWS && expert == a->experts - 1 && part != AR_EXPERT_GATE) ar__base_forget(x.w);

@@ -3,6 +3,7 @@
 #include "weights/base.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -171,11 +172,50 @@ static bool is_bias_of_packed(const ar_base *base, const char *name, ar_buf *b) 
     return false;
 }
 
+/* Beside `X.weight` of a GGUF file: X.scale, by which llama.cpp multiplies what W x comes to, and X.input_scale, of x in arithmetic of 4
+ * bits, which is for some GPUs.  A family may have a weight of such a name (ffn_gate_inp.scale). */
+static bool is_scale(const ar_base *base, const char *name, ar_buf *b) {
+    static const char *const ends[] = {".scale", ".input_scale"};
+    ar_name own;
+    if (base->info.names && ar__names_find_gguf(&own, base->info.names, name)) return false;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        const char *weight = sibling(b, name, ends[i], ".weight");
+        if (weight && ar__tensors_find(base->files, weight)) return true;
+    }
+    return false;
+}
+
+static ar_status find_scale(ar_base_weight *w, const ar_base *base, const ar_tensor *t, ar_buf *b, ar_error *err) {
+    const char *name = sibling(b, t->name, ".weight", ".scale");
+    const ar_tensor *scale = name ? ar__tensors_find(base->files, name) : NULL;
+    if (!scale || !is_scale(base, scale->name, b)) return AR_OK;
+    size_t matrices = t->dims == 3 ? (size_t)t->shape[0] : 1;
+    if (scale->dtype != AR_F32 || (scale->count != 1 && scale->count != matrices))
+        return ar__fail(err, AR_ERR_FORMAT, "%s: tensor '%s' holds %zu values of %s, wanted one of F32%s: it is the scale of '%s'",
+                        base->path, scale->name, scale->count, scale->dtype_name, t->dims == 3 ? ", or one of each expert" : "", t->name);
+    w->scale = scale->data;
+    w->scale_count = scale->count;
+    for (size_t i = 0; i < scale->count; i++) {
+        float by = ar__base_scale(w, (int64_t)i);
+        if (!isfinite(by) || by == 0.0F)
+            return ar__fail(err, AR_ERR_FORMAT, "%s: tensor '%s', the scale of '%s', holds %g: the file is damaged", base->path,
+                            scale->name, t->name, (double)by);
+    }
+    return AR_OK;
+}
+
+float ar__base_scale(const ar_base_weight *w, int64_t matrix) {
+    float by = 1.0F;
+    if (w->scale) memcpy(&by, (const char *)w->scale + (w->scale_count > 1 ? (size_t)matrix : 0) * sizeof by, sizeof by);
+    return by;
+}
+
 static ar_status add_tensor(ar_base *base, const ar_tensor *t, ar_buf *b, ar_error *err) {
     ar_packed_role role = AR_PACKED_NOT;
     ar_status s = base->gguf ? AR_OK : add_packed(&role, base, t, err);
     bool part = role == AR_PACKED_PART && base->has_packed;
     if (s || role == AR_PACKED_MAIN || part || (!base->gguf && is_bias_of_packed(base, t->name, b))) return s;
+    if (base->gguf && is_scale(base, t->name, b)) return AR_OK;
     const char *other = sibling(b, t->name, ".bias", ".weight");
     size_t length = module_length(t->name, other && ar__tensors_find(base->files, other));
     if (!length) return AR_OK;
@@ -187,8 +227,7 @@ static ar_status add_tensor(ar_base *base, const ar_tensor *t, ar_buf *b, ar_err
                         .bytes = t->bytes,
                         .file = t->file};
     memcpy(w.shape, t->shape, sizeof w.shape);
-    other = sibling(b, t->name, ".weight", ".scale"); /* NVFP4's second scale, which is not applied: such a weight is not read */
-    if (t->dtype == AR_NVFP4 && other && ar__tensors_find(base->files, other)) w.type = AR_DTYPE_COUNT;
+    if (base->gguf && (s = find_scale(&w, base, t, b, err))) return s;
     other = sibling(b, t->name, ".weight", ".bias");
     const ar_tensor *bias = other ? ar__tensors_find(base->files, other) : NULL;
     if (bias) {

@@ -50,6 +50,8 @@ typedef struct ar_base_weight {
     bool is_rate;            /* or -exp(w) */
     bool is_tied;            /* the head, and these are the embedding's bytes */
     const ar_packed *packed; /* how other tensors and this one make the values, of `type`; NULL: it holds them itself */
+    const void *scale;       /* f32 that a GGUF file has beside it, by which the values are multiplied: one, or of a stack one of each */
+    size_t scale_count;      /* matrix; NULL: none */
     const void *data;        /* n_out · n_in values in the file's map, unaligned */
     int file;                /* of ar__tensors_path */
     size_t bytes;
@@ -62,6 +64,8 @@ typedef struct ar_base_weight {
 /* path: a Hugging Face folder, one .safetensors file, or one .gguf file (of a split one the first part). */
 ar_status ar__base_open(ar_base **out, const char *path, ar_error *err);
 void ar__base_close(ar_base *base); /* NULL is fine */
+/* The scale of a weight's matrix, 1 where there is none. */
+float ar__base_scale(const ar_base_weight *w, int64_t matrix);
 /* Tells log of a head that the configuration does not speak of; silent otherwise. */
 void ar__base_warn_head(const ar_base *base, const ar_log *log);
 const ar_base_info *ar__base_info(const ar_base *base);

@@ -58,10 +58,11 @@ static ar_status check(const ar_base *base, const ar_base_weight *w, int dims, c
     bool gguf = ar__base_info(base)->is_gguf;
     ar_status s = check_shape(base, w, dims, shape, err);
     if (s || dims == 2) return s;
-    if (gguf ? w->type < AR_DTYPE_COUNT && ar__dtype(w->type)->is_weight : ar__dtype_is_float(w->type)) return AR_OK;
+    if (gguf ? ar__dtype(w->type)->to_f32 && (ar__dtype(w->type)->is_weight || ar__dtype(w->type)->block > 1) : ar__dtype_is_float(w->type))
+        return AR_OK;
     return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: tensor '%s' is %s, wanted f32, f16 or bf16%s",
                     ar__tensors_path(ar__base_files(base), w->file), w->tensor, w->type_name,
-                    gguf ? ", or a type of docs/gguf.md that runs" : "");
+                    gguf ? ", or another type of docs/gguf.md" : "");
 }
 
 static ar_status fail_part(const ar_base *base, const ar_base_weight *w, const char *what, ar_error *err) {
@@ -155,7 +156,9 @@ ar_status ar__base_read_expert(float *dst, const ar_base *base, const ar_expert_
     size_t row = (size_t)x->cols / type->block * type->bytes, n = (size_t)(count * x->cols);
     if (x->w->dims < 3) return ar__base_read_rows(dst, base, x->w, x->first + first, count, err);
     if (x->layout == AR_EXPERT_ROWS) {
+        float by = ar__base_scale(x->w, x->first / x->rows);
         type->to_f32(dst, (const char *)x->w->data + (size_t)(x->first + first) * row, n);
+        for (size_t i = 0; x->w->scale && i < n; i++) dst[i] *= by;
         return AR_OK;
     }
     void *bytes = ar__alloc((size_t)count, row);

@@ -68,6 +68,7 @@ ar_status ar__base_read_rows(float *dst, const ar_base *base, const ar_base_weig
     if (!rows) type->to_f32(dst, src + (size_t)first * row, (size_t)(count * w->n_in));
     for (int64_t i = 0; rows && i < count; i++)
         type->to_f32(dst + i * w->n_in, src + (size_t)ar__row_to_gguf(&order, first + i) * row, (size_t)w->n_in);
+    for (int64_t i = 0; w->scale && i < count * w->n_in; i++) dst[i] *= ar__base_scale(w, first + i / w->n_in);
     for (int64_t i = 0; w->is_plus_one && i < count * w->n_in; i++) dst[i] -= 1;
     for (int64_t i = 0; w->is_rate && i < count * w->n_in; i++) dst[i] = logf(-dst[i]);
     return ar__order_is_of_columns(w->order) ? order_columns(dst, &order, w, count, err) : AR_OK;
@@ -84,7 +85,7 @@ ar_status ar__base_read_stored(void *dst, const ar_base *base, const ar_base_wei
     size_t bytes = type->bytes, rows = (size_t)w->n_out, cols = (size_t)w->n_in, row = cols / type->block * bytes;
     ar_row_map order = {0};
     bool columns = ar__order_is_of_columns(w->order);
-    if (w->is_plus_one || (columns && !ar__base_keeps_type(base, w)) || (w->is_conv1d && type->block > 1))
+    if (w->is_plus_one || w->scale || (columns && !ar__base_keeps_type(base, w)) || (w->is_conv1d && type->block > 1))
         return no_conversion(base, w->tensor, w->type_name, err);
     for (size_t i = 0; w->is_conv1d && i < rows; i++)
         for (size_t j = 0; j < cols; j++) memcpy(to + (i * cols + j) * bytes, src + (j * rows + i) * bytes, bytes);

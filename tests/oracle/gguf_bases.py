@@ -68,8 +68,8 @@ def libggml():
     return lib
 
 
-def rewrite(source, out, change):
-    """The file again, each matrix as change(name, array) -> (array, type) has it."""
+def rewrite(source, out, change, beside={}):
+    """The file again, each matrix as change(name, array) -> (array, type) has it; beside: tensors that come behind."""
     r = gguf.GGUFReader(source)
     w = gguf.GGUFWriter(out, "llama")
     for key, field in r.fields.items():
@@ -82,6 +82,8 @@ def rewrite(source, out, change):
             w.add_tensor(t.name, x, raw_dtype=kind)
         else:
             w.add_tensor(t.name, x)
+    for name, x in beside.items():
+        w.add_tensor(name, x)
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.write_tensors_to_file()
@@ -261,6 +263,49 @@ def behind_factor():
     return "refused"
 
 
+def scaled():
+    """NVFP4 as it is published: a scale of each tensor in another beside it, which goes with the weight wherever that goes."""
+    kind, rng, beside, packed = gguf.GGMLQuantizationType.NVFP4, np.random.default_rng(7), {}, {}
+    folder, source = wide()
+    out, exact, adapter = path("scaled.gguf"), path("scaled-exact.gguf"), path("scaled-a")
+    for t in gguf.GGUFReader(source).tensors:
+        n, k = t.data.shape if t.name.startswith("blk.") and t.data.ndim == 2 else (0, 0)
+        if not n:
+            continue
+        block = rng.integers(0, 256, (n, k // 64, 36), dtype=np.uint8)
+        block[..., :4] = 0x30 + rng.integers(0, 16, (n, k // 64, 4))  # scales of 16 values
+        packed[t.name] = block.reshape(n, -1)
+        stem, size = t.name.removesuffix(".weight"), gguf.dequantize(packed[t.name], kind).std() * k**0.5
+        beside |= {stem + ".scale": np.array([rng.uniform(0.5, 1.0) / size], np.float32), stem + ".input_scale": np.ones(1, np.float32)}
+    value = lambda n, x: (gguf.dequantize(packed[n], kind) * beside[n.removesuffix("weight") + "scale"] if n in packed else x)
+    half = lambda x: gguf.dequantize(gguf.quantize(np.ascontiguousarray(x, np.float32), gguf.GGMLQuantizationType.BF16), gguf.GGMLQuantizationType.BF16)
+    rewrite(source, out, lambda n, x: (packed[n], kind) if n in packed else (x, None), beside)
+    rewrite(source, exact, lambda n, x: (half(value(n, x)) if n in packed else x, None))  # to run it is widened to bf16
+    rewrite(source, path("scaled-f32.gguf"), lambda n, x: (value(n, x), None))
+    apart = [np.abs(score(out) - score(exact)).max()]
+    ask("convert", out, path("scaled-hf"), "--to", "hf", "--dtype", "f32")
+    apart.append(np.abs(score(path("scaled-hf")) - score(path("scaled-f32.gguf"))).max())
+    ours = train(out, adapter)
+    apart.append(np.abs(score(exact, "--adapter", adapter) - ours).max())
+    moved = np.abs(ours - score(out)).max()
+    makers.make_peft(bases.make("wide", folder, config=WIDE), adapter + "-dora", moved=0.2, use_dora=True, target_modules=["up_proj", "q_proj"])
+    merged = []
+    for lent in (adapter, adapter + "-dora"):
+        ask("merge", "--model", out, "--adapter", lent, "--dtype", "f32", "--out", path("scaled-merged.gguf"), "--overwrite")
+        merged.append(np.abs(score(path("scaled-merged.gguf")) - score(path("scaled-f32.gguf"), "--adapter", lent)).max())
+    ask("quantize", "--model", out, "--out", path("scaled-8.gguf"), "--type", "q8_0")
+    eight, said = score(path("scaled-8.gguf")), "no llama.cpp"
+    if not llama.missing():
+        off = [np.abs(a - b).mean() for a, b in zip((score(out), eight), (llama.ask(f, IDS, [(None, 1)])[0] for f in (out, path("scaled-8.gguf"))))]
+        assert max(off) <= 0.06, f"llama.cpp differs by {off} in the mean"
+        said = f"llama.cpp {off[0]:.1e} and {off[1]:.1e} in the mean"
+    for wrong, words in ((np.array([np.nan], np.float32), "holds nan"), (np.ones(2, np.float32), "holds 2 values of F32"), (np.ones(1, np.float16), "of F16")):
+        rewrite(source, path("wrong.gguf"), lambda n, x: (packed[n], kind) if n in packed else (x, None), beside | {"blk.1.ffn_up.scale": wrong})
+        refuses(path("never"), ["blk.1.ffn_up.scale", words], "score", "--model", path("wrong.gguf"), "--ids", "1,2,3")
+    assert max(apart) <= 2e-5 and max(merged) <= 2e-2 and moved > 0.2, f"{apart}, merged {merged}, moved {moved}"
+    return f"{max(apart):.1e} from the values, merged {max(merged):.1e} (f32 beside bf16), {said}"
+
+
 LENT = {"gemma4_text": ("q_proj", "k_proj", "per_layer_input_gate", "per_layer_projection", "per_layer_model_projection"),
         "lfm2": ("in_proj", "out_proj", "q_proj", "w1", "w2"),
         "qwen3_5_text": ("in_proj_qkv", "in_proj_z", "in_proj_b", "in_proj_a", "out_proj", "q_proj", "o_proj", "down_proj")}
@@ -326,6 +371,8 @@ def value_heads():
 
 for one in TYPES if len(sys.argv) < 2 else []:
     check(f"gguf base in {one}", types, one)
+if len(sys.argv) < 2 or "scaled" in sys.argv:
+    check("gguf base in NVFP4, scaled", scaled)
 if len(sys.argv) < 2 or "gpt_oss" in sys.argv:
     check("gguf base: gpt_oss in MXFP4", published)
 if len(sys.argv) < 2:
@@ -339,6 +386,6 @@ for one in [x for x in LENT if x in (sys.argv[1:] or LENT)]:
     check(f"gguf adapters on {one}", lent, one)
 for one in [x for x in ("mixtral", "qwen3_moe", "olmoe", "granitemoe", "gpt_oss", "gemma4_text, experts", "qwen3_5_moe_text") if x in (sys.argv[1:] or CASES)]:
     check(f"gguf base: {one}, pairs on experts", experts, one)
-for one in sys.argv[1:] or CASES:
+for one in [x for x in CASES if x in (sys.argv[1:] or CASES)]:
     check(f"gguf base: {one}", compare, one)
 finish(WORK)

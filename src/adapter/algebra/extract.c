@@ -57,7 +57,8 @@ static ar_status read_difference(void *user, float *dst, size_t row0, size_t cou
 }
 
 static bool same_bytes(const ar_base_weight *a, const ar_base_weight *b) {
-    bool same_layout = a->type == b->type && a->order == b->order && a->is_conv1d == b->is_conv1d && a->is_plus_one == b->is_plus_one;
+    bool same_layout = a->type == b->type && a->order == b->order && a->is_conv1d == b->is_conv1d && a->is_plus_one == b->is_plus_one &&
+                       !a->scale && !b->scale;
     return same_layout && a->bytes == b->bytes && (a->data == b->data || !memcmp(a->data, b->data, a->bytes));
 }
 

@@ -26,7 +26,8 @@ typedef struct ar_merge_tensor {
     ar_dtype to;         /* the type that it has, where it is only carried */
     bool is_transposed;  /* stored [n_in, n_out]: embeddings and Conv1D */
     ar_row_map order;    /* of GGUF's rows */
-    bool is_plus_one;    /* GGUF stores 1 + w */
+    bool is_plus_one;    /* GGUF stores 1 + w, */
+    float scale;         /* or w / scale, the scale in a tensor beside it; 0: it has none */
     ar_merge_part *part; /* pairs that add to it; of a bias, those with a bias on B */
     size_t part_count, part_cap;
     ar_adapter *whole_of; /* of `whole` */

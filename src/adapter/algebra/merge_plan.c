@@ -117,6 +117,7 @@ static ar_status need_tensor(ar_merge_tensor **out, ar_merging *m, const char *p
     ar_merge_tensor *t = *out = &m->tensor[at];
     if (w->packed || !ar__dtype(t->from.dtype)->to_f32) return quantised(m, t->from.name, t->from.dtype_name, err);
     t->is_plus_one = w->is_plus_one;
+    t->scale = w->scale && strcmp(suffix, ".bias") != 0 ? ar__base_scale(w, 0) : 0.0F;
     s = ar__row_map_init(&t->order, w->order, ar__order_is_of_columns(w->order) ? w->n_in : w->n_out, &m->info->count, err);
     return s ? ar__fail_at(err, s, t->name) : AR_OK;
 }

@@ -117,6 +117,7 @@ static void take_whole(float *x, const ar_merge_tensor *t, size_t first, size_t 
     for (size_t i = 0; i < n; i++) {
         size_t at = first + i;
         x[i] = t->whole->data[module_row(t, at / columns) * columns + module_column(t, at % columns)] + (t->is_plus_one ? 1.0F : 0.0F);
+        if (t->scale) x[i] /= t->scale;
     }
 }
 
@@ -146,9 +147,10 @@ static ar_status put_plain(ar_merge_tensor *t, ar_writer *w, ar_error *err) {
 /* ---- tensors with pairs --------------------------------------------------------------------------------------------- */
 static void scaled_left(float *left, const ar_merge_tensor *t, const ar_pair *p, size_t first, size_t rows) {
     size_t r = (size_t)p->rank, n_in = (size_t)p->n_in;
+    double by = t->scale ? p->scale / (double)t->scale : p->scale;
     for (size_t i = 0; i < rows; i++) {
         const float *b = p->b + (t->is_transposed ? 0 : module_row(t, first + i) * r);
-        for (size_t j = 0; j < r; j++) left[i * r + j] = (float)(p->scale * (double)(t->is_transposed ? p->a[j * n_in + first + i] : b[j]));
+        for (size_t j = 0; j < r; j++) left[i * r + j] = (float)(by * (double)(t->is_transposed ? p->a[j * n_in + first + i] : b[j]));
     }
 }
 
@@ -192,6 +194,9 @@ static void form_block(const struct forming *f, size_t first, size_t rows) {
     for (size_t i = 0; ar__order_is_of_columns(t->order.order) && i < rows; i++) order_columns(f, f->delta + i * n);
 }
 
+/* What 1 in the file stands for, its sign left out. */
+static double stored_unit(const ar_merge_tensor *t) { return t->scale ? fabs((double)t->scale) : 1.0; }
+
 static double inverse_norm(double square) { return 1.0 / sqrt(square > 1e-30 ? square : 1e-30); }
 
 /* ΔW of a DoRA site: g (W + sBA) − W, with g per row or, transposed, per column. */
@@ -202,7 +207,7 @@ static void turn_row(const struct forming *f, size_t i, size_t first) {
     double gain = 0, square = 0;
     if (!f->norm) {
         for (size_t j = 0; j < f->columns; j++) square += ((double)w[j] + (double)d[j]) * ((double)w[j] + (double)d[j]);
-        gain = (double)magnitude[module_row(f->t, first + i)] * inverse_norm(square);
+        gain = (double)magnitude[module_row(f->t, first + i)] * inverse_norm(square) / stored_unit(f->t);
     }
     for (size_t j = 0; j < f->columns; j++) d[j] = (float)((f->norm ? f->norm[j] : gain) * ((double)w[j] + (double)d[j]) - (double)w[j]);
 }
@@ -218,7 +223,7 @@ static void column_gains(const struct forming *f) {
             f->norm[i % f->columns] += x * x;
         }
     }
-    for (size_t j = 0; j < f->columns; j++) f->norm[j] = (double)magnitude[j] * inverse_norm(f->norm[j]);
+    for (size_t j = 0; j < f->columns; j++) f->norm[j] = (double)magnitude[j] * inverse_norm(f->norm[j]) / stored_unit(f->t);
 }
 
 /* Q(W) of a row into `room`. */
