@@ -117,7 +117,7 @@ static void take_whole(float *x, const ar_merge_tensor *t, size_t first, size_t 
     for (size_t i = 0; i < n; i++) {
         size_t at = first + i;
         x[i] = t->whole->data[module_row(t, at / columns) * columns + module_column(t, at % columns)] + (t->is_plus_one ? 1.0F : 0.0F);
-        if (t->scale) x[i] /= t->scale;
+        if (t->scale != 0.0F) x[i] /= t->scale;
     }
 }
 
@@ -147,7 +147,7 @@ static ar_status put_plain(ar_merge_tensor *t, ar_writer *w, ar_error *err) {
 /* ---- tensors with pairs --------------------------------------------------------------------------------------------- */
 static void scaled_left(float *left, const ar_merge_tensor *t, const ar_pair *p, size_t first, size_t rows) {
     size_t r = (size_t)p->rank, n_in = (size_t)p->n_in;
-    double by = t->scale ? p->scale / (double)t->scale : p->scale;
+    double by = t->scale != 0.0F ? p->scale / (double)t->scale : p->scale;
     for (size_t i = 0; i < rows; i++) {
         const float *b = p->b + (t->is_transposed ? 0 : module_row(t, first + i) * r);
         for (size_t j = 0; j < r; j++) left[i * r + j] = (float)(by * (double)(t->is_transposed ? p->a[j * n_in + first + i] : b[j]));
@@ -195,7 +195,7 @@ static void form_block(const struct forming *f, size_t first, size_t rows) {
 }
 
 /* What 1 in the file stands for, its sign left out. */
-static double stored_unit(const ar_merge_tensor *t) { return t->scale ? fabs((double)t->scale) : 1.0; }
+static double stored_unit(const ar_merge_tensor *t) { return t->scale != 0.0F ? fabs((double)t->scale) : 1.0; }
 
 static double inverse_norm(double square) { return 1.0 / sqrt(square > 1e-30 ? square : 1e-30); }
 
