@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Training speed and memory against PEFT: the same random weights, batches, targets, rank and checkpointing, step by step in turns.
 
-    bench/train_rival.py [SHAPE …] [--tokens 512 2048] [--case plain chat] [--dtype bf16 f32] [--checkpoint off on]
+    bench/train_rival.py [SHAPE …] [--tokens 512 2048] [--case plain chat] [--dtype bf16 f32] [--checkpoint off|on|auto]
                          [--memory MIB] [--rounds 5]
 
 Both are processes that stay open; a round is a step of each.  Cases: plain, one sample of --tokens tokens, all supervised; chat, a
 batch of eight prompts and completions of uneven lengths, --tokens in all, one third supervised.  PEFT runs at its best: of fp32,
 bf16, bf16 with bf16 adapters and autocast the one whose best of three steps of the first case was best (or --mode), and for uneven lengths the
 better of one padded batch and sample after sample.  With ALPHAR_ISA=avx2 PEFT is held to AVX2 as well.  With --memory Alphar keeps
-what fits in so many MiB of its own, and PEFT everything.  That both do the same work is proved by the first loss.
+what fits in so many MiB of its own, with --checkpoint auto what it keeps unasked, and PEFT everything.  That both do the same work is proved by the first loss.
 Rows go to bench/results.csv.  Needs torch, transformers, peft, tokenizers."""
 import argparse, json, os, random, subprocess, sys, tempfile, time
 
@@ -191,7 +191,7 @@ def main():
     p.add_argument("--tokens", type=int, nargs="*", default=[512, 2048])
     p.add_argument("--case", nargs="*", default=["plain", "chat"], choices=("plain", "chat"))
     p.add_argument("--dtype", nargs="*", default=["bf16"], choices=("bf16", "f32"))
-    p.add_argument("--checkpoint", default="off", choices=("off", "on"))
+    p.add_argument("--checkpoint", default="off", choices=("off", "on", "auto"))
     p.add_argument("--checkpoint-cost", action="store_true", help="own steps kept against recomputed, and nothing else")
     p.add_argument("--rank", type=int, default=16)
     p.add_argument("--compute", default="auto", choices=("auto", "f32", "bf16"))
@@ -216,7 +216,7 @@ def main():
                 for tokens in a.tokens:
                     for case in a.case:
                         pair = Pair(a, base, case, tokens, a.checkpoint, work)
-                        name = f"{shape}, {dtype} file, {tokens} tokens{', chat' if case == 'chat' else ''}{', checkpointing' if a.checkpoint == 'on' else ''}"
+                        name = f"{shape}, {dtype} file, {tokens} tokens{', chat' if case == 'chat' else ''}{dict(on=', checkpointing', auto=', sparing').get(a.checkpoint, '')}"
                         name += f", --memory {a.memory}M" if a.memory else ""
                         if a.checkpoint_cost:
                             checkpoint_cost(a, out, name, pair)
