@@ -47,7 +47,6 @@ static bool fill_chunk(ar_pass *p, const ar_batch *b, cursor *c, ar_rows *rows) 
         if (rows->count + n > p->head.most) break;
         while (n) {
             if (b->targets[c->row] >= 0) {
-                p->head.row[rows->count] = c->row;
                 p->head.at[rows->count] = p->tail.on ? c->taken : c->row;
                 c->taken++;
                 p->head.target[rows->count++] = b->targets[c->row];
@@ -95,26 +94,40 @@ static void scale_chunk(ar_pass *p, const ar_batch *b, const ar_rows *rows, floa
             p->head.scale[i] = b->weight ? scale * b->weight[p->head.sample[q]] : scale;
 }
 
+/* Once for all chunks, so that a device is waited for once. */
+static void read_losses(ar_pass *p, const ar_batch *b, size_t count, double *sample_nll, float *token_nll) {
+    const ar_runtime *rt = p->model->rt;
+    rt->ops->memory->read(rt, p->head.read, p->head.nll, count * sizeof *p->head.read);
+    size_t at = 0;
+    for (size_t s = 0; s < b->rows.samples; s++) {
+        sample_nll[s] = 0.0;
+        for (size_t i = b->rows.start[s]; i < b->rows.start[s + 1]; i++) {
+            if (b->targets[i] < 0) continue;
+            sample_nll[s] += (double)p->head.read[at];
+            if (token_nll) token_nll[i] = p->head.read[at];
+            at++;
+        }
+    }
+    assert(at == count);
+}
+
 void ar__pass_loss(ar_pass *p, const ar_batch *b, double *sample_nll, float *token_nll, float grad_scale) {
     const ar_model *m = p->model;
     cursor c = {.row = b->rows.samples ? b->rows.start[0] : 0};
     ar_rows rows;
-    for (size_t s = 0; s < b->rows.samples; s++) sample_nll[s] = 0.0;
+    size_t count = 0;
     if (grad_scale != 0.0f && !p->tail.on) m->rt->ops->zero_rows(m->rt, p->dx, b->rows.count, (size_t)m->arch.dim);
     while (fill_chunk(p, b, &c, &rows)) {
         if (grad_scale != 0.0f) scale_chunk(p, b, &rows, grad_scale);
         gather(p, p->head.at, rows.count);
         m->rt->ops->linear_fwd(m->rt, p->head.logits, p->head.su, &m->head, p->head.h, &rows, &p->linear);
         m->rt->ops->scale(m->rt, p->head.logits, m->arch.logit_scale, rows.count * (size_t)m->arch.vocab);
-        m->rt->ops->cross_entropy(m->rt, p->head.nll, p->head.logits, p->head.target, rows.count, (size_t)m->arch.vocab, m->arch.logit_cap,
-                                  grad_scale != 0.0f ? p->head.scale : NULL);
-        for (size_t q = 0; q < rows.samples; q++)
-            for (size_t i = rows.start[q]; i < rows.start[q + 1]; i++) {
-                sample_nll[p->head.sample[q]] += (double)p->head.nll[i];
-                if (token_nll) token_nll[p->head.row[i]] = p->head.nll[i];
-            }
+        m->rt->ops->cross_entropy(m->rt, p->head.nll + count, p->head.logits, p->head.target, rows.count, (size_t)m->arch.vocab,
+                                  m->arch.logit_cap, grad_scale != 0.0f ? p->head.scale : NULL);
         if (grad_scale != 0.0f) chunk_backward(p, &rows);
+        count += rows.count;
     }
+    read_losses(p, b, count, sample_nll, token_nll);
 }
 
 /* Where a row of the batch lies among the final hidden states. */

@@ -306,7 +306,6 @@ static void place_head(ar_pass *p) {
     const ar_arch *a = &p->model->arch;
     ar_arena *m = &p->arena;
     size_t c = p->head.most, d = (size_t)a->dim;
-    p->head.row = ar__arena_take(p->index, c * sizeof *p->head.row);
     p->head.at = ar__arena_take(p->index, c * sizeof *p->head.at);
     p->head.target = ar__arena_take(p->index, c * sizeof *p->head.target);
     p->head.start = ar__arena_take(p->index, (c + 1) * sizeof *p->head.start);
@@ -318,7 +317,8 @@ static void place_head(ar_pass *p) {
     p->head.h = ar__arena_f32(m, c * d);
     p->head.dh = p->spec.train ? ar__arena_f32(m, c * d) : NULL;
     p->head.rstd = ar__arena_f32(m, c);
-    p->head.nll = ar__arena_f32(p->index, c);
+    p->head.nll = ar__arena_f32(m, p->spec.tokens);
+    p->head.read = ar__arena_f32(p->index, p->spec.tokens);
     p->head.scale = ar__arena_f32(p->index, c);
     p->head.logits = ar__arena_f32(m, c * (size_t)a->vocab);
     size_t r = rank_at(&p->spec, ar__module_head(a));

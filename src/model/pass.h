@@ -146,12 +146,13 @@ typedef struct ar_conv_memory {
 /* The head's: a chunk of supervised rows, in pieces of samples (model/head.c). */
 typedef struct ar_head_memory {
     size_t piece, most; /* rows of a piece; of a chunk, at most */
-    size_t *row, *at;   /* of each row of the chunk: in the batch; in the final hidden states */
+    size_t *at;         /* of each row of the chunk: its place among the final hidden states */
     int32_t *target;
     size_t *start, *sample, *slot; /* of each piece */
     uint64_t *key;
     ar_segment *segments;
-    float *x, *h, *dh, *rstd, *nll, *scale, *logits, *su;
+    float *x, *h, *dh, *rstd, *scale, *logits, *su;
+    float *nll, *read; /* [T] of all targets of the batch, one behind the other; and in the host's memory */
 } ar_head_memory;
 
 typedef struct ar_pass {

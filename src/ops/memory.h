@@ -6,7 +6,7 @@
  *
  * Arrays of floats and weights that an operator is given are one or the other, a place anywhere within it.  What tells an operator what to
  * do is the host's, always: records, ar_rows and what it points to, blocks, lists of rows, ids, targets, numbers in double; of rope_fill
- * the frequencies, and of cross_entropy nll and grad_scale.
+ * the frequencies, and of cross_entropy grad_scale.
  *
  * Where all memory is the host's (ar__memory_host, of ops/cpu and ops/ref) own is allocated, mirrored is the memory itself, and put and
  * get do nothing. */

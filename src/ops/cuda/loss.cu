@@ -27,8 +27,6 @@ void ar__cuda_cross_entropy(const ar_runtime *rt, float *nll, float *logits, con
                             const float *grad_scale) {
     cu_device *d = cu_of(rt);
     if (!rows) return;
-    float *own = (float *)cu_scratch(d, CU_SLOT_SUMS, rows * sizeof *own);
-    CU_LAUNCH(d, entropy_rows, dim3((unsigned)rows), dim3(CU_THREADS), 0, own, cu_at(d, logits), cu_stage(d, targets, rows),
+    CU_LAUNCH(d, entropy_rows, dim3((unsigned)rows), dim3(CU_THREADS), 0, cu_at(d, nll), cu_at(d, logits), cu_stage(d, targets, rows),
               cu_stage(d, grad_scale, rows), (float)cap, vocab);
-    cu_download(d, nll, own, rows * sizeof *nll);
 }
