@@ -151,6 +151,12 @@ static ar_status read_rows(float *x, const ar_stored *t, size_t first, size_t co
 
 /* ---- the written type -------------------------------------------------------------------------------------------------- */
 
+static void scale_sums(ar_rounding *sum, const ar_stored *t, size_t row) {
+    double by = (double)ar__base_scale(t->scaled, (int64_t)(row / (t->rows / t->scaled->scale_count)));
+    sum->whole *= by * by;
+    sum->lost *= by * by;
+}
+
 /* x [2, count, cols]: room for the rows, and for what they read as again. */
 static ar_status form_rows(char *bytes, ar_rounding *sum, float *x, const ar_stored *t, size_t first, size_t count, ar_error *err) {
     const ar_dtype_info *to = ar__dtype(t->to);
@@ -162,6 +168,7 @@ static ar_status form_rows(char *bytes, ar_rounding *sum, float *x, const ar_sto
     to->to_f32(back, bytes, n);
     for (size_t i = 0; i < count; i++) {
         sum[i] = ar__rounding_of(x + i * t->cols, back + i * t->cols, t->cols);
+        if (t->scaled) scale_sums(&sum[i], t, first + i);
         if (isfinite(sum[i].lost)) continue;
         return ar__fail(err, AR_ERR_NUMERIC, "tensor '%s': row %zu %s", t->name, first + i,
                         isfinite(sum[i].whole) ? "is past the range of the type that was asked for: give another, such as bf16 or f32"

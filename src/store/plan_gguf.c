@@ -171,6 +171,14 @@ static bool is_matrix(const ar_tensor *t) {
     return true;
 }
 
+static const ar_base_weight *find_scaled(const ar_storing *st, const ar_tensor *raw) {
+    for (int i = 0; i < ar__base_count(st->base); i++) {
+        const ar_base_weight *w = ar__base_at(st->base, i);
+        if (w->scale && w->data == raw->data) return w;
+    }
+    return NULL;
+}
+
 static ar_status add_raw(ar_storing *st, const ar_tensor *raw, int at, bool tied, ar_error *err) {
     bool matrix = is_matrix(raw), head = !strcmp(raw->name, "output.weight") || (tied && !strcmp(raw->name, "token_embd.weight"));
     size_t cols = raw->dims ? (size_t)raw->shape[raw->dims - 1] : 1;
@@ -184,6 +192,7 @@ static ar_status add_raw(ar_storing *st, const ar_tensor *raw, int at, bool tied
     if (!t) return AR_ERR_VALUE;
     t->raw = raw;
     t->raw_at = at;
+    t->scaled = find_scaled(st, raw);
     t->is_copied = copied;
     t->is_matrix = matrix;
     t->is_other = matrix && to != st->type;

@@ -26,13 +26,14 @@ typedef struct ar_stored {
     int64_t layer; /* of biases of experts, a row each: w NULL; of */
     ar_expert_part first, last;
     bool is_bias;
-    const ar_tensor *raw; /* whose rows are taken as they lie; w NULL */
-    int raw_at;           /* of the base's files */
-    const float *values;  /* w and raw NULL; the storing's; */
-    size_t values_from;   /* the first of them is of this row */
-    bool is_copied;       /* raw, byte for byte */
-    bool is_turned;       /* of w the transposed: Conv1D in a folder; of experts each one's, gate and up in turn */
-    bool is_spooled;      /* its bytes wait in the storing's spool */
+    const ar_tensor *raw;         /* whose rows are taken as they lie; w NULL */
+    int raw_at;                   /* of the base's files */
+    const ar_base_weight *scaled; /* of raw: the weight, where a scale stands beside it that stays there; the report is of what both give */
+    const float *values;          /* w and raw NULL; the storing's; */
+    size_t values_from;           /* the first of them is of this row */
+    bool is_copied;               /* raw, byte for byte */
+    bool is_turned;               /* of w the transposed: Conv1D in a folder; of experts each one's, gate and up in turn */
+    bool is_spooled;              /* its bytes wait in the storing's spool */
     uint64_t spooled_at;
     int shard;          /* of a folder */
     ar_row_map order;   /* of what is written: GGUF's */

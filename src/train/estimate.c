@@ -132,9 +132,9 @@ static void fill(ar_plan *plan, const ar_learner *l, size_t longest) {
     plan->parameters = ar_model_parameters(c->model);
     plan->flops_per_token = flops_per_token(l, longest);
     plan->micro_batch = c->choice.micro_rows;
-    plan->checkpoint_layers = c->choice.again + c->choice.mlp_again > 0;
     plan->layers_again = (int)ar__min(c->choice.again, (size_t)c->model->arch.layers - (size_t)c->need.lowest_layer);
     plan->mlps_again = (int)c->choice.mlp_again;
+    plan->checkpoint_layers = plan->layers_again + plan->mlps_again > 0;
     plan->max_length = c->o.max_length;
     plan->fits = c->choice.fits;
     plan->memory = c->o.memory ? c->o.memory : c->budget > 0 ? c->budget + c->fixed_bytes : 0;

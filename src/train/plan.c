@@ -58,7 +58,7 @@ static ar_choice fewest_again(const ar_course *c, size_t longest, int rows) {
 /* Where nobody set a limit and bf16 makes steps short, memory that costs little time is left to others: the MLPs of a quarter of the
  * layers, and logits of more than a piece of the head (docs/design.md, decision 4). */
 static bool is_sparing(const ar_course *c) {
-    return c->rt->bf16 && c->rt->ops->memory->is_host && c->o.memory <= 0 && c->o.checkpoint_layers == AR_SWITCH_AUTO;
+    return c->rt->bf16 && c->rt->ops->memory->is_host && c->o.memory <= 0 && c->o.checkpoint_layers != AR_SWITCH_OFF;
 }
 
 /* The most rows up to the target that fit with everything kept; failing that the fewest rows, and layers formed again. */
@@ -74,6 +74,8 @@ ar_choice ar__plan_choose(const ar_course *c, size_t longest) {
     }
     if (!choice.fits && c->o.checkpoint_layers == AR_SWITCH_AUTO)
         choice = fewest_again(c, longest, least);
+    else if (is_sparing(c) && layers)
+        return choice;
     else if (is_sparing(c))
         return try_choice(c, longest, choice.micro_rows, 0, ((size_t)c->model->arch.layers - (size_t)c->need.lowest_layer) / 4);
     return widen_head(c, longest, choice);

@@ -94,7 +94,7 @@ static ar_status find_mxfp4(ar_expert_weight *x, const ar_base *base, const ar_a
 ar_status ar__base_find_expert(ar_expert_weight *out, const ar_base *base, const ar_arch *a, int64_t layer, int64_t expert,
                                ar_expert_part part, ar_error *err) {
     bool down = part == AR_EXPERT_DOWN, turned = a->names->turned_stacks && !ar__base_info(base)->is_gguf;
-    *out = (ar_expert_weight){.rows = down ? a->dim : a->expert_ff, .cols = down ? a->expert_ff : a->dim, .step = 1};
+    *out = (ar_expert_weight){.rows = down ? a->dim : a->expert_ff, .cols = down ? a->expert_ff : a->dim, .step = 1, .expert = expert};
     int64_t wide = rows_in_file(out, base, a, part), own[] = {out->rows, out->cols};
     int64_t shape[] = {a->experts, turned ? out->cols : wide, turned ? wide : out->cols};
     if (turned && (out->w = find_stack(base, a, layer, part, "_blocks"))) return find_mxfp4(out, base, a, layer, expert, part, err);
@@ -156,7 +156,7 @@ ar_status ar__base_read_expert(float *dst, const ar_base *base, const ar_expert_
     size_t row = (size_t)x->cols / type->block * type->bytes, n = (size_t)(count * x->cols);
     if (x->w->dims < 3) return ar__base_read_rows(dst, base, x->w, x->first + first, count, err);
     if (x->layout == AR_EXPERT_ROWS) {
-        float by = ar__base_scale(x->w, x->first / x->rows);
+        float by = ar__base_scale(x->w, x->expert);
         type->to_f32(dst, (const char *)x->w->data + (size_t)(x->first + first) * row, n);
         for (size_t i = 0; x->w->scale && i < n; i++) dst[i] *= by;
         return AR_OK;

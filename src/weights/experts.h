@@ -35,6 +35,7 @@ typedef struct ar_expert_weight {
     ar_expert_layout layout;
     ar_dtype type; /* of the matrix as it is bound: w's, or mxfp4 */
     int64_t first, step, row, rows, cols;
+    int64_t expert; /* whose it is of a stack */
 } ar_expert_weight;
 
 /* Fails where the tensor is there and has another shape or a type that is not read. */

@@ -71,13 +71,13 @@ def libggml():
 def rewrite(source, out, change, beside={}):
     """The file again, each matrix as change(name, array) -> (array, type) has it; beside: tensors that come behind."""
     r = gguf.GGUFReader(source)
-    w = gguf.GGUFWriter(out, "llama")
+    w = gguf.GGUFWriter(out, r.fields["general.architecture"].contents())
     for key, field in r.fields.items():
         if not key.startswith("GGUF.") and key != "general.architecture":
             w.add_key_value(key, field.contents(), field.types[0], field.types[1] if len(field.types) > 1 else None)
     for t in r.tensors:
         x = np.array(t.data, np.float32)
-        if x.ndim == 2:
+        if x.ndim >= 2:
             x, kind = change(t.name, x)
             w.add_tensor(t.name, x, raw_dtype=kind)
         else:
@@ -306,6 +306,27 @@ def scaled():
     return f"{max(apart):.1e} from the values, merged {max(merged):.1e} (f32 beside bf16), {said}"
 
 
+def scaled_stacks():
+    """A scale of each expert, or one of all: of a stack that holds gate and up in one, and of one that holds a matrix of each."""
+    said = []
+    for name, stack in (("gemma4_text, experts", "ffn_gate_up_exps"), ("qwen3_moe", "ffn_up_exps")):
+        folder, file, out = path(name), path(name + ".gguf"), path(name + "-scaled.gguf")
+        if not os.path.exists(file):
+            bases.make(name, folder, config=CASES[name])
+            shutil.copy(os.path.join(os.path.dirname(VOCABULARY), "tokenizer.json"), folder)
+            convert(name, folder, file)
+        count = next(t.shape[2] for t in gguf.GGUFReader(file).tensors if stack in t.name)
+        scale = {"one": np.float32([-4.0]), "each": 2.0 ** np.arange(count, dtype=np.float32)}
+        for which, by in scale.items():
+            beside = {t.name.replace(".weight", ".scale"): by for t in gguf.GGUFReader(file).tensors if stack in t.name}
+            rewrite(file, out, lambda n, x: (x / by.reshape(-1, 1, 1) if stack in n else x, None), beside)
+            ask("convert", out, out + "-hf", "--to", "hf", "--dtype", "f32", "--overwrite")
+            apart = max(np.abs(score(x) - score(file)).max() for x in (out + "-hf",)), np.abs(score(out) - score(file)).max()
+            assert apart[0] <= 2e-5 and apart[1] <= 0.1, f"{stack}, {which}: {apart}"  # to run it is widened to bf16
+            said.append(f"{apart[0]:.1e}")
+    return ", ".join(said)
+
+
 LENT = {"gemma4_text": ("q_proj", "k_proj", "per_layer_input_gate", "per_layer_projection", "per_layer_model_projection"),
         "lfm2": ("in_proj", "out_proj", "q_proj", "w1", "w2"),
         "qwen3_5_text": ("in_proj_qkv", "in_proj_z", "in_proj_b", "in_proj_a", "out_proj", "q_proj", "o_proj", "down_proj")}
@@ -373,6 +394,7 @@ for one in TYPES if len(sys.argv) < 2 else []:
     check(f"gguf base in {one}", types, one)
 if len(sys.argv) < 2 or "scaled" in sys.argv:
     check("gguf base in NVFP4, scaled", scaled)
+    check("gguf base: stacks of experts, scaled", scaled_stacks)
 if len(sys.argv) < 2 or "gpt_oss" in sys.argv:
     check("gguf base: gpt_oss in MXFP4", published)
 if len(sys.argv) < 2:

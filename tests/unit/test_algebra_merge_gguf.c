@@ -1,4 +1,5 @@
 /* Merging into a GGUF base: what keeps its type, and what another dtype changes. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -263,9 +264,58 @@ static void fused_weights_are_named(void **state) {
     ar_merge_result_release(&r);
 }
 
+/* A scale beside a weight: what is written is of the same scale; a head that leaves its embedding's would have none. */
+static void merged_weights_keep_their_scale(void **state) {
+    (void)state;
+    ar_error err;
+    ar_merge_result r;
+    char plain[300], scaled[300], path[300];
+    for (int with = 0; with < 2; with++) {
+        ar_gguf_writer *w;
+        assert_ok(ar__gguf_writer_new(&w, &err), err);
+        assert_ok(ar__gguf_writer_set_string(w, "general.architecture", "qwen2", &err), err);
+        assert_ok(ar__gguf_writer_set_u32(w, "qwen2.attention.head_count", 4, &err), err);
+        add(w, "token_embd.weight", AR_F32, N, N, 1, with ? 0.2F : 0.1F);
+        add(w, "blk.0.ffn_down.weight", AR_F32, N, N, 4, with ? 0.4F : 0.1F);
+        static const float scale[] = {0.5F, 0.25F};
+        for (size_t i = 0; with && i < 2; i++)
+            assert_ok(ar__gguf_writer_add(w, i ? "blk.0.ffn_down.scale" : "token_embd.scale", AR_F32, 1, (int64_t[]){1}, &scale[i], &err),
+                      err);
+        snprintf(with ? scaled : plain, sizeof plain, "%s", save(w, with ? "scaled.gguf" : "plain.gguf"));
+    }
+    ar_gguf_writer *w = adapter_writer("qwen2", 4);
+    add(w, "blk.0.ffn_down.weight.lora_a", AR_F32, N, 4, 5, 0.3F);
+    add(w, "blk.0.ffn_down.weight.lora_b", AR_F32, 4, N, 6, 0.3F);
+    snprintf(path, sizeof path, "%s", save(w, "on-down.gguf"));
+    const char *adapters[] = {path};
+    ar_merge_options o = {.adapters = adapters, .adapter_count = 1};
+    for (int with = 0; with < 2; with++) {
+        o.model = with ? scaled : plain;
+        o.out = temp_path(with ? "scaled-merged.gguf" : "plain-merged.gguf");
+        assert_ok(ar_merge(&r, rt, &o, &err), err);
+        ar_merge_result_release(&r);
+    }
+    ar_gguf *g, *h;
+    size_t n;
+    const float *a = bytes_of(&g, &n, temp_path("plain-merged.gguf"), "blk.0.ffn_down.weight");
+    const float *b = bytes_of(&h, &n, temp_path("scaled-merged.gguf"), "blk.0.ffn_down.weight");
+    for (size_t i = 0; i < N * N; i++) assert_true(fabsf(a[i] - 0.25F * b[i]) <= 1e-6F);
+    ar__gguf_close(g);
+    ar__gguf_close(h);
+    w = adapter_writer("qwen2", 4);
+    add(w, "token_embd.weight.lora_a", AR_F32, 4, N, 5, 0.3F);
+    add(w, "token_embd.weight.lora_b", AR_F32, 4, N, 6, 0.3F);
+    snprintf(path, sizeof path, "%s", save(w, "on-embedding.gguf"));
+    o.out = temp_path("never.gguf");
+    assert_error(ar_merge(&r, rt, &o, &err), AR_ERR_UNSUPPORTED, err, "one tensor with a scale beside it");
+    ar_merge_result_release(&r);
+    assert_false(file_exists(temp_path("never.gguf")));
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(another_dtype_saves_what_q8_0_eats), cmocka_unit_test(the_site_that_lost_most_is_rescued),
-        cmocka_unit_test(adapted_matrices_may_be_quantised_otherwise), cmocka_unit_test(fused_weights_are_named)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(another_dtype_saves_what_q8_0_eats),
+                                       cmocka_unit_test(the_site_that_lost_most_is_rescued),
+                                       cmocka_unit_test(adapted_matrices_may_be_quantised_otherwise),
+                                       cmocka_unit_test(fused_weights_are_named), cmocka_unit_test(merged_weights_keep_their_scale)};
     return cmocka_run_group_tests(tests, start, stop);
 }

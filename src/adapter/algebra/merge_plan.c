@@ -54,6 +54,12 @@ static ar_status need_head(ar_merging *m, ar_error *err) {
                         "%s: embedding and head are one tensor, and llama.cpp reads no head of its own for this architecture; merge the "
                         "Hugging Face folder and convert that",
                         m->o->model);
+    const ar_base_weight *embedding = ar__base_embedding(m->base);
+    if (m->gguf && ((embedding && embedding->scale) || ar__map_find_str(&m->by_name, "output.scale") != AR_MAP_NONE))
+        return ar__fail(err, AR_ERR_UNSUPPORTED,
+                        "%s: embedding and head are one tensor with a scale beside it, and a head of its own would need another; convert "
+                        "the model to a folder (alphar convert --to hf) and merge into that",
+                        m->o->model);
     ar_tensor from = m->tensor[m->embed].from;
     if (m->head == AR_MAP_NONE) {
         if (!name_head(m)) return ar__fail_memory(err, "head");
