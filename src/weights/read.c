@@ -33,6 +33,10 @@ static ar_status order_columns(float *x, const ar_row_map *order, const ar_base_
     return AR_OK;
 }
 
+static void multiply(float *x, float by, int64_t n) {
+    for (int64_t i = 0; i < n; i++) x[i] *= by;
+}
+
 /* Column panel [first, first + count) of the stored [n_in, n_out], turned. */
 static ar_status read_turned(float *dst, const ar_base_weight *w, int64_t first, int64_t count, ar_error *err) {
     const ar_dtype_info *type = ar__dtype(w->type);
@@ -68,7 +72,7 @@ ar_status ar__base_read_rows(float *dst, const ar_base *base, const ar_base_weig
     if (!rows) type->to_f32(dst, src + (size_t)first * row, (size_t)(count * w->n_in));
     for (int64_t i = 0; rows && i < count; i++)
         type->to_f32(dst + i * w->n_in, src + (size_t)ar__row_to_gguf(&order, first + i) * row, (size_t)w->n_in);
-    for (int64_t i = 0; w->scale && i < count * w->n_in; i++) dst[i] *= ar__base_scale(w, first + i / w->n_in);
+    for (int64_t i = 0; w->scale && i < count; i++) multiply(dst + i * w->n_in, ar__base_scale(w, first + i), w->n_in);
     for (int64_t i = 0; w->is_plus_one && i < count * w->n_in; i++) dst[i] -= 1;
     for (int64_t i = 0; w->is_rate && i < count * w->n_in; i++) dst[i] = logf(-dst[i]);
     return ar__order_is_of_columns(w->order) ? order_columns(dst, &order, w, count, err) : AR_OK;
