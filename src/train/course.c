@@ -182,7 +182,7 @@ ar_status ar__course_allocate(ar_course *c, ar_error *err) {
     if (!c->choice.fits && c->o.memory)
         return ar__fail(err, AR_ERR_MEMORY,
                         "memory: the smallest plan needs %zu MiB, the limit is %lld MiB; use a smaller --max-length or more --memory",
-                        (c->choice.bytes + c->choice.packing + (size_t)c->fixed_bytes) >> 20, (long long)(c->o.memory >> 20));
+                        ((c->choice.bytes + c->choice.packing + (size_t)c->fixed_bytes) >> 20) + 1, (long long)(c->o.memory >> 20));
     if (!c->choice.fits)
         ar__log_warn(&c->rt->log, "the smallest plan needs %zu MiB, more than this machine has free",
                      (c->choice.bytes + c->choice.packing) >> 20);
