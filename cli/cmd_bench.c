@@ -95,7 +95,8 @@ static void print_table(const ar_bench_result *r) {
     print_range("products", &r->product, 1e-9, "%.1f", note);
     print_range("reading", &r->reading, 1e-9, "%.1f", "GB/s from memory");
     print_range("start", &r->start, 1.0, "%.3f", "s from opening the files to the first layer");
-    print_range("training", &r->train, 1.0, "%.1f", r->checkpoint_layers ? "tokens/s, layers computed again in backward" : "tokens/s");
+    print_range("training", &r->train, 1.0, "%.1f",
+                r->checkpoint_layers ? "tokens/s, parts of layers formed again in backward" : "tokens/s");
     snprintf(note, sizeof note, "%% of the product rate (MFU), at %.4g useful FLOP a token",
              r->tokens ? r->step_flops / (double)r->tokens : 0.0);
     print_range("", &r->mfu, 100.0, "%.1f", note);

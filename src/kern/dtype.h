@@ -57,7 +57,7 @@ typedef struct ar_dtype_info {
     const char *name;        /* as people write it: "f32" */
     const char *safetensors; /* as safetensors headers write it: "F32"; NULL where that format has none */
     size_t block, bytes;
-    bool is_weight; /* may be an operand of a product */
+    bool is_weight; /* may be an operand of a product; what else has to_f32 is widened for one */
     /* n elements (a multiple of block) at src to f32; exact for all plain floats up to 32 bits, of block types as ggml's
      * reference (kern/blocks_body.h).  NULL for types that Alphar only carries: integers, f64. */
     void (*to_f32)(float *dst, const void *src, size_t n);

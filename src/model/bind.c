@@ -46,7 +46,7 @@ static ar_status check_shape(const ar_binder *b, const ar_base_weight *w, int64_
         return s;
     }
     const ar_dtype_info *t = ar__dtype(w->type);
-    if (!t->to_f32 || (!t->is_weight && t->block == 1) || (vector && !ar__dtype_is_float(w->type)))
+    if (!t->to_f32 || (vector && !ar__dtype_is_float(w->type)))
         return ar__fail(b->err, AR_ERR_UNSUPPORTED, "%s: tensor '%s' is %s, wanted f32, f16%s bf16%s", path_of(b, w->file), w->tensor,
                         w->type < AR_DTYPE_COUNT ? t->name : w->type_name, vector ? " or" : ",",
                         vector ? "" : " or another type of docs/gguf.md");

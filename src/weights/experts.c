@@ -58,8 +58,7 @@ static ar_status check(const ar_base *base, const ar_base_weight *w, int dims, c
     bool gguf = ar__base_info(base)->is_gguf;
     ar_status s = check_shape(base, w, dims, shape, err);
     if (s || dims == 2) return s;
-    if (gguf ? ar__dtype(w->type)->to_f32 && (ar__dtype(w->type)->is_weight || ar__dtype(w->type)->block > 1) : ar__dtype_is_float(w->type))
-        return AR_OK;
+    if (gguf ? ar__dtype(w->type)->to_f32 != NULL : ar__dtype_is_float(w->type)) return AR_OK;
     return ar__fail(err, AR_ERR_UNSUPPORTED, "%s: tensor '%s' is %s, wanted f32, f16 or bf16%s",
                     ar__tensors_path(ar__base_files(base), w->file), w->tensor, w->type_name,
                     gguf ? ", or another type of docs/gguf.md" : "");

@@ -293,7 +293,8 @@ def scaled():
     for lent in (adapter, adapter + "-dora"):
         ask("merge", "--model", out, "--adapter", lent, "--dtype", "f32", "--out", path("scaled-merged.gguf"), "--overwrite")
         merged.append(np.abs(score(path("scaled-merged.gguf")) - score(path("scaled-f32.gguf"), "--adapter", lent)).max())
-    ask("quantize", "--model", out, "--out", path("scaled-8.gguf"), "--type", "q8_0")
+    noise = [ask("quantize", "--model", m, "--out", path("scaled-8.gguf"), "--type", "q8_0", "--overwrite")["noise"] for m in (path("scaled-f32.gguf"), out)]
+    assert abs(noise[0] / noise[1] - 1) < 1e-3, f"noise of the same values {noise}"  # of both files, not of what the scales leave
     eight, said = score(path("scaled-8.gguf")), "no llama.cpp"
     if not llama.missing():
         off = [np.abs(a - b).mean() for a, b in zip((score(out), eight), (llama.ask(f, IDS, [(None, 1)])[0] for f in (out, path("scaled-8.gguf"))))]

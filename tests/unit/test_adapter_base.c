@@ -1,4 +1,5 @@
 /* A base as the toolkit reads it: real files of two layouts, and made ones for what those do not show. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -248,6 +249,39 @@ static void every_readable_type_is_read(void **state) {
     ar__base_close(base);
 }
 
+/* One number, or of a stack one of each matrix; a family's own weight of such a name is none. */
+static void a_scale_beside_a_weight_multiplies_it(void **state) {
+    (void)state;
+    ar_error err;
+    float x[64], want[64], y[64], scale[2] = {-0.5F, 4.0F};
+    for (int i = 0; i < 64; i++) x[i] = (float)(i + 1);
+    struct tensor t[] = {{"blk.1.ffn_up.weight", 2, {2, 32}, x, AR_F32},
+                         {"blk.1.ffn_up.scale", 1, {1}, scale, AR_F32},
+                         {"blk.1.ffn_up.input_scale", 1, {1}, scale, AR_F32},
+                         {"blk.1.ffn_up_exps.weight", 3, {2, 4, 8}, x, AR_F32},
+                         {"blk.1.ffn_up_exps.scale", 1, {2}, scale, AR_F32}};
+    ar_base *base = open_base(make_gguf("qwen3moe", 1, t, 5));
+    assert_int_equal(ar__base_count(base), 2);
+    for (int i = 0; i < 64; i++) want[i] = scale[0] * x[i];
+    expect_rows(base, "model.layers.1.mlp.up_proj", want);
+    for (int i = 0; i < 64; i++) want[i] = scale[i / 32] * x[i];
+    assert_ok(ar__base_read_rows(y, base, ar__base_at(base, 1), 0, 2, &err), err);
+    assert_memory_equal(y, want, sizeof y);
+    assert_error(ar__base_read_stored(y, base, ar__base_at(base, 0), &err), AR_ERR_UNSUPPORTED, err, "blk.1.ffn_up.weight");
+    ar__base_close(base);
+    static const float wrong[] = {0.0F, NAN, INFINITY};
+    for (size_t i = 0; i < 3; i++) {
+        t[1].data = &wrong[i];
+        assert_error(ar__base_open(&base, make_gguf("qwen3moe", 1, t, 2), &err), AR_ERR_FORMAT, err,
+                     "tensor 'blk.1.ffn_up.scale', the scale of 'blk.1.ffn_up.weight', holds");
+    }
+    t[1] = (struct tensor){"blk.1.ffn_up.scale", 1, {2}, scale, AR_F32};
+    assert_error(ar__base_open(&base, make_gguf("qwen3moe", 1, t, 2), &err), AR_ERR_FORMAT, err,
+                 "holds 2 values of F32, wanted one of F32");
+    t[1] = (struct tensor){"blk.1.ffn_up.scale", 1, {1}, scale, AR_F16};
+    assert_error(ar__base_open(&base, make_gguf("qwen3moe", 1, t, 2), &err), AR_ERR_FORMAT, err, "holds 1 values of F16");
+}
+
 static void unknown_families_keep_their_names(void **state) {
     (void)state;
     float x[12];
@@ -392,6 +426,7 @@ int main(void) {
         cmocka_unit_test(ggufs_fused_rows_come_back),
         cmocka_unit_test(gemmas_norms_lose_their_one),
         cmocka_unit_test(every_readable_type_is_read),
+        cmocka_unit_test(a_scale_beside_a_weight_multiplies_it),
         cmocka_unit_test(unknown_families_keep_their_names),
         cmocka_unit_test(wrapped_checkpoints_are_found),
         cmocka_unit_test(ties_follow_configuration_and_file),
